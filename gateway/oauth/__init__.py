@@ -1,0 +1,1 @@
+"""The OAuth 2 server: client credentials on Authlib, keys, access tokens."""

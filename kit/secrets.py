@@ -1,0 +1,136 @@
+"""Keys and what is done with them: sealing at rest, keyed hashes for look-ups, ids that only one partner can read.
+
+One master key (32 bytes) wraps everything; purposes are separated by HKDF (RFC 5869). Sealing is AES-256-GCM,
+ids are AES-SIV (RFC 5297), which is deterministic: the same id for the same partner every time, joinable by none.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from kit.settings import Settings
+
+KEY_BYTES = 32
+
+
+class BadKey(ValueError):
+    """A master key that is missing, too short or well known; the sentence says what to do."""
+
+
+def new_key() -> bytes:
+    """A fresh random key of 32 bytes."""
+    return secrets.token_bytes(KEY_BYTES)
+
+
+class Vault:
+    """Everything that needs the master key. Built once per process."""
+
+    def __init__(self, master_key: bytes) -> None:
+        if len(master_key) != KEY_BYTES or len(set(master_key)) < 8:
+            raise BadKey("the master key must be 32 random bytes; make one with `tessera new-key`")
+        self._master = master_key
+        self._sealing = AESGCM(self.derive("seal"))
+        self._lookup = self.derive("lookup")
+
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 bytes for one purpose."""
+        return HKDF(SHA256(), KEY_BYTES, salt=b"tessera", info=purpose.encode()).derive(self._master)
+
+    def seal(self, clear: bytes, context: str) -> bytes:
+        """Encrypt under the master key, bound to a context (`member:17`) that opening must repeat."""
+        nonce = os.urandom(12)
+        return nonce + self._sealing.encrypt(nonce, clear, context.encode())
+
+    def open(self, sealed: bytes, context: str) -> bytes:
+        """The clear bytes of what `seal` returned. Raises InvalidTag where key, context or bytes differ."""
+        return self._sealing.decrypt(sealed[:12], sealed[12:], context.encode())
+
+    def lookup(self, kind: str, value: str) -> UUID:
+        """Keyed hash under which a card number, phone or e-mail is found; 128 bits, useless without the key."""
+        digest = hmac.digest(self._lookup, f"{kind}\0{value}".encode(), "sha256")
+        return UUID(bytes=digest[:16])
+
+
+def seal_with(key: bytes, clear: bytes, context: str) -> bytes:
+    """AES-256-GCM under a key of one's own (a member's), bound to a context."""
+    nonce = os.urandom(12)
+    return nonce + AESGCM(key).encrypt(nonce, clear, context.encode())
+
+
+def open_with(key: bytes, sealed: bytes, context: str) -> bytes:
+    """The clear bytes of what `seal_with` returned. Raises InvalidTag."""
+    return AESGCM(key).decrypt(sealed[:12], sealed[12:], context.encode())
+
+
+@lru_cache(maxsize=4096)
+def _siv(key: bytes) -> AESSIV:
+    return AESSIV(key)
+
+
+def opaque_id(key: bytes, prefix: str, clear: bytes) -> str:
+    """An id such as `mbr_…` that only the holder of the 64-byte key can read; the same input, the same id."""
+    sealed = _siv(key).encrypt(clear, [prefix.encode()])
+    return prefix + "_" + base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+
+
+def read_opaque_id(key: bytes, prefix: str, opaque: str) -> bytes | None:
+    """The bytes inside an id made by `opaque_id` with this key and prefix; None for anything else."""
+    head, _, body = opaque.partition("_")
+    if head != prefix or not body or len(body) > 256:
+        return None
+    try:
+        sealed = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        return _siv(key).decrypt(sealed, [prefix.encode()])
+    except (ValueError, InvalidTag):
+        return None
+
+
+def fingerprint(*parts: bytes | str) -> UUID:
+    """First 128 bits of SHA-256 over parts that cannot run into each other."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "big"))
+        digest.update(raw)
+    return UUID(bytes=digest.digest()[:16])
+
+
+def load_master_key(settings: Settings) -> bytes:
+    """The master key from the settings, or from the data folder's file, made on first use with mode 0600."""
+    if settings.master_key is not None:
+        return _decode(settings.master_key.get_secret_value())
+    if settings.database_url is not None:
+        raise BadKey("TESSERA_MASTER_KEY is not set: with a DATABASE_URL of your own it must be; see `tessera new-key`")
+    path = settings.data / "master.key"
+    if not path.exists():
+        _write_once(path, base64.urlsafe_b64encode(new_key()))
+    return _decode(path.read_text())
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(text.strip())
+    except ValueError as error:
+        raise BadKey("the master key is not base64url; make one with `tessera new-key`") from error
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)

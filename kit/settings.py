@@ -1,0 +1,44 @@
+"""Settings of a process, read once from the environment. Every name begins with TESSERA_, but DATABASE_URL."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a process needs to know before it starts. Secrets never print."""
+
+    model_config = SettingsConfigDict(env_prefix="TESSERA_", extra="ignore", populate_by_name=True)
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="postgresql:// address that the application's role signs in to; unset: the embedded PostgreSQL",
+    )
+    migration_url: SecretStr | None = Field(
+        default=None, description="address of the owner of the schema, for `tessera migrate`; unset: DATABASE_URL"
+    )
+    data: Path = Field(default=Path(".data"), description="folder of the embedded PostgreSQL and local secrets")
+    master_key: SecretStr | None = Field(
+        default=None, description="32 bytes in base64url that wrap every other key; unset: a file in the data folder"
+    )
+    issuer: str = Field(default="http://127.0.0.1:8000", description="public address, the OAuth issuer")
+    host: str = "127.0.0.1"
+    port: int = 8000
+    clock: Literal["wall", "sandbox"] = Field(
+        default="wall", description="business clock: the wall's, or the row that a sandbox and tests set"
+    )
+    pool_size: int = Field(default=8, ge=1, le=64)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    drain_seconds: int = Field(default=20, ge=0, description="longest wait for requests in flight at shutdown")
+
+
+@lru_cache
+def settings() -> Settings:
+    """The process's settings. Raises pydantic's ValidationError with every wrong variable named."""
+    return Settings()

@@ -1,0 +1,54 @@
+"""PURE: what was signed. The programme's rules and an agreement's terms as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """The coalition's own rules; one per database.
+
+    bill_ceiling_bp is the share of a bill that points may pay, in basis points; point_value_micro is what one point
+    is worth at the till, in micro-units per currency (10,000 is 0.01).
+    """
+
+    name: str
+    time_zone: str
+    base_currency: str
+    languages: tuple[str, ...]
+    bill_ceiling_bp: int
+    refund_grace_days: int
+    point_value_micro: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """One version of an agreement between a partner and the operator; never edited.
+
+    Rates and shares are basis points, prices integer micro-units of the currency per point. In force from
+    valid_from until the next approved version's.
+    """
+
+    terms_id: int
+    partner_id: int
+    version: int
+    valid_from: datetime
+    currency: str
+    earn_rate_bp: int
+    fund_price_micro: int
+    service_price_micro: int
+    reimbursement_price_micro: int
+    funding: str
+    return_window_days: int
+    expiry_months: int
+    bill_share_bp: int
+    return_policy: str
+    tier_bonus_bp: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def issue_price_micro(self) -> int:
+        """What the funder pays for one activated point: fund part plus service part, micro-units."""
+        return self.fund_price_micro + self.service_price_micro

@@ -1,0 +1,69 @@
+"""A server for the session, a migrated template, and a database of its own for every test that asks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+import migrations
+from kit import postgres
+from kit.database import APPLICATION_ROLE, Database, connect
+from kit.secrets import Vault
+
+_numbers = count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one."""
+    for item in items:
+        if "server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """The embedded PostgreSQL of this session, not durable: its data dies with it."""
+    folder = os.environ.get("TESSERA_TEST_DATA")
+    data = Path(folder) if folder else Path(tempfile.mkdtemp(prefix="tessera-test-")) / "postgres"
+    with postgres.running(data, durable=False) as running:
+        yield running
+    if not folder:
+        shutil.rmtree(data.parent, ignore_errors=True)
+        shutil.rmtree(running.data_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(server: postgres.Server) -> str:
+    """Name of a migrated database without rows, to be copied."""
+    name = f"template_{os.getpid()}"
+    postgres.create_database(server, name)
+    migrations.upgrade(server.url(name, server.superuser))
+    return name
+
+
+@pytest.fixture
+def database_name(server: postgres.Server, template: str) -> Iterator[str]:
+    """A database of this test's own."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    postgres.create_database(server, name, template=template)
+    yield name
+    postgres.drop_database(server, name)
+
+
+@pytest.fixture
+async def database(server: postgres.Server, database_name: str) -> AsyncIterator[Database]:
+    """Both ways into this test's database, signed in as the application's role."""
+    async with connect(server.url(database_name, APPLICATION_ROLE)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def vault() -> Vault:
+    """Keys of the tests."""
+    return Vault(bytes(range(32)))
