@@ -42,3 +42,11 @@ class Rejection(Exception):  # noqa: N818 - the field's word; it is an answer, n
         self.maximum_points = maximum_points
         self.current = current
         self.problems = tuple(problems)
+
+
+class OutcomeUnknown(Exception):  # noqa: N818 - nobody knows whether it is an error
+    """The connection was lost while a write was being committed: it happened wholly or not at all.
+
+    Never reported as a failure. The caller sends the same input with the same idempotency key again and is told what
+    was the case.
+    """

@@ -107,10 +107,8 @@ def stop(server: Server) -> None:
     if not server.data_folder.is_dir():
         return
     with _locked(server.data_folder):
-        if _settled(server.data_folder) is not None:
-            _shut_down(server.data_folder, _account(server.data_folder))
-        with suppress(OSError):
-            server.socket_folder.rmdir()
+        _settled(server.data_folder)
+        _abandon(server.data_folder, server.socket_folder, _account(server.data_folder))
 
 
 @contextmanager
@@ -212,7 +210,8 @@ def _start(requested: Path, durable: bool, settings: Mapping[str, str]) -> tuple
 
 def _reused(folder: Path, postmaster: _Postmaster, durable: bool) -> Server:
     server = Server(folder, postmaster.socket_folder, postmaster.port, SUPERUSER)
-    if durable and (lax := _sql(server, _LAX)):
+    lax = _sql(server, _LAX)  # asked in any case: it also proves that the server answers
+    if durable and lax:
         raise PostgresError(f"PostgreSQL already runs in {folder} without {lax}: stop it, then try again")
     return server
 
@@ -226,7 +225,11 @@ def _woken(folder: Path, account: _Account, durable: bool, settings: Mapping[str
     _clear_leftovers(folder, socket_folder)
     fixed = {"unix_socket_directories": str(socket_folder), "port": str(PORT)}
     fixed |= dict.fromkeys(DURABILITY, "on" if durable else "off")
-    _launch(folder, account, programs, {**SETTINGS, **settings, **fixed})
+    try:
+        _launch(folder, account, programs, {**SETTINGS, **settings, **fixed})
+    except BaseException:  # an impatient Ctrl-C too: what we do not return, nobody would stop
+        _abandon(folder, socket_folder, account)
+        raise
     return Server(folder, socket_folder, PORT, SUPERUSER)
 
 
@@ -266,15 +269,10 @@ def _launch(folder: Path, account: _Account, programs: Path, settings: Mapping[s
     before = log.stat().st_size if log.exists() else 0
     options = shlex.join(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
     command = (str(programs / "pg_ctl"), "start", "-w", "-s", "-t", str(PATIENCE), "-D", str(folder))
-    try:
-        done = _run(account, *command, "-l", str(log), "-o", options)
-        if done.returncode:
-            said = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
-            raise PostgresError(f"PostgreSQL does not start in {folder}: {_reason(said or done.stderr)}")
-    except BaseException:  # an impatient Ctrl-C too: what we do not return, nobody would stop
-        if _postmaster(folder) is not None:
-            _shut_down(folder, account)
-        raise
+    done = _run(account, *command, "-l", str(log), "-o", options)
+    if done.returncode:
+        said = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
+        raise PostgresError(f"PostgreSQL does not start in {folder}: {_reason(said or done.stderr)}")
 
 
 def _reason(said: str) -> str:
@@ -284,11 +282,14 @@ def _reason(said: str) -> str:
     return (grave or lines or ["it does not say why"])[-1]
 
 
-def _shut_down(folder: Path, account: _Account) -> None:
-    pg_ctl = str(_programs(account) / "pg_ctl")
-    done = _run(account, pg_ctl, "stop", "-w", "-s", "-m", "fast", "-t", str(PATIENCE), "-D", str(folder))
-    if done.returncode and _postmaster(folder) is not None:
-        raise PostgresError(f"PostgreSQL in {folder} does not stop: {_reason(done.stderr)}")
+def _abandon(folder: Path, socket_folder: Path, account: _Account) -> None:
+    if _postmaster(folder) is not None:
+        pg_ctl = str(_programs(account) / "pg_ctl")
+        done = _run(account, pg_ctl, "stop", "-w", "-s", "-m", "fast", "-t", str(PATIENCE), "-D", str(folder))
+        if done.returncode and _postmaster(folder) is not None:
+            raise PostgresError(f"PostgreSQL in {folder} does not stop: {_reason(done.stderr)}")
+    with suppress(OSError):  # a killed server's socket is still in it: the next start clears that up
+        socket_folder.rmdir()
 
 
 # --- Who runs already ---------------------------------------------------------------------------------------

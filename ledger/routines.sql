@@ -167,7 +167,7 @@ END $$;
 -- What the journal already knows of idempotency keys, for accounts that the caller has locked.
 CREATE FUNCTION ledger.find_entries(p_holders bigint[], p_unit smallint, p_idem_keys uuid[], p_fingerprints uuid[])
 RETURNS TABLE (ord int, same boolean, kind smallint, seq bigint, available_after bigint, pending_after bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE sql STABLE AS $$
   SELECT i.ord::int, j.fingerprint = i.fingerprint, j.kind, j.seq, j.available_after, j.pending_after
   FROM unnest(p_holders, p_idem_keys, p_fingerprints) WITH ORDINALITY AS i(holder_id, idem_key, fingerprint, ord)
   JOIN ledger.journal j ON j.holder_id = i.holder_id AND j.unit = p_unit AND j.idem_key = i.idem_key

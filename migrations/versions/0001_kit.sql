@@ -35,18 +35,20 @@ CREATE TABLE kit.business_clock (
 );
 GRANT SELECT, INSERT, UPDATE ON kit.business_clock TO tessera_app;
 
--- Whoever acts. Roles are granted and taken back by rows, never edited.
+-- Whoever acts. Roles are granted and taken back by rows, never edited: the last row for a role says whether it is held.
 CREATE TABLE kit.actor (
   actor_id   int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name       text NOT NULL UNIQUE CHECK (name <> ''),
   created_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE TABLE kit.actor_role (
-  actor_id   int NOT NULL REFERENCES kit.actor,
-  role       text NOT NULL CHECK (role ~ '^[A-Z_]+$'),
-  granted_at timestamptz NOT NULL DEFAULT now(),
-  PRIMARY KEY (actor_id, role)
+  entry_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  actor_id int NOT NULL REFERENCES kit.actor,
+  role     text NOT NULL CHECK (role ~ '^[A-Z_]+$'),
+  granted  boolean NOT NULL,
+  wrote_at timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX actor_role_latest ON kit.actor_role (actor_id, role, entry_id);
 
 -- What needs two people: a maker proposes, a checker who is somebody else decides, once.
 CREATE TABLE kit.approval (
@@ -62,6 +64,14 @@ CREATE TABLE kit.approval (
   CHECK (checker_id <> maker_id),
   CHECK ((checker_id IS NULL) = (decided_at IS NULL) AND (decided_at IS NULL) = (approved IS NULL))
 );
+
+-- Whoever may write the decision may not change it afterwards.
+CREATE FUNCTION kit.refuse_second_decision() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'approval % is decided', OLD.approval_id USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+CREATE TRIGGER approval_is_decided_once BEFORE UPDATE ON kit.approval
+  FOR EACH ROW WHEN (OLD.decided_at IS NOT NULL) EXECUTE FUNCTION kit.refuse_second_decision();
 
 CREATE TABLE kit.audit_trail (
   entry_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -11,8 +11,8 @@ CREATE TABLE members.member (
   tier         text NOT NULL DEFAULT 'BASE',
   tier_until   timestamptz,
   pin_hash     bytea,
-  pin_failures smallint NOT NULL DEFAULT 0 CHECK (pin_failures >= 0),
-  pin_locked_until timestamptz            -- wall clock: brute force does not wait for the business day
+  pin_failures smallint NOT NULL DEFAULT 0 CHECK (pin_failures BETWEEN 0 AND 5),
+  pin_tried_at timestamptz                -- wall clock: brute force does not wait for the business day
 );
 
 -- A member's own key, sealed under the master key; without its row the personal data is noise.
@@ -25,7 +25,8 @@ CREATE TABLE members.personal (
   sealed    bytea NOT NULL                -- JSON under the member's key
 );
 
--- What a member is found by, as keyed hashes: PHONE, EMAIL, EXTERNAL (a partner's own number), INSTRUMENT.
+-- What a member is found by, as keyed hashes: PHONE, EMAIL, EXTERNAL (a partner's own number), INSTRUMENT (a partner's
+-- token of a means of payment).
 CREATE TABLE members.alias (
   kind       text NOT NULL CHECK (kind IN ('PHONE', 'EMAIL', 'EXTERNAL', 'INSTRUMENT')),
   partner_id int NOT NULL,                -- whose name it is; 0 is everybody's
@@ -41,6 +42,7 @@ CREATE TABLE members.card (
   last_four     text NOT NULL CHECK (last_four ~ '^[0-9]{4}$'),
   member_id     bigint NOT NULL REFERENCES members.member,
   status        text NOT NULL CHECK (status IN ('ACTIVE', 'LOST', 'BLOCKED')),
+  status_at     timestamptz NOT NULL,
   sealed_secret bytea NOT NULL,           -- 160 bits for the rotating code, sealed under the master key
   issued_at     timestamptz NOT NULL
 );
@@ -54,7 +56,8 @@ CREATE TABLE members.code_use (
   PRIMARY KEY (card_id, step)
 );
 
--- Consent is a ledger per purpose and partner: the last row tells, no row is no.
+-- Consent is a ledger per purpose and partner: the last row by then tells, no row is no. Advertising is a purpose per
+-- channel; channel here is where the words were shown.
 CREATE TABLE members.consent (
   member_id    bigint NOT NULL REFERENCES members.member,
   seq          int NOT NULL,
@@ -72,11 +75,11 @@ CREATE TABLE members.tier_assessment (
   at                timestamptz NOT NULL,
   tier              text NOT NULL,
   qualifying_points bigint NOT NULL,
-  until             timestamptz NOT NULL,
+  until             timestamptz,          -- none: the base tier has no end
   PRIMARY KEY (member_id, at)
 );
 
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA members TO tessera_app;
 GRANT UPDATE ON members.member, members.personal TO tessera_app;
-GRANT UPDATE (status) ON members.card TO tessera_app;
+GRANT UPDATE (status, status_at) ON members.card TO tessera_app;
 GRANT DELETE ON members.member_key, members.personal, members.alias TO tessera_app;

@@ -58,7 +58,7 @@ CREATE TABLE partners.agreement (
   bill_share_bp       int NOT NULL CHECK (bill_share_bp BETWEEN 0 AND 10000),
   return_policy       text NOT NULL CHECK (return_policy IN ('ISSUER_BEARS', 'REFUND_DEDUCTION')),
   tier_bonus_bp       jsonb NOT NULL DEFAULT '{}',   -- tier to extra basis points of the earn rate
-  approval_id         bigint NOT NULL REFERENCES kit.approval,
+  approval_id         bigint NOT NULL UNIQUE REFERENCES kit.approval,   -- one decision, one version
   UNIQUE (partner_id, version)
 );
 
@@ -112,5 +112,5 @@ CREATE INDEX receipt_cutoff ON partners.receipt USING brin (cutoff_id);
 CREATE INDEX receipt_original ON partners.receipt (holder_id, unit, original_seq) WHERE original_seq IS NOT NULL;
 
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA partners TO tessera_app;
-GRANT UPDATE ON partners.revision, partners.programme TO tessera_app;
+GRANT UPDATE ON partners.revision TO tessera_app;
 GRANT UPDATE (status) ON partners.partner, partners.terminal TO tessera_app;

@@ -1,0 +1,79 @@
+# `make help` prints what there is to do. Needs GNU make and Python 3.11 or newer, nothing else.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --no-input
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-pure test-deep check format schema lock clean
+
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.runtime ## Make the environment in .venv
+
+demo: $(VENV)/.runtime ## A coalition on real receipts, then http://127.0.0.1:8000; ARGS="--weeks 1 --no-serve" ends by itself
+	@$(BIN)/tessera demo $(ARGS)
+
+test: $(VENV)/.dev ## The whole suite, on an embedded PostgreSQL of its own; ARGS="tests/ledger" narrows it
+	@$(BIN)/python -m pytest -m "not deep" $(ARGS)
+
+test-pure: $(VENV)/.dev ## What needs no database; seconds
+	@$(BIN)/python -m pytest -m "not postgres and not deep" $(ARGS)
+
+test-deep: $(VENV)/.dev ## Slower proofs: faults, long runs
+	@$(BIN)/python -m pytest -m deep $(ARGS) || { code=$$?; test $$code -eq 5 && echo "There are no deep tests yet"; }
+
+check: $(VENV)/.dev ## Format, lint, types, import contracts, committed schema
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m gateway.schema | cmp -s - gateway/schema.graphql \
+		|| { echo "gateway/schema.graphql is not what the code says: run make schema and commit it" >&2; exit 1; }
+
+format: $(VENV)/.dev ## Format the code and repair what the linter can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+schema: $(VENV)/.dev ## Write gateway/schema.graphql from the code
+	@$(BIN)/python -m gateway.schema > $(VENV)/schema.graphql
+	@mv $(VENV)/schema.graphql gateway/schema.graphql
+
+lock: ## Compile requirements/*.in to pinned and hashed *.txt; needs uv
+	@command -v uv > /dev/null || { echo "make lock needs uv, the compiler of requirement files: install it first" >&2; exit 2; }
+	@cd requirements && for name in build runtime dev data; do \
+		if [ $$name = data ]; then alone=--no-deps; else alone=; fi; \
+		uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal $$alone \
+			$$name.in -o $$name.txt || exit; \
+	done
+
+clean: ## Remove the environment and what tools leave behind; the data in .data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis tessera.egg-info build
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps hold what was installed, so that it is done again only when the requirements change.
+$(VENV)/.runtime: requirements/build.txt requirements/runtime.txt requirements/data.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what Tessera runs on ..."
+	@{ $(PIP) --require-hashes -r requirements/build.txt -r requirements/runtime.txt \
+		&& $(PIP) --require-hashes --no-deps -r requirements/data.txt \
+		&& $(PIP) --no-deps --no-build-isolation --editable . ; } \
+		|| { echo "The installation failed for the reason above: check the network and pip's configuration, then run make again." >&2; exit 2; }
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	@echo "Installing what the tests and checks need ..."
+	@$(PIP) --require-hashes -r requirements/dev.txt \
+		|| { echo "The installation failed for the reason above: check the network and pip's configuration, then run make again." >&2; exit 2; }
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Tessera needs Python 3.11 or newer: install it, or name it with make PYTHON=/path/to/python" >&2; exit 2; }
+	@"$(PYTHON)" -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "Python cannot make an environment: install its venv module (python3-venv on Debian and Ubuntu)" >&2; exit 2; }

@@ -1,0 +1,75 @@
+"""What a resolver may ask: who calls, the services of the process, the business instant, the language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from kit import clock
+from kit.database import Database
+from kit.secrets import Vault
+from kit.settings import Settings
+
+if TYPE_CHECKING:
+    from partners.directory import DirectoryCache
+
+LANGUAGES = ("en", "ru", "ro")
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """The client that calls. partner_id None is the operator's staff."""
+
+    client_no: int
+    client_id: str
+    partner_id: int | None
+    scopes: frozenset[str]
+
+
+@dataclass(slots=True)
+class Services:
+    """What a process has opened once. `lanes` is what the application's `opening` made of the rest."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    directory: DirectoryCache
+    lanes: Any = None
+
+
+@dataclass(slots=True)
+class Context:
+    """One request's view."""
+
+    viewer: Viewer
+    services: Services
+    request_id: str
+    language: str = LANGUAGES[0]
+
+    async def now(self) -> datetime:
+        """The business instant: the wall's, or the row that a sandbox set."""
+        if self.services.settings.clock == "wall":
+            return clock.wall()
+        async with self.services.database.reading() as connection:
+            return await clock.sandbox(connection)
+
+
+@lru_cache(maxsize=256)
+def language_of(accept_language: str) -> str:
+    """The first of our languages by a caller's Accept-Language header; English where none is wanted."""
+    best, best_weight = LANGUAGES[0], 0.0
+    for part in accept_language[:200].split(","):
+        tag, _, weight = part.strip().partition(";q=")
+        language = tag.split("-")[0].lower()
+        if language in LANGUAGES and (parsed := _weight(weight)) > best_weight:
+            best, best_weight = language, parsed
+    return best
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text) if text else 1.0
+    except ValueError:
+        return 0.0

@@ -1,0 +1,33 @@
+"""PURE: what a client may be allowed to do. A scope is granted to a client, asked for with a token, and demanded by
+every root field of the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+POINTS_ACCRUE = "points:accrue"
+POINTS_REDEEM = "points:redeem"
+POINTS_RETURN = "points:return"
+MEMBERS_READ = "members:read"
+MEMBERS_ENROL = "members:enrol"
+HISTORY_READ = "history:read"
+SETTLEMENT_READ = "settlement:read"
+SCHEMA_READ = "schema:read"
+
+SCOPES: Mapping[str, str] = MappingProxyType(
+    {
+        POINTS_ACCRUE: "record purchases that earn points",
+        POINTS_REDEEM: "let members spend points",
+        POINTS_RETURN: "take purchases back and cancel them",
+        MEMBERS_READ: "look up members and quote purchases",
+        MEMBERS_ENROL: "enrol members",
+        HISTORY_READ: "read own transactions",
+        SETTLEMENT_READ: "read own settlement statements",
+        SCHEMA_READ: "ask the GraphQL endpoint for its schema",
+    }
+)
+
+TILL = (POINTS_ACCRUE, POINTS_REDEEM, POINTS_RETURN, MEMBERS_READ, MEMBERS_ENROL, HISTORY_READ)
+"""What a till needs."""

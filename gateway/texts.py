@@ -1,0 +1,123 @@
+"""PURE: what a cashier reads when a request was refused, in the programme's languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+_GENERIC_RETRYABLE = {
+    "en": "This did not work. Please try again.",
+    "ru": "Не получилось. Попробуйте ещё раз.",
+    "ro": "Nu a reușit. Încercați din nou.",
+}
+_GENERIC_FINAL = {
+    "en": "This is not possible. Finish the sale without points.",
+    "ru": "Это невозможно. Завершите продажу без баллов.",
+    "ro": "Nu este posibil. Finalizați vânzarea fără puncte.",
+}
+
+_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "CARD_UNKNOWN": {
+            "en": "This card is not known. Check the number.",
+            "ru": "Карта не найдена. Проверьте номер.",
+            "ro": "Cardul nu este cunoscut. Verificați numărul.",
+        },
+        "MEMBER_UNKNOWN": {
+            "en": "No member was found.",
+            "ru": "Участник не найден.",
+            "ro": "Membrul nu a fost găsit.",
+        },
+        "CARD_BLOCKED": {
+            "en": "This card is blocked. Ask for another one.",
+            "ru": "Карта заблокирована. Попросите другую.",
+            "ro": "Cardul este blocat. Cereți altul.",
+        },
+        "MEMBER_CLOSED": {
+            "en": "This membership has ended.",
+            "ru": "Участие в программе прекращено.",
+            "ro": "Calitatea de membru a încetat.",
+        },
+        "INSUFFICIENT_POINTS": {
+            "en": "Not enough points.",
+            "ru": "Недостаточно баллов.",
+            "ro": "Puncte insuficiente.",
+        },
+        "POINTS_EXCEED_SHARE": {
+            "en": "Too many points for this bill. Use fewer.",
+            "ru": "Слишком много баллов для этого чека. Спишите меньше.",
+            "ro": "Prea multe puncte pentru acest bon. Folosiți mai puține.",
+        },
+        "SPENDING_LOCKED": {
+            "en": "Spending points is locked on this card. The member unlocks it.",
+            "ru": "Списание баллов по карте закрыто. Его открывает участник.",
+            "ro": "Folosirea punctelor este blocată pe acest card. Membrul o deblochează.",
+        },
+        "DAILY_CAP_REACHED": {
+            "en": "The day's limit of points is reached.",
+            "ru": "Достигнут дневной лимит баллов.",
+            "ro": "Limita zilnică de puncte este atinsă.",
+        },
+        "PROOF_REQUIRED": {
+            "en": "Ask for the code on the phone or the PIN.",
+            "ru": "Попросите код из приложения или ПИН.",
+            "ro": "Cereți codul din telefon sau PIN-ul.",
+        },
+        "PROOF_INVALID": {
+            "en": "The code or PIN is wrong. Ask again.",
+            "ru": "Неверный код или ПИН. Попросите ещё раз.",
+            "ro": "Codul sau PIN-ul este greșit. Cereți din nou.",
+        },
+        "CODE_USED": {
+            "en": "This code was used already. Ask for a new one.",
+            "ru": "Этот код уже использован. Попросите новый.",
+            "ro": "Acest cod a fost deja folosit. Cereți unul nou.",
+        },
+        "RECEIPT_ALREADY_RECORDED": {
+            "en": "This receipt is recorded already.",
+            "ru": "Этот чек уже учтён.",
+            "ro": "Acest bon este deja înregistrat.",
+        },
+        "RECEIPT_CANCELLED": {
+            "en": "This receipt was cancelled.",
+            "ru": "Этот чек отменён.",
+            "ro": "Acest bon a fost anulat.",
+        },
+        "RECEIPT_UNKNOWN": {
+            "en": "The purchase was not found. Check the receipt.",
+            "ru": "Покупка не найдена. Проверьте чек.",
+            "ro": "Cumpărătura nu a fost găsită. Verificați bonul.",
+        },
+        "LINE_ALREADY_RETURNED": {
+            "en": "This item was returned already.",
+            "ru": "Этот товар уже возвращён.",
+            "ro": "Acest produs a fost deja returnat.",
+        },
+        "RETURN_EXCEEDS_ORIGINAL": {
+            "en": "More is being returned than was bought.",
+            "ru": "Возвращается больше, чем было куплено.",
+            "ro": "Se returnează mai mult decât s-a cumpărat.",
+        },
+        "CONSENT_REQUIRED": {
+            "en": "The customer has to agree to the terms first.",
+            "ru": "Сначала покупатель должен принять условия.",
+            "ro": "Clientul trebuie mai întâi să accepte condițiile.",
+        },
+        "ALREADY_ENROLLED": {
+            "en": "This customer is a member already.",
+            "ru": "Этот покупатель уже участник.",
+            "ro": "Acest client este deja membru.",
+        },
+        "BUSY": {
+            "en": "One moment, please try again.",
+            "ru": "Минуту, попробуйте ещё раз.",
+            "ro": "Un moment, încercați din nou.",
+        },
+    }
+)
+
+
+def cashier_text(code: str, *, retryable: bool, language: str) -> str:
+    """A short sentence for the till's screen; a general one for codes that have none of their own."""
+    texts = _TEXTS.get(code) or (_GENERIC_RETRYABLE if retryable else _GENERIC_FINAL)
+    return texts.get(language, texts["en"])

@@ -1,0 +1,144 @@
+"""`tessera worker`: what time makes due is done here, in as many processes as one likes.
+
+PgQueuer only wakes: a row per job, taken by one worker at a time. What is due is decided by the database and the
+business clock's instant, so that a job may run late or twice, and a test's clock can drive it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
+from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.sm import SchedulerManager
+from pgqueuer.domain.models import Schedule
+from pgqueuer.domain.settings import DBSettings
+
+from kit import console
+from kit.database import Database
+from kit.settings import Settings, settings
+from ledger import cutoffs
+from members import standings
+
+JOBS_SCHEMA = "jobs"
+BEAT_SECONDS = 15
+
+Job = Callable[[Database, datetime, asyncio.Event], Awaitable[int]]
+
+log = structlog.get_logger()
+
+
+async def apply_due(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Activate and expire the points that are due by a business instant; how many accounts it touched.
+
+    A till finds what is due by itself; this does it for those who do not come. Stops between two batches.
+    """
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            touched = await cutoffs.sweep(connection, at=at)
+        if not touched:
+            break
+        done += touched
+    return done
+
+
+async def assess_tiers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Decide every member's tier as of a business instant; how many changed. Stops between two batches."""
+    changes, after = 0, 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            done = await standings.assess(connection, at=at, after=after)
+        changes += done.changes
+        if done.next_after is None:
+            break
+        after = done.next_after
+    return changes
+
+
+SCHEDULE: dict[str, tuple[str, Job]] = {
+    "apply-due": ("* * * * *", apply_due),
+    "assess-tiers": ("17 * * * *", assess_tiers),
+}
+"""Jobs by name: when they are woken, as in crontab, and what they do."""
+
+
+async def run_job(name: str, database: Database, settings: Settings, stopping: asyncio.Event) -> None:
+    """Run one job as of the business clock's instant. A failure is logged; the next waking tries again."""
+    try:
+        async with database.reading() as connection:
+            at = await console.business_instant(connection, settings)
+        done = await SCHEDULE[name][1](database, at, stopping)
+    except Exception:
+        log.exception("job failed", job=name)
+    else:
+        log.info("job done", job=name, at=at.isoformat(), done=done)
+
+
+def waker(database: Database, settings: Settings, stopping: asyncio.Event) -> SchedulerManager:
+    """What calls the jobs when their time has come, until it is told to stop; it finishes what it has begun."""
+    names = DBSettings(db_schema=JOBS_SCHEMA)
+    manager = SchedulerManager(
+        Queries(
+            AsyncpgPoolDriver(database.pool),
+            qbe=QueryBuilderEnvironment(names),
+            qbq=QueryQueueBuilder(names),
+            qbs=QuerySchedulerBuilder(names),
+        )
+    )
+    manager.shutdown = stopping
+
+    async def wake(schedule: Schedule) -> None:
+        await run_job(schedule.entrypoint, database, settings, stopping)
+
+    for name, (expression, _) in SCHEDULE.items():
+        manager.schedule(name, expression)(wake)
+    return manager
+
+
+async def work(database: Database, settings: Settings, stopping: asyncio.Event, heartbeat: Path | None = None) -> None:
+    """Run jobs until told to stop. Touches the heartbeat file whenever the database has answered."""
+    manager = waker(database, settings, stopping)
+    beat = asyncio.create_task(_beat(manager, heartbeat, stopping))
+    try:
+        await manager.run()
+    finally:
+        stopping.set()
+        await beat
+
+
+async def _beat(manager: SchedulerManager, heartbeat: Path | None, stopping: asyncio.Event) -> None:
+    while heartbeat is not None and not stopping.is_set():
+        await manager.queries.has_table(manager.queries.qbe.settings.schedules_table)
+        await asyncio.to_thread(heartbeat.touch)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), BEAT_SECONDS)
+
+
+Heartbeat = Annotated[
+    Path | None,
+    typer.Option(help="File to touch while all is well, for a health check.", show_default=False),
+]
+
+
+def worker(heartbeat: Heartbeat = None) -> None:
+    """Do what time makes due: activate and expire points, assess tiers. Ends at SIGTERM or Ctrl-C, after its batch."""
+    console.run(_worker(settings(), heartbeat))
+
+
+async def _worker(settings: Settings, heartbeat: Path | None) -> None:
+    stopping = asyncio.Event()
+    for reason in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(reason, stopping.set)
+    async with console.database(settings) as database:
+        console.out.print(f"Working: {', '.join(SCHEDULE)}.")
+        await work(database, settings, stopping, heartbeat)

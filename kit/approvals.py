@@ -1,0 +1,92 @@
+"""What takes two people: a maker proposes, a checker who is somebody else decides, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit import actors, store
+from kit.errors import Rejection
+
+
+class ApprovalUnknown(Rejection):
+    """Nothing of this number was proposed."""
+
+    code = "APPROVAL_UNKNOWN"
+    retryable = False
+
+
+class FourEyesRequired(Rejection):
+    """Who proposed it may not decide it."""
+
+    code = "FOUR_EYES_REQUIRED"
+    retryable = False
+
+
+class AlreadyDecided(Rejection):
+    """A checker has decided it before."""
+
+    code = "ALREADY_DECIDED"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A proposal that awaits its decision."""
+
+    approval_id: int
+    kind: str
+    subject: str
+    maker_id: int
+    made_at: datetime
+
+
+async def propose(
+    connection: AsyncConnection,
+    *,
+    kind: str,
+    subject: str,
+    detail: Mapping[str, Any],
+    maker: int,
+    at: datetime,
+) -> int:
+    """Record what an actor proposes; returns the approval's number. Which role it takes is the caller's rule.
+
+    kind is UPPER_SNAKE, subject says what it is about (`partner:17 version 2`), detail is for the checker.
+    """
+    return await store.insert_approval(
+        connection, kind=kind, subject=subject, detail=detail, maker_id=maker, made_at=at
+    )
+
+
+async def examine(connection: AsyncConnection, approval_id: int, *, checker: int, role: str) -> Approval:
+    """The approval, which this checker may decide, locked until the transaction ends: the second one waits.
+
+    For use cases with more to check before `decide`. Rejects NOT_PERMITTED, APPROVAL_UNKNOWN,
+    FOUR_EYES_REQUIRED, ALREADY_DECIDED.
+    """
+    await actors.require_role(connection, checker, role)
+    row = await store.approval_for_update(connection, approval_id)
+    if row is None:
+        raise ApprovalUnknown(f"there is no proposal number {approval_id}")
+    if row["maker_id"] == checker:
+        raise FourEyesRequired("who proposed it may not decide it: another actor has to")
+    if row["decided_at"] is not None:
+        decision = "approved" if row["approved"] else "declined"
+        raise AlreadyDecided(f"it was {decision} at {row['decided_at']:%Y-%m-%d %H:%M:%S} UTC")
+    return Approval(approval_id, row["kind"], row["subject"], row["maker_id"], row["made_at"])
+
+
+async def decide(
+    connection: AsyncConnection, approval_id: int, *, checker: int, role: str, approved: bool, at: datetime
+) -> None:
+    """Approve or decline, once and for all, on behalf of a checker who holds the role and is not the maker.
+
+    Rejects what `examine` rejects.
+    """
+    await examine(connection, approval_id, checker=checker, role=role)
+    await store.record_decision(connection, approval_id, checker_id=checker, approved=approved, decided_at=at)

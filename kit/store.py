@@ -1,0 +1,146 @@
+"""kit's statements: actors and their roles, approvals, the audit trail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_FOUNDING = 7_305_003  # an advisory lock's number, of no meaning elsewhere
+
+
+async def lock_founding(connection: AsyncConnection) -> None:
+    """Hold, until the transaction ends, the right to be the one that adds the first actor."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _FOUNDING})
+
+
+async def any_actor_exists(connection: AsyncConnection) -> bool:
+    """Whether anybody was ever added."""
+    return bool((await connection.execute(text("SELECT EXISTS (SELECT FROM kit.actor)"))).scalar_one())
+
+
+async def insert_actor(connection: AsyncConnection, name: str) -> None:
+    """Add an actor; nothing happens if one of that name is there."""
+    statement = text("INSERT INTO kit.actor (name) VALUES (:name) ON CONFLICT (name) DO NOTHING")
+    await connection.execute(statement, {"name": name})
+
+
+async def actor_id_by_name(connection: AsyncConnection, name: str) -> int | None:
+    """The number of the actor of this name."""
+    statement = text("SELECT actor_id FROM kit.actor WHERE name = :name")
+    return (await connection.execute(statement, {"name": name})).scalar_one_or_none()
+
+
+async def roles_of(connection: AsyncConnection, actor_id: int) -> set[str]:
+    """The roles that an actor holds now."""
+    statement = text(
+        "SELECT role FROM (SELECT DISTINCT ON (role) role, granted FROM kit.actor_role "
+        "WHERE actor_id = :actor_id ORDER BY role, entry_id DESC) latest WHERE granted"
+    )
+    return set((await connection.execute(statement, {"actor_id": actor_id})).scalars())
+
+
+async def insert_roles(connection: AsyncConnection, actor_id: int, roles: Sequence[str], *, granted: bool) -> None:
+    """Grant the roles to an actor, or take them back."""
+    statement = text(
+        "INSERT INTO kit.actor_role (actor_id, role, granted) "
+        "SELECT :actor_id, role, :granted FROM unnest(CAST(:roles AS text[])) AS role"
+    )
+    await connection.execute(statement, {"actor_id": actor_id, "roles": list(roles), "granted": granted})
+
+
+async def holders_of(connection: AsyncConnection, role: str) -> set[int]:
+    """The actors that hold a role now."""
+    statement = text(
+        "SELECT actor_id FROM (SELECT DISTINCT ON (actor_id) actor_id, granted FROM kit.actor_role "
+        "WHERE role = :role ORDER BY actor_id, entry_id DESC) latest WHERE granted"
+    )
+    return set((await connection.execute(statement, {"role": role})).scalars())
+
+
+async def actors_with_roles(connection: AsyncConnection) -> Sequence[RowMapping]:
+    """Everybody by name, with the roles held now: name, roles."""
+    statement = text(
+        "SELECT a.name, coalesce(array_agg(l.role ORDER BY l.role) FILTER (WHERE l.granted), '{}') AS roles "
+        "FROM kit.actor a LEFT JOIN (SELECT DISTINCT ON (actor_id, role) actor_id, role, granted "
+        "FROM kit.actor_role ORDER BY actor_id, role, entry_id DESC) l USING (actor_id) "
+        "GROUP BY a.name ORDER BY a.name"
+    )
+    return (await connection.execute(statement)).mappings().all()
+
+
+async def insert_approval(
+    connection: AsyncConnection,
+    *,
+    kind: str,
+    subject: str,
+    detail: Mapping[str, Any],
+    maker_id: int,
+    made_at: datetime,
+) -> int:
+    """Record a proposal; returns its number."""
+    statement = text(
+        "INSERT INTO kit.approval (kind, subject, detail, maker_id, made_at) "
+        "VALUES (:kind, :subject, CAST(:detail AS jsonb), :maker_id, :made_at) RETURNING approval_id"
+    )
+    values = {
+        "kind": kind,
+        "subject": subject,
+        "detail": json.dumps(detail),
+        "maker_id": maker_id,
+        "made_at": made_at,
+    }
+    return int((await connection.execute(statement, values)).scalar_one())
+
+
+async def approval_for_update(connection: AsyncConnection, approval_id: int) -> RowMapping | None:
+    """An approval's row, locked until the transaction ends."""
+    statement = text("SELECT * FROM kit.approval WHERE approval_id = :approval_id FOR UPDATE")
+    return (await connection.execute(statement, {"approval_id": approval_id})).mappings().one_or_none()
+
+
+async def record_decision(
+    connection: AsyncConnection, approval_id: int, *, checker_id: int, approved: bool, decided_at: datetime
+) -> None:
+    """Write the checker's decision on an approval that has none."""
+    statement = text(
+        "UPDATE kit.approval SET checker_id = :checker_id, approved = :approved, decided_at = :decided_at "
+        "WHERE approval_id = :approval_id"
+    )
+    values = {
+        "approval_id": approval_id,
+        "checker_id": checker_id,
+        "approved": approved,
+        "decided_at": decided_at,
+    }
+    await connection.execute(statement, values)
+
+
+async def insert_audit_entry(
+    connection: AsyncConnection,
+    *,
+    actor: int | str,
+    action: str,
+    subject: str,
+    detail: Mapping[str, Any],
+    at: datetime,
+) -> None:
+    """Append to the audit trail; an actor given by number is written by name."""
+    statement = text(
+        "INSERT INTO kit.audit_trail (actor, action, subject, detail, at) VALUES "
+        "(coalesce(CAST(:name AS text), (SELECT name FROM kit.actor WHERE actor_id = :actor_id)), "
+        ":action, :subject, CAST(:detail AS jsonb), :at)"
+    )
+    values = {
+        "name": actor if isinstance(actor, str) else None,
+        "actor_id": None if isinstance(actor, str) else actor,
+        "action": action,
+        "subject": subject,
+        "detail": json.dumps(detail),
+        "at": at,
+    }
+    await connection.execute(statement, values)

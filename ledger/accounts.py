@@ -1,0 +1,72 @@
+"""Accounts: who owns how much of what. A holder is a number; who that is, is told elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import store
+
+POINTS = 1
+"""The unit of the coalition's shared currency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """What a holder owns of one unit, in points of it, as of entry number `seq`.
+
+    daily_cap is the most that may be spent in one day of the programme, None for no cap.
+    """
+
+    holder_id: int
+    unit: int
+    available: int
+    pending: int
+    held: int
+    debt: int
+    seq: int
+    spend_locked: bool
+    daily_cap: int | None
+    last_at: datetime
+
+
+async def open_accounts(connection: AsyncConnection, count: int, unit: int = POINTS) -> list[int]:
+    """Open empty accounts of as many new holders; returns their numbers."""
+    return await store.new_holder_ids(connection, count, unit) if count else []
+
+
+async def balance(connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, at: datetime) -> Balance | None:
+    """What a holder owns at an instant not before the last entry; None where there is no such account.
+
+    What is due by then, an activation or an expiry, counts as done although the next writer only will record it.
+    """
+    row = await store.account(connection, holder_id, unit, at)
+    if row is None:
+        return None
+    is_due = row.due_available is not None
+    return Balance(
+        holder_id=holder_id,
+        unit=unit,
+        available=row.due_available if is_due else row.available,
+        pending=row.due_pending if is_due else row.pending,
+        held=row.held,
+        debt=row.debt,
+        seq=row.seq,
+        spend_locked=row.spend_locked,
+        daily_cap=row.daily_cap,
+        last_at=row.last_at,
+    )
+
+
+async def qualifying(
+    connection: AsyncConnection, holder_ids: Sequence[int], unit: int, since: datetime, until: datetime
+) -> dict[int, int]:
+    """Points accrued less points taken back by returns, per holder, in [since, until); spending does not lower it.
+
+    A holder whose purchases were made before and returned within may have less than none. Zero is stated too.
+    """
+    found = await store.accrued_less_returned(connection, holder_ids, unit, since, until)
+    return {holder_id: found.get(holder_id, 0) for holder_id in holder_ids}

@@ -1,0 +1,41 @@
+"""Lots and what they amount to at an instant: reads that write nothing, on the raw pool of the hot path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from ledger import lot_store
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account at an instant, in points: what is due by then counts as applied though nothing is written."""
+
+    seq: int
+    available: int
+    pending: int
+    held: int
+    debt: int
+    spend_locked: bool
+
+
+async def standing(pool: asyncpg.Pool, holder_id: int, *, unit: int, at: datetime) -> Standing | None:
+    """The account of a holder at an instant (UTC, not before its last entry); None where there is none."""
+    row = await lot_store.available_at(pool, holder_id, unit, at)
+    if row is None:
+        return None
+    return Standing(row["seq"], row["available"], row["pending"], row["held"], row["debt"], row["spend_locked"])
+
+
+async def recoverable(pool: asyncpg.Pool, holder_id: int, *, unit: int, seq: int, at: datetime) -> dict[int, int]:
+    """Points that could be taken back from each lot of one accrual at an instant: lot number to points."""
+    rows = await lot_store.lots_of_accrual(pool, holder_id, unit, seq, at)
+    return {row["lot_no"]: row["points"] for row in rows}
+
+
+async def account_seq(pool: asyncpg.Pool, holder_id: int, *, unit: int) -> int:
+    """The number of an account's last entry, for a decision that must not be overtaken; 0 where there is none."""
+    return await lot_store.account_seq(pool, holder_id, unit) or 0

@@ -1,0 +1,56 @@
+"""The ledger's statements. Private to this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def new_holder_ids(connection: AsyncConnection, count: int, unit: int) -> list[int]:
+    """Open accounts of new holders; their numbers."""
+    found = await connection.execute(
+        text("SELECT ledger.open_accounts(:count, CAST(:unit AS smallint))"), {"count": count, "unit": unit}
+    )
+    return list(found.scalars())
+
+
+_ACCOUNT = text("""
+    SELECT a.seq, a.available, a.pending, a.held, a.debt, a.spend_locked, a.daily_cap, a.last_at,
+           d.available AS due_available, d.pending AS due_pending
+    FROM ledger.account a
+    LEFT JOIN LATERAL (
+      SELECT coalesce(sum(l.remaining) FILTER (WHERE l.active OR l.activates_at <= :at), 0)::bigint AS available,
+             coalesce(sum(l.remaining) FILTER (WHERE NOT l.active AND l.activates_at > :at), 0)::bigint AS pending
+      FROM ledger.lot l
+      WHERE l.holder_id = a.holder_id AND l.unit = a.unit AND l.open AND l.expires_at > :at
+    ) d ON a.next_due <= :at
+    WHERE a.holder_id = :holder_id AND a.unit = :unit
+""")
+
+
+async def account(connection: AsyncConnection, holder_id: int, unit: int, at: datetime) -> Row[Any] | None:
+    """An account as cached; where something is due by an instant, also what its lots make of it."""
+    given = {"holder_id": holder_id, "unit": unit, "at": at}
+    return (await connection.execute(_ACCOUNT, given)).one_or_none()
+
+
+_QUALIFYING = text("""
+    SELECT j.holder_id, sum(CASE j.kind WHEN 1 THEN j.amount ELSE -j.amount END)::bigint AS points
+    FROM ledger.journal j
+    WHERE j.holder_id = ANY (CAST(:holder_ids AS bigint[])) AND j.unit = :unit AND j.kind IN (1, 8)
+      AND j.at >= :since AND j.at < :until
+    GROUP BY j.holder_id
+""")
+
+
+async def accrued_less_returned(
+    connection: AsyncConnection, holder_ids: Sequence[int], unit: int, since: datetime, until: datetime
+) -> dict[int, int]:
+    """Points of accruals less points of returns per holder, for those that have any entry of these kinds."""
+    given = {"holder_ids": list(holder_ids), "unit": unit, "since": since, "until": until}
+    return {row.holder_id: row.points for row in await connection.execute(_QUALIFYING, given)}

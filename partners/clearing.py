@@ -1,0 +1,64 @@
+"""What settlement asks of partners: what was signed, what partners are called, and the receipts behind a line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partners import clearing_store
+from partners.terms import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerName:
+    """What a partner is called: a code for machines, a name for people."""
+
+    partner_id: int
+    code: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClearingEvent:
+    """Points moved between two of the ledger's account kinds (debit to credit), with the receipt that tells why.
+
+    reference, outlet and business_date are None where the receipt is not the partner's own, or there is none.
+    """
+
+    cutoff_id: int
+    debit: int
+    credit: int
+    holder_id: int
+    points: int
+    lot_terms_id: int
+    terms_id: int
+    at: datetime
+    business_date: date | None
+    outlet: str | None
+    reference: str | None
+
+
+async def agreed_terms(connection: AsyncConnection, terms_ids: Iterable[int]) -> dict[int, Terms]:
+    """Agreement versions by number; what does not exist is missing from the answer."""
+    rows = await clearing_store.agreements(connection, sorted(set(terms_ids)))
+    return {row.terms_id: Terms(**row._mapping) for row in rows}
+
+
+async def names(connection: AsyncConnection) -> dict[int, PartnerName]:
+    """What every partner is called, by number."""
+    return {row.partner_id: PartnerName(**row._mapping) for row in await clearing_store.names(connection)}
+
+
+async def events(
+    connection: AsyncConnection, *, partner_id: int, currency: str, cutoff_ids: Sequence[int]
+) -> AsyncIterator[ClearingEvent]:
+    """The postings of cut-offs that a partner pays or is paid for in a currency, in order of recording.
+
+    Needs a connection in a transaction: they are streamed, however many they are.
+    """
+    rows = clearing_store.clearing_events(connection, partner_id=partner_id, currency=currency, cutoff_ids=cutoff_ids)
+    async for row in rows:
+        yield ClearingEvent(**row._mapping)

@@ -1,0 +1,69 @@
+"""Statements of what settlement asks of partners. Private to the package."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+async def agreements(connection: AsyncConnection, terms_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """Agreement versions by their numbers, with their columns as partners.terms names them."""
+    found = await connection.execute(
+        text(
+            "SELECT terms_id, partner_id, version, valid_from, currency, earn_rate_bp, fund_price_micro, "
+            "       service_price_micro, reimbursement_price_micro, funding, return_window_days, expiry_months, "
+            "       bill_share_bp, return_policy, tier_bonus_bp "
+            "FROM partners.agreement WHERE terms_id = ANY (:terms_ids)"
+        ),
+        {"terms_ids": list(terms_ids)},
+    )
+    return found.all()
+
+
+async def names(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Number, code and name of every partner, by code."""
+    found = await connection.execute(text("SELECT partner_id, code, name FROM partners.partner ORDER BY code"))
+    return found.all()
+
+
+async def clearing_events(
+    connection: AsyncConnection, *, partner_id: int, currency: str, cutoff_ids: Sequence[int]
+) -> AsyncIterator[Row[Any]]:
+    """Postings that one partner pays or is paid for, with its own receipts and nobody else's.
+
+    What it funded: activations and returns; what it honoured: redemptions and refunds. The receipt of an activation
+    is the one that earned the lot; of the others, the one that moved the points. It is only shown if it is the
+    partner's own. Needs a transaction: the rows are streamed.
+    """
+    rows = await connection.stream(
+        text(
+            """
+            SELECT p.cutoff_id, p.debit, p.credit, p.holder_id, p.amount AS points, p.lot_terms_id, p.terms_id, j.at,
+                   r.business_date, o.code AS outlet, r.reference
+            FROM ledger.posting p
+            JOIN ledger.journal j USING (holder_id, unit, seq)
+            JOIN partners.agreement a ON a.terms_id = CASE WHEN p.debit = 11 OR p.credit = 11 THEN p.terms_id
+                                                           ELSE p.lot_terms_id END
+            LEFT JOIN LATERAL (
+              SELECT r.business_date, r.outlet_id, r.reference FROM partners.receipt r
+              WHERE r.holder_id = p.holder_id AND r.unit = p.unit AND r.partner_id = :partner_id
+                AND CASE WHEN p.debit IN (2, 10) THEN r.seq = p.lot_seq AND r.kind = 1
+                         ELSE r.seq = p.seq OR r.redemption_seq = p.seq END
+              ORDER BY r.seq LIMIT 1
+            ) r ON true
+            LEFT JOIN partners.outlet o ON o.outlet_id = r.outlet_id
+            WHERE p.cutoff_id = ANY (:cutoff_ids) AND p.unit = 1 AND a.currency = :currency
+              AND (p.funder_id = :partner_id
+                   AND (p.debit IN (2, 10) AND p.credit = 1 OR p.debit = 1 AND p.credit = 13)
+                   OR p.partner_id = :partner_id
+                   AND (p.debit = 1 AND p.credit = 11 OR p.debit = 11 AND p.credit = 1))
+            ORDER BY p.cutoff_id, j.recorded_at, p.holder_id, p.seq, p.leg
+            """
+        ),
+        {"partner_id": partner_id, "currency": currency, "cutoff_ids": list(cutoff_ids)},
+    )
+    async for row in rows:
+        yield row

@@ -1,0 +1,298 @@
+"""Partners, their outlets and terminals: added, suspended, resumed; never removed, because receipts name them."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit import actors, audit
+from kit.errors import FieldProblem, Rejection
+from kit.secrets import Vault
+from partners import store
+
+T = TypeVar("T")
+
+ID_KEY_BYTES = 64
+LONGEST_CODE = 32
+LONGEST_NAME = 200
+
+ACTIVE = "ACTIVE"
+SUSPENDED = "SUSPENDED"
+
+
+class OnboardingInvalid(Rejection):
+    """A code or name has not the form it must have; the problems say which."""
+
+    code = "ONBOARDING_INVALID"
+    retryable = False
+
+
+class PartnerExists(Rejection):
+    """The partner's code is taken."""
+
+    code = "PARTNER_EXISTS"
+    retryable = False
+
+
+class PartnerUnknown(Rejection):
+    """There is no such partner."""
+
+    code = "PARTNER_UNKNOWN"
+    retryable = True
+
+
+class OutletExists(Rejection):
+    """The partner has an outlet of this code."""
+
+    code = "OUTLET_EXISTS"
+    retryable = False
+
+
+class OutletUnknown(Rejection):
+    """The partner has no such outlet."""
+
+    code = "OUTLET_UNKNOWN"
+    retryable = True
+
+
+class TerminalExists(Rejection):
+    """The outlet has a terminal of this code."""
+
+    code = "TERMINAL_EXISTS"
+    retryable = False
+
+
+class TerminalUnknown(Rejection):
+    """The outlet has no such terminal."""
+
+    code = "TERMINAL_UNKNOWN"
+    retryable = True
+
+
+class StatusUnchanged(Rejection):
+    """What is to be suspended is suspended, or what is to be resumed is active."""
+
+    code = "STATUS_UNCHANGED"
+    retryable = True
+
+
+# --- Partners -----------------------------------------------------------------------------------------------
+
+
+async def add_partner(
+    connection: AsyncConnection, vault: Vault, *, code: str, name: str, actor: int, at: datetime
+) -> int:
+    """Add an active partner with a key of its own for the ids it is shown; returns partner_id.
+
+    code is what people call it: lower case letters, digits and hyphens, never changed. Rejects NOT_PERMITTED,
+    ONBOARDING_INVALID, PARTNER_EXISTS.
+    """
+    await actors.require_role(connection, actor, actors.ONBOARDING)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", code):
+        form = f"1 to {LONGEST_CODE} lower case letters, digits and hyphens"
+        raise _invalid("code", form)
+    _check_name(name)
+    sealed = vault.seal(secrets.token_bytes(ID_KEY_BYTES), id_key_context(code))
+    partner_id = await store.insert_partner(connection, code=code, name=name, sealed_id_key=sealed, at=at)
+    if partner_id is None:
+        raise PartnerExists(f"there is a partner '{code}'")
+    await _note(connection, "PARTNER_ADDED", f"partner:{partner_id}", {"code": code}, actor, at)
+    return partner_id
+
+
+def id_key_context(code: str) -> str:
+    """What the seal of a partner's id key is bound to."""
+    return f"partner-id-key:{code}"
+
+
+async def suspend_partner(connection: AsyncConnection, *, partner_id: int, actor: int, at: datetime) -> None:
+    """Refuse the partner's business from now on. Rejects NOT_PERMITTED, PARTNER_UNKNOWN, STATUS_UNCHANGED."""
+    await _set_partner_status(connection, partner_id, SUSPENDED, actor, at)
+
+
+async def resume_partner(connection: AsyncConnection, *, partner_id: int, actor: int, at: datetime) -> None:
+    """Take a suspension back. Rejects NOT_PERMITTED, PARTNER_UNKNOWN, STATUS_UNCHANGED."""
+    await _set_partner_status(connection, partner_id, ACTIVE, actor, at)
+
+
+async def partner_id_of(connection: AsyncConnection, code: str) -> int:
+    """The number of the partner with this code. Rejects PARTNER_UNKNOWN."""
+    partner_id = await store.partner_id_by_code(connection, code)
+    if partner_id is None:
+        raise PartnerUnknown(f"there is no partner '{code}'")
+    return partner_id
+
+
+# --- Outlets ------------------------------------------------------------------------------------------------
+
+
+async def add_outlet(
+    connection: AsyncConnection, *, partner_id: int, code: str, name: str, actor: int, at: datetime
+) -> int:
+    """Add a place of sale; returns outlet_id. Rejects what `add_outlets` rejects."""
+    added = await add_outlets(connection, partner_id=partner_id, outlets=[(code, name)], actor=actor, at=at)
+    return added[code]
+
+
+async def add_outlets(
+    connection: AsyncConnection,
+    *,
+    partner_id: int,
+    outlets: Sequence[tuple[str, str]],
+    actor: int,
+    at: datetime,
+) -> dict[str, int]:
+    """Add places of sale given as (code, name), all or none; returns outlet_id by code.
+
+    Rejects NOT_PERMITTED, ONBOARDING_INVALID, PARTNER_UNKNOWN, OUTLET_EXISTS.
+    """
+    await actors.require_role(connection, actor, actors.ONBOARDING)
+    for code, name in outlets:
+        _check_code(code)
+        _check_name(name)
+    await lock_partner(connection, partner_id)
+    codes = [code for code, _ in outlets]
+    if taken := _twice(codes) or await store.outlet_codes_taken(connection, partner_id, codes):
+        raise OutletExists(f"the partner has an outlet '{taken[0]}', or was given it twice")
+    if not outlets:
+        return {}
+    added = await store.insert_outlets(connection, partner_id, outlets)
+    await _note(connection, "OUTLETS_ADDED", f"partner:{partner_id}", {"codes": codes}, actor, at)
+    return added
+
+
+async def outlet_id_of(connection: AsyncConnection, *, partner_id: int, code: str) -> int:
+    """The number of a partner's outlet with this code. Rejects OUTLET_UNKNOWN."""
+    outlet_id = await store.outlet_id_by_code(connection, partner_id, code)
+    if outlet_id is None:
+        raise OutletUnknown(f"the partner has no outlet '{code}'")
+    return outlet_id
+
+
+# --- Terminals ----------------------------------------------------------------------------------------------
+
+
+async def add_terminal(connection: AsyncConnection, *, outlet_id: int, code: str, actor: int, at: datetime) -> int:
+    """Add an active till; returns terminal_id. Rejects what `add_terminals` rejects."""
+    partner_id = await store.partner_id_by_outlet(connection, outlet_id)
+    if partner_id is None:
+        raise OutletUnknown(f"there is no outlet number {outlet_id}")
+    terminal = (outlet_id, code)
+    added = await add_terminals(connection, partner_id=partner_id, terminals=[terminal], actor=actor, at=at)
+    return added[terminal]
+
+
+async def add_terminals(
+    connection: AsyncConnection,
+    *,
+    partner_id: int,
+    terminals: Sequence[tuple[int, str]],
+    actor: int,
+    at: datetime,
+) -> dict[tuple[int, str], int]:
+    """Add active tills of one partner given as (outlet_id, code), all or none; returns terminal_id by the same.
+
+    Rejects NOT_PERMITTED, ONBOARDING_INVALID, PARTNER_UNKNOWN, OUTLET_UNKNOWN, TERMINAL_EXISTS.
+    """
+    await actors.require_role(connection, actor, actors.ONBOARDING)
+    for _, code in terminals:
+        _check_code(code)
+    await lock_partner(connection, partner_id)
+    if {outlet_id for outlet_id, _ in terminals} - await store.outlet_ids_of(connection, partner_id):
+        raise OutletUnknown("a terminal stands at an outlet that the partner does not have")
+    if taken := _twice(terminals) or await store.terminals_taken(connection, terminals):
+        raise TerminalExists(f"the outlet has a terminal '{taken[0][1]}', or was given it twice")
+    if not terminals:
+        return {}
+    added = await store.insert_terminals(connection, terminals)
+    detail = {"terminals": sorted(added.values())}
+    await _note(connection, "TERMINALS_ADDED", f"partner:{partner_id}", detail, actor, at)
+    return added
+
+
+async def suspend_terminal(connection: AsyncConnection, *, terminal_id: int, actor: int, at: datetime) -> None:
+    """Refuse what this till sends from now on. Rejects NOT_PERMITTED, TERMINAL_UNKNOWN, STATUS_UNCHANGED."""
+    await _set_terminal_status(connection, terminal_id, SUSPENDED, actor, at)
+
+
+async def resume_terminal(connection: AsyncConnection, *, terminal_id: int, actor: int, at: datetime) -> None:
+    """Take a suspension back. Rejects NOT_PERMITTED, TERMINAL_UNKNOWN, STATUS_UNCHANGED."""
+    await _set_terminal_status(connection, terminal_id, ACTIVE, actor, at)
+
+
+async def terminal_id_of(connection: AsyncConnection, *, outlet_id: int, code: str) -> int:
+    """The number of an outlet's terminal with this code. Rejects TERMINAL_UNKNOWN."""
+    terminal_id = await store.terminal_id_by_code(connection, outlet_id, code)
+    if terminal_id is None:
+        raise TerminalUnknown(f"the outlet has no terminal '{code}'")
+    return terminal_id
+
+
+# --- What they share ----------------------------------------------------------------------------------------
+
+
+async def lock_partner(connection: AsyncConnection, partner_id: int) -> str:
+    """A partner's status, with the right to change what belongs to it until the transaction ends.
+
+    Rejects PARTNER_UNKNOWN.
+    """
+    status = await store.partner_status_for_update(connection, partner_id)
+    if status is None:
+        raise PartnerUnknown(f"there is no partner number {partner_id}")
+    return status
+
+
+async def _set_partner_status(
+    connection: AsyncConnection, partner_id: int, status: str, actor: int, at: datetime
+) -> None:
+    await actors.require_role(connection, actor, actors.ONBOARDING)
+    if await lock_partner(connection, partner_id) == status:
+        raise StatusUnchanged(f"the partner is {status.lower()} already")
+    await store.set_partner_status(connection, partner_id, status)
+    action = "PARTNER_SUSPENDED" if status == SUSPENDED else "PARTNER_RESUMED"
+    await _note(connection, action, f"partner:{partner_id}", {}, actor, at)
+
+
+async def _set_terminal_status(
+    connection: AsyncConnection, terminal_id: int, status: str, actor: int, at: datetime
+) -> None:
+    await actors.require_role(connection, actor, actors.ONBOARDING)
+    held = await store.terminal_status_for_update(connection, terminal_id)
+    if held is None:
+        raise TerminalUnknown(f"there is no terminal number {terminal_id}")
+    if held == status:
+        raise StatusUnchanged(f"the terminal is {status.lower()} already")
+    await store.set_terminal_status(connection, terminal_id, status)
+    action = "TERMINAL_SUSPENDED" if status == SUSPENDED else "TERMINAL_RESUMED"
+    await _note(connection, action, f"terminal:{terminal_id}", {}, actor, at)
+
+
+async def _note(
+    connection: AsyncConnection, action: str, subject: str, detail: dict[str, Any], actor: int, at: datetime
+) -> None:
+    await store.bump_revision(connection)
+    await audit.write(connection, actor=actor, action=action, subject=subject, detail=detail, at=at)
+
+
+def _twice(keys: Sequence[T]) -> list[T]:
+    return [key for key, times in Counter(keys).items() if times > 1]
+
+
+def _check_code(code: str) -> None:
+    if not code or len(code) > LONGEST_CODE or not code.isprintable() or code != code.strip():
+        raise _invalid("code", f"1 to {LONGEST_CODE} characters, no space around them")
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise _invalid("name", f"1 to {LONGEST_NAME} characters that can be seen")
+
+
+def _invalid(field: str, form: str) -> OnboardingInvalid:
+    return OnboardingInvalid(f"the {field} must be {form}", problems=[FieldProblem((field,), "INVALID", form)])

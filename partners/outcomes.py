@@ -1,0 +1,106 @@
+"""What a recording call answers: the status of an item as an outcome or as the Rejection it stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kit.errors import Rejection
+from partners.receipt_store import StoredReceipt
+
+
+class IdempotencyKeyReused(Rejection):
+    """The key was used before with another input."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    retryable = False
+
+
+class InsufficientPoints(Rejection):
+    """Fewer points are available than were to be spent. Final: the same key gets this answer for ever."""
+
+    code = "INSUFFICIENT_POINTS"
+    retryable = False
+
+
+class AccountUnknown(Rejection):
+    """The member has no account in this unit."""
+
+    code = "ACCOUNT_UNKNOWN"
+    retryable = False
+
+
+class ReceiptAlreadyRecorded(Rejection):
+    """The receipt is recorded already, with another content or another card."""
+
+    code = "RECEIPT_ALREADY_RECORDED"
+    retryable = False
+
+
+class ReceiptCancelled(Rejection):
+    """The receipt was cancelled before it arrived."""
+
+    code = "RECEIPT_CANCELLED"
+    retryable = False
+
+
+class Stale(Rejection):
+    """The account moved again and again while the return was decided."""
+
+    code = "STALE"
+    retryable = True
+
+
+class CodeUsed(Rejection):
+    """The rotating code was used before; the member's app shows a new one within half a minute."""
+
+    code = "CODE_USED"
+    retryable = True
+
+
+class SpendingLocked(Rejection):
+    """The member has locked spending."""
+
+    code = "SPENDING_LOCKED"
+    retryable = True
+
+
+class DailyCapReached(Rejection):
+    """The member's limit for one day would be exceeded."""
+
+    code = "DAILY_CAP_REACHED"
+    retryable = True
+
+
+RECORDED = 0
+REPLAYED = 1
+INSUFFICIENT = 3
+AGAIN = 9
+STALE = 7
+_REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
+    2: (IdempotencyKeyReused, "the idempotency key was used before with another input"),
+    3: (InsufficientPoints, "fewer points are available than were to be spent"),
+    4: (AccountUnknown, "the member has no account for points"),
+    5: (ReceiptAlreadyRecorded, "the receipt is recorded already, with another content or another card"),
+    6: (ReceiptCancelled, "the receipt was cancelled before it arrived"),
+    7: (Stale, "the account moved while this was decided"),
+    8: (CodeUsed, "the rotating code was used before"),
+    9: (Stale, "the receipt is being recorded by another call"),
+    16: (SpendingLocked, "the member has locked spending"),
+    17: (DailyCapReached, "the member's limit for one day would be exceeded"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A receipt that is on record, and the balances after it where the call told them (points)."""
+
+    receipt: StoredReceipt
+    replayed: bool
+    available: int | None = None
+    pending: int | None = None
+
+
+def rejection(status: int, *, available: int | None = None) -> Rejection:
+    """The Rejection that a status other than recorded and replayed stands for."""
+    kind, message = _REJECTIONS[status]
+    return kind(message, available_points=available if status == INSUFFICIENT else None)

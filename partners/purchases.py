@@ -1,0 +1,404 @@
+"""Purchases: identify, decide, record. A purchase earns, may spend, and is recorded once whatever is retried.
+
+`Desk` is a process's counter: the lane, the directory of partners, the keys. Every use case takes who asks (`Caller`)
+and the business instant, and answers a `Recorded` or raises a Rejection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import orjson
+
+from kit.database import Database
+from kit.errors import Rejection
+from kit.lane import Lane
+from kit.secrets import Vault, fingerprint
+from members.identification import Identified
+from partners import earning, outcomes, receipt_store, receipts, spending
+from partners.directory import Directory, DirectoryCache, Partner
+from partners.earning import Award, Lot
+from partners.onboarding import OutletUnknown, TerminalUnknown
+from partners.outcomes import Recorded
+from partners.receipt_store import UNIT, Row, StoredReceipt
+from partners.receipts import Receipt
+from partners.terms import Terms
+
+PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
+ATTEMPTS = 3
+CLAIM_LOST = "TS001"
+
+
+class AgreementMissing(Rejection):
+    """No agreement with the partner was in force when the purchase happened."""
+
+    code = "AGREEMENT_MISSING"
+    retryable = True
+
+
+class TerminalSuspended(Rejection):
+    """The terminal is suspended."""
+
+    code = "TERMINAL_SUSPENDED"
+    retryable = True
+
+
+class PartnerSuspended(Rejection):
+    """The partner is suspended."""
+
+    code = "PARTNER_SUSPENDED"
+    retryable = True
+
+
+class PointsNotPositive(Rejection):
+    """The number of points to spend must be above zero."""
+
+    code = "POINTS_NOT_POSITIVE"
+    retryable = False
+
+
+class PointsExceedShare(Rejection):
+    """Points may not pay that much of the bill; `maximum_points` tells how many may."""
+
+    code = "POINTS_EXCEED_SHARE"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the partner and the number of its OAuth client."""
+
+    partner_id: int
+    client_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where it happened, checked: the partner, its outlet's number and its terminal's, if one was named."""
+
+    partner: Partner
+    outlet_id: int
+    terminal_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A purchase decided and ready to be recorded."""
+
+    row: Row
+    award: Award
+    at: datetime
+
+    def stored(self, record: asyncpg.Record, *, kind: int, redeemed: int, redemption_seq: int | None) -> StoredReceipt:
+        """The receipt as the recording call has just written it."""
+        row = self.row
+        return StoredReceipt(
+            holder_id=row.holder_id, unit=UNIT, seq=record["seq"], kind=kind, partner_id=row.partner_id,
+            outlet_id=row.outlet_id, terminal_id=row.terminal_id, reference=row.reference,
+            business_date=row.business_date, occurred_at=row.occurred_at, at=self.at, currency=row.currency,
+            total_minor=row.total, awarded_points=row.awarded, redeemed_points=redeemed,
+            redemption_seq=redemption_seq, original_seq=None, terms_id=row.terms_id, card_id=row.card_id,
+            detail=orjson.loads(row.detail) if row.detail else {}, decision=orjson.loads(row.decision),
+        )  # fmt: skip
+
+
+class Desk:
+    """What a process needs to record purchases. Open one per process, close it to drain the lane."""
+
+    def __init__(self, database: Database, vault: Vault, directory: DirectoryCache) -> None:
+        self.database = database
+        self.pool = database.pool
+        self.vault = vault
+        self.directory = directory
+        self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch)
+
+    async def close(self) -> None:
+        """Finish what is queued."""
+        await self.lane.close()
+
+    async def _record_batch(self, items: Sequence[Prepared]) -> list[Recorded | Exception]:
+        found = await record_many(self, items, at=max(item.at for item in items))
+        return list(found)
+
+
+def place_of(directory: Directory, caller: Caller, outlet_code: str, terminal_code: str | None) -> Place:
+    """The caller's own outlet and terminal. Raises PartnerSuspended, OutletUnknown, TerminalUnknown or -Suspended."""
+    partner = directory.partner(caller.partner_id)
+    if partner is None or partner.status != "ACTIVE":
+        raise PartnerSuspended("the partner is suspended")
+    outlet = directory.outlet(caller.partner_id, outlet_code)
+    if outlet is None:
+        raise OutletUnknown("no such outlet; register it first")
+    if terminal_code is None:
+        return Place(partner, outlet.outlet_id, None)
+    terminal = directory.terminal(outlet.outlet_id, terminal_code)
+    if terminal is None:
+        raise TerminalUnknown("no such terminal at this outlet; register it first")
+    if terminal.status != "ACTIVE":
+        raise TerminalSuspended("the terminal is suspended")
+    return Place(partner, outlet.outlet_id, terminal.terminal_id)
+
+
+def terms_at(directory: Directory, partner_id: int, at: datetime) -> Terms:
+    """The agreement in force at an instant. Raises AgreementMissing."""
+    terms = directory.terms_at(partner_id, at)
+    if terms is None:
+        raise AgreementMissing("no agreement was in force at that time")
+    return terms
+
+
+def idem_key_of(caller: Caller, operation: str, key: str) -> UUID:
+    """The scope of an idempotency key: the client, the operation, the key (decision 8)."""
+    return fingerprint(str(caller.client_no), operation, key)
+
+
+def prepare(
+    directory: Directory,
+    caller: Caller,
+    member: Identified,
+    receipt: Receipt,
+    *,
+    at: datetime,
+    idem_key: UUID | None,
+    redeem_points: int = 0,
+    terms: Terms | None = None,
+) -> Prepared:
+    """Decide a purchase: its place, terms, award and what is stored of it. PURE but for the directory's snapshot.
+
+    at is the business instant of recording. Without an idem_key the receipt itself is the key. terms are those of a
+    quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at and PointsExceedShare.
+    """
+    place = place_of(directory, caller, receipt.outlet, receipt.terminal)
+    terms = terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
+    programme = directory.programme
+    value_minor = spending.value_of(redeem_points, terms=terms, programme=programme)
+    receipts.check(receipt, currency=terms.currency, at=at, points_value_minor=value_minor)
+    if redeem_points:
+        most = spending.limit(receipt.total_minor, terms=terms, programme=programme)
+        if redeem_points > most.points:
+            raise PointsExceedShare("points may not pay that much of this bill", maximum_points=most.points)
+    paid_points, lines = spending.spread(receipt.effective_lines, redeem_points, value_minor)
+    award = earning.evaluate(
+        lines, terms=terms, programme=programme, tier=member.tier, occurred_at=receipt.occurred_at
+    )
+    claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+    detail = receipt.detail
+    return Prepared(
+        row=Row(
+            holder_id=member.member_id,
+            claim=claim,
+            idem_key=idem_key or fingerprint("receipt", claim.bytes),
+            fingerprint=_content(member.member_id, claim, receipt, detail, redeem_points),
+            partner_id=caller.partner_id,
+            outlet_id=place.outlet_id,
+            terminal_id=place.terminal_id,
+            client_id=caller.client_no,
+            card_id=member.card_id,
+            terms_id=terms.terms_id,
+            reference=receipt.reference,
+            business_date=receipt.business_date,
+            occurred_at=receipt.occurred_at,
+            currency=receipt.currency,
+            total=receipt.total_minor,
+            awarded=award.points,
+            detail=orjson.dumps(detail).decode() if detail else None,
+            decision=_decision(award, member, lines, paid_points),
+        ),
+        award=award,
+        at=at,
+    )
+
+
+def _content(
+    holder_id: int, claim: UUID, receipt: Receipt, detail: Mapping[str, Any] | None, redeem_points: int
+) -> UUID:
+    # How the member was recognised, the proof, the quote and the time of sending may differ between retries.
+    kept = {key: value for key, value in (detail or {}).items() if key != "sentAt"}
+    head = [holder_id, claim.hex, receipt.occurred_at.isoformat(), receipt.currency, receipt.total_minor]
+    return fingerprint(orjson.dumps([*head, redeem_points, kept], option=orjson.OPT_SORT_KEYS))
+
+
+def _decision(
+    award: Award, member: Identified, lines: Sequence[earning.EarnLine], paid_points: Sequence[int]
+) -> str:
+    decided: dict[str, Any] = {
+        "tier": member.tier,
+        "level": member.level,
+        "lines": award.line_points,
+        "reasons": [[reason.code, reason.points, reason.facts] for reason in award.reasons],
+        "lots": {str(lot.lot_no): lot.points for lot in award.lots},
+    }
+    if any(paid_points):
+        decided["paid"] = {
+            line.line_id: [points, line.points_value_minor]
+            for line, points in zip(lines, paid_points, strict=True)
+            if points or line.points_value_minor
+        }
+    return orjson.dumps(decided).decode()
+
+
+async def accrue(desk: Desk, prepared: Prepared) -> Recorded:
+    """Record one purchase that earns and spends nothing, in the lane. Raises what its status says."""
+    return await desk.lane.submit(prepared)
+
+
+async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) -> list[Recorded | Rejection]:
+    """Record purchases that spend nothing, in one call; each item answers for itself, in order.
+
+    An item that another call is recording in this moment, or that repeats an earlier item, is tried again.
+    """
+    found: dict[int, Recorded | Rejection] = {}
+    waiting = list(range(len(items)))
+    for _ in range(ATTEMPTS):
+        records = await call_safely(
+            receipt_store.record_purchases,
+            desk.pool,
+            [items[index].row for index in waiting],
+            [items[index].award.lots for index in waiting],
+            at,
+        )
+        by_index = dict(zip(waiting, records, strict=True))
+        found.update(await _answers(desk, items, by_index))
+        waiting = [index for index, record in by_index.items() if record["status"] == outcomes.AGAIN]
+        if not waiting:
+            break
+    return [found[index] for index in range(len(items))]
+
+
+async def _answers(
+    desk: Desk, items: Sequence[Prepared], records: Mapping[int, asyncpg.Record]
+) -> dict[int, Recorded | Rejection]:
+    replays = {index: record for index, record in records.items() if record["status"] == outcomes.REPLAYED}
+    earlier = await _earlier(desk, items, replays)
+    found: dict[int, Recorded | Rejection] = {}
+    for index, record in records.items():
+        if record["status"] == outcomes.RECORDED:
+            receipt = items[index].stored(record, kind=PURCHASE, redeemed=0, redemption_seq=None)
+            found[index] = Recorded(receipt, False, record["available"], record["pending"])
+        elif index in earlier:
+            found[index] = Recorded(earlier[index], True)
+        else:
+            found[index] = outcomes.rejection(2 if index in replays else record["status"])
+    return found
+
+
+async def _earlier(
+    desk: Desk, items: Sequence[Prepared], replays: Mapping[int, asyncpg.Record]
+) -> dict[int, StoredReceipt]:
+    if not replays:
+        return {}
+    wanted = [
+        (items[index].row.partner_id, record["holder_id"], items[index].row.claim)
+        for index, record in replays.items()
+    ]
+    found = await receipt_store.receipts_by_claim(desk.pool, wanted)
+    return {index: found[claim] for index, (_, _, claim) in zip(replays, wanted, strict=True) if claim in found}
+
+
+async def purchase(
+    desk: Desk, prepared: Prepared, *, redeem_points: int, code: tuple[int, int] | None
+) -> Recorded:
+    """Record one purchase that spends points and earns on the rest, under one lock.
+
+    code is the (card, step) of the rotating code that proved the spending, to be used up. Raises what the status
+    says: InsufficientPoints is final and stored, the others wrote nothing.
+    """
+    return await _spend(desk, prepared, kind=PURCHASE, redeem_points=redeem_points, code=code)
+
+
+async def _spend(
+    desk: Desk, prepared: Prepared, *, kind: int, redeem_points: int, code: tuple[int, int] | None
+) -> Recorded:
+    directory = await desk.directory.get()
+    day = day_of(directory, prepared.at)
+    lots: Sequence[Lot] = prepared.award.lots
+    for _ in range(ATTEMPTS):
+        try:
+            record = await call_safely(
+                receipt_store.record_spending, desk.pool, prepared.row, lots, kind=kind, redeem_points=redeem_points,
+                code=code, day=day, at=prepared.at,
+            )  # fmt: skip
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != CLAIM_LOST:
+                raise
+            continue
+        if record["status"] == outcomes.RECORDED:
+            spent_seq = record["seq"] - 1 if kind == PURCHASE else record["seq"]  # the accrual follows the redemption
+            receipt = prepared.stored(record, kind=kind, redeemed=redeem_points, redemption_seq=spent_seq)
+            return Recorded(receipt, False, record["available"], record["pending"])
+        if record["status"] == outcomes.REPLAYED:
+            return await _replay(desk, prepared.row)
+        if record["status"] != outcomes.AGAIN:
+            raise outcomes.rejection(record["status"], available=record["available"])
+    raise outcomes.rejection(outcomes.AGAIN)
+
+
+def day_of(directory: Directory, at: datetime) -> date:
+    """The programme's calendar day of an instant."""
+    return at.astimezone(ZoneInfo(directory.programme.time_zone)).date()
+
+
+async def redeem(
+    desk: Desk,
+    caller: Caller,
+    member: Identified,
+    receipt: Receipt,
+    *,
+    points: int,
+    code: tuple[int, int] | None,
+    idem_key: UUID,
+    at: datetime,
+) -> Recorded:
+    """The spending half alone: points for a reward or a service, no money and nothing earned.
+
+    Raises PointsNotPositive and what `purchase` raises.
+    """
+    if points <= 0:
+        raise PointsNotPositive("the number of points to spend must be above zero")
+    directory = await desk.directory.get()
+    prepared = prepare(directory, caller, member, receipt, at=at, idem_key=idem_key)
+    content = fingerprint(prepared.row.fingerprint.bytes, "redeem", str(points))
+    decision = {"tier": member.tier, "level": member.level, "lines": {}, "reasons": [], "lots": {}}
+    bare = replace(prepared.row, fingerprint=content, awarded=0, decision=orjson.dumps(decision).decode())
+    empty = replace(prepared.award, points=0, lots=())
+    return await _spend(
+        desk, replace(prepared, row=bare, award=empty), kind=REDEMPTION, redeem_points=points, code=code
+    )
+
+
+async def find_replay(desk: Desk, caller: Caller, idem_key: UUID, claim: UUID | None = None) -> Recorded | None:
+    """What was recorded earlier under a key, for a retry whose proof or card is no longer good.
+
+    The key is the client's own, so its outcome is the client's to hear; the input cannot be compared any more than
+    its receipt, which must be the same one.
+    """
+    receipt = await receipt_store.receipt_by_idem_key(desk.pool, caller.partner_id, idem_key)
+    if receipt is None:
+        return None
+    if claim is not None and await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim) != receipt:
+        return None
+    return Recorded(receipt, True)
+
+
+async def _replay(desk: Desk, row: Row) -> Recorded:
+    receipt = await receipt_store.receipt_by_claim(desk.pool, row.partner_id, row.claim)
+    if receipt is None:
+        raise outcomes.rejection(2)
+    return Recorded(receipt, True)
+
+
+async def call_safely(call: Any, *arguments: Any, **named: Any) -> Any:
+    """Await a recording call again when the database chose it to end a deadlock; the call wrote nothing then."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return await call(*arguments, **named)
+        except asyncpg.DeadlockDetectedError:
+            if attempt == ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")

@@ -1,0 +1,272 @@
+"""SQL of receipts: the calls that record, and the reads of what was recorded. Rows in, rows out, no decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from partners.earning import Lot
+
+UNIT = 1
+
+_RECEIPT = """
+    SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,
+           occurred_at, at, currency, total, awarded, redeemed, redemption_seq, original_seq, terms_id, card_id,
+           detail::text AS detail, decision::text AS decision
+    FROM partners.receipt
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points."""
+
+    holder_id: int
+    claim: UUID
+    idem_key: UUID
+    fingerprint: UUID
+    partner_id: int
+    outlet_id: int
+    terminal_id: int | None
+    client_id: int
+    card_id: int | None
+    terms_id: int
+    reference: str
+    business_date: date
+    occurred_at: datetime
+    currency: str
+    total: int
+    awarded: int
+    detail: str | None
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReceipt:
+    """A receipt as it is recorded. kind: 1 purchase, 2 redemption, 3 return, 4 cancellation."""
+
+    holder_id: int
+    unit: int
+    seq: int
+    kind: int
+    partner_id: int
+    outlet_id: int
+    terminal_id: int | None
+    reference: str
+    business_date: date
+    occurred_at: datetime
+    at: datetime
+    currency: str
+    total_minor: int
+    awarded_points: int
+    redeemed_points: int
+    redemption_seq: int | None
+    original_seq: int | None
+    terms_id: int
+    card_id: int | None
+    detail: dict[str, Any]
+    decision: dict[str, Any]
+
+
+async def record_purchases(
+    pool: asyncpg.Pool, rows: Sequence[Row], lots: Sequence[Sequence[Lot]], at: datetime
+) -> list[asyncpg.Record]:
+    """Record purchases that spend nothing, in one call; a status row per item, in order."""
+    flat = [(index, lot) for index, of_item in enumerate(lots, 1) for lot in of_item]
+    return await pool.fetch(
+        "SELECT * FROM partners.record_purchases($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
+        "$20,$21,$22,$23,$24,$25,$26,$27,$28)",
+        UNIT,
+        at,
+        [row.holder_id for row in rows],
+        [row.claim for row in rows],
+        [row.idem_key for row in rows],
+        [row.fingerprint for row in rows],
+        [row.partner_id for row in rows],
+        [row.outlet_id for row in rows],
+        [row.terminal_id for row in rows],
+        [row.client_id for row in rows],
+        [row.card_id for row in rows],
+        [row.terms_id for row in rows],
+        [row.reference for row in rows],
+        [row.business_date for row in rows],
+        [row.occurred_at for row in rows],
+        [row.currency for row in rows],
+        [row.total for row in rows],
+        [row.awarded for row in rows],
+        [row.detail for row in rows],
+        [row.decision for row in rows],
+        [index for index, _ in flat],
+        *_lot_columns([lot for _, lot in flat]),
+    )
+
+
+async def record_spending(
+    pool: asyncpg.Pool,
+    row: Row,
+    lots: Sequence[Lot],
+    *,
+    kind: int,
+    redeem_points: int,
+    code: tuple[int, int] | None,
+    day: date,
+    at: datetime,
+) -> asyncpg.Record:
+    """Record one purchase that spends points, or the spending alone; code is the (card, step) to use up."""
+    card_id, step = code or (None, None)
+    return await pool.fetchrow(
+        "SELECT * FROM partners.record_spending($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
+        "$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31,$32)",
+        kind, UNIT, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
+        row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
+        row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, card_id, step,
+        *_lot_columns(lots),
+    )  # fmt: skip
+
+
+async def record_return(
+    pool: asyncpg.Pool,
+    row: Row,
+    *,
+    kind: int,
+    if_seq: int,
+    original: StoredReceipt,
+    lot_points: dict[int, int],
+    refund_points: int,
+    grace: timedelta,
+    at: datetime,
+) -> asyncpg.Record:
+    """Record a return or cancellation as decided on the account's state if_seq."""
+    return await pool.fetchrow(
+        "SELECT * FROM partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
+        "$20,$21,$22,$23,$24,$25,$26,$27)",
+        kind, UNIT, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
+        row.outlet_id, row.terminal_id, row.client_id, row.terms_id, row.reference, row.business_date,
+        row.occurred_at, row.currency, row.total, row.detail, row.decision, original.seq,
+        original.seq if original.kind == 1 else None, original.redemption_seq, list(lot_points),
+        list(lot_points.values()), refund_points,
+    )  # fmt: skip
+
+
+def _lot_columns(lots: Sequence[Lot]) -> list[list[Any]]:
+    return [
+        [lot.lot_no for lot in lots],
+        [lot.issuer_id for lot in lots],
+        [lot.funder_id for lot in lots],
+        [lot.terms_id for lot in lots],
+        [lot.points for lot in lots],
+        [lot.activates_at for lot in lots],
+        [lot.expires_at for lot in lots],
+    ]
+
+
+async def insert_tombstone(
+    pool: asyncpg.Pool, *, claim: UUID, idem_key: UUID, fingerprint: UUID, partner_id: int
+) -> bool:
+    """Claim a receipt that never came, so that it never will; False when it is claimed already."""
+    done: str = await pool.execute(
+        "INSERT INTO partners.receipt_claim (claim, idem_key, fingerprint, holder_id, partner_id) "
+        "VALUES ($1, $2, $3, NULL, $4) ON CONFLICT DO NOTHING",
+        claim,
+        idem_key,
+        fingerprint,
+        partner_id,
+    )
+    return done.endswith(" 1")
+
+
+async def claims(pool: asyncpg.Pool, *, claim: UUID, idem_key: UUID) -> list[asyncpg.Record]:
+    """Claim rows of a receipt or an idempotency key: claim, idem_key, fingerprint, holder_id."""
+    found: list[asyncpg.Record] = await pool.fetch(
+        "SELECT claim, idem_key, fingerprint, holder_id FROM partners.receipt_claim "
+        "WHERE claim = $1 OR idem_key = $2",
+        claim,
+        idem_key,
+    )
+    return found
+
+
+async def receipts_by_claim(
+    pool: asyncpg.Pool, wanted: Sequence[tuple[int, int, UUID]]
+) -> dict[UUID, StoredReceipt]:
+    """Receipts under claims, each given as (partner, holder, claim); those of another partner are not found."""
+    rows = await pool.fetch(
+        _RECEIPT + "JOIN unnest($1::int[], $2::bigint[], $3::uuid[]) AS wanted(of_partner, of_holder, of_claim) "
+        "ON holder_id = of_holder AND claim = of_claim AND partner_id = of_partner WHERE unit = 1",
+        [partner_id for partner_id, _, _ in wanted],
+        [holder_id for _, holder_id, _ in wanted],
+        [claim for _, _, claim in wanted],
+    )
+    return {row["claim"]: _stored(row) for row in rows}
+
+
+async def receipt_by_claim(pool: asyncpg.Pool, partner_id: int, claim: UUID) -> StoredReceipt | None:
+    """A partner's receipt under a claim; None when there is none or it is another partner's."""
+    row = await pool.fetchrow(
+        _RECEIPT + "WHERE holder_id = (SELECT c.holder_id FROM partners.receipt_claim c WHERE c.claim = $2) "
+        "AND unit = 1 AND partner_id = $1 AND claim = $2",
+        partner_id,
+        claim,
+    )
+    return _stored(row) if row else None
+
+
+async def receipt_by_idem_key(pool: asyncpg.Pool, partner_id: int, idem_key: UUID) -> StoredReceipt | None:
+    """A partner's receipt that was recorded under an idempotency key."""
+    row = await pool.fetchrow(
+        _RECEIPT + "WHERE partner_id = $1 AND unit = 1 AND (holder_id, claim) = "
+        "(SELECT c.holder_id, c.claim FROM partners.receipt_claim c WHERE c.idem_key = $2)",
+        partner_id,
+        idem_key,
+    )
+    return _stored(row) if row else None
+
+
+async def receipt_by_seq(pool: asyncpg.Pool, partner_id: int, holder_id: int, seq: int) -> StoredReceipt | None:
+    """A partner's receipt by its place in the holder's journal; None when there is none or it is another's."""
+    row = await pool.fetchrow(
+        _RECEIPT + "WHERE holder_id = $2 AND unit = 1 AND seq = $3 AND partner_id = $1", partner_id, holder_id, seq
+    )
+    return _stored(row) if row else None
+
+
+async def returns_of(pool: asyncpg.Pool, original: StoredReceipt) -> list[StoredReceipt]:
+    """Returns and cancellations of a purchase, the earliest first."""
+    rows = await pool.fetch(
+        _RECEIPT + "WHERE holder_id = $1 AND unit = 1 AND original_seq = $2 ORDER BY seq",
+        original.holder_id,
+        original.seq,
+    )
+    return [_stored(row) for row in rows]
+
+
+def _stored(row: asyncpg.Record) -> StoredReceipt:
+    return StoredReceipt(
+        holder_id=row["holder_id"],
+        unit=row["unit"],
+        seq=row["seq"],
+        kind=row["kind"],
+        partner_id=row["partner_id"],
+        outlet_id=row["outlet_id"],
+        terminal_id=row["terminal_id"],
+        reference=row["reference"],
+        business_date=row["business_date"],
+        occurred_at=row["occurred_at"],
+        at=row["at"],
+        currency=row["currency"],
+        total_minor=row["total"],
+        awarded_points=row["awarded"],
+        redeemed_points=row["redeemed"],
+        redemption_seq=row["redemption_seq"],
+        original_seq=row["original_seq"],
+        terms_id=row["terms_id"],
+        card_id=row["card_id"],
+        detail=orjson.loads(row["detail"]) if row["detail"] else {},
+        decision=orjson.loads(row["decision"]),
+    )

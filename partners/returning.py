@@ -1,0 +1,175 @@
+"""PURE: what a return takes back and gives back.
+
+What remains of the basket is decided again under the terms, tier and points of the original, and the difference to
+what was decided so far is taken back: falling below nothing, never more than was given. Points that paid a line come
+back with it in proportion, exactly all of them when the line is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kit.amounts import allocate
+from kit.errors import Rejection
+from partners import earning
+from partners.earning import EarnLine
+from partners.terms import Programme, Terms
+
+
+class LineUnknown(Rejection):
+    """The original has no such line."""
+
+    code = "LINE_UNKNOWN"
+    retryable = False
+
+
+class LineAlreadyReturned(Rejection):
+    """The line is returned already, or less of it is left than asked."""
+
+    code = "LINE_ALREADY_RETURNED"
+    retryable = False
+
+
+class ReturnExceedsOriginal(Rejection):
+    """More is returned than was bought and not returned yet."""
+
+    code = "RETURN_EXCEEDS_ORIGINAL"
+    retryable = False
+
+
+class ReturnEmpty(Rejection):
+    """Nothing to return: the amount is zero or no line is named."""
+
+    code = "RETURN_EMPTY"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtLine:
+    """A line of the original: its amount, what points paid of it (points and minor units), and what was returned."""
+
+    line_id: str
+    kind: str
+    amount_minor: int
+    paid_points: int
+    paid_minor: int
+    returned_minor: int = 0
+
+    @property
+    def left_minor(self) -> int:
+        """What is still bought, in minor units."""
+        return self.amount_minor - self.returned_minor
+
+    def after(self, amount_minor: int) -> BoughtLine:
+        """The line when amount_minor more of it is returned."""
+        return BoughtLine(
+            self.line_id, self.kind, self.amount_minor, self.paid_points, self.paid_minor,
+            self.returned_minor + amount_minor,
+        )  # fmt: skip
+
+    @property
+    def refunded_points(self) -> int:
+        """Points given back for what was returned so far: proportional, rounded down, all when the line is gone."""
+        return self.paid_points * self.returned_minor // self.amount_minor if self.amount_minor else 0
+
+    @property
+    def refunded_minor(self) -> int:
+        """The same in minor units of their value at the till."""
+        return self.paid_minor * self.returned_minor // self.amount_minor if self.amount_minor else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be returned: everything, an amount per line (None: all that is left of it), or an amount."""
+
+    lines: Mapping[str, int | None] | None = None
+    amount_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Takeback:
+    """The decision: amounts per line and in all, points to take per lot, points and their value to give back."""
+
+    line_minor: Mapping[str, int]
+    amount_minor: int
+    lot_points: Mapping[int, int]
+    take_points: int
+    refund_points: int
+    refund_points_minor: int
+    left_points: int
+
+    @property
+    def refund_money_minor(self) -> int:
+        """Money to hand back, before any deduction for points that could not be taken back."""
+        return self.amount_minor - self.refund_points_minor
+
+
+def decide(
+    lines: Sequence[BoughtLine],
+    wish: Wish,
+    *,
+    lot_points: Mapping[int, int],
+    terms: Terms,
+    programme: Programme,
+    tier: str,
+    occurred_at: datetime,
+) -> Takeback:
+    """Decide a return. lot_points is what each lot of the original was decided to hold after earlier returns.
+
+    Raises LineUnknown, LineAlreadyReturned, ReturnExceedsOriginal or ReturnEmpty.
+    """
+    returned = _amounts(lines, wish)
+    after = [line.after(returned.get(line.line_id, 0)) for line in lines]
+    award = earning.evaluate(
+        [EarnLine(line.line_id, line.kind, line.left_minor, line.paid_minor - line.refunded_minor) for line in after],
+        terms=terms,
+        programme=programme,
+        tier=tier,
+        occurred_at=occurred_at,
+    )
+    keep = {lot.lot_no: lot.points for lot in award.lots}
+    take = {lot_no: max(points - keep.get(lot_no, 0), 0) for lot_no, points in lot_points.items()}
+    return Takeback(
+        line_minor=returned,
+        amount_minor=sum(returned.values()),
+        lot_points=take,
+        take_points=sum(take.values()),
+        refund_points=sum(new.refunded_points - old.refunded_points for new, old in zip(after, lines, strict=True)),
+        refund_points_minor=sum(
+            new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True)
+        ),
+        left_points=award.points,
+    )
+
+
+def _amounts(lines: Sequence[BoughtLine], wish: Wish) -> dict[str, int]:
+    if wish.lines is not None:
+        return _by_lines(lines, wish.lines)
+    left = {line.line_id: line.left_minor for line in lines}
+    if wish.amount_minor is None:
+        return left
+    if wish.amount_minor <= 0:
+        raise ReturnEmpty("the amount to return must be above zero")
+    if wish.amount_minor > sum(left.values()):
+        raise ReturnExceedsOriginal("more is returned than is left of the purchase")
+    return dict(zip(left, allocate(wish.amount_minor, list(left.values())), strict=True))
+
+
+def _by_lines(lines: Sequence[BoughtLine], wished: Mapping[str, int | None]) -> dict[str, int]:
+    if not wished:
+        raise ReturnEmpty("name at least one line")
+    known = {line.line_id: line for line in lines}
+    found = {}
+    for line_id, amount_minor in wished.items():
+        if line_id not in known:
+            raise LineUnknown("the purchase has no such line")
+        left = known[line_id].left_minor
+        asked = left if amount_minor is None else amount_minor
+        if asked > left or (left == 0 and known[line_id].amount_minor > 0):
+            raise LineAlreadyReturned("less of this line is left than is returned")
+        if asked < 0:
+            raise ReturnEmpty("the amount to return must be above zero")
+        found[line_id] = asked
+    return found

@@ -1,0 +1,111 @@
+"""What the documents say about the code is held against the code."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from kit.errors import Rejection
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PACKAGES = ("gateway", "settlement", "partners", "members", "ledger", "kit")
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def rows(page: Path) -> list[list[str]]:
+    """The cells of a page's tables, without headings and rulers."""
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+@cache
+def rejections() -> tuple[type[Rejection], ...]:
+    """Every Rejection of the six packages, after importing all their modules."""
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        for found in pkgutil.walk_packages(module.__path__, f"{package}."):
+            importlib.import_module(found.name)
+    return tuple(kind for kind in _below(Rejection) if kind.__module__.split(".")[0] in PACKAGES)
+
+
+def _below(kind: type[Rejection]) -> Iterator[type[Rejection]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from _below(below)
+
+
+def test_the_page_of_rejection_codes_says_what_the_code_does():
+    written = {row[0].strip("`"): (row[2], row[3].strip("`")) for row in rows(DOCS / "rejection-codes.md")}
+    true = {kind.code: ("yes" if kind.retryable else "no", kind.__module__) for kind in rejections()}
+    assert written == true
+
+
+def test_a_rejection_has_a_code_of_its_own():
+    codes = [kind.code for kind in rejections()]
+    assert len(codes) > 20
+    assert sorted(codes) == sorted(set(codes))
+    assert [code for code in codes if not re.fullmatch(r"[A-Z]+(_[A-Z]+)*", code)] == []
+    assert Rejection.code not in codes
+
+
+def test_every_code_is_explained_in_a_sentence():
+    for row in rows(DOCS / "rejection-codes.md"):
+        assert len(row) == 4, row
+        assert row[1].endswith("."), row
+
+
+def test_the_page_of_invariants_has_every_rule_of_the_audit():
+    source = (ROOT / "ledger" / "routines.sql").read_text(encoding="utf-8")
+    audit = source[source.index("CREATE FUNCTION ledger.audit()") :]
+    rules = set(re.findall(r"'(A\d+) [^']+'", audit))
+    assert len(rules) > 7
+    written = re.findall(r"^\| `(A\d+)`", (DOCS / "invariants.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(written) == sorted(rules)
+
+
+def test_a_link_leads_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            if not re.match(r"[a-z]+:", target):
+                assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+def test_a_page_names_only_files_and_folders_that_exist():
+    named = re.compile(rf"`((?:{'|'.join(PACKAGES)}|migrations|tests|docs|requirements)/[\w./-]*)`")
+    for page in PAGES:
+        for name in named.findall(page.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_a_decision_is_one_page_of_four_parts():
+    pages = sorted((DOCS / "decisions").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        parts = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert parts == ["Context", "Decision", "Consequences", "Alternatives"], page.name
+        assert text.startswith(f"# {page.name[:4]} "), page.name
+        assert len(text.splitlines()) < 70, page.name
+
+
+def test_every_library_of_the_product_is_accounted_for():
+    page = (DOCS / "decisions" / "0002-libraries.md").read_text(encoding="utf-8")
+    accounted = {row[0].strip("`").lower() for row in rows(DOCS / "decisions" / "0002-libraries.md")}
+    for source in ("runtime.in", "data.in"):
+        wanted = re.findall(r"^[A-Za-z][\w-]*", (ROOT / "requirements" / source).read_text(encoding="utf-8"), re.M)
+        assert {name.lower() for name in wanted} <= accounted, page[:0] + source
+
+
+def test_the_make_targets_that_pages_name_exist_and_help_prints_them_all():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
+    [phony] = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert explained == set(phony.split())
+    for page in PAGES:
+        named = set(re.findall(r"`make ([a-z-]+)", page.read_text(encoding="utf-8")))
+        assert named <= explained, page.name
