@@ -30,26 +30,28 @@ test-deep: $(VENV)/.dev ## Slower proofs: faults, long runs
 	@$(BIN)/python -m pytest -m deep $(ARGS) || { code=$$?; test $$code -eq 5 && echo "There are no deep tests yet"; }
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, committed schema
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
-	@$(BIN)/python -m gateway.schema | cmp -s - gateway/schema.graphql \
-		|| { echo "gateway/schema.graphql is not what the code says: run make schema and commit it" >&2; exit 1; }
+	@failed=0; \
+	$(BIN)/ruff format --check --output-format concise . || failed=1; \
+	$(BIN)/ruff check --output-format concise . || failed=1; \
+	$(BIN)/mypy || failed=1; \
+	$(BIN)/lint-imports || failed=1; \
+	$(BIN)/tessera schema | cmp -s - gateway/schema.graphql \
+		|| { echo "gateway/schema.graphql is not what the code says: run make schema and commit it" >&2; failed=1; }; \
+	exit $$failed
 
 format: $(VENV)/.dev ## Format the code and repair what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 schema: $(VENV)/.dev ## Write gateway/schema.graphql from the code
-	@$(BIN)/python -m gateway.schema > $(VENV)/schema.graphql
+	@$(BIN)/tessera schema > $(VENV)/schema.graphql
 	@mv $(VENV)/schema.graphql gateway/schema.graphql
 
-lock: ## Compile requirements/*.in to pinned and hashed *.txt; needs uv
+lock: ## Pin requirements/*.in with hashes in *.txt; needs uv; ARGS=--upgrade moves versions
 	@command -v uv > /dev/null || { echo "make lock needs uv, the compiler of requirement files: install it first" >&2; exit 2; }
 	@cd requirements && for name in build runtime dev data; do \
 		if [ $$name = data ]; then alone=--no-deps; else alone=; fi; \
-		uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal $$alone \
+		uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal $$alone $(ARGS) \
 			$$name.in -o $$name.txt || exit; \
 	done
 

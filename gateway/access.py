@@ -8,7 +8,7 @@ means any authenticated client, and says so. `unscoped_fields` finds the ones th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import strawberry
 from graphql import (
@@ -18,8 +18,6 @@ from graphql import (
     GraphQLUnionType,
     get_named_type,
     is_introspection_type,
-    is_list_type,
-    is_non_null_type,
 )
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.schema_directive import Location
@@ -28,6 +26,8 @@ from gateway.scalars import Scope
 from gateway.scopes import SCOPES
 
 LONGEST_PAGE = 100
+
+Declaring = Callable[[Callable[..., Any]], Any]
 
 
 @strawberry.schema_directive(
@@ -73,26 +73,22 @@ def paged(*, default: int = 20) -> ListSize:
 
 def query(
     *, scopes: Sequence[str], cost: int | None = None, size: ListSize | None = None, description: str
-) -> Callable[[Callable[..., Any]], Any]:
+) -> Declaring:
     """Declare a query field: a token needs one of the scopes; cost as the gate would count, unless said."""
-    return strawberry.field(description=description, directives=_directives(scopes, cost, size))  # type: ignore[return-value]
+    return cast(Declaring, strawberry.field(description=description, directives=_directives(scopes, cost, size)))
 
 
-def mutation(
-    *, scopes: Sequence[str], cost: int = 10, moves_points: bool = True, description: str
-) -> Callable[[Callable[..., Any]], Any]:
+def mutation(*, scopes: Sequence[str], cost: int = 10, moves_points: bool = True, description: str) -> Declaring:
     """Declare a mutation field; one that moves points stands alone in its document."""
     directives = _directives(scopes, cost, None)
     if moves_points:
         directives.append(MovesPoints())
-    return strawberry.mutation(description=description, directives=directives)  # type: ignore[return-value]
+    return cast(Declaring, strawberry.mutation(description=description, directives=directives))
 
 
-def field(
-    *, cost: int | None = None, size: ListSize | None = None, description: str
-) -> Callable[[Callable[..., Any]], Any]:
+def field(*, cost: int | None = None, size: ListSize | None = None, description: str) -> Declaring:
     """Declare a field of another type than the roots that costs more than usual or returns a sized list."""
-    return strawberry.field(description=description, directives=_directives(None, cost, size))  # type: ignore[return-value]
+    return cast(Declaring, strawberry.field(description=description, directives=_directives(None, cost, size)))
 
 
 def directive_of(definition: GraphQLField, kind: type) -> Any:
@@ -128,12 +124,6 @@ def mutations_without_rejection(schema: strawberry.Schema) -> list[str]:
         for parent, name, definition in _fields(schema)
         if parent.name == "Mutation" and not _is_result(get_named_type(definition.type))
     ]
-
-
-def is_list(definition: GraphQLField) -> bool:
-    """Whether a field returns a list."""
-    inner = definition.type.of_type if is_non_null_type(definition.type) else definition.type
-    return is_list_type(inner)
 
 
 def _is_result(kind: GraphQLNamedType) -> bool:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import asyncpg
 from graphql import (
-    ArgumentNode,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
     SourceLocation,
     ValueNode,
-    VariableNode,
     is_input_type,
     type_from_ast,
 )
@@ -40,6 +39,12 @@ OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
 SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
 INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
 
+EXCUSES = {
+    INTERNAL_SERVER_ERROR: "Something went wrong here. The request id finds it in our logs.",
+    SERVICE_UNAVAILABLE: "This is not available at the moment. Try again.",
+    OUTCOME_UNKNOWN: "It is not known whether this happened. Send it again with the same idempotency key.",
+}
+
 MOST_COMPLAINTS = 10
 
 # The beginnings of the library's messages that name types and fields; what follows them quotes the value.
@@ -53,13 +58,18 @@ _QUOTED_TOKEN = re.compile(r"(String|BlockString|Int|Float|Comment|character)\b.
 _UNAVAILABLE_STATES = ("08", "53", "57P")
 
 
-class Explained(GraphQLError):
+class Explained(GraphQLError):  # noqa: N818 - it is what it says
     """A complaint about a value in our own words, which do not repeat the value."""
 
 
 def coded(code: str, message: str, *, path: Sequence[str | int] | None = None) -> GraphQLError:
     """An error that may be told as it is."""
     return GraphQLError(message, path=path, extensions={"code": code})
+
+
+def too_complex(why: str) -> GraphQLError:
+    """A document over a limit."""
+    return coded(QUERY_TOO_COMPLEX, f"This document is too much: {why}.")
 
 
 def parse_error(error: GraphQLError) -> GraphQLError:
@@ -116,12 +126,14 @@ def _variable_complaints(
         kind = type_from_ast(schema, declared.type)
         found: list[str] = []
         if name in variables and is_input_type(kind):
-            validate_input_value(
-                variables[name], kind, lambda error, path, found=found: found.append(_quiet(error, path)), True
-            )
+            validate_input_value(variables[name], kind, partial(_collect, found), True)
         elif declared.default_value is None and str(kind).endswith("!"):
             found.append(f"Expected a value of type '{kind}'.")
         yield from (f"Variable '${name}': {message}" for message in found)
+
+
+def _collect(found: list[str], error: GraphQLError, path: list[str | int]) -> None:
+    found.append(_quiet(error, path))
 
 
 def _quiet(error: GraphQLError, path: Sequence[str | int]) -> str:
@@ -148,11 +160,10 @@ def expected(error: GraphQLError) -> dict[str, Any] | None:
 def is_bad_argument(error: GraphQLError) -> bool:
     """Whether execution stopped at an argument that the caller gave (a null by variable, say)."""
     cause = root_cause(error)
-    if isinstance(cause, StrawberryInputCoercionError):
+    if isinstance(cause, StrawberryInputCoercionError | Explained):
         return True
-    return type(cause) is GraphQLError and any(
-        isinstance(node, ArgumentNode | ValueNode | VariableNode) for node in cause.nodes or ()
-    )
+    # The library gives its complaints about arguments the place in the document, those about our answers none.
+    return type(cause) is GraphQLError and bool(cause.nodes)
 
 
 def root_cause(error: GraphQLError) -> Exception:

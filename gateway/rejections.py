@@ -34,7 +34,9 @@ class Rejection:
     fields: list[FieldProblem] = strawberry.field(description="One entry per offending part of the input.")
     available: Points | None = strawberry.field(description="Points that the member has, where that was the reason.")
     maximum: Points | None = strawberry.field(description="The most that would have been accepted.")
-    current_id: strawberry.ID | None = strawberry.field(description="What stands in the way, such as the first receipt.")
+    current_id: strawberry.ID | None = strawberry.field(
+        description="What stands in the way, such as the first receipt."
+    )
 
 
 def as_data(no: errors.Rejection, language: str) -> Rejection:

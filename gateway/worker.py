@@ -23,6 +23,7 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
+from gateway import logs
 from kit import console
 from kit.database import Database
 from kit.settings import Settings, settings
@@ -34,7 +35,8 @@ BEAT_SECONDS = 15
 
 Job = Callable[[Database, datetime, asyncio.Event], Awaitable[int]]
 
-log = structlog.get_logger()
+app = typer.Typer(add_completion=False)
+log = structlog.get_logger("gateway.worker")
 
 
 async def apply_due(database: Database, at: datetime, stopping: asyncio.Event) -> int:
@@ -130,9 +132,13 @@ Heartbeat = Annotated[
 ]
 
 
+@app.command()
 def worker(heartbeat: Heartbeat = None) -> None:
     """Do what time makes due: activate and expire points, assess tiers. Ends at SIGTERM or Ctrl-C, after its batch."""
-    console.run(_worker(settings(), heartbeat))
+    with console.clear_errors():
+        chosen = settings()
+    logs.configure(chosen.log_level)
+    console.run(_worker(chosen, heartbeat))
 
 
 async def _worker(settings: Settings, heartbeat: Path | None) -> None:

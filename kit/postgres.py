@@ -112,9 +112,7 @@ def stop(server: Server) -> None:
 
 
 @contextmanager
-def running(
-    data_folder: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None
-) -> Iterator[Server]:
+def running(data_folder: Path, *, durable: bool = True, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A server for the time of a block. One that ran before runs on: it is somebody else's."""
     server, is_ours = _start(data_folder, durable, settings or {})
     try:

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database
 from kit.errors import Rejection
 from ledger import cutoff_store
+from ledger.accounts import POINTS
 
-POINTS = 1  # the unit of the shared currency
 SWEPT_AT_ONCE = 500  # accounts per transaction: what a till may have to wait for
 
 
@@ -106,7 +106,7 @@ async def _sweep(database: Database, at: datetime, progress: Callable[[int], Non
     touched = 1
     while touched:
         async with database.transaction() as connection:
-            touched = await sweep(connection, at=at)
+            touched = await sweep(connection, at=at, limit=SWEPT_AT_ONCE)
         progress(touched)
 
 

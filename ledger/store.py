@@ -54,3 +54,8 @@ async def accrued_less_returned(
     """Points of accruals less points of returns per holder, for those that have any entry of these kinds."""
     given = {"holder_ids": list(holder_ids), "unit": unit, "since": since, "until": until}
     return {row.holder_id: row.points for row in await connection.execute(_QUALIFYING, given)}
+
+
+async def audit(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Violations of the ledger's rules: rule, holder_id, unit, detail."""
+    return (await connection.execute(text("SELECT rule, holder_id, unit, detail FROM ledger.audit()"))).all()

@@ -50,13 +50,6 @@ class Stale(Rejection):
     retryable = True
 
 
-class CodeUsed(Rejection):
-    """The rotating code was used before; the member's app shows a new one within half a minute."""
-
-    code = "CODE_USED"
-    retryable = True
-
-
 class SpendingLocked(Rejection):
     """The member has locked spending."""
 
@@ -74,8 +67,9 @@ class DailyCapReached(Rejection):
 RECORDED = 0
 REPLAYED = 1
 INSUFFICIENT = 3
-AGAIN = 9
 STALE = 7
+CODE_USED = 8
+AGAIN = 9
 _REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
     2: (IdempotencyKeyReused, "the idempotency key was used before with another input"),
     3: (InsufficientPoints, "fewer points are available than were to be spent"),
@@ -83,7 +77,6 @@ _REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
     5: (ReceiptAlreadyRecorded, "the receipt is recorded already, with another content or another card"),
     6: (ReceiptCancelled, "the receipt was cancelled before it arrived"),
     7: (Stale, "the account moved while this was decided"),
-    8: (CodeUsed, "the rotating code was used before"),
     9: (Stale, "the receipt is being recorded by another call"),
     16: (SpendingLocked, "the member has locked spending"),
     17: (DailyCapReached, "the member's limit for one day would be exceeded"),

@@ -21,6 +21,7 @@ from kit.errors import Rejection
 from kit.lane import Lane
 from kit.secrets import Vault, fingerprint
 from members.identification import Identified
+from members.proofs import CodeUsed
 from partners import earning, outcomes, receipt_store, receipts, spending
 from partners.directory import Directory, DirectoryCache, Partner
 from partners.earning import Award, Lot
@@ -334,6 +335,8 @@ async def _spend(
             return Recorded(receipt, False, record["available"], record["pending"])
         if record["status"] == outcomes.REPLAYED:
             return await _replay(desk, prepared.row)
+        if record["status"] == outcomes.CODE_USED:
+            raise CodeUsed(prepared.row.holder_id)
         if record["status"] != outcomes.AGAIN:
             raise outcomes.rejection(record["status"], available=record["available"])
     raise outcomes.rejection(outcomes.AGAIN)
@@ -370,20 +373,6 @@ async def redeem(
     return await _spend(
         desk, replace(prepared, row=bare, award=empty), kind=REDEMPTION, redeem_points=points, code=code
     )
-
-
-async def find_replay(desk: Desk, caller: Caller, idem_key: UUID, claim: UUID | None = None) -> Recorded | None:
-    """What was recorded earlier under a key, for a retry whose proof or card is no longer good.
-
-    The key is the client's own, so its outcome is the client's to hear; the input cannot be compared any more than
-    its receipt, which must be the same one.
-    """
-    receipt = await receipt_store.receipt_by_idem_key(desk.pool, caller.partner_id, idem_key)
-    if receipt is None:
-        return None
-    if claim is not None and await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim) != receipt:
-        return None
-    return Recorded(receipt, True)
 
 
 async def _replay(desk: Desk, row: Row) -> Recorded:

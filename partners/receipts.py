@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -124,6 +124,11 @@ class ReceiptRef:
     terminal: str | None
     business_date: date
     reference: str
+
+
+def with_fact(receipt: Receipt, name: str, value: Any) -> Receipt:
+    """The receipt with one more thing that came with it, to be stored."""
+    return replace(receipt, facts={**receipt.facts, name: value})
 
 
 def claim_of(partner_id: int, outlet_id: int, terminal_id: int | None, ref: Receipt | ReceiptRef, kind: str) -> UUID:

@@ -76,6 +76,7 @@ class ReturnSlip:
     place: Place
     ref: ReceiptRef
     occurred_at: datetime
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +86,28 @@ class _Case:
     takeback: Takeback
 
 
+async def find(desk: Desk, caller: Caller, ref: ReceiptRef) -> StoredReceipt | None:
+    """The caller's own transaction under one of its receipts: a sale, else a return. None where there is none."""
+    where = _place_in_the_past(await desk.directory.get(), caller, ref)
+    if where is None:
+        return None
+    for kind in ("SALE", "RETURN"):
+        claim = receipts.claim_of(caller.partner_id, *where, ref, kind)
+        if found := await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim):
+            return found
+    return None
+
+
+async def find_by_place(desk: Desk, caller: Caller, place: tuple[int, int]) -> StoredReceipt | None:
+    """The caller's own transaction by (holder, seq); None where there is none or it is another's."""
+    return await receipt_store.receipt_by_seq(desk.pool, caller.partner_id, *place)
+
+
 async def find_original(
     desk: Desk, caller: Caller, *, ref: ReceiptRef | None = None, place: tuple[int, int] | None = None
 ) -> StoredReceipt:
     """The caller's own purchase, by receipt or by (holder, seq). Raises OriginalUnknown, also for another's."""
-    found = None
-    if place is not None:
-        found = await receipt_store.receipt_by_seq(desk.pool, caller.partner_id, *place)
-    elif ref is not None:
-        directory = await desk.directory.get()
-        where = _place_in_the_past(directory, caller, ref)
-        if where is not None:
-            claim = receipts.claim_of(caller.partner_id, *where, ref, "SALE")
-            found = await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim)
+    found = await find_by_place(desk, caller, place) if place else await find(desk, caller, ref) if ref else None
     if found is None:
         raise OriginalUnknown("no such purchase")
     if found.kind not in (PURCHASE, REDEMPTION):
@@ -308,7 +318,8 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
         partner_id=caller.partner_id, outlet_id=slip.place.outlet_id, terminal_id=slip.place.terminal_id,
         client_id=caller.client_no, card_id=None, terms_id=case.terms.terms_id, reference=slip.reference,
         business_date=slip.ref.business_date, occurred_at=slip.occurred_at, currency=case.original.currency,
-        total=takeback.amount_minor, awarded=0, detail=None, decision=orjson.dumps(decided).decode(),
+        total=takeback.amount_minor, awarded=0,
+        detail=orjson.dumps({"reason": slip.reason}).decode() if slip.reason else None, decision=orjson.dumps(decided).decode(),
     )  # fmt: skip
 
 

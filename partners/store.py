@@ -25,7 +25,7 @@ async def programme(connection: AsyncConnection) -> Programme | None:
     if row is None:
         return None
     values = await connection.execute(text("SELECT currency, value_micro FROM partners.point_value"))
-    return programme_of(row, dict(values.tuples().all()))
+    return programme_of(row, {value.currency: value.value_micro for value in values})
 
 
 async def insert_programme(connection: AsyncConnection, founded: Programme) -> bool:
@@ -118,7 +118,7 @@ async def insert_outlets(
         "codes": [code for code, _ in outlets],
         "names": [name for _, name in outlets],
     }
-    return dict((await connection.execute(statement, values)).tuples().all())
+    return {row.code: row.outlet_id for row in await connection.execute(statement, values)}
 
 
 async def partner_id_by_outlet(connection: AsyncConnection, outlet_id: int) -> int | None:
@@ -147,7 +147,8 @@ async def terminals_taken(connection: AsyncConnection, terminals: Sequence[tuple
         "unnest(CAST(:outlet_ids AS int[]), CAST(:codes AS text[])) AS t (outlet_id, code) "
         "USING (outlet_id, code) ORDER BY outlet_id, code"
     )
-    return list((await connection.execute(statement, _terminal_arrays(terminals))).tuples())
+    found = await connection.execute(statement, _terminal_arrays(terminals))
+    return [(row.outlet_id, row.code) for row in found]
 
 
 async def insert_terminals(

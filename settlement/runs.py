@@ -181,9 +181,17 @@ async def statements_page(
     return [Statement(**row._mapping) for row in rows]
 
 
-async def lines_page(connection: AsyncConnection, statement_id: int, *, after: int, limit: int) -> list[Line]:
-    """Lines of a statement behind a line number, in order. Whose statement it is has been asked before."""
-    return [_line(row) for row in await store.lines_page(connection, statement_id, after=after, limit=limit)]
+async def lines_page(
+    connection: AsyncConnection, statement_ids: Sequence[int], *, after: int, limit: int
+) -> dict[int, list[Line]]:
+    """Lines of statements behind a line number, in order, at most `limit` of each.
+
+    Whose statements they are has been asked before.
+    """
+    found: dict[int, list[Line]] = {statement_id: [] for statement_id in statement_ids}
+    for row in await store.lines_page(connection, statement_ids, after=after, limit=limit):
+        found[row.statement_id].append(_line(row))
+    return found
 
 
 async def detail(connection: AsyncConnection, statement: Statement, *, id_key: bytes) -> AsyncIterator[Detail]:

@@ -222,16 +222,20 @@ async def lines(connection: AsyncConnection, statement_ids: Iterable[int]) -> Se
     return found.all()
 
 
-async def lines_page(connection: AsyncConnection, statement_id: int, *, after: int, limit: int) -> Sequence[Row[Any]]:
-    """Lines of one statement behind a line number."""
+async def lines_page(
+    connection: AsyncConnection, statement_ids: Iterable[int], *, after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """Lines of each of the statements behind a line number, at most `limit` of each."""
     found = await connection.execute(
         text(
-            "SELECT statement_id, line_no, kind, terms_id, points, postings, unit_price_micro, amount_micro, "
-            "       amount_minor "
-            "FROM settlement.line WHERE statement_id = :statement_id AND line_no > :after "
-            "ORDER BY line_no LIMIT :limit"
+            "SELECT l.* FROM unnest(CAST(:statement_ids AS bigint[])) AS s(statement_id) CROSS JOIN LATERAL ( "
+            "  SELECT statement_id, line_no, kind, terms_id, points, postings, unit_price_micro, amount_micro, "
+            "         amount_minor "
+            "  FROM settlement.line l WHERE l.statement_id = s.statement_id AND line_no > :after "
+            "  ORDER BY line_no LIMIT :limit) l "
+            "ORDER BY l.statement_id, l.line_no"
         ),
-        {"statement_id": statement_id, "after": after, "limit": limit},
+        {"statement_ids": list(statement_ids), "after": after, "limit": limit},
     )
     return found.all()
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from fnmatch import fnmatch
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -271,12 +271,11 @@ def statements(module: ast.Module) -> Iterator[ast.AST]:
     """Texts that are SQL, and calls that run a text."""
     for node in ast.walk(module):
         is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        runs = isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in RUNS_SQL
         if is_text and STATEMENT.match(node.value):
             yield node
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant | ast.JoinedStr):
-            called = ast.unparse(node.func).split(".")[-1]
-            if called in RUNS_SQL or called == "text":
-                yield node
+        elif runs and node.args and isinstance(node.args[0], ast.Constant | ast.JoinedStr):
+            yield node
 
 
 def test_sql_is_written_in_stores_only():
@@ -300,13 +299,20 @@ def test_a_package_begins_with_what_it_is_and_nothing_else():
 
 
 def undocumented(module: ast.Module) -> Iterator[ast.AST]:
-    """Public functions and methods without a docstring, but for those of a Protocol, which have no body."""
+    """Public functions and methods that say nothing of themselves. A resolver says it in its description, which is
+    published; the methods of a Protocol, which have no body, need not."""
     public_classes = [node for node in module.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
     for scope in (module, *public_classes):
         for node in scope.body:
             public = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_"
-            if public and ast.get_docstring(node) is None and ast.unparse(node.body) != "...":
+            if public and not ast.get_docstring(node) and not described(node) and ast.unparse(node.body) != "...":
                 yield node
+
+
+def described(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether a decorator of the function gives it a description."""
+    calls = [decorator for decorator in node.decorator_list if isinstance(decorator, ast.Call)]
+    return any(keyword.arg == "description" for call in calls for keyword in call.keywords)
 
 
 def test_every_public_function_says_what_it_does():
@@ -330,25 +336,27 @@ def test_the_project_file_lists_every_package_folder():
 
 
 def test_every_file_that_a_package_needs_is_shipped_with_it():
-    packages = set(PROJECT["tool"]["setuptools"]["packages"])
-    patterns = PROJECT["tool"]["setuptools"]["package-data"]["*"]
+    setup = PROJECT["tool"]["setuptools"]
+    shipped = {
+        path
+        for package in setup["packages"]
+        for pattern in (*setup["package-data"]["*"], *setup["package-data"].get(package, ()))
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
     for package in (*PACKAGES, "migrations"):
         for path in (ROOT / package).rglob("*"):
-            if path.is_dir() or path.suffix == ".py" or NOT_OURS & set(path.parts):
-                continue
-            assert name_of(path.parent).replace("/", ".") in packages, f"{name_of(path)} lies outside every package"
-            assert any(fnmatch(path.name, pattern) for pattern in patterns), f"{name_of(path)} is not shipped"
+            if path.is_file() and path.suffix != ".py" and not NOT_OURS & set(path.parts):
+                assert path in shipped, f"{name_of(path)} is not shipped"
 
 
 def own_texts() -> Iterator[tuple[str, str]]:
     """Name and content of every text file of the project but this one."""
     for path in sorted(ROOT.rglob("*")):
-        ours = not NOT_OURS & set(path.relative_to(ROOT).parts) and ".cache" not in path.name
-        if path.is_file() and ours and path != Path(__file__) and "_cache" not in name_of(path):
-            try:
+        folders = set(path.relative_to(ROOT).parts[:-1])
+        hidden = any(folder.startswith(".") for folder in folders - {".ci"})
+        if path.is_file() and path != Path(__file__) and not hidden and not NOT_OURS & folders:
+            with suppress(UnicodeDecodeError):
                 yield name_of(path), path.read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                continue
 
 
 def test_nothing_names_a_package_registry_or_a_folder_of_somebody_s_machine():

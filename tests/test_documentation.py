@@ -30,7 +30,11 @@ def rejections() -> tuple[type[Rejection], ...]:
         module = importlib.import_module(package)
         for found in pkgutil.walk_packages(module.__path__, f"{package}."):
             importlib.import_module(found.name)
-    return tuple(kind for kind in _below(Rejection) if kind.__module__.split(".")[0] in PACKAGES)
+    return tuple(kind for kind in _below(Rejection) if "code" in vars(kind) and _is_ours(kind))
+
+
+def _is_ours(kind: type[Rejection]) -> bool:
+    return kind.__module__.split(".")[0] in PACKAGES
 
 
 def _below(kind: type[Rejection]) -> Iterator[type[Rejection]]:

@@ -10,7 +10,7 @@ import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from pathlib import Path
 
 import orjson
@@ -138,8 +138,10 @@ async def _open_outlets(
         actor=actor,
         at=FOUNDED_AT,
     )
-    for outlet_id in opened.values():
-        await onboarding.add_terminal(connection, outlet_id=outlet_id, code=TERMINAL, actor=actor, at=FOUNDED_AT)
+    terminals = [(outlet_id, TERMINAL) for outlet_id in opened.values()]
+    await onboarding.add_terminals(
+        connection, partner_id=partner_id, terminals=terminals, actor=actor, at=FOUNDED_AT
+    )
 
 
 async def _sign(connection: AsyncConnection, partner_id: int, code: str, maker: int, checker: int) -> None:

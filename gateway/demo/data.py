@@ -96,7 +96,7 @@ class Journeys:
     """The year's baskets, open for reading. Close it, or use it in a with statement."""
 
     def __init__(self, files: Path | None = None) -> None:
-        """Open the files in a folder, by default the installed package's. Rejects, with DemonstrationError, bad ones."""
+        """Open the files in a folder, by default the package's. Rejects, with DemonstrationError, unreadable ones."""
         self._connection = duckdb.connect()
         where = files or folder()
         try:
@@ -193,7 +193,7 @@ WITH line AS (
   FROM receipt_line WHERE occurred_at >= $1 AND occurred_at < $2
 )
 SELECT day, partner, household_id, store_id, basket_id::VARCHAR, sum(cents)::BIGINT,
-  to_json({{
+  replace(to_json({{
     'reference': basket_id::VARCHAR,
     'outlet': 'store-' || store_id,
     'terminal': '{TERMINAL}',
@@ -213,7 +213,7 @@ SELECT day, partner, household_id, store_id, basket_id::VARCHAR, sum(cents)::BIG
         {_discount("MANUFACTURER_COUPON", "coupon_cents")},
         {_discount("COUPON_MATCH", "match_cents")}], lambda discount: discount IS NOT NULL) END
     }} ORDER BY line_no)
-  }})::VARCHAR
+  }})::VARCHAR, ',"listAmount":null,"discounts":null', '')
 FROM line GROUP BY day, partner, household_id, store_id, basket_id, occurred_at
 ORDER BY day, partner, occurred_at, basket_id
 """  # noqa: S608

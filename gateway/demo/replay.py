@@ -165,7 +165,7 @@ class Replay:
 
     async def _batch(self, number: int, batch: Sequence[Receipt]) -> None:
         answer = await self.gateway.execute(batch[0].partner, "AccrueMany", {
-            "idempotencyKey": f"{batch[0].day}/{number}",
+            "idempotencyKey": f"demo-day/{batch[0].day}/{number}",
             "items": [
                 {"member": {"cardNumber": self.cards[one.household].number}, "receipt": orjson.Fragment(one.json)}
                 for one in batch
@@ -182,7 +182,7 @@ class Replay:
         receipt, card = spending.receipt, self.cards[spending.receipt.household]
         code = proofs.code_for(card.secret, card.reference, proofs.step_at(at) + spending.code_step)
         bought = {
-            "idempotencyKey": f"buy/{receipt.reference}",
+            "idempotencyKey": f"demo-purchase/{receipt.reference}",
             "member": {"cardNumber": card.number},
             "receipt": orjson.Fragment(receipt.json),
         }
@@ -190,7 +190,7 @@ class Replay:
         answer = await self.gateway.execute(receipt.partner, "RecordPurchase", {**bought, **paid})
         if answer.get("code") == "INSUFFICIENT_POINTS":
             self.tally.declined += 1
-            bought["idempotencyKey"] = f"earn/{receipt.reference}"
+            bought["idempotencyKey"] = f"demo-earning/{receipt.reference}"
             answer = await self.gateway.execute(receipt.partner, "AccruePoints", bought)
         elif "code" not in answer:
             self.tally.spendings += 1
@@ -200,7 +200,7 @@ class Replay:
         receipt = returned.receipt
         place = {"outlet": receipt.outlet, "terminal": TERMINAL}
         answer = await self.gateway.execute(receipt.partner, "ReturnPurchase", {
-            "idempotencyKey": f"return/{receipt.reference}",
+            "idempotencyKey": f"demo-return/{receipt.reference}",
             "original": {
                 "receipt": {**place, "businessDate": str(receipt.day), "reference": receipt.reference},
             },

@@ -92,9 +92,7 @@ async def add_client(
     return client_id, secret
 
 
-async def rotate(
-    connection: AsyncConnection, client_id: str, *, overlap: timedelta, by: str, at: datetime
-) -> str:
+async def rotate(connection: AsyncConnection, client_id: str, *, overlap: timedelta, by: str, at: datetime) -> str:
     """Give a client a new secret, returned once; the last one stays good for the overlap, all before it end now.
 
     Rejects CLIENT_UNKNOWN, OVERLAP_TOO_LONG, ACTOR_UNKNOWN, NOT_PERMITTED.
@@ -209,8 +207,6 @@ async def _set_status(
 
 
 async def _record(
-    connection: AsyncConnection, actor_id: int, action: str, client_no: int, detail: dict[str, object], at: datetime
+    connection: AsyncConnection, actor_id: int, action: str, client_no: int, detail: Mapping[str, object], at: datetime
 ) -> None:
-    await audit.write(
-        connection, actor=actor_id, action=action, subject=f"client:{client_no}", detail=detail, at=at
-    )
+    await audit.write(connection, actor=actor_id, action=action, subject=f"client:{client_no}", detail=detail, at=at)

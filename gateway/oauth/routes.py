@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 ACTIVE = "ACTIVE"
 
 
-class BadIssuer(ValueError):
+class BadIssuer(ValueError):  # noqa: N818 - it is what it says
     """An issuer that OAuth must not be served under; the sentence says what to do."""
 
 

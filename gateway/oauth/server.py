@@ -49,7 +49,7 @@ _OTHER_METHODS = ("client_secret", "client_assertion", "client_assertion_type")
 log = structlog.get_logger("gateway.oauth")
 
 
-class AuthenticationFailed(InvalidClientError):  # type: ignore[misc]
+class AuthenticationFailed(InvalidClientError):  # type: ignore[misc]  # noqa: N818
     """The one answer to every failure to authenticate."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class AuthenticationFailed(InvalidClientError):  # type: ignore[misc]
         return [*OAuth2Error.get_headers(self), ("WWW-Authenticate", 'Basic realm="token", charset="UTF-8"')]
 
 
-class GrantNotServed(UnsupportedGrantTypeError):  # type: ignore[misc]
+class GrantNotServed(UnsupportedGrantTypeError):  # type: ignore[misc]  # noqa: N818
     """Another grant type; the answer does not repeat it."""
 
     def get_error_description(self) -> str:
@@ -79,7 +79,7 @@ class _TokenClient:
         return self.client_id
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == ClientCredentialsGrant.GRANT_TYPE
+        return bool(grant_type == ClientCredentialsGrant.GRANT_TYPE)
 
     def get_allowed_scope(self, scope: str | None) -> str:
         return " ".join(sorted(set(scope.split()) if scope else self.scopes))
@@ -116,7 +116,9 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
         self.register_grant(_Grant)
         self.register_token_generator("default", self._token)
 
-    def authenticate_client(self, request: OAuth2Request, methods: Sequence[str], endpoint: str = "token") -> _TokenClient:
+    def authenticate_client(
+        self, request: OAuth2Request, methods: Sequence[str], endpoint: str = "token"
+    ) -> _TokenClient:
         client_id, secret = _basic(request.headers.get("authorization"))
         row = store.client_with_secrets(self._connection, client_id, self._at)
         given = hash_of(secret)

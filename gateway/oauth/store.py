@@ -23,8 +23,8 @@ async def insert_client(
     """Add an active client; returns its number."""
     statement = text(
         "INSERT INTO gateway.client (client_id, partner_id, name, scopes, status, not_before, created_at) "
-        "VALUES (:client_id, :partner_id, :name, CAST(:scopes AS text[]), 'ACTIVE', date_trunc('second', :at), :at) "
-        "RETURNING client_no"
+        "VALUES (:client_id, :partner_id, :name, CAST(:scopes AS text[]), 'ACTIVE', "
+        "date_trunc('second', CAST(:at AS timestamptz)), :at) RETURNING client_no"
     )
     values = {"client_id": client_id, "partner_id": partner_id, "name": name, "scopes": list(scopes), "at": at}
     return int((await connection.execute(statement, values)).scalar_one())
@@ -49,8 +49,9 @@ async def lock_client(connection: AsyncConnection, client_id: str) -> RowMapping
 async def expire_secrets(connection: AsyncConnection, client_no: int, *, newest_until: datetime, at: datetime) -> None:
     """Let the newest secret live on until an instant and end all older ones now."""
     statement = text(
-        "UPDATE gateway.client_secret s SET expires_at = least(coalesce(s.expires_at, 'infinity'), greatest(s.created_at, "
-        "CASE WHEN s.secret_no = (SELECT max(n.secret_no) FROM gateway.client_secret n WHERE n.client_no = :client_no) "
+        "UPDATE gateway.client_secret s SET expires_at = "
+        "least(coalesce(s.expires_at, 'infinity'), greatest(s.created_at, CASE "
+        "WHEN s.secret_no = (SELECT max(n.secret_no) FROM gateway.client_secret n WHERE n.client_no = :client_no) "
         "THEN CAST(:newest_until AS timestamptz) ELSE CAST(:at AS timestamptz) END)) WHERE s.client_no = :client_no"
     )
     await connection.execute(statement, {"client_no": client_no, "newest_until": newest_until, "at": at})
@@ -69,7 +70,8 @@ async def update_status(connection: AsyncConnection, client_no: int, status: str
 async def all_clients(connection: AsyncConnection) -> Sequence[RowMapping]:
     """Every client, with its standing, by number."""
     statement = text(
-        "SELECT client_no, client_id, partner_id, name, scopes, status, not_before FROM gateway.client ORDER BY client_no"
+        "SELECT client_no, client_id, partner_id, name, scopes, status, not_before "
+        "FROM gateway.client ORDER BY client_no"
     )
     return (await connection.execute(statement)).mappings().all()
 
@@ -107,9 +109,7 @@ async def insert_key(
         "INSERT INTO gateway.signing_key (kid, sealed_key, created_at, signs_from) "
         "VALUES (:kid, :sealed_key, :at, :signs_from)"
     )
-    await connection.execute(
-        statement, {"kid": kid, "sealed_key": sealed_key, "at": at, "signs_from": signs_from}
-    )
+    await connection.execute(statement, {"kid": kid, "sealed_key": sealed_key, "at": at, "signs_from": signs_from})
 
 
 async def retire_keys(connection: AsyncConnection, *, but: str, until: datetime) -> None:

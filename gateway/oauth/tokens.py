@@ -30,7 +30,7 @@ LONGEST_TOKEN = 4096
 CLOCK_SKEW_SECONDS = 10
 
 
-class InvalidToken(Exception):
+class InvalidToken(Exception):  # noqa: N818 - it is what it says
     """A bearer token that is not accepted; the reason is for the log, never for the caller."""
 
 

@@ -80,6 +80,8 @@ CREATE TABLE members.tier_assessment (
 );
 
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA members TO tessera_app;
-GRANT UPDATE ON members.member, members.personal TO tessera_app;
+GRANT UPDATE (status, enrolled_at, enrolled_by, language, tier, tier_until, pin_hash, pin_failures, pin_tried_at)
+  ON members.member TO tessera_app;
+GRANT UPDATE (sealed) ON members.personal TO tessera_app;
 GRANT UPDATE (status, status_at) ON members.card TO tessera_app;
 GRANT DELETE ON members.member_key, members.personal, members.alias TO tessera_app;

@@ -70,8 +70,8 @@ async def give_back(connection: AsyncConnection, holder_id: int, seq: int, point
 async def spend(connection: AsyncConnection, holder_id: int, points: int, at: datetime) -> None:
     """A redemption at the bakery."""
     await connection.execute(
-        text("SELECT ledger.redeem(:holder, 1::smallint, :points, 7, 1, :key, :key, :at, CAST(:at AS date))"),
-        {"holder": holder_id, "points": points, "key": uuid4(), "at": at},
+        text("SELECT ledger.redeem(:holder, 1::smallint, :points, 7, 1, :key, :key, :at, :day)"),
+        {"holder": holder_id, "points": points, "key": uuid4(), "at": at, "day": at.date()},
     )
 
 

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import text
@@ -29,7 +30,9 @@ def test_a_phone_is_the_same_however_it_is_written(digits: str, between: str) ->
     assert aliases.normal_phone(f" {written} ") == digits
 
 
-@pytest.mark.parametrize("text_", ["", "+", "12", "+1234567890123456", "٠١٢٣٤٥٦٧٨", "44+2079460958", "0044 x", "\ud800"])
+@pytest.mark.parametrize(
+    "text_", ["", "+", "12", "+1234567890123456", "٠١٢٣٤٥٦٧٨", "44+2079460958", "0044 x", "\ud800"]
+)
 def test_what_is_no_phone_is_none(text_: str) -> None:
     assert aliases.normal_phone(text_) is None
 
@@ -62,7 +65,7 @@ async def test_nothing_personal_is_in_clear_in_the_database(database: Database, 
     await enrol(database, vault, ADA, external_id="K-1789")
     written = await everything_written(database)
     everything = "\n".join(row for rows in written.values() for row in rows).lower()
-    for clear in ("Ada", "Lovelace", "442079460958", "7946", "example.org", "1990-12-10", "K-1789"):
+    for clear in ("Lovelace", "442079460958", "example.org", "1990-12-10", "K-1789"):
         assert clear.lower() not in everything
         assert clear.encode().hex() not in everything
     assert "Ada" not in repr(ADA)
@@ -93,9 +96,8 @@ async def test_one_members_key_does_not_open_another(database: Database, vault: 
             ),
             {"ada": ada.member_id, "grace": grace.member_id},
         )
-        with pytest.raises(Exception, match="") as raised:
+        with pytest.raises(InvalidTag):
             await enrolment.personal(connection, vault, grace.member_id)
-    assert type(raised.value).__name__ == "InvalidTag"
 
 
 @pytest.mark.parametrize(
@@ -173,10 +175,9 @@ async def test_an_import_enrols_thousands_in_seconds_and_in_order(database: Data
 async def test_an_import_is_all_or_nothing_and_says_which(database: Database, vault: Vault) -> None:
     await enrol(database, vault, external_id="taken")
     before = await everything_written(database)
-    ids = ["a", "taken", "b", "a"]
+    newcomers = [Newcomer([agreed()], external_id=external_id) for external_id in ("a", "taken", "b", "a")]
     with pytest.raises(AlreadyEnrolled) as raised:
         async with database.transaction() as connection:
-            newcomers = [Newcomer([agreed()], external_id=external_id) for external_id in ids]
             await enrolment.enrol_many(connection, vault, newcomers, at=AT, enrolled_by=BAKERY)
     assert [problem.path for problem in raised.value.problems] == [("1",), ("3",)]
     assert await everything_written(database) == before
@@ -196,7 +197,5 @@ async def test_an_instrument_is_bound_to_one_member(database: Database, vault: V
     for rejection, token in ((AlreadyEnrolled, "tok_1"), (PersonalInvalid, "")):
         with pytest.raises(rejection):
             async with database.transaction() as connection:
-                await enrolment.bind_instrument(
-                    connection, vault, grace.member_id, partner_id=BAKERY, token=token
-                )
+                await enrolment.bind_instrument(connection, vault, grace.member_id, partner_id=BAKERY, token=token)
     assert await everything_written(database) == before

@@ -11,7 +11,7 @@ from tests.members.people import AT
 
 RANKS = {"BASE": 0, "SILVER": 1, "GOLD": 2}
 points = st.integers(-10_000, 20_000)
-instants = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))
+instants = st.timedeltas(timedelta(0), timedelta(days=20 * 365)).map(lambda since: AT + since)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,19 @@ from kit import actors
 from kit.database import Database
 from kit.postgres import Server
 from ledger import cutoffs
+from partners import programme
+from partners.terms import Programme
 from settlement import controls, runs
 from settlement.runs import Run, Statement
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 PRICES = {"fund": 8_500, "service": 1_500, "reimbursement": 8_000}
+
+PROGRAMME = Programme(
+    name="Test", time_zone="UTC", base_currency="EUR", languages=("en",), bill_ceiling_bp=10_000,
+    refund_grace_days=30, point_value_micro={"EUR": 10_000},
+)  # fmt: skip
 
 
 class Coalition:
@@ -33,6 +40,7 @@ class Coalition:
         async with self.database.transaction() as connection:
             self.maker = await actors.ensure_actor(connection, "maker", [actors.FINANCE_MAKER])
             self.checker = await actors.ensure_actor(connection, "checker", [])
+            await programme.found(connection, PROGRAMME)
 
     async def partner(self, code: str, *, key: bytes = bytes(64), currency: str = "EUR", **prices: int) -> int:
         """A partner with an outlet and one version of terms, whose number it returns."""
@@ -73,8 +81,8 @@ class Coalition:
         issuer_id = self.partners[issuer]
         funder_id = issuer_id if funder is None else self.partners.get(funder, 0)
         row = await self.database.pool.fetchrow(
-            "SELECT * FROM ledger.accrue($1, 1::smallint, $2, $3, $3, $4, ARRAY[$2::int], ARRAY[$5::int], ARRAY[$6::int],"
-            " ARRAY[$7::bigint], ARRAY[$8::timestamptz], ARRAY[$9::timestamptz])",
+            "SELECT * FROM ledger.accrue($1, 1::smallint, $2, $3, $3, $4, ARRAY[$2::int], ARRAY[$5::int],"
+            " ARRAY[$6::int], ARRAY[$7::bigint], ARRAY[$8::timestamptz], ARRAY[$9::timestamptz])",
             holder, issuer_id, uuid4(), self.at, funder_id, terms, points,
             self.at + pending_for, self.at + pending_for + lasts,
         )  # fmt: skip

@@ -1,0 +1,94 @@
+"""The application: what a process opens, and which path leads where."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from gateway import health
+from gateway.context import Services
+from gateway.edge import Edge
+from gateway.endpoint import Endpoint
+from gateway.oauth import routes as oauth_routes
+from gateway.oauth.keys import KeyRing
+from gateway.oauth.routes import checked_issuer, open_oauth
+from gateway.prepared import Schema
+from kit.clock import wall
+from kit.database import connect
+from kit.secrets import Vault, load_master_key
+from kit.settings import Settings
+from partners.directory import DirectoryCache
+
+Opening = Callable[[Services], AbstractAsyncContextManager[Any]]
+
+
+def build(
+    settings: Settings,
+    schema: Schema,
+    *,
+    database_url: str,
+    vault: Vault | None = None,
+    opening: Opening | None = None,
+    pages: Sequence[BaseRoute] = (),
+    wall_clock: Callable[[], datetime] = wall,
+) -> Starlette:
+    """The application over the database at an address that the application's role signs in to.
+
+    vault defaults to the settings' master key. opening turns the services into what resolvers find as
+    `services.lanes`, and closes it. pages are routes beside the API: the landing page, consoles. Handlers find
+    `services`, `oauth` and `readiness` in `app.state`. Raises BadIssuer, BadKey.
+    """
+    issuer = checked_issuer(settings.issuer)
+    keys_of = vault or Vault(load_master_key(settings))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(connect(database_url, pool_size=settings.pool_size))
+            directory = DirectoryCache(database.pool, keys_of)
+            services = Services(settings, database, keys_of, directory)
+            ring = KeyRing(database, keys_of, now=wall_clock)
+            app.state.oauth = await open_oauth(issuer, database, ring, directory, now=wall_clock)
+            if opening is not None:
+                services.lanes = await stack.enter_async_context(opening(services))
+            app.state.services = services
+            app.state.readiness = health.Readiness(services)
+            app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers)
+            yield
+
+    return Starlette(
+        routes=[
+            Route("/graphql", _GraphQL()),
+            *oauth_routes.ROUTES,
+            *health.ROUTES,
+            *pages,
+        ],
+        middleware=[Middleware(Edge, is_https=issuer.startswith("https://"))],
+        exception_handlers={HTTPException: _plain},
+        lifespan=lifespan,
+    )
+
+
+class _GraphQL:
+    """Hands over to the endpoint that the lifespan made."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["app"].state.endpoint(scope, receive, send)
+
+
+async def _plain(request: Request, error: Exception) -> Response:
+    """A path or method that is not served, in JSON."""
+    assert isinstance(error, HTTPException)
+    headers = {**(error.headers or {}), "Cache-Control": "no-store"}
+    return Response(orjson.dumps({"error": error.detail}), error.status_code, headers, "application/json")

@@ -1,0 +1,122 @@
+"""`tessera`: the command line. What a command needs is imported when it is called, so that help is quick."""
+
+from __future__ import annotations
+
+import importlib
+from base64 import urlsafe_b64encode
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+# name: where its Typer application or function is, and what help says of it.
+_ELSEWHERE = {
+    "partner": ("gateway.oauth.commands", "app", "Partners, their outlets, terminals, agreements and clients."),
+    "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
+    "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
+    "worker": ("gateway.worker", "worker", "Do what time makes due: activate and expire points, assess tiers."),
+    "demo": ("gateway.demo.commands", "demo", "Replay weeks of real receipts through the gateway, settle, and serve."),
+}
+
+
+class _Group(TyperGroup):
+    """Knows the commands of other modules by name, and imports one when it is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every command's name."""
+        return [*super().list_commands(ctx), *_ELSEWHERE]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; for help, one that knows no more than its own sentence."""
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, attribute, sentence = _ELSEWHERE[cmd_name]
+        if ctx.meta.get("resolving") != cmd_name:
+            return TyperGroup(name=cmd_name, help=sentence)
+        return _imported(cmd_name, getattr(importlib.import_module(module), attribute))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is really called."""
+        ctx.meta["resolving"] = args[0] if args else None
+        return super().resolve_command(ctx, args)
+
+
+def _imported(name: str, found: Any) -> Any:
+    parent = typer.Typer(add_completion=False)
+    parent.callback()(lambda: None)
+    if isinstance(found, typer.Typer):
+        parent.add_typer(found, name=name)
+    else:
+        parent.command(name)(found)
+    group = typer.main.get_command(parent)
+    assert isinstance(group, TyperGroup)
+    return group.commands[name]
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="Tessera, a coalition loyalty network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def serve() -> None:
+    """Serve the gateway until a signal; settings come from the environment."""
+    from gateway import application, serving
+    from kit import console
+    from kit.settings import settings
+
+    with console.clear_errors(), console.database_address(settings()) as (address, _):
+        serving.serve(application.of(settings(), address), settings())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version; safe at any time and by several at once."""
+    import migrations
+    from kit import console
+    from kit.settings import settings
+
+    with console.clear_errors(), console.database_address(settings()) as (_, owner_address):
+        changed = migrations.upgrade(owner_address)
+    console.out.print(", ".join(changed) or "Nothing to do.", markup=False)
+
+
+@app.command("new-key")
+def new_key() -> None:
+    """Print a fresh master key for TESSERA_MASTER_KEY."""
+    from kit import secrets
+
+    print(urlsafe_b64encode(secrets.new_key()).decode())
+
+
+@app.command()
+def schema() -> None:
+    """Print the GraphQL schema that is served."""
+    from gateway.schema import schema as served
+
+    print(served.sdl(), end="")
+
+
+@app.command("rotate-signing-key")
+def rotate_signing_key(
+    emergency: bool = typer.Option(
+        False, "--emergency", help="Refuse every token of the keys before, within a minute."
+    ),
+) -> None:
+    """Sign access tokens with a new key; tokens of the last one stay good until they expire."""
+    from gateway.oauth.commands import rotate_signing_key as rotate
+
+    rotate(emergency=emergency)
+
+
+def main() -> None:
+    """The entry point of `tessera`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The outermost layer: a request's id, security headers on every answer, one access line, and no way past it for an
+exception.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import Any
+
+import orjson
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import masking
+
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
+)
+_TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
+_QUIET_PATHS = ("/healthz", "/readyz")
+
+log = structlog.get_logger("gateway.edge")
+
+
+class Edge:
+    """Wraps the whole application. An answer's own headers stay, so a page may bring a wider policy."""
+
+    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+        self._app = app
+        self._added = (*HEADERS, _TRANSPORT) if is_https else HEADERS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; lifespan events pass through, anything but HTTP is refused."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await _Exchange(self._app, self._added, scope, send).run(receive)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    __slots__ = ("_added", "_app", "_began", "_scope", "_send", "_status", "request_id")
+
+    def __init__(self, app: ASGIApp, added: tuple[tuple[bytes, bytes], ...], scope: Scope, send: Send) -> None:
+        self._app = app
+        self._added = added
+        self._scope = scope
+        self._send = send
+        self._status = 0
+        self._began = time.perf_counter()
+        self.request_id = _request_id(scope["headers"])
+
+    async def run(self, receive: Receive) -> None:
+        self._scope["request_id"] = self.request_id
+        self._scope["noted"] = {}
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        try:
+            await self._app(self._scope, receive, self.answer)
+        except Exception as error:
+            await self._excuse(error)
+        finally:
+            self._note()
+
+    async def answer(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = list(message.get("headers", ()))
+            brought = {name.lower() for name, _ in headers}
+            headers += [added for added in self._added if added[0] not in brought]
+            headers.append((b"x-request-id", self.request_id.encode()))
+            message["headers"] = headers
+        await self._send(message)
+
+    async def _excuse(self, error: Exception) -> None:
+        away = masking.is_unavailable(error)
+        log.error("unavailable" if away else "defect", exc_info=error)
+        if self._status:  # the answer has begun; all that is left is to end the connection
+            raise ConnectionAbortedError from None
+        status, code = (503, masking.SERVICE_UNAVAILABLE) if away else (500, masking.INTERNAL_SERVER_ERROR)
+        extensions = {"code": code, "requestId": self.request_id}
+        body = orjson.dumps({"errors": [masking.formatted(masking.EXCUSES[code], extensions)]})
+        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        if away:
+            headers.append((b"retry-after", b"1"))
+        await self.answer({"type": "http.response.start", "status": status, "headers": headers})
+        await self.answer({"type": "http.response.body", "body": body})
+
+    def _note(self) -> None:
+        path = self._scope["path"]
+        if path in _QUIET_PATHS and self._status < 400:
+            return
+        milliseconds = round((time.perf_counter() - self._began) * 1000, 2)
+        noted: dict[str, Any] = self._scope["noted"]
+        route = noted.pop("path", None) or (path if self._status != 404 else "unknown")
+        log.info(
+            "request", method=self._scope["method"], path=route, status=self._status, duration_ms=milliseconds, **noted
+        )
+
+
+def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
+    for name, value in headers:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return uuid.uuid4().hex

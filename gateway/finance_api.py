@@ -1,0 +1,186 @@
+"""What finance reads over GraphQL: settlement statements and their lines. A partner's client sees its own alone."""
+
+from collections import defaultdict
+from datetime import datetime
+from decimal import Decimal
+
+import strawberry
+from strawberry import Info
+from strawberry.dataloader import DataLoader
+
+from gateway import access, connections, scopes
+from gateway.connections import After, Connection, Cursors, First
+from gateway.context import Context, Services
+from gateway.inputs import described
+from gateway.scalars import CurrencyCode
+from gateway.types import Money, Node, money
+from kit.amounts import Points
+from kit.secrets import Vault, opaque_id, read_opaque_id
+from partners.directory import Directory
+from settlement import netting, runs
+from settlement.rating import OPERATOR
+from settlement.runs import Statement
+from settlement.statements import Line, decimal_from_micro
+
+_STATEMENT = "stm"
+_LINES = 50
+
+LinesKey = tuple[int, int, int]  # statement, line number to go on behind, how many
+LinesLoader = DataLoader[LinesKey, list[Line]]
+
+
+@strawberry.type(description="One line of a settlement statement. Amounts are signed as `netDue` is.")
+class SettlementLine:
+    number: int = described("Its place in the statement.")
+    kind: str = described("ACTIVATION, RETURN, REDEMPTION, REFUND, ROUNDING; more may appear.")
+    agreement_version: int | None = described("The version of the agreement that priced it; none on a rounding line.")
+    points: Points = described("Points behind it.")
+    postings: int = described("How many postings are behind it.")
+    unit_price: Decimal | None = described("Price of one point, exact.")
+    amount_exact: Decimal = described("Points at the price, exact.")
+    amount: Money = described("The same, rounded half-even to the currency's minor unit.")
+
+
+@strawberry.type(description="What one party is owed, or owes, for closed cut-offs in one currency.")
+class SettlementStatement(Node):
+    partner_name: str = described("Whose it is; of the operator's own statement, the programme.")
+    opened_at: datetime | None = described("When the first of its cut-offs opened; none where it was the very first.")
+    closed_at: datetime = described("When the last of its cut-offs closed.")
+    settled_at: datetime = described("Business instant of the settlement run.")
+    currency_code: CurrencyCode = described("ISO 4217 code of everything in it.")
+    opening: Money = described("Carried over from the statement before.")
+    net_due: Money = described(
+        "Opening and all lines. Positive: the party receives it. Negative: the party pays it. The nets of all parties "
+        "of a run, the operator among them, sum to zero."
+    )
+    direction: str | None = described(
+        "PAY_IN: the partner pays the operator. PAY_OUT: the operator pays the partner. None: nothing to pay."
+    )
+    statement: strawberry.Private[Statement]
+    directory: strawberry.Private[Directory]
+    loader: strawberry.Private[LinesLoader]
+
+    @access.field(
+        size=access.paged(default=_LINES), description="Its lines, in order. With the opening, they sum to it."
+    )
+    async def lines(
+        self, info: Info[Context, None], first: First = _LINES, after: After = None
+    ) -> Connection[SettlementLine]:
+        cursors = Cursors(info.context.services.vault, "settlement line")
+        wanted = connections.bounded(first) + 1
+        rows = await self.loader.load((self.statement.statement_id, cursors.read(after) or 0, wanted))
+        return connections.page(
+            rows,
+            first,
+            after=after,
+            cursor=lambda line: cursors.write(line.line_no),
+            node=lambda line: _line(line, self.statement.currency, self.directory),
+        )
+
+
+@strawberry.type
+class FinanceQuery:
+    @access.query(
+        scopes=(scopes.SETTLEMENT_READ,),
+        size=access.paged(),
+        description="Settlement statements, latest first: the partner's own; for the operator's staff, everybody's.",
+    )
+    async def settlement_statements(
+        self, info: Info[Context, None], first: First = 20, after: After = None
+    ) -> Connection[SettlementStatement]:
+        services = info.context.services
+        cursors = Cursors(services.vault, "settlement statement")
+        before = cursors.read(after)
+        async with services.database.reading() as connection:
+            rows = await runs.statements_page(
+                connection,
+                partner_id=info.context.viewer.partner_id,
+                before=before,
+                limit=connections.bounded(first) + 1,
+            )
+        directory, loader = await services.directory.get(), _lines_loader(services)
+        return connections.page(
+            rows,
+            first,
+            after=after,
+            cursor=lambda row: cursors.write(row.statement_id),
+            node=lambda row: _statement(row, services.vault, directory, loader),
+        )
+
+    @access.query(
+        scopes=(scopes.SETTLEMENT_READ,),
+        description="One settlement statement. Null where there is none of this id, or it is another partner's.",
+    )
+    async def settlement_statement(self, info: Info[Context, None], id: strawberry.ID) -> SettlementStatement | None:
+        return await statement_by_id(info.context, id)
+
+
+async def statement_by_id(context: Context, opaque: str) -> SettlementStatement | None:
+    """The statement inside an id, None where there is none or the viewer may not see it. Scopes are asked before."""
+    services = context.services
+    raw = read_opaque_id(_key(services.vault), _STATEMENT, opaque)
+    if raw is None:
+        return None
+    async with services.database.reading() as connection:
+        row = await runs.statement(connection, int.from_bytes(raw, "big"), partner_id=context.viewer.partner_id)
+    if row is None:
+        return None
+    return _statement(row, services.vault, await services.directory.get(), _lines_loader(services))
+
+
+def _key(vault: Vault) -> bytes:
+    return connections.id_key(vault, "settlement statement id")
+
+
+def _statement(row: Statement, vault: Vault, directory: Directory, loader: LinesLoader) -> SettlementStatement:
+    partner = directory.partner(row.partner_id)
+    return SettlementStatement(
+        id=strawberry.ID(opaque_id(_key(vault), _STATEMENT, row.statement_id.to_bytes(8, "big"))),
+        partner_name=directory.programme.name if partner is None else partner.name,
+        opened_at=row.opened_at,
+        closed_at=row.cut_at,
+        settled_at=row.at,
+        currency_code=CurrencyCode(row.currency),
+        opening=money(row.opening_minor, row.currency),
+        net_due=money(row.net_minor, row.currency),
+        direction=_direction(row),
+        statement=row,
+        directory=directory,
+        loader=loader,
+    )
+
+
+def _direction(row: Statement) -> str | None:
+    if row.partner_id == OPERATOR or not row.net_minor:
+        return None
+    return netting.PAY_OUT if row.net_minor > 0 else netting.PAY_IN
+
+
+def _line(line: Line, currency: str, directory: Directory) -> SettlementLine:
+    return SettlementLine(
+        number=line.line_no,
+        kind=line.kind,
+        agreement_version=None if line.terms_id is None else directory.terms(line.terms_id).version,
+        points=Points(line.points),
+        postings=line.postings,
+        unit_price=None if line.terms_id is None else decimal_from_micro(line.unit_price_micro),
+        amount_exact=decimal_from_micro(line.amount_micro),
+        amount=money(line.amount_minor, currency),
+    )
+
+
+def _lines_loader(services: Services) -> LinesLoader:
+    """Loads the lines of all statements of one answer together."""
+
+    async def load(keys: list[LinesKey]) -> list[list[Line]]:
+        by_page: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for statement_id, after, limit in keys:
+            by_page[after, limit].append(statement_id)
+        found: dict[LinesKey, list[Line]] = {}
+        async with services.database.reading() as connection:
+            for (after, limit), statement_ids in by_page.items():
+                lines = await runs.lines_page(connection, statement_ids, after=after, limit=limit)
+                found |= {(statement_id, after, limit): lines[statement_id] for statement_id in statement_ids}
+        return [found[key] for key in keys]
+
+    return DataLoader(load)

@@ -1,0 +1,110 @@
+"""Who calls and who is served: viewer, member, node."""
+
+from typing import Annotated
+
+import strawberry
+from strawberry import Info
+
+from gateway import access, scopes
+from gateway.context import Context
+from gateway.inputs import MemberRefInput
+from gateway.purchase_api import Counter, counter_of
+from gateway.types import (
+    Balance,
+    Member,
+    Node,
+    PartnerClient,
+    PartnerView,
+    Staff,
+    member_id_for,
+    read_member_id,
+    read_transaction_id,
+    transaction,
+)
+from kit import errors
+from kit.amounts import Points
+from ledger import lots
+from members import identification
+from members.identification import Identified, MemberRef
+from partners import purchases, returns, tills
+from partners.receipt_store import UNIT
+
+Viewer = Annotated[
+    PartnerClient | Staff, strawberry.union("Viewer", description="Who calls. More kinds of viewer may appear.")
+]
+
+
+@strawberry.type
+class MemberQuery:
+    @access.query(scopes=(), description="Who calls.")
+    async def viewer(self, info: Info[Context, None]) -> Viewer:
+        viewer = info.context.viewer
+        if viewer.partner_id is None:
+            return Staff(client_id=viewer.client_id, scopes=sorted(viewer.scopes))
+        partner = (await counter_of(info)).partner
+        return PartnerClient(
+            client_id=viewer.client_id,
+            scopes=sorted(viewer.scopes),
+            partner=PartnerView(id=strawberry.ID(f"prt_{partner.code}"), name=partner.name, code=partner.code),
+        )
+
+    @access.query(
+        scopes=(scopes.MEMBERS_READ,),
+        description="A member by exactly one reference. Null when there is none or this partner may not know: lost "
+        "and blocked cards find nobody. With outlet and terminal it begins a visit.",
+    )
+    async def member(
+        self, info: Info[Context, None], ref: MemberRefInput, outlet: str | None = None, terminal: str | None = None
+    ) -> Member | None:
+        counter = await counter_of(info)
+        at = await info.context.now()
+        try:
+            terminal_id = None
+            if outlet is not None:
+                terminal_id = purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
+            found = await tills.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
+        except errors.Rejection:
+            return None
+        return await _member(info, counter, found, terminal_id)
+
+    @access.query(scopes=(scopes.HISTORY_READ,), description="Anything of this partner's by its id; null otherwise.")
+    async def node(self, info: Info[Context, None], id: strawberry.ID) -> Node | None:
+        counter = await counter_of(info)
+        if place := read_transaction_id(counter.partner, id):
+            found = await returns.find_by_place(counter.desk, counter.caller, place)
+            return transaction(counter.directory, found, info.context.language) if found else None
+        if (member_id := read_member_id(counter.partner, id)) and scopes.MEMBERS_READ in info.context.viewer.scopes:
+            try:
+                ref = MemberRef(id=member_id)
+                found_member = await tills.identify(counter.desk, counter.caller, ref, None, await info.context.now())
+            except errors.Rejection:
+                return None
+            return await _member(info, counter, found_member, None)
+        return None
+
+
+async def _member(
+    info: Info[Context, None], counter: Counter, found: Identified, terminal_id: int | None
+) -> Member | None:
+    at = await info.context.now()
+    standing = await lots.standing(counter.desk.pool, found.member_id, unit=UNIT, at=at)
+    if standing is None:
+        return None
+    visit = None
+    if terminal_id is not None:
+        begun = identification.begin_visit(
+            found, partner_id=counter.caller.partner_id, terminal_id=terminal_id, at=at
+        )
+        visit = identification.issue_visit(counter.desk.vault, begun)
+    return Member(
+        id=member_id_for(counter.partner, found.member_id),
+        tier=found.tier,
+        status=found.status,
+        balance=Balance(
+            available=Points(0 if standing.spend_locked else standing.available),
+            pending=Points(standing.pending),
+            held=Points(standing.held),
+            as_of=at,
+        ),
+        visit=visit,
+    )

@@ -1,0 +1,21 @@
+"""Query and Mutation put together; `tessera schema` prints them, gateway/schema.graphql is the committed print."""
+
+import strawberry
+
+from gateway.member_api import MemberQuery
+from gateway.prepared import Schema
+from gateway.purchase_api import PurchaseMutation, PurchaseQuery
+from gateway.types import Purchase, PurchaseReturn, Redemption
+
+
+@strawberry.type(description="What may be asked.")
+class Query(MemberQuery, PurchaseQuery):
+    pass
+
+
+@strawberry.type(description="What may be done. A document has at most one field that moves points.")
+class Mutation(PurchaseMutation):
+    pass
+
+
+schema = Schema(Query, Mutation, types=(Purchase, Redemption, PurchaseReturn))

@@ -1,0 +1,95 @@
+"""`tessera serve`: one process of the gateway, from the socket to the last answered request."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+from types import FrameType
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+
+from gateway import logs
+from kit import console
+from kit.settings import Settings
+
+CONNECTIONS_PER_DATABASE_CONNECTION = 64
+KEEP_ALIVE_SECONDS = 30
+LARGEST_HEADERS = 32_768
+
+log = structlog.get_logger("gateway.serving")
+
+
+class Server(uvicorn.Server):
+    """On SIGTERM says that it is draining first, for a quarter of the time it has, so that nothing new is sent to it;
+    then takes no more connections and ends when the requests in flight are answered. Ctrl-C skips the first part.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: Starlette, notice_seconds: float) -> None:
+        super().__init__(config)
+        self._app = app
+        self._notice_seconds = notice_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal ends at once."""
+        readiness = getattr(self._app.state, "readiness", None)
+        if sig == signal.SIGTERM and readiness is not None and not readiness.draining:
+            readiness.draining = True
+            log.info("draining", notice_seconds=self._notice_seconds)
+            asyncio.get_running_loop().call_later(self._notice_seconds, super().handle_exit, sig, None)
+            return
+        super().handle_exit(sig, frame)
+
+
+def configuration(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application: no banner, no access log of its own, nothing but HTTP."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        limit_concurrency=settings.pool_size * CONNECTIONS_PER_DATABASE_CONNECTION,
+        backlog=1024,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, settings.drain_seconds - round(notice_seconds(settings))),
+    )
+
+
+def notice_seconds(settings: Settings) -> float:
+    """How long the process answers on while it already says that it is draining."""
+    return settings.drain_seconds / 4
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket bound to the settings' address. Fails with a sentence where somebody else has it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        if error.errno == errno.EADDRINUSE:
+            console.fail(f"port {settings.port} on {settings.host} is in use: choose another with TESSERA_PORT")
+        console.fail(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}")
+    listening.set_inheritable(True)
+    return listening
+
+
+def serve(app: Starlette, settings: Settings) -> None:
+    """Serve until a signal says otherwise. Returns when all is answered and closed."""
+    listening = listen(settings)
+    logs.configure(settings.log_level)
+    log.info("serving", host=settings.host, port=settings.port)
+    Server(configuration(app, settings), app, notice_seconds(settings)).run(sockets=[listening])

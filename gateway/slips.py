@@ -1,0 +1,100 @@
+"""PURE: what a cashier reads and a customer's slip says when something worked, in the programme's languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from babel import Locale
+from babel.numbers import format_currency, format_decimal
+
+from kit.amounts import BASIS, decimal_from_minor
+
+_POINTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "en": {"one": "{n} point", "other": "{n} points"},
+        "ru": {"one": "{n} балл", "few": "{n} балла", "many": "{n} баллов", "other": "{n} балла"},
+        "ro": {"one": "{n} punct", "few": "{n} puncte", "other": "{n} de puncte"},
+    }
+)
+_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "earned": {"en": "Earned: {points}", "ru": "Начислено: {points}", "ro": "Acumulat: {points}"},
+        "spent": {"en": "Paid with points: {points}", "ru": "Оплачено баллами: {points}", "ro": "Plătit cu puncte: {points}"},
+        "taken": {"en": "Taken back: {points}", "ru": "Списано при возврате: {points}", "ro": "Retras: {points}"},
+        "refunded": {"en": "Given back: {points}", "ru": "Возвращено: {points}", "ro": "Restituit: {points}"},
+        "available": {"en": "Available: {points}", "ru": "Доступно: {points}", "ro": "Disponibil: {points}"},
+        "pending": {"en": "Available later: {points}", "ru": "Станут доступны позже: {points}", "ro": "Disponibil mai târziu: {points}"},
+        "cancelled": {"en": "The receipt is cancelled.", "ru": "Чек отменён.", "ro": "Bonul este anulat."},
+        "cancelled_unknown": {
+            "en": "The receipt never arrived and will be refused.",
+            "ru": "Чек не поступал и не будет принят.",
+            "ro": "Bonul nu a sosit și va fi refuzat.",
+        },
+        "BASE": {"en": "{rate} of {amount}", "ru": "{rate} от {amount}", "ro": "{rate} din {amount}"},
+        "TIER_BONUS": {
+            "en": "{rate} more for tier {tier}",
+            "ru": "ещё {rate} за уровень {tier}",
+            "ro": "încă {rate} pentru nivelul {tier}",
+        },
+        "KIND_DOES_NOT_EARN": {
+            "en": "{kind} earns no points",
+            "ru": "{kind}: баллы не начисляются",
+            "ro": "{kind} nu aduce puncte",
+        },
+        "PAID_WITH_POINTS": {
+            "en": "{amount} paid with points earns none",
+            "ru": "на {amount}, оплаченные баллами, баллы не начисляются",
+            "ro": "{amount} plătit cu puncte nu aduce puncte",
+        },
+    }
+)  # fmt: skip
+
+
+def points_text(points: int, language: str) -> str:
+    """A number of points with the right plural: 21 балл, 22 балла, 25 баллов."""
+    form = Locale(language).plural_form(points)
+    forms = _POINTS[language]
+    return forms.get(form, forms["other"]).format(n=format_decimal(points, locale=language))
+
+
+def text(name: str, language: str, points: int = 0) -> str:
+    """One of the sentences, with its points."""
+    return _TEXTS[name][language].format(points=points_text(points, language))
+
+
+def reason_text(code: str, facts: Mapping[str, Any], currency: str, language: str) -> str:
+    """Why points were or were not given, for people; a code without a sentence says itself."""
+    if code not in _TEXTS:
+        return code
+    amount_minor = facts.get("eligible_minor", facts.get("value_minor", 0))
+    hundredths = facts.get("rate_bp", 0)
+    whole, rest = divmod(hundredths, BASIS // 100)
+    rate = f"{whole}.{rest:02d}".rstrip("0").rstrip(".") + "%"
+    return _TEXTS[code][language].format(
+        rate=rate if language == "en" else rate.replace(".", ","),
+        amount=format_currency(decimal_from_minor(amount_minor, currency), currency, locale=language),
+        tier=facts.get("tier", ""),
+        kind=facts.get("kind", ""),
+    )
+
+
+def slip_lines(
+    language: str,
+    *,
+    earned: int = 0,
+    spent: int = 0,
+    taken: int = 0,
+    refunded: int = 0,
+    available: int | None = None,
+    pending: int | None = None,
+) -> list[str]:
+    """What the slip says of points: what moved, and the balances where they are known."""
+    moved = (("earned", earned), ("spent", spent), ("taken", taken), ("refunded", refunded))
+    lines = [text(name, language, points) for name, points in moved if points]
+    if available is not None:
+        lines.append(text("available", language, available))
+    if pending:
+        lines.append(text("pending", language, pending))
+    return lines

@@ -1,0 +1,335 @@
+"""What partners are answered: members, balances, transactions, quotes. Plain objects, no resolver below the roots."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import strawberry
+
+from gateway import slips
+from gateway.inputs import described
+from gateway.scalars import CurrencyCode, TransactionKind
+from kit.amounts import Points, decimal_from_minor
+from kit.secrets import opaque_id, read_opaque_id
+from partners.directory import Directory, Partner
+from partners.outcomes import Recorded
+from partners.purchases import CANCELLATION, PURCHASE, REDEMPTION, RETURN
+from partners.receipt_store import StoredReceipt
+
+KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
+
+
+def member_id_for(partner: Partner, member_id: int) -> strawberry.ID:
+    """A member's id as one partner knows it."""
+    return strawberry.ID(opaque_id(partner.id_key, "mbr", member_id.to_bytes(8, "big")))
+
+
+def read_member_id(partner: Partner, opaque: str) -> int | None:
+    """The member inside an id of this partner's, None for anything else."""
+    raw = read_opaque_id(partner.id_key, "mbr", opaque)
+    return int.from_bytes(raw, "big") if raw and len(raw) == 8 else None
+
+
+def transaction_id_for(partner: Partner, receipt: StoredReceipt) -> strawberry.ID:
+    """A transaction's id as its partner knows it."""
+    place = receipt.holder_id.to_bytes(8, "big") + receipt.seq.to_bytes(8, "big")
+    return strawberry.ID(opaque_id(partner.id_key, "txn", place))
+
+
+def read_transaction_id(partner: Partner, opaque: str) -> tuple[int, int] | None:
+    """(holder, seq) inside an id of this partner's, None for anything else."""
+    raw = read_opaque_id(partner.id_key, "txn", opaque)
+    return (int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big")) if raw and len(raw) == 16 else None
+
+
+@strawberry.interface(description="Anything that `node` finds by its id.")
+class Node:
+    id: strawberry.ID = described("Opaque id.")
+
+
+@strawberry.type(description="An amount of money.")
+class Money:
+    amount: Decimal = described("Exact, in units of the currency.")
+    currency_code: CurrencyCode = described("ISO 4217 code.")
+
+
+def money(amount_minor: int, currency: str) -> Money:
+    """Money of an amount in minor units."""
+    return Money(amount=decimal_from_minor(amount_minor, currency), currency_code=CurrencyCode(currency))
+
+
+@strawberry.type(description="A member's points.")
+class Balance:
+    available: Points = described("May be spent now.")
+    pending: Points = described("Earned, waiting for the return window to end.")
+    held: Points = described("Set aside for a purchase that is not finished.")
+    as_of: datetime = described("The instant it holds for.")
+
+
+@strawberry.type(description="Why points were or were not given.")
+class Reason:
+    code: str = described("BASE, TIER_BONUS, KIND_DOES_NOT_EARN, PAID_WITH_POINTS; more may appear.")
+    points: Points = described("Points that it accounts for; all reasons sum to the award.")
+    text: str = described("For people, in the language that was asked for.")
+
+
+@strawberry.type(description="What a line earned, and what points paid of it.")
+class PurchaseLine:
+    line_id: str = described("The line's id in the receipt; empty where the receipt was a total alone.")
+    points: Points = described("Points that the line earned.")
+    points_paid: Points = described("Points that paid it.")
+    value_paid: Money = described("What those points were worth.")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A receipt as it is shown: to its own partner, in a language. Its types compute only what is asked for."""
+
+    receipt: StoredReceipt
+    partner: Partner
+    language: str
+
+    def money(self, amount_minor: int) -> Money:
+        """Money in the receipt's currency."""
+        return money(amount_minor, self.receipt.currency)
+
+
+@strawberry.interface(description="Something that changed, or could have changed, a member's points.")
+class Transaction(Node):
+    shown: strawberry.Private[Shown]
+
+    @strawberry.field(description="Opaque id, as this partner knows it.")
+    def id(self) -> strawberry.ID:
+        return transaction_id_for(self.shown.partner, self.shown.receipt)
+
+    @strawberry.field(description="PURCHASE, REDEMPTION, RETURN, CANCELLATION; more may appear.")
+    def kind(self) -> TransactionKind:
+        return TransactionKind(KINDS[self.shown.receipt.kind])
+
+    @strawberry.field(description="Signed: positive is credited to the member.")
+    def points(self) -> Points:
+        receipt = self.shown.receipt
+        change = receipt.awarded_points - receipt.redeemed_points
+        return Points(change if receipt.kind in (PURCHASE, REDEMPTION) else -change)
+
+    @strawberry.field(description="The partner's own number.")
+    def reference(self) -> str:
+        return self.shown.receipt.reference
+
+    @strawberry.field(description="When it happened, by the till's clock.")
+    def occurred_at(self) -> datetime:
+        return self.shown.receipt.occurred_at
+
+    @strawberry.field(description="When it was recorded.")
+    def recorded_at(self) -> datetime:
+        return self.shown.receipt.at
+
+
+@strawberry.type(description="A purchase that earned, and may have spent, points.")
+class Purchase(Transaction):
+    @strawberry.field(description="What the customer owed before points.")
+    def total(self) -> Money:
+        return self.shown.money(self.shown.receipt.total_minor)
+
+    @strawberry.field(description="Points that it earned.")
+    def awarded(self) -> Points:
+        return Points(self.shown.receipt.awarded_points)
+
+    @strawberry.field(description="Points that paid a part of it.")
+    def redeemed(self) -> Points:
+        return Points(self.shown.receipt.redeemed_points)
+
+    @strawberry.field(description="Line by line.")
+    def lines(self) -> list[PurchaseLine]:
+        decision = self.shown.receipt.decision
+        return purchase_lines(decision["lines"], decision.get("paid", {}), self.shown.receipt.currency)
+
+    @strawberry.field(description="Why, summing to `awarded`.")
+    def reasons(self) -> list[Reason]:
+        return reasons(self.shown.receipt.decision["reasons"], self.shown.receipt.currency, self.shown.language)
+
+
+@strawberry.type(description="Points spent on a reward or a service.")
+class Redemption(Transaction):
+    @strawberry.field(description="Points that were spent.")
+    def redeemed(self) -> Points:
+        return Points(self.shown.receipt.redeemed_points)
+
+
+@strawberry.type(description="A return or cancellation.")
+class PurchaseReturn(Transaction):
+    @strawberry.field(description="What was returned, before points.")
+    def total(self) -> Money:
+        return self.shown.money(self.shown.receipt.total_minor)
+
+    @strawberry.field(description="Points taken back from the member.")
+    def taken_back(self) -> Points:
+        return Points(self.shown.receipt.awarded_points)
+
+    @strawberry.field(description="Points that should have been taken back and were gone.")
+    def unrecovered(self) -> Points:
+        return Points(self.shown.receipt.decision["takeback"]["take"] - self.shown.receipt.awarded_points)
+
+    @strawberry.field(description="Points given back to the member.")
+    def refunded_points(self) -> Points:
+        return Points(self.shown.receipt.redeemed_points)
+
+
+AnyTransaction = Purchase | Redemption | PurchaseReturn
+
+
+def transaction(directory: Directory, receipt: StoredReceipt, language: str) -> AnyTransaction:
+    """The transaction that a receipt is, as its own partner sees it."""
+    partner = directory.partner(receipt.partner_id)
+    assert partner is not None
+    shown = Shown(receipt, partner, language)
+    if receipt.kind == PURCHASE:
+        return Purchase(shown=shown)
+    return Redemption(shown=shown) if receipt.kind == REDEMPTION else PurchaseReturn(shown=shown)
+
+
+def purchase_lines(
+    line_points: Mapping[str, int], paid: Mapping[str, tuple[int, int]], currency: str
+) -> list[PurchaseLine]:
+    """Lines with what each earned, and the points and minor units that paid it."""
+    nothing = (0, 0)
+    return [
+        PurchaseLine(
+            line_id=line_id,
+            points=Points(points),
+            points_paid=Points(paid.get(line_id, nothing)[0]),
+            value_paid=money(paid.get(line_id, nothing)[1], currency),
+        )
+        for line_id, points in line_points.items()
+    ]
+
+
+def reasons(decided: Sequence[Sequence[Any]], currency: str, language: str) -> list[Reason]:
+    """Stored reasons with a sentence each."""
+    return [
+        Reason(code=code, points=Points(points), text=slips.reason_text(code, facts, currency, language))
+        for code, points, facts in decided
+    ]
+
+
+@strawberry.interface(description="A transaction that was recorded, or found recorded before.")
+class Recording:
+    done: strawberry.Private[Recorded]
+    language: strawberry.Private[str]
+
+    @strawberry.field(description="True when it was recorded by an earlier call; nothing was written now.")
+    def replayed(self) -> bool:
+        return self.done.replayed
+
+    @strawberry.field(description="The member's points after it; null in a replay.")
+    def balance(self) -> Balance | None:
+        return balance(self.done)
+
+    @strawberry.field(description="For the till's screen.")
+    def cashier_text(self) -> str:
+        return "; ".join(self._slip())
+
+    @strawberry.field(description="For the printed receipt.")
+    def slip_lines(self) -> list[str]:
+        return self._slip()
+
+    def _slip(self) -> list[str]:
+        receipt = self.done.receipt
+        moved = {"earned": receipt.awarded_points, "spent": receipt.redeemed_points}
+        if receipt.kind not in (PURCHASE, REDEMPTION):
+            moved = {"taken": receipt.awarded_points, "refunded": receipt.redeemed_points}
+        return slips.slip_lines(self.language, available=self.done.available, pending=self.done.pending, **moved)
+
+
+@strawberry.type(description="A purchase that earned.")
+class AccruePointsSuccess(Recording):
+    transaction: Purchase = described("The purchase.")
+
+
+@strawberry.type(description="A purchase that earned and may have spent.")
+class RecordPurchaseSuccess(Recording):
+    transaction: Purchase = described("The purchase.")
+
+
+@strawberry.type(description="Points that were spent.")
+class RedeemPointsSuccess(Recording):
+    transaction: Redemption = described("The redemption.")
+
+
+@strawberry.type(description="What a return does to money and points.")
+class ReturnFigures:
+    refund_money: Money = described("Money to hand back, before the deduction.")
+    deduct_from_refund: Money = described("What the partner keeps of it for points that are gone.")
+    refund_points: Points = described("Points that come back to the member.")
+    take_back: Points = described("Points that are taken from the member.")
+    unrecovered: Points = described("Points that should be taken and are gone.")
+
+
+@strawberry.type(description="A return.")
+class ReturnPurchaseSuccess(Recording):
+    transaction: PurchaseReturn = described("The return.")
+    figures: ReturnFigures = described("What it did to money and points.")
+
+
+@strawberry.type(description="A receipt that is undone, or will be refused if it ever arrives.")
+class CancelPurchaseSuccess:
+    known: bool = described("False when the receipt never arrived; it will now be refused.")
+    replayed: bool = described("True when it was cancelled by an earlier call; nothing was written now.")
+    transaction: PurchaseReturn | None = described("The cancellation; null of a receipt that never arrived.")
+    figures: ReturnFigures | None = described("What it did to money and points.")
+    cashier_text: str = described("For the till's screen.")
+
+
+@strawberry.type(description="The most points that a bill takes.")
+class SpendLimit:
+    points: Points = described("How many.")
+    value: Money = described("What they are worth at the till.")
+    bound_by: str = described("What bound it: PROGRAMME_CEILING, AGREEMENT_SHARE, BALANCE, SPEND_LOCK; more may appear.")
+
+
+@strawberry.type(description="What a receipt would earn and the most that may be spent on it.")
+class Quote:
+    quote_id: strawberry.ID = described("Sent with the purchase, these terms are honoured until `validUntil`.")
+    valid_until: datetime = described("Until when.")
+    points: Points = described("Points that it would earn if none are spent.")
+    lines: list[PurchaseLine] = described("Line by line.")
+    reasons: list[Reason] = described("Why, summing to `points`.")
+    max_redeem: SpendLimit = described("The most that may be spent.")
+
+
+@strawberry.type(description="A member, as far as this partner may know.")
+class Member(Node):
+    tier: str = described("The member's tier.")
+    status: str = described("ACTIVE, or ANONYMOUS for the holder of a card that nobody registered.")
+    balance: Balance = described("Points; nothing is available while the member has locked spending.")
+    visit: str | None = described("Names the member for ten minutes at the terminal that was given; null without one.")
+
+
+@strawberry.type(description="A partner.")
+class PartnerView(Node):
+    name: str = described("Its name.")
+    code: str = described("Its short name.")
+
+
+@strawberry.type(description="The calling client of a partner.")
+class PartnerClient:
+    client_id: str = described("The OAuth client.")
+    partner: PartnerView = described("Whose client it is.")
+    scopes: list[str] = described("What it may do.")
+
+
+@strawberry.type(description="The operator's staff.")
+class Staff:
+    client_id: str = described("The OAuth client.")
+    scopes: list[str] = described("What it may do.")
+
+
+def balance(done: Recorded) -> Balance | None:
+    """The balances that a recording call told; None in a replay."""
+    if done.available is None or done.pending is None:
+        return None
+    return Balance(
+        available=Points(done.available), pending=Points(done.pending), held=Points(0), as_of=done.receipt.at
+    )

@@ -1,0 +1,275 @@
+"""What a till asks for, from card to answer: recognise the member, look at the proof, decide, record.
+
+A retry must hear its first answer even when the card was blocked or the code grew old meanwhile. So whenever somebody
+is not recognised or a proof is no good, the key is looked up before the "no" is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from kit.errors import Rejection
+from ledger import lots
+from members import identification, proofs
+from members.identification import Identified, MemberRef
+from partners import outcomes, purchases, receipt_store, receipts, spending
+from partners.outcomes import Recorded
+from partners.purchases import Caller, Desk, Prepared
+from partners.receipt_store import UNIT
+from partners.receipts import Receipt
+from partners.spending import SpendLimit
+from partners.terms import Terms
+
+MOST_ITEMS = 500
+_KEY = re.compile(r"[\x21-\x7e]{16,64}")
+
+
+class IdempotencyKeyInvalid(Rejection):
+    """The key must be 16 to 64 visible ASCII characters."""
+
+    code = "IDEMPOTENCY_KEY_INVALID"
+    retryable = False
+
+
+class BatchInvalid(Rejection):
+    """A batch holds 1 to 500 items."""
+
+    code = "BATCH_INVALID"
+    retryable = False
+
+
+class ProofRequired(Rejection):
+    """Spending needs a rotating code or a PIN."""
+
+    code = "PROOF_REQUIRED"
+    retryable = False
+
+
+class ApprovalUnknown(Rejection):
+    """No such approval was given in the member's app."""
+
+    code = "APPROVAL_UNKNOWN"
+    retryable = True
+
+
+class HoldUnknown(Rejection):
+    """There is no such hold."""
+
+    code = "HOLD_UNKNOWN"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How the member shows that they agree to spend: one of a rotating code, a PIN, an approval."""
+
+    card_code: str | None = field(default=None, repr=False)
+    pin: str | None = field(default=None, repr=False)
+    approval_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Points to spend, or a hold to capture, and the proof."""
+
+    points: int | None
+    hold_id: str | None
+    proof: Proof | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a till: who asks, the idempotency key in its scope, the business instant and the wall's."""
+
+    caller: Caller
+    idem_key: UUID
+    at: datetime
+    wall_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """What a receipt would earn and the most it takes, for a member who was recognised."""
+
+    member: Identified
+    prepared: Prepared
+    terms: Terms
+    limit: SpendLimit
+
+
+def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
+    """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
+    if not _KEY.fullmatch(key):
+        raise IdempotencyKeyInvalid("the idempotency key must be 16 to 64 visible ASCII characters")
+    return purchases.idem_key_of(caller, operation, key)
+
+
+async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int | None, at: datetime) -> Identified:
+    """The member that a till names. Raises what members.identification raises."""
+    if ref.card_number is not None:
+        found = (await identification.identify_cards(desk.pool, desk.vault, [ref.card_number]))[ref.card_number]
+        if isinstance(found, Rejection):
+            raise found
+        return found
+    async with desk.database.reading() as connection:
+        return await identification.identify(
+            connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
+        )
+
+
+async def quote(desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime) -> Quoted:
+    """What a purchase would earn and the most points it takes; writes nothing."""
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
+    member = await identify(desk, caller, ref, place.terminal_id, at)
+    prepared = purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None)
+    terms = directory.terms(prepared.row.terms_id)
+    standing = await lots.standing(desk.pool, member.member_id, unit=UNIT, at=at)
+    if standing is None:
+        raise outcomes.rejection(4)
+    limit = spending.limit(
+        receipt.total_minor,
+        terms=terms,
+        programme=directory.programme,
+        available=standing.available,
+        locked=standing.spend_locked,
+    )
+    return Quoted(member, prepared, terms, limit)
+
+
+async def record_purchase(
+    desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, *, spend: Spend | None, terms_id: int | None = None
+) -> Recorded:
+    """The till's one call: the receipt earns, and spends if it says so. terms_id is that of a quote to honour.
+
+    Raises what identification, proofs, purchases.prepare and the recording raise.
+    """
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    try:
+        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        code = await _check_proof(desk, call, member, spend) if spend else None
+    except Rejection as no:
+        return await _replay_or(no, desk, call, place, receipt)
+    points = (spend and spend.points) or 0
+    prepared = purchases.prepare(
+        directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+        terms=directory.terms(terms_id) if terms_id is not None else None,
+    )  # fmt: skip
+    if points:
+        return await purchases.purchase(desk, prepared, redeem_points=points, code=code)
+    return await purchases.accrue(desk, prepared)
+
+
+async def redeem_points(
+    desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, *, points: int, proof: Proof | None
+) -> Recorded:
+    """The spending half alone; the receipt is one of nothing, in the place and under the reference of the spending."""
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
+    receipt = replace(receipt, currency=terms.currency)
+    try:
+        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        code = await _check_proof(desk, call, member, Spend(points, None, proof))
+    except Rejection as no:
+        return await _replay_or(no, desk, call, place, receipt)
+    return await purchases.redeem(
+        desk, call.caller, member, receipt, points=points, code=code, idem_key=call.idem_key, at=call.at
+    )
+
+
+async def accrue_many(
+    desk: Desk, caller: Caller, items: Sequence[tuple[MemberRef, Receipt | Rejection]], *, at: datetime
+) -> list[Recorded | Rejection]:
+    """Record receipts that earn, each by itself and under itself as key; answers in the items' order.
+
+    Raises BatchInvalid; every other "no" is an item's own.
+    """
+    if not 1 <= len(items) <= MOST_ITEMS:
+        raise BatchInvalid(f"a batch holds 1 to {MOST_ITEMS} items")
+    found: dict[int, Recorded | Rejection] = {}
+    prepared: dict[int, Prepared] = {}
+    for index, one in enumerate(await _prepare_many(desk, caller, items, at)):
+        if isinstance(one, Prepared):
+            prepared[index] = one
+        else:
+            found[index] = one
+    if prepared:
+        recorded = await purchases.record_many(desk, list(prepared.values()), at=at)
+        found.update(zip(prepared, recorded, strict=True))
+    return [found[index] for index in range(len(items))]
+
+
+async def _prepare_many(
+    desk: Desk, caller: Caller, items: Sequence[tuple[MemberRef, Receipt | Rejection]], at: datetime
+) -> list[Prepared | Recorded | Rejection]:
+    directory = await desk.directory.get()
+    numbers = {ref.card_number for ref, _ in items if ref.card_number is not None}
+    by_number = await identification.identify_cards(desk.pool, desk.vault, list(numbers)) if numbers else {}
+    answers: list[Prepared | Recorded | Rejection] = []
+    for ref, receipt in items:
+        try:
+            if isinstance(receipt, Rejection):
+                raise receipt
+            place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
+            try:
+                if ref.card_number is not None:
+                    member = by_number[ref.card_number]
+                    if isinstance(member, Rejection):
+                        raise member
+                else:
+                    member = await identify(desk, caller, ref, place.terminal_id, at)
+            except Rejection as no:
+                answers.append(await _recorded_before_or(no, desk, caller, place, receipt))
+                continue
+            answers.append(purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None))
+        except Rejection as no:
+            answers.append(no)
+    return answers
+
+
+async def _recorded_before_or(
+    no: Rejection, desk: Desk, caller: Caller, place: purchases.Place, receipt: Receipt
+) -> Recorded | Rejection:
+    claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+    earlier = await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim)
+    if earlier is None or earlier.total_minor != receipt.total_minor:
+        return no
+    return Recorded(earlier, True)
+
+
+async def _replay_or(no: Rejection, desk: Desk, call: Call, place: purchases.Place, receipt: Receipt) -> Recorded:
+    claim = receipts.claim_of(call.caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+    earlier = await receipt_store.receipt_by_idem_key(desk.pool, call.caller.partner_id, call.idem_key)
+    if earlier is None:
+        raise no
+    of_claim = await receipt_store.receipt_by_claim(desk.pool, call.caller.partner_id, claim)
+    if of_claim != earlier or earlier.total_minor != receipt.total_minor:
+        raise outcomes.rejection(2)
+    return Recorded(earlier, True)
+
+
+async def _check_proof(desk: Desk, call: Call, member: Identified, spend: Spend) -> tuple[int, int] | None:
+    """(card, step) of a rotating code to use up; None for a PIN. Raises what is wrong with the spending or proof."""
+    if spend.hold_id is not None:
+        raise HoldUnknown("there is no such hold")
+    if not spend.points or spend.points < 0:
+        raise purchases.PointsNotPositive("the number of points to spend must be above zero")
+    proof = spend.proof
+    if proof is None:
+        raise ProofRequired("spending needs a rotating code or a PIN")
+    if proof.card_code is not None:
+        async with desk.database.reading() as connection:
+            code = await proofs.verify_code(connection, desk.vault, proof.card_code, at=call.at)
+        if code.member_id != member.member_id:
+            raise proofs.CodeInvalid
+        return code.card_id, code.step
+    if proof.pin is not None:
+        await proofs.check_pin(desk.database, desk.vault, member.member_id, proof.pin, now=call.wall_at)
+        return None
+    raise ApprovalUnknown("no such approval was given")

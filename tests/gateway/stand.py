@@ -1,0 +1,122 @@
+"""A gateway to talk to: the whole application over a test's database, spoken to over ASGI with real tokens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import count
+from typing import Any
+
+import httpx2
+import orjson
+
+from gateway import app, lanes, scopes
+from gateway.oauth import clients
+from gateway.schema import schema
+from kit import actors, clock
+from kit.settings import Settings
+from tests.builders import NOON, Coalition
+
+ISSUER = "http://127.0.0.1:8000"
+_keys = count(1)
+
+
+@dataclass
+class Till:
+    """A partner's client with a token, that asks and gets the data."""
+
+    http: httpx2.AsyncClient
+    token: str
+    language: str = "en"
+
+    async def post(self, document: str, **variables: Any) -> httpx2.Response:
+        """The raw answer."""
+        return await self.http.post(
+            "/graphql",
+            content=orjson.dumps({"query": document, "variables": variables}),
+            headers={
+                "Authorization": f"Bearer {self.token}",
+                "Content-Type": "application/json",
+                "Accept-Language": self.language,
+            },
+        )
+
+    async def ask(self, document: str, **variables: Any) -> Any:
+        """The one root field's data; an error fails the test."""
+        body = (await self.post(document, **variables)).json()
+        assert "errors" not in body, body
+        (answer,) = body["data"].values()
+        return answer
+
+    async def error(self, document: str, **variables: Any) -> dict[str, Any]:
+        """The first error, where one is expected."""
+        body = (await self.post(document, **variables)).json()
+        assert body.get("errors"), body
+        first: dict[str, Any] = body["errors"][0]
+        return first
+
+
+@dataclass
+class Gateway:
+    """The application, its coalition, and a till per partner."""
+
+    coalition: Coalition
+    http: httpx2.AsyncClient
+    tills: dict[str, Till] = field(default_factory=dict)
+
+    async def till(self, code: str | None, *, wanted: Sequence[str] = (*scopes.TILL, scopes.SETTLEMENT_READ)) -> Till:
+        """A new client of a partner (None: the operator's staff) with its token."""
+        partner_id = self.coalition.callers[code].partner_id if code else None
+        async with self.coalition.database.transaction() as connection:
+            await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
+            client_id, secret = await clients.add_client(
+                connection, partner_id=partner_id, name=f"till of {code}", scopes=wanted, by="tester", at=clock.wall()
+            )
+        answer = await self.http.post(
+            "/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"}
+        )
+        assert answer.status_code == 200, answer.text
+        made = Till(self.http, answer.json()["access_token"])
+        if code:
+            self.tills[code] = made
+        return made
+
+    async def at(self, instant: datetime) -> None:
+        """Move the business clock."""
+        async with self.coalition.database.transaction() as connection:
+            await clock.set_sandbox(connection, instant)
+
+
+@asynccontextmanager
+async def opened(coalition: Coalition, database_url: str) -> AsyncIterator[Gateway]:
+    """The application running over a database, its business clock at NOON."""
+    settings = Settings(issuer=ISSUER, clock="sandbox", pool_size=4)
+    built = app.build(settings, schema, database_url=database_url, vault=coalition.vault, opening=lanes.opened)
+    async with (
+        built.router.lifespan_context(built),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(built), base_url=ISSUER) as http,
+    ):
+        gateway = Gateway(coalition, http)
+        await gateway.at(NOON)
+        yield gateway
+
+
+def key() -> str:
+    """A fresh idempotency key."""
+    return f"test-key-{next(_keys):012d}"
+
+
+def receipt(total: str = "100.00", *, on: date | None = None, reference: str | None = None, **more: Any) -> dict[str, Any]:
+    """A receipt as a till sends it."""
+    return {
+        "reference": reference or f"G{next(_keys)}",
+        "outlet": "1",
+        "terminal": "1",
+        "businessDate": (on or NOON.date()).isoformat(),
+        "occurredAt": NOON.isoformat(),
+        "currencyCode": "EUR",
+        "total": total,
+        **more,
+    }

@@ -1,0 +1,141 @@
+"""`tessera settle` as a person at a terminal meets it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import csv
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from kit import console
+from kit.database import APPLICATION_ROLE
+from kit.postgres import Server
+from kit.secrets import Vault, read_opaque_id
+from kit.settings import settings
+from partners import onboarding
+from settlement.commands import app
+
+Coalition = Any  # of conftest, which is not imported
+Settle = Callable[..., Any]
+MASTER_KEY = bytes(range(32))
+KEYS = {"a": bytes(range(64)), "b": bytes(range(64, 128))}
+
+
+@pytest.fixture
+def settle(server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settle]:
+    """Runs `tessera settle …` against this test's database, away from the test's own event loop."""
+    monkeypatch.setenv("DATABASE_URL", server.dsn(database_name, APPLICATION_ROLE))
+    monkeypatch.setenv("TESSERA_MASTER_KEY", base64.urlsafe_b64encode(MASTER_KEY).decode())
+    monkeypatch.setenv("TESSERA_ACTOR", "maker")
+    monkeypatch.setattr(console.out, "_width", 200)
+    settings.cache_clear()
+
+    async def invoke(*args: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, app, list(args))
+
+    yield invoke
+    settings.cache_clear()
+
+
+async def a_day_of_trade(coalition: Coalition) -> int:
+    vault = Vault(MASTER_KEY)
+    for code, key in KEYS.items():
+        await coalition.partner(code, key=vault.seal(key, onboarding.id_key_context(code)))
+    member = await coalition.member()
+    seq = await coalition.earn(member, "a", 1, 1000)
+    await coalition.receipt(member, seq, "a", "=A-1")
+    await coalition.spend(member, "b", 2, 600)
+    return member
+
+
+async def test_before_anything_is_settled_it_says_what_to_do(coalition: Coalition, settle: Settle) -> None:
+    result = await settle("show")
+    assert result.exit_code == 0
+    assert "tessera settle close" in result.output
+
+
+async def test_closing_settling_and_showing(coalition: Coalition, settle: Settle) -> None:
+    await a_day_of_trade(coalition)
+
+    closed = await settle("close", "--at", "2026-03-02")
+    assert closed.exit_code == 0, closed.output
+    assert "Cut-off 1 is closed: 2 entries, 2 postings, 1600 points moved." in closed.output
+
+    done = await settle("run", "--at", "2026-03-02T00:00:00+00:00")
+    assert done.exit_code == 0, done.output
+    for words in ("PAY_IN", "PAY_OUT", "-10.00", "+4.80", "+5.20", "Sum of all nets in EUR: 0.00"):
+        assert words in done.output
+
+    shown = await settle("show", "1")
+    assert shown.output == done.output
+    assert "2026-03-02 00:00 UTC" in (await settle("show")).output
+    statement = await settle("show", "1", "--partner", "a")
+    for words in ("ACTIVATION", "version 1", "1,000", "0.010000", "-10.000000", "-10.00", "NET"):
+        assert words in statement.output
+    assert "FUND" in (await settle("show", "1", "--partner", "operator")).output
+    assert await coalition.violations() == []
+
+
+async def test_the_files_of_a_statement(coalition: Coalition, settle: Settle, tmp_path: Path) -> None:
+    member = await a_day_of_trade(coalition)
+    await settle("close", "--at", "2026-03-02")
+    await settle("run", "--at", "2026-03-02")
+    files = [tmp_path / "statement.csv", tmp_path / "detail.csv"]
+
+    result = await settle("show", "1", "--partner", "a", "--csv", str(files[0]), "--detail", str(files[1]))
+
+    assert result.exit_code == 0, result.output
+    statement, detail = (list(csv.DictReader(f.open(encoding="utf-8", newline=""))) for f in files)
+    assert [(r["kind"], r["amount"]) for r in statement] == [
+        ("OPENING", "0.00"), ("ACTIVATION", "-10.00"), ("NET", "-10.00")
+    ]  # fmt: skip
+    [posting] = detail
+    assert (posting["reference"], posting["outlet"], posting["points"]) == ("'=A-1", "a-1", "1000")
+    assert Decimal(posting["amount_exact"]) == Decimal(statement[1]["amount_exact"])
+    assert read_opaque_id(KEYS["a"], "mbr", posting["member"]) == member.to_bytes(8, "big")
+
+
+async def test_settling_again_is_one_sentence_and_exit_code_2(coalition: Coalition, settle: Settle) -> None:
+    await settle("close", "--at", "2026-03-02")
+    empty = await settle("run", "--at", "2026-03-02")
+    assert empty.exit_code == 0
+    assert "No money moved in it." in empty.output
+
+    again = await settle("run", "--at", "2026-03-02")
+    assert again.exit_code == 2
+    assert again.stderr == "every closed cut-off is settled already; close one first (NOTHING_TO_SETTLE)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("show", "7"), "there is no settlement run 7"),
+        (("show", "1", "--partner", "x"), "there is no partner x"),
+        (("show", "1", "--partner", "a"), "a has no statement in run 1"),
+        (("show", "--partner", "a"), "--partner needs RUN too"),
+        (("show", "1", "--csv", "x.csv"), "--csv needs --partner too"),
+        (("close", "--at", "2026-03-01"), "it cannot close before that"),
+        (("close", "--actor", "nobody"), "nobody called 'nobody' acts here"),
+        (("close", "--actor", "checker"), "this takes the role FINANCE_MAKER"),
+    ],
+)
+async def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(
+    coalition: Coalition, settle: Settle, arguments: tuple[str, ...], sentence: str
+) -> None:
+    await coalition.partner("a")
+    await settle("close", "--at", "2026-03-02")
+    await settle("run", "--at", "2026-03-02")
+    before = await coalition.rows()
+
+    result = await settle(*arguments)
+
+    assert result.exit_code == 2, result.output
+    assert sentence in result.stderr
+    assert await coalition.rows() == before
