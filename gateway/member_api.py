@@ -7,6 +7,7 @@ from strawberry import Info
 
 from gateway import access, scopes
 from gateway.context import Context
+from gateway.finance_api import statement_by_id
 from gateway.inputs import MemberRefInput
 from gateway.purchase_api import Counter, counter_of
 from gateway.types import (
@@ -67,13 +68,21 @@ class MemberQuery:
             return None
         return await _member(info, counter, found, terminal_id)
 
-    @access.query(scopes=(scopes.HISTORY_READ,), description="Anything of this partner's by its id; null otherwise.")
+    @access.query(
+        scopes=(scopes.HISTORY_READ, scopes.MEMBERS_READ, scopes.SETTLEMENT_READ),
+        description="Anything that this caller may see by another field, by its id; null otherwise.",
+    )
     async def node(self, info: Info[Context, None], id: strawberry.ID) -> Node | None:
+        held = info.context.viewer.scopes
+        if scopes.SETTLEMENT_READ in held and (statement := await statement_by_id(info.context, id)):
+            return statement
+        if info.context.viewer.partner_id is None:
+            return None
         counter = await counter_of(info)
-        if place := read_transaction_id(counter.partner, id):
+        if scopes.HISTORY_READ in held and (place := read_transaction_id(counter.partner, id)):
             found = await returns.find_by_place(counter.desk, counter.caller, place)
             return transaction(counter.directory, found, info.context.language) if found else None
-        if (member_id := read_member_id(counter.partner, id)) and scopes.MEMBERS_READ in info.context.viewer.scopes:
+        if scopes.MEMBERS_READ in held and (member_id := read_member_id(counter.partner, id)):
             try:
                 ref = MemberRef(id=member_id)
                 found_member = await tills.identify(counter.desk, counter.caller, ref, None, await info.context.now())

@@ -17,6 +17,7 @@ from graphql import (
     DocumentNode,
     ExecutionResult,
     GraphQLError,
+    GraphQLInputObjectType,
     GraphQLSchema,
     NoSchemaIntrospectionCustomRule,
     ValuesOfCorrectTypeRule,
@@ -32,6 +33,7 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from gateway import access, masking
+from gateway.coercion import build_by_plan
 from gateway.context import Context
 from gateway.limits import Limits, first_over
 from gateway.pricing import Operation, operations
@@ -155,6 +157,14 @@ class Schema(strawberry.Schema):
         ):
             raise ValueError(f"declare with gateway.access: {', '.join(wrong)}")
         self.documents = Documents(self._schema)
+        build_by_plan(
+            [
+                kind.extensions["strawberry-definition"]
+                for kind in self._schema.type_map.values()
+                if isinstance(kind, GraphQLInputObjectType)
+            ],
+            self.config,
+        )
 
     @property
     def graphql(self) -> GraphQLSchema:

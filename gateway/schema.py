@@ -2,6 +2,7 @@
 
 import strawberry
 
+from gateway.finance_api import FinanceQuery
 from gateway.member_api import MemberQuery
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
@@ -9,7 +10,7 @@ from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery):
+class Query(MemberQuery, PurchaseQuery, FinanceQuery):
     pass
 
 

@@ -116,7 +116,7 @@ async def by_name(connection: AsyncConnection, name: str) -> int:
     """The number of the actor of this name. Rejects ACTOR_UNKNOWN."""
     actor_id = await store.actor_id_by_name(connection, name)
     if actor_id is None:
-        raise ActorUnknown(f"nobody called '{name}' acts here: an {OPERATOR_ADMIN} adds them first")
+        raise ActorUnknown(f"nobody called '{name}' acts here: an {OPERATOR_ADMIN} says `tessera actor add` first")
     return actor_id
 
 

@@ -13,10 +13,10 @@ from kit import actors, store
 from kit.errors import Rejection
 
 
-class ApprovalUnknown(Rejection):
+class ProposalUnknown(Rejection):
     """Nothing of this number was proposed."""
 
-    code = "APPROVAL_UNKNOWN"
+    code = "PROPOSAL_UNKNOWN"
     retryable = False
 
 
@@ -66,13 +66,13 @@ async def propose(
 async def examine(connection: AsyncConnection, approval_id: int, *, checker: int, role: str) -> Approval:
     """The approval, which this checker may decide, locked until the transaction ends: the second one waits.
 
-    For use cases with more to check before `decide`. Rejects NOT_PERMITTED, APPROVAL_UNKNOWN,
+    For use cases with more to check before `decide`. Rejects NOT_PERMITTED, PROPOSAL_UNKNOWN,
     FOUR_EYES_REQUIRED, ALREADY_DECIDED.
     """
     await actors.require_role(connection, checker, role)
     row = await store.approval_for_update(connection, approval_id)
     if row is None:
-        raise ApprovalUnknown(f"there is no proposal number {approval_id}")
+        raise ProposalUnknown(f"there is no proposal number {approval_id}")
     if row["maker_id"] == checker:
         raise FourEyesRequired("who proposed it may not decide it: another actor has to")
     if row["decided_at"] is not None:

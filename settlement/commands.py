@@ -18,6 +18,7 @@ from kit.settings import settings
 from ledger.cutoffs import Cutoff
 from partners import clearing, directory
 from partners.clearing import PartnerName
+from partners.terms import Terms
 from settlement import runs, statements
 from settlement.rating import OPERATOR
 from settlement.runs import Run, RunHead, Statement
@@ -83,9 +84,9 @@ def show(
         _refuse_without(partner, {"--csv": csv, "--detail": detail}, "--partner")
         _show_run(*console.run(_one_run(run_id)))
         return
-    found, versions = console.run(_statements(run_id, partner, csv, detail))
+    found, agreements = console.run(_statements(run_id, partner, csv, detail))
     for statement in found:
-        _show_statement(statement, partner, versions)
+        _show_statement(statement, partner, agreements)
     for written in (csv, detail):
         if written is not None:
             _say(f"Written: {written}")
@@ -121,35 +122,36 @@ async def _one_run(run_id: int) -> tuple[Run, dict[int, PartnerName]]:
 
 async def _statements(
     run_id: int, code: str, csv: Path | None, detail: Path | None
-) -> tuple[list[Statement], dict[int, int]]:
+) -> tuple[list[Statement], dict[int, str]]:
     async with console.database(settings()) as database:
         async with database.reading() as connection:
-            party_id = _party(code, await clearing.names(connection))
+            names = await clearing.names(connection)
+            party_id = _party(code, names)
             found = [s for s in (await runs.run(connection, run_id)).statements if s.partner_id == party_id]
             terms = await clearing.agreed_terms(
                 connection, {n.terms_id for s in found for n in s.lines if n.terms_id is not None}
             )
+        if detail is not None and party_id == OPERATOR:
+            console.fail("the operator's own detail is every partner's: ask for theirs, one by one")
         if not found:
             console.fail(f"{code} has no statement in run {run_id}: nothing moved that it pays or is paid for")
-        versions = {number: signed.version for number, signed in terms.items()}
+        agreements = {n: _agreement(signed, party_id, names) for n, signed in terms.items()}
         if csv is not None:
-            _write(csv, [_csv(s, code, versions) for s in found])
+            _write(csv, [_csv(s, code, agreements) for s in found])
         if detail is not None:
             await _write_detail(database, found, detail)
-        return found, versions
+        return found, agreements
 
 
-def _csv(statement: Statement, code: str, versions: Mapping[int, int]) -> str:
+def _csv(statement: Statement, code: str, agreements: Mapping[int, str]) -> str:
     return statements.statement_csv(
-        statement.draft(), statement_id=statement.statement_id, partner=code, versions=versions
+        statement.draft(), statement_id=statement.statement_id, partner=code, agreements=agreements
     )
 
 
 async def _write_detail(database: Database, found: list[Statement], path: Path) -> None:
     """All postings behind a partner's statements, streamed: they may be many."""
     party_id = found[0].partner_id
-    if party_id == OPERATOR:
-        console.fail("the operator's own detail is every partner's: ask for theirs, one by one")
     vault = Vault(load_master_key(settings()))
     signed = (await directory.DirectoryCache(database.pool, vault).get()).partner(party_id)
     assert signed is not None
@@ -177,6 +179,12 @@ async def _instant(database: Database, at: datetime | None) -> datetime:
         return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     async with database.reading() as connection:
         return await console.business_instant(connection, settings())
+
+
+def _agreement(signed: Terms, party_id: int, names: Mapping[int, PartnerName]) -> str:
+    """The version as the party knows it; the operator has one with everybody."""
+    version = f"version {signed.version}"
+    return version if party_id == signed.partner_id else f"{names[signed.partner_id].code}, {version}"
 
 
 def _party(code: str, names: Mapping[int, PartnerName]) -> int:
@@ -223,7 +231,7 @@ def _show_run(done: Run, names: Mapping[int, PartnerName]) -> None:
         _say(f"Sum of all nets in {currency}: {decimal_from_minor(total, currency):f}")
 
 
-def _show_statement(statement: Statement, code: str, versions: Mapping[int, int]) -> None:
+def _show_statement(statement: Statement, code: str, agreements: Mapping[int, str]) -> None:
     title = f"Statement {statement.statement_id} of {code}, run {statement.run_id}, {statement.currency}"
     table = Table("Line", "Kind", "Agreement", title=title)
     for column in ("Points", "Postings", "Price per point", "Exact", "Receives (+) or pays (-)"):
@@ -233,7 +241,7 @@ def _show_statement(statement: Statement, code: str, versions: Mapping[int, int]
         table.add_row(
             str(line.line_no),
             line.kind,
-            f"version {versions[line.terms_id]}" if line.terms_id is not None else "",
+            agreements[line.terms_id] if line.terms_id is not None else "",
             f"{line.points:,}" if priced else "",
             f"{line.postings:,}" if priced else "",
             f"{statements.decimal_from_micro(line.unit_price_micro):f}" if priced else "",

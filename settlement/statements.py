@@ -22,7 +22,7 @@ from settlement.rating import OPERATOR, ClearingGroup, RatedLine
 ROUNDING = "ROUNDING"
 
 STATEMENT_HEADER = (
-    "statement", "partner", "currency", "line", "kind", "agreement_version", "points", "postings",
+    "statement", "partner", "currency", "line", "kind", "agreement", "points", "postings",
     "unit_price", "amount_exact", "amount",
 )  # fmt: skip
 DETAIL_HEADER = (
@@ -154,14 +154,14 @@ def _line(number: int, rated: RatedLine) -> Line:
 # --- Files: RFC 4180 with LF, UTF-8 without mark, dot decimals, empty for nothing ------------------------------
 
 
-def statement_csv(draft: Draft, *, statement_id: int, partner: str, versions: Mapping[int, int]) -> str:
+def statement_csv(draft: Draft, *, statement_id: int, partner: str, agreements: Mapping[int, str]) -> str:
     """A statement as CSV: header, opening, its lines, and the net, which they sum to.
 
-    partner is the code to name it by; versions tells the agreement version of a terms_id.
+    partner is the code to name it by; agreements names the agreement version of a terms_id.
     """
     head = (statement_id, partner, draft.currency)
     rows = [csv_row(STATEMENT_HEADER), csv_row((*head, 0, "OPENING", None, None, None, None, *_opening(draft)))]
-    rows += [csv_row((*head, *_line_cells(line, draft.currency, versions))) for line in draft.lines]
+    rows += [csv_row((*head, *_line_cells(line, draft.currency, agreements))) for line in draft.lines]
     exact, shown = decimal_from_micro(draft.net_micro), amounts.decimal_from_minor(draft.net_minor, draft.currency)
     rows.append(csv_row((*head, len(draft.lines) + 1, "NET", None, None, None, None, exact, shown)))
     return "".join(rows)
@@ -199,12 +199,12 @@ def decimal_from_micro(amount_micro: int) -> Decimal:
     return Decimal(amount_micro).scaleb(-6)
 
 
-def _line_cells(line: Line, currency: str, versions: Mapping[int, int]) -> tuple[object, ...]:
+def _line_cells(line: Line, currency: str, agreements: Mapping[int, str]) -> tuple[object, ...]:
     is_priced = line.terms_id is not None
     return (
         line.line_no,
         line.kind,
-        versions[line.terms_id] if line.terms_id is not None else None,
+        agreements[line.terms_id] if line.terms_id is not None else None,
         line.points,
         line.postings,
         decimal_from_micro(line.unit_price_micro) if is_priced else None,

@@ -16,6 +16,9 @@ from kit import postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import Vault
 
+MEMORY = Path("/dev/shm")
+SCRATCH = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2_000_000_000 else Path(tempfile.gettempdir())
+
 _numbers = count(1)
 
 
@@ -29,13 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.Server]:
     """The embedded PostgreSQL of this session, not durable: its data dies with it."""
-    folder = os.environ.get("TESSERA_TEST_DATA")
-    data = Path(folder) if folder else Path(tempfile.mkdtemp(prefix="tessera-test-")) / "postgres"
-    with postgres.running(data, durable=False) as running:
+    place = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=SCRATCH))
+    with postgres.running(place, durable=False) as running:
         yield running
-    if not folder:
-        shutil.rmtree(data.parent, ignore_errors=True)
-        shutil.rmtree(running.data_folder, ignore_errors=True)
+    for folder in {place, running.data_folder}:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -270,11 +270,9 @@ RUNS_SQL = {
 def statements(module: ast.Module) -> Iterator[ast.AST]:
     """Texts that are SQL, and calls that run a text."""
     for node in ast.walk(module):
-        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
         runs = isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in RUNS_SQL
-        if is_text and STATEMENT.match(node.value):
-            yield node
-        elif runs and node.args and isinstance(node.args[0], ast.Constant | ast.JoinedStr):
+        if STATEMENT.match(text) or (runs and node.args and isinstance(node.args[0], ast.Constant | ast.JoinedStr)):
             yield node
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+from graphql import build_schema, parse, validate
+from graphql.execution.values import get_variable_values
 
 from kit.errors import Rejection
 
@@ -103,6 +107,19 @@ def test_every_library_of_the_product_is_accounted_for():
     for source in ("runtime.in", "data.in"):
         wanted = re.findall(r"^[A-Za-z][\w-]*", (ROOT / "requirements" / source).read_text(encoding="utf-8"), re.M)
         assert {name.lower() for name in wanted} <= accounted, page[:0] + source
+
+
+def test_the_conversation_in_the_readme_is_one_that_the_gateway_understands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [body] = re.findall(r"-d '(\{.*?\})'\n\n", text, re.DOTALL)
+    given = {"CARD_NUMBER": "1", "OUTLET": "1", "BUSINESS_DATE": "2017-03-01"}
+    said = json.loads(re.sub(r"'\$(\w+)'", lambda found: given[found[1]], body))
+    served = build_schema((ROOT / "gateway" / "schema.graphql").read_text(encoding="utf-8"))
+    document = parse(said["query"])
+    assert validate(served, document) == []
+    [operation] = document.definitions
+    coerced = get_variable_values(served, operation.variable_definitions, said["variables"])
+    assert not isinstance(coerced, list), coerced
 
 
 def test_the_make_targets_that_pages_name_exist_and_help_prints_them_all():

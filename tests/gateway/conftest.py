@@ -1,21 +1,48 @@
-"""The toy gateway."""
+"""The toy gateway: one for a module's tests that change nothing, or one of a test's own."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
+import structlog
 
 from kit import postgres
-from kit.database import APPLICATION_ROLE, Database
+from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import Vault
 from tests.gateway.toys import Toy, running
 
+_numbers = count(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_logs() -> None:
+    """Log lines without the coloured tracebacks of a terminal, which take seconds to draw."""
+    structlog.configure(processors=[structlog.processors.KeyValueRenderer()])
+
+
+@pytest.fixture(scope="module")
+async def module_toy(server: postgres.Server, template: str, vault: Vault) -> AsyncIterator[Toy]:
+    """A small schema behind the real gateway, in this process, for a whole module."""
+    name = f"toy_{os.getpid()}_{next(_numbers)}"
+    postgres.create_database(server, name, template=template)
+    url = server.url(name, APPLICATION_ROLE)
+    async with connect(url) as database, running(database, url, vault) as opened:
+        yield opened
+    postgres.drop_database(server, name)
+
 
 @pytest.fixture
-async def toy(
-    server: postgres.Server, database_name: str, database: Database, vault: Vault
-) -> AsyncIterator[Toy]:
-    """A small schema behind the real gateway, in this process."""
+def toy(module_toy: Toy) -> Toy:
+    """The module's toy, with nothing seen yet."""
+    module_toy.seen.calls.clear()
+    return module_toy
+
+
+@pytest.fixture
+async def own_toy(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Toy]:
+    """A toy of this test's own, whose clients and clock it may change."""
     async with running(database, server.url(database_name, APPLICATION_ROLE), vault) as opened:
         yield opened

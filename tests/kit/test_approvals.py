@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from kit import actors, approvals
-from kit.approvals import AlreadyDecided, ApprovalUnknown, FourEyesRequired
+from kit.approvals import AlreadyDecided, FourEyesRequired, ProposalUnknown
 from kit.database import Database
 
 AT = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -89,7 +89,7 @@ async def test_a_decision_is_final(database: Database, people: People) -> None:
 
 
 async def test_what_nobody_proposed_cannot_be_decided(database: Database, people: People) -> None:
-    with pytest.raises(ApprovalUnknown):
+    with pytest.raises(ProposalUnknown):
         await decide(database, 404, people.checker)
 
 

@@ -79,7 +79,9 @@ async def test_closing_settling_and_showing(coalition: Coalition, settle: Settle
     statement = await settle("show", "1", "--partner", "a")
     for words in ("ACTIVATION", "version 1", "1,000", "0.010000", "-10.000000", "-10.00", "NET"):
         assert words in statement.output
-    assert "FUND" in (await settle("show", "1", "--partner", "operator")).output
+    own = (await settle("show", "1", "--partner", "operator")).output
+    for words in ("FUND", "a, version 1", "REIMBURSEMENT", "b, version 1", "+5.20"):
+        assert words in own
     assert await coalition.violations() == []
 
 
@@ -120,6 +122,7 @@ async def test_settling_again_is_one_sentence_and_exit_code_2(coalition: Coaliti
         (("show", "1", "--partner", "x"), "there is no partner x"),
         (("show", "1", "--partner", "a"), "a has no statement in run 1"),
         (("show", "--partner", "a"), "--partner needs RUN too"),
+        (("show", "1", "--partner", "operator", "--detail", "x.csv"), "the operator's own detail is every partner's"),
         (("show", "1", "--csv", "x.csv"), "--csv needs --partner too"),
         (("close", "--at", "2026-03-01"), "it cannot close before that"),
         (("close", "--actor", "nobody"), "nobody called 'nobody' acts here"),

@@ -102,12 +102,12 @@ def test_a_statement_as_csv_has_exact_decimals_and_sums_to_its_net() -> None:
     terms = {7: terms_of(7, "EUR", 8_500, 1_503, 8_000)}
     [_, draft] = statements.draw([ClearingGroup("ACTIVATION", 1, 1, 1, 7, 7, 333, 3)], terms)
 
-    text = statements.statement_csv(draft, statement_id=12, partner="=cmd()", versions={7: 2})
+    text = statements.statement_csv(draft, statement_id=12, partner="=cmd()", agreements={7: "version 2"})
 
     assert text == (
-        "statement,partner,currency,line,kind,agreement_version,points,postings,unit_price,amount_exact,amount\n"
+        "statement,partner,currency,line,kind,agreement,points,postings,unit_price,amount_exact,amount\n"
         "12,'=cmd(),EUR,0,OPENING,,,,,0.000000,0.00\n"
-        "12,'=cmd(),EUR,1,ACTIVATION,2,333,3,0.010003,-3.330999,-3.33\n"
+        "12,'=cmd(),EUR,1,ACTIVATION,version 2,333,3,0.010003,-3.330999,-3.33\n"
         "12,'=cmd(),EUR,2,ROUNDING,,0,0,,0.000999,0.00\n"
         "12,'=cmd(),EUR,3,NET,,,,,-3.330000,-3.33\n"
     )
@@ -118,7 +118,10 @@ def test_a_statement_as_csv_has_exact_decimals_and_sums_to_its_net() -> None:
 
 def test_a_yen_statement_has_no_decimals() -> None:
     draft = Draft(1, "JPY", 0, 0, 96_000_000, 96, (Line(1, "REDEMPTION", 7, 96, 1, 1_000_000, 96_000_000, 96),))
-    assert parsed(statements.statement_csv(draft, statement_id=1, partner="j", versions={7: 1}))[-1][-1] == "96"
+    assert (
+        parsed(statements.statement_csv(draft, statement_id=1, partner="j", agreements={7: "version 1"}))[-1][-1]
+        == "96"
+    )
 
 
 @given(st.text())
