@@ -52,9 +52,9 @@ class Cost:
     description="How many items a field returns: as many as a slicing argument says, or as assumed.",
 )
 class ListSize:
-    assumed_size: int | None = None
-    slicing_arguments: list[str] | None = None
-    sized_fields: list[str] | None = None
+    assumed_size: int | None = strawberry.UNSET
+    sized_fields: list[str] | None = strawberry.UNSET
+    slicing_arguments: list[str] | None = strawberry.UNSET
 
 
 @strawberry.schema_directive(
@@ -102,7 +102,7 @@ def unscoped_fields(schema: strawberry.Schema) -> list[str]:
     return [
         f"{parent.name}.{name}"
         for parent, name, definition in _fields(schema)
-        if parent.name in ("Query", "Mutation", "Subscription") and directive_of(definition, RequiresScope) is None
+        if parent in _roots(schema) and directive_of(definition, RequiresScope) is None
     ]
 
 
@@ -122,8 +122,13 @@ def mutations_without_rejection(schema: strawberry.Schema) -> list[str]:
     return [
         f"{parent.name}.{name}"
         for parent, name, definition in _fields(schema)
-        if parent.name == "Mutation" and not _is_result(get_named_type(definition.type))
+        if parent is schema._schema.mutation_type and not _is_result(get_named_type(definition.type))
     ]
+
+
+def _roots(schema: strawberry.Schema) -> tuple[GraphQLObjectType | None, ...]:
+    core = schema._schema
+    return core.query_type, core.mutation_type, core.subscription_type
 
 
 def _is_result(kind: GraphQLNamedType) -> bool:

@@ -73,9 +73,7 @@ def _converter(type_: Any) -> Convert | None:
         convert = _converter(type_.of_type)
         if convert is None:
             return lambda value, context, name: list(value)
-        return lambda value, context, name: [
-            None if part is None else convert(part, context, name) for part in value
-        ]
+        return lambda value, context, name: [None if part is None else convert(part, context, name) for part in value]
     if has_object_definition(type_):
         builder = type_.__strawberry_definition__.from_input
         if builder is not None:

@@ -66,11 +66,17 @@ app = typer.Typer(
 def serve() -> None:
     """Serve the gateway until a signal; settings come from the environment."""
     from gateway import application, serving
+    from gateway.oauth.routes import BadIssuer
     from kit import console
     from kit.settings import settings
 
     with console.clear_errors(), console.database_address(settings()) as (address, _):
-        serving.serve(application.of(settings(), address), settings())
+        try:
+            served = application.of(settings(), address)
+        except BadIssuer as wrong:
+            console.fail(str(wrong))
+        console.run(serving.check(address))
+        serving.serve(served, settings())
 
 
 @app.command()
@@ -83,6 +89,14 @@ def migrate() -> None:
     with console.clear_errors(), console.database_address(settings()) as (_, owner_address):
         changed = migrations.upgrade(owner_address)
     console.out.print(", ".join(changed) or "Nothing to do.", markup=False)
+
+
+@app.command()
+def audit() -> None:
+    """Look whether the ledger's rules hold; every violation is named, and there must be none."""
+    from gateway.auditing import audit as look
+
+    look()
 
 
 @app.command("new-key")
@@ -106,11 +120,14 @@ def rotate_signing_key(
     emergency: bool = typer.Option(
         False, "--emergency", help="Refuse every token of the keys before, within a minute."
     ),
+    actor: str | None = typer.Option(
+        None, envvar="TESSERA_ACTOR", help="Who does this; by default your login name.", show_default=False
+    ),
 ) -> None:
-    """Sign access tokens with a new key; tokens of the last one stay good until they expire."""
+    """Sign access tokens with a new key; tokens of the last one expire. Takes the role OPERATOR_ADMIN."""
     from gateway.oauth.commands import rotate_signing_key as rotate
 
-    rotate(emergency=emergency)
+    rotate(actor=actor, emergency=emergency)
 
 
 def main() -> None:

@@ -52,8 +52,7 @@ class Context:
         """The business instant: the wall's, or the row that a sandbox set."""
         if self.services.settings.clock == "wall":
             return clock.wall()
-        async with self.services.database.reading() as connection:
-            return await clock.sandbox(connection)
+        return await clock.sandbox_of(self.services.database.pool)
 
 
 @lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import structlog
-from graphql import ExecutionResult, GraphQLError
+from graphql import ExecutionResult, FieldNode, GraphQLError
 from starlette.types import Receive, Scope, Send
 
 from gateway import masking
@@ -251,14 +251,15 @@ def _told(error: GraphQLError, request_id: str) -> dict[str, Any]:
     if extensions is None and masking.is_bad_argument(error):
         extensions, message = {"code": masking.BAD_USER_INPUT}, "An argument is not acceptable."
     if extensions is None:
-        log.error("defect", path=_schema_path(error), exc_info=masking.root_cause(error))
+        log.error("defect", field=_field(error), exc_info=masking.root_cause(error))
         extensions, message = {"code": masking.INTERNAL_SERVER_ERROR}, masking.EXCUSES[masking.INTERNAL_SERVER_ERROR]
     return masking.formatted(message, {**extensions, "requestId": request_id}, error)
 
 
-def _schema_path(error: GraphQLError) -> str:
-    """Where in the answer, with indices but without the caller's own aliases beyond names."""
-    return ".".join(str(key)[:64] for key in error.path or ())
+def _field(error: GraphQLError) -> str | None:
+    """The schema's name of the field that failed; the path in the answer has the caller's own names."""
+    node = error.nodes[0] if error.nodes else None
+    return node.name.value if isinstance(node, FieldNode) else None
 
 
 def _request_status(errors: Sequence[dict[str, Any]], media_type: bytes) -> int:

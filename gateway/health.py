@@ -16,11 +16,17 @@ from starlette.routing import Route
 import migrations
 from gateway import store
 from gateway.context import Services
+from kit.errors import Rejection
 
 ANSWER_SECONDS = 2.0
 REMEMBER_SECONDS = 1.0
 
 log = structlog.get_logger("gateway.health")
+
+
+def wanted_migration() -> str | None:
+    """The migration that this code is written for."""
+    return ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
 
 
 class Readiness:
@@ -31,7 +37,7 @@ class Readiness:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._wanted = ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
+        self._wanted = wanted_migration()
         self._asked_at = float("-inf")
         self._problem: str | None = None
         self._lock = asyncio.Lock()
@@ -55,6 +61,8 @@ class Readiness:
                 if found != self._wanted:
                     return "migrations"
                 await self._services.directory.get()
+        except Rejection:
+            return "programme"
         except Exception as error:  # whatever it is, traffic must not come here
             log.warning("not_ready", exc_info=error)
             return "database"

@@ -37,12 +37,12 @@ class MemberRefInput:
         """The reference; member_id is what was inside an id of ours."""
         return MemberRef(
             id=member_id,
-            card_number=self.card_number and self.card_number.value,
-            card_code=self.card_code and self.card_code.value,
-            visit=self.visit and self.visit.value,
-            phone=self.phone and self.phone.value,
-            instrument_token=self.instrument_token and self.instrument_token.value,
-            external_id=self.external_id and self.external_id.value,
+            card_number=self.card_number.value if self.card_number else None,
+            card_code=self.card_code.value if self.card_code else None,
+            visit=self.visit.value if self.visit else None,
+            phone=self.phone.value if self.phone else None,
+            instrument_token=self.instrument_token.value if self.instrument_token else None,
+            external_id=self.external_id.value if self.external_id else None,
         )
 
 
@@ -110,7 +110,9 @@ class ReceiptInput:
     total: Decimal = described("What the customer owes before points: the lines' sum.")
     terminal: str | None = described("The outlet's code of the till.", default=None)
     lines: list[LineInput] | None = described("The lines.", default=None)
-    payments: list[PaymentInput] | None = described("Payments in money; with points they sum to the total.", default=None)
+    payments: list[PaymentInput] | None = described(
+        "Payments in money; with points they sum to the total.", default=None
+    )
     part: str | None = described("Which part of a split bill this is.", default=None)
     entry_mode: EntryMode | None = described("How the receipt reached us.", default=None)
     terminal_seq: int | None = described("The till's own running number.", default=None)

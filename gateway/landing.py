@@ -11,15 +11,18 @@ import hashlib
 import time
 from base64 import b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
+from starlette.routing import Route
 
 from gateway import demo
 from gateway.context import Services
 from gateway.figures import Figures, figures
+from gateway.schema import schema
 from kit.amounts import decimal_from_minor
 from settlement import runs
 from settlement.runs import Run
@@ -112,6 +115,19 @@ async def page(request: Request) -> HTMLResponse:
         state.landing = Landing(state.services)
     landing: Landing = state.landing
     return HTMLResponse(await landing.html(), headers=HEADERS)
+
+
+async def schema_document(request: Request) -> PlainTextResponse:
+    """GET /schema.graphql: the published schema, for editors and generators of code."""
+    return PlainTextResponse(_published(), headers={"Cache-Control": "public, max-age=300"})
+
+
+@lru_cache(maxsize=1)
+def _published() -> str:
+    return schema.sdl()
+
+
+ROUTES = [Route("/", page, methods=["GET"]), Route("/schema.graphql", schema_document, methods=["GET"])]
 
 
 def grouped(number: int) -> str:

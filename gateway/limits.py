@@ -65,19 +65,20 @@ def first_over(document: DocumentNode, limits: Limits) -> str | None:
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     if len(operations) > limits.operations:
         return f"more than {limits.operations} operations"
-    # Fragments that no operation uses are validated too, so they are counted as if they were operations.
-    for definition in (*operations, *fragments.values()):
-        is_fragment = isinstance(definition, FragmentDefinitionNode)
-        tally = _Tally(directives=len(definition.directives or ()), root_fields=_OUT_OF_COUNT if is_fragment else 0)
-        if over := _walk(definition.selection_set, fragments, tally, limits):
+    for operation in operations:
+        tally = _Tally(directives=len(operation.directives or ()))
+        if over := _walk(_Visit(operation.selection_set, 1), fragments, tally, limits):
+            return over
+    # Validation looks at fragments that no operation uses too, so their size counts, but they are nowhere in depth.
+    for fragment in fragments.values():
+        tally = _Tally(directives=len(fragment.directives or ()))
+        if over := _walk(_Visit(fragment.selection_set, _OUT_OF_COUNT), fragments, tally, limits):
             return over
     return None
 
 
-def _walk(
-    root: SelectionSetNode, fragments: Mapping[str, FragmentDefinitionNode], tally: _Tally, limits: Limits
-) -> str | None:
-    stack = [_Visit(root, 1)]
+def _walk(root: _Visit, fragments: Mapping[str, FragmentDefinitionNode], tally: _Tally, limits: Limits) -> str | None:
+    stack = [root]
     while stack:
         visit = stack.pop()
         for selection in visit.selections.selections:

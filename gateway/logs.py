@@ -89,4 +89,4 @@ class _Structured(logging.Handler):
         said: dict[str, Any] = {"logger": record.name}
         if record.exc_info and record.exc_info[1] is not None:
             said.update(described(record.exc_info[1]))
-        structlog.get_logger().log(record.levelno, str(record.msg)[:200], **said)
+        structlog.get_logger().log(record.levelno, str(record.msg).partition("\n")[0][:200], **said)

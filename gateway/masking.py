@@ -23,6 +23,7 @@ from graphql import (
 from graphql.utilities import validate_input_literal, validate_input_value
 from graphql.validation import ValuesOfCorrectTypeRule
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from strawberry.exceptions import StrawberryInputCoercionError
 
 from kit import errors
@@ -55,7 +56,8 @@ _NAMES_ONLY = re.compile(
     r"|(OneOf Input Object|Exactly one key)[^:]*"
 )
 _QUOTED_TOKEN = re.compile(r"(String|BlockString|Int|Float|Comment|character)\b.*", re.DOTALL)
-_UNAVAILABLE_STATES = ("08", "53", "57P")
+# Lost connections, no resources, shutting down; rolled back by a conflict or by a deadline of the database's.
+_UNAVAILABLE_STATES = ("08", "53", "57P", "40", "57014", "25P03")
 
 
 class Explained(GraphQLError):  # noqa: N818 - it is what it says
@@ -178,8 +180,10 @@ def is_unavailable(cause: BaseException) -> bool:
     """Whether a resource was away rather than the code wrong: the database, a connection to it, time."""
     if isinstance(cause, DBAPIError):
         return cause.connection_invalidated or is_unavailable(cause.orig or ValueError())
-    if isinstance(cause, errors.OutcomeUnknown | asyncpg.InterfaceError | ConnectionError | TimeoutError):
+    if isinstance(cause, errors.OutcomeUnknown | ConnectionError | TimeoutError | PoolExhausted):
         return True
+    if isinstance(cause, asyncpg.InterfaceError):  # the same type tells of closed connections and of our mistakes
+        return "clos" in str(cause) and not isinstance(cause, ValueError)
     return str(getattr(cause, "sqlstate", None) or "").startswith(_UNAVAILABLE_STATES)
 
 

@@ -25,10 +25,10 @@ from gateway.types import (
 from kit import errors
 from kit.amounts import Points
 from ledger import lots
+from ledger.accounts import POINTS
 from members import identification
 from members.identification import Identified, MemberRef
 from partners import purchases, returns, tills
-from partners.receipt_store import UNIT
 
 Viewer = Annotated[
     PartnerClient | Staff, strawberry.union("Viewer", description="Who calls. More kinds of viewer may appear.")
@@ -96,14 +96,12 @@ async def _member(
     info: Info[Context, None], counter: Counter, found: Identified, terminal_id: int | None
 ) -> Member | None:
     at = await info.context.now()
-    standing = await lots.standing(counter.desk.pool, found.member_id, unit=UNIT, at=at)
+    standing = await lots.standing(counter.desk.pool, found.member_id, unit=POINTS, at=at)
     if standing is None:
         return None
     visit = None
     if terminal_id is not None:
-        begun = identification.begin_visit(
-            found, partner_id=counter.caller.partner_id, terminal_id=terminal_id, at=at
-        )
+        begun = identification.begin_visit(found, partner_id=counter.caller.partner_id, terminal_id=terminal_id, at=at)
         visit = identification.issue_visit(counter.desk.vault, begun)
     return Member(
         id=member_id_for(counter.partner, found.member_id),

@@ -14,6 +14,8 @@ from typing import Any
 
 import strawberry
 from graphql import (
+    DefinitionNode,
+    DirectiveDefinitionNode,
     DocumentNode,
     ExecutionResult,
     GraphQLError,
@@ -23,6 +25,7 @@ from graphql import (
     ValuesOfCorrectTypeRule,
     execute,
     parse,
+    print_ast,
     specified_rules,
     validate,
 )
@@ -136,6 +139,11 @@ class Documents:
             raise Unacceptable([masking.validation_error(error) for error in errors])
 
 
+def _by_name(definition: DefinitionNode) -> tuple[bool, str]:
+    name = getattr(definition, "name", None)
+    return not isinstance(definition, DirectiveDefinitionNode), name.value if name else ""
+
+
 class Schema(strawberry.Schema):
     """The gateway's schema. Whatever it executes has passed the gate: there is no other way in.
 
@@ -174,7 +182,9 @@ class Schema(strawberry.Schema):
     def sdl(self) -> str:
         """The published schema, sorted. Built aside, because a sorted schema does not find the types of its unions."""
         config = StrawberryConfig(scalar_map=SCALARS, sort_schema=True)
-        return strawberry.Schema(self.query, self.mutation, types=self._types, config=config).as_str() + "\n"
+        printed = strawberry.Schema(self.query, self.mutation, types=self._types, config=config).as_str()
+        definitions = sorted(parse(printed).definitions, key=_by_name)
+        return "\n\n".join(map(print_ast, definitions)) + "\n"
 
     def admit(
         self, text: str, operation_name: str | None, variables: Mapping[str, Any], scopes: frozenset[str]

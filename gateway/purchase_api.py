@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import orjson
 import strawberry
@@ -29,10 +29,12 @@ from gateway.rejections import Rejection, as_data
 from gateway.types import (
     AccruePointsSuccess,
     CancelPurchaseSuccess,
+    Purchase,
     PurchaseReturn,
     Quote,
     RecordPurchaseSuccess,
     RedeemPointsSuccess,
+    Redemption,
     ReturnFigures,
     ReturnPurchaseSuccess,
     SpendLimit,
@@ -48,13 +50,15 @@ from kit import clock, errors
 from kit.amounts import Points
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import purchases, receipts, returns, tills
+from partners import outcomes, purchases, receipts, returns, tills
 from partners.directory import Directory, Partner
 from partners.outcomes import Recorded
 from partners.purchases import Caller, Desk
-from partners.receipt_store import StoredReceipt
 from partners.receipts import Receipt
+from partners.records import StoredReceipt
 from partners.returns import Returned
+
+Kind = TypeVar("Kind", Purchase, Redemption, PurchaseReturn)
 
 AccruePointsResult = Annotated[
     AccruePointsSuccess | Rejection, strawberry.union("AccruePointsResult", description="A purchase, or the reason.")
@@ -73,7 +77,8 @@ AccrueManyResult = Annotated[
     AccrueManySuccess | Rejection, strawberry.union("AccrueManyResult", description="The items, or the reason.")
 ]
 RecordPurchaseResult = Annotated[
-    RecordPurchaseSuccess | Rejection, strawberry.union("RecordPurchaseResult", description="A purchase, or the reason.")
+    RecordPurchaseSuccess | Rejection,
+    strawberry.union("RecordPurchaseResult", description="A purchase, or the reason."),
 ]
 RedeemPointsResult = Annotated[
     RedeemPointsSuccess | Rejection, strawberry.union("RedeemPointsResult", description="A redemption, or the reason.")
@@ -184,14 +189,16 @@ class PurchaseMutation:
             spend=spend,
             terms_id=_promised_terms(counter, input.quote_id, call.at),
         )
-        return RecordPurchaseSuccess(**_answer(info, counter, done))
+        shown = _shown(info, counter, done, Purchase)
+        return RecordPurchaseSuccess(done=done, language=info.context.language, transaction=shown)
 
     @access.mutation(scopes=(scopes.POINTS_ACCRUE,), description="Records a receipt that earns.")
     async def accrue_points(self, info: Info[Context, None], input: AccruePointsInput) -> AccruePointsResult:
         counter, call = await _call(info, "accruePoints", input.idempotency_key)
         ref = counter.member_ref(input.member)
         done = await tills.record_purchase(counter.desk, call, ref, input.receipt.receipt(), spend=None)
-        return AccruePointsSuccess(**_answer(info, counter, done))
+        shown = _shown(info, counter, done, Purchase)
+        return AccruePointsSuccess(done=done, language=info.context.language, transaction=shown)
 
     @access.mutation(
         scopes=(scopes.POINTS_ACCRUE,),
@@ -217,7 +224,8 @@ class PurchaseMutation:
             points=input.points,
             proof=_proof(input.proof),
         )
-        return RedeemPointsSuccess(**_answer(info, counter, done))
+        shown = _shown(info, counter, done, Redemption)
+        return RedeemPointsSuccess(done=done, language=info.context.language, transaction=shown)
 
     @access.mutation(
         scopes=(scopes.POINTS_RETURN,),
@@ -237,7 +245,10 @@ class PurchaseMutation:
             idem_key=call.idem_key,
             at=call.at,
         )
-        return ReturnPurchaseSuccess(**_answer(info, counter, done.recorded), figures=_figures(done))
+        shown = _shown(info, counter, done.recorded, PurchaseReturn)
+        return ReturnPurchaseSuccess(
+            done=done.recorded, language=info.context.language, transaction=shown, figures=_figures(done)
+        )
 
     @access.mutation(
         scopes=(scopes.POINTS_RETURN,),
@@ -282,29 +293,34 @@ def _promised_terms(counter: Counter, quote_id: str | None, at: datetime) -> int
     return quotes.read(counter.desk.vault, quote_id, partner_id=counter.caller.partner_id, at=at).terms_id
 
 
-def _answer(info: Info[Context, None], counter: Counter, done: Recorded) -> dict[str, object]:
-    language = info.context.language
-    return {
-        "done": done,
-        "language": language,
-        "transaction": transaction(counter.directory, done.receipt, language),
-    }
+def _shown(info: Info[Context, None], counter: Counter, done: Recorded, kind: type[Kind]) -> Kind:
+    found = transaction(counter.directory, done.receipt, info.context.language)
+    if not isinstance(found, kind):  # the receipt that an earlier call recorded under this key is of another kind
+        raise outcomes.rejection(outcomes.KEY_REUSED)
+    return found
 
 
 def _batch_answer(
     info: Info[Context, None], counter: Counter, done: list[Recorded | errors.Rejection]
 ) -> AccrueManySuccess:
-    results = [
-        as_data(one, info.context.language)
-        if isinstance(one, errors.Rejection)
-        else AccruePointsSuccess(**_answer(info, counter, one))
-        for one in done
-    ]
+    results = [_item_answer(info, counter, one) for one in done]
     recorded = [one for one in done if isinstance(one, Recorded)]
     replayed = sum(one.replayed for one in recorded)
     return AccrueManySuccess(
         accepted=len(recorded) - replayed, replayed=replayed, rejected=len(done) - len(recorded), results=results
     )
+
+
+def _item_answer(
+    info: Info[Context, None], counter: Counter, one: Recorded | errors.Rejection
+) -> AccruePointsSuccess | Rejection:
+    language = info.context.language
+    if isinstance(one, Recorded):
+        shown = transaction(counter.directory, one.receipt, language)
+        if isinstance(shown, Purchase):
+            return AccruePointsSuccess(done=one, language=language, transaction=shown)
+        one = outcomes.rejection(outcomes.KEY_REUSED)
+    return as_data(one, language)
 
 
 def _quote(counter: Counter, quoted: tills.Quoted, at: datetime, language: str) -> Quote:

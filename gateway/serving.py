@@ -12,8 +12,10 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
-from gateway import logs
+from gateway import logs, store
+from gateway.health import wanted_migration
 from kit import console
+from kit.database import connect
 from kit.settings import Settings
 
 CONNECTIONS_PER_DATABASE_CONNECTION = 64
@@ -25,23 +27,29 @@ log = structlog.get_logger("gateway.serving")
 
 class Server(uvicorn.Server):
     """On SIGTERM says that it is draining first, for a quarter of the time it has, so that nothing new is sent to it;
-    then takes no more connections and ends when the requests in flight are answered. Ctrl-C skips the first part.
+    then takes no more connections and ends when the requests in flight are answered. Ctrl-C skips the first part,
+    a second signal the rest. The process ends by returning, so that whatever is open around it is closed too.
     """
 
     def __init__(self, config: uvicorn.Config, app: Starlette, notice_seconds: float) -> None:
         super().__init__(config)
         self._app = app
         self._notice_seconds = notice_seconds
+        self._told = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; a second signal ends at once."""
+        """Begin to drain, or end at once."""
         readiness = getattr(self._app.state, "readiness", None)
-        if sig == signal.SIGTERM and readiness is not None and not readiness.draining:
-            readiness.draining = True
-            log.info("draining", notice_seconds=self._notice_seconds)
-            asyncio.get_running_loop().call_later(self._notice_seconds, super().handle_exit, sig, None)
+        if self._told or readiness is None:
+            self.should_exit = self.force_exit = True
             return
-        super().handle_exit(sig, frame)
+        self._told = readiness.draining = True
+        notice_seconds = self._notice_seconds if sig == signal.SIGTERM else 0.0
+        log.info("draining", notice_seconds=notice_seconds)
+        asyncio.get_running_loop().call_later(notice_seconds, self._end)
+
+    def _end(self) -> None:
+        self.should_exit = True
 
 
 def configuration(app: Starlette, settings: Settings) -> uvicorn.Config:
@@ -85,6 +93,14 @@ def listen(settings: Settings) -> socket.socket:
         console.fail(f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}")
     listening.set_inheritable(True)
     return listening
+
+
+async def check(database_url: str) -> None:
+    """Fail with a sentence where the database cannot be served from: unreachable, or not of this version."""
+    async with connect(database_url, pool_size=1) as database, database.reading() as connection:
+        found = await store.migration(connection)
+    if found != wanted_migration():
+        console.fail(f"the database stands at {found or 'nothing'}, not at {wanted_migration()}: run `tessera migrate`")
 
 
 def serve(app: Starlette, settings: Settings) -> None:

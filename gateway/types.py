@@ -8,7 +8,7 @@ from typing import Any
 
 import strawberry
 
-from gateway import slips
+from gateway import access, slips
 from gateway.inputs import described
 from gateway.scalars import CurrencyCode, TransactionKind
 from kit.amounts import Points, decimal_from_minor
@@ -16,7 +16,7 @@ from kit.secrets import opaque_id, read_opaque_id
 from partners.directory import Directory, Partner
 from partners.outcomes import Recorded
 from partners.purchases import CANCELLATION, PURCHASE, REDEMPTION, RETURN
-from partners.receipt_store import StoredReceipt
+from partners.records import StoredReceipt
 
 KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
 
@@ -100,79 +100,79 @@ class Shown:
 class Transaction(Node):
     shown: strawberry.Private[Shown]
 
-    @strawberry.field(description="Opaque id, as this partner knows it.")
+    @access.field(description="Opaque id, as this partner knows it.")  # type: ignore[misc]
     def id(self) -> strawberry.ID:
         return transaction_id_for(self.shown.partner, self.shown.receipt)
 
-    @strawberry.field(description="PURCHASE, REDEMPTION, RETURN, CANCELLATION; more may appear.")
+    @access.field(description="PURCHASE, REDEMPTION, RETURN, CANCELLATION; more may appear.")
     def kind(self) -> TransactionKind:
         return TransactionKind(KINDS[self.shown.receipt.kind])
 
-    @strawberry.field(description="Signed: positive is credited to the member.")
+    @access.field(description="Signed: positive is credited to the member.")
     def points(self) -> Points:
         receipt = self.shown.receipt
         change = receipt.awarded_points - receipt.redeemed_points
         return Points(change if receipt.kind in (PURCHASE, REDEMPTION) else -change)
 
-    @strawberry.field(description="The partner's own number.")
+    @access.field(description="The partner's own number.")
     def reference(self) -> str:
         return self.shown.receipt.reference
 
-    @strawberry.field(description="When it happened, by the till's clock.")
+    @access.field(description="When it happened, by the till's clock.")
     def occurred_at(self) -> datetime:
         return self.shown.receipt.occurred_at
 
-    @strawberry.field(description="When it was recorded.")
+    @access.field(description="When it was recorded.")
     def recorded_at(self) -> datetime:
         return self.shown.receipt.at
 
 
 @strawberry.type(description="A purchase that earned, and may have spent, points.")
 class Purchase(Transaction):
-    @strawberry.field(description="What the customer owed before points.")
+    @access.field(description="What the customer owed before points.")
     def total(self) -> Money:
         return self.shown.money(self.shown.receipt.total_minor)
 
-    @strawberry.field(description="Points that it earned.")
+    @access.field(description="Points that it earned.")
     def awarded(self) -> Points:
         return Points(self.shown.receipt.awarded_points)
 
-    @strawberry.field(description="Points that paid a part of it.")
+    @access.field(description="Points that paid a part of it.")
     def redeemed(self) -> Points:
         return Points(self.shown.receipt.redeemed_points)
 
-    @strawberry.field(description="Line by line.")
+    @access.field(description="Line by line.")
     def lines(self) -> list[PurchaseLine]:
         decision = self.shown.receipt.decision
         return purchase_lines(decision["lines"], decision.get("paid", {}), self.shown.receipt.currency)
 
-    @strawberry.field(description="Why, summing to `awarded`.")
+    @access.field(description="Why, summing to `awarded`.")
     def reasons(self) -> list[Reason]:
         return reasons(self.shown.receipt.decision["reasons"], self.shown.receipt.currency, self.shown.language)
 
 
 @strawberry.type(description="Points spent on a reward or a service.")
 class Redemption(Transaction):
-    @strawberry.field(description="Points that were spent.")
+    @access.field(description="Points that were spent.")
     def redeemed(self) -> Points:
         return Points(self.shown.receipt.redeemed_points)
 
 
 @strawberry.type(description="A return or cancellation.")
 class PurchaseReturn(Transaction):
-    @strawberry.field(description="What was returned, before points.")
+    @access.field(description="What was returned, before points.")
     def total(self) -> Money:
         return self.shown.money(self.shown.receipt.total_minor)
 
-    @strawberry.field(description="Points taken back from the member.")
+    @access.field(description="Points taken back from the member.")
     def taken_back(self) -> Points:
         return Points(self.shown.receipt.awarded_points)
 
-    @strawberry.field(description="Points that should have been taken back and were gone.")
+    @access.field(description="Points that should have been taken back and were gone.")
     def unrecovered(self) -> Points:
         return Points(self.shown.receipt.decision["takeback"]["take"] - self.shown.receipt.awarded_points)
 
-    @strawberry.field(description="Points given back to the member.")
+    @access.field(description="Points given back to the member.")
     def refunded_points(self) -> Points:
         return Points(self.shown.receipt.redeemed_points)
 
@@ -219,19 +219,19 @@ class Recording:
     done: strawberry.Private[Recorded]
     language: strawberry.Private[str]
 
-    @strawberry.field(description="True when it was recorded by an earlier call; nothing was written now.")
+    @access.field(description="True when it was recorded by an earlier call; nothing was written now.")
     def replayed(self) -> bool:
         return self.done.replayed
 
-    @strawberry.field(description="The member's points after it; null in a replay.")
+    @access.field(description="The member's points after it; null in a replay.")
     def balance(self) -> Balance | None:
         return balance(self.done)
 
-    @strawberry.field(description="For the till's screen.")
+    @access.field(description="For the till's screen.")
     def cashier_text(self) -> str:
         return "; ".join(self._slip())
 
-    @strawberry.field(description="For the printed receipt.")
+    @access.field(description="For the printed receipt.")
     def slip_lines(self) -> list[str]:
         return self._slip()
 
@@ -286,7 +286,9 @@ class CancelPurchaseSuccess:
 class SpendLimit:
     points: Points = described("How many.")
     value: Money = described("What they are worth at the till.")
-    bound_by: str = described("What bound it: PROGRAMME_CEILING, AGREEMENT_SHARE, BALANCE, SPEND_LOCK; more may appear.")
+    bound_by: str = described(
+        "What bound it: PROGRAMME_CEILING, AGREEMENT_SHARE, BALANCE, SPEND_LOCK; more may appear."
+    )
 
 
 @strawberry.type(description="What a receipt would earn and the most that may be spent on it.")

@@ -47,7 +47,7 @@ def decimal_from_minor(amount_minor: int, currency_code: str) -> Decimal:
 
 def micro_per_minor(currency_code: str) -> int:
     """Micro-units in one minor unit of a currency: 10,000 for EUR."""
-    return MICRO_PER_UNIT // 10 ** exponent(currency_code)
+    return MICRO_PER_UNIT // int(10 ** exponent(currency_code))
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:

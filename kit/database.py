@@ -55,9 +55,13 @@ async def connect(url: str, *, pool_size: int = 8, **engine_options: Any) -> Asy
     engine = create_async_engine(
         engine_url(url), pool_size=pool_size, max_overflow=0, pool_pre_ping=False, **engine_options
     )
-    pool = await asyncpg.create_pool(driver_url(url), min_size=1, max_size=pool_size, command_timeout=30)
+    pool = await asyncpg.create_pool(driver_url(url), min_size=1, max_size=pool_size, command_timeout=30, reset=_keep)
     try:
         yield Database(engine, pool)
     finally:
         await pool.close()
         await engine.dispose()
+
+
+async def _keep(_connection: asyncpg.Connection) -> None:
+    """Nothing to reset: calls on the pool are single statements that leave no state, and a round trip is not free."""

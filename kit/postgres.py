@@ -158,6 +158,14 @@ _LAX = f"""
 """  # noqa: S608
 
 
+def program(name: str) -> Path:
+    """One of PostgreSQL's own programs, such as pgbench. Raises PostgresError where it is not among them."""
+    found = _programs() / name
+    if not found.is_file():
+        raise PostgresError(f"{name} is not among PostgreSQL's programs in {found.parent}")
+    return found
+
+
 def _sql(server: Server, statement: str) -> str:
     psql = str(_programs() / "psql")
     address = server.dsn("postgres", server.superuser)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 
 
-class BadKey(ValueError):
+class BadKey(ValueError):  # noqa: N818 - a sentence for people
     """A master key that is missing, too short or well known; the sentence says what to do."""
 
 

@@ -23,7 +23,7 @@ async def drain_cutoff(connection: AsyncConnection, *, at: datetime) -> int:
 async def seal_cutoff(connection: AsyncConnection, *, cutoff_id: int) -> Row[tuple[object, ...]]:
     """The counted cut-off, after every writer that holds it has ended."""
     sealed = await connection.execute(
-        text(f"SELECT {_COLUMNS} FROM ledger.seal_cutoff(:cutoff_id)"),  # noqa: S608
+        text(f"SELECT {_COLUMNS} FROM ledger.seal_cutoff(:cutoff_id)"),
         {"cutoff_id": cutoff_id},
     )
     return sealed.one()
@@ -40,9 +40,7 @@ async def sweep_due(connection: AsyncConnection, *, unit: int, at: datetime, lim
 
 async def cutoffs(connection: AsyncConnection) -> Sequence[Row[tuple[object, ...]]]:
     """All cut-offs, oldest first."""
-    found = await connection.execute(
-        text(f"SELECT {_COLUMNS} FROM ledger.cutoff ORDER BY cutoff_id")  # noqa: S608
-    )
+    found = await connection.execute(text(f"SELECT {_COLUMNS} FROM ledger.cutoff ORDER BY cutoff_id"))
     return found.all()
 
 

@@ -81,73 +81,73 @@ END $$;
 -- Held points do not expire: they wait for their hold.
 CREATE FUNCTION ledger.settle_due(p_holders bigint[], p_unit smallint, p_at timestamptz, p_cutoff int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-DECLARE v_entries int;
+DECLARE v_accounts int;
 BEGIN
   PERFORM FROM ledger.account WHERE holder_id = ANY (p_holders) AND unit = p_unit AND next_due <= p_at;
   IF NOT FOUND THEN
     RETURN 0;
   END IF;
-  WITH due AS MATERIALIZED (
-    SELECT l.holder_id, l.seq AS lot_seq, l.lot_no, l.issuer_id, l.funder_id, l.terms_id, l.remaining, e.kind, e.due_at
+  WITH due AS MATERIALIZED (  -- one row per lot and what becomes of it; one without a kind where nothing does
+    SELECT a.holder_id, d.lot_seq, d.lot_no, d.issuer_id, d.funder_id, d.terms_id, d.remaining, d.kind, d.due_at,
+           a.seq + CASE WHEN d.kind IS NULL THEN 0
+                        ELSE dense_rank() OVER (PARTITION BY a.holder_id ORDER BY d.due_at, d.kind) END AS seq,
+           a.available, a.pending, a.held, a.debt, a.last_at
     FROM ledger.account a
-    JOIN ledger.lot l ON l.holder_id = a.holder_id AND l.unit = a.unit AND l.open
-    CROSS JOIN LATERAL (
-      SELECT 2::smallint AS kind, l.activates_at AS due_at WHERE NOT l.active AND l.activates_at <= p_at
-      UNION ALL
-      SELECT 7::smallint, l.expires_at WHERE l.remaining > 0 AND l.expires_at <= p_at
-    ) e
+    LEFT JOIN LATERAL (
+      SELECT l.seq AS lot_seq, l.lot_no, l.issuer_id, l.funder_id, l.terms_id, l.remaining, e.kind, e.due_at
+      FROM ledger.lot l
+      CROSS JOIN LATERAL (
+        SELECT 2::smallint AS kind, l.activates_at AS due_at WHERE NOT l.active AND l.activates_at <= p_at
+        UNION ALL
+        SELECT 7::smallint, l.expires_at WHERE l.remaining > 0 AND l.expires_at <= p_at
+      ) e
+      WHERE l.holder_id = a.holder_id AND l.unit = a.unit AND l.open
+    ) d ON true
     WHERE a.holder_id = ANY (p_holders) AND a.unit = p_unit AND a.next_due <= p_at
   ), entry AS (
-    SELECT holder_id, kind, due_at, sum(remaining)::bigint AS amount,
-           row_number() OVER (PARTITION BY holder_id ORDER BY due_at, kind) AS n
-    FROM due GROUP BY holder_id, kind, due_at
+    SELECT holder_id, seq, kind, due_at, coalesce(sum(remaining), 0)::bigint AS amount, min(available) AS available,
+           min(pending) AS pending, min(held) AS held, min(debt) AS debt, min(last_at) AS last_at
+    FROM due GROUP BY holder_id, seq, kind, due_at
   ), placed AS MATERIALIZED (
-    SELECT e.*, a.seq + e.n AS seq, greatest(e.due_at, a.last_at) AS recorded_at, a.held, a.debt,
-           (a.available + sum(CASE e.kind WHEN 2 THEN e.amount ELSE -e.amount END) OVER w)::bigint AS available_after,
-           (a.pending - sum(CASE e.kind WHEN 2 THEN e.amount ELSE 0 END) OVER w)::bigint AS pending_after
-    FROM entry e JOIN ledger.account a ON a.holder_id = e.holder_id AND a.unit = p_unit
-    WINDOW w AS (PARTITION BY e.holder_id ORDER BY e.n)
+    SELECT holder_id, seq, kind, due_at, amount, held, debt, greatest(due_at, last_at) AS recorded_at,
+           (available + sum(CASE kind WHEN 2 THEN amount ELSE -amount END) OVER w)::bigint AS available_after,
+           (pending - sum(CASE kind WHEN 2 THEN amount ELSE 0 END) OVER w)::bigint AS pending_after
+    FROM entry WINDOW w AS (PARTITION BY holder_id ORDER BY seq)
   ), journal AS (
     INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
                                 at, recorded_at, partner_id, cutoff_id, unit, kind)
     SELECT holder_id, seq, amount, available_after, pending_after, held, debt, due_at, recorded_at,
-           0, p_cutoff, p_unit, kind FROM placed
+           0, p_cutoff, p_unit, kind FROM placed WHERE kind IS NOT NULL
   ), posting AS (
     INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
-    SELECT d.holder_id, p.seq, d.lot_seq, d.remaining, d.issuer_id, d.funder_id,
-           CASE d.kind WHEN 2 THEN d.issuer_id ELSE 0 END, d.terms_id, d.terms_id, p_cutoff, p_unit,
-           row_number() OVER (PARTITION BY d.holder_id, p.seq ORDER BY d.lot_seq, d.lot_no),
-           CASE d.kind WHEN 2 THEN 2 ELSE 1 END, CASE d.kind WHEN 2 THEN 1 ELSE 12 END, d.lot_no
-    FROM due d JOIN placed p USING (holder_id, kind, due_at)
+    SELECT holder_id, seq, lot_seq, remaining, issuer_id, funder_id, CASE kind WHEN 2 THEN issuer_id ELSE 0 END,
+           terms_id, terms_id, p_cutoff, p_unit,
+           row_number() OVER (PARTITION BY holder_id, seq ORDER BY lot_seq, lot_no),
+           CASE kind WHEN 2 THEN 2 ELSE 1 END, CASE kind WHEN 2 THEN 1 ELSE 12 END, lot_no
+    FROM due WHERE kind IS NOT NULL
   ), lot AS (
     UPDATE ledger.lot l
     SET active = l.active OR d.activated,
         remaining = CASE WHEN d.expired THEN 0 ELSE l.remaining END,
         open = l.held > 0 OR (l.remaining > 0 AND NOT d.expired)
     FROM (SELECT holder_id, lot_seq, lot_no, bool_or(kind = 2) AS activated, bool_or(kind = 7) AS expired
-          FROM due GROUP BY holder_id, lot_seq, lot_no) d
+          FROM due WHERE kind IS NOT NULL GROUP BY holder_id, lot_seq, lot_no) d
     WHERE l.holder_id = d.holder_id AND l.unit = p_unit AND l.seq = d.lot_seq AND l.lot_no = d.lot_no
-  ), head AS (
-    SELECT DISTINCT ON (holder_id) holder_id, seq, available_after, pending_after, recorded_at
-    FROM placed ORDER BY holder_id, seq DESC
-  ), next AS (
-    SELECT a.holder_id,
-           min(CASE WHEN l.active OR l.activates_at <= p_at THEN l.expires_at ELSE l.activates_at END) AS due_at
-    FROM ledger.account a
-    LEFT JOIN ledger.lot l ON l.holder_id = a.holder_id AND l.unit = a.unit AND l.open AND l.remaining > 0
-                              AND l.expires_at > p_at
-    WHERE a.holder_id = ANY (p_holders) AND a.unit = p_unit AND a.next_due <= p_at
-    GROUP BY a.holder_id
   )
   UPDATE ledger.account a
-  SET seq = coalesce(h.seq, a.seq), available = coalesce(h.available_after, a.available),
-      pending = coalesce(h.pending_after, a.pending), last_at = coalesce(h.recorded_at, a.last_at),
-      next_due = coalesce(n.due_at, 'infinity')
-  FROM next n LEFT JOIN head h USING (holder_id)
-  WHERE a.holder_id = n.holder_id AND a.unit = p_unit;
-  GET DIAGNOSTICS v_entries = ROW_COUNT;
-  RETURN v_entries;
+  SET seq = h.seq, available = h.available_after, pending = h.pending_after,
+      last_at = greatest(a.last_at, h.recorded_at),
+      next_due = coalesce((
+        SELECT min(CASE WHEN l.active OR l.activates_at <= p_at THEN l.expires_at ELSE l.activates_at END)
+        FROM ledger.lot l
+        WHERE l.holder_id = a.holder_id AND l.unit = p_unit AND l.open AND l.remaining > 0 AND l.expires_at > p_at
+      ), 'infinity')
+  FROM (SELECT DISTINCT ON (holder_id) holder_id, seq, available_after, pending_after, recorded_at
+        FROM placed ORDER BY holder_id, seq DESC) h
+  WHERE a.holder_id = h.holder_id AND a.unit = p_unit;
+  GET DIAGNOSTICS v_accounts = ROW_COUNT;
+  RETURN v_accounts;
 END $$;
 
 -- Sweep: apply what is due for up to p_limit accounts; returns how many were touched, 0 when none is left.
@@ -164,67 +164,64 @@ BEGIN
   RETURN ledger.settle_due(v_holders, p_unit, p_at, v_cutoff);
 END $$;
 
--- What the journal already knows of idempotency keys, for accounts that the caller has locked.
-CREATE FUNCTION ledger.find_entries(p_holders bigint[], p_unit smallint, p_idem_keys uuid[], p_fingerprints uuid[])
-RETURNS TABLE (ord int, same boolean, kind smallint, seq bigint, available_after bigint, pending_after bigint)
+-- What the journal already knows of an idempotency key, for an account that the caller has locked.
+CREATE FUNCTION ledger.find_entry(p_holder bigint, p_unit smallint, p_idem_key uuid)
+RETURNS TABLE (fingerprint uuid, kind smallint, seq bigint, available_after bigint, pending_after bigint)
 LANGUAGE sql STABLE AS $$
-  SELECT i.ord::int, j.fingerprint = i.fingerprint, j.kind, j.seq, j.available_after, j.pending_after
-  FROM unnest(p_holders, p_idem_keys, p_fingerprints) WITH ORDINALITY AS i(holder_id, idem_key, fingerprint, ord)
-  JOIN ledger.journal j ON j.holder_id = i.holder_id AND j.unit = p_unit AND j.idem_key = i.idem_key
+  SELECT j.fingerprint, j.kind, j.seq, j.available_after, j.pending_after
+  FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key
 $$;
 
--- Accrue a batch: items are entries, lots belong to items by position. Several items of one account are taken in
--- order. Only positions in p_take are recorded; the caller holds the locks, has probed the keys and applied what is
--- due. A lot whose activation lies after p_at is pending.
+-- Accrue a batch: an item is an entry, and its lots are those behind the item before's last up to p_lot_until. Several
+-- items of one account are taken in order. Only positions in p_take are recorded; the caller holds the locks, has
+-- probed the keys and applied what is due. A lot whose activation lies after p_at is pending.
+-- Arrays are read by position instead of joined, so that a batch costs in proportion to its size.
 CREATE FUNCTION ledger.record_accruals(
   p_unit smallint, p_at timestamptz, p_cutoff int, p_take int[],
-  p_holders bigint[], p_partners int[], p_idem_keys uuid[], p_fingerprints uuid[],
-  p_lot_items int[], p_lot_nos smallint[], p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[],
-  p_lot_points bigint[], p_lot_activates timestamptz[], p_lot_expires timestamptz[])
+  p_holders bigint[], p_partners int[], p_idem_keys uuid[], p_fingerprints uuid[], p_lot_until int[],
+  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[], p_lot_activates timestamptz[],
+  p_lot_expires timestamptz[])
 RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
-  WITH lots AS MATERIALIZED (
-    SELECT *, activates_at <= p_at AS active
-    FROM unnest(p_lot_items, p_lot_nos, p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates,
-                p_lot_expires)
-         AS t(ord, lot_no, issuer_id, funder_id, terms_id, points, activates_at, expires_at)
-    WHERE ord = ANY (p_take)
-  ), sums AS (
-    SELECT ord, sum(points) AS points, coalesce(sum(points) FILTER (WHERE active), 0) AS at_once,
-           min(CASE WHEN active THEN expires_at ELSE activates_at END) AS due_at
-    FROM lots GROUP BY ord
+  WITH item AS (
+    SELECT o AS ord, p_holders[o] AS holder_id, coalesce(p_lot_until[o - 1], 0) + 1 AS lot_from,
+           p_lot_until[o] AS lot_until
+    FROM unnest(p_take) AS o
   ), placed AS MATERIALIZED (
-    SELECT i.ord::int AS ord, i.holder_id, i.partner_id, i.idem_key, i.fingerprint, a.held, a.debt,
-           coalesce(s.points, 0)::bigint AS amount, s.due_at, greatest(p_at, a.last_at) AS recorded_at,
-           a.seq + row_number() OVER w AS seq,
-           (a.available + sum(coalesce(s.at_once, 0)) OVER w)::bigint AS available_after,
-           (a.pending + sum(coalesce(s.points - s.at_once, 0)) OVER w)::bigint AS pending_after
-    FROM unnest(p_holders, p_partners, p_idem_keys, p_fingerprints) WITH ORDINALITY
-         AS i(holder_id, partner_id, idem_key, fingerprint, ord)
+    SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt, s.points, s.due_at,
+           greatest(p_at, a.last_at) AS recorded_at, a.seq + row_number() OVER w AS seq,
+           (a.available + sum(s.at_once) OVER w)::bigint AS available_after,
+           (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after
+    FROM item i
     JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit
-    LEFT JOIN sums s ON s.ord = i.ord
-    WHERE i.ord = ANY (p_take)
+    CROSS JOIN LATERAL (
+      SELECT coalesce(sum(p_lot_points[n]), 0)::bigint AS points,
+             coalesce(sum(p_lot_points[n]) FILTER (WHERE p_lot_activates[n] <= p_at), 0)::bigint AS at_once,
+             min(CASE WHEN p_lot_activates[n] <= p_at THEN p_lot_expires[n] ELSE p_lot_activates[n] END) AS due_at
+      FROM generate_series(i.lot_from, i.lot_until) n
+    ) s
     WINDOW w AS (PARTITION BY i.holder_id ORDER BY i.ord)
   ), journal AS (
     INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
                                 at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind)
-    SELECT holder_id, seq, amount, available_after, pending_after, held, debt, p_at, recorded_at, idem_key,
-           fingerprint, partner_id, p_cutoff, p_unit, 1 FROM placed
+    SELECT holder_id, seq, points, available_after, pending_after, held, debt, p_at, recorded_at, p_idem_keys[ord],
+           p_fingerprints[ord], p_partners[ord], p_cutoff, p_unit, 1 FROM placed
   ), lot AS (
     INSERT INTO ledger.lot (holder_id, seq, granted, remaining, activates_at, expires_at, issuer_id, funder_id,
                             terms_id, unit, lot_no, active)
-    SELECT p.holder_id, p.seq, l.points, l.points, l.activates_at, l.expires_at, l.issuer_id, l.funder_id,
-           l.terms_id, p_unit, l.lot_no, l.active
-    FROM lots l JOIN placed p USING (ord)
+    SELECT p.holder_id, p.seq, p_lot_points[n], p_lot_points[n], p_lot_activates[n], p_lot_expires[n],
+           p_lot_issuers[n], p_lot_funders[n], p_lot_terms[n], p_unit, n - p.lot_from + 1, p_lot_activates[n] <= p_at
+    FROM placed p CROSS JOIN LATERAL generate_series(p.lot_from, p.lot_until) n
   ), posting AS (
     INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
-    SELECT p.holder_id, p.seq, p.seq, l.points, l.issuer_id, l.funder_id, p.partner_id, l.terms_id, l.terms_id,
-           p_cutoff, p_unit, l.lot_no, 10, CASE WHEN l.active THEN 1 ELSE 2 END, l.lot_no
-    FROM lots l JOIN placed p USING (ord)
+    SELECT p.holder_id, p.seq, p.seq, p_lot_points[n], p_lot_issuers[n], p_lot_funders[n], p_partners[p.ord],
+           p_lot_terms[n], p_lot_terms[n], p_cutoff, p_unit, n - p.lot_from + 1, 10,
+           CASE WHEN p_lot_activates[n] <= p_at THEN 1 ELSE 2 END, n - p.lot_from + 1
+    FROM placed p CROSS JOIN LATERAL generate_series(p.lot_from, p.lot_until) n
   ), account AS (
     UPDATE ledger.account a
     SET seq = n.seq, available = n.available, pending = n.pending, last_at = n.recorded_at,
@@ -234,7 +231,7 @@ BEGIN
           FROM placed GROUP BY holder_id) n
     WHERE a.holder_id = n.holder_id AND a.unit = p_unit
   )
-  SELECT ord, seq, available_after, pending_after FROM placed ORDER BY ord;
+  SELECT ord, seq, available_after, pending_after FROM placed;
 END $$;
 
 -- Accrue one entry of one or several lots, on its own.
@@ -264,8 +261,7 @@ BEGIN
   SELECT 0, r.seq, r.available_after, r.pending_after INTO status, seq, available, pending
   FROM ledger.record_accruals(
     p_unit, p_at, v_cutoff, ARRAY[1], ARRAY[p_holder], ARRAY[p_partner], ARRAY[p_idem_key], ARRAY[p_fingerprint],
-    array_fill(1, ARRAY[n]), ARRAY(SELECT g::smallint FROM generate_series(1, n) g), p_lot_issuers, p_lot_funders,
-    p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires) r;
+    ARRAY[n], p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires) r;
 END $$;
 
 -- Redeem: the lots that expire first go first. Too few points is a final "no" and is journalled, so that a retry
@@ -583,6 +579,22 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
   WHERE c.state = 'CUT' AND (c.journal_count, c.posting_count, c.posting_points) IS DISTINCT FROM
         (coalesce(j.n, 0), coalesce(p.n, 0), coalesce(p.points, 0))
 $$;
+
+-- The hot path plans once per session, by index: a plan made while a table was empty must not scan it for ever, and
+-- planning these statements anew costs more than running them.
+DO $$
+DECLARE r regprocedure;
+BEGIN
+  FOR r IN SELECT p.oid::regprocedure FROM pg_proc p
+           WHERE p.pronamespace = 'ledger'::regnamespace AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
+             AND p.proname IN ('enter_cutoff', 'lock_accounts', 'settle_due', 'record_accruals', 'accrue', 'redeem',
+                               'return_accrual', 'refund_redemption') LOOP
+    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', r);
+    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
+    EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
+    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', r);
+  END LOOP;
+END $$;
 
 DO $$
 DECLARE r regprocedure; v_definer boolean;

@@ -30,7 +30,7 @@ _CARDS_BY_LOOKUP = f"""
     SELECT c.number_lookup, {_RECOGNISED}
     FROM members.card c JOIN members.member m USING (member_id)
     WHERE c.number_lookup = ANY ($1::uuid[])
-"""  # noqa: S608  nothing but our own column names is put in
+"""
 
 
 async def cards_by_lookup(source: Fetches, lookups: Sequence[UUID]) -> dict[UUID, Any]:
@@ -38,7 +38,7 @@ async def cards_by_lookup(source: Fetches, lookups: Sequence[UUID]) -> dict[UUID
     return {row["number_lookup"]: row for row in await source.fetch(_CARDS_BY_LOOKUP, lookups)}
 
 
-_CARD = f"SELECT {_RECOGNISED} FROM members.card c JOIN members.member m USING (member_id)"  # noqa: S608
+_CARD = f"SELECT {_RECOGNISED} FROM members.card c JOIN members.member m USING (member_id)"
 _CARD_BY_LOOKUP = text(f"{_CARD} WHERE c.number_lookup = :lookup")
 _CARD_BY_ID = text(f"{_CARD} WHERE c.card_id = :card_id")
 
@@ -54,11 +54,11 @@ async def card_by_id(connection: AsyncConnection, card_id: int) -> Row[Any] | No
 
 
 _MEMBER = "m.member_id, m.status AS member_status, m.tier, m.language, NULL::bigint AS card_id, NULL AS card_status"
-_MEMBER_BY_ID = text(f"SELECT {_MEMBER} FROM members.member m WHERE m.member_id = :member_id")  # noqa: S608
+_MEMBER_BY_ID = text(f"SELECT {_MEMBER} FROM members.member m WHERE m.member_id = :member_id")
 _MEMBER_BY_ALIAS = text(f"""
     SELECT {_MEMBER} FROM members.alias a JOIN members.member m USING (member_id)
     WHERE a.kind = :kind AND a.partner_id = :partner_id AND a.lookup = :lookup
-""")  # noqa: S608
+""")
 
 
 async def member_by_id(connection: AsyncConnection, member_id: int) -> Row[Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.errors import Rejection
-from partners.receipt_store import StoredReceipt
+from partners.records import StoredReceipt
 
 
 class IdempotencyKeyReused(Rejection):
@@ -66,6 +66,7 @@ class DailyCapReached(Rejection):
 
 RECORDED = 0
 REPLAYED = 1
+KEY_REUSED = 2
 INSUFFICIENT = 3
 STALE = 7
 CODE_USED = 8

@@ -20,6 +20,8 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.lane import Lane
 from kit.secrets import Vault, fingerprint
+from ledger.accounts import POINTS
+from members import identification
 from members.identification import Identified
 from members.proofs import CodeUsed
 from partners import earning, outcomes, receipt_store, receipts, spending
@@ -27,8 +29,8 @@ from partners.directory import Directory, DirectoryCache, Partner
 from partners.earning import Award, Lot
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
-from partners.receipt_store import UNIT, Row, StoredReceipt
 from partners.receipts import Receipt
+from partners.records import Row, StoredReceipt
 from partners.terms import Terms
 
 PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
@@ -100,7 +102,7 @@ class Prepared:
         """The receipt as the recording call has just written it."""
         row = self.row
         return StoredReceipt(
-            holder_id=row.holder_id, unit=UNIT, seq=record["seq"], kind=kind, partner_id=row.partner_id,
+            holder_id=row.holder_id, unit=POINTS, seq=record["seq"], kind=kind, partner_id=row.partner_id,
             outlet_id=row.outlet_id, terminal_id=row.terminal_id, reference=row.reference,
             business_date=row.business_date, occurred_at=row.occurred_at, at=self.at, currency=row.currency,
             total_minor=row.total, awarded_points=row.awarded, redeemed_points=redeemed,
@@ -110,7 +112,10 @@ class Prepared:
 
 
 class Desk:
-    """What a process needs to record purchases. Open one per process, close it to drain the lane."""
+    """What a process needs to record purchases. Open one per process, close it to drain its lanes.
+
+    `lane` records purchases that spend nothing, `cards` recognises members by card number, both many callers at once.
+    """
 
     def __init__(self, database: Database, vault: Vault, directory: DirectoryCache) -> None:
         self.database = database
@@ -118,10 +123,16 @@ class Desk:
         self.vault = vault
         self.directory = directory
         self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch)
+        self.cards: Lane[str, Identified] = Lane(self._identify_batch)
 
     async def close(self) -> None:
         """Finish what is queued."""
+        await self.cards.close()
         await self.lane.close()
+
+    async def _identify_batch(self, numbers: Sequence[str]) -> list[Identified | Exception]:
+        found = await identification.identify_cards(self.pool, self.vault, numbers)
+        return [found[number] for number in numbers]
 
     async def _record_batch(self, items: Sequence[Prepared]) -> list[Recorded | Exception]:
         found = await record_many(self, items, at=max(item.at for item in items))
@@ -185,9 +196,7 @@ def prepare(
         if redeem_points > most.points:
             raise PointsExceedShare("points may not pay that much of this bill", maximum_points=most.points)
     paid_points, lines = spending.spread(receipt.effective_lines, redeem_points, value_minor)
-    award = earning.evaluate(
-        lines, terms=terms, programme=programme, tier=member.tier, occurred_at=receipt.occurred_at
-    )
+    award = earning.evaluate(lines, terms=terms, programme=programme, tier=member.tier, occurred_at=receipt.occurred_at)
     claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     detail = receipt.detail
     return Prepared(
@@ -225,9 +234,7 @@ def _content(
     return fingerprint(orjson.dumps([*head, redeem_points, kept], option=orjson.OPT_SORT_KEYS))
 
 
-def _decision(
-    award: Award, member: Identified, lines: Sequence[earning.EarnLine], paid_points: Sequence[int]
-) -> str:
+def _decision(award: Award, member: Identified, lines: Sequence[earning.EarnLine], paid_points: Sequence[int]) -> str:
     decided: dict[str, Any] = {
         "tier": member.tier,
         "level": member.level,
@@ -295,16 +302,13 @@ async def _earlier(
     if not replays:
         return {}
     wanted = [
-        (items[index].row.partner_id, record["holder_id"], items[index].row.claim)
-        for index, record in replays.items()
+        (items[index].row.partner_id, record["holder_id"], items[index].row.claim) for index, record in replays.items()
     ]
     found = await receipt_store.receipts_by_claim(desk.pool, wanted)
     return {index: found[claim] for index, (_, _, claim) in zip(replays, wanted, strict=True) if claim in found}
 
 
-async def purchase(
-    desk: Desk, prepared: Prepared, *, redeem_points: int, code: tuple[int, int] | None
-) -> Recorded:
+async def purchase(desk: Desk, prepared: Prepared, *, redeem_points: int, code: tuple[int, int] | None) -> Recorded:
     """Record one purchase that spends points and earns on the rest, under one lock.
 
     code is the (card, step) of the rotating code that proved the spending, to be used up. Raises what the status

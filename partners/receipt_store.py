@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
 
+from ledger.accounts import POINTS
 from partners.earning import Lot
-
-UNIT = 1
+from partners.records import Row, StoredReceipt
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,
@@ -23,66 +24,14 @@ _RECEIPT = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points."""
-
-    holder_id: int
-    claim: UUID
-    idem_key: UUID
-    fingerprint: UUID
-    partner_id: int
-    outlet_id: int
-    terminal_id: int | None
-    client_id: int
-    card_id: int | None
-    terms_id: int
-    reference: str
-    business_date: date
-    occurred_at: datetime
-    currency: str
-    total: int
-    awarded: int
-    detail: str | None
-    decision: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredReceipt:
-    """A receipt as it is recorded. kind: 1 purchase, 2 redemption, 3 return, 4 cancellation."""
-
-    holder_id: int
-    unit: int
-    seq: int
-    kind: int
-    partner_id: int
-    outlet_id: int
-    terminal_id: int | None
-    reference: str
-    business_date: date
-    occurred_at: datetime
-    at: datetime
-    currency: str
-    total_minor: int
-    awarded_points: int
-    redeemed_points: int
-    redemption_seq: int | None
-    original_seq: int | None
-    terms_id: int
-    card_id: int | None
-    detail: dict[str, Any]
-    decision: dict[str, Any]
-
-
 async def record_purchases(
     pool: asyncpg.Pool, rows: Sequence[Row], lots: Sequence[Sequence[Lot]], at: datetime
 ) -> list[asyncpg.Record]:
     """Record purchases that spend nothing, in one call; a status row per item, in order."""
-    flat = [(index, lot) for index, of_item in enumerate(lots, 1) for lot in of_item]
-    return await pool.fetch(
+    found: list[asyncpg.Record] = await pool.fetch(
         "SELECT * FROM partners.record_purchases($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28)",
-        UNIT,
+        "$20,$21,$22,$23,$24,$25,$26,$27)",
+        POINTS,
         at,
         [row.holder_id for row in rows],
         [row.claim for row in rows],
@@ -102,9 +51,10 @@ async def record_purchases(
         [row.awarded for row in rows],
         [row.detail for row in rows],
         [row.decision for row in rows],
-        [index for index, _ in flat],
-        *_lot_columns([lot for _, lot in flat]),
+        list(accumulate(len(of_item) for of_item in lots)),
+        *_lot_columns([lot for of_item in lots for lot in of_item]),
     )
+    return sorted(found, key=itemgetter("ord"))
 
 
 async def record_spending(
@@ -122,8 +72,8 @@ async def record_spending(
     card_id, step = code or (None, None)
     return await pool.fetchrow(
         "SELECT * FROM partners.record_spending($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31,$32)",
-        kind, UNIT, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
+        "$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31)",
+        kind, POINTS, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
         row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, card_id, step,
         *_lot_columns(lots),
@@ -146,7 +96,7 @@ async def record_return(
     return await pool.fetchrow(
         "SELECT * FROM partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
         "$20,$21,$22,$23,$24,$25,$26,$27)",
-        kind, UNIT, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
+        kind, POINTS, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.terms_id, row.reference, row.business_date,
         row.occurred_at, row.currency, row.total, row.detail, row.decision, original.seq,
         original.seq if original.kind == 1 else None, original.redemption_seq, list(lot_points),
@@ -156,7 +106,6 @@ async def record_return(
 
 def _lot_columns(lots: Sequence[Lot]) -> list[list[Any]]:
     return [
-        [lot.lot_no for lot in lots],
         [lot.issuer_id for lot in lots],
         [lot.funder_id for lot in lots],
         [lot.terms_id for lot in lots],
@@ -184,17 +133,14 @@ async def insert_tombstone(
 async def claims(pool: asyncpg.Pool, *, claim: UUID, idem_key: UUID) -> list[asyncpg.Record]:
     """Claim rows of a receipt or an idempotency key: claim, idem_key, fingerprint, holder_id."""
     found: list[asyncpg.Record] = await pool.fetch(
-        "SELECT claim, idem_key, fingerprint, holder_id FROM partners.receipt_claim "
-        "WHERE claim = $1 OR idem_key = $2",
+        "SELECT claim, idem_key, fingerprint, holder_id FROM partners.receipt_claim WHERE claim = $1 OR idem_key = $2",
         claim,
         idem_key,
     )
     return found
 
 
-async def receipts_by_claim(
-    pool: asyncpg.Pool, wanted: Sequence[tuple[int, int, UUID]]
-) -> dict[UUID, StoredReceipt]:
+async def receipts_by_claim(pool: asyncpg.Pool, wanted: Sequence[tuple[int, int, UUID]]) -> dict[UUID, StoredReceipt]:
     """Receipts under claims, each given as (partner, holder, claim); those of another partner are not found."""
     rows = await pool.fetch(
         _RECEIPT + "JOIN unnest($1::int[], $2::bigint[], $3::uuid[]) AS wanted(of_partner, of_holder, of_claim) "

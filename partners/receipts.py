@@ -109,7 +109,8 @@ class Receipt:
         found: dict[str, Any] = dict(self.facts)
         if self.lines:
             found["lines"] = [
-                {"id": line.line_id, "kind": line.kind, "amount": line.amount_minor, **line.facts} for line in self.lines
+                {"id": line.line_id, "kind": line.kind, "amount": line.amount_minor, **line.facts}
+                for line in self.lines
             ]
         if self.payments:
             found["payments"] = [{"kind": paid.kind, "amount": paid.amount_minor} for paid in self.payments]

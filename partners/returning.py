@@ -137,9 +137,7 @@ def decide(
         lot_points=take,
         take_points=sum(take.values()),
         refund_points=sum(new.refunded_points - old.refunded_points for new, old in zip(after, lines, strict=True)),
-        refund_points_minor=sum(
-            new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True)
-        ),
+        refund_points_minor=sum(new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True)),
         left_points=award.points,
     )
 

@@ -17,6 +17,7 @@ from kit.amounts import Points
 from kit.errors import Rejection
 from kit.secrets import fingerprint
 from ledger import lots
+from ledger.accounts import POINTS
 from partners import outcomes, receipt_store, receipts, returning, spending
 from partners.directory import Directory
 from partners.outcomes import Recorded
@@ -30,10 +31,9 @@ from partners.purchases import (
     Desk,
     Place,
     call_safely,
-    place_of,
 )
-from partners.receipt_store import UNIT, Row, StoredReceipt
 from partners.receipts import ReceiptRef
+from partners.records import Row, StoredReceipt
 from partners.returning import BoughtLine, Takeback, Wish
 from partners.terms import Terms
 
@@ -107,7 +107,11 @@ async def find_original(
     desk: Desk, caller: Caller, *, ref: ReceiptRef | None = None, place: tuple[int, int] | None = None
 ) -> StoredReceipt:
     """The caller's own purchase, by receipt or by (holder, seq). Raises OriginalUnknown, also for another's."""
-    found = await find_by_place(desk, caller, place) if place else await find(desk, caller, ref) if ref else None
+    found = None
+    if place is not None:
+        found = await find_by_place(desk, caller, place)
+    elif ref is not None:
+        found = await find(desk, caller, ref)
     if found is None:
         raise OriginalUnknown("no such purchase")
     if found.kind not in (PURCHASE, REDEMPTION):
@@ -129,7 +133,7 @@ async def quote_return(desk: Desk, original: StoredReceipt, wish: Wish, *, at: d
     """What a return would do at an instant, before money is handed over; writes nothing."""
     directory = await desk.directory.get()
     case = await _decide(desk, directory, original, wish)
-    there = await lots.recoverable(desk.pool, original.holder_id, unit=UNIT, seq=original.seq, at=at)
+    there = await lots.recoverable(desk.pool, original.holder_id, unit=POINTS, seq=original.seq, at=at)
     taken = sum(min(points, there.get(lot_no, 0)) for lot_no, points in case.takeback.lot_points.items())
     return _returned(directory, case, Recorded(original, False), taken)
 
@@ -142,9 +146,7 @@ async def return_purchase(
     Raises what returning.decide raises, ReceiptAlreadyRecorded, IdempotencyKeyReused, and Stale when the account
     moved three times while this was decided.
     """
-    claim = receipts.claim_of(
-        caller.partner_id, slip.place.outlet_id, slip.place.terminal_id, slip.ref, "RETURN"
-    )
+    claim = receipts.claim_of(caller.partner_id, slip.place.outlet_id, slip.place.terminal_id, slip.ref, "RETURN")
     return await _record(desk, caller, slip, original, wish, kind=RETURN, claim=claim, idem_key=idem_key, at=at)
 
 
@@ -195,7 +197,7 @@ async def _record(
     directory = await desk.directory.get()
     content = fingerprint(claim.bytes, f"{original.holder_id}:{original.seq}", _wish_bytes(wish))
     for _ in range(ATTEMPTS):
-        seq = await lots.account_seq(desk.pool, original.holder_id, unit=UNIT)
+        seq = await lots.account_seq(desk.pool, original.holder_id, unit=POINTS)
         if earlier := await _earlier_return(desk, directory, caller, original, claim, idem_key, content):
             return earlier
         case = await _decide(desk, directory, original, wish)
@@ -287,7 +289,8 @@ def _bought_lines(original: StoredReceipt, earlier: Sequence[StoredReceipt]) -> 
             line["id"],
             line["kind"],
             line["amount"],
-            *paid.get(line["id"], (0, 0)),
+            paid_points=paid.get(line["id"], (0, 0))[0],
+            paid_minor=paid.get(line["id"], (0, 0))[1],
             returned_minor=sum(past.decision["takeback"]["lines"].get(line["id"], 0) for past in earlier),
         )
         for line in sent
@@ -319,7 +322,8 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
         client_id=caller.client_no, card_id=None, terms_id=case.terms.terms_id, reference=slip.reference,
         business_date=slip.ref.business_date, occurred_at=slip.occurred_at, currency=case.original.currency,
         total=takeback.amount_minor, awarded=0,
-        detail=orjson.dumps({"reason": slip.reason}).decode() if slip.reason else None, decision=orjson.dumps(decided).decode(),
+        detail=orjson.dumps({"reason": slip.reason}).decode() if slip.reason else None,
+        decision=orjson.dumps(decided).decode(),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ LANGUAGE sql STABLE AS $$
   SELECT i.ord,
          (CASE
            WHEN k.claim IS NOT NULL THEN CASE WHEN k.fingerprint = i.fingerprint THEN 1 ELSE 2 END
-           WHEN e.ord IS NOT NULL THEN CASE WHEN NOT e.same THEN 2 WHEN e.kind = 20 THEN 3 ELSE 1 END
+           WHEN e.seq IS NOT NULL THEN CASE WHEN e.fingerprint IS DISTINCT FROM i.fingerprint THEN 2 WHEN e.kind = 20 THEN 3 ELSE 1 END
            WHEN c.claim IS NOT NULL THEN CASE WHEN c.holder_id IS NULL THEN 6 WHEN c.fingerprint = i.fingerprint THEN 1 ELSE 5 END
            WHEN a.holder_id IS NULL THEN 4
            WHEN i.repeated THEN 9
@@ -31,65 +31,58 @@ LANGUAGE sql STABLE AS $$
   LEFT JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit
   LEFT JOIN partners.receipt_claim k ON k.idem_key = i.idem_key
   LEFT JOIN partners.receipt_claim c ON c.claim = i.claim
-  LEFT JOIN ledger.find_entries(p_holders, p_unit, p_idem_keys, p_fingerprints) e ON e.ord = i.ord
+  LEFT JOIN LATERAL ledger.find_entry(i.holder_id, p_unit, i.idem_key) e ON true
 $$;
 
--- Purchases that earn and spend nothing, a batch: one row per item in the result, in the items' order. Several items
--- of one account are taken in order; the same receipt or key twice is left for another call (9).
+-- Purchases that earn and spend nothing, a batch: one row per item in the result, told apart by ord. Several items of
+-- one account are taken in order; the same receipt or key twice is left for another call (9).
 CREATE FUNCTION partners.record_purchases(
   p_unit smallint, p_at timestamptz,
   p_holders bigint[], p_claims uuid[], p_idem_keys uuid[], p_fingerprints uuid[],
   p_partners int[], p_outlets int[], p_terminals int[], p_clients int[], p_cards bigint[], p_terms int[],
   p_references text[], p_dates date[], p_occurred timestamptz[], p_currencies text[], p_totals bigint[],
   p_awarded bigint[], p_details text[], p_decisions text[],
-  p_lot_items int[], p_lot_nos smallint[], p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[],
+  p_lot_until int[], p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[],
   p_lot_points bigint[], p_lot_activates timestamptz[], p_lot_expires timestamptz[])
 RETURNS TABLE (ord int, status smallint, holder_id bigint, seq bigint, available bigint, pending bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
-DECLARE v_cutoff int := ledger.enter_cutoff(); v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[];
+DECLARE v_cutoff int := ledger.enter_cutoff(); v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[]; v_won uuid[];
 BEGIN
   PERFORM ledger.lock_accounts(p_holders, p_unit);
   SELECT array_agg(ord ORDER BY ord), array_agg(status ORDER BY ord), array_agg(holder_id ORDER BY ord)
   INTO v_ords, v_status, v_owners
   FROM partners.known_items(p_unit, p_holders, p_claims, p_idem_keys, p_fingerprints);
-  WITH item AS (
-    SELECT t.ord, t.claim, t.idem_key, t.fingerprint, t.holder_id, t.partner_id
-    FROM unnest(v_ords, v_status, p_claims, p_idem_keys, p_fingerprints, p_holders, p_partners)
-         AS t(ord, status, claim, idem_key, fingerprint, holder_id, partner_id)
-    WHERE t.status = 0
-  ), won AS (
+  v_take := ARRAY(SELECT n FROM unnest(v_ords) n WHERE v_status[n] = 0);
+  WITH won AS (
     INSERT INTO partners.receipt_claim (claim, idem_key, fingerprint, holder_id, partner_id)
-    SELECT claim, idem_key, fingerprint, holder_id, partner_id FROM item ORDER BY claim
+    SELECT p_claims[n], p_idem_keys[n], p_fingerprints[n], p_holders[n], p_partners[n]
+    FROM unnest(v_take) n ORDER BY p_claims[n]
     ON CONFLICT DO NOTHING RETURNING claim
   )
-  SELECT array_agg(i.ord) INTO v_take FROM item i JOIN won USING (claim);
-  IF v_take IS NOT NULL THEN
-    PERFORM ledger.settle_due((SELECT array_agg(p_holders[n]) FROM unnest(v_take) n), p_unit, p_at, v_cutoff);
+  SELECT array_agg(claim) INTO v_won FROM won;
+  IF coalesce(cardinality(v_won), 0) < cardinality(v_take) THEN
+    v_take := ARRAY(SELECT n FROM unnest(v_take) n WHERE p_claims[n] = ANY (v_won));
   END IF;
+  PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) n), p_unit, p_at, v_cutoff);
   RETURN QUERY
   WITH entry AS MATERIALIZED (
     SELECT * FROM ledger.record_accruals(
-      p_unit, p_at, v_cutoff, coalesce(v_take, '{}'), p_holders, p_partners, p_idem_keys, p_fingerprints,
-      p_lot_items, p_lot_nos, p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires)
+      p_unit, p_at, v_cutoff, v_take, p_holders, p_partners, p_idem_keys, p_fingerprints, p_lot_until,
+      p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires)
   ), receipt AS (
     INSERT INTO partners.receipt (holder_id, seq, claim, total, awarded, occurred_at, at, card_id, partner_id,
                                   outlet_id, terminal_id, client_id, terms_id, cutoff_id, business_date, unit, kind,
                                   currency, reference, detail, decision)
-    SELECT t.holder_id, e.seq, t.claim, t.total, t.awarded, t.occurred_at, p_at, t.card_id, t.partner_id,
-           t.outlet_id, t.terminal_id, t.client_id, t.terms_id, v_cutoff, t.business_date, p_unit, 1,
-           t.currency, t.reference, t.detail::jsonb, t.decision::jsonb
-    FROM entry e
-    JOIN unnest(v_ords, p_holders, p_claims, p_totals, p_awarded, p_occurred, p_cards, p_partners, p_outlets,
-                p_terminals, p_clients, p_terms, p_dates, p_currencies, p_references, p_details, p_decisions)
-         AS t(ord, holder_id, claim, total, awarded, occurred_at, card_id, partner_id, outlet_id, terminal_id,
-              client_id, terms_id, business_date, currency, reference, detail, decision) ON t.ord = e.ord
+    SELECT p_holders[n], e.seq, p_claims[n], p_totals[n], p_awarded[n], p_occurred[n], p_at, p_cards[n], p_partners[n],
+           p_outlets[n], p_terminals[n], p_clients[n], p_terms[n], v_cutoff, p_dates[n], p_unit, 1,
+           p_currencies[n], p_references[n], p_details[n]::jsonb, p_decisions[n]::jsonb
+    FROM entry e CROSS JOIN LATERAL (SELECT e.ord AS n) o
   )
-  SELECT i.ord, (CASE WHEN i.status = 0 AND e.ord IS NULL THEN 9 ELSE i.status END)::smallint,
-         i.holder_id, e.seq, e.available_after, e.pending_after
-  FROM unnest(v_ords, v_status, v_owners) AS i(ord, status, holder_id)
-  LEFT JOIN entry e ON e.ord = i.ord
-  ORDER BY i.ord;
+  SELECT e.ord, 0::smallint, p_holders[e.ord], e.seq, e.available_after, e.pending_after FROM entry e
+  UNION ALL
+  SELECT n, (CASE v_status[n] WHEN 0 THEN 9 ELSE v_status[n] END)::smallint, v_owners[n], NULL, NULL, NULL
+  FROM unnest(v_ords) n WHERE n <> ALL (v_take);
 END $$;
 
 -- One purchase that spends points (kind 1), or the spending half alone (kind 2). The rotating code that proved it is
@@ -100,7 +93,7 @@ CREATE FUNCTION partners.record_spending(
   p_partner int, p_outlet int, p_terminal int, p_client int, p_card bigint, p_terms int,
   p_reference text, p_date date, p_occurred timestamptz, p_currency text, p_total bigint, p_awarded bigint,
   p_detail text, p_decision text, p_redeem bigint, p_code_card bigint, p_code_step bigint,
-  p_lot_nos smallint[], p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
+  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
   p_lot_activates timestamptz[], p_lot_expires timestamptz[],
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -111,8 +104,7 @@ BEGIN
   FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
   IF status <> 0 THEN
     IF status = 3 THEN
-      SELECT e.available_after INTO available
-      FROM ledger.find_entries(ARRAY[p_holder], p_unit, ARRAY[p_idem_key], ARRAY[p_fingerprint]) e;
+      SELECT e.available_after INTO available FROM ledger.find_entry(p_holder, p_unit, p_idem_key) e;
     END IF;
     RETURN;
   END IF;
@@ -140,8 +132,7 @@ BEGIN
     SELECT e.seq, e.available_after, e.pending_after INTO seq, available, pending
     FROM ledger.record_accruals(
       p_unit, p_at, v_cutoff, ARRAY[1], ARRAY[p_holder], ARRAY[p_partner], ARRAY[NULL::uuid], ARRAY[NULL::uuid],
-      array_fill(1, ARRAY[n]), p_lot_nos, p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates,
-      p_lot_expires) e;
+      ARRAY[n], p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires) e;
   END IF;
   INSERT INTO partners.receipt (holder_id, seq, claim, total, awarded, redeemed, redemption_seq, occurred_at, at,
                                 card_id, partner_id, outlet_id, terminal_id, client_id, terms_id, cutoff_id,
@@ -215,5 +206,11 @@ BEGIN
   FOR r IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'partners'::regnamespace LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', r);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tessera_app', r);
+    IF r::text LIKE 'partners.record%' THEN  -- planned once, by index, as the ledger's own: see ledger/routines.sql
+      EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', r);
+      EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
+      EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
+      EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', r);
+    END IF;
   END LOOP;
 END $$;

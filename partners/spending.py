@@ -32,9 +32,7 @@ def limit(
     total_minor: int, *, terms: Terms, programme: Programme, available: int | None = None, locked: bool = False
 ) -> SpendLimit:
     """The most points a bill of total_minor takes; available is the member's balance where it is to count."""
-    share_bp, bound_by = min(
-        (programme.bill_ceiling_bp, "PROGRAMME_CEILING"), (terms.bill_share_bp, "AGREEMENT_SHARE")
-    )
+    share_bp, bound_by = min((programme.bill_ceiling_bp, "PROGRAMME_CEILING"), (terms.bill_share_bp, "AGREEMENT_SHARE"))
     ceiling_micro = total_minor * share_bp // BASIS * micro_per_minor(terms.currency)
     points = ceiling_micro // programme.point_value_micro[terms.currency]
     if locked:
@@ -50,6 +48,5 @@ def spread(lines: Sequence[Line], points: int, value_minor: int) -> tuple[list[i
     paid_points = allocate(points, weights)
     paid_minor = allocate(value_minor, weights)
     return paid_points, [
-        EarnLine(line.line_id, line.kind, line.amount_minor, paid)
-        for line, paid in zip(lines, paid_minor, strict=True)
+        EarnLine(line.line_id, line.kind, line.amount_minor, paid) for line, paid in zip(lines, paid_minor, strict=True)
     ]

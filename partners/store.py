@@ -214,9 +214,7 @@ async def insert_agreement(connection: AsyncConnection, values: Mapping[str, Any
     """Store a proposed version, all columns by name; returns its terms_id."""
     columns = [*values]
     rows = ", ".join(f"CAST(:{name} AS jsonb)" if name == "tier_bonus_bp" else f":{name}" for name in columns)
-    statement = text(
-        f"INSERT INTO partners.agreement ({', '.join(columns)}) VALUES ({rows}) RETURNING terms_id"  # noqa: S608
-    )
+    statement = text(f"INSERT INTO partners.agreement ({', '.join(columns)}) VALUES ({rows}) RETURNING terms_id")
     return int((await connection.execute(statement, _with_json(values))).scalar_one())
 
 

@@ -14,12 +14,12 @@ from uuid import UUID
 
 from kit.errors import Rejection
 from ledger import lots
+from ledger.accounts import POINTS
 from members import identification, proofs
 from members.identification import Identified, MemberRef
 from partners import outcomes, purchases, receipt_store, receipts, spending
 from partners.outcomes import Recorded
 from partners.purchases import Caller, Desk, Prepared
-from partners.receipt_store import UNIT
 from partners.receipts import Receipt
 from partners.spending import SpendLimit
 from partners.terms import Terms
@@ -111,10 +111,7 @@ def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
 async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int | None, at: datetime) -> Identified:
     """The member that a till names. Raises what members.identification raises."""
     if ref.card_number is not None:
-        found = (await identification.identify_cards(desk.pool, desk.vault, [ref.card_number]))[ref.card_number]
-        if isinstance(found, Rejection):
-            raise found
-        return found
+        return await desk.cards.submit(ref.card_number)
     async with desk.database.reading() as connection:
         return await identification.identify(
             connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
@@ -128,7 +125,7 @@ async def quote(desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *,
     member = await identify(desk, caller, ref, place.terminal_id, at)
     prepared = purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None)
     terms = directory.terms(prepared.row.terms_id)
-    standing = await lots.standing(desk.pool, member.member_id, unit=UNIT, at=at)
+    standing = await lots.standing(desk.pool, member.member_id, unit=POINTS, at=at)
     if standing is None:
         raise outcomes.rejection(4)
     limit = spending.limit(

@@ -132,13 +132,13 @@ async def _insert_many(connection: AsyncConnection, statement: str, rows: Sequen
 
 async def runs(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """All runs, the latest first."""
-    return (await connection.execute(text(f"SELECT {_RUN} FROM settlement.run ORDER BY run_id DESC"))).all()  # noqa: S608
+    return (await connection.execute(text(f"SELECT {_RUN} FROM settlement.run ORDER BY run_id DESC"))).all()
 
 
 async def run(connection: AsyncConnection, run_id: int) -> Row[Any] | None:
     """One run."""
     found = await connection.execute(
-        text(f"SELECT {_RUN} FROM settlement.run WHERE run_id = :run_id"),  # noqa: S608
+        text(f"SELECT {_RUN} FROM settlement.run WHERE run_id = :run_id"),
         {"run_id": run_id},
     )
     return found.one_or_none()
@@ -172,7 +172,7 @@ async def statements_of_run(connection: AsyncConnection, run_id: int) -> Sequenc
     """A run's statements, by currency, the operator's first."""
     found = await connection.execute(
         text(
-            f"SELECT {_STATEMENT} FROM settlement.statement s JOIN settlement.run r USING (run_id) "  # noqa: S608
+            f"SELECT {_STATEMENT} FROM settlement.statement s JOIN settlement.run r USING (run_id) "
             "WHERE s.run_id = :run_id ORDER BY s.currency, s.partner_id"
         ),
         {"run_id": run_id},
@@ -186,7 +186,7 @@ async def statements_page(
     """Statements of one partner, or of everybody where partner_id is None; the latest first, older than `before`."""
     found = await connection.execute(
         text(
-            f"SELECT {_STATEMENT} FROM settlement.statement s JOIN settlement.run r USING (run_id) "  # noqa: S608
+            f"SELECT {_STATEMENT} FROM settlement.statement s JOIN settlement.run r USING (run_id) "
             "WHERE (CAST(:partner_id AS int) IS NULL OR s.partner_id = :partner_id) "
             "  AND (CAST(:before AS bigint) IS NULL OR s.statement_id < :before) "
             "ORDER BY s.statement_id DESC LIMIT :limit"
@@ -200,7 +200,7 @@ async def statement(connection: AsyncConnection, statement_id: int, *, partner_i
     """One statement; None where it is not this partner's. partner_id None may see every one."""
     found = await connection.execute(
         text(
-            f"SELECT {_STATEMENT} FROM settlement.statement s JOIN settlement.run r USING (run_id) "  # noqa: S608
+            f"SELECT {_STATEMENT} FROM settlement.statement s JOIN settlement.run r USING (run_id) "
             "WHERE s.statement_id = :statement_id "
             "  AND (CAST(:partner_id AS int) IS NULL OR s.partner_id = :partner_id)"
         ),

@@ -21,7 +21,7 @@ from gateway.demo import PROGRAMME_NAME
 from gateway.demo.data import CURRENCY, FIRST_DAY, MERCHANTS, TERMINAL, DemonstrationError, Journeys, outlet_code
 from gateway.oauth import clients
 from kit import actors
-from kit.clock import wall
+from kit.clock import set_sandbox, wall
 from kit.database import Database
 from kit.secrets import Vault
 from members import cards, consents, enrolment
@@ -71,23 +71,34 @@ class TillCard:
 
 @dataclass(frozen=True, slots=True)
 class Tills:
-    """What the demonstration's tills hold: a client by partner code, a card by household."""
+    """What the demonstration's tills hold: a client by partner code, a card by household, and the seed they follow."""
 
+    seed: int
     clients: Mapping[str, TillClient]
     cards: Mapping[int, TillCard]
 
 
-async def founded(database: Database, vault: Vault, journeys: Journeys, file: Path) -> Tills:
-    """The coalition's tills; where there is no coalition yet it is founded, all of it or nothing.
-
-    Rejects, with DemonstrationError, a database with a coalition whose file is gone; with PROGRAMME_EXISTS one with
-    another coalition.
-    """
+async def found(database: Database, vault: Vault, journeys: Journeys, file: Path, *, seed: int) -> Tills:
+    """Found the coalition, all of it or nothing, and keep in the file what its tills hold."""
     async with database.transaction() as connection:
-        if await is_founded(connection):
-            return _read(file)
-        tills = await _found(connection, vault, journeys)
+        tills = Tills(seed, *await _found(connection, vault, journeys))
+        await set_sandbox(connection, FOUNDED_AT)
         _write(file, tills)  # before the commit: what the database holds hashes of, somebody must know
+    return tills
+
+
+def tills_in(file: Path, *, seed: int) -> Tills:
+    """What the tills of a coalition that was founded before hold.
+
+    Rejects, with DemonstrationError, a file that is gone or broken, and one whose tills follow another seed: they
+    would now do otherwise with what they have reported already.
+    """
+    tills = _read(file)
+    if tills.seed != seed:
+        raise DemonstrationError(
+            f"The demonstration in {file.parent} follows seed {tills.seed}: say --seed {tills.seed}, or start over "
+            "with --fresh"
+        )
     return tills
 
 
@@ -102,7 +113,9 @@ async def is_founded(connection: AsyncConnection) -> bool:
     return True
 
 
-async def _found(connection: AsyncConnection, vault: Vault, journeys: Journeys) -> Tills:
+async def _found(
+    connection: AsyncConnection, vault: Vault, journeys: Journeys
+) -> tuple[dict[str, TillClient], dict[int, TillCard]]:
     await programme.found(connection, PROGRAMME)
     maker = await actors.ensure_actor(
         connection, MAKER, [actors.ONBOARDING, actors.AGREEMENT_MAKER, actors.FINANCE_MAKER]
@@ -125,7 +138,7 @@ async def _found(connection: AsyncConnection, vault: Vault, journeys: Journeys) 
             at=wall(),
         )
         till_clients[merchant.code] = TillClient(client_id, secret)
-    return Tills(till_clients, await _enrol(connection, vault, journeys.households()))
+    return till_clients, await _enrol(connection, vault, journeys.households())
 
 
 async def _open_outlets(
@@ -139,9 +152,7 @@ async def _open_outlets(
         at=FOUNDED_AT,
     )
     terminals = [(outlet_id, TERMINAL) for outlet_id in opened.values()]
-    await onboarding.add_terminals(
-        connection, partner_id=partner_id, terminals=terminals, actor=actor, at=FOUNDED_AT
-    )
+    await onboarding.add_terminals(connection, partner_id=partner_id, terminals=terminals, actor=actor, at=FOUNDED_AT)
 
 
 async def _sign(connection: AsyncConnection, partner_id: int, code: str, maker: int, checker: int) -> None:
@@ -179,6 +190,7 @@ async def _enrol(connection: AsyncConnection, vault: Vault, households: Sequence
 
 def _write(file: Path, tills: Tills) -> None:
     content = orjson.dumps({
+        "seed": tills.seed,
         "clients": {code: [client.client_id, client.secret] for code, client in tills.clients.items()},
         "cards": {
             str(household): [card.number, card.reference, b64encode(card.secret).decode()]
@@ -197,6 +209,7 @@ def _read(file: Path) -> Tills:
     try:
         content = orjson.loads(file.read_bytes())
         return Tills(
+            content["seed"],
             {code: TillClient(*held) for code, held in content["clients"].items()},
             {
                 int(household): TillCard(number, reference, b64decode(secret))

@@ -39,6 +39,8 @@ from partners.directory import DirectoryCache
 PATIENCE_SECONDS = 60
 HOST = "127.0.0.1"
 
+_OURS = frozenset({"postgres", "postgres-is-elsewhere.txt", "master.key", "tills.json", "gateway.log"})
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -65,6 +67,8 @@ def demo(
 ) -> None:
     """Replay weeks of real receipts through the gateway, settle, report, and serve."""
     console.out.print(f"Receipts: {SOURCE}.")
+    for ended_by in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ended_by, signal.default_int_handler)  # whatever was started is stopped, as for Ctrl-C
     with console.clear_errors(), _sentences():
         base = settings()
         place = (folder or base.data / "demo").resolve()
@@ -129,14 +133,16 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 def _start_over(place: Path, base: Settings) -> None:
+    """Remove what a demonstration left in its folder. Rejects, with DemonstrationError, a folder with anything else."""
     if base.database_url is not None:
         raise DemonstrationError("--fresh removes no database of your own: unset DATABASE_URL, or empty it yourself")
-    if (place / "postgres").exists():
-        # As root the data may live elsewhere, and only its server knows where.
-        with suppress(PostgresError):
-            server = postgres.start(place / "postgres")
-            postgres.stop(server)
-            shutil.rmtree(server.data_folder)
+    if foreign := sorted(entry.name for entry in place.iterdir() if entry.name not in _OURS):
+        raise DemonstrationError(f"{place} holds {foreign[0]}, which no demonstration put there: choose another --data")
+    # As root the data may live elsewhere, and only its server knows where.
+    with suppress(PostgresError):
+        server = postgres.start(place / "postgres")
+        postgres.stop(server)
+        shutil.rmtree(server.data_folder)
     shutil.rmtree(place)
     place.mkdir()
 
@@ -204,7 +210,7 @@ def _demonstrate(chosen: Settings, wish: Wish) -> bool:
             console.out.print(f"Database: {', '.join(changed)}.")
         key = load_master_key(chosen)
         vault = Vault(key)
-        tills = uvloop.run(_found(address, vault, journeys, chosen.data / "tills.json"))
+        tills = uvloop.run(_founded(address, vault, journeys, chosen.data / "tills.json", wish.seed))
         with _gateway(chosen, address, key) as process:
             checks = uvloop.run(_trade(chosen, address, vault, journeys, tills, wish))
             if wish.serves:
@@ -219,13 +225,16 @@ def _serve(process: subprocess.Popen[bytes], chosen: Settings) -> None:
         raise DemonstrationError(f"The gateway ended by itself: see {chosen.data / 'gateway.log'}")
 
 
-async def _found(address: str, vault: Vault, journeys: Journeys, file: Path) -> Tills:
+async def _founded(address: str, vault: Vault, journeys: Journeys, file: Path, seed: int) -> Tills:
+    """What the coalition's tills hold; it is founded if there is none."""
     async with connect(address, pool_size=2) as database:
-        with console.progress("Founding the coalition: 13 partners, 2,469 members"):
-            tills = await coalition.founded(database, vault, journeys, file)
-        async with database.transaction() as connection:
-            await clock.set_sandbox(connection, coalition.FOUNDED_AT)
-    return tills
+        async with database.reading() as connection:
+            exists = await coalition.is_founded(connection)
+        if exists:
+            return coalition.tills_in(file, seed=seed)
+        members = len(journeys.households())
+        with console.progress(f"Founding a coalition of {len(data.MERCHANTS)} partners and {members:,} members"):
+            return await coalition.found(database, vault, journeys, file, seed=seed)
 
 
 async def _trade(
@@ -236,12 +245,13 @@ async def _trade(
     async with connect(address, pool_size=4) as database, reaching(chosen.issuer, tills.clients) as gateway:
         replay = Replay(gateway, tills.cards, Tally(), partial(trading.set_clock, database))
         since = await trading.replayed_until(database)
-        checks = []
+        checks: list[Check] = []
         if wish.again:
-            with _bar(journeys.receipt_count(until=min(since, until)), "Replaying again", replay.tally) as advance:
+            end = min(since, until)
+            with _bar(journeys.receipt_count(until=end), "Replaying again", replay.tally) as advance:
                 checks.append(
                     await trading.again(
-                        database, replay, journeys, seed=wish.seed, until=min(since, until), advance=advance
+                        database, replay, journeys, seed=wish.seed, since=data.FIRST_DAY, until=end, advance=advance
                     )
                 )
         if since < until:
@@ -249,7 +259,13 @@ async def _trade(
                 await trading.forward(
                     database, replay, journeys, seed=wish.seed, since=since, until=until, advance=advance
                 )
+        checks.append(_all_accepted(replay.tally))
         return await _report(database, vault, chosen, tills, replay.tally, checks)
+
+
+def _all_accepted(tally: Tally) -> Check:
+    refused = ", ".join(f"{count} times {code}" for code, count in sorted(tally.rejected.items()))
+    return Check("no receipt and no return was refused", not refused, refused)
 
 
 async def _report(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from base64 import b64encode
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -150,16 +150,22 @@ class Replay:
     set_clock: Callable[[datetime], Awaitable[None]]
 
     async def day(self, work: Day) -> None:
-        """Replay one day: what only earns, then what is paid with points, then what comes back."""
+        """Replay one day, many requests at once; a household pays with points once the day's other receipts earned.
+
+        So the day ends the same way whatever is answered first.
+        """
         at = end_of(work.day)
         await self.set_clock(at)
         started = time.perf_counter()
-        await asyncio.gather(*(self._batch(number, batch) for number, batch in enumerate(work.batches)))
-        for spendings in work.spending_rounds:
-            await asyncio.gather(*(self._spending(spending, at) for spending in spendings))
-        # One after the other: two returns of one member decide on the same account.
-        for returned in work.returns:
-            await self._return(returned, work.day, at)
+        sent: list[asyncio.Task[None]] = []
+        earning: dict[int, list[asyncio.Task[None]]] = defaultdict(list)
+        for number, batch in enumerate(work.batches):
+            sent.append(asyncio.create_task(self._batch(number, batch)))
+            for household in work.visits.keys() & {one.household for one in batch}:
+                earning[household].append(sent[-1])
+        for household, visits in work.visits.items():
+            sent.append(asyncio.create_task(self._visits(visits, at, after=earning[household])))
+        await asyncio.gather(*sent)
         self.tally.seconds += time.perf_counter() - started
         self.tally.receipts += work.receipt_count
 
@@ -177,6 +183,16 @@ class Replay:
         self.tally.accepted += int(answer["accepted"])
         self.tally.replayed += int(answer["replayed"])
         self.tally.rejected.update(one["code"] for one in answer["results"] if "code" in one)
+
+    async def _visits(
+        self, visits: Sequence[Spending | Return], at: datetime, *, after: Sequence[asyncio.Task[None]]
+    ) -> None:
+        await asyncio.gather(*after)
+        for visit in visits:
+            if isinstance(visit, Spending):
+                await self._spending(visit, at)
+            else:
+                await self._return(visit, at)
 
     async def _spending(self, spending: Spending, at: datetime) -> None:
         receipt, card = spending.receipt, self.cards[spending.receipt.household]
@@ -196,7 +212,7 @@ class Replay:
             self.tally.spendings += 1
         self._count(answer)
 
-    async def _return(self, returned: Return, day: date, at: datetime) -> None:
+    async def _return(self, returned: Return, at: datetime) -> None:
         receipt = returned.receipt
         place = {"outlet": receipt.outlet, "terminal": TERMINAL}
         answer = await self.gateway.execute(receipt.partner, "ReturnPurchase", {
@@ -206,7 +222,7 @@ class Replay:
             },
             "reference": f"R{receipt.reference}",
             **place,
-            "businessDate": str(day),
+            "businessDate": str(at.date()),
             "occurredAt": at.isoformat(),
             "what": returned.what,
             "reason": "CHANGED_MIND",

@@ -149,9 +149,7 @@ async def _checks(connection: AsyncConnection, points: Points, found: Figures) -
     ]
 
 
-def show(
-    console: Console, standing: Standing, more: Sequence[Check], tally: Tally, names: Mapping[int, str]
-) -> None:
+def show(console: Console, standing: Standing, more: Sequence[Check], tally: Tally, names: Mapping[int, str]) -> None:
     """Print the report: figures, who owes whom, nets, and every check, those made elsewhere (`more`) too."""
     console.print(_counts(standing, tally))
     console.print(_pairs(standing.pairs, names))
@@ -206,7 +204,7 @@ def _pairs(pairs: Sequence[Bilateral], names: Mapping[int, str]) -> Table:
 
 
 def _net_table(standing: Standing, names: Mapping[int, str]) -> Table:
-    table = Table(title=f"Net of every party, {standing.run_count} settlement runs together", title_justify="left")
+    table = Table(title=f"Net of every party, settlement runs: {standing.run_count}", title_justify="left")
     table.add_column("Party")
     table.add_column("")
     table.add_column("Net", justify="right")
@@ -241,7 +239,7 @@ def conversation(address: str, tills: Tills, shopper: Shopper, *, at: datetime) 
 
     They work as they stand, any number of times: the second purchase is the first one's answer, replayed.
     """
-    client, card, number = tills.clients[SHOWN_PARTNER], shopper.card, f"{at:%Y%m%d}"
+    client, card, number = tills.clients[SHOWN_PARTNER], shopper.card, f"{at:%Y%m%d}-{shopper.card.number[-4:]}"
     points = min(shopper.points, MOST_POINTS)
     receipt = {
         "reference": f"TRY-{number}",

@@ -1,9 +1,10 @@
 """PURE: what the demonstration's tills do with a receipt, by a seeded rule, so that every replay does the same.
 
 The rule: a hash of the seed, the partner and the receipt's reference decides. One receipt in 60 is paid in part
-with points: 100, 200 or 500 of them, or the most of these that half the bill takes. One in 80 comes back one to
-ten days later: whole, by its first line of any worth, or by half its amount. A receipt of nothing is neither.
-Whatever is not paid with points is reported at the end of the day, up to 200 receipts in a request.
+with points, at the four partners where members treat themselves one in 6: 100, 200 or 500 points, or the most of
+these that half the bill takes. One in 80 comes back one to ten days later: whole, by its first line of any worth, or
+by half its amount. A receipt of nothing is neither. What is not paid with points is reported at the end of the day,
+up to 200 receipts in a request.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from gateway.demo.data import Receipt
 from kit.amounts import decimal_from_minor
 
 SPENT_ONE_IN = 60
+TREATED_ONE_IN = 6
+TREATS = frozenset({"beauty", "fish", "flowers-garden", "wine-spirits"})
 RETURNED_ONE_IN = 80
 POINTS_SPENT = (100, 200, 500)
 POINT_VALUE_MINOR = 1
@@ -59,15 +62,14 @@ class Return:
 class Day:
     """What the tills do on one business day.
 
-    batches are up to 200 receipts of one partner; spending_rounds holds each member once per round, so that a round
-    can be sent at once and still ends the same way; returns are of earlier days.
+    batches are up to 200 receipts of one partner that only earn. visits are one household's purchases paid with points
+    and returns of earlier days: one after the other within a household, so that the day always ends the same way.
     """
 
     day: date
     receipt_count: int = 0
     batches: list[list[Receipt]] = field(default_factory=list)
-    spending_rounds: list[list[Spending]] = field(default_factory=list)
-    returns: list[Return] = field(default_factory=list)
+    visits: dict[int, list[Spending | Return]] = field(default_factory=dict)
 
 
 def intention(seed: int, receipt: Receipt) -> Intention:
@@ -76,9 +78,10 @@ def intention(seed: int, receipt: Receipt) -> Intention:
     spent, returned, points, days, how = (int.from_bytes(part) for part in (
         digest[:2], digest[2:4], digest[4:5], digest[5:6], digest[6:],
     ))  # fmt: skip
+    one_in = TREATED_ONE_IN if receipt.partner in TREATS else SPENT_ONE_IN
     comes_back = returned % RETURNED_ONE_IN == 0 and receipt.total_minor > 0
     return Intention(
-        points_spent=_affordable(POINTS_SPENT[points % 3], receipt.total_minor) if spent % SPENT_ONE_IN == 0 else 0,
+        points_spent=_affordable(POINTS_SPENT[points % 3], receipt.total_minor) if spent % one_in == 0 else 0,
         returned_after_days=1 + days % LONGEST_RETURN_DAYS if comes_back else 0,
         returned_how=("WHOLE", "LINE", "AMOUNT")[how % 3],
     )
@@ -113,26 +116,25 @@ class Schedule:
             yield self._day(day, list(of_day))
 
     def _day(self, day: date, receipts: Sequence[Receipt]) -> Day:
-        due = sorted(when for when in self._coming_back if when <= day)
-        returns = [one for when in due for one in self._coming_back.pop(when)]
-        work = Day(day, len(receipts), returns=returns)
-        spendings: dict[int, int] = defaultdict(int)
+        work = Day(day, len(receipts))
         for partner_receipts in (list(group) for _, group in groupby(receipts, key=lambda one: one.partner)):
-            earning = [one for one in partner_receipts if not self._spends(one, work, spendings)]
+            earning = [one for one in partner_receipts if not self._spends(one, work)]
             work.batches += [earning[start : start + BATCH] for start in range(0, len(earning), BATCH)]
+        work.batches.sort(key=len, reverse=True)  # the longest work first, so that nobody waits for it at the end
+        for due in sorted(when for when in self._coming_back if when <= day):
+            for back in self._coming_back.pop(due):
+                work.visits.setdefault(back.receipt.household, []).append(back)
         return work
 
-    def _spends(self, receipt: Receipt, work: Day, spendings: dict[int, int]) -> bool:
+    def _spends(self, receipt: Receipt, work: Day) -> bool:
         """Whether the receipt is paid in part with points; notes that, and when it comes back."""
         intended = intention(self._seed, receipt)
         if intended.returned_after_days:
             back = Return(receipt, what_returns(receipt, intended.returned_how))
             self._coming_back[receipt.day + timedelta(days=intended.returned_after_days)].append(back)
-        place = spendings[receipt.household]
-        if not intended.points_spent or place == len(CODE_STEPS):
+        spent = len(work.visits.get(receipt.household, ()))
+        if not intended.points_spent or spent == len(CODE_STEPS):
             return False
-        spendings[receipt.household] += 1
-        if place == len(work.spending_rounds):
-            work.spending_rounds.append([])
-        work.spending_rounds[place].append(Spending(receipt, intended.points_spent, CODE_STEPS[place]))
+        visit = Spending(receipt, intended.points_spent, CODE_STEPS[spent])
+        work.visits.setdefault(receipt.household, []).append(visit)
         return True

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time
 
 from gateway import worker
 from gateway.demo.coalition import MAKER
-from gateway.demo.data import FIRST_DAY, Journeys
+from gateway.demo.data import Journeys
 from gateway.demo.replay import Replay, work_of
 from gateway.demo.report import Check, Points, points_of
 from kit import clock
@@ -75,11 +75,11 @@ async def settle(database: Database, at: datetime) -> None:
 
 
 async def again(
-    database: Database, replay: Replay, journeys: Journeys, *, seed: int, until: date, advance: Advance
+    database: Database, replay: Replay, journeys: Journeys, *, seed: int, since: date, until: date, advance: Advance
 ) -> Check:
-    """Send the days before `until` once more; held where nothing has changed by it."""
+    """Send the days [since, until) once more; held where nothing has changed by it."""
     before = await _fingerprint(database)
-    async for work in work_of(journeys, seed, FIRST_DAY, until):
+    async for work in work_of(journeys, seed, since, until):
         await replay.day(work)
         advance(work.receipt_count)
     after = await _fingerprint(database)

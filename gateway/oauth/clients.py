@@ -155,13 +155,24 @@ class ClientCache:
         """The clients by id. Raises what the driver raises when the view is too old and cannot be renewed."""
         age = self._clock() - self._read_at
         if age >= STALE_SECONDS or (age >= FRESH_SECONDS and not self._lock.locked()):
-            await self._renew()
+            await self._renew(FRESH_SECONDS)
         return self._by_id
 
-    async def _renew(self) -> None:
+    async def find(self, client_id: str) -> Client | None:
+        """The client of this id; one that the view lacks is looked for at once, for it may be new.
+
+        Asked only with ids out of tokens that we signed, so nobody can make it look for what never was.
+        """
+        found = (await self.get()).get(client_id)
+        if found is None:
+            await self._renew(0.0)
+            found = self._by_id.get(client_id)
+        return found
+
+    async def _renew(self, older_than_seconds: float) -> None:
         async with self._lock:
             asked_at = self._clock()
-            if asked_at - self._read_at < FRESH_SECONDS:
+            if asked_at - self._read_at < older_than_seconds:
                 return
             async with self._database.reading() as connection:
                 found = await all_clients(connection)

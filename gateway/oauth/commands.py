@@ -84,9 +84,9 @@ def show() -> None:
     console.out.print(table, markup=False)
 
 
-def rotate_signing_key(*, emergency: bool) -> None:
+def rotate_signing_key(*, actor: str | None, emergency: bool) -> None:
     """Add a signing key and say so."""
-    kid = console.run(_rotate_signing_key(emergency=emergency))
+    kid = console.run(_rotate_signing_key(actor, emergency=emergency))
     console.out.print(f"Signing key {kid} added.", markup=False)
 
 
@@ -115,10 +115,12 @@ async def _all() -> list[Client]:
         return await clients.all_clients(connection)
 
 
-async def _rotate_signing_key(*, emergency: bool) -> str:
+async def _rotate_signing_key(actor: str | None, *, emergency: bool) -> str:
     vault = Vault(load_master_key(settings()))
     async with console.database(settings()) as database, database.transaction() as connection:
-        return await keys.rotate_key(connection, vault, at=wall(), emergency=emergency)
+        return await keys.rotate_key(
+            connection, vault, by=actor or console.login_name(), at=wall(), emergency=emergency
+        )
 
 
 def _show_secret(client_id: str, secret: str) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.oauth import store
+from kit import actors, audit
 from kit.clock import wall
 from kit.database import Database
 from kit.secrets import BadKey, Vault
@@ -40,17 +41,25 @@ class SigningKey:
     verifies_until: datetime | None
 
 
-async def rotate_key(connection: AsyncConnection, vault: Vault, *, at: datetime, emergency: bool = False) -> str:
+async def rotate_key(
+    connection: AsyncConnection, vault: Vault, *, by: str, at: datetime, emergency: bool = False
+) -> str:
     """Add a signing key that takes over in three minutes; the ones before it verify until their tokens expired.
 
     In an emergency it takes over now and every other key is refused within a minute, so that every client has to ask
-    for a token again. Returns the new key's kid.
+    for a token again. For an actor in OPERATOR_ADMIN; returns the new key's kid. Rejects ACTOR_UNKNOWN, NOT_PERMITTED.
     """
+    actor_id = await actors.by_name(connection, by)
+    await actors.require_role(connection, actor_id, actors.OPERATOR_ADMIN)
     await store.lock_rotation(connection)
     signs_from = at if emergency else at + PUBLISHED_BEFORE_SIGNING
     kid = await _add(connection, vault, signs_from=signs_from, at=at)
     until = at if emergency else signs_from + TOKEN_LIFE + PUBLISHED_BEFORE_SIGNING
     await store.retire_keys(connection, but=kid, until=until)
+    detail = {"emergency": emergency}
+    await audit.write(
+        connection, actor=actor_id, action="SIGNING_KEY_ROTATED", subject=f"key:{kid}", detail=detail, at=at
+    )
     return kid
 
 

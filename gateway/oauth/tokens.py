@@ -109,7 +109,7 @@ class Bearers:
             raise InvalidToken("key withdrawn")
 
     async def _standing(self, grant: _Grant) -> Viewer:
-        client = (await self._clients.get()).get(grant.client_id)
+        client = await self._clients.find(grant.client_id)
         if client is None or not client.active:
             raise InvalidToken("client unknown or suspended")
         if grant.issued_at < client.not_before:

@@ -108,7 +108,9 @@ def key() -> str:
     return f"test-key-{next(_keys):012d}"
 
 
-def receipt(total: str = "100.00", *, on: date | None = None, reference: str | None = None, **more: Any) -> dict[str, Any]:
+def receipt(
+    total: str = "100.00", *, on: date | None = None, reference: str | None = None, **more: Any
+) -> dict[str, Any]:
     """A receipt as a till sends it."""
     return {
         "reference": reference or f"G{next(_keys)}",

@@ -36,8 +36,6 @@ YEAR = {
 }
 
 
-
-
 @pytest.fixture(scope="module")
 def journeys() -> Iterator[Journeys]:
     with Journeys() as opened:

@@ -120,7 +120,7 @@ async def test_who_has_too_few_points_pays_with_money_under_another_key() -> Non
         AccruePoints=lambda given: answer({"replayed": False}),
     )
     replaying = fake.replaying()
-    await replaying.day(Day(DAY, 1, spending_rounds=[[Spending(a_receipt(), 100, 0)]]))
+    await replaying.day(Day(DAY, 1, visits={7: [Spending(a_receipt(), 100, 0)]}))
     bought, earned = (asked["variables"]["input"] for asked in fake.asked)
     assert bought["redeem"]["points"] == "100"
     assert "redeem" not in earned
@@ -131,8 +131,8 @@ async def test_who_has_too_few_points_pays_with_money_under_another_key() -> Non
 async def test_a_purchase_is_proved_by_the_code_that_the_card_shows_then() -> None:
     fake = Fake(RecordPurchase=lambda given: answer({"replayed": True}))
     replaying = fake.replaying()
-    rounds = [[Spending(a_receipt(number), 100, step)] for number, step in ((1, 0), (2, -1))]
-    await replaying.day(Day(DAY, 2, spending_rounds=rounds))
+    spendings = [Spending(a_receipt(number), 100, step) for number, step in ((1, 0), (2, -1))]
+    await replaying.day(Day(DAY, 2, visits={7: [*spendings]}))
     codes = [asked["variables"]["input"]["redeem"]["proof"]["cardCode"].split(".") for asked in fake.asked]
     assert int(codes[0][2]) - int(codes[1][2]) == 1
     assert int(codes[0][2]) == int(fake.clock[0].timestamp()) // 30
@@ -142,7 +142,7 @@ async def test_a_purchase_is_proved_by_the_code_that_the_card_shows_then() -> No
 async def test_a_return_names_the_original_and_what_is_refused_is_counted_by_its_code() -> None:
     fake = Fake(ReturnPurchase=lambda given: answer({"code": "TRANSACTION_UNKNOWN", "message": "", "retryable": False}))
     replaying = fake.replaying()
-    await replaying.day(Day(date(2017, 1, 9), 0, returns=[Return(a_receipt(), {"whole": True})]))
+    await replaying.day(Day(date(2017, 1, 9), 0, visits={7: [Return(a_receipt(), {"whole": True})]}))
     given = fake.asked[0]["variables"]["input"]
     assert given["original"] == {
         "receipt": {"outlet": "store-330", "terminal": "1", "businessDate": "2017-01-03", "reference": "55"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date, timedelta
+from typing import TypeVar
 
 import orjson
 from hypothesis import given
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from gateway.demo import tills
 from gateway.demo.data import FIRST_DAY, Receipt
-from gateway.demo.tills import Day, Schedule
+from gateway.demo.tills import Day, Return, Schedule, Spending
+
+Visit = TypeVar("Visit", Spending, Return)
 
 receipts = st.builds(
     lambda day, partner, household, number, cents: a_receipt(
@@ -38,7 +41,11 @@ def many(count: int) -> list[Receipt]:
 
 def everything(days: list[Day]) -> list[Receipt]:
     earned = [one for work in days for batch in work.batches for one in batch]
-    return earned + [one.receipt for work in days for some in work.spending_rounds for one in some]
+    return earned + [one.receipt for work in days for one in visits(work, Spending)]
+
+
+def visits(work: Day, kind: type[Visit]) -> list[Visit]:
+    return [one for some in work.visits.values() for one in some if isinstance(one, kind)]
 
 
 @given(receipts, st.integers(0, 5))
@@ -87,19 +94,23 @@ def test_batches_are_of_one_partner_and_at_most_two_hundred() -> None:
         assert len(work.batches) == 2
 
 
-def test_a_card_is_in_a_round_once_and_shows_another_code_in_each() -> None:
-    # Four hundred receipts a day of one household: many spend, and a card has three codes a day.
+def test_a_card_shows_another_code_at_each_of_its_three_purchases_a_day() -> None:
+    # Four hundred receipts of one household on one day: more would spend than a card has codes.
     some = [a_receipt(FIRST_DAY, "bakery", 1, number, 10_000) for number in range(400)]
     [work] = Schedule(2017).days(some)
-    assert [len(spendings) for spendings in work.spending_rounds] == [1, 1, 1]
-    assert {spendings[0].code_step for spendings in work.spending_rounds} == {0, -1, 1}
+    assert [one.code_step for one in visits(work, Spending)] == [0, -1, 1]
     assert len(everything([work])) == 400
+
+
+def test_members_spend_more_often_where_they_treat_themselves() -> None:
+    treats = [a_receipt(FIRST_DAY, "fish", 1, number, 10_000) for number in range(6_000)]
+    assert 0.9 < 6 * sum(tills.intention(2017, one).points_spent > 0 for one in treats) / 6_000 < 1.1
 
 
 def test_what_was_bought_comes_back_on_its_day_once() -> None:
     some = many(8_000)
     came_back = {
-        (one.receipt.reference, work.day) for work in Schedule(2017).days(some) for one in work.returns
+        (one.receipt.reference, work.day) for work in Schedule(2017).days(some) for one in visits(work, Return)
     }
     last = some[-1].day
     expected = {
@@ -113,7 +124,7 @@ def test_what_was_bought_comes_back_on_its_day_once() -> None:
 
 def test_what_comes_back_on_a_day_without_receipts_comes_back_on_the_next_one() -> None:
     some = [one for one in many(8_000) if one.day.day % 2]
-    returned = [one for work in Schedule(2017).days(some) for one in work.returns]
+    returned = [one for work in Schedule(2017).days(some) for one in visits(work, Return)]
     due = [one for one in some if tills.intention(2017, one).returned_after_days]
     assert len(returned) > 0.5 * len(due) > 5
 

@@ -80,9 +80,7 @@ def code_of(gateway: Gateway, card: IssuedCard, minutes: int = 0) -> dict[str, s
 
 async def record(till: Till, card: IssuedCard, receipt: dict[str, Any], **more: Any) -> Any:
     key = more.pop("key", None) or stand.key()
-    return await till.ask(
-        RECORD, input={"idempotencyKey": key, "member": by_number(card), "receipt": receipt, **more}
-    )
+    return await till.ask(RECORD, input={"idempotencyKey": key, "member": by_number(card), "receipt": receipt, **more})
 
 
 async def written(gateway: Gateway) -> dict[str, int]:
@@ -143,7 +141,8 @@ async def test_a_retry_with_a_used_code_and_a_blocked_card_hears_the_first_answe
 
 
 @pytest.mark.parametrize(
-    ("minutes", "tamper", "code"), [(0, True, "CODE_INVALID"), (30, False, "CODE_EXPIRED"), (-30, False, "CODE_INVALID")]
+    ("minutes", "tamper", "code"),
+    [(0, True, "CODE_INVALID"), (30, False, "CODE_EXPIRED"), (-30, False, "CODE_INVALID")],
 )
 async def test_a_false_or_old_code_pays_nothing(
     gateway: Gateway, till: Till, card: IssuedCard, minutes: int, tamper: bool, code: str
@@ -402,7 +401,12 @@ async def test_a_token_without_the_scope_moves_nothing(gateway: Gateway, card: I
     reader = await gateway.till("bakery", wanted=(scopes.MEMBERS_READ, scopes.POINTS_ACCRUE))
     before = await written(gateway)
     redeem = {"points": "10", "proof": {"pin": "4711"}}
-    given = {"idempotencyKey": stand.key(), "member": by_number(card), "receipt": stand.receipt("20.00"), "redeem": redeem}
+    given = {
+        "idempotencyKey": stand.key(),
+        "member": by_number(card),
+        "receipt": stand.receipt("20.00"),
+        "redeem": redeem,
+    }
     assert (await reader.error(RECORD, input=given))["extensions"]["code"] == "FORBIDDEN"
     cancel = {"idempotencyKey": stand.key(), "receipt": {"reference": "1", "outlet": "1", "businessDate": "2026-03-02"}}
     assert (await reader.error(CANCEL, input=cancel))["extensions"]["code"] == "FORBIDDEN"

@@ -206,7 +206,7 @@ async def onboarded(database: Database, vault: Vault, at: datetime) -> tuple[int
     """A founded coalition of one partner, and a client of it with what a till needs."""
     async with database.transaction() as connection:
         await programme.found(connection, PROGRAMME)
-        actor = await actors.ensure_actor(connection, "anna", [actors.ONBOARDING])
+        actor = await actors.ensure_actor(connection, "anna", [actors.ONBOARDING, actors.OPERATOR_ADMIN])
         partner_id = await onboarding.add_partner(connection, vault, code="baker", name="Baker", actor=actor, at=at)
         client_id, secret = await clients.add_client(
             connection, partner_id=partner_id, name="tills", scopes=scopes.TILL, by="anna", at=at

@@ -57,7 +57,9 @@ class Holder:
         await self.pool.fetchval("SELECT ledger.sweep_due(1::smallint, $1, 1000)", T0 + day * DAY)
 
     async def balance(self) -> tuple[int, int]:
-        row = await self.pool.fetchrow("SELECT available, pending FROM ledger.account WHERE holder_id = $1", self.holder_id)
+        row = await self.pool.fetchrow(
+            "SELECT available, pending FROM ledger.account WHERE holder_id = $1", self.holder_id
+        )
         return row["available"], row["pending"]
 
     async def lots(self) -> dict[int, int]:
@@ -203,7 +205,9 @@ async def test_a_spend_lock_and_a_daily_cap_bind_spending_and_nothing_else(
 
 
 @pytest.mark.parametrize("table", ["journal", "posting"])
-@pytest.mark.parametrize("statement", ["UPDATE ledger.{} SET amount = 1", "DELETE FROM ledger.{}", "TRUNCATE ledger.{}"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE ledger.{} SET amount = 1", "DELETE FROM ledger.{}", "TRUNCATE ledger.{}"]
+)
 async def test_the_application_cannot_change_or_remove_what_is_written(
     holder: Holder, table: str, statement: str
 ) -> None:

@@ -211,16 +211,15 @@ async def test_a_rotating_code_pays_once_network_wide(coalition: Coalition) -> N
     card = await coalition.add_member()
     await record(coalition, card, a_receipt(100_000))
     await record(coalition, card, a_receipt(2_000), spend=100, code=(card.card_id, 7))
-    await refused(
-        coalition, CodeUsed, card, a_receipt(2_000), spend=100, code=(card.card_id, 7), partner="grocer"
-    )
+    await refused(coalition, CodeUsed, card, a_receipt(2_000), spend=100, code=(card.card_id, 7), partner="grocer")
 
 
 async def test_fifty_spendings_of_a_whole_balance_leave_one_winner(coalition: Coalition) -> None:
     card = await coalition.add_member()
     await record(coalition, card, a_receipt(100_000))
     found = await asyncio.gather(
-        *(record(coalition, card, a_receipt(2_000 + n), spend=1_000, partner="grocer") for n in range(50)), return_exceptions=True
+        *(record(coalition, card, a_receipt(2_000 + n), spend=1_000, partner="grocer") for n in range(50)),
+        return_exceptions=True,
     )
     winners = [one for one in found if isinstance(one, Recorded)]
     assert len(winners) == 1
@@ -272,7 +271,12 @@ async def test_another_partner_never_hears_of_a_key_or_receipt_that_is_not_its_o
 async def test_redeeming_alone_spends_and_earns_nothing(coalition: Coalition) -> None:
     card, caller = await coalition.add_member(), coalition.callers["bakery"]
     await record(coalition, card, a_receipt(100_000))
-    arguments = {"points": 300, "code": None, "idem_key": purchases.idem_key_of(caller, "redeemPoints", "r"), "at": NOON}
+    arguments = {
+        "points": 300,
+        "code": None,
+        "idem_key": purchases.idem_key_of(caller, "redeemPoints", "r"),
+        "at": NOON,
+    }
     receipt = a_receipt(0)
     done = await purchases.redeem(coalition.desk, caller, identified(card), receipt, **arguments)
     again = await purchases.redeem(coalition.desk, caller, identified(card), receipt, **arguments)

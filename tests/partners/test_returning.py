@@ -53,7 +53,11 @@ def test_any_sequence_of_returns_takes_and_gives_exactly_what_one_whole_return_d
         rest = sum(line.left_minor for line in left)
         wish = Wish(amount_minor=dice.randint(1, rest)) if rest and dice.random() < 0.7 else Wish()
         done = decide(left, wish, lots)
-        taken, refunded, money = taken + done.take_points, refunded + done.refund_points, money + done.refund_money_minor
+        taken, refunded, money = (
+            taken + done.take_points,
+            refunded + done.refund_points,
+            money + done.refund_money_minor,
+        )
         left = [line.after(done.line_minor.get(line.line_id, 0)) for line in left]
         lots = {lot_no: points - done.lot_points[lot_no] for lot_no, points in lots.items()}
         assert min(done.take_points, done.refund_points, done.refund_money_minor) >= 0
@@ -61,7 +65,11 @@ def test_any_sequence_of_returns_takes_and_gives_exactly_what_one_whole_return_d
             break
     if any(line.left_minor for line in left):
         done = decide(left, Wish(), lots)
-        taken, refunded, money = taken + done.take_points, refunded + done.refund_points, money + done.refund_money_minor
+        taken, refunded, money = (
+            taken + done.take_points,
+            refunded + done.refund_points,
+            money + done.refund_money_minor,
+        )
     assert (taken, refunded, money) == (whole.take_points, whole.refund_points, whole.refund_money_minor)
     assert (taken, refunded) == (sum(awarded(lines).values()), sum(line.paid_points for line in lines))
 
@@ -70,7 +78,7 @@ def test_any_sequence_of_returns_takes_and_gives_exactly_what_one_whole_return_d
 def test_what_remains_is_worth_exactly_what_it_would_have_earned_alone(lines: list[BoughtLine]) -> None:
     named = {lines[0].line_id: None}
     done = decide(lines, Wish(lines=named), awarded(lines))
-    rest = [line for line in lines[1:]]
+    rest = lines[1:]
     assert done.left_points == sum(awarded(rest).values() if rest else [0])
 
 

@@ -179,9 +179,7 @@ async def test_a_return_repeated_is_answered_the_same_and_a_changed_one_is_refus
     assert again.recorded.replayed
     assert (again.taken_points, again.refund_money_minor) == (first.taken_points, first.refund_money_minor)
     assert await rows_written(coalition.desk.pool) == before
-    await refused(
-        coalition, outcomes.IdempotencyKeyReused, receipt, Wish(amount_minor=4_000), reference="b"
-    )
+    await refused(coalition, outcomes.IdempotencyKeyReused, receipt, Wish(amount_minor=4_000), reference="b")
     await refused(
         coalition, outcomes.ReceiptAlreadyRecorded, receipt, Wish(amount_minor=4_000), reference="b", key="new"
     )

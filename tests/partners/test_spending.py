@@ -34,7 +34,9 @@ def test_the_limit_names_what_bound_it() -> None:
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=8), st.data())
-def test_points_and_their_value_are_spread_over_the_lines_without_remainder(parts: list[int], data: st.DataObject) -> None:
+def test_points_and_their_value_are_spread_over_the_lines_without_remainder(
+    parts: list[int], data: st.DataObject
+) -> None:
     points = data.draw(st.integers(0, sum(parts)))
     lines = [Line(str(number), "GOODS", amount) for number, amount in enumerate(parts)]
     paid, earn_lines = spending.spread(lines, points, points)

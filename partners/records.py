@@ -1,0 +1,59 @@
+"""PURE: a receipt on its way into the database, and as it is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points."""
+
+    holder_id: int
+    claim: UUID
+    idem_key: UUID
+    fingerprint: UUID
+    partner_id: int
+    outlet_id: int
+    terminal_id: int | None
+    client_id: int
+    card_id: int | None
+    terms_id: int
+    reference: str
+    business_date: date
+    occurred_at: datetime
+    currency: str
+    total: int
+    awarded: int
+    detail: str | None
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReceipt:
+    """A receipt as it is recorded. kind: 1 purchase, 2 redemption, 3 return, 4 cancellation."""
+
+    holder_id: int
+    unit: int
+    seq: int
+    kind: int
+    partner_id: int
+    outlet_id: int
+    terminal_id: int | None
+    reference: str
+    business_date: date
+    occurred_at: datetime
+    at: datetime
+    currency: str
+    total_minor: int
+    awarded_points: int
+    redeemed_points: int
+    redemption_seq: int | None
+    original_seq: int | None
+    terms_id: int
+    card_id: int | None
+    detail: dict[str, Any]
+    decision: dict[str, Any]

@@ -1,0 +1,136 @@
+"""`tessera`, as a person at a terminal meets it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner, Result
+
+from gateway import commands
+from kit.actors import ensure_actor
+from kit.database import APPLICATION_ROLE, Database
+from kit.postgres import Server
+from kit.secrets import Vault
+from kit.settings import settings
+from tests.gateway.toys import Clock, onboarded
+
+
+@pytest.fixture(autouse=True)
+def environment(server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("DATABASE_URL", server.dsn(database_name, APPLICATION_ROLE))
+    monkeypatch.setenv("TESSERA_MIGRATION_URL", server.dsn(database_name, server.superuser))
+    monkeypatch.setenv("TESSERA_MASTER_KEY", base64.urlsafe_b64encode(bytes(range(32))).decode())
+    monkeypatch.setenv("TESSERA_ACTOR", "anna")
+    monkeypatch.setenv("COLUMNS", "200")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+@pytest.fixture
+async def client_id(database: Database, vault: Vault) -> str:
+    _, client_id, _ = await onboarded(database, vault, Clock().at)
+    return client_id
+
+
+def say(line: str) -> Result:
+    return CliRunner().invoke(commands.app, line.split())
+
+
+def done(line: str) -> str:
+    result = say(line)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(line: str) -> str:
+    result = say(line)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    return " ".join(result.stderr.split())
+
+
+def test_a_client_is_added_rotated_suspended_and_resumed(client_id: str) -> None:
+    said = done("partner client add baker --name Web --scope points:accrue --scope members:read")
+    match = re.fullmatch(r"client_id +(cl_[a-z0-9]{20})\nclient_secret +(tsk_[A-Za-z0-9_-]{43})\n", said)
+    assert match is not None
+    added, secret = match.groups()
+    assert secret not in done("partner client list")
+    rotated = done(f"partner client rotate {added} --overlap-hours 1")
+    assert secret not in rotated
+    assert "tsk_" in rotated
+    done(f"partner client suspend {added}")
+    assert re.search(rf"{added}.*SUSPENDED.*members:read points:accrue", done("partner client list"))
+    done(f"partner client resume {added}")
+    assert "SUSPENDED" not in done("partner client list")
+
+
+def test_a_client_of_the_staff_belongs_to_no_partner(client_id: str) -> None:
+    done("partner client add --staff --name Console --scope schema:read")
+    assert re.search(r"staff +│ +Console", done("partner client list"))
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(client_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "PARTNER_UNKNOWN" in refused("partner client add butcher --name x")
+    assert "--staff" in refused("partner client add --name x")
+    assert "--staff" in refused("partner client add baker --staff --name x")
+    assert "SCOPE_UNKNOWN" in refused("partner client add baker --name x --scope points:acrue")
+    assert "CLIENT_UNKNOWN" in refused("partner client rotate cl_nobody")
+    monkeypatch.setenv("TESSERA_ACTOR", "nobody")
+    assert "ACTOR_UNKNOWN" in refused(f"partner client suspend {client_id}")
+
+
+async def test_the_signing_key_is_rotated(client_id: str, database: Database) -> None:
+    import asyncio
+
+    async with database.transaction() as connection:
+        await ensure_actor(connection, "bob", [])
+    assert "NOT_PERMITTED" in await asyncio.to_thread(refused, "rotate-signing-key --actor bob")
+    for _ in range(2):
+        assert "Signing key" in await asyncio.to_thread(done, "rotate-signing-key")
+    async with database.reading() as connection:
+        trail = "SELECT count(*) FROM kit.audit_trail WHERE action = 'SIGNING_KEY_ROTATED'"
+        assert await connection.scalar(text(trail)) == 2
+        good = "SELECT count(*) FILTER (WHERE verifies_until IS NULL), count(*) FROM gateway.signing_key"
+        assert (await connection.execute(text(good))).one() == (1, 2)
+
+
+def test_a_fresh_ledger_has_no_violations(client_id: str) -> None:
+    assert done("audit") == "No violations.\n"
+
+
+def test_a_migrated_database_has_nothing_to_migrate() -> None:
+    assert done("migrate") == "Nothing to do.\n"
+
+
+def test_a_new_key_is_32_bytes_and_never_the_same() -> None:
+    first, second = done("new-key").strip(), done("new-key").strip()
+    assert len(base64.urlsafe_b64decode(first)) == 32
+    assert first != second
+
+
+def test_the_schema_is_printed() -> None:
+    assert "type Mutation" in done("schema")
+
+
+def test_a_database_of_another_version_is_not_served(server: Server, database_name: str) -> None:
+    import asyncpg
+    import uvloop
+
+    async def put_back() -> None:
+        owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+        await owner.execute("UPDATE alembic_version SET version_num = '0001'")
+        await owner.close()
+
+    uvloop.run(put_back())
+    assert "run `tessera migrate`" in refused("serve")
+
+
+def test_an_issuer_in_the_clear_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_ISSUER", "http://loyalty.example")
+    settings.cache_clear()
+    assert "https://" in refused("serve")
