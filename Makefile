@@ -10,7 +10,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pure test-deep check format schema lock clean
+.PHONY: help install demo test test-pure test-deep bench check format schema lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test-pure: $(VENV)/.dev ## What needs no database; seconds
 
 test-deep: $(VENV)/.dev ## Slower proofs: faults, long runs
 	@$(BIN)/python -m pytest -m deep $(ARGS) || { code=$$?; test $$code -eq 5 && echo "There are no deep tests yet"; }
+
+bench: $(VENV)/.dev ## Speed as ratios to pgbench TPC-B, stored in benchmarks/results; ARGS="--seconds 20"
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, committed schema
 	@failed=0; \

@@ -48,6 +48,7 @@ def add(
     _show_secret(client_id, secret)
 
 
+@app.command()
 @client_app.command()
 def rotate(
     client_id: ClientId,
