@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -48,5 +49,16 @@ async def available_at(pool: asyncpg.Pool, holder_id: int, unit: int, at: dateti
         holder_id,
         unit,
         at,
+    )
+    return found
+
+
+async def decline_fingerprint(pool: asyncpg.Pool, holder_id: int, unit: int, idem_key: UUID) -> UUID | None:
+    """Fingerprint of a declined redemption by its idempotency key."""
+    found: UUID | None = await pool.fetchval(
+        "SELECT fingerprint FROM ledger.journal WHERE holder_id = $1 AND unit = $2 AND idem_key = $3 AND kind = 20",
+        holder_id,
+        unit,
+        idem_key,
     )
     return found

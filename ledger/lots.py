@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -39,3 +40,8 @@ async def recoverable(pool: asyncpg.Pool, holder_id: int, *, unit: int, seq: int
 async def account_seq(pool: asyncpg.Pool, holder_id: int, *, unit: int) -> int:
     """The number of an account's last entry, for a decision that must not be overtaken; 0 where there is none."""
     return await lot_store.account_seq(pool, holder_id, unit) or 0
+
+
+async def declined(pool: asyncpg.Pool, holder_id: int, *, unit: int, idem_key: UUID) -> UUID | None:
+    """Fingerprint of the input that was finally declined under a key; None where none was."""
+    return await lot_store.decline_fingerprint(pool, holder_id, unit, idem_key)

@@ -1,4 +1,4 @@
-"""Brings a database to the current schema: Alembic revisions for tables, then each package's routines.sql.
+"""Brings a database to the current schema: Alembic revisions for tables, then each package's routines.
 
 Tables change by reviewed revisions. Functions do not: the files hold them as they are now, and all of a schema's
 functions are replaced, in the same transaction, whenever a file's hash differs from the one applied.
@@ -55,7 +55,7 @@ def _upgrade(connection: Connection) -> list[str]:
 
 
 def _load_routines(connection: Connection, package: str) -> bool:
-    source = (HERE.parent / package / "routines.sql").read_text(encoding="utf-8")
+    source = _routines_of(package)
     wanted = hashlib.sha256(source.encode()).hexdigest()
     held = connection.execute(
         text("SELECT source_hash FROM kit.routine_file WHERE package = :package"), {"package": package}
@@ -72,6 +72,12 @@ def _load_routines(connection: Connection, package: str) -> bool:
         {"package": package, "hash": wanted},
     )
     return True
+
+
+def _routines_of(package: str) -> str:
+    """The package's files of routines as one script; who may call them comes last."""
+    files = sorted((HERE.parent / package / "routines").glob("*.sql"), key=lambda file: (file.stem == "privileges", file))
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 def run_script(connection: Connection, script: str) -> None:

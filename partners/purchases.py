@@ -204,7 +204,7 @@ def prepare(
             holder_id=member.member_id,
             claim=claim,
             idem_key=idem_key or fingerprint("receipt", claim.bytes),
-            fingerprint=_content(member.member_id, claim, receipt, detail, redeem_points),
+            fingerprint=content_of(member.member_id, claim, receipt, redeem_points),
             partner_id=caller.partner_id,
             outlet_id=place.outlet_id,
             terminal_id=place.terminal_id,
@@ -225,11 +225,10 @@ def prepare(
     )
 
 
-def _content(
-    holder_id: int, claim: UUID, receipt: Receipt, detail: Mapping[str, Any] | None, redeem_points: int
-) -> UUID:
+def content_of(holder_id: int, claim: UUID, receipt: Receipt, redeem_points: int) -> UUID:
+    """What a key stands for: the same for every retry of one purchase, and for no other purchase."""
     # How the member was recognised, the proof, the quote and the time of sending may differ between retries.
-    kept = {key: value for key, value in (detail or {}).items() if key != "sentAt"}
+    kept = {key: value for key, value in (receipt.detail or {}).items() if key != "sentAt"}
     head = [holder_id, claim.hex, receipt.occurred_at.isoformat(), receipt.currency, receipt.total_minor]
     return fingerprint(orjson.dumps([*head, redeem_points, kept], option=orjson.OPT_SORT_KEYS))
 
@@ -351,6 +350,11 @@ def day_of(directory: Directory, at: datetime) -> date:
     return at.astimezone(ZoneInfo(directory.programme.time_zone)).date()
 
 
+def redemption_content_of(bare: UUID, points: int) -> UUID:
+    """What the key of a redemption stands for: the content of its receipt of nothing, and the points."""
+    return fingerprint(bare.bytes, "redeem", str(points))
+
+
 async def redeem(
     desk: Desk,
     caller: Caller,
@@ -370,7 +374,7 @@ async def redeem(
         raise PointsNotPositive("the number of points to spend must be above zero")
     directory = await desk.directory.get()
     prepared = prepare(directory, caller, member, receipt, at=at, idem_key=idem_key)
-    content = fingerprint(prepared.row.fingerprint.bytes, "redeem", str(points))
+    content = redemption_content_of(prepared.row.fingerprint, points)
     decision = {"tier": member.tier, "level": member.level, "lines": {}, "reasons": [], "lots": {}}
     bare = replace(prepared.row, fingerprint=content, awarded=0, decision=orjson.dumps(decision).decode())
     empty = replace(prepared.award, points=0, lots=())

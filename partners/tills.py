@@ -7,7 +7,7 @@ is not recognised or a proof is no good, the key is looked up before the "no" is
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -16,6 +16,7 @@ from kit.errors import Rejection
 from ledger import lots
 from ledger.accounts import POINTS
 from members import identification, proofs
+from members.cards import Recognised
 from members.identification import Identified, MemberRef
 from partners import outcomes, purchases, receipt_store, receipts, spending
 from partners.outcomes import Recorded
@@ -147,12 +148,14 @@ async def record_purchase(
     """
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    points = (spend and spend.points) or 0
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         code = await _check_proof(desk, call, member, spend) if spend else None
     except Rejection as no:
-        return await _replay_or(no, desk, call, place, receipt)
-    points = (spend and spend.points) or 0
+        return await _replay_or(
+            no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points)
+        )
     prepared = purchases.prepare(
         directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None,
@@ -174,7 +177,12 @@ async def redeem_points(
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         code = await _check_proof(desk, call, member, Spend(points, None, proof))
     except Rejection as no:
-        return await _replay_or(no, desk, call, place, receipt)
+        return await _replay_or(
+            no, desk, call, place, receipt,
+            lambda holder, claim: purchases.redemption_content_of(
+                purchases.content_of(holder, claim, receipt, 0), points
+            ),
+        )  # fmt: skip
     return await purchases.redeem(
         desk, call.caller, member, receipt, points=points, code=code, idem_key=call.idem_key, at=call.at
     )
@@ -240,10 +248,26 @@ async def _recorded_before_or(
     return Recorded(earlier, True)
 
 
-async def _replay_or(no: Rejection, desk: Desk, call: Call, place: purchases.Place, receipt: Receipt) -> Recorded:
+async def _replay_or(
+    no: Rejection,
+    desk: Desk,
+    call: Call,
+    place: purchases.Place,
+    receipt: Receipt,
+    content: Callable[[int, UUID], UUID],
+) -> Recorded:
+    """The first answer where this very request was answered before, else the "no" that it would get now.
+
+    content makes a member and a claim to what the key stands for.
+    """
     claim = receipts.claim_of(call.caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     earlier = await receipt_store.receipt_by_idem_key(desk.pool, call.caller.partner_id, call.idem_key)
     if earlier is None:
+        if isinstance(no, Recognised):
+            told = await lots.declined(desk.pool, no.member_id, unit=POINTS, idem_key=call.idem_key)
+            if told is not None:
+                is_same = told == content(no.member_id, claim)
+                raise outcomes.rejection(outcomes.INSUFFICIENT if is_same else outcomes.KEY_REUSED)
         raise no
     of_claim = await receipt_store.receipt_by_claim(desk.pool, call.caller.partner_id, claim)
     if of_claim != earlier or earlier.total_minor != receipt.total_minor:

@@ -68,7 +68,7 @@ def test_every_code_is_explained_in_a_sentence():
 
 
 def test_the_page_of_invariants_has_every_rule_of_the_audit():
-    source = (ROOT / "ledger" / "routines.sql").read_text(encoding="utf-8")
+    source = (ROOT / "ledger" / "routines" / "audit.sql").read_text(encoding="utf-8")
     audit = source[source.index("CREATE FUNCTION ledger.audit()") :]
     rules = set(re.findall(r"'(A\d+) [^']+'", audit))
     assert len(rules) > 7

@@ -1,7 +1,7 @@
 """PURE: what the demonstration's tills do with a receipt, by a seeded rule, so that every replay does the same.
 
 The rule: a hash of the seed, the partner and the receipt's reference decides. One receipt in 60 is paid in part
-with points, at the four partners where members treat themselves one in 6: 100, 200 or 500 points, or the most of
+with points, at the four partners where members treat themselves one in 3: 100, 200 or 500 points, or the most of
 these that half the bill takes. One in 80 comes back one to ten days later: whole, by its first line of any worth, or
 by half its amount. A receipt of nothing is neither. What is not paid with points is reported at the end of the day,
 up to 200 receipts in a request.
@@ -21,7 +21,7 @@ from gateway.demo.data import Receipt
 from kit.amounts import decimal_from_minor
 
 SPENT_ONE_IN = 60
-TREATED_ONE_IN = 6
+TREATED_ONE_IN = 3
 TREATS = frozenset({"beauty", "fish", "flowers-garden", "wine-spirits"})
 RETURNED_ONE_IN = 80
 POINTS_SPENT = (100, 200, 500)

@@ -1,0 +1,99 @@
+-- What the journal already knows of an idempotency key, for an account that the caller has locked.
+CREATE FUNCTION ledger.find_entry(p_holder bigint, p_unit smallint, p_idem_key uuid)
+RETURNS TABLE (fingerprint uuid, kind smallint, seq bigint, available_after bigint, pending_after bigint)
+LANGUAGE sql STABLE AS $$
+  SELECT j.fingerprint, j.kind, j.seq, j.available_after, j.pending_after
+  FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key
+$$;
+
+-- Accrue a batch: an item is an entry, and its lots are those behind the item before's last up to p_lot_until. Several
+-- items of one account are taken in order. Only positions in p_take are recorded; the caller holds the locks, has
+-- probed the keys and applied what is due. A lot whose activation lies after p_at is pending.
+-- Arrays are read by position instead of joined, so that a batch costs in proportion to its size.
+CREATE FUNCTION ledger.record_accruals(
+  p_unit smallint, p_at timestamptz, p_cutoff int, p_take int[],
+  p_holders bigint[], p_partners int[], p_idem_keys uuid[], p_fingerprints uuid[], p_lot_until int[],
+  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[], p_lot_activates timestamptz[],
+  p_lot_expires timestamptz[])
+RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH item AS (
+    SELECT o AS ord, p_holders[o] AS holder_id, coalesce(p_lot_until[o - 1], 0) + 1 AS lot_from,
+           p_lot_until[o] AS lot_until
+    FROM unnest(p_take) AS o
+  ), placed AS MATERIALIZED (
+    SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt, s.points, s.due_at,
+           greatest(p_at, a.last_at) AS recorded_at, a.seq + row_number() OVER w AS seq,
+           (a.available + sum(s.at_once) OVER w)::bigint AS available_after,
+           (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after
+    FROM item i
+    JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit
+    CROSS JOIN LATERAL (
+      SELECT coalesce(sum(p_lot_points[n]), 0)::bigint AS points,
+             coalesce(sum(p_lot_points[n]) FILTER (WHERE p_lot_activates[n] <= p_at), 0)::bigint AS at_once,
+             min(CASE WHEN p_lot_activates[n] <= p_at THEN p_lot_expires[n] ELSE p_lot_activates[n] END) AS due_at
+      FROM generate_series(i.lot_from, i.lot_until) n
+    ) s
+    WINDOW w AS (PARTITION BY i.holder_id ORDER BY i.ord)
+  ), journal AS (
+    INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
+                                at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind)
+    SELECT holder_id, seq, points, available_after, pending_after, held, debt, p_at, recorded_at, p_idem_keys[ord],
+           p_fingerprints[ord], p_partners[ord], p_cutoff, p_unit, 1 FROM placed
+  ), lot AS (
+    INSERT INTO ledger.lot (holder_id, seq, granted, remaining, activates_at, expires_at, issuer_id, funder_id,
+                            terms_id, unit, lot_no, active)
+    SELECT p.holder_id, p.seq, p_lot_points[n], p_lot_points[n], p_lot_activates[n], p_lot_expires[n],
+           p_lot_issuers[n], p_lot_funders[n], p_lot_terms[n], p_unit, n - p.lot_from + 1, p_lot_activates[n] <= p_at
+    FROM placed p CROSS JOIN LATERAL generate_series(p.lot_from, p.lot_until) n
+  ), posting AS (
+    INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
+                                terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
+    SELECT p.holder_id, p.seq, p.seq, p_lot_points[n], p_lot_issuers[n], p_lot_funders[n], p_partners[p.ord],
+           p_lot_terms[n], p_lot_terms[n], p_cutoff, p_unit, n - p.lot_from + 1, 10,
+           CASE WHEN p_lot_activates[n] <= p_at THEN 1 ELSE 2 END, n - p.lot_from + 1
+    FROM placed p CROSS JOIN LATERAL generate_series(p.lot_from, p.lot_until) n
+  ), account AS (
+    UPDATE ledger.account a
+    SET seq = n.seq, available = n.available, pending = n.pending, last_at = n.recorded_at,
+        next_due = least(a.next_due, n.due_at)
+    FROM (SELECT holder_id, max(seq) AS seq, max(available_after) AS available, max(pending_after) AS pending,
+                 max(recorded_at) AS recorded_at, min(due_at) AS due_at
+          FROM placed GROUP BY holder_id) n
+    WHERE a.holder_id = n.holder_id AND a.unit = p_unit
+  )
+  SELECT ord, seq, available_after, pending_after FROM placed;
+END $$;
+
+-- Accrue one entry of one or several lots, on its own.
+CREATE FUNCTION ledger.accrue(
+  p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
+  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
+  p_lot_activates timestamptz[], p_lot_expires timestamptz[],
+  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE v_cutoff int := ledger.enter_cutoff(); v_due timestamptz; e record; n int := cardinality(p_lot_points);
+BEGIN
+  SELECT a.next_due INTO v_due FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit
+  FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    status := 4;
+    RETURN;
+  END IF;
+  SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+  IF FOUND THEN
+    status := CASE WHEN e.fingerprint = p_fingerprint THEN 1 ELSE 2 END;
+    seq := e.seq; available := e.available_after; pending := e.pending_after;
+    RETURN;
+  END IF;
+  IF v_due <= p_at THEN
+    PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
+  END IF;
+  SELECT 0, r.seq, r.available_after, r.pending_after INTO status, seq, available, pending
+  FROM ledger.record_accruals(
+    p_unit, p_at, v_cutoff, ARRAY[1], ARRAY[p_holder], ARRAY[p_partner], ARRAY[p_idem_key], ARRAY[p_fingerprint],
+    ARRAY[n], p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires) r;
+END $$;

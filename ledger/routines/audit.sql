@@ -1,0 +1,103 @@
+-- Every row returned is a violation; see docs/invariants.md for what each rule says.
+CREATE FUNCTION ledger.audit() RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text)
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+  WITH by_posting AS (
+    SELECT holder_id, unit,
+           sum(CASE WHEN credit = 1 THEN amount WHEN debit = 1 THEN -amount ELSE 0 END) AS available,
+           sum(CASE WHEN credit = 2 THEN amount WHEN debit = 2 THEN -amount ELSE 0 END) AS pending,
+           sum(CASE WHEN credit = 3 THEN amount WHEN debit = 3 THEN -amount ELSE 0 END) AS held,
+           sum(CASE WHEN debit = 4 THEN amount WHEN credit = 4 THEN -amount ELSE 0 END) AS debt
+    FROM ledger.posting GROUP BY holder_id, unit
+  ), by_lot AS (
+    SELECT holder_id, unit, sum(remaining) FILTER (WHERE active) AS available,
+           sum(remaining) FILTER (WHERE NOT active) AS pending, sum(held) AS held
+    FROM ledger.lot GROUP BY holder_id, unit
+  ), lot_posting AS (
+    SELECT holder_id, unit, lot_seq AS seq, lot_no,
+           sum(CASE WHEN credit IN (1, 2) THEN amount ELSE 0 END - CASE WHEN debit IN (1, 2) THEN amount ELSE 0 END) AS remaining,
+           sum(CASE WHEN credit = 3 THEN amount WHEN debit = 3 THEN -amount ELSE 0 END) AS held,
+           sum(CASE WHEN credit = 11 THEN amount WHEN debit = 11 THEN -amount ELSE 0 END) AS redeemed,
+           sum(CASE WHEN credit = 12 THEN amount ELSE 0 END) AS expired,
+           sum(CASE WHEN credit = 13 THEN amount ELSE 0 END) AS returned,
+           sum(CASE WHEN debit = 10 THEN amount ELSE 0 END) AS granted
+    FROM ledger.posting GROUP BY holder_id, unit, lot_seq, lot_no
+  ), entry AS (
+    SELECT holder_id, unit, seq, sum(amount) AS amount,
+           sum(CASE WHEN credit = 1 THEN amount WHEN debit = 1 THEN -amount ELSE 0 END) AS available,
+           sum(CASE WHEN credit = 2 THEN amount WHEN debit = 2 THEN -amount ELSE 0 END) AS pending,
+           sum(CASE WHEN credit = 3 THEN amount WHEN debit = 3 THEN -amount ELSE 0 END) AS held
+    FROM ledger.posting GROUP BY holder_id, unit, seq
+  ), history AS (
+    SELECT j.holder_id, j.unit, j.seq, j.kind, j.amount, e.amount AS posted, j.available_after, j.pending_after,
+           j.held_after, j.recorded_at,
+           sum(coalesce(e.available, 0)) OVER w AS available, sum(coalesce(e.pending, 0)) OVER w AS pending,
+           sum(coalesce(e.held, 0)) OVER w AS held, lag(j.recorded_at) OVER w AS recorded_before
+    FROM ledger.journal j LEFT JOIN entry e USING (holder_id, unit, seq)
+    WINDOW w AS (PARTITION BY j.holder_id, j.unit ORDER BY j.seq)
+  ), journal AS (
+    SELECT holder_id, unit, count(*) AS entries, min(seq) AS first, max(seq) AS last FROM ledger.journal
+    GROUP BY holder_id, unit
+  )
+  SELECT 'A1 balance = its postings', a.holder_id, a.unit,
+         format('cached %s/%s/%s/%s, postings %s/%s/%s/%s', a.available, a.pending, a.held, a.debt, p.available, p.pending, p.held, p.debt)
+  FROM ledger.account a LEFT JOIN by_posting p USING (holder_id, unit)
+  WHERE (a.available, a.pending, a.held, a.debt) IS DISTINCT FROM
+        (coalesce(p.available, 0), coalesce(p.pending, 0), coalesce(p.held, 0), coalesce(p.debt, 0))
+  UNION ALL
+  SELECT 'A2 balance = its lots', a.holder_id, a.unit,
+         format('cached %s/%s/%s, lots %s/%s/%s', a.available, a.pending, a.held, l.available, l.pending, l.held)
+  FROM ledger.account a LEFT JOIN by_lot l USING (holder_id, unit)
+  WHERE (a.available, a.pending, a.held) IS DISTINCT FROM
+        (coalesce(l.available, 0), coalesce(l.pending, 0), coalesce(l.held, 0))
+  UNION ALL
+  SELECT 'A3 lot = its postings', coalesce(l.holder_id, p.holder_id), coalesce(l.unit, p.unit),
+         format('lot %s.%s', coalesce(l.seq, p.seq), coalesce(l.lot_no, p.lot_no))
+  FROM ledger.lot l FULL JOIN lot_posting p USING (holder_id, unit, seq, lot_no)
+  WHERE (l.granted, l.remaining, l.held, l.returned) IS DISTINCT FROM (p.granted, p.remaining, p.held, p.returned)
+     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired
+  UNION ALL
+  SELECT 'A4 journal has no gap and ends at the head', a.holder_id, a.unit,
+         format('head %s, entries %s, %s to %s', a.seq, j.entries, j.first, j.last)
+  FROM ledger.account a LEFT JOIN journal j USING (holder_id, unit)
+  WHERE (a.seq, a.seq) IS DISTINCT FROM (coalesce(j.entries, 0), coalesce(j.last, 0))
+  UNION ALL
+  SELECT 'A5 open holds = held', a.holder_id, a.unit, format('held %s without a hold', a.held)
+  FROM ledger.account a WHERE a.held <> 0  -- nothing places holds yet
+  UNION ALL
+  SELECT 'A6 entry = its postings', h.holder_id, h.unit, format('entry %s says %s, postings %s', h.seq, h.amount, h.posted)
+  FROM history h WHERE h.kind <> 20 AND h.amount <> coalesce(h.posted, 0) OR h.kind = 20 AND h.posted IS NOT NULL
+  UNION ALL
+  SELECT 'A6 posting belongs to an entry', e.holder_id, e.unit, format('entry %s', e.seq)
+  FROM entry e LEFT JOIN ledger.journal j USING (holder_id, unit, seq) WHERE j.seq IS NULL
+  UNION ALL
+  SELECT 'A7 balance history = running sum', h.holder_id, h.unit, format('entry %s', h.seq)
+  FROM history h
+  WHERE (h.available_after, h.pending_after, h.held_after) IS DISTINCT FROM
+        (h.available::bigint, h.pending::bigint, h.held::bigint) OR h.recorded_at < h.recorded_before
+  UNION ALL
+  SELECT 'A11 issued = all that became of it', NULL, i.unit, format('issuer %s: issued %s, found %s', i.issuer_id, i.issued, i.found)
+  FROM (
+    SELECT p.unit, p.issuer_id, p.issued, p.gone + coalesce(l.here, 0) AS found
+    FROM (SELECT unit, issuer_id,
+                 sum(CASE WHEN debit = 10 THEN amount WHEN credit = 10 THEN -amount ELSE 0 END) AS issued,
+                 sum(CASE WHEN credit IN (11, 12, 13) THEN amount WHEN debit IN (11, 12, 13) THEN -amount ELSE 0 END) AS gone
+          FROM ledger.posting GROUP BY unit, issuer_id) p
+    LEFT JOIN (SELECT unit, issuer_id, sum(remaining + held) AS here FROM ledger.lot GROUP BY unit, issuer_id) l
+      USING (unit, issuer_id)
+  ) i WHERE i.issued <> i.found
+  UNION ALL
+  SELECT 'A15 nothing negative', a.holder_id, a.unit, 'account'
+  FROM ledger.account a WHERE least(a.available, a.pending, a.held, a.debt, a.spent) < 0
+  UNION ALL
+  SELECT 'A15 nothing negative', l.holder_id, l.unit, format('lot %s.%s', l.seq, l.lot_no)
+  FROM ledger.lot l WHERE least(l.remaining, l.held, l.returned) < 0
+  UNION ALL
+  SELECT 'A16 cut-off = what is recorded in it', NULL, NULL,
+         format('cut-off %s: counted %s entries, %s postings, %s points; found %s, %s, %s', c.cutoff_id,
+                c.journal_count, c.posting_count, c.posting_points, j.n, p.n, p.points)
+  FROM ledger.cutoff c
+  LEFT JOIN (SELECT cutoff_id, count(*) AS n FROM ledger.journal GROUP BY cutoff_id) j USING (cutoff_id)
+  LEFT JOIN (SELECT cutoff_id, count(*) AS n, sum(amount) AS points FROM ledger.posting GROUP BY cutoff_id) p USING (cutoff_id)
+  WHERE c.state = 'CUT' AND (c.journal_count, c.posting_count, c.posting_points) IS DISTINCT FROM
+        (coalesce(j.n, 0), coalesce(p.n, 0), coalesce(p.points, 0))
+$$;

@@ -1,0 +1,74 @@
+-- Redeem: the lots that expire first go first. Too few points is a final "no" and is journalled, so that a retry
+-- with the same key hears the same answer.
+CREATE FUNCTION ledger.redeem(
+  p_holder bigint, p_unit smallint, p_amount bigint, p_partner int, p_terms int, p_idem_key uuid, p_fingerprint uuid,
+  p_at timestamptz, p_day date,
+  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_taken bigint;
+BEGIN
+  SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    status := 4;
+    RETURN;
+  END IF;
+  SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+  IF FOUND THEN
+    status := CASE WHEN e.fingerprint IS DISTINCT FROM p_fingerprint THEN 2 WHEN e.kind = 20 THEN 3 ELSE 1 END;
+    seq := e.seq; available := e.available_after; pending := e.pending_after;
+    RETURN;
+  END IF;
+  IF a.spend_locked THEN
+    status := 6; available := a.available; pending := a.pending;
+    RETURN;
+  END IF;
+  IF a.spent + p_amount > a.daily_cap AND a.spent_on = p_day OR p_amount > a.daily_cap THEN
+    status := 7; available := a.available; pending := a.pending;
+    RETURN;
+  END IF;
+  IF a.next_due <= p_at THEN
+    PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
+    SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;
+  END IF;
+  a.seq := a.seq + 1;
+  a.last_at := greatest(p_at, a.last_at);
+  IF a.available < p_amount THEN
+    status := 3;
+  ELSE
+    status := 0;
+    a.available := a.available - p_amount;
+    a.spent := p_amount + CASE WHEN a.spent_on = p_day THEN a.spent ELSE 0 END;
+    a.spent_on := p_day;
+    WITH queue AS (
+      SELECT l.seq AS lot_seq, l.lot_no, l.issuer_id, l.funder_id, l.terms_id, l.remaining,
+             (sum(l.remaining) OVER (ORDER BY l.expires_at, l.seq, l.lot_no) - l.remaining)::bigint AS ahead
+      FROM ledger.lot l
+      WHERE l.holder_id = p_holder AND l.unit = p_unit AND l.open AND l.active AND l.remaining > 0
+    ), taken AS MATERIALIZED (
+      SELECT *, least(remaining, p_amount - ahead) AS take, row_number() OVER (ORDER BY ahead) AS leg
+      FROM queue WHERE ahead < p_amount
+    ), lot AS (
+      UPDATE ledger.lot l SET remaining = l.remaining - t.take, open = l.remaining - t.take > 0 OR l.held > 0
+      FROM taken t WHERE l.holder_id = p_holder AND l.unit = p_unit AND l.seq = t.lot_seq AND l.lot_no = t.lot_no
+    ), posting AS (
+      INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
+                                  terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
+      SELECT p_holder, a.seq, lot_seq, take, issuer_id, funder_id, p_partner, terms_id, p_terms, v_cutoff, p_unit,
+             leg, 1, 11, lot_no FROM taken
+      RETURNING amount
+    )
+    SELECT coalesce(sum(amount), 0) INTO v_taken FROM posting;
+    IF v_taken <> p_amount THEN
+      RAISE EXCEPTION 'ledger corrupt: account % of unit % says % available, its lots gave % of %',
+        p_holder, p_unit, a.available + p_amount, v_taken, p_amount USING ERRCODE = 'LX001';
+    END IF;
+  END IF;
+  INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
+                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind)
+  VALUES (p_holder, a.seq, p_amount, a.available, a.pending, a.held, a.debt, p_at, a.last_at, p_idem_key,
+          p_fingerprint, p_partner, v_cutoff, p_unit, CASE status WHEN 3 THEN 20 ELSE 3 END);
+  UPDATE ledger.account x
+  SET seq = a.seq, available = a.available, last_at = a.last_at, spent = a.spent, spent_on = a.spent_on
+  WHERE x.holder_id = p_holder AND x.unit = p_unit;
+  seq := a.seq; available := a.available; pending := a.pending;
+END $$;

@@ -1,0 +1,136 @@
+-- Take back part of an accrual: from its own lots, pending or available, as far as they still hold points.
+-- p_lot_points asks per lot number; `taken` tells what was there. Held points stay with their hold.
+CREATE FUNCTION ledger.return_accrual(
+  p_holder bigint, p_unit smallint, p_ref_seq bigint, p_lot_nos smallint[], p_lot_points bigint[], p_partner int,
+  p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
+  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT taken bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_available bigint; v_pending bigint;
+BEGIN
+  SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    status := 4;
+    RETURN;
+  END IF;
+  SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+  IF FOUND THEN
+    status := CASE WHEN e.fingerprint = p_fingerprint THEN 1 ELSE 2 END;
+    seq := e.seq; available := e.available_after; pending := e.pending_after; taken := e.amount;
+    RETURN;
+  END IF;
+  PERFORM FROM ledger.journal j
+  WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.seq = p_ref_seq AND j.kind = 1;
+  IF NOT FOUND THEN
+    status := 5;
+    RETURN;
+  END IF;
+  IF a.next_due <= p_at THEN
+    PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
+    SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;
+  END IF;
+  a.seq := a.seq + 1;
+  a.last_at := greatest(p_at, a.last_at);
+  WITH asked AS (
+    SELECT l.lot_no, l.issuer_id, l.funder_id, l.terms_id, l.active, least(l.remaining, t.points) AS take
+    FROM unnest(p_lot_nos, p_lot_points) AS t(lot_no, points)
+    JOIN ledger.lot l ON l.holder_id = p_holder AND l.unit = p_unit AND l.seq = p_ref_seq AND l.lot_no = t.lot_no
+    WHERE l.remaining > 0 AND t.points > 0
+  ), lot AS (
+    UPDATE ledger.lot l
+    SET remaining = l.remaining - k.take, returned = l.returned + k.take, open = l.remaining - k.take > 0 OR l.held > 0
+    FROM asked k
+    WHERE l.holder_id = p_holder AND l.unit = p_unit AND l.seq = p_ref_seq AND l.lot_no = k.lot_no
+  ), posting AS (
+    INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
+                                terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
+    SELECT p_holder, a.seq, p_ref_seq, take, issuer_id, funder_id, p_partner, terms_id, terms_id, v_cutoff, p_unit,
+           row_number() OVER (ORDER BY lot_no), CASE WHEN active THEN 1 ELSE 2 END, 13, lot_no FROM asked
+    RETURNING debit, amount
+  )
+  SELECT coalesce(sum(amount) FILTER (WHERE debit = 1), 0), coalesce(sum(amount) FILTER (WHERE debit = 2), 0)
+  INTO v_available, v_pending FROM posting;
+  taken := v_available + v_pending;
+  a.available := a.available - v_available;
+  a.pending := a.pending - v_pending;
+  INSERT INTO ledger.journal (holder_id, seq, amount, ref_seq, available_after, pending_after, held_after, debt_after,
+                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind)
+  VALUES (p_holder, a.seq, taken, p_ref_seq, a.available, a.pending, a.held, a.debt, p_at, a.last_at, p_idem_key,
+          p_fingerprint, p_partner, v_cutoff, p_unit, 8);
+  UPDATE ledger.account x SET seq = a.seq, available = a.available, pending = a.pending, last_at = a.last_at
+  WHERE x.holder_id = p_holder AND x.unit = p_unit;
+  status := 0; seq := a.seq; available := a.available; pending := a.pending;
+END $$;
+
+-- Give back points of a redemption into the lots they came from, the last consumed first, never more than each gave.
+-- A lot that has expired meanwhile is good for p_grace from now.
+CREATE FUNCTION ledger.refund_redemption(
+  p_holder bigint, p_unit smallint, p_ref_seq bigint, p_amount bigint, p_grace interval, p_partner int,
+  p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
+  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_room bigint; v_due timestamptz;
+BEGIN
+  SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    status := 4;
+    RETURN;
+  END IF;
+  SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+  IF FOUND THEN
+    status := CASE WHEN e.fingerprint = p_fingerprint THEN 1 ELSE 2 END;
+    seq := e.seq; available := e.available_after; pending := e.pending_after;
+    RETURN;
+  END IF;
+  SELECT j.amount - coalesce((SELECT sum(r.amount) FROM ledger.journal r
+                              WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq > p_ref_seq
+                                AND r.kind = 9 AND r.ref_seq = p_ref_seq), 0)
+  INTO v_room FROM ledger.journal j
+  WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.seq = p_ref_seq AND j.kind = 3;
+  IF v_room IS NULL OR v_room < p_amount OR p_amount <= 0 THEN
+    status := 5;
+    RETURN;
+  END IF;
+  IF a.next_due <= p_at THEN
+    PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
+    SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;
+  END IF;
+  a.seq := a.seq + 1;
+  a.last_at := greatest(p_at, a.last_at);
+  WITH refunded AS (
+    SELECT p.lot_seq, p.lot_no, sum(p.amount) AS amount
+    FROM ledger.journal r JOIN ledger.posting p USING (holder_id, unit, seq)
+    WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq > p_ref_seq AND r.kind = 9 AND r.ref_seq = p_ref_seq
+    GROUP BY p.lot_seq, p.lot_no
+  ), source AS (
+    SELECT p.leg, p.lot_seq, p.lot_no, p.issuer_id, p.funder_id, p.lot_terms_id, p.terms_id, p.partner_id,
+           (p.amount - coalesce(r.amount, 0))::bigint AS room
+    FROM ledger.posting p LEFT JOIN refunded r USING (lot_seq, lot_no)
+    WHERE p.holder_id = p_holder AND p.unit = p_unit AND p.seq = p_ref_seq AND p.credit = 11
+  ), queue AS (
+    SELECT *, (sum(room) OVER (ORDER BY leg DESC) - room)::bigint AS ahead FROM source WHERE room > 0
+  ), given AS MATERIALIZED (
+    SELECT *, least(room, p_amount - ahead) AS give, row_number() OVER (ORDER BY ahead) AS new_leg
+    FROM queue WHERE ahead < p_amount
+  ), lot AS (
+    UPDATE ledger.lot l
+    SET remaining = l.remaining + g.give, open = true,
+        expires_at = CASE WHEN l.expires_at <= p_at THEN p_at + p_grace ELSE l.expires_at END
+    FROM given g WHERE l.holder_id = p_holder AND l.unit = p_unit AND l.seq = g.lot_seq AND l.lot_no = g.lot_no
+    RETURNING l.expires_at
+  ), posting AS (
+    INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
+                                terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
+    SELECT p_holder, a.seq, lot_seq, give, issuer_id, funder_id, partner_id, lot_terms_id, terms_id, v_cutoff, p_unit,
+           new_leg, 11, 1, lot_no FROM given
+  )
+  SELECT min(expires_at) INTO v_due FROM lot;
+  a.available := a.available + p_amount;
+  INSERT INTO ledger.journal (holder_id, seq, amount, ref_seq, available_after, pending_after, held_after, debt_after,
+                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind)
+  VALUES (p_holder, a.seq, p_amount, p_ref_seq, a.available, a.pending, a.held, a.debt, p_at, a.last_at, p_idem_key,
+          p_fingerprint, p_partner, v_cutoff, p_unit, 9);
+  UPDATE ledger.account x
+  SET seq = a.seq, available = a.available, last_at = a.last_at, next_due = least(x.next_due, v_due)
+  WHERE x.holder_id = p_holder AND x.unit = p_unit;
+  status := 0; seq := a.seq; available := a.available; pending := a.pending;
+END $$;
