@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 _ELSEWHERE = {
     "partner": ("gateway.oauth.commands", "app", "Partners, their outlets, terminals, agreements and clients."),
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
+    "ledger": ("ledger.commands", "app", "The points: whether what was written has been altered."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
     "worker": ("gateway.worker", "worker", "Do what time makes due: activate and expire points, assess tiers."),
     "demo": ("gateway.demo.commands", "demo", "Replay weeks of real receipts through the gateway, settle, and serve."),

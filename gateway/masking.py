@@ -180,7 +180,8 @@ def is_unavailable(cause: BaseException) -> bool:
     """Whether a resource was away rather than the code wrong: the database, a connection to it, time."""
     if isinstance(cause, DBAPIError):
         return cause.connection_invalidated or is_unavailable(cause.orig or ValueError())
-    if isinstance(cause, errors.OutcomeUnknown | ConnectionError | TimeoutError | PoolExhausted):
+    # OSError: no route, no socket, no name. InternalClientError: the server's last word came between two queries.
+    if isinstance(cause, errors.OutcomeUnknown | OSError | PoolExhausted | asyncpg.InternalClientError):
         return True
     if isinstance(cause, asyncpg.InterfaceError):  # the same type tells of closed connections and of our mistakes
         return "clos" in str(cause) and not isinstance(cause, ValueError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import signal
 import socket
 from types import FrameType
@@ -103,9 +104,18 @@ async def check(database_url: str) -> None:
         console.fail(f"the database stands at {found or 'nothing'}, not at {wanted_migration()}: run `tessera migrate`")
 
 
+def _spare_the_collector() -> None:
+    # A request makes thousands of small objects that die by themselves; looking through the schema and the modules for
+    # garbage every 700 of them took nearly a third of the process's time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
 def serve(app: Starlette, settings: Settings) -> None:
     """Serve until a signal says otherwise. Returns when all is answered and closed."""
     listening = listen(settings)
     logs.configure(settings.log_level)
+    _spare_the_collector()
     log.info("serving", host=settings.host, port=settings.port)
     Server(configuration(app, settings), app, notice_seconds(settings)).run(sockets=[listening])

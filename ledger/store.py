@@ -59,3 +59,22 @@ async def accrued_less_returned(
 async def audit(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Violations of the ledger's rules: rule, holder_id, unit, detail."""
     return (await connection.execute(text("SELECT rule, holder_id, unit, detail FROM ledger.audit()"))).all()
+
+
+async def broken_chains(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Entries and accounts whose hash is not what the rows say: holder_id, unit, seq, what; the earliest first."""
+    return (await connection.execute(text("SELECT holder_id, unit, seq, what FROM ledger.verify_chains()"))).all()
+
+
+async def broken_seals(connection: AsyncConnection) -> Sequence[int]:
+    """Cut-offs whose seal is not what their entries say."""
+    return (await connection.execute(text("SELECT ledger.verify_seals()"))).scalars().all()
+
+
+async def last_seal(connection: AsyncConnection) -> Row[Any] | None:
+    """The latest seal and its cut-off, and how many entries there are in all."""
+    statement = """
+        SELECT c.cutoff_id, c.seal, (SELECT count(*) FROM ledger.journal) AS entries
+        FROM ledger.cutoff c WHERE c.state = 'CUT' ORDER BY c.cutoff_id DESC LIMIT 1
+    """
+    return (await connection.execute(text(statement))).one_or_none()

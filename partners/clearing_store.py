@@ -59,7 +59,7 @@ async def clearing_events(
               AND (p.funder_id = :partner_id
                    AND (p.debit IN (2, 10) AND p.credit = 1 OR p.debit = 1 AND p.credit = 13)
                    OR p.partner_id = :partner_id
-                   AND (p.debit = 1 AND p.credit = 11 OR p.debit = 11 AND p.credit = 1))
+                   AND (p.debit IN (1, 3) AND p.credit = 11 OR p.debit = 11 AND p.credit = 1))
             ORDER BY p.cutoff_id, j.recorded_at, p.holder_id, p.seq, p.leg
             """
         ),

@@ -22,9 +22,10 @@ RETURN = "RETURN"
 EXPIRY = "EXPIRY"
 PENDING = "PENDING"
 PENDING_RETURN = "PENDING_RETURN"
+HELD = "HELD"
 
-# The ledger's accounts: 1 available, 2 pending, 10 issued, 11 redeemed, 12 expired, 13 returned. Points that move
-# in a way that is not listed here have no price yet, and must not pass for free.
+# The ledger's accounts: 1 available, 2 pending, 3 held, 10 issued, 11 redeemed, 12 expired, 13 returned. Points that
+# move in a way that is not listed here have no price yet, and must not pass for free.
 _KINDS = {
     (10, 1): ACTIVATION,
     (2, 1): ACTIVATION,
@@ -34,6 +35,9 @@ _KINDS = {
     (1, 12): EXPIRY,
     (10, 2): PENDING,
     (2, 13): PENDING_RETURN,
+    (1, 3): HELD,
+    (3, 1): HELD,
+    (3, 11): REDEMPTION,
 }
 _OBLIGATION_SIGN = {ACTIVATION: 1, REFUND: 1, REDEMPTION: -1, RETURN: -1, EXPIRY: -1}
 

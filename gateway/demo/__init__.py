@@ -1,8 +1,5 @@
 """The demonstration: a year of real receipts replayed through the running gateway over HTTP.
 
 It uses every package as an operator's own programs would. Nobody imports it but the command line, and the landing
-page for the two names below.
+page for its names.
 """
-
-SOURCE = "84.51° Complete Journey, educational data"
-PROGRAMME_NAME = "Tessera demonstration"

@@ -17,8 +17,8 @@ import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import scopes
-from gateway.demo import PROGRAMME_NAME
 from gateway.demo.data import CURRENCY, FIRST_DAY, MERCHANTS, TERMINAL, DemonstrationError, Journeys, outlet_code
+from gateway.demo.names import PROGRAMME_NAME
 from gateway.oauth import clients
 from kit import actors
 from kit.clock import set_sandbox, wall

@@ -24,9 +24,10 @@ import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from gateway.demo import SOURCE, coalition, data, report, trading
+from gateway.demo import coalition, data, report, trading
 from gateway.demo.coalition import Tills
 from gateway.demo.data import DemonstrationError, Journeys
+from gateway.demo.names import SOURCE
 from gateway.demo.replay import Replay, Tally, reaching
 from gateway.demo.report import Check
 from kit import clock, console, postgres

@@ -2,9 +2,11 @@
 -- business "no". Order inside: cut-off, account lock, idempotency probe, what is due, the check, the inserts.
 --
 -- status: 0 done, 1 replayed, 2 key used for another input, 3 insufficient points, 4 no such account,
---         5 nothing to take back, 6 spending is locked, 7 the day's cap
+--         5 nothing to take back, 6 spending is locked, 7 the day's cap, 8 hold is resolved, 9 hold has lapsed,
+--         10 more than the hold
 -- account kinds: 1 available, 2 pending, 3 held, 4 debt; 10 issued, 11 redeemed, 12 expired, 13 returned
--- entry kinds: 1 accrual, 2 activation, 3 redemption, 7 expiry, 8 return, 9 refund, 20 decline
+-- entry kinds: 1 accrual, 2 activation, 3 redemption, 4 hold, 5 capture, 6 release, 7 expiry, 8 return, 9 refund,
+--              10 lapse, 20 decline
 
 -- New holders, each with an empty account in the unit; returns their numbers.
 CREATE FUNCTION ledger.open_accounts(p_count int, p_unit smallint) RETURNS SETOF bigint

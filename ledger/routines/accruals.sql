@@ -28,7 +28,7 @@ BEGIN
     SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt, s.points, s.due_at,
            greatest(p_at, a.last_at) AS recorded_at, a.seq + row_number() OVER w AS seq,
            (a.available + sum(s.at_once) OVER w)::bigint AS available_after,
-           (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after
+           (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after, a.head_hash
     FROM item i
     JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit
     CROSS JOIN LATERAL (
@@ -38,11 +38,25 @@ BEGIN
       FROM generate_series(i.lot_from, i.lot_until) n
     ) s
     WINDOW w AS (PARTITION BY i.holder_id ORDER BY i.ord)
+  ), chained AS MATERIALIZED (
+    SELECT p.*, ledger.chain(p.head_hash, ledger.entry_bytes(
+             p.holder_id, p_unit, p.seq, 1::smallint, p_partners[p.ord], p_cutoff, p.points, NULL, p.available_after,
+             p.pending_after, p.held, p.debt, p_at, p.recorded_at, p_idem_keys[p.ord], p_fingerprints[p.ord])
+             || coalesce(l.bytes, ''::bytea)) OVER (PARTITION BY p.holder_id ORDER BY p.seq) AS hash
+    FROM placed p
+    CROSS JOIN LATERAL (
+      SELECT string_agg(ledger.posting_bytes(
+               (n - p.lot_from + 1)::smallint, 10::smallint,
+               (CASE WHEN p_lot_activates[n] <= p_at THEN 1 ELSE 2 END)::smallint, p_lot_issuers[n], p_lot_funders[n],
+               p_partners[p.ord], p_lot_terms[n], p_lot_terms[n], p.seq, (n - p.lot_from + 1)::smallint,
+               p_lot_points[n]), ''::bytea ORDER BY n) AS bytes
+      FROM generate_series(p.lot_from, p.lot_until) n
+    ) l
   ), journal AS (
     INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
-                                at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind)
+                                at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
     SELECT holder_id, seq, points, available_after, pending_after, held, debt, p_at, recorded_at, p_idem_keys[ord],
-           p_fingerprints[ord], p_partners[ord], p_cutoff, p_unit, 1 FROM placed
+           p_fingerprints[ord], p_partners[ord], p_cutoff, p_unit, 1, hash FROM chained
   ), lot AS (
     INSERT INTO ledger.lot (holder_id, seq, granted, remaining, activates_at, expires_at, issuer_id, funder_id,
                             terms_id, unit, lot_no, active)
@@ -58,12 +72,13 @@ BEGIN
     FROM placed p CROSS JOIN LATERAL generate_series(p.lot_from, p.lot_until) n
   ), account AS (
     UPDATE ledger.account a
-    SET seq = n.seq, available = n.available, pending = n.pending, last_at = n.recorded_at,
-        next_due = least(a.next_due, n.due_at)
-    FROM (SELECT holder_id, max(seq) AS seq, max(available_after) AS available, max(pending_after) AS pending,
-                 max(recorded_at) AS recorded_at, min(due_at) AS due_at
-          FROM placed GROUP BY holder_id) n
-    WHERE a.holder_id = n.holder_id AND a.unit = p_unit
+    SET seq = n.seq, available = n.available_after, pending = n.pending_after, last_at = n.recorded_at,
+        next_due = least(a.next_due, n.due_at), head_hash = n.hash
+    FROM (SELECT holder_id, seq, available_after, pending_after, recorded_at, hash,
+                 min(due_at) OVER (PARTITION BY holder_id) AS due_at,
+                 seq = max(seq) OVER (PARTITION BY holder_id) AS is_last
+          FROM chained) n
+    WHERE n.is_last AND a.holder_id = n.holder_id AND a.unit = p_unit
   )
   SELECT ord, seq, available_after, pending_after FROM placed;
 END $$;

@@ -61,8 +61,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
   FROM ledger.account a LEFT JOIN journal j USING (holder_id, unit)
   WHERE (a.seq, a.seq) IS DISTINCT FROM (coalesce(j.entries, 0), coalesce(j.last, 0))
   UNION ALL
-  SELECT 'A5 open holds = held', a.holder_id, a.unit, format('held %s without a hold', a.held)
-  FROM ledger.account a WHERE a.held <> 0  -- nothing places holds yet
+  SELECT 'A5 open holds = held', a.holder_id, a.unit, format('held %s, holds %s', a.held, h.amount)
+  FROM ledger.account a
+  LEFT JOIN (SELECT holder_id, unit, sum(amount) AS amount FROM ledger.hold WHERE state = 0 GROUP BY holder_id, unit) h
+    USING (holder_id, unit)
+  WHERE a.held <> coalesce(h.amount, 0)
   UNION ALL
   SELECT 'A6 entry = its postings', h.holder_id, h.unit, format('entry %s says %s, postings %s', h.seq, h.amount, h.posted)
   FROM history h WHERE h.kind <> 20 AND h.amount <> coalesce(h.posted, 0) OR h.kind = 20 AND h.posted IS NOT NULL

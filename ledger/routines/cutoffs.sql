@@ -37,6 +37,7 @@ BEGIN
   PERFORM pg_advisory_xact_lock(7305002, p_cutoff);
   UPDATE ledger.cutoff c
   SET state = 'CUT',
+      seal = ledger.seal_of(p_cutoff),
       journal_count = (SELECT count(*) FROM ledger.journal WHERE cutoff_id = p_cutoff),
       posting_count = (SELECT count(*) FROM ledger.posting WHERE cutoff_id = p_cutoff),
       posting_points = (SELECT coalesce(sum(amount), 0) FROM ledger.posting WHERE cutoff_id = p_cutoff)

@@ -6,7 +6,7 @@ BEGIN
   FOR r IN SELECT p.oid::regprocedure FROM pg_proc p
            WHERE p.pronamespace = 'ledger'::regnamespace AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
              AND p.proname IN ('enter_cutoff', 'lock_accounts', 'settle_due', 'record_accruals', 'accrue', 'redeem',
-                               'return_accrual', 'refund_redemption') LOOP
+                               'return_accrual', 'refund_redemption', 'spend', 'place_hold', 'resolve_hold') LOOP
     EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
@@ -19,10 +19,10 @@ DECLARE r regprocedure; v_definer boolean;
 BEGIN
   FOR r, v_definer IN SELECT p.oid::regprocedure, p.prosecdef FROM pg_proc p
                       WHERE p.pronamespace = 'ledger'::regnamespace LOOP
-    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', r);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tessera_app, tessera_ledger', r);
+    EXECUTE format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', r);
+    EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO tessera_app, tessera_ledger', r);
     IF v_definer THEN
-      EXECUTE format('ALTER FUNCTION %s OWNER TO tessera_ledger', r);
+      EXECUTE format('ALTER ROUTINE %s OWNER TO tessera_ledger', r);
     END IF;
   END LOOP;
 END $$;

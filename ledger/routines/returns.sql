@@ -5,7 +5,9 @@ CREATE FUNCTION ledger.return_accrual(
   p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
   OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT taken bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_available bigint; v_pending bigint;
+DECLARE
+  v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_available bigint; v_pending bigint;
+  v_bytes bytea;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
   IF NOT FOUND THEN
@@ -45,18 +47,24 @@ BEGIN
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
     SELECT p_holder, a.seq, p_ref_seq, take, issuer_id, funder_id, p_partner, terms_id, terms_id, v_cutoff, p_unit,
            row_number() OVER (ORDER BY lot_no), CASE WHEN active THEN 1 ELSE 2 END, 13, lot_no FROM asked
-    RETURNING debit, amount
+    RETURNING leg, debit, credit, issuer_id, funder_id, partner_id, lot_terms_id, terms_id, lot_seq, lot_no, amount
   )
-  SELECT coalesce(sum(amount) FILTER (WHERE debit = 1), 0), coalesce(sum(amount) FILTER (WHERE debit = 2), 0)
-  INTO v_available, v_pending FROM posting;
+  SELECT coalesce(sum(amount) FILTER (WHERE debit = 1), 0), coalesce(sum(amount) FILTER (WHERE debit = 2), 0),
+         string_agg(ledger.posting_bytes(leg, debit, credit, issuer_id, funder_id, partner_id, lot_terms_id, terms_id,
+                                         lot_seq, lot_no, amount), ''::bytea ORDER BY leg)
+  INTO v_available, v_pending, v_bytes FROM posting;
   taken := v_available + v_pending;
   a.available := a.available - v_available;
   a.pending := a.pending - v_pending;
+  a.head_hash := sha256(a.head_hash || ledger.entry_bytes(
+    p_holder, p_unit, a.seq, 8::smallint, p_partner, v_cutoff, taken, p_ref_seq, a.available, a.pending, a.held, a.debt,
+    p_at, a.last_at, p_idem_key, p_fingerprint) || coalesce(v_bytes, ''::bytea));
   INSERT INTO ledger.journal (holder_id, seq, amount, ref_seq, available_after, pending_after, held_after, debt_after,
-                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind)
+                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
   VALUES (p_holder, a.seq, taken, p_ref_seq, a.available, a.pending, a.held, a.debt, p_at, a.last_at, p_idem_key,
-          p_fingerprint, p_partner, v_cutoff, p_unit, 8);
-  UPDATE ledger.account x SET seq = a.seq, available = a.available, pending = a.pending, last_at = a.last_at
+          p_fingerprint, p_partner, v_cutoff, p_unit, 8, a.head_hash);
+  UPDATE ledger.account x
+  SET seq = a.seq, available = a.available, pending = a.pending, last_at = a.last_at, head_hash = a.head_hash
   WHERE x.holder_id = p_holder AND x.unit = p_unit;
   status := 0; seq := a.seq; available := a.available; pending := a.pending;
 END $$;
@@ -68,7 +76,9 @@ CREATE FUNCTION ledger.refund_redemption(
   p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
   OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_room bigint; v_due timestamptz;
+DECLARE
+  v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_room bigint; v_due timestamptz;
+  v_bytes bytea;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
   IF NOT FOUND THEN
@@ -81,11 +91,12 @@ BEGIN
     seq := e.seq; available := e.available_after; pending := e.pending_after;
     RETURN;
   END IF;
-  SELECT j.amount - coalesce((SELECT sum(r.amount) FROM ledger.journal r
-                              WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq > p_ref_seq
-                                AND r.kind = 9 AND r.ref_seq = p_ref_seq), 0)
-  INTO v_room FROM ledger.journal j
-  WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.seq = p_ref_seq AND j.kind = 3;
+  -- Of a redemption or a capture: what went to REDEEMED, less what earlier refunds gave back.
+  SELECT sum(p.amount) - coalesce((SELECT sum(r.amount) FROM ledger.journal r
+                                   WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq > p_ref_seq
+                                     AND r.kind = 9 AND r.ref_seq = p_ref_seq), 0)
+  INTO v_room FROM ledger.posting p
+  WHERE p.holder_id = p_holder AND p.unit = p_unit AND p.seq = p_ref_seq AND p.credit = 11;
   IF v_room IS NULL OR v_room < p_amount OR p_amount <= 0 THEN
     status := 5;
     RETURN;
@@ -122,15 +133,23 @@ BEGIN
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
     SELECT p_holder, a.seq, lot_seq, give, issuer_id, funder_id, partner_id, lot_terms_id, terms_id, v_cutoff, p_unit,
            new_leg, 11, 1, lot_no FROM given
+    RETURNING leg, debit, credit, issuer_id, funder_id, partner_id, lot_terms_id, terms_id, lot_seq, lot_no, amount
   )
-  SELECT min(expires_at) INTO v_due FROM lot;
+  SELECT string_agg(ledger.posting_bytes(leg, debit, credit, issuer_id, funder_id, partner_id, lot_terms_id, terms_id,
+                                         lot_seq, lot_no, amount), ''::bytea ORDER BY leg),
+         (SELECT min(expires_at) FROM lot)
+  INTO v_bytes, v_due FROM posting;
   a.available := a.available + p_amount;
+  a.head_hash := sha256(a.head_hash || ledger.entry_bytes(
+    p_holder, p_unit, a.seq, 9::smallint, p_partner, v_cutoff, p_amount, p_ref_seq, a.available, a.pending, a.held, a.debt,
+    p_at, a.last_at, p_idem_key, p_fingerprint) || v_bytes);
   INSERT INTO ledger.journal (holder_id, seq, amount, ref_seq, available_after, pending_after, held_after, debt_after,
-                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind)
+                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
   VALUES (p_holder, a.seq, p_amount, p_ref_seq, a.available, a.pending, a.held, a.debt, p_at, a.last_at, p_idem_key,
-          p_fingerprint, p_partner, v_cutoff, p_unit, 9);
+          p_fingerprint, p_partner, v_cutoff, p_unit, 9, a.head_hash);
   UPDATE ledger.account x
-  SET seq = a.seq, available = a.available, last_at = a.last_at, next_due = least(x.next_due, v_due)
+  SET seq = a.seq, available = a.available, last_at = a.last_at, next_due = least(x.next_due, v_due),
+      head_hash = a.head_hash
   WHERE x.holder_id = p_holder AND x.unit = p_unit;
   status := 0; seq := a.seq; available := a.available; pending := a.pending;
 END $$;

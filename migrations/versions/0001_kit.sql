@@ -20,10 +20,10 @@ CREATE TABLE kit.routine_file (
 );
 
 CREATE FUNCTION kit.drop_routines(p_schema text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE r regprocedure;
+DECLARE r text;
 BEGIN
-  FOR r IN SELECT p.oid::regprocedure FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-           WHERE n.nspname = p_schema LOOP
+  -- Names first: one may be gone with another that used it before its turn comes.
+  FOREACH r IN ARRAY ARRAY(SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = p_schema::regnamespace) LOOP
     EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', r);
   END LOOP;
 END $$;

@@ -24,7 +24,7 @@ CREATE TABLE ledger.entry_kind (
 );
 INSERT INTO ledger.entry_kind VALUES
   (1, 'ACCRUAL'), (2, 'ACTIVATION'), (3, 'REDEMPTION'), (4, 'HOLD'), (5, 'CAPTURE'), (6, 'RELEASE'),
-  (7, 'EXPIRY'), (8, 'RETURN'), (9, 'REFUND'), (20, 'DECLINE');
+  (7, 'EXPIRY'), (8, 'RETURN'), (9, 'REFUND'), (10, 'LAPSE'), (20, 'DECLINE');
 
 CREATE TABLE ledger.cutoff (
   cutoff_id      int PRIMARY KEY,
@@ -34,6 +34,8 @@ CREATE TABLE ledger.cutoff (
   journal_count  bigint,
   posting_count  bigint,
   posting_points numeric,
+  seal           bytea,                   -- SHA-256 over the seal before and the heads of the accounts touched in it
+  CHECK ((state = 'CUT') = (seal IS NOT NULL)),
   CHECK ((state = 'OPEN') = (cut_at IS NULL)),
   CHECK ((state = 'CUT') = (journal_count IS NOT NULL))
 );
@@ -58,6 +60,7 @@ CREATE TABLE ledger.account (
   daily_cap    bigint CHECK (daily_cap >= 0),             -- most that may be spent in one day of the programme
   spent_on     date,
   spent        bigint NOT NULL DEFAULT 0 CHECK (spent >= 0),
+  head_hash    bytea NOT NULL DEFAULT '',               -- hash of entry number seq
   PRIMARY KEY (holder_id, unit)
 ) WITH (fillfactor = 70);
 
@@ -79,6 +82,7 @@ CREATE TABLE ledger.journal (
   cutoff_id       int NOT NULL,
   unit            smallint NOT NULL,
   kind            smallint NOT NULL,
+  hash            bytea NOT NULL,        -- SHA-256 over the entry before's, this entry and its postings
   PRIMARY KEY (holder_id, unit, seq)
 );
 CREATE UNIQUE INDEX journal_idem_key ON ledger.journal (holder_id, unit, idem_key) WHERE idem_key IS NOT NULL;
@@ -129,9 +133,24 @@ CREATE TABLE ledger.lot (
 -- "open" flips once in a lot's life; a predicate on remaining would make every redemption a non-HOT update.
 CREATE INDEX lot_open ON ledger.lot (holder_id, unit, expires_at, seq, lot_no) WHERE open;
 
+-- Points set aside for a purchase that is not finished. seq is the entry that placed it, whose postings say which lots.
+CREATE TABLE ledger.hold (
+  holder_id  bigint NOT NULL,
+  seq        bigint NOT NULL,
+  amount     bigint NOT NULL CHECK (amount > 0),
+  captured   bigint NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),
+  lapses_at  timestamptz NOT NULL,
+  partner_id int NOT NULL,
+  unit       smallint NOT NULL,
+  state      smallint NOT NULL DEFAULT 0 CHECK (state BETWEEN 0 AND 3),  -- 0 open, 1 captured, 2 released, 3 lapsed
+  CHECK (captured = 0 OR state = 1),
+  PRIMARY KEY (holder_id, unit, seq)
+) WITH (fillfactor = 70);
+CREATE INDEX hold_open ON ledger.hold (holder_id, unit, lapses_at) WHERE state = 0;
+
 -- Append-only by privilege: the functions' owner may insert, nobody but the schema's owner may change or remove.
 GRANT SELECT, INSERT ON ledger.journal, ledger.posting TO tessera_ledger;
-GRANT SELECT, INSERT, UPDATE ON ledger.account, ledger.lot, ledger.cutoff TO tessera_ledger;
+GRANT SELECT, INSERT, UPDATE ON ledger.account, ledger.lot, ledger.hold, ledger.cutoff TO tessera_ledger;
 GRANT SELECT ON ledger.unit, ledger.account_kind, ledger.entry_kind TO tessera_ledger, tessera_app;
 GRANT USAGE ON SEQUENCE ledger.holder_id_seq TO tessera_ledger;
-GRANT SELECT ON ledger.account, ledger.journal, ledger.posting, ledger.lot, ledger.cutoff TO tessera_app;
+GRANT SELECT ON ledger.account, ledger.journal, ledger.posting, ledger.lot, ledger.hold, ledger.cutoff TO tessera_app;

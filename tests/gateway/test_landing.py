@@ -11,8 +11,9 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from gateway import demo, landing
+from gateway import landing
 from gateway.context import Services
+from gateway.demo.names import PROGRAMME_NAME, SOURCE
 from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
@@ -101,7 +102,7 @@ async def test_the_demonstration_says_where_its_receipts_come_from_and_other_coa
 ) -> None:
     async with database.transaction() as connection:
         await programme.found(
-            connection, Programme(demo.PROGRAMME_NAME, "UTC", "EUR", ("en",), 10_000, 30, {"EUR": 10_000})
+            connection, Programme(PROGRAMME_NAME, "UTC", "EUR", ("en",), 10_000, 30, {"EUR": 10_000})
         )
     assert "84.51" not in await _text(browse())  # nothing is shown yet that comes from anywhere
     maker = builders.Coalition(database, vault, purchases.Desk(database, vault, DirectoryCache(database.pool, vault)))
@@ -111,7 +112,7 @@ async def test_the_demonstration_says_where_its_receipts_come_from_and_other_coa
         maker.onboarder = await actors.ensure_actor(connection, "onboarder", [actors.ONBOARDING])
     bakery = await maker.add_partner("bakery")
     await _buys(maker, bakery, await maker.add_member(), 500)
-    assert demo.SOURCE in await _text(browse())
+    assert SOURCE in await _text(browse())
 
 
 async def test_a_name_that_looks_like_markup_stays_text(browse: Browse, database: Database) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from socket import gaierror
+
 import asyncpg
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +22,8 @@ class _DriverError(Exception):
     "cause",
     [
         OutcomeUnknown(), TimeoutError(), ConnectionResetError(), ConnectionRefusedError(), PoolExhausted("pool"),
+        FileNotFoundError("its socket"), gaierror("its name"),
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
         asyncpg.ConnectionDoesNotExistError("closed"), asyncpg.AdminShutdownError("x"), asyncpg.CrashShutdownError("x"),
         asyncpg.CannotConnectNowError("x"), asyncpg.TooManyConnectionsError("x"), asyncpg.QueryCanceledError("x"),
         asyncpg.DeadlockDetectedError("x"), asyncpg.SerializationError("x"),

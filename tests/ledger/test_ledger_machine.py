@@ -24,23 +24,78 @@ class ModelLot:
 
 
 @dataclass
+class ModelHold:
+    seq: int
+    parts: list[tuple[ModelLot, int]]
+    lapses: int
+    open: bool = True
+
+
+@dataclass
 class Model:
-    """One account as a child would keep it."""
+    """One account as a child would keep it: day by day."""
 
     seq: int = 0
     lots: list[ModelLot] = field(default_factory=list)
+    holds: list[ModelHold] = field(default_factory=list)
     redemptions: dict[int, list[tuple[ModelLot, int]]] = field(default_factory=dict)
 
     def settle(self, day: int) -> None:
-        due = sorted(
-            {(lot.activates, 2) for lot in self.lots if not lot.active and lot.left and lot.activates <= day}
-            | {(lot.expires, 7) for lot in self.lots if lot.left and lot.expires <= day}
-        )
-        self.seq += len(due)
-        for lot in self.lots:
-            lot.active = lot.active or (lot.activates <= day and lot.left > 0)
-            if lot.expires <= day:
-                lot.left = 0
+        instants = {lot.activates for lot in self.lots} | {lot.expires for lot in self.lots}
+        for instant in sorted(instants | {hold.lapses for hold in self.holds}):
+            if instant <= day:
+                self._settle_instant(instant)
+
+    def _settle_instant(self, instant: int) -> None:
+        ripe = [lot for lot in self.lots if not lot.active and lot.activates <= instant and lot.left]
+        for lot in ripe:
+            lot.active = True
+        self.seq += bool(ripe)
+        for hold in self.holds:
+            if hold.open and hold.lapses <= instant:
+                hold.open = False
+                self.seq += 1
+                for lot, points in hold.parts:
+                    lot.left += points
+        self._expire(instant)
+
+    def _expire(self, instant: int) -> None:
+        old = [lot for lot in self.lots if lot.left and lot.expires <= instant]
+        for lot in old:
+            lot.left = 0
+        self.seq += bool(old)
+
+    def held(self) -> int:
+        return sum(points for hold in self.holds if hold.open for _, points in hold.parts)
+
+    def hold(self, points: int, day: int, days: int) -> tuple[int, int]:
+        status, seq = self.redeem(points, day)
+        if status == 0:
+            self.holds.append(ModelHold(seq, self.redemptions.pop(seq), day + days))
+        return status, seq
+
+    def resolve(self, hold: ModelHold, points: int, day: int) -> int:
+        if not hold.open or hold.lapses <= day:
+            return 9 if hold.lapses <= day and (hold.open or hold.seq not in self.resolved) else 8
+        if points > sum(amount for _, amount in hold.parts):
+            return 10
+        self.settle(day)
+        self.seq += 1
+        hold.open = False
+        self.resolved.add(hold.seq)
+        taken = []
+        for lot, amount in hold.parts:
+            take = min(points, amount)
+            points -= take
+            lot.left += amount - take
+            if take:
+                taken.append((lot, take))
+        if taken:
+            self.redemptions[self.seq] = taken
+        self._expire(day)
+        return 0
+
+    resolved: set[int] = field(default_factory=set)
 
     def balance(self) -> tuple[int, int]:
         return sum(lot.left for lot in self.lots if lot.active), sum(lot.left for lot in self.lots if not lot.active)
@@ -107,13 +162,21 @@ async def play(holder: Holder, model: Model, dice: random.Random, steps: int) ->
             points = dice.randint(1, 250)
             done = await holder.redeem(points, day=day)
             assert (done["status"], done["seq"]) == model.redeem(points, day)
-        elif move < 0.88 and model.lots:
+        elif move < 0.80:
+            points, days = dice.randint(1, 200), dice.randint(1, 30)
+            done = await holder.hold(points, day=day, days=days)
+            assert (done["status"], done["seq"]) == model.hold(points, day, days)
+        elif move < 0.88 and model.holds:
+            hold, points = dice.choice(model.holds), dice.choice((0, 1, 50, 100, 150))
+            call = holder.capture(hold.seq, points, day=day) if points else holder.release(hold.seq, day=day)
+            assert (await call)["status"] == model.resolve(hold, points, day)
+        elif move < 0.94 and model.lots:
             seq, points = dice.choice(model.lots).seq, dice.randint(1, 250)
             assert (await holder.take_back(seq, points, day=day))["taken"] == model.take_back(seq, points, day)
         elif model.redemptions:
             seq, points = dice.choice(list(model.redemptions)), dice.randint(1, 150)
             assert (await holder.refund(seq, points, day=day))["status"] == model.refund(seq, points, day)
-        assert await holder.balance() == model.balance()
+        assert (*await holder.balance(), await holder.held()) == (*model.balance(), model.held())
         assert await holder.lots() == {lot.seq: lot.left for lot in model.lots}
 
 
@@ -123,3 +186,4 @@ async def test_random_histories_agree_with_an_independent_model(database: Databa
         holder, model = await open_holder(database.pool), Model()
         await play(holder, model, random.Random(f"{seed}.{history}"), 40)
     assert await database.pool.fetch("SELECT * FROM ledger.audit()") == []
+    assert await database.pool.fetch("SELECT * FROM ledger.verify_chains()") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -53,6 +54,33 @@ class Holder:
             self.holder_id, seq, points, key or uuid4(), NOTHING, T0 + day * DAY,
         )  # fmt: skip
 
+    async def hold(self, points: int, *, day: int = 0, days: int = 1, key: UUID | None = None) -> asyncpg.Record:
+        return await self.pool.fetchrow(
+            "SELECT * FROM ledger.place_hold($1, 1::smallint, $2, $3, 2, 2, $4, $5, $6, $7)",
+            self.holder_id, points, T0 + (day + days) * DAY, key or uuid4(), NOTHING, T0 + day * DAY,
+            (T0 + day * DAY).date(),
+        )  # fmt: skip
+
+    async def capture(
+        self, seq: int, points: int, *, day: int = 0, key: UUID | None = None, partner: int = 2
+    ) -> asyncpg.Record:
+        return await self._resolve(5, seq, points, day, key, partner)
+
+    async def release(self, seq: int, *, day: int = 0, key: UUID | None = None, partner: int = 2) -> asyncpg.Record:
+        return await self._resolve(6, seq, 0, day, key, partner)
+
+    async def _resolve(
+        self, kind: int, seq: int, points: int, day: int, key: UUID | None, partner: int
+    ) -> asyncpg.Record:
+        return await self.pool.fetchrow(
+            "SELECT * FROM ledger.resolve_hold($1, $2, 1::smallint, $3, $4, $5, $5, $6, $7, $8)",
+            kind, self.holder_id, seq, points, partner, key or uuid4(), NOTHING, T0 + day * DAY,
+        )  # fmt: skip
+
+    async def held(self) -> int:
+        found: int = await self.pool.fetchval("SELECT held FROM ledger.account WHERE holder_id = $1", self.holder_id)
+        return found
+
     async def sweep(self, day: int) -> None:
         await self.pool.fetchval("SELECT ledger.sweep_due(1::smallint, $1, 1000)", T0 + day * DAY)
 
@@ -83,6 +111,7 @@ async def open_holder(pool: asyncpg.Pool) -> Holder:
 async def holder(database: Database):
     yield await open_holder(database.pool)
     assert await database.pool.fetch("SELECT * FROM ledger.audit()") == []
+    assert await database.pool.fetch("SELECT * FROM ledger.verify_chains()") == []
 
 
 async def test_a_redemption_consumes_the_lot_that_expires_first(holder: Holder) -> None:
@@ -216,6 +245,149 @@ async def test_the_application_cannot_change_or_remove_what_is_written(
         await holder.pool.execute(statement.format(table))
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await holder.pool.execute("UPDATE ledger.account SET available = 1000000")
+
+
+async def test_a_capture_takes_what_was_set_aside_and_the_rest_goes_back_to_its_own_lots(holder: Holder) -> None:
+    await holder.accrue(50, expires=100)
+    await holder.accrue(100, expires=200)
+    placed = await holder.hold(120)
+    assert (placed["available"], await holder.held(), await holder.lots()) == (30, 120, {1: 0, 2: 30})
+    done = await holder.capture(placed["seq"], 70)
+    assert (done["status"], done["available"], await holder.held()) == (0, 80, 0)
+    assert await holder.lots() == {1: 0, 2: 80}
+
+
+async def test_a_released_hold_leaves_every_lot_as_it_was(holder: Holder) -> None:
+    await holder.accrue(50, expires=100)
+    await holder.accrue(100, expires=200)
+    placed = await holder.hold(120)
+    await holder.release(placed["seq"])
+    assert (await holder.lots(), await holder.balance(), await holder.held()) == ({1: 50, 2: 100}, (150, 0), 0)
+
+
+async def test_a_hold_is_resolved_once_by_the_partner_that_placed_it_and_never_beyond_itself(holder: Holder) -> None:
+    await holder.accrue(100)
+    placed = (await holder.hold(60))["seq"]
+    assert (await holder.capture(placed, 10, partner=3))["status"] == 5
+    assert (await holder.capture(99, 10))["status"] == 5
+    assert (await holder.capture(placed, 61))["status"] == 10
+    assert (await holder.capture(placed, 0))["status"] == 5
+    assert (await holder.capture(placed, 60))["status"] == 0
+    assert [(await holder.capture(placed, 1))["status"], (await holder.release(placed))["status"]] == [8, 8]
+    assert await holder.balance() == (40, 0)
+
+
+async def test_held_points_can_be_neither_spent_nor_held_again(holder: Holder) -> None:
+    await holder.accrue(100)
+    await holder.hold(60)
+    assert (await holder.redeem(41))["status"] == 3
+    assert (await holder.hold(41))["status"] == 3
+    assert (await holder.redeem(40))["status"] == 0
+
+
+async def test_a_hold_lapses_at_its_deadline_and_cannot_be_captured_any_more(holder: Holder) -> None:
+    await holder.accrue(100)
+    placed = (await holder.hold(60, days=2))["seq"]
+    assert (await holder.capture(placed, 60, day=2))["status"] == 9
+    assert (await holder.redeem(100, day=2))["status"] == 0
+    assert (await holder.entries())[2] == (10, 60, T0 + 2 * DAY)
+    assert (await holder.release(placed, day=3))["status"] == 9
+
+
+async def test_held_points_outlive_their_lots_expiry_and_expire_when_they_are_freed(holder: Holder) -> None:
+    await holder.accrue(100, expires=10)
+    captured = (await holder.hold(60, day=9, days=5))["seq"]
+    assert (await holder.capture(captured, 40, day=12))["available"] == 0
+    assert (await holder.entries())[-1][:2] == (7, 20)
+    assert await holder.balance() == (0, 0)
+
+
+async def test_points_of_a_lapsed_hold_whose_lot_has_expired_expire_at_the_lapse(holder: Holder) -> None:
+    await holder.accrue(100, expires=10)
+    await holder.hold(60, day=9, days=5)
+    await holder.sweep(30)
+    assert (await holder.entries())[2:] == [
+        (7, 40, T0 + 10 * DAY), (10, 60, T0 + 14 * DAY), (7, 60, T0 + 14 * DAY),
+    ]  # fmt: skip
+
+
+async def test_captured_points_can_be_refunded_into_their_lots(holder: Holder) -> None:
+    await holder.accrue(100)
+    placed = (await holder.hold(80))["seq"]
+    captured = (await holder.capture(placed, 50))["seq"]
+    assert (await holder.refund(captured, 51))["status"] == 5
+    assert (await holder.refund(captured, 50))["status"] == 0
+    assert await holder.lots() == {1: 100}
+
+
+async def test_hold_operations_repeated_by_key_answer_as_the_first_time(holder: Holder) -> None:
+    await holder.accrue(100)
+    keys = uuid4(), uuid4()
+    placed = await holder.hold(60, key=keys[0])
+    again = await holder.hold(60, key=keys[0])
+    assert (again["status"], again["seq"]) == (1, placed["seq"])
+    captured = await holder.capture(placed["seq"], 60, key=keys[1])
+    once_more = await holder.capture(placed["seq"], 60, key=keys[1])
+    assert (once_more["status"], once_more["seq"], once_more["available"]) == (
+        1,
+        captured["seq"],
+        captured["available"],
+    )
+
+
+async def test_a_capture_and_a_release_at_once_leave_one_winner(database: Database) -> None:
+    holder = await open_holder(database.pool)
+    for _ in range(10):
+        await holder.accrue(10)
+        placed = (await holder.hold(10))["seq"]
+        tries = [call for _ in range(3) for call in (holder.capture(placed, 10), holder.release(placed))]
+        both = await asyncio.gather(*tries)
+        assert sorted(one["status"] for one in both) == [0, 8, 8, 8, 8, 8]
+    assert await database.pool.fetch("SELECT * FROM ledger.audit()") == []
+
+
+ALTERATIONS = {
+    "an amount": ("UPDATE ledger.journal SET amount = amount + 1 WHERE seq = 2", 2),
+    "an instant": ("UPDATE ledger.journal SET at = at - interval '1 day' WHERE seq = 3", 3),
+    "a balance": ("UPDATE ledger.journal SET available_after = available_after + 1 WHERE seq = 1", 1),
+    "a posting": ("UPDATE ledger.posting SET partner_id = 9 WHERE seq = 2", 2),
+    "a posting's terms": ("UPDATE ledger.posting SET lot_terms_id = 9 WHERE seq = 3", 3),
+    "a posting removed": ("DELETE FROM ledger.posting WHERE seq = 1", 1),
+    "a key": ("UPDATE ledger.journal SET idem_key = gen_random_uuid() WHERE seq = 1", 1),
+    "an entry removed": ("DELETE FROM ledger.journal WHERE seq = 1", 2),
+}
+
+
+@pytest.mark.parametrize(("alteration", "first"), ALTERATIONS.values(), ids=ALTERATIONS)
+async def test_the_chain_names_the_first_altered_row(
+    database: Database, server, database_name: str, alteration: str, first: int
+) -> None:
+    holder = await open_holder(database.pool)
+    await holder.accrue(10)
+    await holder.accrue(10)
+    await holder.redeem(5)
+    assert await database.pool.fetch("SELECT * FROM ledger.verify_chains()") == []
+    owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    await owner.execute(alteration)
+    await owner.close()
+    found = await database.pool.fetch("SELECT * FROM ledger.verify_chains()")
+    assert (found[0]["holder_id"], found[0]["seq"]) == (holder.holder_id, first)
+
+
+async def test_whoever_rewrites_an_account_and_all_its_hashes_still_breaks_the_seal(
+    database: Database, server, database_name: str
+) -> None:
+    holder = await open_holder(database.pool)
+    await holder.accrue(10)
+    for _ in range(2):
+        cut = await database.pool.fetchval("SELECT ledger.drain_cutoff($1)", T0)
+        await database.pool.fetchrow("SELECT * FROM ledger.seal_cutoff($1)", cut)
+        await holder.accrue(10)
+    assert await database.pool.fetch("SELECT * FROM ledger.verify_seals()") == []
+    owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    await owner.execute("UPDATE ledger.journal SET hash = sha256('forged') WHERE seq = 1")
+    await owner.close()
+    assert [row[0] for row in await database.pool.fetch("SELECT * FROM ledger.verify_seals()")] == [1]
 
 
 TAMPERING = {

@@ -97,6 +97,23 @@ class Coalition:
         )  # fmt: skip
         return row["seq"] if row["status"] == 0 else None
 
+    async def hold(self, holder: int, redeemer: str, terms: int, points: int) -> int:
+        """Points set aside at a partner for a day; returns the entry's seq."""
+        row = await self.database.pool.fetchrow(
+            "SELECT * FROM ledger.place_hold($1, 1::smallint, $2, $3, $4, $5, $6, $6, $7, $8)",
+            holder, points, self.at + DAY, self.partners[redeemer], terms, uuid4(), self.at, self.at.date(),
+        )  # fmt: skip
+        assert row["status"] == 0
+        return row["seq"]
+
+    async def capture(self, holder: int, hold: int, redeemer: str, terms: int, points: int) -> None:
+        """Take a part of what is set aside; the rest is free again."""
+        row = await self.database.pool.fetchrow(
+            "SELECT * FROM ledger.resolve_hold(5::smallint, $1, 1::smallint, $2, $3, $4, $5, $6, $6, $7)",
+            holder, hold, points, self.partners[redeemer], terms, uuid4(), self.at,
+        )  # fmt: skip
+        assert row["status"] == 0
+
     async def give_back(self, holder: int, accrual: int, points: int, partner: str) -> int:
         """Take back points of an accrual, as many as are there; returns how many."""
         row = await self.database.pool.fetchrow(

@@ -115,6 +115,26 @@ async def test_a_refund_takes_back_the_reimbursement_at_the_price_of_the_redempt
     assert await coalition.violations() == []
 
 
+async def test_a_hold_moves_no_money_until_it_is_captured_and_then_as_much_as_was_captured(
+    coalition: Coalition, database: Database
+) -> None:
+    a, b = await coalition.partner("a"), await coalition.partner("b")
+    member = await coalition.member()
+    await coalition.earn(member, "a", a, 1000)
+    hold = await coalition.hold(member, "b", b, 600)
+    run = await coalition.settle()
+    assert [statement.partner_id for statement in run.statements] == [0, coalition.partners["a"]]
+    assert await obligation(database) == {a: (1000, 8_500_000)}
+
+    await coalition.spend(member, "b", b, 100)
+    await coalition.capture(member, hold, "b", b, 250)
+    run = await coalition.settle()
+
+    assert lines(coalition.of(run, "b")) == [("REDEMPTION", 350, 2_800_000)]
+    assert await obligation(database) == {a: (650, 5_525_000)}
+    assert await coalition.violations() == []
+
+
 async def test_points_that_the_operator_funds_bill_nobody_and_still_have_to_be_kept(
     coalition: Coalition, database: Database
 ) -> None:

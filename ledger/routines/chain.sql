@@ -1,0 +1,68 @@
+-- The hash chain of an account: each entry's hash is SHA-256 over the hash before, the entry and its postings, all in
+-- one canonical form. Whoever changes a row changes every hash behind it, and the seals of the cut-offs.
+
+CREATE FUNCTION ledger.posting_bytes(
+  p_leg smallint, p_debit smallint, p_credit smallint, p_issuer int, p_funder int, p_partner int, p_lot_terms int,
+  p_terms int, p_lot_seq bigint, p_lot_no smallint, p_amount bigint)
+RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+  SELECT int2send(p_leg) || int2send(p_debit) || int2send(p_credit) || int4send(p_issuer) || int4send(p_funder)
+      || int4send(p_partner) || int4send(p_lot_terms) || int4send(p_terms) || int8send(p_lot_seq) || int2send(p_lot_no)
+      || int8send(p_amount)
+$$;
+
+CREATE FUNCTION ledger.entry_bytes(
+  p_holder bigint, p_unit smallint, p_seq bigint, p_kind smallint, p_partner int, p_cutoff int, p_amount bigint,
+  p_ref_seq bigint, p_available bigint, p_pending bigint, p_held bigint, p_debt bigint, p_at timestamptz,
+  p_recorded_at timestamptz, p_idem_key uuid, p_fingerprint uuid)
+RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+  SELECT int8send(p_holder) || int2send(p_unit) || int8send(p_seq) || int2send(p_kind) || int4send(p_partner)
+      || int4send(p_cutoff) || int8send(p_amount) || int8send(coalesce(p_ref_seq, 0)) || int8send(p_available)
+      || int8send(p_pending) || int8send(p_held) || int8send(p_debt) || timestamptz_send(p_at)
+      || timestamptz_send(p_recorded_at) || coalesce(uuid_send(p_idem_key), '') || coalesce(uuid_send(p_fingerprint), '')
+$$;
+
+CREATE FUNCTION ledger.chain_step(p_state bytea, p_head bytea, p_entry bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+  SELECT sha256(coalesce(p_state, p_head) || p_entry)
+$$;
+
+-- As a window over an account's new entries: the first follows the head, the others each other.
+CREATE AGGREGATE ledger.chain(bytea, bytea) (SFUNC = ledger.chain_step, STYPE = bytea);
+
+-- Entries whose hash is not what the rows say, and accounts whose head is not their last entry's hash.
+CREATE FUNCTION ledger.verify_chains() RETURNS TABLE (holder_id bigint, unit smallint, seq bigint, what text)
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+  WITH posting AS (
+    SELECT holder_id, unit, seq,
+           string_agg(ledger.posting_bytes(leg, debit, credit, issuer_id, funder_id, partner_id, lot_terms_id, terms_id,
+                                           lot_seq, lot_no, amount), ''::bytea ORDER BY leg) AS bytes
+    FROM ledger.posting GROUP BY holder_id, unit, seq
+  ), recomputed AS (
+    SELECT j.holder_id, j.unit, j.seq, j.hash,
+           sha256(coalesce(lag(j.hash) OVER (PARTITION BY j.holder_id, j.unit ORDER BY j.seq), ''::bytea)
+                  || ledger.entry_bytes(j.holder_id, j.unit, j.seq, j.kind, j.partner_id, j.cutoff_id, j.amount, j.ref_seq,
+                                        j.available_after, j.pending_after, j.held_after, j.debt_after, j.at,
+                                        j.recorded_at, j.idem_key, j.fingerprint)
+                  || coalesce(p.bytes, ''::bytea)) AS expected
+    FROM ledger.journal j LEFT JOIN posting p USING (holder_id, unit, seq)
+  )
+  SELECT holder_id, unit, seq, 'entry is not what its hash says' FROM recomputed WHERE hash <> expected
+  UNION ALL
+  SELECT a.holder_id, a.unit, a.seq, 'account does not end with its last entry'
+  FROM ledger.account a LEFT JOIN ledger.journal j USING (holder_id, unit, seq)
+  WHERE a.head_hash <> coalesce(j.hash, ''::bytea)
+  ORDER BY holder_id, unit, seq
+$$;
+
+-- The seal of a cut-off: over the seal before and, in order, the head within it of every account that it touched.
+CREATE FUNCTION ledger.seal_of(p_cutoff int) RETURNS bytea LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+  SELECT sha256(coalesce((SELECT seal FROM ledger.cutoff WHERE cutoff_id = p_cutoff - 1), ''::bytea)
+             || coalesce(string_agg(int8send(holder_id) || int2send(unit) || int8send(seq) || hash, ''::bytea
+                                    ORDER BY holder_id, unit), ''::bytea))
+  FROM (SELECT DISTINCT ON (holder_id, unit) holder_id, unit, seq, hash FROM ledger.journal
+        WHERE cutoff_id = p_cutoff ORDER BY holder_id, unit, seq DESC) head
+$$;
+
+-- Cut-offs whose seal is not what their entries say.
+CREATE FUNCTION ledger.verify_seals() RETURNS SETOF int LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+  SELECT cutoff_id FROM ledger.cutoff WHERE state = 'CUT' AND seal <> ledger.seal_of(cutoff_id) ORDER BY cutoff_id
+$$;

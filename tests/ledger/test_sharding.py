@@ -1,0 +1,262 @@
+"""The holder-side tables, hash-partitioned by holder: PostgreSQL takes every key, and the same tests pass on them.
+
+A partitioned table refuses what a sharded one would: a unique key without the holder. The tests of the other modules
+that are named in `SAME` run here a second time, on a database whose migrations were rewritten as they ran.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from types import ModuleType
+
+import asyncpg
+import pglast
+import pytest
+from pglast import ast, enums
+from pglast.stream import RawStream
+
+import migrations
+from kit import postgres
+from kit.database import Database
+from kit.postgres import Server
+from ledger import cutoffs
+from migrations import citus
+from tests.ledger import test_accounts, test_cutoffs, test_ledger_machine, test_operations
+from tests.ledger.test_operations import T0, open_holder
+from tests.partners import test_purchases
+
+SAME = (test_accounts, test_operations, test_ledger_machine, test_cutoffs, test_purchases)
+PARTITIONS = 4
+run_script = migrations.run_script
+
+
+def adopt(module: ModuleType) -> None:
+    """Let this module have another one's tests and fixtures, under their names."""
+    for name, found in vars(module).items():
+        if name.startswith("test_") or type(found).__name__ == "FixtureFunctionDefinition":
+            assert globals().setdefault(name, found) is found, f"{name} is in two modules"
+
+
+for each in SAME:
+    adopt(each)
+
+
+# --- The rewriting ------------------------------------------------------------------------------------------
+
+
+def leads_with_holder(table: ast.CreateStmt) -> bool:
+    """Whether a table's primary key begins with the holder."""
+    keys = [
+        part.keys[0].sval
+        for part in table.tableElts or ()
+        if isinstance(part, ast.Constraint) and part.contype == enums.ConstrType.CONSTR_PRIMARY and part.keys
+    ]
+    return keys == [citus.HOLDER]
+
+
+def partitioned(statement: str) -> str:
+    """The statement as it was, or with its table in partitions if that is the holder's."""
+    if "CREATE TABLE" not in statement:
+        return statement
+    [parsed] = pglast.parse_sql(statement)
+    table = parsed.stmt
+    if not isinstance(table, ast.CreateStmt) or not leads_with_holder(table):
+        return statement
+    name, settings = f"{table.relation.schemaname}.{table.relation.relname}", table.options
+    # A partitioned table has no storage of its own: its settings are the partitions'.
+    stored = f" WITH ({', '.join(RawStream()(setting) for setting in settings)})" if settings else ""
+    table.options = None
+    table.partspec = ast.PartitionSpec(
+        strategy=enums.PartitionStrategy.PARTITION_STRATEGY_HASH,
+        partParams=(ast.PartitionElem(name=citus.HOLDER),),
+    )
+    return ";\n".join(
+        [RawStream()(table)]
+        + [
+            f"CREATE TABLE {name}_{part} PARTITION OF {name}"
+            f" FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {part}){stored}"
+            for part in range(PARTITIONS)
+        ]
+    )
+
+
+def rewritten(script: str) -> str:
+    """A migration's script with the holder's tables in partitions."""
+    return ";\n".join(partitioned(statement) for statement in pglast.split(script))
+
+
+@pytest.fixture(scope="module")
+def template(server: Server) -> Iterator[str]:
+    """In place of the one of conftest.py: migrated, and partitioned on the way."""
+    name = f"partitioned_{os.getpid()}"
+    postgres.create_database(server, name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            migrations,
+            "run_script",
+            lambda connection, script: run_script(
+                connection, rewritten(script) if "CREATE TABLE" in script else script
+            ),
+        )
+        migrations.upgrade(server.url(name, server.superuser))
+    yield name
+    postgres.drop_database(server, name)
+
+
+@pytest.fixture
+async def superuser(server: Server, database_name: str) -> AsyncIterator[asyncpg.Connection]:
+    """The schema's owner."""
+    connection = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    yield connection
+    await connection.close()
+
+
+# --- What is true of it -------------------------------------------------------------------------------------
+
+
+async def test_what_is_partitioned_here_is_what_citus_would_distribute(superuser: asyncpg.Connection) -> None:
+    rows = await superuser.fetch("SELECT partrelid::regclass::text FROM pg_partitioned_table")
+    by_holder = citus.holder_side(await citus.tables(superuser))
+    assert {row[0] for row in rows} == set(by_holder)
+    assert {"ledger.account", "ledger.journal", "ledger.posting", "ledger.lot", "partners.receipt"} <= set(by_holder)
+
+
+async def test_the_holders_rows_are_spread(database: Database, superuser: asyncpg.Connection) -> None:
+    for _ in range(40):
+        await (await open_holder(database.pool)).accrue(1)
+    for table in ("account", "journal", "posting", "lot"):
+        used = f"SELECT count(DISTINCT tableoid) FROM ledger.{table}"  # noqa: S608
+        assert await superuser.fetchval(used) == PARTITIONS
+
+
+@pytest.mark.parametrize(
+    "breach",
+    [
+        "CREATE TABLE ledger.toy (holder_id bigint, seq bigint, claim uuid UNIQUE, PRIMARY KEY (holder_id, seq))",
+        "CREATE UNIQUE INDEX toy ON ledger.journal (idem_key)",
+        "ALTER TABLE partners.receipt ADD UNIQUE (claim)",
+    ],
+)
+async def test_a_unique_key_without_the_holder_is_refused(superuser: asyncpg.Connection, breach: str) -> None:
+    with pytest.raises(asyncpg.FeatureNotSupportedError, match="must include all partitioning columns"):
+        await superuser.execute(partitioned(breach))
+
+
+# --- The routines that Citus needs in another form, where they can be run -----------------------------------
+
+# What Citus gives of that name runs the command on every node and tells how it went. Here there is one node.
+ONE_NODE = """
+    CREATE FUNCTION pg_catalog.run_command_on_all_nodes(command text, OUT nodeid int, OUT success bool, OUT result text)
+    RETURNS SETOF record LANGUAGE plpgsql AS $$
+    BEGIN
+      nodeid := 1;
+      EXECUTE command INTO result;
+      success := true;
+      RETURN NEXT;
+    EXCEPTION WHEN OTHERS THEN
+      success := false;
+      result := SQLERRM;
+      RETURN NEXT;
+    END $$
+"""
+
+
+@pytest.fixture
+async def on_citus(superuser: asyncpg.Connection) -> asyncpg.Connection:
+    """This test's database with the routines that `tessera migrate --citus` puts in place of others."""
+    before = {function.signature for function in await citus.functions(superuser)}
+    await superuser.execute(ONE_NODE)
+    async with superuser.transaction():
+        await superuser.execute(citus.ROUTINES.read_text(encoding="utf-8").replace("ALTER ROLE", "-- ALTER ROLE"))
+    after = {function.signature for function in await citus.functions(superuser)}
+    assert after - before == {"ledger.await_writers(integer)"}, "a routine has another signature than the one it replaces"
+    return superuser
+
+
+async def test_a_cutoff_closes_with_the_routines_for_citus_as_without(
+    database: Database, on_citus: asyncpg.Connection
+) -> None:
+    holders = [await open_holder(database.pool) for _ in range(5)]
+    for holder in holders:
+        await holder.accrue(100, activates=3, expires=30)
+    closed = await cutoffs.close(database, at=T0 + 40 * test_operations.DAY)
+    assert (closed.journal_count, closed.posting_count, closed.posting_points) == (15, 15, 1500)
+    assert [await holder.balance() for holder in holders] == [(0, 0)] * 5
+    assert await database.pool.fetch("SELECT * FROM ledger.audit()") == []
+
+
+async def test_a_node_on_which_the_cutoff_is_still_open_keeps_it_from_being_counted(
+    database: Database, on_citus: asyncpg.Connection
+) -> None:
+    with pytest.raises(asyncpg.PostgresError, match=r"node 1: cut-off 1 is still open on this node") as refused:
+        await database.pool.fetchrow("SELECT * FROM ledger.seal_cutoff(1)")
+    assert refused.value.sqlstate == "LX003"
+    assert await on_citus.fetchval("SELECT state FROM ledger.cutoff") == "OPEN"
+
+
+async def test_a_writer_on_any_node_is_waited_for(database: Database, on_citus: asyncpg.Connection) -> None:
+    holder = await open_holder(database.pool)
+    async with database.pool.acquire() as writer, writer.transaction():
+        await writer.fetchval("SELECT ledger.enter_cutoff()")
+        await on_citus.fetchval("SELECT ledger.drain_cutoff($1)", T0)
+        await on_citus.execute("SET lock_timeout = '100ms'")
+        with pytest.raises(asyncpg.PostgresError, match="lock timeout"):
+            await on_citus.fetchrow("SELECT * FROM ledger.seal_cutoff(1)")
+    assert (await on_citus.fetchrow("SELECT * FROM ledger.seal_cutoff(1)"))["state"] == "CUT"
+    assert (await holder.accrue(1))["status"] == 0
+
+
+# --- What `tessera migrate --citus` would say ---------------------------------------------------------------
+
+
+async def test_every_table_has_one_place(superuser: asyncpg.Connection) -> None:
+    found = await citus.tables(superuser)
+    names = {table.name for table in found}
+    by_holder = set(citus.holder_side(found))
+    assert names >= citus.REFERENCE | set(citus.LOCAL)
+    assert {name.partition(".")[0] for name in names} >= set(citus.LOCAL_SCHEMAS)
+    assert not by_holder & citus.REFERENCE
+    assert not (by_holder | citus.REFERENCE) & set(citus.LOCAL)
+    assert not {name.partition(".")[0] for name in by_holder | citus.REFERENCE} & set(citus.LOCAL_SCHEMAS)
+    placed = [citus_arguments(statement) for statement in citus.place_tables(found)]
+    assert sorted(arguments[0] for _, arguments in placed) == sorted(by_holder | citus.REFERENCE)
+
+
+async def test_a_table_without_a_place_is_named(superuser: asyncpg.Connection) -> None:
+    await superuser.execute("CREATE TABLE partners.campaign (campaign_id int PRIMARY KEY)")
+    with pytest.raises(citus.Unplaced, match=r"partners\.campaign"):
+        citus.place_tables(await citus.tables(superuser))
+
+
+async def test_the_statements_are_of_the_form_that_citus_documents(superuser: asyncpg.Connection) -> None:
+    statements = citus.place_tables(await citus.tables(superuser))
+    assert citus_arguments(statements[0])[0] == "create_reference_table", "foreign keys lead there: they come first"
+    distributed = [citus_arguments(one) for one in statements if "create_distributed_table" in one]
+    assert distributed[0] == ("create_distributed_table", ["ledger.account", "holder_id", "none"])
+    assert {tuple(arguments[1:]) for _, arguments in distributed[1:]} == {("holder_id", "ledger.account")}
+
+
+async def test_a_function_of_one_account_runs_where_the_account_is_and_the_others_are_everywhere(
+    superuser: asyncpg.Connection,
+) -> None:
+    found = await citus.functions(superuser)
+    said = [citus_arguments(one) for one in citus.place_functions(found)]
+    assert {name for name, _ in said} == {"create_distributed_function"}
+    delegated = {one[0].partition("(")[0]: one[1:] for _, one in said if len(one) > 1}
+    assert {"ledger.accrue", "ledger.redeem", "ledger.return_accrual", "ledger.refund_redemption"} <= set(delegated)
+    assert all(rest == ["p_holder", "ledger.account"] for rest in delegated.values())
+    assert not {"ledger.entry_bytes", "ledger.settle_due", "ledger.enter_cutoff"} & set(delegated)
+    for signature in (one[0] for _, one in said):
+        assert await superuser.fetchval("SELECT $1::text::regprocedure IS NOT NULL", signature)
+
+
+def citus_arguments(statement: str) -> tuple[str, list[str]]:
+    """The function that a SELECT calls, and its arguments, which must all be words."""
+    [parsed] = pglast.parse_sql(statement)
+    [target] = parsed.stmt.targetList
+    call = target.val
+    assert isinstance(call, ast.FuncCall)
+    values = [part.arg if isinstance(part, ast.NamedArgExpr) else part for part in call.args]
+    assert all(isinstance(value, ast.A_Const) and isinstance(value.val, ast.String) for value in values)
+    return call.funcname[-1].sval, [value.val.sval for value in values]
