@@ -51,7 +51,9 @@ def _upgrade(connection: Connection) -> list[str]:
     command.upgrade(config, "head")
     after = MigrationContext.configure(connection).get_current_revision()
     changed = [f"tables: {before or 'nothing'} to {after}"] if before != after else []
-    return changed + [f"routines: {name}" for name in PACKAGES_WITH_ROUTINES if _load_routines(connection, name)]
+    changed += [f"routines: {name}" for name in PACKAGES_WITH_ROUTINES if _load_routines(connection, name)]
+    epoch = connection.execute(text("SELECT ledger.re_base()")).scalar_one()
+    return changed if epoch is None else [*changed, f"journal: epoch {epoch}, in another cluster"]
 
 
 def _load_routines(connection: Connection, package: str) -> bool:

@@ -29,8 +29,15 @@ ROUTINES = Path(__file__).with_suffix(".sql")
 REFERENCE = frozenset({"ledger.unit", "ledger.account_kind", "ledger.entry_kind", "ledger.cutoff"})
 
 # Whole, on the coordinator, and why. What is not named is either the holder's, by its key, or an error.
+_ROLLED = "read and written by the jobs that read the journal, none of which is hot"
 _DIRECTORY = "read into the gateway's cache, never inside a call on a shard; its identity columns are too narrow"
 LOCAL = {
+    "ledger.epoch": _ROLLED,
+    "ledger.watermark": _ROLLED,
+    "ledger.rollup": _ROLLED,
+    "ledger.watch_position": _ROLLED,
+    "ledger.violation": _ROLLED,
+    "ledger.clearance": _ROLLED,
     "partners.receipt_claim": "unique by receipt and unique by idempotency key, which share no column to shard by",
     "partners.programme": _DIRECTORY,
     "partners.point_value": _DIRECTORY,
@@ -50,11 +57,11 @@ LOCAL_SCHEMAS = {
 }
 
 
-class CitusUnavailable(Exception):
+class CitusError(Exception):
     """The database is not one of a Citus cluster. The text is one sentence for a person."""
 
 
-class Unplaced(Exception):
+class PlaceError(Exception):
     """A table that nobody has said the place of."""
 
 
@@ -93,13 +100,13 @@ def holder_side(found: Iterable[Table]) -> list[str]:
 def place_tables(found: Sequence[Table]) -> list[str]:
     """The statements that give tables their places; none for those that stay whole on the coordinator.
 
-    Raises Unplaced for a table that neither begins its key with the holder nor is named above.
+    Raises PlaceError for a table that neither begins its key with the holder nor is named above.
     """
     names = {table.name for table in found}
     by_holder = holder_side(found)
     rest = names - set(by_holder) - REFERENCE - set(LOCAL)
     if lost := sorted(name for name in rest if name.partition(".")[0] not in LOCAL_SCHEMAS):
-        raise Unplaced(f"say in migrations/citus.py where on Citus belongs: {', '.join(lost)}")
+        raise PlaceError(f"say in migrations/citus.py where on Citus belongs: {', '.join(lost)}")
     references = [f"SELECT create_reference_table({_quoted(name)})" for name in sorted(names & REFERENCE)]
     return references + [_distribute(name) for name in by_holder]
 
@@ -120,7 +127,7 @@ def place_functions(found: Iterable[Function]) -> list[str]:
 def distribute(url: str) -> list[str]:
     """Bring the Citus database at a postgresql:// address to date and spread it; returns what changed.
 
-    Raises CitusUnavailable before anything is changed, and what the driver raises.
+    Raises CitusError before anything is changed, and what the driver raises.
     """
     return asyncio.run(_distribute_all(url))
 
@@ -131,20 +138,24 @@ async def _distribute_all(url: str) -> list[str]:
         await _require_citus(connection)
         changed = await migrations.upgrade_async(url)
         async with connection.transaction():
-            return changed + await _spread(connection)
+            return changed + await spread(connection)
     finally:
         await connection.close()
 
 
 async def _require_citus(connection: asyncpg.Connection) -> None:
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"):
-        raise CitusUnavailable(
+        raise CitusError(
             "this PostgreSQL has no Citus: install it, CREATE EXTENSION citus in this database on every node, "
             "add the nodes, and run `tessera migrate --citus` again"
         )
 
 
-async def _spread(connection: asyncpg.Connection) -> list[str]:
+async def spread(connection: asyncpg.Connection) -> list[str]:
+    """Give what has no place yet its place, and put the routines for Citus in; returns what changed.
+
+    In the transaction that the owner's connection is in. May be repeated.
+    """
     # Citus refuses to read a reference table that the same transaction distributed in parallel.
     await connection.execute("SET LOCAL citus.multi_shard_modify_mode = 'sequential'")
     placed = {row["name"] for row in await connection.fetch(_PLACED)}
@@ -160,7 +171,9 @@ async def _spread(connection: asyncpg.Connection) -> list[str]:
 
 def _distribute(name: str) -> str:
     colocation = "none" if name == FIRST else FIRST
-    return f"SELECT create_distributed_table({_quoted(name)}, {_quoted(HOLDER)}, colocate_with := {_quoted(colocation)})"
+    return (
+        f"SELECT create_distributed_table({_quoted(name)}, {_quoted(HOLDER)}, colocate_with := {_quoted(colocation)})"
+    )
 
 
 def _quoted(text: str) -> str:

@@ -53,6 +53,14 @@ BEGIN
   RETURN v_found;
 END $$;
 
+-- Transaction numbers belong to a node, too: whoever reads the journal by them would read past entries of other nodes.
+-- Until each node reads its own, nobody reads.
+CREATE OR REPLACE FUNCTION ledger.horizon() RETURNS xid8 LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
+BEGIN
+  RAISE EXCEPTION 'on Citus the journal cannot be read by transaction number yet: there are no roll-ups and no watch'
+    USING ERRCODE = 'feature_not_supported';
+END $$;
+
 REVOKE ALL ON FUNCTION ledger.await_writers(int) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.await_writers(int) TO tessera_ledger;
 

@@ -154,8 +154,8 @@ def problems(draft: AgreementDraft, rules: Programme) -> Iterator[FieldProblem]:
     if draft.return_policy not in RETURN_POLICIES:
         yield FieldProblem(("return_policy",), "UNKNOWN", " or ".join(RETURN_POLICIES))
     for tier, bonus_bp in draft.tier_bonus_bp.items():
-        if not re.fullmatch("[A-Z][A-Z0-9_]*", tier) or not 0 <= bonus_bp <= 10 * BASIS:
-            yield FieldProblem(("tier_bonus_bp", tier), "INVALID", f"a tier in capitals and 0 to {10 * BASIS}")
+        if not re.fullmatch("[A-Z][A-Z0-9_]*", tier) or not 0 <= bonus_bp <= BASIS:
+            yield FieldProblem(("tier_bonus_bp", tier), "INVALID", f"a tier in capitals and 0 to {BASIS}")
 
 
 _RANGES = {

@@ -179,7 +179,7 @@ def propose(
         str, typer.Option(help="Who bears points that were spent before a return: ISSUER_BEARS or REFUND_DEDUCTION.")
     ] = "ISSUER_BEARS",
     tier_bonus: Annotated[
-        list[str] | None, typer.Option(help="Extra basis points of the earn rate for a tier: GOLD=2500. Repeatable.")
+        list[str] | None, typer.Option(help="Basis points added to the earn rate for a tier: GOLD=50. Repeatable.")
     ] = None,
     currency: Annotated[str | None, typer.Option(help="Default: the programme's base currency.")] = None,
     actor: Actor = None,

@@ -28,8 +28,9 @@ class Programme:
 class Terms:
     """One version of an agreement between a partner and the operator; never edited.
 
-    Rates and shares are basis points, prices integer micro-units of the currency per point. In force from
-    valid_from until the next approved version's.
+    Rates and shares are basis points, prices integer micro-units of the currency per point; tier_bonus_bp is added to
+    earn_rate_bp for members of a tier: 100 and 50 is 1.5 % of the amount. In force from valid_from until the next
+    approved version's.
     """
 
     terms_id: int

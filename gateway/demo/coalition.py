@@ -167,7 +167,7 @@ async def _sign(connection: AsyncConnection, partner_id: int, code: str, maker: 
         return_window_days=return_window_days,
         expiry_months=12,
         bill_share_bp=5_000,
-        tier_bonus_bp={"SILVER": 1_000, "GOLD": 2_500},
+        tier_bonus_bp={"SILVER": 50, "GOLD": 100},
     )
     terms_id = await agreements.propose(connection, partner_id=partner_id, draft=draft, maker=maker, at=FOUNDED_AT)
     await agreements.approve(connection, terms_id, checker=checker, at=FOUNDED_AT)

@@ -57,7 +57,7 @@ CREATE TABLE partners.agreement (
   expiry_months       int NOT NULL CHECK (expiry_months BETWEEN 1 AND 120),
   bill_share_bp       int NOT NULL CHECK (bill_share_bp BETWEEN 0 AND 10000),
   return_policy       text NOT NULL CHECK (return_policy IN ('ISSUER_BEARS', 'REFUND_DEDUCTION')),
-  tier_bonus_bp       jsonb NOT NULL DEFAULT '{}',   -- tier to extra basis points of the earn rate
+  tier_bonus_bp       jsonb NOT NULL DEFAULT '{}',   -- tier to basis points added to earn_rate_bp
   approval_id         bigint NOT NULL UNIQUE REFERENCES kit.approval,   -- one decision, one version
   UNIQUE (partner_id, version)
 );

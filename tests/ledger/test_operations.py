@@ -132,6 +132,30 @@ async def test_due_lots_activate_and_expire_on_touch_each_at_its_own_due_instant
     ]  # fmt: skip
 
 
+async def test_a_batch_writes_what_its_items_would_write_one_by_one(database: Database) -> None:
+    one_by_one, at_once = await open_holder(database.pool), await open_holder(database.pool)
+    items = [(100, 0, 50), (30, 14, 400), (70, 5, 60)]
+    keys = [uuid4() for _ in items]
+    for key, (points, activates, expires) in zip(keys, items, strict=True):
+        await one_by_one.accrue(points, activates=activates, expires=expires, key=key)
+    n = len(items)
+    await database.pool.fetch(
+        "SELECT * FROM ledger.record_accruals(1::smallint, $1, ledger.enter_cutoff(), $2, $3, $4, $5, $6, $2, $4, $4, $4,"
+        " $7, $8, $9)",
+        T0, list(range(1, n + 1)), [at_once.holder_id] * n, [1] * n, keys, [NOTHING] * n,
+        [points for points, _, _ in items], [T0 + activates * DAY for _, activates, _ in items],
+        [T0 + expires * DAY for _, _, expires in items],
+    )  # fmt: skip
+    for table in ("account", "journal", "lot", "posting"):
+        statement = (
+            f"SELECT to_jsonb(t) - '{{holder_id,hash,head_hash,xid}}'::text[] FROM ledger.{table} t "
+            "WHERE holder_id = $1 ORDER BY 1"
+        )
+        rows = [await database.pool.fetch(statement, holder.holder_id) for holder in (one_by_one, at_once)]
+        assert rows[0] == rows[1], table
+    assert await database.pool.fetch("SELECT * FROM ledger.verify_chains()") == []
+
+
 async def test_pending_points_cannot_be_spent(holder: Holder) -> None:
     await holder.accrue(100, activates=14)
     assert (await holder.redeem(1, day=13))["status"] == 3

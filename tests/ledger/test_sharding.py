@@ -6,7 +6,9 @@ that are named in `SAME` run here a second time, on a database whose migrations 
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 
@@ -15,18 +17,21 @@ import pglast
 import pytest
 from pglast import ast, enums
 from pglast.stream import RawStream
+from typer.testing import CliRunner
 
 import migrations
+from gateway import commands
 from kit import postgres
-from kit.database import Database
+from kit.database import APPLICATION_ROLE, Database
 from kit.postgres import Server
+from kit.settings import settings
 from ledger import cutoffs
 from migrations import citus
-from tests.ledger import test_accounts, test_cutoffs, test_ledger_machine, test_operations
+from tests.ledger import test_accounts, test_chain, test_cutoffs, test_ledger_machine, test_operations
 from tests.ledger.test_operations import T0, open_holder
 from tests.partners import test_purchases
 
-SAME = (test_accounts, test_operations, test_ledger_machine, test_cutoffs, test_purchases)
+SAME = (test_accounts, test_operations, test_ledger_machine, test_chain, test_cutoffs, test_purchases)
 PARTITIONS = 4
 run_script = migrations.run_script
 
@@ -126,7 +131,7 @@ async def test_the_holders_rows_are_spread(database: Database, superuser: asyncp
     for _ in range(40):
         await (await open_holder(database.pool)).accrue(1)
     for table in ("account", "journal", "posting", "lot"):
-        used = f"SELECT count(DISTINCT tableoid) FROM ledger.{table}"  # noqa: S608
+        used = f"SELECT count(DISTINCT tableoid) FROM ledger.{table}"
         assert await superuser.fetchval(used) == PARTITIONS
 
 
@@ -170,7 +175,9 @@ async def on_citus(superuser: asyncpg.Connection) -> asyncpg.Connection:
     async with superuser.transaction():
         await superuser.execute(citus.ROUTINES.read_text(encoding="utf-8").replace("ALTER ROLE", "-- ALTER ROLE"))
     after = {function.signature for function in await citus.functions(superuser)}
-    assert after - before == {"ledger.await_writers(integer)"}, "a routine has another signature than the one it replaces"
+    assert after - before == {"ledger.await_writers(integer)"}, (
+        "a routine has another signature than the one it replaces"
+    )
     return superuser
 
 
@@ -225,7 +232,7 @@ async def test_every_table_has_one_place(superuser: asyncpg.Connection) -> None:
 
 async def test_a_table_without_a_place_is_named(superuser: asyncpg.Connection) -> None:
     await superuser.execute("CREATE TABLE partners.campaign (campaign_id int PRIMARY KEY)")
-    with pytest.raises(citus.Unplaced, match=r"partners\.campaign"):
+    with pytest.raises(citus.PlaceError, match=r"partners\.campaign"):
         citus.place_tables(await citus.tables(superuser))
 
 
@@ -249,6 +256,91 @@ async def test_a_function_of_one_account_runs_where_the_account_is_and_the_other
     assert not {"ledger.entry_bytes", "ledger.settle_due", "ledger.enter_cutoff"} & set(delegated)
     for signature in (one[0] for _, one in said):
         assert await superuser.fetchval("SELECT $1::text::regprocedure IS NOT NULL", signature)
+
+
+# Citus' functions as it documents them, as far as to tell what they were called with.
+STAND_INS = """
+    CREATE TABLE pg_dist_partition (logicalrelid regclass PRIMARY KEY, how text);
+    CREATE TABLE told (signature regprocedure, argument text, colocation text);
+    CREATE FUNCTION create_reference_table(table_name regclass) RETURNS void LANGUAGE sql
+    AS $$ INSERT INTO pg_dist_partition VALUES (table_name, 'reference') $$;
+    CREATE FUNCTION create_distributed_table(table_name regclass, distribution_column text, colocate_with text)
+    RETURNS void LANGUAGE sql
+    AS $$ INSERT INTO pg_dist_partition VALUES (table_name, distribution_column || ' with ' || colocate_with) $$;
+    CREATE FUNCTION create_distributed_function(regprocedure, distribution_arg_name text DEFAULT NULL,
+                                                colocate_with text DEFAULT 'default')
+    RETURNS void LANGUAGE sql AS $$ INSERT INTO told VALUES ($1, $2, $3) $$;
+"""
+
+
+async def test_the_whole_run_may_be_repeated_and_places_everything_once(superuser: asyncpg.Connection) -> None:
+    running = superuser.transaction()
+    await running.start()
+    await superuser.execute("CREATE SCHEMA citus; SET LOCAL search_path = citus, public")
+    await superuser.execute(STAND_INS)
+    by_holder = citus.holder_side(await citus.tables(superuser))
+    assert await citus.spread(superuser) == [f"distributed: {len(by_holder) + len(citus.REFERENCE)} tables"]
+    assert await citus.spread(superuser) == []
+    rows = await superuser.fetch("SELECT logicalrelid::text, how FROM pg_dist_partition")
+    assert {row[0]: row[1] for row in rows} == {
+        **dict.fromkeys(by_holder, "holder_id with ledger.account"),
+        **dict.fromkeys(citus.REFERENCE, "reference"),
+        "ledger.account": "holder_id with none",
+    }
+    told = "SELECT argument, colocation FROM told WHERE signature::text LIKE 'ledger.accrue(%'"
+    assert {tuple(row) for row in await superuser.fetch(told)} == {("p_holder", "ledger.account")}
+    copied = "SELECT count(*) FROM told WHERE signature::text LIKE 'ledger.await_writers(%' AND argument IS NULL"
+    assert await superuser.fetchval(copied) == 2
+    await running.rollback()
+
+
+# --- What a person meets ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_the_terminal(server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment of `tessera`, pointing at this test's database."""
+    monkeypatch.setenv("DATABASE_URL", server.dsn(database_name, APPLICATION_ROLE))
+    monkeypatch.setenv("TESSERA_MIGRATION_URL", server.dsn(database_name, server.superuser))
+    monkeypatch.setenv("COLUMNS", "200")
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def test_without_citus_a_person_is_told_so_in_one_sentence(at_the_terminal: None) -> None:
+    refused = CliRunner().invoke(commands.app, ["migrate", "--citus"])
+    assert refused.exit_code == 2
+    assert refused.stdout == ""
+    said = " ".join(refused.stderr.split())
+    assert said.startswith("this PostgreSQL has no Citus: install it, CREATE EXTENSION citus")
+    assert said.count(". ") == 0
+
+
+def test_without_citus_nothing_is_changed_not_even_migrated(server: Server) -> None:
+    name = f"empty_{os.getpid()}"
+    postgres.create_database(server, name)
+    try:
+        with pytest.raises(citus.CitusError):
+            citus.distribute(server.url(name, server.superuser))
+        assert asyncio.run(tables_in(server.dsn(name, server.superuser))) == []
+    finally:
+        postgres.drop_database(server, name)
+
+
+async def tables_in(address: str) -> list[citus.Table]:
+    connection = await asyncpg.connect(address)
+    try:
+        return await citus.tables(connection)
+    finally:
+        await connection.close()
+
+
+def test_help_says_that_it_was_never_run() -> None:
+    said = CliRunner().invoke(commands.app, ["migrate", "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
+    words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said).split())
+    assert "Never run by us against Citus" in words
+    assert "Recording purchases there is not done yet" in words
 
 
 def citus_arguments(statement: str) -> tuple[str, list[str]]:
