@@ -140,6 +140,12 @@ async def claims(pool: asyncpg.Pool, *, claim: UUID, idem_key: UUID) -> list[asy
     return found
 
 
+async def fingerprint_of(pool: asyncpg.Pool, claim: UUID) -> UUID | None:
+    """What was asked when a receipt was claimed; None where nobody claimed it."""
+    found: UUID | None = await pool.fetchval("SELECT fingerprint FROM partners.receipt_claim WHERE claim = $1", claim)
+    return found
+
+
 async def receipts_by_claim(pool: asyncpg.Pool, wanted: Sequence[tuple[int, int, UUID]]) -> dict[UUID, StoredReceipt]:
     """Receipts under claims, each given as (partner, holder, claim); those of another partner are not found."""
     rows = await pool.fetch(

@@ -243,9 +243,12 @@ async def _recorded_before_or(
 ) -> Recorded | Rejection:
     claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     earlier = await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim)
-    if earlier is None or earlier.total_minor != receipt.total_minor:
+    if earlier is None:
         return no
-    return Recorded(earlier, True)
+    is_same = await receipt_store.fingerprint_of(desk.pool, claim) == purchases.content_of(
+        earlier.holder_id, claim, receipt, 0
+    )
+    return Recorded(earlier, True) if is_same else no
 
 
 async def _replay_or(
@@ -269,9 +272,8 @@ async def _replay_or(
                 is_same = told == content(no.member_id, claim)
                 raise outcomes.rejection(outcomes.INSUFFICIENT if is_same else outcomes.KEY_REUSED)
         raise no
-    of_claim = await receipt_store.receipt_by_claim(desk.pool, call.caller.partner_id, claim)
-    if of_claim != earlier or earlier.total_minor != receipt.total_minor:
-        raise outcomes.rejection(2)
+    if await receipt_store.fingerprint_of(desk.pool, claim) != content(earlier.holder_id, claim):
+        raise outcomes.rejection(outcomes.KEY_REUSED)
     return Recorded(earlier, True)
 
 

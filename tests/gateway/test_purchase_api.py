@@ -140,6 +140,20 @@ async def test_a_retry_with_a_used_code_and_a_blocked_card_hears_the_first_answe
     assert await written(gateway) == before
 
 
+async def test_a_changed_request_under_a_used_key_is_refused_even_when_its_proof_is_old(
+    gateway: Gateway, till: Till, card: IssuedCard
+) -> None:
+    await record(till, card, stand.receipt("1000.00"))
+    receipt, key, proof = stand.receipt("20.00"), stand.key(), code_of(gateway, card)
+    await record(till, card, receipt, key=key, redeem={"points": "500", "proof": proof})
+    before = await written(gateway)
+    for change in ({"redeem": {"points": "400", "proof": proof}}, {"receipt": receipt | {"total": "21.00"}}):
+        given = {"redeem": {"points": "500", "proof": proof}, "receipt": receipt, **change}
+        no = await record(till, card, given.pop("receipt"), key=key, **given)
+        assert no["code"] == "IDEMPOTENCY_KEY_REUSED"
+    assert await written(gateway) == before
+
+
 @pytest.mark.parametrize(
     ("minutes", "tamper", "code"),
     [(0, True, "CODE_INVALID"), (30, False, "CODE_EXPIRED"), (-30, False, "CODE_INVALID")],
