@@ -11,7 +11,9 @@ from typer.core import TyperGroup
 
 # name: where its Typer application or function is, and what help says of it.
 _ELSEWHERE = {
+    "programme": ("partners.programme_commands", "app", "The coalition's own rules, founded once."),
     "partner": ("gateway.oauth.commands", "app", "Partners, their outlets, terminals, agreements and clients."),
+    "member": ("members.commands", "app", "Members and their cards, at the operator's own desk."),
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
     "ledger": ("ledger.commands", "app", "The points: whether what was written has been altered."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),

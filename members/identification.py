@@ -126,6 +126,15 @@ async def identify(
     return _checked(await store.member_by_alias(connection, alias) if alias else None, ALIAS)
 
 
+async def holder_of(connection: AsyncConnection, vault: Vault, number: str) -> tuple[int, int]:
+    """(member, card) of a card number whatever became of the card, for the desk. Rejects CARD_UNKNOWN."""
+    normal = cards.normal_number(number)
+    row = await store.card_by_lookup(connection, cards.number_lookup(vault, normal)) if normal else None
+    if row is None:
+        raise CardUnknown
+    return row.member_id, row.card_id
+
+
 def begin_visit(identified: Identified, *, partner_id: int, terminal_id: int | None, at: datetime) -> Visit:
     """The visit of somebody who was just identified. One that runs already is the same visit and ends no later."""
     if identified.visit is not None:
