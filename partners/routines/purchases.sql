@@ -48,6 +48,7 @@ RETURNS TABLE (ord int, status smallint, holder_id bigint, seq bigint, available
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 DECLARE v_cutoff int := ledger.enter_cutoff(); v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[]; v_won uuid[];
+  e record;
 BEGIN
   PERFORM ledger.lock_accounts(p_holders, p_unit);
   SELECT array_agg(ord ORDER BY ord), array_agg(status ORDER BY ord), array_agg(holder_id ORDER BY ord)
@@ -63,6 +64,19 @@ BEGIN
   SELECT array_agg(claim) INTO v_won FROM won;
   IF coalesce(cardinality(v_won), 0) < cardinality(v_take) THEN
     v_take := ARRAY(SELECT n FROM unnest(v_take) n WHERE p_claims[n] = ANY (v_won));
+  END IF;
+  IF cardinality(v_ords) = 1 AND cardinality(v_take) = 1 THEN  -- a lone till need not pay for what a batch needs
+    SELECT * INTO STRICT e FROM ledger.accrue(
+      p_holders[1], p_unit, p_partners[1], p_idem_keys[1], p_fingerprints[1], p_at, p_lot_issuers, p_lot_funders,
+      p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires);
+    INSERT INTO partners.receipt (holder_id, seq, claim, total, awarded, occurred_at, at, card_id, partner_id,
+                                  outlet_id, terminal_id, client_id, terms_id, cutoff_id, business_date, unit, kind,
+                                  currency, reference, detail, decision)
+    VALUES (p_holders[1], e.seq, p_claims[1], p_totals[1], p_awarded[1], p_occurred[1], p_at, p_cards[1], p_partners[1],
+            p_outlets[1], p_terminals[1], p_clients[1], p_terms[1], v_cutoff, p_dates[1], p_unit, 1,
+            p_currencies[1], p_references[1], p_details[1]::jsonb, p_decisions[1]::jsonb);
+    RETURN QUERY SELECT 1, e.status, p_holders[1], e.seq, e.available, e.pending;
+    RETURN;
   END IF;
   PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) n), p_unit, p_at, v_cutoff);
   RETURN QUERY

@@ -46,6 +46,7 @@ EXCEPTIONS = {
     "partners.record_spending: touches members.code_use": _CODE,
     "partners.receipt_store.insert_tombstone: touches partners.receipt_claim": _CLAIM,
     "partners.receipt_store.claims: touches partners.receipt_claim": _CLAIM,
+    "partners.receipt_store.fingerprint_of: touches partners.receipt_claim": _CLAIM,
     "partners.receipt_store.receipt_by_claim: touches partners.receipt_claim": _CLAIM,
     "partners.receipt_store.receipt_by_claim: partners.receipt without the holder": "the claim says the holder: two reads",
     "partners.receipt_store.receipt_by_idem_key: touches partners.receipt_claim": _CLAIM,
