@@ -7,6 +7,7 @@ from rich.table import Table
 from kit import console
 from kit.settings import settings
 from ledger import audit as ledger_audit
+from ledger import rollups
 from ledger.audit import Violation
 
 
@@ -26,4 +27,4 @@ def audit() -> None:
 
 async def _violations() -> list[Violation]:
     async with console.database(settings()) as database, database.reading() as connection:
-        return await ledger_audit.violations(connection)
+        return [*await ledger_audit.violations(connection), *await rollups.violations(connection)]

@@ -17,7 +17,7 @@ _ELSEWHERE = {
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
     "ledger": ("ledger.commands", "app", "The points: whether what was written has been altered."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
-    "worker": ("gateway.worker", "worker", "Do what time makes due: activate and expire points, assess tiers."),
+    "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
     "demo": ("gateway.demo.commands", "demo", "Replay weeks of real receipts through the gateway, settle, and serve."),
 }
 

@@ -26,7 +26,7 @@ HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'"),
 )
 _TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
-_QUIET_PATHS = ("/healthz", "/readyz")
+_QUIET_PATHS = ("/healthz", "/readyz", "/metrics")
 
 log = structlog.get_logger("gateway.edge")
 

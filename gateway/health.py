@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import migrations
-from gateway import store
+from gateway import metrics, store
 from gateway.context import Services
 from kit.errors import Rejection
 
@@ -87,4 +87,8 @@ def _said(status: int, content: dict[str, str]) -> Response:
     return Response(orjson.dumps(content), status, {"Cache-Control": "no-store"}, "application/json")
 
 
-ROUTES = [Route("/healthz", alive, methods=["GET"]), Route("/readyz", ready, methods=["GET"])]
+ROUTES = [
+    Route("/healthz", alive, methods=["GET"]),
+    Route("/readyz", ready, methods=["GET"]),
+    Route("/metrics", metrics.metrics, methods=["GET"]),
+]

@@ -27,7 +27,7 @@ from gateway import logs
 from kit import console
 from kit.database import Database
 from kit.settings import Settings, settings
-from ledger import cutoffs
+from ledger import cutoffs, rollups, watch
 from members import standings
 
 JOBS_SCHEMA = "jobs"
@@ -67,8 +67,40 @@ async def assess_tiers(database: Database, at: datetime, stopping: asyncio.Event
     return changes
 
 
+async def roll_up(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Add to the totals what was recorded since; how many entries. Stops between two batches."""
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            counted = await rollups.roll_up(connection)
+        if not counted:
+            break
+        done += counted
+    return done
+
+
+async def watch_accounts(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Audit the accounts touched since, and the next slice of all; how many violations are new.
+
+    Stops between two steps. The slice is taken once, so that a busy hour does not make the pass over all accounts more
+    work.
+    """
+    async with database.transaction() as connection:
+        done = await watch.step(connection, at=at)
+    found = done.found
+    while done.is_behind and not stopping.is_set():
+        async with database.transaction() as connection:
+            done = await watch.step(connection, at=at, accounts=0)
+        found += done.found
+    if found:
+        log.error("the ledger's rules are broken", violations=found)
+    return found
+
+
 SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
+    "roll-up": ("* * * * *", roll_up),
+    "watch-accounts": ("* * * * *", watch_accounts),
     "assess-tiers": ("17 * * * *", assess_tiers),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""
@@ -134,7 +166,10 @@ Heartbeat = Annotated[
 
 @app.command()
 def worker(heartbeat: Heartbeat = None) -> None:
-    """Do what time makes due: activate and expire points, assess tiers. Ends at SIGTERM or Ctrl-C, after its batch."""
+    """Do what time makes due: activate and expire points, roll up, audit, assess tiers.
+
+    Ends at SIGTERM or Ctrl-C, after its batch.
+    """
     with console.clear_errors():
         chosen = settings()
     logs.configure(chosen.log_level)

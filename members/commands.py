@@ -49,9 +49,7 @@ def enrol(
     phone: Annotated[str | None, typer.Option(help="With its country code.")] = None,
     email: Annotated[str | None, typer.Option(help="E-mail address.")] = None,
     language: Annotated[str, typer.Option(help="Language to write in.")] = "en",
-    card: Annotated[
-        str | None, typer.Option(help="Number of a printed card that the person holds.")
-    ] = None,
+    card: Annotated[str | None, typer.Option(help="Number of a printed card that the person holds.")] = None,
     actor: Actor = None,
 ) -> None:
     """Enrol a member and print the card's number. Takes the role ONBOARDING."""

@@ -78,7 +78,9 @@ def _load_routines(connection: Connection, package: str) -> bool:
 
 def _routines_of(package: str) -> str:
     """The package's files of routines as one script; who may call them comes last."""
-    files = sorted((HERE.parent / package / "routines").glob("*.sql"), key=lambda file: (file.stem == "privileges", file))
+    files = sorted(
+        (HERE.parent / package / "routines").glob("*.sql"), key=lambda file: (file.stem == "privileges", file)
+    )
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 

@@ -80,7 +80,7 @@ def _value(written: str) -> tuple[str, int]:
 
 
 def _decimal(value_micro: int) -> Decimal:
-    return (Decimal(value_micro) / MICRO_PER_UNIT).normalize()
+    return Decimal(value_micro).scaleb(-6).normalize()
 
 
 async def _found(rules: Programme, actor: str | None) -> None:

@@ -91,11 +91,11 @@ DECLARE
   e ledger.epoch; v_cluster bigint := (SELECT system_identifier FROM pg_control_system());
   v_xmin bigint; v_next bigint; v_offset bigint;
 BEGIN
+  PERFORM FROM ledger.watermark ORDER BY reader FOR UPDATE;
   SELECT * INTO STRICT e FROM ledger.epoch ORDER BY epoch DESC LIMIT 1;
   IF e.cluster_id = v_cluster THEN
     RETURN NULL;
   END IF;
-  PERFORM FROM ledger.watermark ORDER BY reader FOR UPDATE;
   LOCK TABLE ledger.journal IN ACCESS EXCLUSIVE MODE;
   v_xmin := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
   SELECT greatest((SELECT max(xid) FROM ledger.watermark), (SELECT max(xid) FROM ledger.journal))::text::bigint + 1 INTO v_next;

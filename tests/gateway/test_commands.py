@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
@@ -85,8 +87,6 @@ def test_what_cannot_be_done_is_said_in_a_sentence(client_id: str, monkeypatch: 
 
 
 async def test_the_signing_key_is_rotated(client_id: str, database: Database) -> None:
-    import asyncio
-
     async with database.transaction() as connection:
         await ensure_actor(connection, "bob", [])
     assert "NOT_PERMITTED" in await asyncio.to_thread(refused, "rotate-signing-key --actor bob")
@@ -101,6 +101,17 @@ async def test_the_signing_key_is_rotated(client_id: str, database: Database) ->
 
 def test_a_fresh_ledger_has_no_violations(client_id: str) -> None:
     assert done("audit") == "No violations.\n"
+
+
+async def test_a_total_that_is_not_its_postings_is_named_by_the_audit(
+    client_id: str, server: Server, database_name: str
+) -> None:
+    owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    await owner.execute("INSERT INTO ledger.rollup VALUES ('2026-05-05', 1, 1, 1, 1, 10, 1, 1, 70)")
+    await owner.close()
+    result = await asyncio.to_thread(say, "audit")
+    assert result.exit_code == 1
+    assert re.search(r"A12 roll-up = its postings.*2026-05-05", result.stdout)
 
 
 def test_a_migrated_database_has_nothing_to_migrate() -> None:

@@ -101,9 +101,7 @@ async def test_the_demonstration_says_where_its_receipts_come_from_and_other_coa
     browse: Browse, database: Database, vault: Vault
 ) -> None:
     async with database.transaction() as connection:
-        await programme.found(
-            connection, Programme(PROGRAMME_NAME, "UTC", "EUR", ("en",), 10_000, 30, {"EUR": 10_000})
-        )
+        await programme.found(connection, Programme(PROGRAMME_NAME, "UTC", "EUR", ("en",), 10_000, 30, {"EUR": 10_000}))
     assert "84.51" not in await _text(browse())  # nothing is shown yet that comes from anywhere
     maker = builders.Coalition(database, vault, purchases.Desk(database, vault, DirectoryCache(database.pool, vault)))
     async with database.transaction() as connection:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from gateway import worker
@@ -19,7 +20,7 @@ from kit import clock
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.postgres import Server
 from kit.settings import Settings
-from ledger import accounts, cutoffs
+from ledger import accounts, cutoffs, rollups, watch
 from members import enrolment
 from members.consents import ConsentGiven
 
@@ -133,6 +134,31 @@ async def test_tiers_are_assessed_from_the_points_that_qualify(database, vault):
     assert await worker.assess_tiers(database, NOON + DAY, asyncio.Event()) == 0
     found = await database.pool.fetchval("SELECT tier FROM members.member WHERE member_id = $1", enrolled.member_id)
     assert found == "SILVER"
+
+
+async def test_what_was_recorded_is_rolled_up_batch_after_batch(database, monkeypatch):
+    monkeypatch.setattr(rollups.roll_up, "__kwdefaults__", {"limit": 2})
+    holder = await open_account(database)
+    for _ in range(5):
+        await accrue(database, holder)
+    assert await worker.roll_up(database, NOON, asyncio.Event()) == 5
+    assert await worker.roll_up(database, NOON, asyncio.Event()) == 0
+    assert await database.pool.fetchval("SELECT sum(points)::bigint FROM ledger.rollup") == 500
+
+
+async def test_the_watch_reads_all_that_was_touched_and_one_slice_of_all_accounts(
+    database, server, database_name, monkeypatch
+):
+    monkeypatch.setattr(watch.step, "__kwdefaults__", {"entries": 2, "accounts": 1})
+    holders = [await open_account(database) for _ in range(5)]
+    for holder in holders:
+        await accrue(database, holder)
+    assert await worker.watch_accounts(database, NOON, asyncio.Event()) == 0
+    owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    await owner.execute("UPDATE ledger.account SET pending = pending + 1 WHERE holder_id <> $1", holders[0])
+    await owner.close()
+    found = [await worker.watch_accounts(database, NOON + n * DAY, asyncio.Event()) for n in range(5)]
+    assert found == [2, 2, 2, 2, 0]
 
 
 async def test_a_job_runs_as_of_the_sandbox_s_clock(database):

@@ -16,7 +16,9 @@ from tests.ledger.test_operations import T0, open_holder
 async def written(database: Database) -> None:
     holder = await open_holder(database.pool)
     await holder.accrue(10)
-    await database.pool.fetchrow("SELECT * FROM ledger.seal_cutoff($1)", await database.pool.fetchval("SELECT ledger.drain_cutoff($1)", T0))
+    await database.pool.fetchrow(
+        "SELECT * FROM ledger.seal_cutoff($1)", await database.pool.fetchval("SELECT ledger.drain_cutoff($1)", T0)
+    )
     await holder.redeem(5)
 
 

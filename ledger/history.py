@@ -1,0 +1,126 @@
+"""The past: balances, lots, entries and what is outstanding, as of any instant.
+
+There is one axis of time, the order in which entries were recorded: an entry made today for yesterday's receipt is
+part of today. What falls due by itself carries its due instant, so an activation, a lapse or an expiry counts from then
+on, whether somebody touched the account the same minute, a month later, or never.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger import history_store
+from ledger.accounts import POINTS
+
+_TICK = timedelta(microseconds=1)  # the finest that PostgreSQL tells apart
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceAt:
+    """An account at an instant, in points. seq is its last entry by then; what was due and not recorded is counted."""
+
+    seq: int
+    available: int
+    pending: int
+    held: int
+    debt: int
+
+
+@dataclass(frozen=True, slots=True)
+class LotAt:
+    """A lot at an instant: what was left of it and what of it was held. A lot that is not active is pending.
+
+    expires_at is what holds now: a refund with grace may have moved it later since.
+    """
+
+    seq: int
+    lot_no: int
+    issuer_id: int
+    funder_id: int
+    terms_id: int
+    granted: int
+    remaining: int
+    held: int
+    is_active: bool
+    activates_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """Points of one issuer, funder and version of terms that holders owned at an instant.
+
+    active counts what activated lots kept and what of them was held: times the fund part that was billed for them it is
+    the obligation at face. held is the part of active that was held; pending was not yet activated.
+    """
+
+    issuer_id: int
+    funder_id: int
+    terms_id: int
+    active: int
+    pending: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of an account's statement, with the balances behind it.
+
+    kind is a word such as ACCRUAL; ref_seq is the entry that it answers.
+    """
+
+    seq: int
+    kind: str
+    amount: int
+    ref_seq: int | None
+    partner_id: int
+    at: datetime
+    recorded_at: datetime
+    available_after: int
+    pending_after: int
+    held_after: int
+    debt_after: int
+
+
+async def balance_at(
+    connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, at: datetime
+) -> BalanceAt | None:
+    """What a holder owned at an instant, past or to come if nothing happens; None where there is no such account.
+
+    A few probes of the journal's key, however long the account.
+    """
+    row = await history_store.balance(connection, holder_id, unit, at)
+    return row and BalanceAt(**row._mapping)
+
+
+async def lots_at(connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, at: datetime) -> list[LotAt]:
+    """The lots that a holder had by an instant, added up from their postings, empty ones too; the oldest first."""
+    return [LotAt(**row._mapping) for row in await history_store.lots(connection, holder_id, unit, at)]
+
+
+async def outstanding_at(connection: AsyncConnection, unit: int = POINTS, *, at: datetime) -> list[Outstanding]:
+    """What all holders owned at an instant, by issuer, funder and terms. Reads every posting up to then."""
+    return [Outstanding(**row._mapping) for row in await history_store.outstanding(connection, unit, at)]
+
+
+async def entries(
+    connection: AsyncConnection,
+    holder_id: int,
+    unit: int = POINTS,
+    *,
+    since: datetime,
+    until: datetime,
+    after: int = 0,
+    limit: int = 50,
+) -> list[Entry]:
+    """A holder's entries recorded in [since, until), at most `limit` of those behind number `after`, in their order.
+
+    To go on, pass the last one's seq as `after`.
+    """
+    rows = await history_store.entries(
+        connection, holder_id, unit, before=since - _TICK, last=until - _TICK, after=after, limit=limit
+    )
+    return [Entry(**row._mapping) for row in rows]

@@ -1,0 +1,64 @@
+"""Statements on the past. Private to the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_BALANCE = text("SELECT * FROM ledger.balance_at(:holder_id, CAST(:unit AS smallint), :at)")
+_LOTS = text("""
+    SELECT seq, lot_no, issuer_id, funder_id, terms_id, granted, remaining, held, is_active, activates_at, expires_at
+    FROM ledger.lots_at(ARRAY[CAST(:holder_id AS bigint)], CAST(:unit AS smallint), :at) ORDER BY seq, lot_no
+""")
+_OUTSTANDING = text("""
+    SELECT issuer_id, funder_id, terms_id,
+           coalesce(sum(remaining + held) FILTER (WHERE is_active), 0)::bigint AS active,
+           coalesce(sum(remaining) FILTER (WHERE NOT is_active), 0)::bigint AS pending, sum(held)::bigint AS held
+    FROM ledger.lots_at(NULL, CAST(:unit AS smallint), :at)
+    GROUP BY issuer_id, funder_id, terms_id HAVING sum(remaining + held) > 0
+    ORDER BY issuer_id, funder_id, terms_id
+""")
+_ENTRIES = text("""
+    SELECT j.seq, k.code AS kind, j.amount, j.ref_seq, j.partner_id, j.at, j.recorded_at,
+           j.available_after, j.pending_after, j.held_after, j.debt_after
+    FROM ledger.journal j JOIN ledger.entry_kind k USING (kind)
+    WHERE j.holder_id = :holder_id AND j.unit = :unit
+      AND j.seq > greatest(:after, ledger.entry_until(:holder_id, CAST(:unit AS smallint), :before))
+      AND j.seq <= ledger.entry_until(:holder_id, CAST(:unit AS smallint), :last)
+    ORDER BY j.seq LIMIT :limit
+""")
+
+
+async def balance(connection: AsyncConnection, holder_id: int, unit: int, at: datetime) -> Row[Any] | None:
+    """An account as it was at an instant."""
+    return (await connection.execute(_BALANCE, {"holder_id": holder_id, "unit": unit, "at": at})).one_or_none()
+
+
+async def lots(connection: AsyncConnection, holder_id: int, unit: int, at: datetime) -> Sequence[Row[Any]]:
+    """An account's lots as they were at an instant."""
+    return (await connection.execute(_LOTS, {"holder_id": holder_id, "unit": unit, "at": at})).all()
+
+
+async def outstanding(connection: AsyncConnection, unit: int, at: datetime) -> Sequence[Row[Any]]:
+    """What all lots held at an instant, by issuer, funder and terms."""
+    return (await connection.execute(_OUTSTANDING, {"unit": unit, "at": at})).all()
+
+
+async def entries(
+    connection: AsyncConnection,
+    holder_id: int,
+    unit: int,
+    *,
+    before: datetime,
+    last: datetime,
+    after: int,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Entries recorded behind one instant up to another, beginning behind a number, in their order."""
+    given = {"holder_id": holder_id, "unit": unit, "before": before, "last": last, "after": after, "limit": limit}
+    return (await connection.execute(_ENTRIES, given)).all()
