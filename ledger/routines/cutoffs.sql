@@ -2,17 +2,17 @@
 -- and an entry recorded in a cut-off that is already counted would be lost to settlement. A transaction enters once:
 -- all that it records is in one cut-off, though the closer may open the next meanwhile.
 CREATE FUNCTION ledger.enter_cutoff() RETURNS int LANGUAGE plpgsql AS $$
-DECLARE v_cutoff int := nullif(current_setting('tessera.cutoff', true), '')::int;
+DECLARE v_cutoff int; v_entered text := current_setting('tessera.cutoff', true);
 BEGIN
-  IF v_cutoff IS NOT NULL THEN
-    RETURN v_cutoff;
+  IF split_part(v_entered, ':', 1) = pg_current_xact_id()::text THEN
+    RETURN split_part(v_entered, ':', 2)::int;
   END IF;
   LOOP
     SELECT cutoff_id INTO STRICT v_cutoff FROM ledger.cutoff WHERE state = 'OPEN';
     PERFORM pg_advisory_xact_lock_shared(7305002, v_cutoff);
     PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff AND state = 'OPEN';
     IF FOUND THEN
-      PERFORM set_config('tessera.cutoff', v_cutoff::text, true);
+      PERFORM set_config('tessera.cutoff', pg_current_xact_id() || ':' || v_cutoff, true);
       RETURN v_cutoff;
     END IF;
   END LOOP;

@@ -18,7 +18,11 @@ BEGIN
   SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
   IF FOUND THEN
     status := CASE WHEN e.fingerprint IS DISTINCT FROM p_fingerprint THEN 2 ELSE 1 END;
-    seq := e.seq; available := e.available_after; pending := e.pending_after;
+    -- What was freed of an expired lot expired in the same call, in an entry behind this one: the answer told it.
+    SELECT j.available_after INTO available FROM ledger.journal j
+    WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.seq >= e.seq AND j.xid = e.xid AND j.kind IN (e.kind, 7)
+    ORDER BY j.seq DESC LIMIT 1;
+    seq := e.seq; pending := e.pending_after;
     RETURN;
   END IF;
   SELECT * INTO h FROM ledger.hold x

@@ -70,17 +70,19 @@ class Wire:
             await to_client.drain()
 
     async def _group(self, server: asyncio.StreamReader) -> tuple[bytes, bool]:
-        """What the server says up to "ready for query", and whether it completed a command and is in no transaction."""
+        """What the server says next, and whether it is a completed execution outside of a transaction.
+
+        What answers an execution is one group up to "ready for query"; any other message is one by itself.
+        """
         said, completed = bytearray(), False
         while True:
             head = await server.readexactly(5)
             body = await server.readexactly(int.from_bytes(head[1:], "big") - 4)
             said += head + body
-            completed = completed or head[:1] == b"C"
-            if head[:1] == b"Z":
+            kind = head[:1]
+            completed = completed or kind == b"C"
+            if kind == b"Z" or (len(said) == len(head) + len(body) and kind not in b"2DC"):
                 return bytes(said), completed and body == b"I"
-            if head[:1] == b"R" and body[:4] != b"\0\0\0\0":
-                return bytes(said), False  # the server asks for something before it says more
 
     def _hits(self, rarer: int) -> bool:
         return self.cutting and self.dice.random() * self.one_in * rarer < 1

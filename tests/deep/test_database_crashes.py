@@ -21,7 +21,7 @@ from tests.deep.load import PURCHASE, RETURN, DeskWindow, Intent, Load, close_cu
 
 pytestmark = pytest.mark.deep
 
-ROUNDS = 5
+ROUNDS = 8
 STEP = timedelta(minutes=10)
 
 
