@@ -90,9 +90,9 @@ class Lane(Generic[Item, Answer]):
             if len(batch) == 1:
                 _deliver(batch[0][1], error)
                 return
-            for item, answer in batch:
-                if not answer.done():  # its caller may have gone meanwhile
-                    await self._answer([(item, answer)])
+            for item, future in batch:
+                if not future.done():  # its caller may have gone meanwhile
+                    await self._answer([(item, future)])
             return
         for (_, future), answer in zip(batch, answers, strict=True):
             _deliver(future, answer)
