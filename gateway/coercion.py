@@ -1,8 +1,8 @@
 """Turns what core has coerced into input objects, by a plan made once per input type.
 
 The library's own way asks every field of every line of every receipt for its name and its type again, which is most
-of what a batch of receipts costs. Its `from_input` hook lets a type build its own values; a type whose fields may be
-absent (`Maybe`) keeps the library's way.
+of what a batch of receipts costs. Its `from_input` hook lets a type build its own values. Fields that may be absent
+(`Maybe`) are only understood of types with exactly one field, which core has checked; others keep the library's way.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING
 from typing import Any
 
+from strawberry import Some
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.arguments import InputContext
 from strawberry.types.base import (
@@ -25,9 +26,10 @@ Convert = Callable[[Any, InputContext, str], Any]
 
 
 def build_by_plan(definitions: list[StrawberryObjectDefinition], config: StrawberryConfig) -> None:
-    """Let these input types build their values by a plan, those with `Maybe` fields excepted."""
+    """Let these input types build their values by a plan, those with `Maybe` fields only where exactly one is given."""
     for definition in definitions:
-        if definition.is_input and not any(isinstance(field.type, StrawberryMaybe) for field in definition.fields):
+        has_maybe = any(isinstance(field.type, StrawberryMaybe) for field in definition.fields)
+        if definition.is_input and (definition.is_one_of or not has_maybe):
             definition.from_input = _Builder(definition, config)
 
 
@@ -67,7 +69,12 @@ class _Builder:
 
 def _converter(type_: Any) -> Convert | None:
     """How a value of a type is converted; None where it is what it is."""
-    if isinstance(type_, StrawberryOptional) and not isinstance(type_, StrawberryMaybe):
+    if isinstance(type_, StrawberryMaybe):
+        inner = _converter(type_.of_type)
+        if inner is None:
+            return lambda value, context, name: Some(value)
+        return lambda value, context, name: Some(inner(value, context, name))
+    if isinstance(type_, StrawberryOptional):
         return _converter(type_.of_type)
     if isinstance(type_, StrawberryList):
         convert = _converter(type_.of_type)

@@ -73,10 +73,10 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
     """
     if total < 0 or any(weight < 0 for weight in weights):
         raise ValueError("allocate takes no negative amounts")
+    if total == 0:
+        return [0] * len(weights)
     if not weights:
-        if total:
-            raise ValueError("nothing to allocate to")
-        return []
+        raise ValueError("nothing to allocate to")
     whole = sum(weights)
     if whole == 0:
         return [total, *([0] * (len(weights) - 1))]
