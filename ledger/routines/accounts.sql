@@ -16,6 +16,12 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
   RETURNING holder_id
 $$;
 
+-- One more account of a holder, in another unit; nothing happens where there is one.
+CREATE FUNCTION ledger.add_account(p_holder bigint, p_unit smallint) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  INSERT INTO ledger.account (holder_id, unit) VALUES (p_holder, p_unit) ON CONFLICT DO NOTHING
+$$;
+
 -- A holder's wish that nothing be spent, or its end.
 CREATE FUNCTION ledger.lock_spending(p_holder bigint, p_unit smallint, p_locked boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
