@@ -37,6 +37,7 @@ from gateway.types import (
     Redemption,
     ReturnFigures,
     ReturnPurchaseSuccess,
+    ReturnQuote,
     SpendLimit,
     Transaction,
     money,
@@ -128,31 +129,28 @@ async def counter_of(info: Info[Context, None]) -> Counter:
 class PurchaseQuery:
     @access.query(
         scopes=(scopes.MEMBERS_READ,),
-        description="What a receipt would earn, the most points it takes, and why. Null where it would be refused.",
+        description="What a receipt would earn, the most points it takes, and why. What would be refused is an error "
+        "BAD_USER_INPUT with the rejection's code in its extensions.",
     )
-    async def quote(self, info: Info[Context, None], input: QuoteInput) -> Quote | None:
+    async def quote(self, info: Info[Context, None], input: QuoteInput) -> Quote:
         counter = await counter_of(info)
         at = await info.context.now()
-        try:
-            quoted = await tills.quote(
-                counter.desk, counter.caller, counter.member_ref(input.member), input.receipt.receipt(), at=at
-            )
-        except errors.Rejection:
-            return None
+        quoted = await tills.quote(
+            counter.desk, counter.caller, counter.member_ref(input.member), input.receipt.receipt(), at=at
+        )
         return _quote(counter, quoted, at, info.context.language)
 
     @access.query(
         scopes=(scopes.POINTS_RETURN,),
-        description="What a return would do, before money is handed over. Null where it would be refused.",
+        description="What a return would do, before money is handed over. What would be refused is an error "
+        "BAD_USER_INPUT with the rejection's code in its extensions.",
     )
-    async def quote_return(self, info: Info[Context, None], input: QuoteReturnInput) -> ReturnFigures | None:
+    async def quote_return(self, info: Info[Context, None], input: QuoteReturnInput) -> ReturnQuote:
         counter = await counter_of(info)
-        try:
-            original = await _original(counter, input.original)
-            wish = input.what.wish(original.currency)
-            return _figures(await returns.quote_return(counter.desk, original, wish, at=await info.context.now()))
-        except errors.Rejection:
-            return None
+        original = await _original(counter, input.original)
+        wish = input.what.wish(original.currency)
+        quoted = await returns.quote_return(counter.desk, original, wish, at=await info.context.now())
+        return ReturnQuote(**vars(_figures(quoted)))
 
     @access.query(
         scopes=(scopes.HISTORY_READ,),
@@ -187,7 +185,7 @@ class PurchaseMutation:
             counter.member_ref(input.member),
             receipt,
             spend=spend,
-            terms_id=_promised_terms(counter, input.quote_id, call.at),
+            promise=_promise(counter, input.quote_id, call.at),
         )
         shown = _shown(info, counter, done, Purchase)
         return RecordPurchaseSuccess(done=done, language=info.context.language, transaction=shown)
@@ -287,10 +285,14 @@ def _item(counter: Counter, item: AccrueItemInput) -> tuple[MemberRef, Receipt |
         return MemberRef(id=0), no
 
 
-def _promised_terms(counter: Counter, quote_id: str | None, at: datetime) -> int | None:
+def _promise(counter: Counter, quote_id: str | None, at: datetime) -> tills.Promise | tills.QuoteExpired | None:
     if quote_id is None:
         return None
-    return quotes.read(counter.desk.vault, quote_id, partner_id=counter.caller.partner_id, at=at).terms_id
+    try:
+        note = quotes.read(counter.desk.vault, quote_id, partner_id=counter.caller.partner_id, at=at)
+    except tills.QuoteExpired as no:
+        return no
+    return tills.Promise(note.member_id, note.terms_id)
 
 
 def _shown(info: Info[Context, None], counter: Counter, done: Recorded, kind: type[Kind]) -> Kind:

@@ -6,18 +6,11 @@ import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kit.errors import Rejection
 from kit.secrets import Vault, opaque_id, read_opaque_id
+from partners.tills import QuoteExpired
 
 LASTS = timedelta(minutes=15)
 _NOTE = struct.Struct(">iqiq")
-
-
-class QuoteExpired(Rejection):
-    """The quote is no longer honoured, or was given to another partner; ask for a new one."""
-
-    code = "QUOTE_EXPIRED"
-    retryable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +33,11 @@ def read(vault: Vault, quote_id: str, *, partner_id: int, at: datetime) -> Note:
     """The note inside a quote's id. Raises QuoteExpired when it is over, foreign, or none of ours."""
     raw = read_opaque_id(_key(vault), "quo", quote_id)
     if raw is None or len(raw) != _NOTE.size:
-        raise QuoteExpired("the quote is no longer honoured; ask for a new one")
+        raise QuoteExpired
     partner, member, terms, until = _NOTE.unpack(raw)
     note = Note(partner, member, terms, datetime.fromtimestamp(until, UTC))
     if partner != partner_id or note.until <= at:
-        raise QuoteExpired("the quote is no longer honoured; ask for a new one")
+        raise QuoteExpired
     return note
 
 

@@ -267,6 +267,11 @@ class ReturnFigures:
     unrecovered: Points = described("Points that should be taken and are gone.")
 
 
+@strawberry.type(description="What a return would do to money and points.")
+class ReturnQuote(ReturnFigures):
+    pass
+
+
 @strawberry.type(description="A return.")
 class ReturnPurchaseSuccess(Recording):
     transaction: PurchaseReturn = described("The return.")

@@ -106,6 +106,10 @@ class Directory:
         """The terms in force for a partner at a business instant; None before the first signed version."""
         return agreements.in_force(self._signed.get(partner_id, ()), at)
 
+    def knows_terms(self, terms_id: int) -> bool:
+        """Whether these terms were signed when the snapshot was taken."""
+        return terms_id in self._terms
+
     def terms(self, terms_id: int) -> Terms:
         """The signed terms of this number. Raises KeyError where this snapshot has none."""
         return self._terms[terms_id]

@@ -130,6 +130,11 @@ class Desk:
         await self.cards.close()
         await self.lane.close()
 
+    async def directory_with(self, terms_id: int) -> Directory:
+        """The directory, looked up anew where another process signed these terms a moment ago."""
+        directory = await self.directory.get()
+        return directory if directory.knows_terms(terms_id) else await self.directory.refresh()
+
     async def _identify_batch(self, numbers: Sequence[str]) -> list[Identified | Exception]:
         found = await identification.identify_cards(self.pool, self.vault, numbers)
         return [found[number] for number in numbers]
@@ -199,12 +204,14 @@ def prepare(
     award = earning.evaluate(lines, terms=terms, programme=programme, tier=member.tier, occurred_at=receipt.occurred_at)
     claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     detail = receipt.detail
+    stored_detail = orjson.dumps(detail).decode() if detail else None
+    receipts.check_detail(stored_detail)
     return Prepared(
         row=Row(
             holder_id=member.member_id,
             claim=claim,
             idem_key=idem_key or fingerprint("receipt", claim.bytes),
-            fingerprint=content_of(member.member_id, claim, receipt, redeem_points),
+            fingerprint=_content(member.member_id, claim, receipt, detail, redeem_points),
             partner_id=caller.partner_id,
             outlet_id=place.outlet_id,
             terminal_id=place.terminal_id,
@@ -217,7 +224,7 @@ def prepare(
             currency=receipt.currency,
             total=receipt.total_minor,
             awarded=award.points,
-            detail=orjson.dumps(detail).decode() if detail else None,
+            detail=stored_detail,
             decision=_decision(award, member, lines, paid_points),
         ),
         award=award,
@@ -227,8 +234,14 @@ def prepare(
 
 def content_of(holder_id: int, claim: UUID, receipt: Receipt, redeem_points: int) -> UUID:
     """What a key stands for: the same for every retry of one purchase, and for no other purchase."""
+    return _content(holder_id, claim, receipt, receipt.detail, redeem_points)
+
+
+def _content(
+    holder_id: int, claim: UUID, receipt: Receipt, detail: Mapping[str, Any] | None, redeem_points: int
+) -> UUID:
     # How the member was recognised, the proof, the quote and the time of sending may differ between retries.
-    kept = {key: value for key, value in (receipt.detail or {}).items() if key != "sentAt"}
+    kept = {key: value for key, value in (detail or {}).items() if key != "sentAt"}
     head = [holder_id, claim.hex, receipt.occurred_at.isoformat(), receipt.currency, receipt.total_minor]
     return fingerprint(orjson.dumps([*head, redeem_points, kept], option=orjson.OPT_SORT_KEYS))
 

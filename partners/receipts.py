@@ -18,6 +18,9 @@ from kit.secrets import fingerprint
 
 LARGEST_AMOUNT_MINOR = 10**12
 MOST_LINES = 500
+MOST_DETAIL_BYTES = 256 * 1024
+LONGEST_REFERENCE = 64
+LONGEST_REASON = 500
 CLOCK_TOLERANCE = timedelta(minutes=10)
 LINE_KINDS = frozenset({"GOODS", "SERVICE", "DELIVERY", "TIP", "DEPOSIT", "GIFT_CARD", "FEE"})
 WHOLE_RECEIPT = ""  # the line id of a receipt that has no lines
@@ -159,6 +162,28 @@ def check(receipt: Receipt, *, currency: str, at: datetime, points_value_minor: 
         raise ReceiptInFuture("the receipt lies in the future; check the till's clock")
 
 
+def check_slip(ref: ReceiptRef, *, occurred_at: datetime, reason: str | None, at: datetime) -> None:
+    """As `check`, of a return's own reference, time and reason. Raises ReceiptInvalid, ReceiptInFuture."""
+    found = []
+    if not 1 <= len(ref.reference) <= LONGEST_REFERENCE:
+        found.append(FieldProblem(("reference",), "LENGTH", f"1 to {LONGEST_REFERENCE} characters"))
+    if reason is not None and len(reason) > LONGEST_REASON:
+        found.append(FieldProblem(("reason",), "LENGTH", f"at most {LONGEST_REASON} characters"))
+    if found:
+        raise ReceiptInvalid("the return contradicts itself", problems=found)
+    if occurred_at > at + CLOCK_TOLERANCE:
+        raise ReceiptInFuture("the return lies in the future; check the till's clock")
+
+
+def check_detail(detail: str | None) -> None:
+    """Raise ReceiptInvalid where what a receipt carries beyond its head, as JSON, is more than any needs."""
+    if detail is not None and len(detail) > MOST_DETAIL_BYTES:
+        problem = FieldProblem(
+            ("receipt", "lines"), "TOO_LARGE", f"at most {MOST_DETAIL_BYTES} bytes with all its texts"
+        )
+        raise ReceiptInvalid("the receipt carries too much", problems=[problem])
+
+
 def _amounts(receipt: Receipt) -> list[int]:
     return [
         receipt.total_minor,
@@ -171,8 +196,8 @@ def _problems(receipt: Receipt) -> list[FieldProblem]:
     found = []
     if receipt.total_minor > LARGEST_AMOUNT_MINOR:
         found.append(FieldProblem(("receipt", "total"), "TOO_LARGE", "larger than any receipt may be"))
-    if not 1 <= len(receipt.reference) <= 64:
-        found.append(FieldProblem(("receipt", "reference"), "LENGTH", "1 to 64 characters"))
+    if not 1 <= len(receipt.reference) <= LONGEST_REFERENCE:
+        found.append(FieldProblem(("receipt", "reference"), "LENGTH", f"1 to {LONGEST_REFERENCE} characters"))
     if len(receipt.lines) > MOST_LINES:
         found.append(FieldProblem(("receipt", "lines"), "TOO_MANY", f"at most {MOST_LINES} lines"))
     return found + _line_problems(receipt.lines)

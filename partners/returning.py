@@ -82,10 +82,14 @@ class BoughtLine:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to be returned: everything, an amount per line (None: all that is left of it), or an amount."""
+    """What is to be returned: everything, an amount per line (None: all that is left of it), or an amount.
+
+    Returning everything when nothing is left is refused, unless even_nothing: a cancellation is always accepted.
+    """
 
     lines: Mapping[str, int | None] | None = None
     amount_minor: int | None = None
+    even_nothing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,8 @@ def _amounts(lines: Sequence[BoughtLine], wish: Wish) -> dict[str, int]:
         return _by_lines(lines, wish.lines)
     left = {line.line_id: line.left_minor for line in lines}
     if wish.amount_minor is None:
+        if not wish.even_nothing and not any(left.values()) and any(line.returned_minor for line in lines):
+            raise ReturnExceedsOriginal("nothing is left of the purchase")
         return left
     if wish.amount_minor <= 0:
         raise ReturnEmpty("the amount to return must be above zero")

@@ -131,7 +131,7 @@ def _place_in_the_past(directory: Directory, caller: Caller, ref: ReceiptRef) ->
 
 async def quote_return(desk: Desk, original: StoredReceipt, wish: Wish, *, at: datetime) -> Returned:
     """What a return would do at an instant, before money is handed over; writes nothing."""
-    directory = await desk.directory.get()
+    directory = await desk.directory_with(original.terms_id)
     case = await _decide(desk, directory, original, wish)
     there = await lots.recoverable(desk.pool, original.holder_id, unit=POINTS, seq=original.seq, at=at)
     taken = sum(min(points, there.get(lot_no, 0)) for lot_no, points in case.takeback.lot_points.items())
@@ -143,9 +143,10 @@ async def return_purchase(
 ) -> Returned:
     """Return the whole of a purchase, some lines or an amount, under the return's own reference.
 
-    Raises what returning.decide raises, ReceiptAlreadyRecorded, IdempotencyKeyReused, and Stale when the account
-    moved three times while this was decided.
+    Raises what returning.decide and receipts.check_slip raise, ReceiptAlreadyRecorded, IdempotencyKeyReused, and Stale
+    when the account moved three times while this was decided.
     """
+    receipts.check_slip(slip.ref, occurred_at=slip.occurred_at, reason=slip.reason, at=at)
     claim = receipts.claim_of(caller.partner_id, slip.place.outlet_id, slip.place.terminal_id, slip.ref, "RETURN")
     return await _record(desk, caller, slip, original, wish, kind=RETURN, claim=claim, idem_key=idem_key, at=at)
 
@@ -161,7 +162,15 @@ async def cancel_purchase(
             slip = ReturnSlip(ref.reference, place, ref, at)
             claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, ref, "CANCELLATION")
             return await _record(
-                desk, caller, slip, original, Wish(), kind=CANCELLATION, claim=claim, idem_key=idem_key, at=at
+                desk,
+                caller,
+                slip,
+                original,
+                Wish(even_nothing=True),
+                kind=CANCELLATION,
+                claim=claim,
+                idem_key=idem_key,
+                at=at,
             )
         if await _entomb(desk, caller, sale, idem_key):
             return None
@@ -194,7 +203,7 @@ async def _record(
     idem_key: UUID,
     at: datetime,
 ) -> Returned:
-    directory = await desk.directory.get()
+    directory = await desk.directory_with(original.terms_id)
     content = fingerprint(claim.bytes, f"{original.holder_id}:{original.seq}", _wish_bytes(wish))
     for _ in range(ATTEMPTS):
         seq = await lots.account_seq(desk.pool, original.holder_id, unit=POINTS)
@@ -321,7 +330,7 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
         partner_id=caller.partner_id, outlet_id=slip.place.outlet_id, terminal_id=slip.place.terminal_id,
         client_id=caller.client_no, card_id=None, terms_id=case.terms.terms_id, reference=slip.reference,
         business_date=slip.ref.business_date, occurred_at=slip.occurred_at, currency=case.original.currency,
-        total=takeback.amount_minor, awarded=0,
+        total=0 if case.original.kind == REDEMPTION else takeback.amount_minor, awarded=0,
         detail=orjson.dumps({"reason": slip.reason}).decode() if slip.reason else None,
         decision=orjson.dumps(decided).decode(),
     )  # fmt: skip

@@ -64,6 +64,24 @@ class HoldUnknown(Rejection):
     retryable = True
 
 
+class QuoteExpired(Rejection):
+    """The quote is no longer honoured, or was given to another partner or for another member; ask for a new one."""
+
+    code = "QUOTE_EXPIRED"
+    retryable = False
+
+    def __init__(self) -> None:
+        super().__init__("the quote is no longer honoured; ask for a new one")
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a quote promised: for this member, these terms."""
+
+    member_id: int
+    terms_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """How the member shows that they agree to spend: one of a rotating code, a PIN, an approval."""
@@ -140,9 +158,16 @@ async def quote(desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *,
 
 
 async def record_purchase(
-    desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, *, spend: Spend | None, terms_id: int | None = None
+    desk: Desk,
+    call: Call,
+    ref: MemberRef,
+    receipt: Receipt,
+    *,
+    spend: Spend | None,
+    promise: Promise | QuoteExpired | None = None,
 ) -> Recorded:
-    """The till's one call: the receipt earns, and spends if it says so. terms_id is that of a quote to honour.
+    """The till's one call: the receipt earns, and spends if it says so. promise is that of a quote to honour; that it
+    has expired is said only to who was not answered before.
 
     Raises what identification, proofs, purchases.prepare and the recording raise.
     """
@@ -151,11 +176,14 @@ async def record_purchase(
     points = (spend and spend.points) or 0
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        terms_id = _promised_terms(promise, member)
         code = await _check_proof(desk, call, member, spend) if spend else None
     except Rejection as no:
         return await _replay_or(
             no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points)
         )
+    if terms_id is not None:
+        directory = await desk.directory_with(terms_id)
     prepared = purchases.prepare(
         directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None,
@@ -163,6 +191,16 @@ async def record_purchase(
     if points:
         return await purchases.purchase(desk, prepared, redeem_points=points, code=code)
     return await purchases.accrue(desk, prepared)
+
+
+def _promised_terms(promise: Promise | QuoteExpired | None, member: Identified) -> int | None:
+    if promise is None:
+        return None
+    if isinstance(promise, QuoteExpired):
+        raise promise
+    if promise.member_id != member.member_id:
+        raise QuoteExpired
+    return promise.terms_id
 
 
 async def redeem_points(

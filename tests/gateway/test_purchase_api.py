@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -137,6 +138,52 @@ async def test_a_retry_with_a_used_code_and_a_blocked_card_hears_the_first_answe
     blocked = await record(till, card, receipt, key=key, redeem={"points": "500", "proof": proof})
     assert (again["replayed"], blocked["replayed"]) == (True, True)
     assert first["transaction"] == again["transaction"] == blocked["transaction"]
+    assert await written(gateway) == before
+
+
+async def test_a_quote_is_honoured_for_its_own_member_and_a_retry_hears_its_answer_when_the_quote_is_over(
+    gateway: Gateway, till: Till, card: IssuedCard
+) -> None:
+    receipt, other = stand.receipt("20.00"), await gateway.coalition.add_member()
+    quote_id = (await till.ask(QUOTE, input={"member": by_number(card), "receipt": receipt}))["quoteId"]
+    before = await written(gateway)
+    assert (await record(till, other, receipt, quoteId=quote_id))["code"] == "QUOTE_EXPIRED"
+    assert await written(gateway) == before
+    key = stand.key()
+    first = await record(till, card, receipt, key=key, quoteId=quote_id)
+    await gateway.at(NOON + timedelta(days=1))
+    before = await written(gateway)
+    again = await record(till, card, receipt, key=key, quoteId=quote_id)
+    assert (again["replayed"], again["transaction"]) == (True, first["transaction"])
+    assert (await record(till, card, stand.receipt("30.00"), quoteId=quote_id))["code"] == "QUOTE_EXPIRED"
+    assert await written(gateway) == before
+
+
+async def test_a_quote_of_what_would_be_refused_says_why(till: Till, card: IssuedCard) -> None:
+    for change, code in (
+        ({"member": {"cardNumber": "1234"}}, "CARD_UNKNOWN"),
+        ({"receipt": stand.receipt("-1.00")}, "AMOUNT_NEGATIVE"),
+    ):
+        given = {"member": by_number(card), "receipt": stand.receipt("10.00"), **change}
+        error = await till.error(QUOTE, input=given)
+        assert (error["extensions"]["code"], error["extensions"]["rejection"]["code"]) == ("BAD_USER_INPUT", code)
+
+
+async def test_a_return_has_limits_on_what_it_carries(gateway: Gateway, till: Till, card: IssuedCard) -> None:
+    bought = await record(till, card, stand.receipt("100.00"))
+    given = {
+        "idempotencyKey": stand.key(), "original": {"id": bought["transaction"]["id"]}, "what": {"whole": True},
+        "reference": "R", "outlet": "1", "businessDate": NOON.date().isoformat(), "occurredAt": NOON.isoformat(),
+    }  # fmt: skip
+    before = await written(gateway)
+    for change, code in (
+        ({"reference": "x" * 65}, "RECEIPT_INVALID"),
+        ({"reason": "x" * 501}, "RECEIPT_INVALID"),
+        ({"occurredAt": (NOON + timedelta(days=1)).isoformat()}, "RECEIPT_IN_FUTURE"),
+    ):
+        assert (await till.ask(RETURN, input=given | change))["code"] == code
+    heavy = [{"lineId": "1", "amount": "10.00", "sku": "x" * 300_000}]
+    assert (await record(till, card, stand.receipt("10.00", lines=heavy)))["code"] == "RECEIPT_INVALID"
     assert await written(gateway) == before
 
 
@@ -340,7 +387,8 @@ async def test_another_partner_can_neither_read_nor_return_nor_name_what_is_not_
     by_receipt = {"receipt": {name: receipt[name] for name in ("reference", "outlet", "terminal", "businessDate")}}
     for ref in (by_id, by_receipt):
         assert await other.ask(TRANSACTION, ref=ref) is None
-        assert await other.ask(QUOTE_RETURN, input={"original": ref, "what": {"whole": True}}) is None
+        error = await other.error(QUOTE_RETURN, input={"original": ref, "what": {"whole": True}})
+        assert error["extensions"]["rejection"]["code"] == "ORIGINAL_UNKNOWN"
         no = await other.ask(
             RETURN,
             input={

@@ -12,6 +12,8 @@ from kit.errors import Rejection
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from partners import outcomes, purchases, returning, returns
+from partners.directory import DirectoryCache
+from partners.purchases import Desk
 from partners.receipts import Receipt, ReceiptRef
 from partners.returning import Wish
 from partners.returns import Returned
@@ -159,6 +161,32 @@ async def test_more_than_was_bought_an_unknown_line_or_nothing_is_refused(coalit
     await refused(coalition, returning.LineUnknown, receipt, Wish(lines={"9": None}))
     await refused(coalition, returning.ReturnEmpty, receipt, Wish(amount_minor=0))
     await refused(coalition, returning.ReturnEmpty, receipt, Wish(lines={}))
+
+
+async def test_a_whole_return_of_what_is_all_returned_is_refused_and_of_a_purchase_of_nothing_is_not(
+    coalition: Coalition,
+) -> None:
+    card = await coalition.add_member()
+    receipt, free = a_receipt(1_000), a_receipt(0)
+    await record(coalition, card, receipt)
+    await record(coalition, card, free)
+    await give_back(coalition, receipt, reference="first")
+    await refused(coalition, returning.ReturnExceedsOriginal, receipt, reference="second")
+    assert (await give_back(coalition, free, reference="free")).taken_points == 0
+    assert (await cancel(coalition, receipt)).taken_points == 0
+
+
+async def test_terms_that_another_process_signed_a_moment_ago_are_looked_up(coalition: Coalition) -> None:
+    card = await coalition.add_member()
+    old = Desk(coalition.database, coalition.vault, DirectoryCache(coalition.database.pool, coalition.vault))
+    await old.directory.get()
+    await coalition.add_partner("newcomer", return_window_days=0)
+    receipt = a_receipt(1_000)
+    await record(coalition, card, receipt, partner="newcomer")
+    original = await returns.find_original(coalition.desk, coalition.callers["newcomer"], ref=ref_of(receipt))
+    quoted = await returns.quote_return(old, original, Wish(), at=NOON)
+    assert quoted.taken_points == 10
+    await old.close()
 
 
 async def test_an_unknown_receipt_and_another_partners_are_one_and_the_same_no(coalition: Coalition) -> None:
