@@ -7,7 +7,7 @@ happened; what each entry and each answer says is computed here and compared.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -37,6 +37,10 @@ class Call:
     def status(self) -> int:
         """The status it heard."""
         return int(self.answer["status"])
+
+    def wrote_nothing(self) -> bool:
+        """Whether it heard a "no" that leaves no trace."""
+        return self.status not in (DONE, REPLAYED, KEY_REUSED, TOO_FEW)
 
     def told(self) -> dict[str, Any]:
         """What it heard of the account."""
@@ -250,7 +254,8 @@ def _replay(calls: Sequence[Call], entries: Sequence[Entry]) -> list[str]:
         by_key[call.key].append(call)
     refused = _Refusals(calls)
     latest = max((call.day for call in calls), default=0)
-    refused.look(account, 0)
+    recorded: set[UUID] = set()
+    refused.look(account, 0, recorded)
     for number, entry in enumerate(entries, start=1):
         if entry.seq != number:
             return [*found, f"entry {number} is missing"]
@@ -259,15 +264,16 @@ def _replay(calls: Sequence[Call], entries: Sequence[Entry]) -> list[str]:
             found += [f"entry {entry.seq} came before its time"] if entry.day > latest else []
         else:
             found += _recorded(account, entry, by_key.pop(entry.key, []))
+            recorded.add(entry.key)
         if account.balances() != entry.after:
             return [*found, f"after entry {entry.seq} there are {account.balances()}, the entry says {entry.after}"]
-        refused.look(account, entry.seq)
+        refused.look(account, entry.seq, recorded)
     found += [f"{call} was acknowledged and is not in the journal" for call in _acknowledged(by_key.values())]
     return found + refused.unexplained()
 
 
 def _acknowledged(groups: Iterable[list[Call]]) -> list[Call]:
-    return [call for group in groups for call in group if call.status in (DONE, REPLAYED, KEY_REUSED, TOO_FEW)]
+    return [call for group in groups for call in group if not call.wrote_nothing()]
 
 
 def _recorded(account: Account, entry: Entry, calls: list[Call]) -> list[str]:
@@ -291,6 +297,8 @@ def _answers(account: Account, entry: Entry, calls: list[Call], status: int) -> 
     wanted = {"seq": entry.seq, "available": available, "pending": pending, "taken": entry.amount}
     found = []
     for call in calls:
+        if call.wrote_nothing():
+            continue  # a "no" frees the key, and a later try may be recorded: whether it was true then, _Refusals asks
         is_mine = call.fingerprint == entry.fingerprint
         good = ({DONE, REPLAYED} if status == DONE else {status}) if is_mine else {KEY_REUSED}
         told = {name: value for name, value in call.told().items() if is_mine or name == "seq"}
@@ -309,15 +317,15 @@ class _Refusals:
         self._open = [
             (_last_before(recorded, call), _first_after(recorded, call), call)
             for call in calls
-            if call.status not in (DONE, REPLAYED, KEY_REUSED, TOO_FEW)
+            if call.wrote_nothing()
         ]
 
-    def look(self, account: Account, seq: int) -> None:
-        """Strike off what is true after this entry."""
+    def look(self, account: Account, seq: int, recorded: Set[UUID]) -> None:
+        """Strike off what is true after this entry; whose key is recorded already must have heard of that instead."""
         self._open = [
             (low, high, call)
             for low, high, call in self._open
-            if not (low <= seq < high and account.refusal(call) == call.status)
+            if not (low <= seq < high and call.key not in recorded and account.refusal(call) == call.status)
         ]
 
     def unexplained(self) -> list[str]:

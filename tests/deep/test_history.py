@@ -195,6 +195,12 @@ def _refuse_without_a_reason(calls: list[Call]) -> None:
     calls.append(replace(one, key=OTHER, answer={"status": 8}))
 
 
+def _refuse_what_is_recorded(calls: list[Call]) -> None:
+    one = next(call for call in calls if call.kind == RETURN and call.status == 0)
+    after = max(call.ended for call in calls)
+    calls.append(replace(one, began=after + 1, ended=after + 2, answer={"status": 5}))
+
+
 def _begin_after_what_it_precedes(calls: list[Call]) -> None:
     one = next(call for call in calls if call.status == 0)
     after = max(call.ended for call in calls)
@@ -206,6 +212,7 @@ TAMPERINGS = (
     _acknowledge_what_was_never_written,
     _acknowledge_twice,
     _refuse_without_a_reason,
+    _refuse_what_is_recorded,
     _begin_after_what_it_precedes,
 )
 
