@@ -24,6 +24,18 @@ _RECEIPT = """
 """
 
 
+async def record_purchase(pool: asyncpg.Pool, row: Row, lots: Sequence[Lot], at: datetime) -> dict[str, int | None]:
+    """Record one purchase that spends nothing, on its own; raises PostgresError TS001 where it is known already."""
+    found = await pool.fetchval(
+        "SELECT partners.record_purchase($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,"
+        "$22,$23,$24,$25,$26)",
+        POINTS, at, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
+        row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
+        row.currency, row.total, row.awarded, row.detail, row.decision, *_lot_columns(lots),
+    )  # fmt: skip
+    return dict(zip(("status", "seq", "available", "pending"), found, strict=True))
+
+
 async def record_purchases(
     pool: asyncpg.Pool, rows: Sequence[Row], lots: Sequence[Sequence[Lot]], at: datetime
 ) -> list[asyncpg.Record]:

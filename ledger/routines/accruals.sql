@@ -83,7 +83,8 @@ BEGIN
   SELECT ord, seq, available_after, pending_after FROM placed;
 END $$;
 
--- Accrue one entry of one or several lots, on its own: the same as a batch of one, without what a batch needs.
+-- Accrue one entry of one or several lots, on its own: the same as a batch of one, without what a batch needs. A call
+-- pays for preparing each statement and each expression more than for running it: there are few of both.
 CREATE FUNCTION ledger.accrue(
   p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
@@ -91,59 +92,62 @@ CREATE FUNCTION ledger.accrue(
   OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-  v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_bytes bytea := ''; v_points bigint := 0;
-  v_active boolean; v_credit smallint;
+  v_cutoff int := ledger.enter_cutoff(); v_before bigint; v_held bigint; v_debt bigint; v_due timestamptz;
+  v_last timestamptz; v_hash bytea; v_bytes bytea := ''; v_active boolean; e record;
 BEGIN
-  SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  SELECT a.seq + 1, a.available, a.pending, a.available + a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at),
+         a.head_hash
+  INTO seq, available, pending, v_before, v_held, v_debt, v_due, v_last, v_hash
+  FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     status := 4;
     RETURN;
   END IF;
-  SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+  SELECT j.fingerprint = p_fingerprint AS same, j.seq, j.available_after, j.pending_after INTO e
+  FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
   IF FOUND THEN
-    status := CASE WHEN e.fingerprint = p_fingerprint THEN 1 ELSE 2 END;
+    status := CASE WHEN e.same THEN 1 ELSE 2 END;
     seq := e.seq; available := e.available_after; pending := e.pending_after;
     RETURN;
   END IF;
-  IF a.next_due <= p_at THEN
+  IF v_due <= p_at THEN
     PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
-    SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;
+    SELECT a.seq + 1, a.available, a.pending, a.available + a.pending, a.held, a.debt, a.next_due,
+           greatest(p_at, a.last_at), a.head_hash
+    INTO seq, available, pending, v_before, v_held, v_debt, v_due, v_last, v_hash
+    FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit;
   END IF;
-  a.seq := a.seq + 1;
-  a.last_at := greatest(p_at, a.last_at);
   FOR n IN 1 .. cardinality(p_lot_points) LOOP
     v_active := p_lot_activates[n] <= p_at;
-    v_credit := CASE WHEN v_active THEN 1 ELSE 2 END;
-    v_points := v_points + p_lot_points[n];
     IF v_active THEN
-      a.available := a.available + p_lot_points[n];
-      a.next_due := least(a.next_due, p_lot_expires[n]);
+      available := available + p_lot_points[n];
+      v_due := least(v_due, p_lot_expires[n]);
     ELSE
-      a.pending := a.pending + p_lot_points[n];
-      a.next_due := least(a.next_due, p_lot_activates[n]);
+      pending := pending + p_lot_points[n];
+      v_due := least(v_due, p_lot_activates[n]);
     END IF;
     INSERT INTO ledger.lot (holder_id, seq, granted, remaining, activates_at, expires_at, issuer_id, funder_id,
                             terms_id, unit, lot_no, active)
-    VALUES (p_holder, a.seq, p_lot_points[n], p_lot_points[n], p_lot_activates[n], p_lot_expires[n], p_lot_issuers[n],
+    VALUES (p_holder, seq, p_lot_points[n], p_lot_points[n], p_lot_activates[n], p_lot_expires[n], p_lot_issuers[n],
             p_lot_funders[n], p_lot_terms[n], p_unit, n, v_active);
     INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
-    VALUES (p_holder, a.seq, a.seq, p_lot_points[n], p_lot_issuers[n], p_lot_funders[n], p_partner, p_lot_terms[n],
-            p_lot_terms[n], v_cutoff, p_unit, n, 10, v_credit, n);
-    v_bytes := v_bytes || ledger.posting_bytes(n::smallint, 10::smallint, v_credit, p_lot_issuers[n], p_lot_funders[n],
-                                               p_partner, p_lot_terms[n], p_lot_terms[n], a.seq, n::smallint,
-                                               p_lot_points[n]);
+    VALUES (p_holder, seq, seq, p_lot_points[n], p_lot_issuers[n], p_lot_funders[n], p_partner, p_lot_terms[n],
+            p_lot_terms[n], v_cutoff, p_unit, n, 10, CASE WHEN v_active THEN 1 ELSE 2 END, n);
+    v_bytes := v_bytes || ledger.posting_bytes(
+      n::smallint, 10::smallint, (CASE WHEN v_active THEN 1 ELSE 2 END)::smallint, p_lot_issuers[n], p_lot_funders[n],
+      p_partner, p_lot_terms[n], p_lot_terms[n], seq, n::smallint, p_lot_points[n]);
   END LOOP;
-  a.head_hash := sha256(a.head_hash || ledger.entry_bytes(
-    p_holder, p_unit, a.seq, 1::smallint, p_partner, v_cutoff, v_points, NULL, a.available, a.pending, a.held, a.debt,
-    p_at, a.last_at, p_idem_key, p_fingerprint) || v_bytes);
+  v_hash := sha256(v_hash || ledger.entry_bytes(
+    p_holder, p_unit, seq, 1::smallint, p_partner, v_cutoff, available + pending - v_before, NULL, available, pending,
+    v_held, v_debt, p_at, v_last, p_idem_key, p_fingerprint) || v_bytes);
   INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
                               at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
-  VALUES (p_holder, a.seq, v_points, a.available, a.pending, a.held, a.debt, p_at, a.last_at, p_idem_key,
-          p_fingerprint, p_partner, v_cutoff, p_unit, 1, a.head_hash);
-  UPDATE ledger.account x
-  SET seq = a.seq, available = a.available, pending = a.pending, last_at = a.last_at, next_due = a.next_due,
-      head_hash = a.head_hash
-  WHERE x.holder_id = p_holder AND x.unit = p_unit;
-  status := 0; seq := a.seq; available := a.available; pending := a.pending;
+  VALUES (p_holder, seq, available + pending - v_before, available, pending, v_held, v_debt, p_at, v_last, p_idem_key,
+          p_fingerprint, p_partner, v_cutoff, p_unit, 1, v_hash);
+  UPDATE ledger.account a
+  SET seq = accrue.seq, available = accrue.available, pending = accrue.pending, last_at = v_last, next_due = v_due,
+      head_hash = v_hash
+  WHERE a.holder_id = p_holder AND a.unit = p_unit;
+  status := 0;
 END $$;

@@ -4,21 +4,19 @@
 CREATE FUNCTION ledger.posting_bytes(
   p_leg smallint, p_debit smallint, p_credit smallint, p_issuer int, p_funder int, p_partner int, p_lot_terms int,
   p_terms int, p_lot_seq bigint, p_lot_no smallint, p_amount bigint)
-RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
-  SELECT int2send(p_leg) || int2send(p_debit) || int2send(p_credit) || int4send(p_issuer) || int4send(p_funder)
-      || int4send(p_partner) || int4send(p_lot_terms) || int4send(p_terms) || int8send(p_lot_seq) || int2send(p_lot_no)
-      || int8send(p_amount)
+RETURNS bytea LANGUAGE sql STABLE AS $$
+  SELECT textsend(format('%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s;', p_lot_seq, p_amount, p_issuer, p_funder, p_partner,
+                         p_lot_terms, p_terms, p_leg, p_debit, p_credit, p_lot_no))
 $$;
 
 CREATE FUNCTION ledger.entry_bytes(
   p_holder bigint, p_unit smallint, p_seq bigint, p_kind smallint, p_partner int, p_cutoff int, p_amount bigint,
   p_ref_seq bigint, p_available bigint, p_pending bigint, p_held bigint, p_debt bigint, p_at timestamptz,
   p_recorded_at timestamptz, p_idem_key uuid, p_fingerprint uuid)
-RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
-  SELECT int8send(p_holder) || int2send(p_unit) || int8send(p_seq) || int2send(p_kind) || int4send(p_partner)
-      || int4send(p_cutoff) || int8send(p_amount) || int8send(coalesce(p_ref_seq, 0)) || int8send(p_available)
-      || int8send(p_pending) || int8send(p_held) || int8send(p_debt) || timestamptz_send(p_at)
-      || timestamptz_send(p_recorded_at) || coalesce(uuid_send(p_idem_key), '') || coalesce(uuid_send(p_fingerprint), '')
+RETURNS bytea LANGUAGE sql STABLE AS $$
+  SELECT textsend(format('%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s;', p_holder, p_seq, p_amount, p_ref_seq,
+                         p_available, p_pending, p_held, p_debt, p_partner, p_cutoff, p_unit, p_kind,
+                         extract(epoch FROM p_at), extract(epoch FROM p_recorded_at), p_idem_key, p_fingerprint))
 $$;
 
 CREATE FUNCTION ledger.chain_step(p_state bytea, p_head bytea, p_entry bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$

@@ -1,22 +1,40 @@
--- The open cut-off's number, under its shared lock. Read, lock, read again: the closer may have passed in between,
--- and an entry recorded in a cut-off that is already counted would be lost to settlement. A transaction enters once:
--- all that it records is in one cut-off, though the closer may open the next meanwhile.
+-- The open cut-off's number, under its shared lock. Lock first, then read: the closer may have passed in between, and an
+-- entry recorded in a cut-off that is already counted would be lost to settlement. The session remembers which was open
+-- last, so that nearly always one look is enough; a transaction that keeps a cut-off is answered that one.
 CREATE FUNCTION ledger.enter_cutoff() RETURNS int LANGUAGE plpgsql AS $$
-DECLARE v_cutoff int; v_entered text := current_setting('tessera.cutoff', true);
+DECLARE v_kept text := current_setting('tessera.kept_cutoff', true); v_cutoff int; v_locked boolean;
 BEGIN
-  IF split_part(v_entered, ':', 1) = pg_current_xact_id()::text THEN
-    RETURN split_part(v_entered, ':', 2)::int;
+  IF v_kept <> '' THEN
+    RETURN v_kept;
   END IF;
+  v_cutoff := nullif(current_setting('tessera.last_cutoff', true), '');
   LOOP
-    SELECT cutoff_id INTO STRICT v_cutoff FROM ledger.cutoff WHERE state = 'OPEN';
-    PERFORM pg_advisory_xact_lock_shared(7305002, v_cutoff);
+    IF v_cutoff IS NULL THEN
+      SELECT cutoff_id INTO STRICT v_cutoff FROM ledger.cutoff WHERE state = 'OPEN';
+      PERFORM set_config('tessera.last_cutoff', v_cutoff::text, false);
+    END IF;
+    v_locked := pg_advisory_xact_lock_shared(7305002, v_cutoff) IS NOT NULL;  -- cheaper than to PERFORM it
     PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff AND state = 'OPEN';
     IF FOUND THEN
-      PERFORM set_config('tessera.cutoff', pg_current_xact_id() || ':' || v_cutoff, true);
       RETURN v_cutoff;
     END IF;
+    v_cutoff := NULL;
   END LOOP;
 END $$;
+
+-- The same for what takes several calls: all that the transaction records from here on is in this one cut-off, though
+-- the closer may open the next meanwhile.
+CREATE FUNCTION ledger.keep_cutoff() RETURNS int LANGUAGE plpgsql AS $$
+DECLARE v_cutoff int := ledger.enter_cutoff();
+BEGIN
+  RETURN set_config('tessera.kept_cutoff', v_cutoff::text, true);
+END $$;
+
+-- The cut-off that this transaction has just entered.
+CREATE FUNCTION ledger.entered_cutoff() RETURNS int LANGUAGE sql STABLE AS $$
+  SELECT coalesce(nullif(current_setting('tessera.kept_cutoff', true), ''),
+                  current_setting('tessera.last_cutoff', true))::int
+$$;
 
 -- First step of closing: entries from here on belong to the next cut-off. Returns the number of the one that drains;
 -- one that an earlier closer left draining is handed out again.

@@ -47,8 +47,7 @@ CREATE FUNCTION partners.record_purchases(
 RETURNS TABLE (ord int, status smallint, holder_id bigint, seq bigint, available bigint, pending bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
-DECLARE v_cutoff int := ledger.enter_cutoff(); v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[]; v_won uuid[];
-  e record;
+DECLARE v_cutoff int := ledger.keep_cutoff(); v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[]; v_won uuid[];
 BEGIN
   PERFORM ledger.lock_accounts(p_holders, p_unit);
   SELECT array_agg(ord ORDER BY ord), array_agg(status ORDER BY ord), array_agg(holder_id ORDER BY ord)
@@ -64,19 +63,6 @@ BEGIN
   SELECT array_agg(claim) INTO v_won FROM won;
   IF coalesce(cardinality(v_won), 0) < cardinality(v_take) THEN
     v_take := ARRAY(SELECT n FROM unnest(v_take) n WHERE p_claims[n] = ANY (v_won));
-  END IF;
-  IF cardinality(v_ords) = 1 AND cardinality(v_take) = 1 THEN  -- a lone till need not pay for what a batch needs
-    SELECT * INTO STRICT e FROM ledger.accrue(
-      p_holders[1], p_unit, p_partners[1], p_idem_keys[1], p_fingerprints[1], p_at, p_lot_issuers, p_lot_funders,
-      p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires);
-    INSERT INTO partners.receipt (holder_id, seq, claim, total, awarded, occurred_at, at, card_id, partner_id,
-                                  outlet_id, terminal_id, client_id, terms_id, cutoff_id, business_date, unit, kind,
-                                  currency, reference, detail, decision)
-    VALUES (p_holders[1], e.seq, p_claims[1], p_totals[1], p_awarded[1], p_occurred[1], p_at, p_cards[1], p_partners[1],
-            p_outlets[1], p_terminals[1], p_clients[1], p_terms[1], v_cutoff, p_dates[1], p_unit, 1,
-            p_currencies[1], p_references[1], p_details[1]::jsonb, p_decisions[1]::jsonb);
-    RETURN QUERY SELECT 1, e.status, p_holders[1], e.seq, e.available, e.pending;
-    RETURN;
   END IF;
   PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) n), p_unit, p_at, v_cutoff);
   RETURN QUERY
@@ -97,4 +83,37 @@ BEGIN
   UNION ALL
   SELECT n, (CASE v_status[n] WHEN 0 THEN 9 ELSE v_status[n] END)::smallint, v_owners[n], NULL, NULL, NULL
   FROM unnest(v_ords) n WHERE n <> ALL (v_take);
+END $$;
+
+-- One purchase that earns and spends nothing, on its own: the same as a batch of one, for a lone till, without what a
+-- batch needs. Whatever stands in the way is left to the batch, which tells it apart: any status but 0 wrote nothing, and
+-- a claim taken already undoes the call with TS001.
+CREATE FUNCTION partners.record_purchase(
+  p_unit smallint, p_at timestamptz, p_holder bigint, p_claim uuid, p_idem_key uuid, p_fingerprint uuid,
+  p_partner int, p_outlet int, p_terminal int, p_client int, p_card bigint, p_terms int,
+  p_reference text, p_date date, p_occurred timestamptz, p_currency text, p_total bigint,
+  p_awarded bigint, p_detail text, p_decision text,
+  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[],
+  p_lot_points bigint[], p_lot_activates timestamptz[], p_lot_expires timestamptz[],
+  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE e record;
+BEGIN
+  e := ledger.accrue(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers, p_lot_funders,
+                     p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires);
+  status := e.status; seq := e.seq; available := e.available; pending := e.pending;
+  IF status <> 0 THEN
+    RETURN;
+  END IF;
+  INSERT INTO partners.receipt_claim (claim, idem_key, fingerprint, holder_id, partner_id)
+  VALUES (p_claim, p_idem_key, p_fingerprint, p_holder, p_partner) ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the receipt or its key is known' USING ERRCODE = 'TS001';
+  END IF;
+  INSERT INTO partners.receipt (holder_id, seq, claim, total, awarded, occurred_at, at, card_id, partner_id,
+                                outlet_id, terminal_id, client_id, terms_id, cutoff_id, business_date, unit, kind,
+                                currency, reference, detail, decision)
+  VALUES (p_holder, seq, p_claim, p_total, p_awarded, p_occurred, p_at, p_card, p_partner, p_outlet, p_terminal,
+          p_client, p_terms, ledger.entered_cutoff(), p_date, p_unit, 1, p_currency, p_reference, p_detail::jsonb,
+          p_decision::jsonb);
 END $$;

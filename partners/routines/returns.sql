@@ -9,7 +9,7 @@ CREATE FUNCTION partners.record_return(
   p_lot_nos smallint[], p_lot_points bigint[], p_refund bigint,
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT taken bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.enter_cutoff(); v_seq bigint; v_refund_seq bigint;
+DECLARE v_cutoff int := ledger.keep_cutoff(); v_seq bigint; v_refund_seq bigint;
 BEGIN
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
   SELECT k.status, k.holder_id INTO status, holder_id

@@ -10,7 +10,7 @@ CREATE FUNCTION partners.record_spending(
   p_lot_activates timestamptz[], p_lot_expires timestamptz[],
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.enter_cutoff(); v_redemption bigint; n int := cardinality(p_lot_points);
+DECLARE v_cutoff int := ledger.keep_cutoff(); v_redemption bigint; n int := cardinality(p_lot_points);
 BEGIN
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
   SELECT k.status, k.holder_id INTO status, holder_id

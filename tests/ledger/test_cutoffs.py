@@ -18,7 +18,7 @@ from ledger import cutoffs
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 GATE = 7_305_999
-LOCK = "PERFORM pg_advisory_xact_lock_shared(7305002, v_cutoff);"
+LOCK = "v_locked := pg_advisory_xact_lock_shared(7305002, v_cutoff) IS NOT NULL;"
 CHECK_AGAIN = "PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff AND state = 'OPEN';"
 
 
