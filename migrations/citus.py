@@ -195,7 +195,7 @@ _FUNCTIONS = """
                   array_to_string(ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) t), ', ')) AS signature,
            (SELECT p.proargnames[i] FROM generate_series(1, p.pronargs) i
             WHERE p.proargnames[i] = 'p_holder' AND p.proargtypes[i - 1] = 'bigint'::regtype
-              AND p.provolatile <> 'i') AS holder_argument
+              AND p.prorettype <> 'bytea'::regtype) AS holder_argument
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
     WHERE n.nspname = 'ledger'
     ORDER BY 1
