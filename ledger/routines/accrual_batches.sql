@@ -7,7 +7,7 @@ CREATE FUNCTION ledger.accrue_many(
   p_lot_activates timestamptz[], p_lot_expires timestamptz[])
 RETURNS TABLE (ord int, status smallint, seq bigint, available bigint, pending bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_material = off AS $$
 #variable_conflict use_column
 DECLARE v_cutoff int := ledger.enter_cutoff(); v_status smallint[]; v_take int[];
 BEGIN
