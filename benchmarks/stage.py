@@ -5,8 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 
@@ -104,6 +103,8 @@ class Stage:
                 _check(name, made, sum(one.done for one in slices), entries)
         finally:
             await owner.close()
+        if against:  # what the other load left behind lies in the same tables
+            sizes = grown
         return _figure(name, slices, units, cost, (sizes, grown), unit_name, counts_fsyncs, note)
 
     async def _unit(self, unit: Load) -> Slice:
@@ -143,7 +144,7 @@ class Stage:
         note = f"{len(rates)} slices; first {rates[0]:,.0f}, last {rates[-1]:,.0f} per second"
         figure = _figure("pgbench TPC-B", self._units, [], self._units_cost, ({}, {}), TPC_B, True, note)
         spread = [rate / median for rate in rates]
-        return replace_ratio(figure, 1.0, min(spread), max(spread))
+        return replace(figure, ratio_low=min(spread), ratio_high=max(spread))
 
     async def settings(self) -> dict[str, object]:
         """What the figures depend on; raises PostgresError unless commits are durable."""
@@ -161,18 +162,11 @@ def pgbench_tpc_b(server: postgres.Server) -> Load:
     """TPC-B as pgbench has it: the unit of every ratio."""
 
     async def slice_of(seconds: int) -> Slice:
-        options = ("-M", "prepared", "-c", str(pgbench.CLIENTS), "-j", str(pgbench.JOBS), "-T", str(seconds), "-n")
-        printed = await pgbench.run(server, "tpcb", server.superuser, *options)
+        printed = await pgbench.run(server, "tpcb", server.superuser, *pgbench.like_tpc_b(seconds))
         done = pgbench.count(printed)
         return Slice(done, done / pgbench.rate(printed))
 
     return slice_of
-
-
-def replace_ratio(figure: Figure, ratio: float, low: float, high: float) -> Figure:
-    """The same figure with another ratio and its spread."""
-    values = {name: getattr(figure, name) for name in Figure.__dataclass_fields__}
-    return Figure(**{**values, "ratio": ratio, "ratio_low": low, "ratio_high": high})
 
 
 def _check(name: str, made: int, done: int, bounds: tuple[float, float]) -> None:
@@ -222,8 +216,3 @@ async def prepared(
     await stage.settings()
     await stage.prepare()
     yield stage
-
-
-def server_folder() -> Path:
-    """Where the benchmarks' PostgreSQL has its data."""
-    return Path(".data/bench")
