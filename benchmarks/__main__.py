@@ -25,6 +25,7 @@ Rounds = Annotated[int, typer.Option(help="Slices of each load, each between two
 Members = Annotated[int, typer.Option(help="Members with a card, for the purchases.", min=100)]
 Holders = Annotated[int, typer.Option(help="Holders of the ledger's own, for accruals.", min=1000)]
 Scale = Annotated[int, typer.Option(help="Scale of TPC-B.", min=1)]
+Into = Annotated[Path, typer.Option(help="Folder of the results.", file_okay=False)]
 Seed = Annotated[int, typer.Option(help="Seed of every draw.")]
 
 _DEFAULT = Plan()
@@ -39,9 +40,10 @@ def everything(
     holders: Holders = _DEFAULT.holders,
     scale: Scale = _DEFAULT.scale,
     seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
 ) -> None:
     """Levels, scenarios and peers in one run: a few minutes."""
-    _measure(tuple(LOADS), Plan(seconds, rounds, members, holders, scale, seed))
+    _measure(tuple(LOADS), Plan(seconds, rounds, members, holders, scale, seed), into)
 
 
 @app.command("levels")
@@ -52,9 +54,10 @@ def levels_alone(
     holders: Holders = _DEFAULT.holders,
     scale: Scale = _DEFAULT.scale,
     seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
 ) -> None:
     """From the bare function to a till's call over HTTP."""
-    _measure(("levels",), Plan(seconds, rounds, members, holders, scale, seed))
+    _measure(("levels",), Plan(seconds, rounds, members, holders, scale, seed), into)
 
 
 @app.command("scenarios")
@@ -64,9 +67,10 @@ def scenarios_alone(
     holders: Holders = _DEFAULT.holders,
     scale: Scale = _DEFAULT.scale,
     seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
 ) -> None:
     """S1 to S7: who comes, how often, to do what."""
-    _measure(("scenarios",), Plan(seconds, rounds, _DEFAULT.members, holders, scale, seed))
+    _measure(("scenarios",), Plan(seconds, rounds, _DEFAULT.members, holders, scale, seed), into)
 
 
 @app.command("peers")
@@ -75,9 +79,10 @@ def peers_alone(
     rounds: Rounds = _DEFAULT.rounds,
     scale: Scale = _DEFAULT.scale,
     seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
 ) -> None:
     """A naive ledger on an ORM, and django-hordak in an environment of its own."""
-    _measure(("peers",), Plan(seconds, rounds, _DEFAULT.members, _DEFAULT.holders, scale, seed))
+    _measure(("peers",), Plan(seconds, rounds, _DEFAULT.members, _DEFAULT.holders, scale, seed), into)
 
 
 @app.command("long")
@@ -87,6 +92,7 @@ def long_run(
     window: Annotated[int, typer.Option(help="Seconds of which a rate is taken.", min=1)] = 60,
     scale: Scale = _DEFAULT.scale,
     seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
 ) -> None:
     """Ten million lots and a soak on them: half an hour and more, and some 15 GB of disk."""
     plan = Plan(seconds=10, scale=scale, seed=seed)
@@ -101,25 +107,25 @@ def long_run(
                 )
                 settings = await ready.settings()
         settings["minutes"] = minutes
-        console.out.print(f"stored in {report.store('long', found.content(), settings)}")
-        console.out.print(report.write_page().read_text().partition("## Long")[2])
+        console.out.print(f"stored in {report.store('long', found.content(), settings, folder=into)}")
+        console.out.print(report.write_page(into).read_text().partition("## Long")[2])
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
         console.run(go())
 
 
 @app.command("report")
-def write_report() -> None:
+def write_report(into: Into = report.RESULTS) -> None:
     """Make results/README.md from the JSON files beside it."""
-    console.out.print(f"written to {report.write_page()}")
+    console.out.print(f"written to {report.write_page(into)}")
 
 
-def _measure(parts: Sequence[str], plan: Plan) -> None:
+def _measure(parts: Sequence[str], plan: Plan, into: Path) -> None:
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
-        console.run(_run(server, parts, plan))
+        console.run(_run(server, parts, plan, into))
 
 
-async def _run(server: postgres.Server, parts: Sequence[str], plan: Plan) -> None:
+async def _run(server: postgres.Server, parts: Sequence[str], plan: Plan, into: Path) -> None:
     found: dict[str, list[Figure]] = {}
     not_measured: dict[str, str] = {}
     with _bar(0) as bar:
@@ -133,12 +139,12 @@ async def _run(server: postgres.Server, parts: Sequence[str], plan: Plan) -> Non
             unit = ready.unit_figure()
     for part, figures in found.items():
         why = not_measured if part == "peers" else {}
-        path = report.store(part, report.stored([unit, *figures], why), settings)
+        path = report.store(part, report.stored([unit, *figures], why), settings, folder=into)
         console.out.print(report.table(report.PARTS[part], [unit, *figures]))
         for name, reason in why.items():
             console.out.print(f"{name} was not measured: it {reason}", style="bold red")
         console.out.print(f"stored in {path}")
-    console.out.print(f"tables in {report.write_page()}")
+    console.out.print(f"tables in {report.write_page(into)}")
 
 
 async def _ours(ready: Stage, parts: Sequence[str], found: dict[str, list[Figure]]) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -88,7 +89,7 @@ async def _analyze(server: postgres.Server) -> None:
     owner = await asyncpg.connect(server.dsn(DATABASE, server.superuser))
     for name, size in (await storage.sizes(owner)).items():
         if size.rows:
-            await owner.execute(f"VACUUM ANALYZE {name}")
+            await owner.execute(f"VACUUM ANALYZE {name}", timeout=3600)
     await owner.close()
 
 
@@ -110,9 +111,7 @@ _STOCK = """
 """
 
 
-async def stock(pool: asyncpg.Pool, holders: list[int], lots: int, *, partners: int = PARTNERS) -> AsyncIterator[int]:
-    """Give each holder lots of 100 points, available at once, that expire a month apart; yields accruals as they are
-    done. Raises RuntimeError where one was not recorded."""
+async def _stock(pool: asyncpg.Pool, holders: list[int], lots: int) -> AsyncIterator[int]:
     calls = [
         (number, holders[start : start + AT_ONCE])
         for number in range(1, lots + 1)
@@ -121,8 +120,53 @@ async def stock(pool: asyncpg.Pool, holders: list[int], lots: int, *, partners: 
     for start in range(0, len(calls), LANES):
         together = calls[start : start + LANES]
         done = await asyncio.gather(
-            *(pool.fetchval(_STOCK, some, partners, 12 + number, NOON, timeout=600) for number, some in together)
+            *(pool.fetchval(_STOCK, some, PARTNERS, 12 + number, NOON, timeout=600) for number, some in together)
         )
         if sum(done) != sum(len(some) for _, some in together):
             raise RuntimeError(f"only {sum(done)} accruals were recorded")
         yield sum(done)
+
+
+@dataclass(frozen=True, slots=True)
+class Stocked:
+    """Lots that were recorded, in how many seconds, and what they take up on disk: bytes per accrual by table."""
+
+    lots: int
+    holders: int
+    seconds: float
+    bytes_stored: dict[str, dict[str, float]]
+
+    @property
+    def bytes_of_ledger(self) -> float:
+        """Bytes of journal, posting and lot per accrual, with their indexes."""
+        return sum(sum(self.bytes_stored[table].values()) for table in storage.LEDGER)
+
+    @property
+    def per_second(self) -> float:
+        """Accruals a second."""
+        return self.lots / self.seconds
+
+
+async def stocked(
+    server: postgres.Server,
+    pool: asyncpg.Pool,
+    holders: list[int],
+    lots: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Stocked:
+    """Give each holder so many lots of 100 points, available at once, that expire a month apart; tables are vacuumed
+    and their statistics current afterwards. advance hears of accruals as they are done.
+
+    Raises RuntimeError where one was not recorded.
+    """
+    owner = await asyncpg.connect(server.dsn(DATABASE, server.superuser))
+    before = await storage.sizes(owner)
+    began, done = time.perf_counter(), 0
+    async for some in _stock(pool, holders, lots):
+        done += some
+        advance(some)
+    seconds = time.perf_counter() - began
+    found = Stocked(done, len(holders), seconds, storage.grown(before, await storage.sizes(owner), done))
+    await owner.close()
+    await _analyze(server)
+    return found

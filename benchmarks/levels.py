@@ -60,7 +60,7 @@ async def _calls(stage: Stage, crowd: Crowd) -> list[Figure]:
         return pgbench.load(stage.server, DATABASE, APPLICATION_ROLE, {script: 1}, seed=stage.plan.seed)
 
     accrue = load(ACCRUE.format(partner=1, **members))
-    purchase = load(PURCHASE.format(detail=_four_lines(), decision=_decision(), **members))
+    purchase = load(PURCHASE.format(detail=four_lines(), decision=decision(), **members))
     figures = [
         await stage.measure("ledger.accrue, one per call", accrue, database=DATABASE, entries=ONE_ENTRY),
         await stage.measure("purchase of four lines as one call", purchase, database=DATABASE, entries=ONE_ENTRY),
@@ -135,30 +135,32 @@ async def _buying(stage: Stage, crowd: Crowd, partners: Sequence[str]) -> Load:
 async def _over_http(stage: Stage, crowd: Crowd) -> list[Figure]:
     """The real gateway with a bearer token; driver and server share the machine."""
     figures = []
-    async with web.gateway(stage.server) as pid:
-        token = await web.token_of(crowd.made, next(iter(crowd.made.callers)))
+    async with web.gateway(stage.server) as served:
+        token = await web.token_of(crowd.made, next(iter(crowd.made.callers)), served.port)
         for name, connections, items, lines in (
             ("accruePoints over HTTP, 64 connections", 64, 0, 0),
             ("accrueMany, 100 total-only receipts", 4, 100, 0),
             ("accrueMany, 100 receipts of four lines", 4, 100, 4),
         ):
             async with web.tills(
-                token, crowd.cards, connections=connections, items=items, lines=lines, seed=stage.plan.seed
+                served.port, token, crowd.cards, connections=connections, items=items, lines=lines, seed=stage.plan.seed
             ) as load:
                 figures.append(
                     await stage.measure(
-                        name, load, database=DATABASE, gateway=pid, entries=ONE_ENTRY, counts_fsyncs=False
+                        name, load, database=DATABASE, gateway=served.pid, entries=ONE_ENTRY, counts_fsyncs=False
                     )
                 )
     return figures
 
 
-def _four_lines() -> str:
+def four_lines() -> str:
+    """The stored lines of a receipt of four."""
     lines = [{"id": str(number), "kind": "GOODS", "amount": 250, "sku": "1004906"} for number in range(4)]
     return orjson.dumps({"lines": lines}).decode()
 
 
-def _decision() -> str:
+def decision() -> str:
+    """The stored decision on them."""
     lines = {str(number): points for number, points in enumerate((3, 3, 2, 2))}
     decided = {"tier": "BASE", "level": "NUMBER", "lines": lines, "reasons": [["BASE", 10, {}]], "lots": {"1": 10}}
     return orjson.dumps(decided).decode()

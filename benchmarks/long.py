@@ -8,31 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-import asyncpg
-
-from benchmarks import coalition, pgbench, scenarios, storage
-from benchmarks.coalition import DATABASE, PARTNERS
+from benchmarks import coalition, pgbench, scenarios
+from benchmarks.coalition import DATABASE, PARTNERS, Stocked
 from benchmarks.figures import drift
 from benchmarks.stage import Stage, pgbench_tpc_b
 from kit.database import APPLICATION_ROLE
 
 LOTS_OF_A_HOLDER = 10
 _PROGRESS = re.compile(r"^progress: ([0-9.]+) s, ([0-9.]+) tps, lat ([0-9.]+) ms", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Stocked:
-    """Lots that were recorded, in how many seconds, and what they take up on disk: bytes per accrual by table."""
-
-    lots: int
-    holders: int
-    seconds: float
-    bytes_stored: dict[str, dict[str, float]]
-
-    @property
-    def per_second(self) -> float:
-        """Accruals a second."""
-        return self.lots / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +83,13 @@ async def measure(
     async with coalition.founded(stage.server, members=0, holders=lots // LOTS_OF_A_HOLDER, partners=1) as crowd:
         holders = crowd.holders
         stage.watch(f"{len(holders) * LOTS_OF_A_HOLDER:,} lots for {len(holders):,} holders")
-        stocked = await _stocked(stage, crowd, advance)
+        stocked = await coalition.stocked(stage.server, crowd.pool, holders, LOTS_OF_A_HOLDER, advance)
         stage.watch(f"a soak of {minutes} minutes")
         soak = await _soaked(stage, holders, minutes * 60, window_seconds)
         stage.watch("the audit")
         began = time.perf_counter()
         violations = await crowd.pool.fetchval("SELECT count(*) FROM ledger.audit()", timeout=3600)
         return Endurance(stocked, soak, time.perf_counter() - began, violations)
-
-
-async def _stocked(stage: Stage, crowd: coalition.Crowd, advance: Callable[[int], None]) -> Stocked:
-    owner = await asyncpg.connect(stage.server.dsn(DATABASE, stage.server.superuser))
-    before = await storage.sizes(owner)
-    began, lots = time.perf_counter(), 0
-    async for done in coalition.stock(crowd.pool, crowd.holders, LOTS_OF_A_HOLDER):
-        lots += done
-        advance(done)
-    seconds = time.perf_counter() - began
-    stored = storage.grown(before, await storage.sizes(owner), lots)
-    await owner.execute("VACUUM ANALYZE", timeout=3600)
-    await owner.close()
-    return Stocked(lots, len(crowd.holders), seconds, stored)
 
 
 async def _soaked(stage: Stage, holders: list[int], seconds: int, window_seconds: int) -> Soak:

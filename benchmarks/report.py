@@ -13,11 +13,11 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.figures import TPC_B, Figure
+from benchmarks.storage import LEDGER
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = "README.md"
 PARTS = {"levels": "Levels", "scenarios": "Scenarios", "peers": "Peers"}
-LEDGER_TABLES = ("ledger.journal", "ledger.posting", "ledger.lot")
 
 
 def store(name: str, content: Mapping[str, object], settings: Mapping[str, object], *, folder: Path = RESULTS) -> Path:
@@ -67,8 +67,9 @@ def _part(title: str, whole: Mapping[str, Any]) -> list[str]:
     parts = [f"## {title}", _settings(whole["settings"]), markdown(HEAD, [row(figure) for figure in figures])]
     if costs := [line for figure in figures if (line := cost_row(figure))]:
         parts += ["Bytes stored per operation, rows + indexes:", markdown(COST_HEAD, costs)]
-    parts += [f"- {figure.name}: {figure.note}" for figure in figures if figure.note]
-    parts += [f"- **{name}: not measured, it {reason}**" for name, reason in whole.get("not_measured", {}).items()]
+    notes = [f"- {figure.name}: {figure.note}" for figure in figures if figure.note]
+    notes += [f"- **{name}: not measured, it {reason}**" for name, reason in whole.get("not_measured", {}).items()]
+    parts += ["\n".join(notes)] if notes else []
     return parts
 
 
@@ -104,14 +105,14 @@ def row(figure: Figure) -> list[str]:
 
 def cost_row(figure: Figure) -> list[str] | None:
     """What an operation stores, as `COST_HEAD` names it; None where the ledger's tables were not written to."""
-    if not set(LEDGER_TABLES) <= set(figure.bytes_stored):
+    if not set(LEDGER) <= set(figure.bytes_stored):
         return None
     of = figure.bytes_stored
-    together = sum(sum(of[table].values()) for table in LEDGER_TABLES)
+    together = sum(sum(of[table].values()) for table in LEDGER)
     beside = ("partners.receipt", "partners.receipt_claim")
     return [
         figure.name,
-        *(_stored(of[table]) for table in LEDGER_TABLES),
+        *(_stored(of[table]) for table in LEDGER),
         f"**{together:.0f}**",
         *(_stored(of.get(table)) for table in beside),
     ]
@@ -131,7 +132,7 @@ def _stored(size: Mapping[str, float] | None) -> str:
 
 def _long(whole: Mapping[str, Any]) -> list[str]:
     stocked, soak = whole["stocked"], whole["soak"]
-    together = sum(sum(stocked["bytes_stored"].get(table, {}).values()) for table in LEDGER_TABLES)
+    together = sum(sum(stocked["bytes_stored"].get(table, {}).values()) for table in LEDGER)
     first, last = soak["windows"][0], soak["windows"][-1]
     lines = [
         f"{stocked['lots']:,} lots of {stocked['holders']:,} holders were recorded in {stocked['seconds']:,.0f} s, "

@@ -21,6 +21,9 @@ _COUNTERS = """
 _ENTRIES = "SELECT coalesce(sum(seq), 0)::bigint FROM ledger.account"
 
 
+LEDGER = ("ledger.journal", "ledger.posting", "ledger.lot")
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """Bytes of a table with its maps and long values, of its indexes, and of its rows alone."""

@@ -6,10 +6,12 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from uuid import uuid4
 
 import orjson
@@ -24,7 +26,6 @@ from kit.database import APPLICATION_ROLE
 from members.cards import IssuedCard
 from tests.builders import Coalition
 
-PORT = 8765
 MASTER_KEY = b64encode(bytes(range(32))).decode()
 ONE = """mutation Accrue($input: AccruePointsInput!) { accruePoints(input: $input) { __typename
   ... on AccruePointsSuccess { replayed transaction { id points } } ... on Rejection { code } } }"""
@@ -33,15 +34,24 @@ MANY = """mutation Batch($input: AccrueManyInput!) { accrueMany(input: $input) {
   transaction { id points } } ... on Rejection { code } } } ... on Rejection { code } } }"""
 
 
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A running gateway: its process's number and its port."""
+
+    pid: int
+    port: int
+
+
 @asynccontextmanager
-async def gateway(server: postgres.Server) -> AsyncIterator[int]:
-    """The gateway, listening on loopback; yields its process's number."""
+async def gateway(server: postgres.Server) -> AsyncIterator[Gateway]:
+    """The gateway, listening on a free port of loopback."""
+    port = _free_port()
     environment = {
         **os.environ,
         "DATABASE_URL": server.dsn(DATABASE, APPLICATION_ROLE),
         "TESSERA_MASTER_KEY": MASTER_KEY,
-        "TESSERA_PORT": str(PORT),
-        "TESSERA_ISSUER": f"http://127.0.0.1:{PORT}",
+        "TESSERA_PORT": str(port),
+        "TESSERA_ISSUER": f"http://127.0.0.1:{port}",
         "TESSERA_LOG_LEVEL": "error",
         "TESSERA_CLOCK": "wall",
     }
@@ -49,20 +59,25 @@ async def gateway(server: postgres.Server) -> AsyncIterator[int]:
         sys.executable, "-m", "gateway.commands", "serve", env=environment, stdout=asyncio.subprocess.DEVNULL
     )
     try:
-        await _answering(process)
-        yield process.pid
+        await _answering(process, port)
+        yield Gateway(process.pid, port)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         await process.wait()
 
 
-async def _answering(process: asyncio.subprocess.Process) -> None:
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+async def _answering(process: asyncio.subprocess.Process, port: int) -> None:
     for _ in range(600):
         if process.returncode is not None:
             raise RuntimeError("the gateway did not start")
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", PORT)
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             await asyncio.sleep(0.05)
         else:
@@ -74,12 +89,13 @@ async def _answering(process: asyncio.subprocess.Process) -> None:
 class Connection:
     """One keep-alive connection that posts."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, port: int, token: str = "") -> None:
+        self._port = port
         self._token = token
 
     async def open(self) -> Connection:
         """Connect."""
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", PORT)
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         return self
 
     async def post(
@@ -87,7 +103,7 @@ class Connection:
     ) -> bytes:
         """The answer's body; raises RuntimeError on any status but 200."""
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{PORT}\r\nContent-Type: {content_type}\r\n"
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Type: {content_type}\r\n"
             f"Authorization: {authorization or 'Bearer ' + self._token}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self._writer.write(head.encode() + body)
@@ -103,7 +119,7 @@ class Connection:
         self._writer.close()
 
 
-async def token_of(made: Coalition, code: str) -> str:
+async def token_of(made: Coalition, code: str, port: int) -> str:
     """An access token of a fresh client of a partner."""
     async with made.database.transaction() as connection:
         await actors.ensure_actor(connection, "bench", [actors.ONBOARDING])
@@ -111,7 +127,7 @@ async def token_of(made: Coalition, code: str) -> str:
             connection, partner_id=made.callers[code].partner_id, name=f"bench {code}", scopes=scopes.TILL, by="bench",
             at=clock.wall(),
         )  # fmt: skip
-    asking = await Connection("").open()
+    asking = await Connection(port).open()
     basic = "Basic " + b64encode(f"{client_id}:{secret}".encode()).decode()
     form = "application/x-www-form-urlencoded"
     answer = await asking.post("/oauth/token", b"grant_type=client_credentials", form, basic)
@@ -134,11 +150,11 @@ def sent_receipt(lines: int) -> dict[str, object]:
 
 @asynccontextmanager
 async def tills(
-    token: str, cards: Sequence[IssuedCard], *, connections: int, items: int, lines: int, seed: int
+    port: int, token: str, cards: Sequence[IssuedCard], *, connections: int, items: int, lines: int, seed: int
 ) -> AsyncIterator[Load]:
     """A load of accruePoints (items 0) or accrueMany over keep-alive connections with a bearer token."""
     drawn = random.Random(seed)
-    opened = [await Connection(token).open() for _ in range(connections)]
+    opened = [await Connection(port, token).open() for _ in range(connections)]
 
     async def call(number: int) -> int:
         batch = [
