@@ -10,7 +10,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pure test-deep bench check format schema lock clean
+.PHONY: help install demo test test-pure test-deep bench bench-long check format schema lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,11 @@ test-pure: $(VENV)/.dev ## What needs no database; seconds
 test-deep: $(VENV)/.dev ## Slower proofs: faults, long runs
 	@$(BIN)/python -m pytest -m deep $(ARGS) || { code=$$?; test $$code -eq 5 && echo "There are no deep tests yet"; }
 
-bench: $(VENV)/.dev ## Speed as ratios to pgbench TPC-B, stored in benchmarks/results; ARGS="--seconds 20"
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/.dev ## Speed as ratios to pgbench TPC-B, peers beside it, in some minutes; ARGS="--seconds 10"
+	@$(BIN)/python -m benchmarks all $(ARGS)
+
+bench-long: $(VENV)/.dev ## Ten million lots and a soak on them, by hand; ARGS="--lots 1000000 --minutes 5"
+	@$(BIN)/python -m benchmarks long $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, committed schema
 	@failed=0; \
@@ -52,7 +55,7 @@ schema: $(VENV)/.dev ## Write gateway/schema.graphql from the code
 
 lock: ## Pin requirements/*.in with hashes in *.txt; needs uv; ARGS=--upgrade moves versions
 	@command -v uv > /dev/null || { echo "make lock needs uv, the compiler of requirement files: install it first" >&2; exit 2; }
-	@cd requirements && for name in build runtime dev data; do \
+	@cd requirements && for name in build runtime dev data peers; do \
 		if [ $$name = data ]; then alone=--no-deps; else alone=; fi; \
 		uv pip compile --quiet --generate-hashes --no-header --python-version 3.11 --universal $$alone $(ARGS) \
 			$$name.in -o $$name.txt || exit; \

@@ -1,114 +1,218 @@
-"""What a benchmark stands on: a durable server, a coalition with members, and pgbench."""
+"""What a benchmark stands on: a durable server, the unit of every ratio, and how a load is measured against it."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import platform
-import re
-import subprocess
-from collections.abc import AsyncIterator
+import statistics
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 
-import migrations
+from benchmarks import figures, pgbench, processor, storage
+from benchmarks.figures import TPC_B, Figure, Slice
+from benchmarks.processor import Spent
 from kit import postgres
-from kit.database import APPLICATION_ROLE, Database, connect
-from kit.secrets import Vault
-from members import enrolment
-from members.cards import IssuedCard
-from members.consents import ConsentGiven
-from members.enrolment import Newcomer
-from tests.builders import NOON, Coalition, found
 
-DATABASE = "bench"
-RESULTS = Path(__file__).parent / "results"
-VAULT = Vault(bytes(range(32)))
-CLIENTS, JOBS = 16, 2
+Load = Callable[[int], Awaitable[Slice]]
+SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured level: operations a second, and their ratio to TPC-B transactions a second in the same run."""
+class Plan:
+    """How long and how large: seconds of a slice, rounds of slices per load, members with a card, holders of the
+    ledger's own, the scale of TPC-B, and the seed of every draw."""
 
-    name: str
-    per_second: float
-    ratio: float
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    note: str = ""
+    seconds: int = 2
+    rounds: int = 3
+    members: int = 20_000
+    holders: int = 100_000
+    scale: int = 20
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a load used up: processor time by party, bytes of WAL, fsyncs."""
+
+    spent: dict[str, Spent] = field(default_factory=dict)
+    wal_bytes: int = 0
+    fsyncs: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        spent = {party: self.spent.get(party, Spent()) + each for party, each in other.spent.items()}
+        return Cost(spent, self.wal_bytes + other.wal_bytes, self.fsyncs + other.fsyncs)
+
+
+class Stage:
+    """A running server on which loads are measured, one after the other, in turn with TPC-B.
+
+    watch hears the name of each load before it starts.
+    """
+
+    def __init__(self, server: postgres.Server, plan: Plan, watch: Callable[[str], None]) -> None:
+        self.server = server
+        self.plan = plan
+        self.watch = watch
+        self._postmaster = int((server.data_folder / "postmaster.pid").read_text().split("\n")[0])
+        self._tpc_b = pgbench_tpc_b(server)
+        self._units: list[Slice] = []
+        self._units_cost = Cost()
+
+    async def prepare(self) -> None:
+        """Make TPC-B's tables."""
+        postgres.drop_database(self.server, "tpcb")
+        postgres.create_database(self.server, "tpcb")
+        scale = str(self.plan.scale)
+        await pgbench.run(self.server, "tpcb", self.server.superuser, "-i", "-q", "-s", scale)
+
+    async def measure(
+        self,
+        name: str,
+        load: Load,
+        *,
+        database: str,
+        against: tuple[str, Load] | None = None,
+        gateway: int | None = None,
+        reports: Callable[[], Awaitable[None]] | None = None,
+        entries: tuple[float, float] | None = None,
+        counts_fsyncs: bool = True,
+        note: str = "",
+    ) -> Figure:
+        """Measure a load in slices, each between two of the unit: TPC-B, or another load given with its name.
+
+        reports is awaited after each slice so that the server's counters are whole. entries bounds how many entries of
+        the ledger an operation makes; raises RuntimeError where that is not so, because then it was not the work.
+        """
+        self.watch(name)
+        unit_name, unit = against or (TPC_B, self._tpc_b)
+        owner = await asyncpg.connect(self.server.dsn(database, self.server.superuser))
+        try:
+            await load(1)
+            sizes = await storage.sizes(owner)
+            before = await storage.entries(owner) if entries else 0
+            units, slices, cost = [await self._unit(unit)], [], Cost()
+            for _ in range(self.plan.rounds):
+                one, used = await self._costed(owner, load, gateway, reports)
+                slices.append(one)
+                cost += used
+                units.append(await self._unit(unit))
+            grown = await storage.sizes(owner)
+            if entries:
+                made = await storage.entries(owner) - before
+                _check(name, made, sum(one.done for one in slices), entries)
+        finally:
+            await owner.close()
+        if against:  # what the other load left behind lies in the same tables
+            sizes = grown
+        return _figure(name, slices, units, cost, (sizes, grown), unit_name, counts_fsyncs, note)
+
+    async def _unit(self, unit: Load) -> Slice:
+        if unit is not self._tpc_b:
+            return await unit(self.plan.seconds)
+        owner = await asyncpg.connect(self.server.dsn("tpcb", self.server.superuser))
+        try:
+            one, used = await self._costed(owner, unit, None, None)
+        finally:
+            await owner.close()
+        self._units.append(one)
+        self._units_cost += used
+        return one
+
+    async def _costed(
+        self,
+        owner: asyncpg.Connection,
+        load: Load,
+        gateway: int | None,
+        reports: Callable[[], Awaitable[None]] | None,
+    ) -> tuple[Slice, Cost]:
+        meter = processor.Meter(self._postmaster, gateway)
+        if reports:
+            await reports()
+        counted, spent = await storage.counters(owner), meter.read()
+        one = await load(self.plan.seconds)
+        used = {party: each - spent[party] for party, each in meter.read().items()}
+        if reports:
+            await reports()
+        after = await storage.counters(owner)
+        return one, Cost(used, after.wal_bytes - counted.wal_bytes, after.fsyncs - counted.fsyncs)
+
+    def unit_figure(self) -> Figure:
+        """TPC-B itself, over all of its slices; its spread is the machine's."""
+        rates = [one.per_second for one in self._units]
+        median = statistics.median(rates)
+        note = f"{len(rates)} slices; first {rates[0]:,.0f}, last {rates[-1]:,.0f} per second"
+        figure = _figure("pgbench TPC-B", self._units, [], self._units_cost, ({}, {}), TPC_B, True, note)
+        spread = [rate / median for rate in rates]
+        return replace(figure, ratio_low=min(spread), ratio_high=max(spread))
+
+    async def settings(self) -> dict[str, object]:
+        """What the figures depend on; raises PostgresError unless commits are durable."""
+        connection = await asyncpg.connect(self.server.dsn("postgres", self.server.superuser))
+        try:
+            await postgres.assert_durable(connection)
+            server = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in SETTINGS}
+        finally:
+            await connection.close()
+        plan = {name: getattr(self.plan, name) for name in Plan.__dataclass_fields__}
+        return {**server, **plan, "unit": f"TPC-B, -M prepared -c {pgbench.CLIENTS} -j {pgbench.JOBS}"}
+
+
+def pgbench_tpc_b(server: postgres.Server) -> Load:
+    """TPC-B as pgbench has it: the unit of every ratio."""
+
+    async def slice_of(seconds: int) -> Slice:
+        printed = await pgbench.run(server, "tpcb", server.superuser, *pgbench.like_tpc_b(seconds))
+        done = pgbench.count(printed)
+        return Slice(done, done / pgbench.rate(printed))
+
+    return slice_of
+
+
+def _check(name: str, made: int, done: int, bounds: tuple[float, float]) -> None:
+    least, most = bounds
+    if not least * done <= made <= most * done:
+        raise RuntimeError(f"{name}: {done} operations made {made} entries, which is not what was to be measured")
+
+
+def _figure(
+    name: str,
+    slices: list[Slice],
+    units: list[Slice],
+    cost: Cost,
+    sizes: tuple[dict[str, storage.Size], dict[str, storage.Size]],
+    unit: str,
+    counts_fsyncs: bool,
+    note: str,
+) -> Figure:
+    rates = [one.per_second for one in slices]
+    found = figures.ratios(rates, [one.per_second for one in units]) if units else [1.0]
+    latencies = sorted(latency for one in slices for latency in one.latencies_ms)
+    done = sum(one.done for one in slices)
+    return Figure(
+        name=name,
+        operations=done,
+        per_second=statistics.median(rates),
+        ratio=statistics.median(found),
+        ratio_low=min(found),
+        ratio_high=max(found),
+        p50_ms=figures.percentile(latencies, 0.5),
+        p99_ms=figures.percentile(latencies, 0.99),
+        unit=unit,
+        cpu_us=processor.per_operation(cost.spent, done),
+        bytes_stored=storage.grown(*sizes, done),
+        wal_bytes=cost.wal_bytes / done,
+        fsyncs=cost.fsyncs / done if counts_fsyncs else None,
+        note=note,
+    )
 
 
 @asynccontextmanager
-async def coalition(server: postgres.Server, members: int) -> AsyncIterator[tuple[Coalition, list[IssuedCard]]]:
-    """A fresh database with two partners and members who each have a card."""
-    postgres.drop_database(server, DATABASE)
-    postgres.create_database(server, DATABASE)
-    await migrations.upgrade_async(server.url(DATABASE, server.superuser))
-    async with connect(server.url(DATABASE, APPLICATION_ROLE), pool_size=8) as database:
-        made = await found(database, VAULT)
-        for code in ("bakery", "grocer"):
-            await made.add_partner(code)
-        yield made, await enrol(database, members)
-        await made.desk.close()
-
-
-async def enrol(database: Database, members: int) -> list[IssuedCard]:
-    """Members without personal data, in bulk."""
-    cards: list[IssuedCard] = []
-    for start in range(0, members, 2_000):
-        newcomers = [
-            Newcomer(consents=(ConsentGiven("PROGRAMME", "1", NOON),)) for _ in range(min(2_000, members - start))
-        ]
-        async with database.transaction() as connection:
-            enrolled = await enrolment.enrol_many(connection, VAULT, newcomers, at=NOON, enrolled_by=0)
-        cards += [one.card for one in enrolled]
-    return cards
-
-
-async def assert_durable(server: postgres.Server) -> dict[str, str]:
-    """The server's settings that a figure depends on; raises PostgresError unless commits are durable."""
-    connection = await asyncpg.connect(server.dsn("postgres", server.superuser))
-    try:
-        await postgres.assert_durable(connection)
-        names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size")
-        return {name: await connection.fetchval("SELECT current_setting($1)", name) for name in names}
-    finally:
-        await connection.close()
-
-
-async def pgbench(server: postgres.Server, database: str, user: str, *options: str) -> tuple[float, float]:
-    """Run pgbench and read (transactions a second, average latency in ms) from what it prints."""
-    program = postgres.program("pgbench")
-    command = [str(program), "-h", str(server.socket_folder), "-p", str(server.port), "-U", user, *options, database]
-    running = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = await running.communicate()
-    if running.returncode:
-        raise RuntimeError(err.decode()[-2000:])
-    text = out.decode()
-    tps = re.search(r"^tps = ([0-9.]+) ", text, re.MULTILINE)
-    latency = re.search(r"^latency average = ([0-9.]+) ms", text, re.MULTILINE)
-    return (float(tps[1]) if tps else 0.0, float(latency[1]) if latency else 0.0)
-
-
-async def tpc_b(server: postgres.Server, seconds: int, scale: int) -> float:
-    """TPC-B transactions a second: -M prepared -c 16 -j 2, the unit of every ratio."""
-    postgres.drop_database(server, "tpcb")
-    postgres.create_database(server, "tpcb")
-    await pgbench(server, "tpcb", server.superuser, "-i", "-q", "-s", str(scale))
-    options = ("-M", "prepared", "-c", str(CLIENTS), "-j", str(JOBS), "-T", str(seconds), "-n")
-    return (await pgbench(server, "tpcb", server.superuser, *options))[0]
-
-
-def store(name: str, figures: list[Figure], settings: dict[str, object]) -> Path:
-    """Write the figures and everything they depend on to results/."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    content = {"settings": {**settings, **machine}, "figures": [asdict(figure) for figure in figures]}
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return path
+async def prepared(
+    server: postgres.Server, plan: Plan, watch: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Stage]:
+    """A stage with TPC-B's tables made, on a server whose commits are durable."""
+    stage = Stage(server, plan, watch)
+    await stage.settings()
+    await stage.prepare()
+    yield stage

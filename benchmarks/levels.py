@@ -1,0 +1,166 @@
+"""The levels that the product promises, from the bare function to a till's call over HTTP."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from itertools import count
+from uuid import uuid4
+
+import orjson
+
+from benchmarks import callers, draws, pgbench, web
+from benchmarks.coalition import DATABASE, Crowd
+from benchmarks.figures import Figure
+from benchmarks.stage import Load, Stage
+from kit.database import APPLICATION_ROLE
+from ledger import accruals
+from ledger.accruals import RECORDED, Accrual, Lot
+from partners import purchases
+from tests.builders import DAY, NOON, a_receipt, identified
+
+ACCRUE = """
+\\set holder random({first}, {last})
+SELECT * FROM ledger.accrue(:holder, 1::smallint, {partner}, gen_random_uuid(), gen_random_uuid(), '2026-03-02',
+  ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[100::bigint], ARRAY['2026-03-16'::timestamptz],
+  ARRAY['2027-03-02'::timestamptz]);
+"""
+PURCHASE = """
+\\set holder random({first}, {last})
+SELECT * FROM partners.record_purchases(1::smallint, '2026-03-02', ARRAY[:holder::bigint], ARRAY[gen_random_uuid()],
+  ARRAY[gen_random_uuid()], ARRAY[gen_random_uuid()], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[1::bigint],
+  ARRAY[1], ARRAY['R1'], ARRAY['2026-03-02'::date], ARRAY['2026-03-02'::timestamptz], ARRAY['EUR'],
+  ARRAY[1000::bigint], ARRAY[10::bigint], ARRAY['{detail}'], ARRAY['{decision}'], ARRAY[1],
+  ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[10::bigint], ARRAY['2026-03-16'::timestamptz],
+  ARRAY['2027-03-02'::timestamptz]);
+"""
+ONE_ENTRY = (1.0, 1.0)
+_LOT = (10, NOON + 14 * DAY, NOON + 365 * DAY)
+_OF_IT = """
+    SELECT avg(pg_column_size(decision))::float8 AS decision, coalesce(avg(pg_column_size(detail)), 0)::float8 AS detail
+    FROM (SELECT decision, detail FROM partners.receipt ORDER BY seq DESC LIMIT 2000) r
+"""
+_references = count(1)
+
+
+async def measure(stage: Stage, crowd: Crowd) -> list[Figure]:
+    """Every level, in turn with TPC-B. The gateway lives by the wall's clock, by which what the other levels leave
+    pending is due: it has members of its own, or their activations would be measured too."""
+    half = len(crowd.cards) // 2
+    at_noon, on_the_wall = replace(crowd, cards=crowd.cards[:half]), replace(crowd, cards=crowd.cards[half:])
+    return [*await _calls(stage, at_noon), *await _library(stage, at_noon), *await _over_http(stage, on_the_wall)]
+
+
+async def _calls(stage: Stage, crowd: Crowd) -> list[Figure]:
+    """One call per operation, driven by pgbench as TPC-B is."""
+    members = {"first": crowd.cards[0].member_id, "last": crowd.cards[-1].member_id}
+
+    def load(script: str) -> Load:
+        return pgbench.load(stage.server, DATABASE, APPLICATION_ROLE, {script: 1}, seed=stage.plan.seed)
+
+    accrue = load(ACCRUE.format(partner=1, **members))
+    purchase = load(PURCHASE.format(detail=four_lines(), decision=decision(), **members))
+    figures = [
+        await stage.measure("ledger.accrue, one per call", accrue, database=DATABASE, entries=ONE_ENTRY),
+        await stage.measure("purchase of four lines as one call", purchase, database=DATABASE, entries=ONE_ENTRY),
+    ]
+    of_it = await crowd.pool.fetchrow(_OF_IT)
+    stored = f"decision {of_it['decision']:.0f} B and lines {of_it['detail']:.0f} B of the receipt"
+    return [figures[0], replace(figures[1], note=stored)]
+
+
+async def _library(stage: Stage, crowd: Crowd) -> list[Figure]:
+    """Lanes in this process."""
+    figures = []
+    for number in (64, 256):
+        lane = accruals.open_lane(crowd.pool)
+        load = callers.load(number, accruing(lane.submit, draws.uniform(crowd.holders, stage.plan.seed)))
+        figures.append(
+            await stage.measure(
+                f"library: the ledger's lane, {number} callers", load, database=DATABASE, entries=ONE_ENTRY,
+                reports=crowd.report,
+            )
+        )  # fmt: skip
+        await lane.close()
+    spread = await _buying(stage, crowd, list(crowd.made.callers))
+    one = await _buying(stage, crowd, list(crowd.made.callers)[:1])
+    name = "library: the desk's lane, 64 callers"
+    figures.append(await stage.measure(name, spread, database=DATABASE, entries=ONE_ENTRY, reports=crowd.report))
+    figures.append(
+        await stage.measure(
+            "desk's lane: all on one partner ÷ spread over fifty", one, database=DATABASE, entries=None,
+            against=(name, spread), reports=crowd.report,
+        )
+    )  # fmt: skip
+    return figures
+
+
+def accruing(
+    submit: Callable[[Accrual], Awaitable[accruals.Accrued]],
+    holder: Callable[[], int],
+    *,
+    partner: Callable[[], int] = lambda: 1,
+) -> Callable[[int], Awaitable[int]]:
+    """A caller that accrues one lot for whoever is drawn, at a partner that is drawn; RuntimeError on a "no"."""
+    points, activates_at, expires_at = _LOT
+
+    async def call(_: int) -> int:
+        of = partner()
+        lot = Lot(of, of, of, points, activates_at, expires_at)
+        told = await submit(Accrual(holder(), of, uuid4(), uuid4(), (lot,), NOON))
+        if told.status != RECORDED:
+            raise RuntimeError(f"an accrual was answered {told}")
+        return 1
+
+    return call
+
+
+async def _buying(stage: Stage, crowd: Crowd, partners: Sequence[str]) -> Load:
+    """64 callers at the desk with total-only receipts: decided in Python, recorded in batches."""
+    directory = await crowd.made.desk.directory.get()
+    drawn = random.Random(stage.plan.seed)
+
+    async def call(number: int) -> int:
+        caller = crowd.made.callers[partners[number % len(partners)]]
+        receipt = a_receipt(1_000, reference=f"L{next(_references)}")
+        member = identified(drawn.choice(crowd.cards))
+        prepared = purchases.prepare(directory, caller, member, receipt, at=NOON, idem_key=None)
+        await purchases.accrue(crowd.made.desk, prepared)
+        return 1
+
+    return callers.load(64, call)
+
+
+async def _over_http(stage: Stage, crowd: Crowd) -> list[Figure]:
+    """The real gateway with a bearer token; driver and server share the machine."""
+    figures = []
+    async with web.gateway(stage.server) as served:
+        token = await web.token_of(crowd.made, next(iter(crowd.made.callers)), served.port)
+        for name, connections, items, lines in (
+            ("accruePoints over HTTP, 64 connections", 64, 0, 0),
+            ("accrueMany, 100 total-only receipts", 4, 100, 0),
+            ("accrueMany, 100 receipts of four lines", 4, 100, 4),
+        ):
+            async with web.tills(
+                served.port, token, crowd.cards, connections=connections, items=items, lines=lines, seed=stage.plan.seed
+            ) as load:
+                figures.append(
+                    await stage.measure(
+                        name, load, database=DATABASE, gateway=served.pid, entries=ONE_ENTRY, counts_fsyncs=False
+                    )
+                )
+    return figures
+
+
+def four_lines() -> str:
+    """The stored lines of a receipt of four."""
+    lines = [{"id": str(number), "kind": "GOODS", "amount": 250, "sku": "1004906"} for number in range(4)]
+    return orjson.dumps({"lines": lines}).decode()
+
+
+def decision() -> str:
+    """The stored decision on them."""
+    lines = {str(number): points for number, points in enumerate((3, 3, 2, 2))}
+    decided = {"tier": "BASE", "level": "NUMBER", "lines": lines, "reasons": [["BASE", 10, {}]], "lots": {"1": 10}}
+    return orjson.dumps(decided).decode()
