@@ -11,6 +11,7 @@ BEGIN
     EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', r);
+    EXECUTE format('ALTER FUNCTION %s SET enable_material = off', r);
   END LOOP;
 END $$;
 

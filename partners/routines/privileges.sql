@@ -9,6 +9,7 @@ BEGIN
       EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
       EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
       EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', r);
+      EXECUTE format('ALTER FUNCTION %s SET enable_material = off', r);
     END IF;
   END LOOP;
 END $$;

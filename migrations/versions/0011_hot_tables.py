@@ -1,4 +1,4 @@
-"""Rules of the hot tables as policies; the statements are in the file of the same name."""
+"""Rules of the hot tables as policies, shorter keys; the statements are in the file of the same name."""
 
 from pathlib import Path
 
