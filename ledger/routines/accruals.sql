@@ -15,7 +15,7 @@ CREATE FUNCTION ledger.record_accruals(
   p_holders bigint[], p_partners int[], p_idem_keys uuid[], p_fingerprints uuid[], p_lot_until int[],
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[], p_lot_activates timestamptz[],
   p_lot_expires timestamptz[])
-RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint)
+RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint, debt_after bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 BEGIN
@@ -80,7 +80,11 @@ BEGIN
           FROM chained) n
     WHERE n.is_last AND a.holder_id = n.holder_id AND a.unit = p_unit
   )
-  SELECT ord, seq, available_after, pending_after FROM placed;
+  SELECT ord, seq, greatest(available_after - debt, 0), pending_after, greatest(debt - available_after, 0) FROM placed;
+  PERFORM FROM ledger.account a WHERE a.holder_id = ANY (p_holders) AND a.unit = p_unit AND a.debt > 0;
+  IF FOUND THEN
+    PERFORM ledger.repay_debts(p_holders, p_unit, p_at, p_cutoff);
+  END IF;
 END $$;
 
 -- Accrue one entry of one or several lots, on its own: the same as a batch of one, without what a batch needs.
@@ -88,7 +92,7 @@ CREATE FUNCTION ledger.accrue(
   p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
   p_lot_activates timestamptz[], p_lot_expires timestamptz[],
-  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
+  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT debt bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
   v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_bytes bytea := ''; v_points bigint := 0;
@@ -102,7 +106,8 @@ BEGIN
   SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
   IF FOUND THEN
     status := CASE WHEN e.fingerprint = p_fingerprint THEN 1 ELSE 2 END;
-    seq := e.seq; available := e.available_after; pending := e.pending_after;
+    seq := e.seq; available := greatest(e.available_after - e.debt_after, 0); pending := e.pending_after;
+    debt := greatest(e.debt_after - e.available_after, 0);
     RETURN;
   END IF;
   IF a.next_due <= p_at THEN
@@ -145,5 +150,9 @@ BEGIN
   SET seq = a.seq, available = a.available, pending = a.pending, last_at = a.last_at, next_due = a.next_due,
       head_hash = a.head_hash
   WHERE x.holder_id = p_holder AND x.unit = p_unit;
-  status := 0; seq := a.seq; available := a.available; pending := a.pending;
+  status := 0; seq := a.seq; available := a.available; pending := a.pending; debt := a.debt;
+  IF a.debt > 0 THEN
+    available := ledger.repay_debt(p_holder, p_unit, p_at, v_cutoff);
+    debt := greatest(a.debt - a.available, 0);
+  END IF;
 END $$;
