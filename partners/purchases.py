@@ -300,7 +300,7 @@ async def _answers(
     for index, record in records.items():
         if record["status"] == outcomes.RECORDED:
             receipt = items[index].stored(record, kind=PURCHASE, redeemed=0, redemption_seq=None)
-            found[index] = Recorded(receipt, False, record["available"], record["pending"])
+            found[index] = Recorded(receipt, False, record["available"], record["pending"], record["debt"])
         elif index in earlier:
             found[index] = Recorded(earlier[index], True)
         else:

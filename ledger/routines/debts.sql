@@ -209,14 +209,16 @@ BEGIN
 END $$;
 
 -- Bring an account that owes up to an instant, not included, one due instant after the other: what becomes available on
--- the way repays on its own day, and is not there any more to expire on a later one.
+-- the way repays on its own day, and is not there any more to expire on a later one. One that has something available
+-- besides is in the middle of a call, which has brought it up to date before.
 CREATE FUNCTION ledger.settle_owing(p_holder bigint, p_unit smallint, p_at timestamptz, p_cutoff int) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE v_due timestamptz;
 BEGIN
   LOOP
     SELECT a.next_due INTO v_due FROM ledger.account a
-    WHERE a.holder_id = p_holder AND a.unit = p_unit AND a.debt > 0 AND a.next_due < p_at;
+    WHERE a.holder_id = p_holder AND a.unit = p_unit AND a.debt > 0 AND a.available = 0
+      AND a.next_due < p_at;
     EXIT WHEN NOT FOUND;
     PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, v_due, p_cutoff);
   END LOOP;

@@ -44,7 +44,7 @@ CREATE FUNCTION partners.record_purchases(
   p_awarded bigint[], p_details text[], p_decisions text[],
   p_lot_until int[], p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[],
   p_lot_points bigint[], p_lot_activates timestamptz[], p_lot_expires timestamptz[])
-RETURNS TABLE (ord int, status smallint, holder_id bigint, seq bigint, available bigint, pending bigint)
+RETURNS TABLE (ord int, status smallint, holder_id bigint, seq bigint, available bigint, pending bigint, debt bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 DECLARE v_cutoff int := ledger.enter_cutoff(); v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[]; v_won uuid[];
@@ -75,7 +75,7 @@ BEGIN
     VALUES (p_holders[1], e.seq, p_claims[1], p_totals[1], p_awarded[1], p_occurred[1], p_at, p_cards[1], p_partners[1],
             p_outlets[1], p_terminals[1], p_clients[1], p_terms[1], v_cutoff, p_dates[1], p_unit, 1,
             p_currencies[1], p_references[1], p_details[1]::jsonb, p_decisions[1]::jsonb);
-    RETURN QUERY SELECT 1, e.status, p_holders[1], e.seq, e.available, e.pending;
+    RETURN QUERY SELECT 1, e.status, p_holders[1], e.seq, e.available, e.pending, e.debt;
     RETURN;
   END IF;
   PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) n), p_unit, p_at, v_cutoff);
@@ -93,8 +93,8 @@ BEGIN
            p_currencies[n], p_references[n], p_details[n]::jsonb, p_decisions[n]::jsonb
     FROM entry e CROSS JOIN LATERAL (SELECT e.ord AS n) o
   )
-  SELECT e.ord, 0::smallint, p_holders[e.ord], e.seq, e.available_after, e.pending_after FROM entry e
+  SELECT e.ord, 0::smallint, p_holders[e.ord], e.seq, e.available_after, e.pending_after, e.debt_after FROM entry e
   UNION ALL
-  SELECT n, (CASE v_status[n] WHEN 0 THEN 9 ELSE v_status[n] END)::smallint, v_owners[n], NULL, NULL, NULL
+  SELECT n, (CASE v_status[n] WHEN 0 THEN 9 ELSE v_status[n] END)::smallint, v_owners[n], NULL, NULL, NULL, NULL
   FROM unnest(v_ords) n WHERE n <> ALL (v_take);
 END $$;
