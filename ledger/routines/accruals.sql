@@ -9,7 +9,8 @@ $$;
 -- Accrue a batch: an item is an entry, and its lots are those behind the item before's last up to p_lot_until. Several
 -- items of one account are taken in order. Only positions in p_take are recorded; the caller holds the locks, has
 -- probed the keys and applied what is due. A lot whose activation lies after p_at is pending.
--- Arrays are read by position instead of joined, so that a batch costs in proportion to its size.
+-- Arrays are read by position instead of joined, so that a batch costs in proportion to its size. Items of an account
+-- that owes are recorded one by one, so that each repays what it can before the next.
 CREATE FUNCTION ledger.record_accruals(
   p_unit smallint, p_at timestamptz, p_cutoff int, p_take int[],
   p_holders bigint[], p_partners int[], p_idem_keys uuid[], p_fingerprints uuid[], p_lot_until int[],
@@ -18,6 +19,7 @@ CREATE FUNCTION ledger.record_accruals(
 RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint, debt_after bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 #variable_conflict use_column
+DECLARE n int; v_from int;
 BEGIN
   RETURN QUERY
   WITH item AS (
@@ -30,7 +32,7 @@ BEGIN
            (a.available + sum(s.at_once) OVER w)::bigint AS available_after,
            (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after, a.head_hash
     FROM item i
-    JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit
+    JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit AND a.debt = 0
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(p_lot_points[n]), 0)::bigint AS points,
              coalesce(sum(p_lot_points[n]) FILTER (WHERE p_lot_activates[n] <= p_at), 0)::bigint AS at_once,
@@ -80,11 +82,17 @@ BEGIN
           FROM chained) n
     WHERE n.is_last AND a.holder_id = n.holder_id AND a.unit = p_unit
   )
-  SELECT ord, seq, greatest(available_after - debt, 0), pending_after, greatest(debt - available_after, 0) FROM placed;
-  PERFORM FROM ledger.account a WHERE a.holder_id = ANY (p_holders) AND a.unit = p_unit AND a.debt > 0;
-  IF FOUND THEN
-    PERFORM ledger.repay_debts(p_holders, p_unit, p_at, p_cutoff);
-  END IF;
+  SELECT ord, seq, available_after, pending_after, debt FROM placed;
+  FOR n IN SELECT o FROM unnest(p_take) AS o
+           JOIN ledger.account a ON a.holder_id = p_holders[o] AND a.unit = p_unit AND a.debt > 0 ORDER BY o LOOP
+    v_from := coalesce(p_lot_until[n - 1], 0) + 1;
+    RETURN QUERY
+    SELECT n, e.seq, e.available, e.pending, e.debt
+    FROM ledger.accrue(
+      p_holders[n], p_unit, p_partners[n], p_idem_keys[n], p_fingerprints[n], p_at, p_lot_issuers[v_from:p_lot_until[n]],
+      p_lot_funders[v_from:p_lot_until[n]], p_lot_terms[v_from:p_lot_until[n]], p_lot_points[v_from:p_lot_until[n]],
+      p_lot_activates[v_from:p_lot_until[n]], p_lot_expires[v_from:p_lot_until[n]]) e;
+  END LOOP;
 END $$;
 
 -- Accrue one entry of one or several lots, on its own: the same as a batch of one, without what a batch needs.
