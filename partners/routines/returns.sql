@@ -12,7 +12,7 @@ CREATE FUNCTION partners.record_return(
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT taken bigint,
   OUT owed bigint, OUT debt bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.enter_cutoff(); v_seq bigint; v_refund_seq bigint;
+DECLARE v_cutoff int := ledger.enter_cutoff(); v_seq bigint; v_refund_seq bigint; v_repaid bigint;
 BEGIN
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
   SELECT k.status, k.holder_id INTO status, holder_id
@@ -52,8 +52,10 @@ BEGIN
     END IF;
   END IF;
   IF owed > 0 THEN
-    SELECT taken + sum(s.repaid), owed - sum(s.repaid) INTO taken, owed FROM ledger.shortfall s
+    SELECT sum(s.repaid) INTO v_repaid FROM ledger.shortfall s
     WHERE s.holder_id = p_holder AND s.unit = p_unit AND s.lot_seq = p_accrual_seq AND s.seq = record_return.seq;
+    taken := taken + v_repaid;
+    owed := owed - v_repaid;
   END IF;
   seq := coalesce(seq, v_refund_seq);
   INSERT INTO partners.receipt (holder_id, seq, claim, total, awarded, redeemed, redemption_seq, original_seq,
