@@ -138,12 +138,13 @@ async def balance_told(holder: Holder, at: datetime) -> tuple[int, int, int]:
     return tuple(found)
 
 
-async def test_points_freed_of_an_expired_lot_expire_and_repay_nothing(holder: Holder) -> None:
+async def test_points_freed_of_expired_lots_expire_and_repay_nothing(holder: Holder) -> None:
     await holder.accrue(100, expires=10)
-    placed = (await holder.hold(100, days=20))["seq"]
+    await holder.accrue(50, expires=11)
+    placed = (await holder.hold(150, days=20))["seq"]
     await holder.take_back(1, 100, shortfall=OWED)
     assert (await holder.release(placed, day=12))["available"] == 0
-    assert (await holder.debt(), (await holder.entries())[-1][:2]) == (100, (7, 100))
+    assert (await holder.debt(), [entry[:2] for entry in await holder.entries()][-2:]) == (100, [(7, 100), (7, 50)])
 
 
 async def test_what_expired_is_not_owed_and_what_was_asked_back_is_not_asked_twice(holder: Holder) -> None:
