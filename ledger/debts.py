@@ -80,5 +80,5 @@ async def shortfalls(connection: AsyncConnection, holder_id: int, unit: int = PO
 
 
 async def outstanding(connection: AsyncConnection, unit: int = POINTS) -> list[Outstanding]:
-    """What all holders owe, by issuer and terms: times the price of a point it is what the operator is owed by members."""
+    """What all holders owe, by issuer and terms: the operator's claim on members, in points."""
     return [Outstanding(**row._mapping) for row in await debt_store.outstanding(connection, unit)]

@@ -45,10 +45,10 @@ async def waiting(
     unit: int,
     by: datetime,
     limit: int,
-    last: tuple[int | None, datetime | None, int | None, int | None],
+    last: tuple[int, datetime, int, int] | None,
 ) -> Sequence[Row[Any]]:
-    """Lots whose holders must be told, behind the last one (holder, expiry, entry, number)."""
-    holder_id, expires_at, seq, lot_no = last
+    """Lots whose holders must be told, behind the last one (holder, expiry, entry, number) or from the first."""
+    holder_id, expires_at, seq, lot_no = last or (None, None, None, None)
     given = {
         "unit": unit, "by": by, "limit": limit, "holder_id": holder_id, "expires_at": expires_at, "seq": seq,
         "lot_no": lot_no,

@@ -69,7 +69,7 @@ async def waiting(
 
     To go on, pass the last one as `after`. None where the unit asks for no notice.
     """
-    last = (None, None, None, None) if after is None else (after.lot.holder_id, after.expires_at, after.lot.seq, after.lot.lot_no)  # fmt: skip
+    last = None if after is None else (after.lot.holder_id, after.expires_at, after.lot.seq, after.lot.lot_no)
     rows = await notice_store.waiting(connection, unit, by, limit, last)
     return [
         Waiting(LotRef(row.holder_id, row.seq, row.lot_no), row.points, row.expires_at, row.tell_by) for row in rows
@@ -81,8 +81,8 @@ async def record(
 ) -> list[Noticed]:
     """Record that the holders of lots were told at an instant; those told of now, by holder.
 
-    A lot whose day is nearer than the days of notice, or past, expires when they have passed. Left out of the answer are
-    lots that are used up, unknown, or were told of before.
+    A lot whose day is nearer than the days of notice, or past, expires when they have passed. Left out of the answer
+    are lots that are used up, unknown, or were told of before.
     """
     rows = await notice_store.record(connection, unit, lots, at) if lots else []
     return [Noticed(LotRef(row.holder_id, row.seq, row.lot_no), row.expires_at) for row in rows]

@@ -34,9 +34,9 @@ async def clearing_events(
 ) -> AsyncIterator[Row[Any]]:
     """Postings that one partner pays or is paid for, with its own receipts and nobody else's.
 
-    What it funded: activations and returns, also of points that are owed or forgiven; what it honoured: redemptions and refunds. The receipt of an activation
-    is the one that earned the lot; of the others, the one that moved the points. It is only shown if it is the
-    partner's own. Needs a transaction: the rows are streamed.
+    What it funded: activations and returns, also of points that are owed or forgiven; what it honoured: redemptions and
+    refunds. The receipt of an activation is the one that earned the lot; of the others, the one that moved the points.
+    It is only shown if it is the partner's own. Needs a transaction: the rows are streamed.
     """
     rows = await connection.stream(
         text(

@@ -86,7 +86,7 @@ _REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A receipt that is on record, and the balances after it where the call told them; debt is what is owed (points)."""
+    """A receipt that is on record, and the balances after it where the call told them (points); debt is owed."""
 
     receipt: StoredReceipt
     replayed: bool

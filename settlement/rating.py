@@ -127,7 +127,8 @@ def rate(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[Ra
 
 def rate_operator(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[RatedLine]:
     """The operator's own lines, found without the partners': FUND and SERVICE received, REIMBURSEMENT paid, and
-    each of them taken back (…_RETURNED); FORGIVEN at nothing. Per currency they sum to the partners' lines with the sign turned.
+    each of them taken back (…_RETURNED); FORGIVEN at nothing. Per currency they sum to the partners' lines with the
+    sign turned.
 
     Raises Unrated for terms that are missing.
     """
@@ -136,7 +137,8 @@ def rate_operator(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -
 
 def rate_obligation(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[Movement]:
     """How the obligation at face changed, per funder, terms and kind: by the fund part of every point that became or
-    ceased to be spendable. Points that a member owes were redeemed or held before: only what repays them counts. Points that the operator funds (funder 0) count: their fund part is its own expense.
+    ceased to be spendable. Of points that a member owes only what repays them counts. Points that the operator funds
+    (funder 0) count: their fund part is its own expense.
 
     Raises Unrated for terms that are missing.
     """

@@ -17,12 +17,12 @@ import migrations
 from kit.database import Database
 from kit.postgres import Server
 from kit.secrets import Vault
+from ledger import notices
 from partners import purchases, receipt_store, returns
 from partners.outcomes import Recorded
 from partners.purchases import Prepared
 from partners.returning import Wish
 from tests.builders import NOON, Coalition, a_receipt, found, identified, violations
-from ledger import notices
 from tests.ledger import test_cutoffs, test_debts, test_ledger_machine, test_notices, test_operations
 from tests.ledger.test_operations import T0, Holder, open_holder
 from tests.partners import test_debts as test_member_debts

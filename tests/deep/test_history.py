@@ -129,7 +129,11 @@ async def _accrue_and_tell(holder: Holder, call: Call, given: dict[str, int], wh
     """Accrue, and where the holder is to be told of the expiry, record that in the same transaction."""
     async with holder.pool.transaction():  # type: ignore[attr-defined]
         done = await holder.accrue(
-            given["points"], activates=given["activates"], expires=given["expires"], fingerprint=call.fingerprint, **when
+            given["points"],
+            activates=given["activates"],
+            expires=given["expires"],
+            fingerprint=call.fingerprint,
+            **when,
         )
         if done["status"] == 0 and given["is_told"]:
             await holder.tell(done["seq"], day=call.day)

@@ -285,7 +285,14 @@ async def test_a_preview_tells_what_the_return_then_does_though_something_is_due
     await holder.accrue(900, activates=100)
     at = T0 + 40 * DAY
     seen = await debts.preview(
-        holder.pool, holder.holder_id, unit=1, seq=accrual, lot_points={1: 90}, shortfall=shortfall, refund=refund, at=at
+        holder.pool,
+        holder.holder_id,
+        unit=1,
+        seq=accrual,
+        lot_points={1: 90},
+        shortfall=shortfall,
+        refund=refund,
+        at=at,
     )
     before = {row["seq"]: row["repaid"] for row in await holder.pool.fetch("SELECT seq, repaid FROM ledger.shortfall")}
     done = await holder.take_back(accrual, 90, day=40, shortfall=shortfall)

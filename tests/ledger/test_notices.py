@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from typer.testing import CliRunner
 
-from kit.database import Database
-from ledger import accounts, history, notices
+from kit import clock
+from kit.database import APPLICATION_ROLE, Database
+from kit.postgres import Server
+from kit.settings import settings
+from ledger import accounts, commands, history, notices
 from ledger.notices import LotRef, Noticed, NoticeRuleFixed
 from tests.ledger.test_operations import DAY, T0, Holder, open_holder
 
@@ -117,7 +122,10 @@ async def test_a_second_notice_an_unknown_lot_and_one_that_is_used_up_change_not
     await holder.accrue(10, expires=40)
     await holder.redeem(10)
     async with database.transaction() as connection:
-        refs = [LotRef(holder.holder_id, seq, 1) for seq in (1, 2, 9)] + [LotRef(404, 1, 1), LotRef(holder.holder_id, 1, 1)]
+        refs = [LotRef(holder.holder_id, seq, 1) for seq in (1, 2, 9)] + [
+            LotRef(404, 1, 1),
+            LotRef(holder.holder_id, 1, 1),
+        ]
         first = await notices.record(connection, refs, at=T0 + 45 * DAY)
         assert first == [Noticed(LotRef(holder.holder_id, 1, 1), T0 + 75 * DAY)]
         assert await notices.record(connection, refs, at=T0 + 60 * DAY) == []
@@ -134,9 +142,12 @@ async def test_who_must_be_told_by_a_day_is_listed_once_page_by_page(holder: Hol
     await holder.hold(150, days=500)
     await other.accrue(7, expires=65)
     async with database.transaction() as connection:
+
         async def listed(day: int, limit: int) -> list[tuple[int, int, int, int]]:
             found: list[notices.Waiting] = []
-            while more := await notices.waiting(connection, by=T0 + day * DAY, after=found[-1] if found else None, limit=limit):
+            while more := await notices.waiting(
+                connection, by=T0 + day * DAY, after=found[-1] if found else None, limit=limit
+            ):
                 found += more
                 assert len(more) <= limit
             return [(each.lot.holder_id, each.lot.seq, each.points, (each.tell_by - T0) // DAY) for each in found]
@@ -171,6 +182,28 @@ async def test_the_rule_cannot_change_once_there_is_a_lot_and_may_be_said_again(
             with pytest.raises(NoticeRuleFixed):
                 await notices.require(connection, days)
     assert await database.pool.fetchval("SELECT notice_days FROM ledger.unit WHERE unit = 1") == DAYS
+
+
+def test_the_command_lists_who_must_be_told(
+    monkeypatch: pytest.MonkeyPatch, server: Server, database_name: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", server.dsn(database_name, APPLICATION_ROLE))
+    monkeypatch.setenv("TESSERA_MASTER_KEY", base64.urlsafe_b64encode(bytes(32)).decode())
+    monkeypatch.setenv("COLUMNS", "200")
+    settings.cache_clear()
+    assert "Nobody is to be told." in CliRunner().invoke(commands.app, ["notices"]).stdout
+
+    async def earn() -> None:
+        connection = await asyncpg.connect(server.dsn(database_name, APPLICATION_ROLE))
+        await connection.fetchval("SELECT ledger.require_notice(1::smallint, 30::smallint)")
+        holder = await open_holder(connection)
+        await holder.accrue(77, expires=(clock.wall() - T0).days + 35)
+        await connection.close()
+
+    asyncio.run(earn())
+    assert "Nobody is to be told." in CliRunner().invoke(commands.app, ["notices", "--days", "2"]).stdout
+    assert " 77 " in CliRunner().invoke(commands.app, ["notices", "--days", "7"]).stdout
+    settings.cache_clear()
 
 
 async def test_what_was_told_can_be_neither_changed_nor_taken_back(holder: Holder) -> None:

@@ -146,7 +146,10 @@ async def test_what_stands_is_looked_at_again_without_being_touched(
         "UPDATE ledger.account SET debt = 1 WHERE holder_id = (SELECT min(holder_id) FROM ledger.account)"
     )
     assert [(await step(database, accounts=2)).found for _ in range(2)] == [2, 0]
-    assert await rules(database) == {"A1 balance = its postings", "A17 debt = what returns fell short of and nobody repaid"}
+    assert await rules(database) == {
+        "A1 balance = its postings",
+        "A17 debt = what returns fell short of and nobody repaid",
+    }
     await owner.execute("UPDATE ledger.account SET debt = 0")
     assert (await step(database, accounts=2)).cleared == 2
 

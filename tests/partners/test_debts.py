@@ -48,7 +48,9 @@ def figures(done: Returned) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-async def quoted(coalition: Coalition, receipt: Receipt, wish: Wish, *, partner: str = "bakery", after: int = 1) -> Returned:
+async def quoted(
+    coalition: Coalition, receipt: Receipt, wish: Wish, *, partner: str = "bakery", after: int = 1
+) -> Returned:
     original = await returns.find_original(coalition.desk, coalition.callers[partner], ref=ref_of(receipt))
     return await returns.quote_return(coalition.desk, original, wish, at=NOON + after * DAY)
 

@@ -94,8 +94,14 @@ def test_a_line_is_its_points_at_its_price_and_there_is_one_per_kind_and_terms(s
 
 @pytest.mark.parametrize(
     ("kind", "party", "amount"),
-    [("ACTIVATION", 1, -1_000_000), ("RETURN", 1, 1_000_000), ("REDEMPTION", 2, 999_900), ("REFUND", 2, -999_900),
-     ("RETURN_OWED", 1, 1_000_000), ("FORGIVEN", 1, 0)],
+    [
+        ("ACTIVATION", 1, -1_000_000),
+        ("RETURN", 1, 1_000_000),
+        ("REDEMPTION", 2, 999_900),
+        ("REFUND", 2, -999_900),
+        ("RETURN_OWED", 1, 1_000_000),
+        ("FORGIVEN", 1, 0),
+    ],
 )
 def test_who_pays_or_is_paid_at_whose_price(kind: str, party: int, amount: int) -> None:
     at_two = group(kind, partner_id=2, lot_terms_id=1, terms_id=2)
@@ -111,8 +117,14 @@ def test_what_is_pending_or_expires_moves_no_partners_money(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "points"),
-    [("ACTIVATION", 100), ("REFUND", 100), ("REDEMPTION", -100), ("RETURN", -100), ("EXPIRY", -100),
-     ("REPAYMENT", -100)],
+    [
+        ("ACTIVATION", 100),
+        ("REFUND", 100),
+        ("REDEMPTION", -100),
+        ("RETURN", -100),
+        ("EXPIRY", -100),
+        ("REPAYMENT", -100),
+    ],
 )
 def test_the_obligation_moves_by_the_fund_part_of_the_lot(kind: str, points: int) -> None:
     [movement] = rating.rate_obligation([group(kind, partner_id=2, terms_id=2)], TERMS)

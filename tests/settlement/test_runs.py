@@ -94,6 +94,7 @@ async def test_points_that_nobody_gives_back_are_a_line_of_nothing_that_says_how
     run = await coalition.settle()
 
     assert lines(coalition.of(run, "a")) == lines(coalition.of(run, "")) == [("FORGIVEN", 100, 0)]
+    assert await details(database, coalition.of(run, "a")) == [("FORGIVEN", 100, 0)]
     assert run.instructions == ()
     assert await obligation(database) == {a: (0, 0)}
     assert await coalition.violations() == []
@@ -113,6 +114,7 @@ async def test_what_a_member_owes_is_the_operators_claim_until_later_points_repa
     await coalition.give_back(member, accrual, 100, "a", shortfall=OWED)
     run = await coalition.settle()
     assert lines(coalition.of(run, "a")) == [("RETURN_OWED", 100, 1_000_000)]
+    assert await details(database, coalition.of(run, "a")) == lines(coalition.of(run, "a"))
     assert lines(coalition.of(run, "")) == [("FUND_RETURNED", 100, -850_000), ("SERVICE_RETURNED", 100, -150_000)]
     assert await obligation(database) == {a: (0, 0)}
     assert await claims(database) == [(coalition.partners["a"], a, 100)]
@@ -122,7 +124,9 @@ async def test_what_a_member_owes_is_the_operators_claim_until_later_points_repa
     assert lines(coalition.of(run, "c")) == [("ACTIVATION", 130, -1_430_000)]
     assert await obligation(database) == {a: (0, 0), c: (30, 270_000)}
     assert await claims(database) == []
-    movements = await database.pool.fetch("SELECT kind, points FROM settlement.obligation_movement WHERE terms_id = $1", c)
+    movements = await database.pool.fetch(
+        "SELECT kind, points FROM settlement.obligation_movement WHERE terms_id = $1", c
+    )
     assert sorted(tuple(m) for m in movements) == [("ACTIVATION", 130), ("REPAYMENT", -100)]
     groups = await database.pool.fetch(
         "SELECT issuer_id, funder_id, partner_id, lot_terms_id, terms_id, points FROM settlement.clearing_group "
@@ -163,6 +167,12 @@ async def test_what_the_operator_funded_is_owed_and_forgiven_without_a_line(coal
         await coalition.give_back(member, accrual, 50, "a", shortfall=shortfall)
         assert (await coalition.settle()).statements == ()
     assert await coalition.violations() == []
+
+
+async def details(database: Database, statement: runs.Statement) -> list[tuple[str, int, int]]:
+    async with database.transaction() as connection:
+        found = [one async for one in runs.detail(connection, statement, id_key=bytes(64))]
+    return [(one.kind, one.points, one.amount_micro) for one in found]
 
 
 async def claims(database: Database) -> list[tuple[int, int, int]]:
