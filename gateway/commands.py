@@ -15,7 +15,7 @@ _ELSEWHERE = {
     "partner": ("gateway.oauth.commands", "app", "Partners, their outlets, terminals, agreements and clients."),
     "member": ("members.commands", "app", "Members and their cards, at the operator's own desk."),
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
-    "ledger": ("ledger.commands", "app", "The points: whether what was written has been altered."),
+    "ledger": ("ledger.commands", "app", "The points: whether they were altered, whose will expire untold."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
     "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
     "demo": ("gateway.demo.commands", "demo", "Replay weeks of real receipts through the gateway, settle, and serve."),

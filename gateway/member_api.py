@@ -111,6 +111,7 @@ async def _member(
             available=Points(0 if standing.spend_locked else standing.available),
             pending=Points(standing.pending),
             held=Points(standing.held),
+            debt=Points(standing.debt),
             as_of=at,
         ),
         visit=visit,

@@ -348,6 +348,7 @@ def _figures(done: Returned) -> ReturnFigures:
         deduct_from_refund=money(done.deduct_minor, done.currency),
         refund_points=Points(done.refunded_points),
         take_back=Points(done.taken_points),
+        owed=Points(done.owed_points),
         unrecovered=Points(done.unrecovered_points),
     )
 
@@ -358,12 +359,15 @@ def _cancellation(info: Info[Context, None], counter: Counter, done: Returned | 
         sentence = slips.text("cancelled_unknown", language)
         return CancelPurchaseSuccess(known=False, replayed=False, transaction=None, figures=None, cashier_text=sentence)
     shown = transaction(counter.directory, done.recorded.receipt, language)
+    sentences = [slips.text("cancelled", language)]
+    if done.owed_points:
+        sentences.append(slips.text("owed", language, done.owed_points))
     return CancelPurchaseSuccess(
         known=True,
         replayed=done.recorded.replayed,
         transaction=shown if isinstance(shown, PurchaseReturn) else None,
         figures=_figures(done),
-        cashier_text=slips.text("cancelled", language),
+        cashier_text=" ".join(sentences),
     )
 
 

@@ -26,6 +26,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "refunded": {"en": "Given back: {points}", "ru": "Возвращено: {points}", "ro": "Restituit: {points}"},
         "available": {"en": "Available: {points}", "ru": "Доступно: {points}", "ro": "Disponibil: {points}"},
         "pending": {"en": "Available later: {points}", "ru": "Станут доступны позже: {points}", "ro": "Disponibil mai târziu: {points}"},
+        "owed": {
+            "en": "Owed, to be taken from the next points: {points}",
+            "ru": "Долг, будет списан из следующих начислений: {points}",
+            "ro": "Datorat, se va reține din punctele următoare: {points}",
+        },
         "cancelled": {"en": "The receipt is cancelled.", "ru": "Чек отменён.", "ro": "Bonul este anulat."},
         "cancelled_unknown": {
             "en": "The receipt never arrived and will be refused.",
@@ -89,12 +94,15 @@ def slip_lines(
     refunded: int = 0,
     available: int | None = None,
     pending: int | None = None,
+    debt: int = 0,
 ) -> list[str]:
-    """What the slip says of points: what moved, and the balances where they are known."""
+    """What the slip says of points: what moved, and the balances where they are known, what is owed among them."""
     moved = (("earned", earned), ("spent", spent), ("taken", taken), ("refunded", refunded))
     lines = [text(name, language, points) for name, points in moved if points]
     if available is not None:
         lines.append(text("available", language, available))
     if pending:
         lines.append(text("pending", language, pending))
+    if debt:
+        lines.append(text("owed", language, debt))
     return lines

@@ -65,6 +65,10 @@ class Balance:
     available: Points = described("May be spent now.")
     pending: Points = described("Earned, waiting for the return window to end.")
     held: Points = described("Set aside for a purchase that is not finished.")
+    debt: Points = described(
+        "Owed since a purchase was returned whose points were spent. Nothing is available while it lasts: points that "
+        "become available repay it first."
+    )
     as_of: datetime = described("The instant it holds for.")
 
 
@@ -168,9 +172,15 @@ class PurchaseReturn(Transaction):
     def taken_back(self) -> Points:
         return Points(self.shown.receipt.awarded_points)
 
-    @access.field(description="Points that should have been taken back and were gone.")
+    @access.field(description="Points that were spent and the member owed when it was recorded.")
+    def owed(self) -> Points:
+        return Points(self.shown.receipt.decision.get("owed", 0))
+
+    @access.field(description="Points that should have been taken back and were gone, and that nobody owes.")
     def unrecovered(self) -> Points:
-        return Points(self.shown.receipt.decision["takeback"]["take"] - self.shown.receipt.awarded_points)
+        receipt = self.shown.receipt
+        asked = receipt.decision["takeback"]["take"]
+        return Points(asked - receipt.awarded_points - receipt.decision.get("owed", 0))
 
     @access.field(description="Points given back to the member.")
     def refunded_points(self) -> Points:
@@ -240,7 +250,9 @@ class Recording:
         moved = {"earned": receipt.awarded_points, "spent": receipt.redeemed_points}
         if receipt.kind not in (PURCHASE, REDEMPTION):
             moved = {"taken": receipt.awarded_points, "refunded": receipt.redeemed_points}
-        return slips.slip_lines(self.language, available=self.done.available, pending=self.done.pending, **moved)
+        return slips.slip_lines(
+            self.language, available=self.done.available, pending=self.done.pending, debt=self.done.debt, **moved
+        )
 
 
 @strawberry.type(description="A purchase that earned.")
@@ -263,8 +275,9 @@ class ReturnFigures:
     refund_money: Money = described("Money to hand back, before the deduction.")
     deduct_from_refund: Money = described("What the partner keeps of it for points that are gone.")
     refund_points: Points = described("Points that come back to the member.")
-    take_back: Points = described("Points that are taken from the member.")
-    unrecovered: Points = described("Points that should be taken and are gone.")
+    take_back: Points = described("Points that are taken from the member: the purchase's own, then others as agreed.")
+    owed: Points = described("Points that are spent and that the member owes from then on; the next points repay them.")
+    unrecovered: Points = described("Points that should be taken and are gone, and that the member does not owe.")
 
 
 @strawberry.type(description="What a return would do to money and points.")
@@ -338,5 +351,9 @@ def balance(done: Recorded) -> Balance | None:
     if done.available is None or done.pending is None:
         return None
     return Balance(
-        available=Points(done.available), pending=Points(done.pending), held=Points(0), as_of=done.receipt.at
+        available=Points(done.available),
+        pending=Points(done.pending),
+        held=Points(0),
+        debt=Points(done.debt),
+        as_of=done.receipt.at,
     )

@@ -18,6 +18,7 @@ POINTS = 1
 class Balance:
     """What a holder owns of one unit, in points of it, as of entry number `seq`.
 
+    debt is what returns left owed: nothing is available while it lasts, and what becomes available repays it first.
     daily_cap is the most that may be spent in one day of the programme, None for no cap.
     """
 
@@ -41,17 +42,17 @@ async def open_accounts(connection: AsyncConnection, count: int, unit: int = POI
 async def balance(connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, at: datetime) -> Balance | None:
     """What a holder owns at an instant not before the last entry; None where there is no such account.
 
-    What is due by then, an activation or an expiry, counts as done although the next writer only will record it.
+    What is due by then, an activation, a lapse or an expiry, counts as done although the next writer only will record
+    it, and so does the repayment that follows.
     """
     row = await store.account(connection, holder_id, unit, at)
     if row is None:
         return None
-    is_due = row.due_available is not None
     return Balance(
         holder_id=holder_id,
         unit=unit,
-        available=row.due_available if is_due else row.available,
-        pending=row.due_pending if is_due else row.pending,
+        available=row.available,
+        pending=row.pending,
         held=row.held,
         debt=row.debt,
         seq=row.seq,
@@ -64,7 +65,9 @@ async def balance(connection: AsyncConnection, holder_id: int, unit: int = POINT
 async def qualifying(
     connection: AsyncConnection, holder_ids: Sequence[int], unit: int, since: datetime, until: datetime
 ) -> dict[int, int]:
-    """Points accrued less points taken back by returns, per holder, in [since, until); spending does not lower it.
+    """Points accrued less points asked back by returns, per holder, in [since, until); spending does not lower it.
+
+    Points that a return found spent count as asked back where the holder owes them or they were forgiven.
 
     A holder whose purchases were made before and returned within may have less than none. Zero is stated too.
     """

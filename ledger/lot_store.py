@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -16,34 +17,39 @@ async def account_seq(pool: asyncpg.Pool, holder_id: int, unit: int) -> int | No
     return found
 
 
-async def lots_of_accrual(
-    pool: asyncpg.Pool, holder_id: int, unit: int, seq: int, at: datetime
-) -> list[asyncpg.Record]:
-    """Lots of one accrual with what of them could be taken back at an instant: lot_no, points."""
-    found: list[asyncpg.Record] = await pool.fetch(
-        "SELECT lot_no, CASE WHEN expires_at <= $4 THEN 0 ELSE remaining END AS points FROM ledger.lot "
-        "WHERE holder_id = $1 AND unit = $2 AND seq = $3",
-        holder_id,
-        unit,
-        seq,
-        at,
-    )
-    return found
+async def preview_return(
+    pool: asyncpg.Pool,
+    holder_id: int,
+    unit: int,
+    seq: int,
+    lot_points: Mapping[int, int],
+    shortfall: int,
+    refund: int,
+    at: datetime,
+) -> asyncpg.Record:
+    """What a return would take and leave owed or forgiven at an instant."""
+    return await pool.fetchrow(
+        "SELECT taken, owed, forgiven FROM ledger.preview_return($1, $2, $3, $4, $5, $6, $7, $8)",
+        holder_id, unit, seq, list(lot_points), list(lot_points.values()), shortfall, refund, at,
+    )  # fmt: skip
 
 
 async def available_at(pool: asyncpg.Pool, holder_id: int, unit: int, at: datetime) -> asyncpg.Record | None:
     """An account's balances as they are once everything due at an instant is applied, and its spend lock."""
     found: asyncpg.Record | None = await pool.fetchrow(
         """
-        SELECT a.seq, a.held, a.debt, a.spend_locked, coalesce(l.available, 0)::bigint AS available,
-               coalesce(l.pending, 0)::bigint AS pending
+        SELECT a.seq, a.spend_locked,
+               CASE WHEN a.next_due > $3 THEN a.available ELSE coalesce(f.available, 0) END AS available,
+               CASE WHEN a.next_due > $3 THEN a.pending ELSE coalesce(f.pending, 0) END AS pending,
+               CASE WHEN a.next_due > $3 THEN a.held ELSE coalesce(f.held, 0) END AS held,
+               a.debt - coalesce(f.repaid, 0) AS debt
         FROM ledger.account a
         LEFT JOIN LATERAL (
-          SELECT sum(remaining) FILTER (WHERE activates_at <= $3) AS available,
-                 sum(remaining) FILTER (WHERE activates_at > $3) AS pending
-          FROM ledger.lot l
-          WHERE l.holder_id = a.holder_id AND l.unit = a.unit AND l.open AND l.expires_at > $3
-        ) l ON true
+          SELECT sum(remaining) FILTER (WHERE is_active)::bigint AS available,
+                 sum(remaining) FILTER (WHERE NOT is_active)::bigint AS pending, sum(held)::bigint AS held,
+                 sum(repaid)::bigint AS repaid
+          FROM ledger.foresee($1, $2, $3) WHERE a.next_due <= $3
+        ) f ON true
         WHERE a.holder_id = $1 AND a.unit = $2
         """,
         holder_id,

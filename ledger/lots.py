@@ -13,7 +13,10 @@ from ledger import lot_store
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """An account at an instant, in points: what is due by then counts as applied though nothing is written."""
+    """An account at an instant, in points: what is due by then counts as applied though nothing is written.
+
+    debt is what returns left owed; nothing is available then, and what becomes so repays it first.
+    """
 
     seq: int
     available: int
@@ -29,12 +32,6 @@ async def standing(pool: asyncpg.Pool, holder_id: int, *, unit: int, at: datetim
     if row is None:
         return None
     return Standing(row["seq"], row["available"], row["pending"], row["held"], row["debt"], row["spend_locked"])
-
-
-async def recoverable(pool: asyncpg.Pool, holder_id: int, *, unit: int, seq: int, at: datetime) -> dict[int, int]:
-    """Points that could be taken back from each lot of one accrual at an instant: lot number to points."""
-    rows = await lot_store.lots_of_accrual(pool, holder_id, unit, seq, at)
-    return {row["lot_no"]: row["points"] for row in rows}
 
 
 async def account_seq(pool: asyncpg.Pool, holder_id: int, *, unit: int) -> int:

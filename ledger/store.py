@@ -20,21 +20,24 @@ async def new_holder_ids(connection: AsyncConnection, count: int, unit: int) -> 
 
 
 _ACCOUNT = text("""
-    SELECT a.seq, a.available, a.pending, a.held, a.debt, a.spend_locked, a.daily_cap, a.last_at,
-           d.available AS due_available, d.pending AS due_pending
+    SELECT a.seq, a.spend_locked, a.daily_cap, a.last_at,
+           CASE WHEN a.next_due > :at THEN a.available ELSE coalesce(f.available, 0) END AS available,
+           CASE WHEN a.next_due > :at THEN a.pending ELSE coalesce(f.pending, 0) END AS pending,
+           CASE WHEN a.next_due > :at THEN a.held ELSE coalesce(f.held, 0) END AS held,
+           a.debt - coalesce(f.repaid, 0) AS debt
     FROM ledger.account a
     LEFT JOIN LATERAL (
-      SELECT coalesce(sum(l.remaining) FILTER (WHERE l.active OR l.activates_at <= :at), 0)::bigint AS available,
-             coalesce(sum(l.remaining) FILTER (WHERE NOT l.active AND l.activates_at > :at), 0)::bigint AS pending
-      FROM ledger.lot l
-      WHERE l.holder_id = a.holder_id AND l.unit = a.unit AND l.open AND l.expires_at > :at
-    ) d ON a.next_due <= :at
+      SELECT sum(remaining) FILTER (WHERE is_active)::bigint AS available,
+             sum(remaining) FILTER (WHERE NOT is_active)::bigint AS pending, sum(held)::bigint AS held,
+             sum(repaid)::bigint AS repaid
+      FROM ledger.foresee(:holder_id, CAST(:unit AS smallint), :at) WHERE a.next_due <= :at
+    ) f ON true
     WHERE a.holder_id = :holder_id AND a.unit = :unit
 """)
 
 
 async def account(connection: AsyncConnection, holder_id: int, unit: int, at: datetime) -> Row[Any] | None:
-    """An account as cached; where something is due by an instant, also what its lots make of it."""
+    """An account as cached, or where something is due by an instant as it is once that is applied."""
     given = {"holder_id": holder_id, "unit": unit, "at": at}
     return (await connection.execute(_ACCOUNT, given)).one_or_none()
 

@@ -25,7 +25,7 @@ from partners.terms import Programme, Terms
 KIND = "AGREEMENT"
 HIGHEST_PRICE_MICRO = 1000 * MICRO_PER_UNIT  # a thousand units of the currency for one point
 FUNDINGS = ("POOL",)
-RETURN_POLICIES = ("ISSUER_BEARS", "REFUND_DEDUCTION")
+RETURN_POLICIES = ("ISSUER_BEARS", "REFUND_DEDUCTION", "MEMBER_DEBT")
 
 
 class AgreementInvalid(Rejection):

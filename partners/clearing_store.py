@@ -34,9 +34,9 @@ async def clearing_events(
 ) -> AsyncIterator[Row[Any]]:
     """Postings that one partner pays or is paid for, with its own receipts and nobody else's.
 
-    What it funded: activations and returns; what it honoured: redemptions and refunds. The receipt of an activation
-    is the one that earned the lot; of the others, the one that moved the points. It is only shown if it is the
-    partner's own. Needs a transaction: the rows are streamed.
+    What it funded: activations and returns, also of points that are owed or forgiven; what it honoured: redemptions and
+    refunds. The receipt of an activation is the one that earned the lot; of the others, the one that moved the points.
+    It is only shown if it is the partner's own. Needs a transaction: the rows are streamed.
     """
     rows = await connection.stream(
         text(
@@ -57,7 +57,7 @@ async def clearing_events(
             LEFT JOIN partners.outlet o ON o.outlet_id = r.outlet_id
             WHERE p.cutoff_id = ANY (:cutoff_ids) AND p.unit = 1 AND a.currency = :currency
               AND (p.funder_id = :partner_id
-                   AND (p.debit IN (2, 10) AND p.credit = 1 OR p.debit = 1 AND p.credit = 13)
+                   AND (p.debit IN (2, 10) AND p.credit = 1 OR p.debit IN (1, 4, 19) AND p.credit = 13)
                    OR p.partner_id = :partner_id
                    AND (p.debit IN (1, 3) AND p.credit = 11 OR p.debit = 11 AND p.credit = 1))
             ORDER BY p.cutoff_id, j.recorded_at, p.holder_id, p.seq, p.leg

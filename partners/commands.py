@@ -176,7 +176,10 @@ def propose(
     expiry_months: Annotated[int, typer.Option(help="Months after which points expire.")] = 24,
     bill_share_bp: Annotated[int, typer.Option(help="Share of a bill that points may pay, basis points.")] = 5_000,
     return_policy: Annotated[
-        str, typer.Option(help="Who bears points that were spent before a return: ISSUER_BEARS or REFUND_DEDUCTION.")
+        str,
+        typer.Option(
+            help="Who bears points that were spent before a return: ISSUER_BEARS, REFUND_DEDUCTION or MEMBER_DEBT."
+        ),
     ] = "ISSUER_BEARS",
     tier_bonus: Annotated[
         list[str] | None, typer.Option(help="Basis points added to the earn rate for a tier: GOLD=50. Repeatable.")

@@ -86,12 +86,13 @@ _REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A receipt that is on record, and the balances after it where the call told them (points)."""
+    """A receipt that is on record, and the balances after it where the call told them (points); debt is owed."""
 
     receipt: StoredReceipt
     replayed: bool
     available: int | None = None
     pending: int | None = None
+    debt: int = 0
 
 
 def rejection(status: int, *, available: int | None = None) -> Rejection:

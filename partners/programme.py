@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.amounts import BASIS
 from kit.errors import FieldProblem, Rejection
+from ledger import notices
 from partners import store
 from partners.terms import Programme
 
@@ -38,7 +39,7 @@ class ProgrammeInvalid(Rejection):
 async def found(connection: AsyncConnection, programme: Programme) -> None:
     """Found the programme; nothing happens where exactly this one was founded before.
 
-    Rejects PROGRAMME_INVALID, PROGRAMME_EXISTS.
+    Rejects PROGRAMME_INVALID, PROGRAMME_EXISTS, NOTICE_RULE_FIXED.
     """
     if problems := list(_problems(programme)):
         raise ProgrammeInvalid("these rules do not make a programme", problems=problems)
@@ -46,6 +47,7 @@ async def found(connection: AsyncConnection, programme: Programme) -> None:
         if await read(connection) != programme:
             raise ProgrammeExists("another programme was founded in this database")
         return
+    await notices.require(connection, programme.notice_days)
     await store.insert_point_values(connection, programme.point_value_micro)
     await store.bump_revision(connection)
 
@@ -69,6 +71,8 @@ def _problems(programme: Programme) -> Iterator[FieldProblem]:
         yield FieldProblem(("bill_ceiling_bp",), "OUT_OF_RANGE", f"0 to {BASIS} basis points")
     if programme.refund_grace_days < 1:
         yield FieldProblem(("refund_grace_days",), "OUT_OF_RANGE", "at least one day")
+    if not 0 <= programme.notice_days <= notices.MOST_DAYS:
+        yield FieldProblem(("notice_days",), "OUT_OF_RANGE", f"0 to {notices.MOST_DAYS} days")
     if programme.base_currency not in programme.point_value_micro:
         yield FieldProblem(("base_currency",), "NO_POINT_VALUE", "a point has no value in the base currency")
     for currency, value_micro in programme.point_value_micro.items():

@@ -31,6 +31,9 @@ def found(
     language: Annotated[list[str] | None, typer.Option(help="Repeat for several; default en, ru, ro.")] = None,
     bill_ceiling_bp: Annotated[int, typer.Option(help="Share of a bill that points may pay, basis points.")] = 10_000,
     refund_grace_days: Annotated[int, typer.Option(help="Days that refunded points of an expired lot are good.")] = 30,
+    notice_days: Annotated[
+        int, typer.Option(help="Days before points expire by which their holder must have been told; 0 asks for none.")
+    ] = 0,
     actor: Annotated[
         str | None, typer.Option("--actor", envvar="TESSERA_ACTOR", help="Who does this; by default your login name.")
     ] = None,
@@ -45,6 +48,7 @@ def found(
         bill_ceiling_bp=bill_ceiling_bp,
         refund_grace_days=refund_grace_days,
         point_value_micro=values,
+        notice_days=notice_days,
     )
     console.run(_found(rules, actor))
     console.out.print(f"{name} is founded. Next: tessera partner add --help", markup=False)
@@ -63,6 +67,7 @@ def show() -> None:
         ("Points may pay", f"{rules.bill_ceiling_bp} basis points of a bill"),
         ("Languages", ", ".join(rules.languages)),
         ("Grace for refunds", f"{rules.refund_grace_days} days"),
+        ("Notice before expiry", f"{rules.notice_days} days"),
     ):
         table.add_row(label, value)
     console.out.print(table, markup=False)

@@ -304,7 +304,7 @@ async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | 
     if record["status"] != outcomes.RECORDED:
         return None
     receipt = item.stored(record, kind=PURCHASE, redeemed=0, redemption_seq=None)
-    return Recorded(receipt, False, record["available"], record["pending"])
+    return Recorded(receipt, False, record["available"], record["pending"], record["debt"])
 
 
 async def _answers(
@@ -316,7 +316,7 @@ async def _answers(
     for index, record in records.items():
         if record["status"] == outcomes.RECORDED:
             receipt = items[index].stored(record, kind=PURCHASE, redeemed=0, redemption_seq=None)
-            found[index] = Recorded(receipt, False, record["available"], record["pending"])
+            found[index] = Recorded(receipt, False, record["available"], record["pending"], record["debt"])
         elif index in earlier:
             found[index] = Recorded(earlier[index], True)
         else:

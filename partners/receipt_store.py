@@ -33,7 +33,7 @@ async def record_purchase(pool: asyncpg.Pool, row: Row, lots: Sequence[Lot], at:
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
         row.currency, row.total, row.awarded, row.detail, row.decision, *_lot_columns(lots),
     )  # fmt: skip
-    return dict(zip(("status", "seq", "available", "pending"), found, strict=True))
+    return dict(zip(("status", "seq", "available", "pending", "debt"), found, strict=True))
 
 
 async def record_purchases(
@@ -100,6 +100,7 @@ async def record_return(
     if_seq: int,
     original: StoredReceipt,
     lot_points: dict[int, int],
+    shortfall: int,
     refund_points: int,
     grace: timedelta,
     at: datetime,
@@ -107,12 +108,12 @@ async def record_return(
     """Record a return or cancellation as decided on the account's state if_seq."""
     return await pool.fetchrow(
         "SELECT * FROM partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27)",
+        "$20,$21,$22,$23,$24,$25,$26,$27,$28)",
         kind, POINTS, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.terms_id, row.reference, row.business_date,
         row.occurred_at, row.currency, row.total, row.detail, row.decision, original.seq,
         original.seq if original.kind == 1 else None, original.redemption_seq, list(lot_points),
-        list(lot_points.values()), refund_points,
+        list(lot_points.values()), shortfall, refund_points,
     )  # fmt: skip
 
 

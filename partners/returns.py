@@ -16,7 +16,7 @@ import orjson
 from kit.amounts import Points
 from kit.errors import Rejection
 from kit.secrets import fingerprint
-from ledger import lots
+from ledger import debts, lots
 from ledger.accounts import POINTS
 from partners import outcomes, receipt_store, receipts, returning, spending
 from partners.directory import Directory
@@ -37,6 +37,12 @@ from partners.records import Row, StoredReceipt
 from partners.returning import BoughtLine, Takeback, Wish
 from partners.terms import Terms
 
+SHORTFALL_OF = {
+    "REFUND_DEDUCTION": debts.LEFT_ALONE,
+    "MEMBER_DEBT": debts.OWED,
+    "ISSUER_BEARS": debts.FORGIVEN,
+}
+
 
 class OriginalUnknown(Rejection):
     """The partner has no such purchase."""
@@ -54,13 +60,15 @@ class NotReturnable(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """A return on record: what was taken back, what could not be, what was given back, and the money.
+    """A return on record: what was taken back, what the member owes, what nobody gives, what was given back, the money.
 
-    Points and minor units. deduct_minor is what the partner keeps from the refund for points that were gone.
+    Points and minor units. Taken from whatever points the member had, as the terms say; owed_points come off the next
+    ones; unrecovered_points are gone. deduct_minor is what the partner keeps from the refund for those.
     """
 
     recorded: Recorded
     taken_points: int
+    owed_points: int
     unrecovered_points: int
     refunded_points: int
     refund_money_minor: int
@@ -133,9 +141,11 @@ async def quote_return(desk: Desk, original: StoredReceipt, wish: Wish, *, at: d
     """What a return would do at an instant, before money is handed over; writes nothing."""
     directory = await desk.directory_with(original.terms_id)
     case = await _decide(desk, directory, original, wish)
-    there = await lots.recoverable(desk.pool, original.holder_id, unit=POINTS, seq=original.seq, at=at)
-    taken = sum(min(points, there.get(lot_no, 0)) for lot_no, points in case.takeback.lot_points.items())
-    return _returned(directory, case, Recorded(original, False), taken)
+    foreseen = await debts.preview(
+        desk.pool, original.holder_id, unit=POINTS, seq=original.seq, lot_points=case.takeback.lot_points,
+        shortfall=SHORTFALL_OF[case.terms.return_policy], refund=case.takeback.refund_points, at=at,
+    )  # fmt: skip
+    return _returned(directory, case, Recorded(original, False), foreseen.taken, foreseen.owed)
 
 
 async def return_purchase(
@@ -211,7 +221,7 @@ async def _record(
             return earlier
         case = await _decide(desk, directory, original, wish)
         if original.kind == REDEMPTION and case.takeback.refund_points == 0:
-            return _returned(directory, case, Recorded(original, True), 0)  # nothing left to give back
+            return _returned(directory, case, Recorded(original, True), 0, 0)  # nothing left to give back
         record = await call_safely(
             receipt_store.record_return,
             desk.pool,
@@ -220,6 +230,7 @@ async def _record(
             if_seq=seq,
             original=original,
             lot_points=dict(case.takeback.lot_points),
+            shortfall=SHORTFALL_OF[case.terms.return_policy],
             refund_points=case.takeback.refund_points,
             grace=timedelta(days=directory.programme.refund_grace_days),
             at=at,
@@ -229,8 +240,8 @@ async def _record(
                 desk.pool, caller.partner_id, original.holder_id, record["seq"]
             )
             assert receipt is not None
-            recorded = Recorded(receipt, False, record["available"], record["pending"])
-            return _returned(directory, case, recorded, record["taken"])
+            recorded = Recorded(receipt, False, record["available"], record["pending"], record["debt"])
+            return _returned(directory, case, recorded, record["taken"], record["owed"])
         if record["status"] not in (outcomes.STALE, outcomes.AGAIN, outcomes.REPLAYED):
             raise outcomes.rejection(record["status"])
     raise outcomes.rejection(outcomes.STALE)
@@ -255,11 +266,12 @@ async def _earlier_return(
 
 
 def _replayed(directory: Directory, original: StoredReceipt, receipt: StoredReceipt) -> Returned:
-    takeback = receipt.decision["takeback"]
-    unrecovered = takeback["take"] - receipt.awarded_points
+    takeback, owed = receipt.decision["takeback"], receipt.decision.get("owed", 0)
+    unrecovered = takeback["take"] - receipt.awarded_points - owed
     return Returned(
         recorded=Recorded(receipt, True),
         taken_points=receipt.awarded_points,
+        owed_points=owed,
         unrecovered_points=unrecovered,
         refunded_points=receipt.redeemed_points,
         refund_money_minor=takeback["money"],
@@ -336,12 +348,13 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
     )  # fmt: skip
 
 
-def _returned(directory: Directory, case: _Case, recorded: Recorded, taken: int) -> Returned:
-    unrecovered = case.takeback.take_points - taken
+def _returned(directory: Directory, case: _Case, recorded: Recorded, taken: int, owed: int) -> Returned:
+    unrecovered = case.takeback.take_points - taken - owed
     money = 0 if case.original.kind == REDEMPTION else case.takeback.refund_money_minor
     return Returned(
         recorded=recorded,
         taken_points=taken,
+        owed_points=owed,
         unrecovered_points=unrecovered,
         refunded_points=case.takeback.refund_points,
         refund_money_minor=money,

@@ -32,8 +32,9 @@ async def insert_programme(connection: AsyncConnection, founded: Programme) -> b
     """Store the programme's rules; False, and nothing written, where there are some."""
     statement = text(
         "INSERT INTO partners.programme "
-        "(id, name, time_zone, base_currency, languages, bill_ceiling_bp, refund_grace_days) VALUES "
-        "(1, :name, :time_zone, :base_currency, CAST(:languages AS text[]), :bill_ceiling_bp, :refund_grace_days) "
+        "(id, name, time_zone, base_currency, languages, bill_ceiling_bp, refund_grace_days, notice_days) VALUES (1, "
+        ":name, :time_zone, :base_currency, CAST(:languages AS text[]), :bill_ceiling_bp, :refund_grace_days, "
+        ":notice_days) "
         "ON CONFLICT (id) DO NOTHING"
     )
     values = {
@@ -43,6 +44,7 @@ async def insert_programme(connection: AsyncConnection, founded: Programme) -> b
         "languages": list(founded.languages),
         "bill_ceiling_bp": founded.bill_ceiling_bp,
         "refund_grace_days": founded.refund_grace_days,
+        "notice_days": founded.notice_days,
     }
     return (await connection.execute(statement, values)).rowcount == 1
 
@@ -299,6 +301,7 @@ def programme_of(row: RowMapping | asyncpg.Record, point_value_micro: Mapping[st
         bill_ceiling_bp=row["bill_ceiling_bp"],
         refund_grace_days=row["refund_grace_days"],
         point_value_micro=point_value_micro,
+        notice_days=row["notice_days"],
     )
 
 

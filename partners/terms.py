@@ -12,7 +12,8 @@ class Programme:
     """The coalition's own rules; one per database.
 
     bill_ceiling_bp is the share of a bill that points may pay, in basis points; point_value_micro is what one point
-    is worth at the till, in micro-units per currency (10,000 is 0.01).
+    is worth at the till, in micro-units per currency (10,000 is 0.01); notice_days is how many days before they expire
+    the holder of points must have been told, 0 where nobody needs to be.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Programme:
     bill_ceiling_bp: int
     refund_grace_days: int
     point_value_micro: Mapping[str, int]
+    notice_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class Terms:
 
     Rates and shares are basis points, prices integer micro-units of the currency per point; tier_bonus_bp is added to
     earn_rate_bp for members of a tier: 100 and 50 is 1.5 % of the amount. In force from valid_from until the next
-    approved version's.
+    approved version's. return_policy says what becomes of points that were spent when their purchase is returned:
+    ISSUER_BEARS, they are forgiven; REFUND_DEDUCTION, the partner keeps their worth from the refund; MEMBER_DEBT, other
+    points of the member serve, and what is missing is owed.
     """
 
     terms_id: int

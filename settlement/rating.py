@@ -23,9 +23,12 @@ EXPIRY = "EXPIRY"
 PENDING = "PENDING"
 PENDING_RETURN = "PENDING_RETURN"
 HELD = "HELD"
+RETURN_OWED = "RETURN_OWED"
+REPAYMENT = "REPAYMENT"
+FORGIVEN = "FORGIVEN"
 
-# The ledger's accounts: 1 available, 2 pending, 3 held, 10 issued, 11 redeemed, 12 expired, 13 returned. Points that
-# move in a way that is not listed here have no price yet, and must not pass for free.
+# The ledger's accounts: 1 available, 2 pending, 3 held, 4 debt, 10 issued, 11 redeemed, 12 expired, 13 returned,
+# 19 forgiven. Points that move in a way that is not listed here have no price yet, and must not pass for free.
 _KINDS = {
     (10, 1): ACTIVATION,
     (2, 1): ACTIVATION,
@@ -38,8 +41,12 @@ _KINDS = {
     (1, 3): HELD,
     (3, 1): HELD,
     (3, 11): REDEMPTION,
+    (4, 13): RETURN_OWED,
+    (1, 4): REPAYMENT,
+    (19, 13): FORGIVEN,
 }
-_OBLIGATION_SIGN = {ACTIVATION: 1, REFUND: 1, REDEMPTION: -1, RETURN: -1, EXPIRY: -1}
+_OBLIGATION_SIGN = {ACTIVATION: 1, REFUND: 1, REDEMPTION: -1, RETURN: -1, EXPIRY: -1, REPAYMENT: -1}
+_BY_LOT = (ACTIVATION, RETURN, RETURN_OWED, FORGIVEN)  # its funder's affair, at the prices of the lot's terms
 
 
 class Unrated(Exception):  # noqa: N818 - it is the state of the event
@@ -108,9 +115,11 @@ def kind_of(debit: int, credit: int) -> str:
 def rate(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[RatedLine]:
     """The partners' lines: what each receives or pays, one line per currency, kind and agreement version.
 
-    ACTIVATION: the funder pays the issue price of the lot's terms. RETURN: it gets it back. REDEMPTION: the partner
-    that took the points receives the reimbursement price of its own terms. REFUND: it gives that back.
-    Expiry and whatever is still pending move no partner's money; what the operator funds bills nobody.
+    ACTIVATION: the funder pays the issue price of the lot's terms. RETURN and RETURN_OWED: it gets it back, for points
+    that were taken or that the member owes the operator from then on. REDEMPTION: the partner that took the points
+    receives the reimbursement price of its own terms. REFUND: it gives that back. FORGIVEN: the funder reads how many
+    points nobody gives back, at nothing. Expiry, repayment of what a member owes and whatever is still pending move no
+    partner's money; what the operator funds bills nobody.
     Raises Unrated for terms that are missing.
     """
     return _sum_lines(line for group in groups for line in _partner_lines(group, terms) if line.party_id != OPERATOR)
@@ -118,7 +127,8 @@ def rate(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[Ra
 
 def rate_operator(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[RatedLine]:
     """The operator's own lines, found without the partners': FUND and SERVICE received, REIMBURSEMENT paid, and
-    each of them taken back (…_RETURNED). Per currency they sum to the partners' lines with the sign turned.
+    each of them taken back (…_RETURNED); FORGIVEN at nothing. Per currency they sum to the partners' lines with the
+    sign turned.
 
     Raises Unrated for terms that are missing.
     """
@@ -127,7 +137,8 @@ def rate_operator(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -
 
 def rate_obligation(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[Movement]:
     """How the obligation at face changed, per funder, terms and kind: by the fund part of every point that became or
-    ceased to be spendable. Points that the operator funds (funder 0) count: their fund part is its own expense.
+    ceased to be spendable. Of points that a member owes only what repays them counts. Points that the operator funds
+    (funder 0) count: their fund part is its own expense.
 
     Raises Unrated for terms that are missing.
     """
@@ -145,7 +156,7 @@ def rate_obligation(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms])
 
 def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping[int, Terms]) -> int:
     """What a partner pays or is paid for one point of a clearing event, micro-units, not signed. Raises Unrated."""
-    if kind in (ACTIVATION, RETURN):
+    if kind in (ACTIVATION, RETURN, RETURN_OWED):
         return _terms(terms, lot_terms_id).issue_price_micro
     if kind in (REDEMPTION, REFUND):
         return _terms(terms, terms_id).reimbursement_price_micro
@@ -154,13 +165,13 @@ def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping
 
 def sign(kind: str) -> int:
     """1 where a partner receives money for this kind of event, -1 where it pays, 0 where no money moves."""
-    return {ACTIVATION: -1, RETURN: 1, REDEMPTION: 1, REFUND: -1}.get(kind, 0)
+    return {ACTIVATION: -1, RETURN: 1, RETURN_OWED: 1, REDEMPTION: 1, REFUND: -1}.get(kind, 0)
 
 
 def _partner_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable[RatedLine]:
-    if sign(group.kind) == 0:
+    if sign(group.kind) == 0 and group.kind != FORGIVEN:
         return
-    by_lot = group.kind in (ACTIVATION, RETURN)
+    by_lot = group.kind in _BY_LOT
     party, terms_id = (group.funder_id, group.lot_terms_id) if by_lot else (group.partner_id, group.terms_id)
     if not _is_unpriced(party, terms_id):
         price = unit_price_micro(group.kind, group.lot_terms_id, group.terms_id, terms)
@@ -168,7 +179,9 @@ def _partner_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable
 
 
 def _operator_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable[RatedLine]:
-    if group.kind in (ACTIVATION, RETURN) and group.funder_id != OPERATOR:
+    if group.kind == FORGIVEN and group.funder_id != OPERATOR:
+        yield _line(group, OPERATOR, FORGIVEN, 0, 0, _terms(terms, group.lot_terms_id))
+    elif group.kind in _BY_LOT and group.funder_id != OPERATOR:
         lot = _terms(terms, group.lot_terms_id)
         way, suffix = (1, "") if group.kind == ACTIVATION else (-1, "_RETURNED")
         yield _line(group, OPERATOR, "FUND" + suffix, way, lot.fund_price_micro, lot)

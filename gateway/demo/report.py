@@ -35,12 +35,16 @@ PAIRS_SHOWN = 8
 SHOWN_PARTNER, SHOWN_OUTLET = "supermarket", outlet_code(367)
 SHOPPERS = 20
 MOST_POINTS = 100
-_AVAILABLE, _PENDING, _HELD, _ISSUED, _REDEEMED, _EXPIRED, _RETURNED = 1, 2, 3, 10, 11, 12, 13
+_AVAILABLE, _PENDING, _HELD, _DEBT, _ISSUED, _REDEEMED, _EXPIRED, _RETURNED, _FORGIVEN = 1, 2, 3, 4, 10, 11, 12, 13, 19
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """What became of all points ever issued. issued = redeemed + returned + expired + available + pending + held."""
+    """What became of all points ever issued.
+
+    issued + owed = redeemed + returned + expired + available + pending + held. returned are those that were taken back
+    or are owed, not those that were forgiven.
+    """
 
     issued: int
     redeemed: int
@@ -49,6 +53,7 @@ class Points:
     available: int
     pending: int
     held: int
+    owed: int = 0
 
     @property
     def outstanding(self) -> int:
@@ -111,11 +116,12 @@ def points_of(turnovers: Sequence[Turnover]) -> Points:
     return Points(
         issued=-into[_ISSUED],
         redeemed=into[_REDEEMED],
-        returned=into[_RETURNED],
+        returned=into[_RETURNED] + into[_FORGIVEN],
         expired=into[_EXPIRED],
         available=into[_AVAILABLE],
         pending=into[_PENDING],
         held=into[_HELD],
+        owed=-into[_DEBT],
     )
 
 
@@ -132,7 +138,10 @@ async def _checks(connection: AsyncConnection, points: Points, found: Figures) -
     gone = points.redeemed + points.returned + points.expired
     owned = found.available + found.pending + found.held
     return [
-        Check("points issued = redeemed + returned + expired + what members own", points.issued == gone + owned),
+        Check(
+            "points issued = redeemed + returned + expired + what members own",
+            points.issued + points.owed == gone + owned,
+        ),
         Check(
             f"audit of the ledger: {len(audited)} violations",
             not audited,

@@ -9,15 +9,17 @@ $$;
 -- Accrue a batch: an item is an entry, and its lots are those behind the item before's last up to p_lot_until. Several
 -- items of one account are taken in order. Only positions in p_take are recorded; the caller holds the locks, has
 -- probed the keys and applied what is due. A lot whose activation lies after p_at is pending.
--- Arrays are read by position instead of joined, so that a batch costs in proportion to its size.
+-- Arrays are read by position instead of joined, so that a batch costs in proportion to its size. Items of an account
+-- that owes are recorded one by one, so that each repays what it can before the next.
 CREATE FUNCTION ledger.record_accruals(
   p_unit smallint, p_at timestamptz, p_cutoff int, p_take int[],
   p_holders bigint[], p_partners int[], p_idem_keys uuid[], p_fingerprints uuid[], p_lot_until int[],
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[], p_lot_activates timestamptz[],
   p_lot_expires timestamptz[])
-RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint)
+RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint, debt_after bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 #variable_conflict use_column
+DECLARE n int; v_from int;
 BEGIN
   RETURN QUERY
   WITH item AS (
@@ -25,12 +27,12 @@ BEGIN
            p_lot_until[o] AS lot_until
     FROM unnest(p_take) AS o
   ), placed AS MATERIALIZED (
-    SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt, s.points, s.due_at,
+    SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt::bigint AS debt, s.points, s.due_at,
            greatest(p_at, a.last_at) AS recorded_at, a.seq + row_number() OVER w AS seq,
            (a.available + sum(s.at_once) OVER w)::bigint AS available_after,
            (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after, a.head_hash
     FROM item i
-    JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit
+    JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit AND a.debt = 0
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(p_lot_points[n]), 0)::bigint AS points,
              coalesce(sum(p_lot_points[n]) FILTER (WHERE p_lot_activates[n] <= p_at), 0)::bigint AS at_once,
@@ -80,7 +82,17 @@ BEGIN
           FROM chained) n
     WHERE n.is_last AND a.holder_id = n.holder_id AND a.unit = p_unit
   )
-  SELECT ord, seq, available_after, pending_after FROM placed;
+  SELECT ord, seq, available_after, pending_after, debt FROM placed;
+  FOR n IN SELECT o FROM unnest(p_take) AS o
+           JOIN ledger.account a ON a.holder_id = p_holders[o] AND a.unit = p_unit AND a.debt > 0 ORDER BY o LOOP
+    v_from := coalesce(p_lot_until[n - 1], 0) + 1;
+    RETURN QUERY
+    SELECT n, e.seq, e.available, e.pending, e.debt
+    FROM ledger.accrue(
+      p_holders[n], p_unit, p_partners[n], p_idem_keys[n], p_fingerprints[n], p_at, p_lot_issuers[v_from:p_lot_until[n]],
+      p_lot_funders[v_from:p_lot_until[n]], p_lot_terms[v_from:p_lot_until[n]], p_lot_points[v_from:p_lot_until[n]],
+      p_lot_activates[v_from:p_lot_until[n]], p_lot_expires[v_from:p_lot_until[n]]) e;
+  END LOOP;
 END $$;
 
 -- Accrue one entry of one or several lots, on its own: the same as a batch of one, without what a batch needs. A call
@@ -89,32 +101,33 @@ CREATE FUNCTION ledger.accrue(
   p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
   p_lot_activates timestamptz[], p_lot_expires timestamptz[],
-  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
+  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT debt bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-  v_cutoff int := ledger.enter_cutoff(); v_before bigint; v_held bigint; v_debt bigint; v_due timestamptz;
+  v_cutoff int := ledger.enter_cutoff(); v_before bigint; v_held bigint; v_due timestamptz;
   v_last timestamptz; v_hash bytea; v_bytes bytea := ''; v_active boolean; e record;
 BEGIN
   SELECT a.seq + 1, a.available, a.pending, a.available + a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at),
          a.head_hash
-  INTO seq, available, pending, v_before, v_held, v_debt, v_due, v_last, v_hash
+  INTO seq, available, pending, v_before, v_held, debt, v_due, v_last, v_hash
   FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     status := 4;
     RETURN;
   END IF;
-  SELECT j.fingerprint = p_fingerprint AS same, j.seq, j.available_after, j.pending_after INTO e
+  SELECT j.fingerprint = p_fingerprint AS same, j.seq, j.available_after, j.pending_after, j.debt_after INTO e
   FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
   IF FOUND THEN
     status := CASE WHEN e.same THEN 1 ELSE 2 END;
-    seq := e.seq; available := e.available_after; pending := e.pending_after;
+    seq := e.seq; available := greatest(e.available_after - e.debt_after, 0); pending := e.pending_after;
+    debt := greatest(e.debt_after - e.available_after, 0);
     RETURN;
   END IF;
   IF v_due <= p_at THEN
     PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
     SELECT a.seq + 1, a.available, a.pending, a.available + a.pending, a.held, a.debt, a.next_due,
            greatest(p_at, a.last_at), a.head_hash
-    INTO seq, available, pending, v_before, v_held, v_debt, v_due, v_last, v_hash
+    INTO seq, available, pending, v_before, v_held, debt, v_due, v_last, v_hash
     FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit;
   END IF;
   FOR n IN 1 .. cardinality(p_lot_points) LOOP
@@ -140,14 +153,19 @@ BEGIN
   END LOOP;
   v_hash := sha256(v_hash || ledger.entry_bytes(
     p_holder, p_unit, seq, 1::smallint, p_partner, v_cutoff, available + pending - v_before, NULL, available, pending,
-    v_held, v_debt, p_at, v_last, p_idem_key, p_fingerprint) || v_bytes);
+    v_held, debt, p_at, v_last, p_idem_key, p_fingerprint) || v_bytes);
   INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
                               at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
-  VALUES (p_holder, seq, available + pending - v_before, available, pending, v_held, v_debt, p_at, v_last, p_idem_key,
+  VALUES (p_holder, seq, available + pending - v_before, available, pending, v_held, debt, p_at, v_last, p_idem_key,
           p_fingerprint, p_partner, v_cutoff, p_unit, 1, v_hash);
   UPDATE ledger.account a
   SET seq = accrue.seq, available = accrue.available, pending = accrue.pending, last_at = v_last, next_due = v_due,
       head_hash = v_hash
   WHERE a.holder_id = p_holder AND a.unit = p_unit;
   status := 0;
+  IF debt > 0 THEN
+    v_before := available;
+    available := ledger.repay_debt(p_holder, p_unit, p_at, v_cutoff);
+    debt := greatest(debt - v_before, 0);
+  END IF;
 END $$;

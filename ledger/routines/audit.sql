@@ -1,3 +1,45 @@
+-- The rules about debt, for some holders (null: for all) and one unit (null: for all). Every row is a violation.
+CREATE FUNCTION ledger.audit_debts(p_holders bigint[], p_unit smallint)
+RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text)
+LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_custom_plan AS $$
+  WITH account AS (
+    SELECT a.holder_id, a.unit, a.available, a.debt FROM ledger.account a
+    WHERE (p_holders IS NULL OR a.holder_id = ANY (p_holders)) AND (p_unit IS NULL OR a.unit = p_unit) AND a.debt > 0
+  ), shortfall AS (
+    SELECT s.holder_id, s.unit, s.seq, sum(s.owed) AS owed, sum(s.forgiven) AS forgiven, sum(s.repaid) AS repaid
+    FROM ledger.shortfall s
+    WHERE (p_holders IS NULL OR s.holder_id = ANY (p_holders)) AND (p_unit IS NULL OR s.unit = p_unit)
+    GROUP BY s.holder_id, s.unit, s.seq
+  ), posted AS (
+    SELECT p.holder_id, p.unit, p.seq, sum(p.amount) FILTER (WHERE p.debit = 4) AS owed,
+           sum(p.amount) FILTER (WHERE p.debit = 19) AS forgiven
+    FROM ledger.posting p
+    WHERE (p_holders IS NULL OR p.holder_id = ANY (p_holders)) AND (p_unit IS NULL OR p.unit = p_unit)
+      AND p.credit = 13 AND p.debit IN (4, 19)
+    GROUP BY p.holder_id, p.unit, p.seq
+  ), repaid AS (
+    SELECT j.holder_id, j.unit, j.ref_seq AS seq, sum(j.amount) AS repaid FROM ledger.journal j
+    WHERE (p_holders IS NULL OR j.holder_id = ANY (p_holders)) AND (p_unit IS NULL OR j.unit = p_unit) AND j.kind = 12
+    GROUP BY j.holder_id, j.unit, j.ref_seq
+  )
+  SELECT 'A17 debt = what returns fell short of and nobody repaid', holder_id, unit,
+         format('account %s, returns %s', a.debt, s.debt)
+  FROM account a
+  FULL JOIN (SELECT holder_id, unit, sum(owed - repaid) AS debt FROM shortfall GROUP BY holder_id, unit) s
+    USING (holder_id, unit)
+  WHERE coalesce(a.debt, 0) <> coalesce(s.debt, 0)
+  UNION ALL
+  SELECT 'A17 shortfall = its postings', holder_id, unit,
+         format('return %s: owed %s, forgiven %s, repaid %s; postings %s, %s, repayments %s', seq, s.owed, s.forgiven,
+                s.repaid, p.owed, p.forgiven, r.repaid)
+  FROM shortfall s FULL JOIN posted p USING (holder_id, unit, seq) FULL JOIN repaid r USING (holder_id, unit, seq)
+  WHERE (s.owed, s.forgiven, s.repaid) IS DISTINCT FROM
+        (coalesce(p.owed, 0), coalesce(p.forgiven, 0), coalesce(r.repaid, 0))
+  UNION ALL
+  SELECT 'A18 nothing is available while something is owed', holder_id, unit, format('available %s, debt %s', available, debt)
+  FROM account WHERE available > 0
+$$;
+
 -- Every row returned is a violation; see docs/invariants.md for what each rule says.
 CREATE FUNCTION ledger.audit() RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text)
 LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
@@ -18,20 +60,23 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
            sum(CASE WHEN credit = 3 THEN amount WHEN debit = 3 THEN -amount ELSE 0 END) AS held,
            sum(CASE WHEN credit = 11 THEN amount WHEN debit = 11 THEN -amount ELSE 0 END) AS redeemed,
            sum(CASE WHEN credit = 12 THEN amount ELSE 0 END) AS expired,
-           sum(CASE WHEN credit = 13 THEN amount ELSE 0 END) AS returned,
+           sum(CASE WHEN credit = 13 AND debit IN (1, 2) THEN amount ELSE 0 END) AS returned,
+           sum(CASE WHEN credit = 4 THEN amount ELSE 0 END) AS repaid,
            sum(CASE WHEN debit = 10 THEN amount ELSE 0 END) AS granted
     FROM ledger.posting GROUP BY holder_id, unit, lot_seq, lot_no
   ), entry AS (
     SELECT holder_id, unit, seq, sum(amount) AS amount,
            sum(CASE WHEN credit = 1 THEN amount WHEN debit = 1 THEN -amount ELSE 0 END) AS available,
            sum(CASE WHEN credit = 2 THEN amount WHEN debit = 2 THEN -amount ELSE 0 END) AS pending,
-           sum(CASE WHEN credit = 3 THEN amount WHEN debit = 3 THEN -amount ELSE 0 END) AS held
+           sum(CASE WHEN credit = 3 THEN amount WHEN debit = 3 THEN -amount ELSE 0 END) AS held,
+           sum(CASE WHEN debit = 4 THEN amount WHEN credit = 4 THEN -amount ELSE 0 END) AS debt
     FROM ledger.posting GROUP BY holder_id, unit, seq
   ), history AS (
     SELECT j.holder_id, j.unit, j.seq, j.kind, j.amount, e.amount AS posted, j.available_after, j.pending_after,
-           j.held_after, j.recorded_at,
+           j.held_after, j.debt_after, j.recorded_at,
            sum(coalesce(e.available, 0)) OVER w AS available, sum(coalesce(e.pending, 0)) OVER w AS pending,
-           sum(coalesce(e.held, 0)) OVER w AS held, lag(j.recorded_at) OVER w AS recorded_before
+           sum(coalesce(e.held, 0)) OVER w AS held, sum(coalesce(e.debt, 0)) OVER w AS debt,
+           lag(j.recorded_at) OVER w AS recorded_before
     FROM ledger.journal j LEFT JOIN entry e USING (holder_id, unit, seq)
     WINDOW w AS (PARTITION BY j.holder_id, j.unit ORDER BY j.seq)
   ), journal AS (
@@ -54,7 +99,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
          format('lot %s.%s', coalesce(l.seq, p.seq), coalesce(l.lot_no, p.lot_no))
   FROM ledger.lot l FULL JOIN lot_posting p USING (holder_id, unit, seq, lot_no)
   WHERE (l.granted, l.remaining, l.held, l.returned) IS DISTINCT FROM (p.granted, p.remaining, p.held, p.returned)
-     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired
+     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired + p.repaid
   UNION ALL
   SELECT 'A4 journal has no gap and ends at the head', a.holder_id, a.unit,
          format('head %s, entries %s, %s to %s', a.seq, j.entries, j.first, j.last)
@@ -75,15 +120,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
   UNION ALL
   SELECT 'A7 balance history = running sum', h.holder_id, h.unit, format('entry %s', h.seq)
   FROM history h
-  WHERE (h.available_after, h.pending_after, h.held_after) IS DISTINCT FROM
-        (h.available::bigint, h.pending::bigint, h.held::bigint) OR h.recorded_at < h.recorded_before
+  WHERE (h.available_after, h.pending_after, h.held_after, h.debt_after) IS DISTINCT FROM
+        (h.available::bigint, h.pending::bigint, h.held::bigint, h.debt::bigint) OR h.recorded_at < h.recorded_before
   UNION ALL
   SELECT 'A11 issued = all that became of it', NULL, i.unit, format('issuer %s: issued %s, found %s', i.issuer_id, i.issued, i.found)
   FROM (
     SELECT p.unit, p.issuer_id, p.issued, p.gone + coalesce(l.here, 0) AS found
     FROM (SELECT unit, issuer_id,
                  sum(CASE WHEN debit = 10 THEN amount WHEN credit = 10 THEN -amount ELSE 0 END) AS issued,
-                 sum(CASE WHEN credit IN (11, 12, 13) THEN amount WHEN debit IN (11, 12, 13) THEN -amount ELSE 0 END) AS gone
+                 sum(CASE WHEN credit IN (4, 11, 12, 13) THEN amount ELSE 0 END
+                     - CASE WHEN debit IN (4, 11, 12, 13, 19) THEN amount ELSE 0 END) AS gone
           FROM ledger.posting GROUP BY unit, issuer_id) p
     LEFT JOIN (SELECT unit, issuer_id, sum(remaining + held) AS here FROM ledger.lot GROUP BY unit, issuer_id) l
       USING (unit, issuer_id)
@@ -94,6 +140,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
   UNION ALL
   SELECT 'A15 nothing negative', l.holder_id, l.unit, format('lot %s.%s', l.seq, l.lot_no)
   FROM ledger.lot l WHERE least(l.remaining, l.held, l.returned) < 0
+  UNION ALL
+  SELECT * FROM ledger.audit_debts(NULL, NULL)
   UNION ALL
   SELECT 'A16 cut-off = what is recorded in it', NULL, NULL,
          format('cut-off %s: counted %s entries, %s postings, %s points; found %s, %s, %s', c.cutoff_id,

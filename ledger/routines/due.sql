@@ -1,14 +1,21 @@
 -- Apply what is due, each at its own due instant: activations, lapses of holds, expiries. The caller holds the locks.
 -- Held points do not expire: they wait for their hold. What a lapse frees goes back to its own lot, and expires with it,
--- at once where the lot's expiry has passed.
+-- at once where the lot's expiry has passed. A lot expires only if it may (ledger/routines/expiry_notices.sql). What becomes
+-- available repays on its own day what the account owes (ledger/routines/debts.sql).
 CREATE FUNCTION ledger.settle_due(p_holders bigint[], p_unit smallint, p_at timestamptz, p_cutoff int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-DECLARE v_accounts int;
+DECLARE v_accounts int; v_owing bigint[]; v_notice_days int;
 BEGIN
   PERFORM FROM ledger.account WHERE holder_id = ANY (p_holders) AND unit = p_unit AND next_due <= p_at;
   IF NOT FOUND THEN
     RETURN 0;
   END IF;
+  v_notice_days := (SELECT u.notice_days FROM ledger.unit u WHERE u.unit = p_unit);
+  v_owing := ARRAY(SELECT a.holder_id FROM ledger.account a
+                   WHERE a.holder_id = ANY (p_holders) AND a.unit = p_unit AND a.debt > 0);
+  FOR n IN 1 .. cardinality(v_owing) LOOP
+    PERFORM ledger.settle_owing(v_owing[n], p_unit, p_at, p_cutoff);
+  END LOOP;
   WITH due AS MATERIALIZED (  -- one row per lot and what becomes of it; one without a kind where nothing does
     SELECT a.holder_id, d.lot_seq, d.lot_no, d.issuer_id, d.funder_id, d.terms_id, d.points, d.kind, d.due_at, d.ref_seq,
            a.seq + CASE WHEN d.kind IS NULL THEN 0 ELSE dense_rank() OVER (
@@ -19,10 +26,13 @@ BEGIN
       SELECT l.seq AS lot_seq, l.lot_no, l.issuer_id, l.funder_id, l.terms_id, e.points, e.kind, e.turn, e.due_at, e.ref_seq
       FROM ledger.lot l
       CROSS JOIN LATERAL (
+        SELECT v_notice_days = 0 OR l.expires_at <= p_at AND ledger.may_expire(l.holder_id, l.unit, l.seq, l.lot_no) AS may_expire
+      ) x
+      CROSS JOIN LATERAL (
         SELECT 2::smallint AS kind, 1 AS turn, l.activates_at AS due_at, l.remaining AS points, NULL::bigint AS ref_seq
         WHERE NOT l.active AND l.activates_at <= p_at
         UNION ALL
-        SELECT 7::smallint, 3, l.expires_at, l.remaining, NULL WHERE l.remaining > 0 AND l.expires_at <= p_at
+        SELECT 7::smallint, 3, l.expires_at, l.remaining, NULL WHERE l.remaining > 0 AND l.expires_at <= p_at AND x.may_expire
         UNION ALL
         SELECT k.kind, k.turn, k.due_at, p.amount, k.ref_seq
         FROM ledger.hold h
@@ -30,7 +40,7 @@ BEGIN
         CROSS JOIN LATERAL (
           SELECT 10::smallint AS kind, 2 AS turn, h.lapses_at AS due_at, h.seq AS ref_seq
           UNION ALL
-          SELECT 7::smallint, 3, greatest(h.lapses_at, l.expires_at), NULL WHERE l.expires_at <= p_at
+          SELECT 7::smallint, 3, greatest(h.lapses_at, l.expires_at), NULL WHERE l.expires_at <= p_at AND x.may_expire
         ) k
         WHERE l.held > 0 AND h.holder_id = l.holder_id AND h.unit = l.unit AND h.state = 0 AND h.lapses_at <= p_at
           AND p.lot_seq = l.seq AND p.lot_no = l.lot_no
@@ -106,6 +116,9 @@ BEGIN
         FROM chained ORDER BY holder_id, seq DESC) h
   WHERE a.holder_id = h.holder_id AND a.unit = p_unit;
   GET DIAGNOSTICS v_accounts = ROW_COUNT;
+  IF cardinality(v_owing) > 0 THEN
+    PERFORM ledger.repay_debts(v_owing, p_unit, p_at, p_cutoff);
+  END IF;
   RETURN v_accounts;
 END $$;
 

@@ -43,15 +43,25 @@ LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_cus
     JOIN ledger.posting p ON p.holder_id = h.holder_id AND p.unit = h.unit AND p.seq = h.seq
     WHERE (p_holders IS NULL OR h.holder_id = ANY (p_holders)) AND h.unit = p_unit AND h.state = 0 AND h.lapses_at <= p_at
     GROUP BY p.holder_id, p.lot_seq, p.lot_no
+  ), foreseen AS (  -- of who owes: what became available on the way has repaid
+    SELECT a.holder_id, f.seq, f.lot_no, f.remaining
+    FROM ledger.account a CROSS JOIN LATERAL ledger.foresee(a.holder_id, a.unit, p_at) f
+    WHERE (p_holders IS NULL OR a.holder_id = ANY (p_holders)) AND a.unit = p_unit AND a.debt > 0 AND a.last_at <= p_at
+      AND a.next_due <= p_at
   )
   SELECT holder_id, p.seq, lot_no, l.issuer_id, l.funder_id, l.terms_id, l.granted,
-         CASE WHEN a.last_at <= p_at AND l.expires_at <= p_at THEN 0 ELSE p.remaining + coalesce(d.points, 0) END::bigint,
+         CASE WHEN f.remaining IS NOT NULL THEN f.remaining
+              WHEN a.last_at <= p_at AND l.expires_at <= p_at
+               AND (u.notice_days = 0 OR ledger.may_expire(holder_id, p_unit, p.seq, lot_no)) THEN 0
+              ELSE p.remaining + coalesce(d.points, 0) END::bigint,
          (p.held - coalesce(d.points, 0))::bigint, p.is_active OR a.last_at <= p_at AND l.activates_at <= p_at,
          l.activates_at, l.expires_at
   FROM posted p
   JOIN ledger.lot l USING (holder_id, seq, lot_no)
   LEFT JOIN lapsed d USING (holder_id, seq, lot_no)
+  LEFT JOIN foreseen f USING (holder_id, seq, lot_no)
   JOIN ledger.account a USING (holder_id)
+  JOIN ledger.unit u ON u.unit = p_unit
   WHERE l.unit = p_unit AND a.unit = p_unit
 $$;
 
@@ -66,9 +76,10 @@ BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;
   IF a.last_at <= p_at AND a.next_due <= p_at THEN
     RETURN QUERY
-    SELECT a.seq, coalesce(sum(l.remaining) FILTER (WHERE l.is_active), 0)::bigint,
-           coalesce(sum(l.remaining) FILTER (WHERE NOT l.is_active), 0)::bigint, coalesce(sum(l.held), 0)::bigint, a.debt
-    FROM ledger.lots_at(ARRAY[p_holder], p_unit, p_at) l;
+    SELECT a.seq, coalesce(sum(f.remaining) FILTER (WHERE f.is_active), 0)::bigint,
+           coalesce(sum(f.remaining) FILTER (WHERE NOT f.is_active), 0)::bigint, coalesce(sum(f.held), 0)::bigint,
+           (a.debt - coalesce(sum(f.repaid), 0))::bigint
+    FROM ledger.foresee(p_holder, p_unit, p_at) f;
   ELSIF a.last_at <= p_at THEN
     RETURN QUERY SELECT a.seq, a.available, a.pending, a.held, a.debt;
   ELSIF a.holder_id IS NOT NULL THEN

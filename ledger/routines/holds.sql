@@ -18,8 +18,9 @@ BEGIN
   SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
   IF FOUND THEN
     status := CASE WHEN e.fingerprint IS DISTINCT FROM p_fingerprint THEN 2 ELSE 1 END;
-    -- What was freed of an expired lot expired in the same call, in an entry behind this one: the answer told it.
-    SELECT j.available_after INTO available FROM ledger.journal j
+    -- What was freed of an expired lot expired in the same call, in an entry behind this one, and what was owed was
+    -- repaid in one behind that: the answer told it.
+    SELECT greatest(j.available_after - j.debt_after, 0) INTO available FROM ledger.journal j
     WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.seq >= e.seq AND j.xid = e.xid AND j.kind IN (e.kind, 7)
     ORDER BY j.seq DESC LIMIT 1;
     seq := e.seq; pending := e.pending_after;
@@ -86,5 +87,8 @@ BEGIN
   IF v_due <= p_at THEN
     PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
     SELECT x.available INTO available FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;
+  END IF;
+  IF a.debt > 0 THEN
+    available := ledger.repay_debt(p_holder, p_unit, p_at, v_cutoff);
   END IF;
 END $$;

@@ -41,7 +41,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_cus
            sum(CASE WHEN credit = 3 THEN amount WHEN debit = 3 THEN -amount ELSE 0 END) AS held,
            sum(CASE WHEN credit = 11 THEN amount WHEN debit = 11 THEN -amount ELSE 0 END) AS redeemed,
            sum(CASE WHEN credit = 12 THEN amount ELSE 0 END) AS expired,
-           sum(CASE WHEN credit = 13 THEN amount ELSE 0 END) AS returned,
+           sum(CASE WHEN credit = 13 AND debit IN (1, 2) THEN amount ELSE 0 END) AS returned,
+           sum(CASE WHEN credit = 4 THEN amount ELSE 0 END) AS repaid,
            sum(CASE WHEN debit = 10 THEN amount ELSE 0 END) AS granted
     FROM posting GROUP BY holder_id, unit, lot_seq, lot_no
   ), history AS (
@@ -68,7 +69,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_cus
   SELECT 'A3 lot = its postings', holder_id, unit, format('lot %s.%s', seq, lot_no)
   FROM lot l FULL JOIN lot_posting p USING (holder_id, unit, seq, lot_no)
   WHERE (l.granted, l.remaining, l.held, l.returned) IS DISTINCT FROM (p.granted, p.remaining, p.held, p.returned)
-     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired
+     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired + p.repaid
   UNION ALL
   SELECT 'A4 journal has no gap and ends at the head', holder_id, unit,
          format('head %s, entries %s, %s to %s', a.seq, j.entries, j.first, j.last)
@@ -94,6 +95,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_cus
   UNION ALL
   SELECT 'A15 nothing negative', holder_id, unit, format('lot %s.%s', seq, lot_no)
   FROM lot WHERE least(remaining, held, returned) < 0
+  UNION ALL
+  SELECT * FROM ledger.audit_debts(p_holders, p_unit)
   UNION ALL
   SELECT 'A16 postings lie in the cut-off of their entry', holder_id, unit,
          format('entry %s is in cut-off %s, its postings in %s to %s', seq, cutoff_id, cutoff_from, cutoff_to)

@@ -44,7 +44,7 @@ CREATE FUNCTION partners.record_purchases(
   p_awarded bigint[], p_details text[], p_decisions text[],
   p_lot_until int[], p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[],
   p_lot_points bigint[], p_lot_activates timestamptz[], p_lot_expires timestamptz[])
-RETURNS TABLE (ord int, status smallint, holder_id bigint, seq bigint, available bigint, pending bigint)
+RETURNS TABLE (ord int, status smallint, holder_id bigint, seq bigint, available bigint, pending bigint, debt bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 DECLARE v_cutoff int := ledger.keep_cutoff(); v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[]; v_won uuid[];
@@ -79,9 +79,9 @@ BEGIN
            p_currencies[n], p_references[n], p_details[n]::jsonb, p_decisions[n]::jsonb
     FROM entry e CROSS JOIN LATERAL (SELECT e.ord AS n) o
   )
-  SELECT e.ord, 0::smallint, p_holders[e.ord], e.seq, e.available_after, e.pending_after FROM entry e
+  SELECT e.ord, 0::smallint, p_holders[e.ord], e.seq, e.available_after, e.pending_after, e.debt_after FROM entry e
   UNION ALL
-  SELECT n, (CASE v_status[n] WHEN 0 THEN 9 ELSE v_status[n] END)::smallint, v_owners[n], NULL, NULL, NULL
+  SELECT n, (CASE v_status[n] WHEN 0 THEN 9 ELSE v_status[n] END)::smallint, v_owners[n], NULL, NULL, NULL, NULL
   FROM unnest(v_ords) n WHERE n <> ALL (v_take);
 END $$;
 
@@ -95,13 +95,14 @@ CREATE FUNCTION partners.record_purchase(
   p_awarded bigint, p_detail text, p_decision text,
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[],
   p_lot_points bigint[], p_lot_activates timestamptz[], p_lot_expires timestamptz[],
-  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
+  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT debt bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE e record;
 BEGIN
   e := ledger.accrue(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers, p_lot_funders,
                      p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires);
   status := e.status; seq := e.seq; available := e.available; pending := e.pending;
+  debt := e.debt;
   IF status <> 0 THEN
     RETURN;
   END IF;

@@ -13,10 +13,12 @@ from typing import Any
 from uuid import UUID
 
 DONE, REPLAYED, KEY_REUSED, TOO_FEW = 0, 1, 2, 3
-ACCRUAL, ACTIVATION, REDEMPTION, HOLD, CAPTURE, RELEASE, EXPIRY, RETURN, REFUND, LAPSE, DECLINE = (
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20,
+ACCRUAL, ACTIVATION, REDEMPTION, HOLD, CAPTURE, RELEASE, EXPIRY, RETURN, REFUND, LAPSE, REPAYMENT, DECLINE = (
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 20,
 )  # fmt: skip
 GRACE = 30
+NOTICE = 6  # days before a lot's expiry by which its holder must have been told
+NEVER = 10**9
 
 
 @dataclass(eq=False)
@@ -44,7 +46,8 @@ class Call:
 
     def told(self) -> dict[str, Any]:
         """What it heard of the account."""
-        return {name: self.answer[name] for name in ("seq", "available", "pending", "taken") if name in self.answer}
+        names = ("seq", "available", "pending", "debt", "taken", "owed", "forgiven")
+        return {name: self.answer[name] for name in names if name in self.answer}
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,29 @@ class Entry:
     day: float
     key: UUID | None
     fingerprint: UUID | None
-    after: tuple[int, int, int]
+    after: tuple[int, int, int, int]
 
 
 @dataclass(eq=False)
 class _Lot:
+    """A lot. day is the day on which it should end, expires the day on which it will: never where nobody was told."""
+
     seq: int
     left: int
     activates: int
+    day: int
     expires: int
     active: bool
+    granted: int
+    used: int = 0
+    asked: int = 0
+    owed: int = 0
+
+
+@dataclass(eq=False)
+class _Debt:
+    seq: int
+    left: int
 
 
 @dataclass(eq=False)
@@ -90,34 +106,48 @@ class Account:
     holds: dict[int, _Hold] = field(default_factory=dict)
     given: dict[int, list[tuple[_Lot, int]]] = field(default_factory=dict)
     doomed: list[tuple[int, int]] = field(default_factory=list)
+    debts: list[_Debt] = field(default_factory=list)
+    split: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    moved_on: int = 0
 
-    def balances(self) -> tuple[int, int, int]:
-        """Available, pending, held."""
+    @property
+    def debt(self) -> int:
+        """What is owed."""
+        return sum(debt.left for debt in self.debts)
+
+    def balances(self) -> tuple[int, int, int, int]:
+        """Available, pending, held, owed."""
         available = sum(lot.left for lot in self.lots if lot.active) + sum(points for _, points in self.doomed)
         pending = sum(lot.left for lot in self.lots if not lot.active)
-        return available, pending, sum(hold.amount for hold in self.holds.values() if hold.state == "OPEN")
+        held = sum(hold.amount for hold in self.holds.values() if hold.state == "OPEN")
+        return available, pending, held, self.debt
 
-    def available_on(self, day: int) -> int:
-        """What is available once the lots that a hold has just freed, expired as they are by that day, are gone."""
-        return self.balances()[0] - sum(lot.left for lot in self.lots if lot.active and lot.expires <= day)
+    def told(self, day: int) -> tuple[int, int]:
+        """What is available and owed once the lots that a hold has just freed, expired by that day, are gone and what
+        is left has repaid."""
+        available = self.balances()[0] - sum(lot.left for lot in self.lots if lot.active and lot.expires <= day)
+        return max(available - self.debt, 0), max(self.debt - available, 0)
 
     # --- What time does -------------------------------------------------------------------------------------
 
     def next_due(self) -> tuple[int, int, int] | None:
-        """The next thing that time does, as (day, turn, hold): 1 activates, 2 lapses, 3 expires."""
+        """The next thing that comes by itself, as (day, turn, entry): 1 activates, 2 lapses, 3 expires, 4 repays."""
         due = [(lot.activates, 1, 0) for lot in self.lots if not lot.active and lot.left]
         due += [(hold.lapses, 2, hold.seq) for hold in self.holds.values() if hold.state == "OPEN"]
         due += [(lot.expires, 3, 0) for lot in self.lots if lot.left]
         due += [(day, 3, 0) for day, _ in self.doomed]
+        if self.debt and any(lot.active and lot.left for lot in self.lots):
+            due.append((self.moved_on, 4, next(debt.seq for debt in self.debts if debt.left)))
         return min(due, default=None)
 
     def pass_time(self, entry: Entry) -> list[str]:
-        """Do the next thing that is due; says where the entry tells otherwise."""
+        """Do the next thing that comes by itself; says where the entry tells otherwise."""
         due = self.next_due()
         if due is None:
             return [f"entry {entry.seq}: nothing was due"]
         day, turn, hold_seq = due
-        kind, amount = {1: self._activate, 2: self._lapse, 3: self._expire}[turn](day, hold_seq)
+        kind, amount = {1: self._activate, 2: self._lapse, 3: self._expire, 4: self._repay}[turn](day, hold_seq)
+        self.moved_on = day
         wanted = (kind, amount, day, hold_seq or None)
         found = (entry.kind, entry.amount, entry.day, entry.ref_seq)
         return [] if found == wanted else [f"entry {entry.seq} is {found}, due was {wanted}"]
@@ -132,11 +162,22 @@ class Account:
         hold = self.holds[hold_seq]
         hold.state = "LAPSED"
         for lot, points in hold.parts:
+            lot.used -= points
             if lot.expires <= day:
                 self.doomed.append((day, points))
             else:
                 lot.left += points
         return LAPSE, hold.amount
+
+    def _repay(self, _: int, seq: int) -> tuple[int, int]:
+        debt = next(each for each in self.debts if each.seq == seq)
+        before = debt.left
+        for lot in sorted(self.lots, key=lambda each: (each.day, each.seq)):
+            take = min(lot.left, debt.left) if lot.active else 0
+            lot.left -= take
+            lot.used += take
+            debt.left -= take
+        return REPAYMENT, before - debt.left
 
     def _expire(self, day: int, _: int) -> tuple[int, int]:
         old = [lot for lot in self.lots if lot.left and lot.expires == day]
@@ -171,6 +212,7 @@ class Account:
 
     def do(self, call: Call, seq: int) -> tuple[int, int, int]:
         """Record a call as entry number seq: the status, the entry's kind and amount."""
+        self.moved_on = call.day
         return {
             ACCRUAL: self._accrue, REDEMPTION: self._spend, HOLD: self._spend, CAPTURE: self._resolve,
             RELEASE: self._resolve, RETURN: self._take_back, REFUND: self._give_back,
@@ -178,20 +220,24 @@ class Account:
 
     def _accrue(self, call: Call, seq: int) -> tuple[int, int, int]:
         given = call.arguments
-        self.lots.append(
-            _Lot(seq, given["points"], given["activates"], given["expires"], given["activates"] <= call.day)
-        )
-        return DONE, ACCRUAL, given["points"]
+        day, expires = given["expires"], NEVER
+        if given["is_told"]:
+            day = expires = max(day, call.day + NOTICE)
+        is_active = given["activates"] <= call.day
+        points = given["points"]
+        self.lots.append(_Lot(seq, points, given["activates"], day, expires, is_active, granted=points))
+        return DONE, ACCRUAL, points
 
     def _spend(self, call: Call, seq: int) -> tuple[int, int, int]:
         points = call.arguments["points"]
         if self.balances()[0] < points:
             return TOO_FEW, DECLINE, points
         taken, rest = [], points
-        for lot in sorted(self.lots, key=lambda each: (each.expires, each.seq)):
+        for lot in sorted(self.lots, key=lambda each: (each.day, each.seq)):
             take = min(lot.left, rest) if lot.active else 0
             if take:
                 lot.left -= take
+                lot.used += take
                 rest -= take
                 taken.append((lot, take))
         if call.kind == HOLD:
@@ -207,17 +253,28 @@ class Account:
             take = min(points, rest)
             rest -= take
             lot.left += points - take
+            lot.used -= points - take
             if take:
                 taken.append((lot, take))
         if taken:
             self.given[seq] = taken
         return DONE, call.kind, hold.amount
 
-    def _take_back(self, call: Call, _: int) -> tuple[int, int, int]:
+    def _take_back(self, call: Call, seq: int) -> tuple[int, int, int]:
         lot = next(each for each in self.lots if each.seq == call.arguments["seq"])
-        taken = min(lot.left, call.arguments["points"])
+        points, shortfall = call.arguments["points"], shortfall_of(lot.seq)
+        if shortfall:
+            points = min(points, lot.granted - lot.asked)
+        taken = min(lot.left, points)
+        owed = min(points - taken, max(lot.used - lot.owed, 0)) if shortfall == 1 else 0
+        forgiven = points - taken - owed if shortfall else 0
         lot.left -= taken
-        return DONE, RETURN, taken
+        lot.asked += taken + owed + forgiven
+        lot.owed += owed
+        if owed:
+            self.debts.append(_Debt(seq, owed))
+        self.split[seq] = (taken, owed, forgiven)
+        return DONE, RETURN, taken + owed + forgiven
 
     def _give_back(self, call: Call, _: int) -> tuple[int, int, int]:
         given, rest = self.given[call.arguments["seq"]], call.arguments["points"]
@@ -226,10 +283,16 @@ class Account:
             give = min(points, rest)
             rest -= give
             lot.left += give
+            lot.used -= give
             given[index] = (lot, points - give)
             if give and lot.expires <= call.day:
-                lot.expires = call.day + GRACE
+                lot.day = lot.expires = call.day + GRACE
         return DONE, REFUND, call.arguments["points"]
+
+
+def shortfall_of(seq: int) -> int:
+    """What becomes of points that returns of an accrual lack: a rule of the accrual, the same for all of them."""
+    return seq % 3
 
 
 # --- The check ------------------------------------------------------------------------------------------------
@@ -268,6 +331,8 @@ def _replay(calls: Sequence[Call], entries: Sequence[Entry]) -> list[str]:
         if account.balances() != entry.after:
             return [*found, f"after entry {entry.seq} there are {account.balances()}, the entry says {entry.after}"]
         refused.look(account, entry.seq, recorded)
+    if (due := account.next_due()) is not None and due[1] == 4:
+        found.append(f"the journal ends before what is owed was repaid: {due}")
     found += [f"{call} was acknowledged and is not in the journal" for call in _acknowledged(by_key.values())]
     return found + refused.unexplained()
 
@@ -292,9 +357,9 @@ def _recorded(account: Account, entry: Entry, calls: list[Call]) -> list[str]:
 
 
 def _answers(account: Account, entry: Entry, calls: list[Call], status: int) -> list[str]:
-    _, pending, _ = account.balances()
-    available = account.available_on(calls[0].day)
-    wanted = {"seq": entry.seq, "available": available, "pending": pending, "taken": entry.amount}
+    available, debt = account.told(calls[0].day)
+    wanted = {"seq": entry.seq, "available": available, "pending": account.balances()[1], "debt": debt}
+    wanted |= zip(("taken", "owed", "forgiven"), account.split.get(entry.seq, (0, 0, 0)), strict=True)
     found = []
     for call in calls:
         if call.wrote_nothing():

@@ -17,13 +17,15 @@ import migrations
 from kit.database import Database
 from kit.postgres import Server
 from kit.secrets import Vault
+from ledger import notices
 from partners import purchases, receipt_store, returns
 from partners.outcomes import Recorded
 from partners.purchases import Prepared
 from partners.returning import Wish
 from tests.builders import NOON, Coalition, a_receipt, found, identified, violations
-from tests.ledger import test_cutoffs, test_ledger_machine, test_operations
+from tests.ledger import test_cutoffs, test_debts, test_ledger_machine, test_notices, test_operations
 from tests.ledger.test_operations import T0, Holder, open_holder
+from tests.partners import test_debts as test_member_debts
 from tests.partners import test_purchases, test_returns
 
 
@@ -143,6 +145,35 @@ async def sound(stage: Stage) -> None:
     """The audit finds nothing, and the chains hold."""
     assert await violations(stage.database.pool) == []
     assert await stage.database.pool.fetch("SELECT * FROM ledger.verify_chains()") == []
+
+
+def with_debtors(test: Callable[[Coalition], Awaitable[None]]) -> Probe:
+    """A test of returns among partners some of whom let members owe, with the audit at its end."""
+
+    async def probe(stage: Stage) -> None:
+        coalition = await found(stage.database, stage.vault)
+        await coalition.add_partner("bakery", return_window_days=0, return_policy="MEMBER_DEBT")
+        await coalition.add_partner("grocer", return_window_days=0, bill_share_bp=10_000)
+        await coalition.add_partner("florist", return_policy="MEMBER_DEBT")
+        try:
+            await test(coalition)
+        finally:
+            await coalition.desk.close()
+        await sound(stage)
+
+    return probe
+
+
+def with_notice(test: Callable[..., Awaitable[None]], *arguments: object, of: tuple[str, ...] = ("database",)) -> Probe:
+    """A test of notices on one account in a unit that asks for them, with the audit at its end."""
+
+    async def probe(stage: Stage) -> None:
+        async with stage.database.transaction() as connection:
+            await notices.require(connection, test_notices.DAYS)
+        await test(await open_holder(stage.database.pool), *([stage.database] if of else []), *arguments)
+        await sound(stage)
+
+    return probe
 
 
 async def coalition_on(stage: Stage) -> Coalition:
@@ -377,8 +408,8 @@ async def a_batch_answers_every_item_with_its_own_receipt(stage: Stage) -> None:
 
 
 async def random_histories_agree_with_the_model(stage: Stage) -> None:
-    """The suite's model, two of its seeds."""
-    for seed in range(2):
+    """The suite's model, two of its seeds: those that ask for no notice, for the rule is one per database."""
+    for seed in (0, 2):
         await test_ledger_machine.test_random_histories_agree_with_an_independent_model(stage.database, seed)
 
 
@@ -440,7 +471,34 @@ def _probes() -> dict[str, Probe]:
         random_histories_agree_with_the_model,
         a_daily_cap_and_a_spend_lock_bind,
     ]
+    d, m, n = test_debts, test_member_debts, test_notices
+    by_holder += [
+        d.test_the_own_lot_serves_first_then_others_that_expire_first_and_the_rest_is_owed,
+        d.test_points_that_become_available_repay_and_pending_ones_wait,
+        d.test_refunded_and_released_points_repay_the_debt_first,
+        d.test_what_became_available_while_nobody_looked_repaid_on_its_day_and_did_not_live_to_expire,
+        d.test_points_freed_of_expired_lots_expire_and_repay_nothing,
+        d.test_what_expired_is_not_owed_and_what_was_asked_back_is_not_asked_twice,
+        d.test_points_that_were_owed_and_come_back_are_not_taken_a_second_time,
+        d.test_the_return_that_fell_short_first_is_repaid_first_each_in_an_entry_of_its_own,
+        d.test_a_return_repeated_by_key_tells_what_it_told_the_first_time,
+        d.test_an_accrual_that_repaid_repeated_by_key_tells_what_it_told_the_first_time,
+    ]
+    by_database += [d.test_a_batch_leaves_an_account_that_owes_as_its_items_would_one_by_one]
+    by_debtors = [
+        m.test_points_already_spent_are_owed_and_the_money_is_handed_back_whole,
+        m.test_other_points_of_the_member_serve_before_anything_is_owed,
+    ]
+    by_notice = {
+        n.test_a_lot_that_nobody_was_told_of_does_not_expire: with_notice,
+        n.test_a_refund_into_such_a_lot_leaves_its_day_alone: with_notice,
+        n.test_the_rule_cannot_change_once_there_is_a_lot_and_may_be_said_again: with_notice,
+        n.test_held_points_of_a_lot_that_nobody_was_told_of_come_back_and_stay: lambda test: with_notice(test, of=()),
+        n.test_a_lot_expires_on_its_day_or_when_the_days_of_notice_have_passed: lambda test: with_notice(test, 60, 90),
+    }
     wrapped = [
+        *((test, with_debtors(test)) for test in by_debtors),
+        *((test, wrap(test)) for test, wrap in by_notice.items()),
         *((test, with_holder(test)) for test in by_holder),
         *((test, with_coalition(test)) for test in by_coalition),
         *((test, with_owner(test)) for test in by_owner),
@@ -619,12 +677,148 @@ MUTANTS = (
     ),
     Mutant(
         "a refund into an expired lot has no grace", "ledger.refund_redemption",
-        "CASE WHEN l.expires_at <= p_at THEN p_at + p_grace ELSE l.expires_at END", "l.expires_at",
+        "CASE WHEN l.expires_at <= p_at AND ledger.may_expire(p_holder, p_unit, l.seq, l.lot_no)"
+        " THEN p_at + p_grace ELSE l.expires_at END", "l.expires_at",
         "refunded_points_of_an_expired_lot_are_good_for_the_grace_and_then_expire",
     ),
     Mutant(
         "a return is recorded on a state that has passed", "partners.record_return", "IF v_seq <> p_if_seq THEN", "IF false THEN",
         "of_two_returns_decided_on_one_state_the_second_is_decided_again",
+    ),
+    # Debt
+    Mutant(
+        "an accrual repays nothing", "ledger.accrue", "IF a.debt > 0 THEN", "IF false THEN",
+        "points_that_become_available_repay_and_pending_ones_wait",
+    ),
+    Mutant(
+        "a batch records who owes like everybody", "ledger.record_accruals", "AND a.debt = 0", "",
+        "a_batch_leaves_an_account_that_owes_as_its_items_would_one_by_one",
+    ),
+    Mutant(
+        "a batch passes over who owes", "ledger.record_accruals", "AND a.debt > 0 ORDER BY o", "AND false ORDER BY o",
+        "a_batch_leaves_an_account_that_owes_as_its_items_would_one_by_one",
+    ),
+    Mutant(
+        "an activation repays nothing", "ledger.settle_due", "IF cardinality(v_owing) > 0 THEN", "IF false THEN",
+        "points_that_become_available_repay_and_pending_ones_wait",
+    ),
+    Mutant(
+        "what became available meanwhile repays when somebody looks", "ledger.settle_due",
+        "PERFORM ledger.settle_owing(v_owing[n], p_unit, p_at, p_cutoff);", "NULL;",
+        "what_became_available_while_nobody_looked_repaid_on_its_day_and_did_not_live_to_expire",
+    ),
+    Mutant(
+        "what is about to expire repays first", "ledger.settle_owing", "AND a.available = 0", "",
+        "points_freed_of_expired_lots_expire_and_repay_nothing",
+    ),
+    Mutant(
+        "a refund repays nothing", "ledger.refund_redemption", "IF a.debt > 0 THEN", "IF false THEN",
+        "refunded_and_released_points_repay_the_debt_first",
+    ),
+    Mutant(
+        "a release repays nothing", "ledger.resolve_hold", "IF a.debt > 0 THEN", "IF false THEN",
+        "refunded_and_released_points_repay_the_debt_first",
+    ),
+    Mutant(
+        "other lots do not serve a return", "ledger.return_accrual", "IF a.debt > 0 THEN", "IF false THEN",
+        "the_own_lot_serves_first_then_others_that_expire_first_and_the_rest_is_owed",
+    ),
+    Mutant(
+        "lots that expire last repay first", "ledger.repay_debt", "WINDOW w AS (ORDER BY l.expires_at, l.seq, l.lot_no)",
+        "WINDOW w AS (ORDER BY l.expires_at DESC, l.seq, l.lot_no)",
+        "the_own_lot_serves_first_then_others_that_expire_first_and_the_rest_is_owed",
+    ),
+    Mutant(
+        "a repayment does not say whose points it stands in for", "ledger.repay_debt", "for_issuer, terms_id, for_terms,",
+        "issuer_id, terms_id, terms_id,", "the_own_lot_serves_first_then_others_that_expire_first_and_the_rest_is_owed",
+    ),
+    Mutant(
+        "pending lots repay", "ledger.repay_debt", "AND l.open AND l.active AND l.remaining > 0",
+        "AND l.open AND l.remaining > 0", "points_that_become_available_repay_and_pending_ones_wait",
+    ),
+    Mutant(
+        "what was repaid is not noted", "ledger.repay_debt", "SET repaid = s.repaid + t.points", "SET repaid = s.repaid",
+        "points_that_become_available_repay_and_pending_ones_wait",
+    ),
+    Mutant(
+        "the latest return is repaid first", "ledger.repay_debt", "GROUP BY s.seq ORDER BY s.seq LIMIT 1",
+        "GROUP BY s.seq ORDER BY s.seq DESC LIMIT 1",
+        "the_return_that_fell_short_first_is_repaid_first_each_in_an_entry_of_its_own",
+    ),
+    Mutant(
+        "what expired is owed", "ledger.split_return", "remaining - expired - owed_before", "remaining - owed_before",
+        "what_expired_is_not_owed_and_what_was_asked_back_is_not_asked_twice",
+    ),
+    Mutant(
+        "what is owed already is owed again", "ledger.split_return", "remaining - expired - owed_before",
+        "remaining - expired", "what_expired_is_not_owed_and_what_was_asked_back_is_not_asked_twice",
+    ),
+    Mutant(
+        "what was asked back is asked again", "ledger.split_return", "granted - returned - asked_before",
+        "granted - returned", "what_expired_is_not_owed_and_what_was_asked_back_is_not_asked_twice",
+    ),
+    Mutant(
+        "an earlier shortfall is not looked for", "ledger.return_accrual", "(l.remaining < t.points OR EXISTS (",
+        "(l.remaining < t.points OR false AND EXISTS (",
+        "points_that_were_owed_and_come_back_are_not_taken_a_second_time",
+    ),
+    Mutant(
+        "an accrual repeated tells what was available before it repaid", "ledger.accrue",
+        "available := greatest(e.available_after - e.debt_after, 0)", "available := e.available_after",
+        "an_accrual_that_repaid_repeated_by_key_tells_what_it_told_the_first_time",
+    ),
+    Mutant(
+        "a return repeated tells what was available before other lots served", "ledger.return_accrual",
+        "available := greatest(e.available_after - e.debt_after, 0)", "available := e.available_after",
+        "a_return_repeated_by_key_tells_what_it_told_the_first_time",
+    ),
+    Mutant(
+        "a reader does not see what will be repaid", "ledger.foresee", "IF v_active[n] AND v_debt > 0 THEN", "IF false THEN",
+        "what_became_available_while_nobody_looked_repaid_on_its_day_and_did_not_live_to_expire",
+    ),
+    Mutant(
+        "what the terms say of spent points is forgotten", "partners.record_return", "p_fingerprint, p_at, p_shortfall) r;",
+        "p_fingerprint, p_at) r;", "points_already_spent_are_owed_and_the_money_is_handed_back_whole",
+    ),
+    Mutant(
+        "what other lots paid counts as owed", "partners.record_return",
+        "taken := taken + v_repaid; owed := owed - v_repaid;", "NULL;",
+        "other_points_of_the_member_serve_before_anything_is_owed",
+    ),
+    # Notices
+    Mutant(
+        "a lot expires though nobody was told", "ledger.settle_due",
+        "v_notice_days = 0 OR l.expires_at <= p_at AND ledger.may_expire(l.holder_id, l.unit, l.seq, l.lot_no) AS may_expire",
+        "true AS may_expire", "a_lot_that_nobody_was_told_of_does_not_expire",
+    ),
+    Mutant(
+        "a reader sees a lot expire though nobody was told", "ledger.foresee",
+        "l.expires_at > p_at OR ledger.may_expire(p_holder, p_unit, l.seq, l.lot_no)", "true",
+        "a_lot_that_nobody_was_told_of_does_not_expire",
+    ),
+    Mutant(
+        "freed points expire though nobody was told", "ledger.settle_due",
+        "NULL WHERE l.expires_at <= p_at AND x.may_expire", "NULL WHERE l.expires_at <= p_at",
+        "held_points_of_a_lot_that_nobody_was_told_of_come_back_and_stay",
+    ),
+    Mutant(
+        "a late notice puts nothing off", "ledger.record_expiry_notices", "greatest(l.expires_at, p_at + v_notice)",
+        "l.expires_at", "a_lot_expires_on_its_day_or_when_the_days_of_notice_have_passed",
+    ),
+    Mutant(
+        "a notice does not say when the lot is due", "ledger.record_expiry_notices",
+        "SET next_due = least(a.next_due, t.expires_at)", "SET next_due = a.next_due",
+        "a_lot_expires_on_its_day_or_when_the_days_of_notice_have_passed",
+    ),
+    Mutant(
+        "a refund gives grace to a lot that has not expired", "ledger.refund_redemption",
+        "l.expires_at <= p_at AND ledger.may_expire(p_holder, p_unit, l.seq, l.lot_no)", "l.expires_at <= p_at",
+        "a_refund_into_such_a_lot_leaves_its_day_alone",
+    ),
+    Mutant(
+        "the rule of notices changes while lots are out", "ledger.require_notice",
+        "AND (u.notice_days = p_days OR NOT EXISTS (SELECT FROM ledger.lot l WHERE l.unit = p_unit))", "",
+        "the_rule_cannot_change_once_there_is_a_lot_and_may_be_said_again",
     ),
     # Cut-offs
     Mutant(

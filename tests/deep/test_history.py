@@ -24,13 +24,16 @@ from tests.deep.history import (
     ACCRUAL,
     CAPTURE,
     HOLD,
+    NOTICE,
     REDEMPTION,
     REFUND,
     RELEASE,
+    REPAYMENT,
     RETURN,
     Call,
     Entry,
     check,
+    shortfall_of,
 )
 from tests.ledger.test_operations import DAY, NOTHING, T0, Holder, open_holder
 
@@ -84,6 +87,7 @@ class Run:
                 "points": dice.randint(1, 200),
                 "activates": activates,
                 "expires": max(activates, day) + dice.randint(1, 40),
+                "is_told": int(dice.random() < 0.8),
             }
         if kind == REDEMPTION:
             return {"points": dice.randint(1, 250)}
@@ -108,9 +112,7 @@ class Run:
 async def _ask(holder: Holder, call: Call) -> asyncpg.Record:
     given, when = dict(call.arguments), {"day": call.day, "key": call.key}
     if call.kind == ACCRUAL:
-        return await holder.accrue(
-            given["points"], activates=given["activates"], expires=given["expires"], fingerprint=call.fingerprint, **when  # type: ignore[arg-type]
-        )  # fmt: skip
+        return await _accrue_and_tell(holder, call, given, when)
     if call.kind == REDEMPTION:
         return await holder.redeem(given["points"], fingerprint=call.fingerprint, **when)  # type: ignore[arg-type]
     operation: Any = {
@@ -118,20 +120,38 @@ async def _ask(holder: Holder, call: Call) -> asyncpg.Record:
     }[call.kind]  # fmt: skip
     if call.kind == HOLD:
         return await operation(given["points"], days=given["days"], **when)
+    if call.kind == RETURN:
+        return await operation(given["seq"], given["points"], shortfall=shortfall_of(given["seq"]), **when)
     return await operation(given.pop("seq"), *given.values(), **when)
+
+
+async def _accrue_and_tell(holder: Holder, call: Call, given: dict[str, int], when: dict[str, Any]) -> asyncpg.Record:
+    """Accrue, and where the holder is to be told of the expiry, record that in the same transaction."""
+    async with holder.pool.transaction():  # type: ignore[attr-defined]
+        done = await holder.accrue(
+            given["points"],
+            activates=given["activates"],
+            expires=given["expires"],
+            fingerprint=call.fingerprint,
+            **when,
+        )
+        if done["status"] == 0 and given["is_told"]:
+            await holder.tell(done["seq"], day=call.day)
+    return done
 
 
 async def journal(pool: asyncpg.Pool, holder_id: int) -> list[Entry]:
     """An account's entries, days counted as the calls count them."""
     rows = await pool.fetch(
-        "SELECT seq, kind, amount, ref_seq, at, idem_key, fingerprint, available_after, pending_after, held_after "
+        "SELECT seq, kind, amount, ref_seq, at, idem_key, fingerprint, available_after, pending_after, held_after, "
+        "debt_after "
         "FROM ledger.journal WHERE holder_id = $1 ORDER BY seq",
         holder_id,
     )
     return [
         Entry(
             row["seq"], row["kind"], row["amount"], row["ref_seq"], (row["at"] - T0) / DAY, row["idem_key"],
-            row["fingerprint"], (row["available_after"], row["pending_after"], row["held_after"]),
+            row["fingerprint"], (row["available_after"], row["pending_after"], row["held_after"], row["debt_after"]),
         )
         for row in rows
     ]  # fmt: skip
@@ -141,6 +161,7 @@ async def a_run(
     server: postgres.Server, name: str, database: Database, seed: int, enough: int = CALLS
 ) -> tuple[Run, dict[int, list[Entry]]]:
     """Clients at work at the same time, to the end, and the journals they left."""
+    await database.pool.fetchval("SELECT ledger.require_notice(1::smallint, $1)", NOTICE)
     run = Run([(await open_holder(database.pool)).holder_id for _ in range(ACCOUNTS)], random.Random(seed), enough)
     connections = [await asyncpg.connect(server.dsn(name, APPLICATION_ROLE)) for _ in range(CLIENTS)]
     try:
@@ -164,6 +185,7 @@ async def test_every_answer_of_a_concurrent_run_is_that_of_one_call_after_the_ot
     )  # fmt: skip
     assert wrong[:5] == []
     assert set(statuses) >= {0, 1, 2, 3, 5, 8, 9, 10}
+    assert sum(entry.kind == REPAYMENT for entries in journals.values() for entry in entries) > 20
     assert await violations(database.pool) == []
     assert await database.pool.fetch("SELECT * FROM ledger.verify_chains()") == []
 
@@ -227,5 +249,8 @@ async def test_the_checker_sees_an_answer_that_was_tampered_with(
         tamper(calls)
         assert len(check(calls, journals)) >= 1, tamper.__name__
     for holder_id, entries in journals.items():
-        assert check(run.calls, {**journals, holder_id: entries[:-1]}) != []
+        last = max(n for n, entry in enumerate(entries) if entry.key is not None)
+        assert check(run.calls, {**journals, holder_id: entries[:last]}) != []
+        if repayments := [n for n, entry in enumerate(entries) if entry.kind == REPAYMENT]:
+            assert check(run.calls, {**journals, holder_id: entries[: repayments[-1]]}) != []
         assert check(run.calls, {**journals, holder_id: [entries[1], entries[0], *entries[2:]]}) != []

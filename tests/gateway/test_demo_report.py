@@ -57,6 +57,14 @@ def test_points_are_followed_from_issue_to_where_they_are_and_refunds_are_no_red
     assert found.issued == found.redeemed + found.returned + found.expired + found.outstanding
 
 
+def test_points_that_are_owed_or_forgiven_are_followed_too() -> None:
+    found = report.points_of(
+        [moved(10, 1, 100), moved(1, 11, 100), moved(4, 13, 60), moved(19, 13, 40), moved(1, 4, 0)]
+    )
+    assert (found.returned, found.owed, found.outstanding) == (60, 60, 0)
+    assert found.issued + found.owed == found.redeemed + found.returned + found.expired + found.outstanding
+
+
 def test_the_report_says_who_pays_who_receives_and_that_it_sums_to_zero() -> None:
     lines = [" ".join(line.replace("│", " ").split()) for line in printed(a_standing()).splitlines()]
     assert "Bakery pays 40.00 USD" in lines

@@ -20,7 +20,7 @@ from tests.gateway.stand import Gateway, Till
 
 REJECTION = "... on Rejection { code message retryable available maximum fields { path code } cashierText }"
 RECORD = f"""mutation($input: RecordPurchaseInput!) {{ recordPurchase(input: $input) {{ __typename
-  ... on RecordPurchaseSuccess {{ replayed cashierText slipLines balance {{ available pending }}
+  ... on RecordPurchaseSuccess {{ replayed cashierText slipLines balance {{ available pending debt }}
     transaction {{ id kind points awarded redeemed reference lines {{ lineId points pointsPaid valuePaid {{ amount }} }}
       reasons {{ code points text }} total {{ amount currencyCode }} }} }} {REJECTION} }} }}"""
 ACCRUE = f"""mutation($input: AccruePointsInput!) {{ accruePoints(input: $input) {{ __typename
@@ -31,17 +31,19 @@ ACCRUE_MANY = f"""mutation($input: AccrueManyInput!) {{ accrueMany(input: $input
 REDEEM = f"""mutation($input: RedeemPointsInput!) {{ redeemPoints(input: $input) {{ __typename
   ... on RedeemPointsSuccess {{ replayed transaction {{ id points redeemed }} balance {{ available }} }} {REJECTION} }} }}"""
 RETURN = f"""mutation($input: ReturnPurchaseInput!) {{ returnPurchase(input: $input) {{ __typename
-  ... on ReturnPurchaseSuccess {{ replayed transaction {{ id points takenBack refundedPoints unrecovered }}
-    figures {{ refundMoney {{ amount currencyCode }} deductFromRefund {{ amount }} }} slipLines }} {REJECTION} }} }}"""
+  ... on ReturnPurchaseSuccess {{ replayed transaction {{ id points takenBack owed refundedPoints unrecovered }}
+    balance {{ available debt }} figures {{ refundMoney {{ amount currencyCode }} deductFromRefund {{ amount }} owed }}
+    slipLines }} {REJECTION} }} }}"""
 CANCEL = f"""mutation($input: CancelPurchaseInput!) {{ cancelPurchase(input: $input) {{ __typename
-  ... on CancelPurchaseSuccess {{ known replayed transaction {{ id points }} cashierText }} {REJECTION} }} }}"""
+  ... on CancelPurchaseSuccess {{ known replayed transaction {{ id points }} figures {{ owed }} cashierText }}
+  {REJECTION} }} }}"""
 QUOTE = """query($input: QuoteInput!) { quote(input: $input) { quoteId validUntil points reasons { code points text }
   maxRedeem { points value { amount currencyCode } boundBy } } }"""
 QUOTE_RETURN = """query($input: QuoteReturnInput!) { quoteReturn(input: $input) {
-  refundMoney { amount } deductFromRefund { amount } refundPoints takeBack unrecovered } }"""
+  refundMoney { amount } deductFromRefund { amount } refundPoints takeBack owed unrecovered } }"""
 TRANSACTION = """query($ref: TransactionRefInput!) { transaction(ref: $ref) { __typename id kind points reference } }"""
 MEMBER = """query($ref: MemberRefInput!, $outlet: String, $terminal: String) {
-  member(ref: $ref, outlet: $outlet, terminal: $terminal) { id tier status visit balance { available pending } } }"""
+  member(ref: $ref, outlet: $outlet, terminal: $terminal) { id tier status visit balance { available pending debt } } }"""
 
 
 @pytest.fixture
@@ -51,9 +53,11 @@ async def gateway(
     coalition = await found(database, vault)
     await coalition.add_partner("bakery", return_window_days=0)
     await coalition.add_partner("grocer")
+    await coalition.add_partner("florist", return_window_days=0, return_policy="MEMBER_DEBT")
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         await opened.till("bakery")
         await opened.till("grocer")
+        await opened.till("florist")
         yield opened
     assert await violations(database.pool) == []
     await coalition.desk.close()
@@ -374,6 +378,53 @@ async def test_a_return_is_quoted_recorded_and_found_again(gateway: Gateway, til
     assert await written(gateway) == before
     ref = {"receipt": {"reference": "RET-1", "outlet": "1", "terminal": "1", "businessDate": NOON.date().isoformat()}}
     assert (await till.ask(TRANSACTION, ref=ref))["id"] == done["transaction"]["id"]
+
+
+async def test_points_that_were_spent_are_owed_not_deducted_where_the_terms_say_so_and_the_next_repay(
+    gateway: Gateway, till: Till, card: IssuedCard
+) -> None:
+    florist = gateway.tills["florist"]
+    bought = await record(florist, card, stand.receipt("100.00"))
+    await record(till, card, stand.receipt("1.60"), redeem={"points": "80", "proof": code_of(gateway, card)})
+    original = {"id": bought["transaction"]["id"]}
+    quoted = await florist.ask(QUOTE_RETURN, input={"original": original, "what": {"whole": True}})
+    assert quoted == {
+        "refundMoney": {"amount": "100.00"}, "deductFromRefund": {"amount": "0.00"}, "refundPoints": "0",
+        "takeBack": "20", "owed": "80", "unrecovered": "0",
+    }  # fmt: skip
+    given = {
+        "idempotencyKey": stand.key(), "original": original, "what": {"whole": True}, "reference": "RET-D",
+        "outlet": "1", "businessDate": NOON.date().isoformat(), "occurredAt": NOON.isoformat(),
+    }  # fmt: skip
+    florist.language = "ru"
+    done = await florist.ask(RETURN, input=given)
+    assert (done["transaction"]["takenBack"], done["transaction"]["owed"]) == ("20", "80")
+    assert (done["figures"]["deductFromRefund"]["amount"], done["figures"]["owed"]) == ("0.00", "80")
+    assert done["balance"] == {"available": "0", "debt": "80"}
+    assert done["slipLines"] == [
+        "Списано при возврате: 20 баллов", "Доступно: 0 баллов",
+        "Долг, будет списан из следующих начислений: 80 баллов",
+    ]  # fmt: skip
+    again = await florist.ask(RETURN, input=given)
+    assert (again["replayed"], again["transaction"], again["figures"]) == (True, done["transaction"], done["figures"])
+    assert (await till.ask(MEMBER, ref=by_number(card)))["balance"] == {"available": "0", "pending": "0", "debt": "80"}
+    some = await record(till, card, stand.receipt("50.00"))
+    assert some["balance"] == {"available": "0", "pending": "0", "debt": "30"}
+    assert some["cashierText"].endswith("Owed, to be taken from the next points: 30 points")
+    rest = await record(till, card, stand.receipt("50.00"))
+    assert rest["balance"] == {"available": "20", "pending": "0", "debt": "0"}
+
+
+async def test_a_cancelled_purchase_whose_points_were_spent_tells_what_is_owed(
+    gateway: Gateway, till: Till, card: IssuedCard
+) -> None:
+    receipt = stand.receipt("10.00")
+    await record(gateway.tills["florist"], card, receipt)
+    await record(till, card, stand.receipt("0.20"), redeem={"points": "10", "proof": code_of(gateway, card)})
+    ref = {name: receipt[name] for name in ("reference", "outlet", "terminal", "businessDate")}
+    done = await gateway.tills["florist"].ask(CANCEL, input={"idempotencyKey": stand.key(), "receipt": ref})
+    assert done["figures"]["owed"] == "10"
+    assert done["cashierText"] == "The receipt is cancelled. Owed, to be taken from the next points: 10 points"
 
 
 async def test_another_partner_can_neither_read_nor_return_nor_name_what_is_not_its_own(

@@ -33,3 +33,15 @@ def test_a_reason_names_its_rate_and_amount() -> None:
 
 def test_a_slip_says_what_moved_and_leaves_out_what_did_not() -> None:
     assert slips.slip_lines("en", earned=5, available=12) == ["Earned: 5 points", "Available: 12 points"]
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("en", "Owed, to be taken from the next points: 2 points"),
+        ("ru", "Долг, будет списан из следующих начислений: 2 балла"),
+        ("ro", "Datorat, se va reține din punctele următoare: 2 puncte"),
+    ],
+)
+def test_what_is_owed_is_said_last_in_every_language(language: str, expected: str) -> None:
+    assert slips.slip_lines(language, available=0, debt=2)[-1] == expected

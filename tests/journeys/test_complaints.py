@@ -61,6 +61,33 @@ async def test_c3_no_balance_is_ever_negative_not_even_for_who_owns_the_tables(
     await owner.close()
 
 
+async def test_c3_a_return_after_spending_leaves_a_debt_and_never_a_negative_balance(coalition: Coalition) -> None:
+    await coalition.add_partner("florist", return_window_days=0, return_policy="MEMBER_DEBT")
+    card, receipt = await coalition.add_member(), a_receipt(10_000)
+    await record(coalition, card, receipt, partner="florist")
+    await record(coalition, card, a_receipt(200), spend=100)
+    done = await give_back(coalition, receipt, partner="florist", after=0)
+    assert (done.owed_points, await available(coalition, card)) == (99, 0)
+    await record(coalition, card, a_receipt(15_000))
+    assert await available(coalition, card) == 51
+
+
+async def test_c4_buying_spending_and_returning_a_hundred_times_leaves_no_points_where_the_member_owes(
+    coalition: Coalition, card: IssuedCard
+) -> None:
+    await coalition.add_partner("florist", return_window_days=0, return_policy="MEMBER_DEBT", bill_share_bp=10_000)
+    spent = 0
+    for n in range(100):
+        receipt = a_receipt(1_000)
+        await record(coalition, card, receipt, partner="florist")
+        if await available(coalition, card):
+            await record(coalition, card, a_receipt(10), partner="florist", spend=10)
+            spent += 10
+        await give_back(coalition, receipt, partner="florist", reference=f"back-{n}", after=0)
+        assert await available(coalition, card) == 0
+    assert spent == 10
+
+
 async def test_c4_buying_and_returning_a_hundred_times_leaves_nothing(coalition: Coalition, card: IssuedCard) -> None:
     for _ in range(100):
         receipt = a_receipt(1_000)

@@ -10,6 +10,7 @@ import pytest
 
 from kit.database import Database
 from ledger import accounts, history
+from ledger import lots as lots_now
 from ledger.history import Outstanding
 from tests.ledger.test_ledger_machine import Model
 from tests.ledger.test_operations import DAY, T0, Holder, open_holder
@@ -190,8 +191,11 @@ async def step(holder: Holder, model: Model, dice: random.Random, day: int) -> N
         model.resolve(hold, points, day)
     elif move < 0.93 and model.lots:
         seq, points = dice.choice(model.lots).seq, dice.randint(1, 250)
-        await holder.take_back(seq, points, day=day)
-        model.take_back(seq, points, day)
+        await holder.take_back(seq, points, day=day, shortfall=seq % 3)
+        model.take_back(seq, points, day, seq % 3)
+        if model.notice_days and dice.random() < 0.7:
+            await holder.tell(seq, day=day)
+            model.tell(seq, day)
     elif model.redemptions:
         seq, points = dice.choice(list(model.redemptions)), dice.randint(1, 150)
         await holder.refund(seq, points, day=day)
@@ -210,7 +214,9 @@ async def test_every_day_of_a_random_history_is_what_an_independent_model_was_th
     database: Database, seed: int
 ) -> None:
     dice = random.Random(seed)
-    holder, model, day, last = await open_holder(database.pool), Model(), 0, 0
+    notice_days = 15 * (seed % 2)
+    await database.pool.fetchval("SELECT ledger.require_notice(1::smallint, $1)", notice_days)
+    holder, model, day, last = await open_holder(database.pool), Model(notice_days=notice_days), 0, 0
     past = [(-1, deepcopy(model))]
     for _ in range(50):
         day += dice.choice((0, 0, 1, 3, 20))
@@ -231,6 +237,18 @@ async def agrees(database: Database, holder: Holder, past: list[tuple[int, Model
     """The account at a day, its lots and what is outstanding, against the model of that day."""
     then, at = as_of(past, day), T0 + day * DAY
     assert await balance(database, holder, at) == (*then.balance(), then.held()), f"day {day}"
+    async with database.reading() as connection:
+        was = await history.balance_at(connection, holder.holder_id, at=at)
+        now = await accounts.balance(connection, holder.holder_id, at=at)
+    assert was is not None
+    assert was.debt == then.debt(), f"day {day}"
+    if now is not None and now.seq and now.last_at <= at:
+        assert (now.available, now.pending, now.held, now.debt) == (*then.balance(), then.held(), then.debt())
+        standing = await lots_now.standing(database.pool, holder.holder_id, unit=1, at=at)
+        assert standing is not None
+        assert (standing.available, standing.pending, standing.held, standing.debt) == (
+            now.available, now.pending, now.held, now.debt,
+        )  # fmt: skip
     held = {lot.seq: 0 for lot in then.lots}
     for hold in then.holds:
         for lot, points in hold.parts if hold.open else ():

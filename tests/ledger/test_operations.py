@@ -42,11 +42,21 @@ class Holder:
             self.holder_id, points, partner, key or uuid4(), fingerprint, T0 + day * DAY, (T0 + day * DAY).date(),
         )  # fmt: skip
 
-    async def take_back(self, seq: int, points: int, *, day: int = 0, key: UUID | None = None) -> asyncpg.Record:
+    async def take_back(
+        self, seq: int, points: int, *, day: int = 0, key: UUID | None = None, shortfall: int = 0
+    ) -> asyncpg.Record:
         return await self.pool.fetchrow(
-            "SELECT * FROM ledger.return_accrual($1, 1::smallint, $2, $3, $4, 1, $5, $6, $7)",
-            self.holder_id, seq, [1], [points], key or uuid4(), NOTHING, T0 + day * DAY,
+            "SELECT * FROM ledger.return_accrual($1, 1::smallint, $2, $3, $4, 1, $5, $6, $7, $8)",
+            self.holder_id, seq, [1], [points], key or uuid4(), NOTHING, T0 + day * DAY, shortfall,
         )  # fmt: skip
+
+    async def tell(self, seq: int, *, day: int = 0) -> datetime | None:
+        """Notice that a lot will expire; when it will, None where there was nothing to tell."""
+        found: datetime | None = await self.pool.fetchval(
+            "SELECT expires_at FROM ledger.record_expiry_notices(1::smallint, $1, $2, $3, $4)",
+            [self.holder_id], [seq], [1], T0 + day * DAY,
+        )  # fmt: skip
+        return found
 
     async def refund(self, seq: int, points: int, *, day: int = 0, key: UUID | None = None) -> asyncpg.Record:
         return await self.pool.fetchrow(
@@ -79,6 +89,10 @@ class Holder:
 
     async def held(self) -> int:
         found: int = await self.pool.fetchval("SELECT held FROM ledger.account WHERE holder_id = $1", self.holder_id)
+        return found
+
+    async def debt(self) -> int:
+        found: int = await self.pool.fetchval("SELECT debt FROM ledger.account WHERE holder_id = $1", self.holder_id)
         return found
 
     async def sweep(self, day: int) -> None:

@@ -101,6 +101,8 @@ async def test_rules_that_make_no_programme_are_refused_with_the_reason(database
         ({"time_zone": "../etc/passwd"}, ("time_zone",)),
         ({"bill_ceiling_bp": 10_001}, ("bill_ceiling_bp",)),
         ({"refund_grace_days": 0}, ("refund_grace_days",)),
+        ({"notice_days": -1}, ("notice_days",)),
+        ({"notice_days": 366}, ("notice_days",)),
         ({"base_currency": "JPY"}, ("base_currency",)),
         ({"point_value_micro": {"EUR": 0}}, ("point_value_micro", "EUR")),
         ({"point_value_micro": {"EUR": 1, "eur": 1}}, ("point_value_micro", "eur")),

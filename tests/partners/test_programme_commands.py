@@ -28,7 +28,10 @@ def test_a_programme_is_founded_once_by_an_admin_and_shown(monkeypatch) -> None:
     code, text = say("programme found --name Old --point-value EUR=0.01", monkeypatch)
     assert (code, "actor" in text) == (2, True)
     assert say("actor add olga --role OPERATOR_ADMIN", monkeypatch)[0] == 0
-    found = "programme found --name Old --point-value EUR=0.01 --point-value MDL=0.2 --time-zone Europe/Chisinau"
+    found = (
+        "programme found --name Old --point-value EUR=0.01 --point-value MDL=0.2 --time-zone Europe/Chisinau "
+        "--notice-days 30"
+    )
     assert say(found, monkeypatch)[0] == 0
     assert say(found, monkeypatch)[0] == 0
     assert say("programme found --name New --point-value EUR=0.01", monkeypatch)[0] == 2
@@ -36,6 +39,7 @@ def test_a_programme_is_founded_once_by_an_admin_and_shown(monkeypatch) -> None:
     assert code == 0
     assert "0.01 EUR, 0.2 MDL" in text
     assert "Europe/Chisinau" in text
+    assert "30 days" in text.split("Notice before expiry")[1]
 
 
 def test_a_point_value_that_is_none_is_refused_in_a_sentence(monkeypatch) -> None:

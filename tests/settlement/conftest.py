@@ -114,12 +114,12 @@ class Coalition:
         )  # fmt: skip
         assert row["status"] == 0
 
-    async def give_back(self, holder: int, accrual: int, points: int, partner: str) -> int:
-        """Take back points of an accrual, as many as are there; returns how many."""
+    async def give_back(self, holder: int, accrual: int, points: int, partner: str, *, shortfall: int = 0) -> int:
+        """Take back points of an accrual, as many as are there, the rest as told; returns how many were there."""
         row = await self.database.pool.fetchrow(
             "SELECT * FROM ledger.return_accrual($1, 1::smallint, $2, ARRAY[1::smallint], ARRAY[$3::bigint], $4,"
-            " $5, $5, $6)",
-            holder, accrual, points, self.partners[partner], uuid4(), self.at,
+            " $5, $5, $6, $7)",
+            holder, accrual, points, self.partners[partner], uuid4(), self.at, shortfall,
         )  # fmt: skip
         assert row["status"] == 0
         return row["taken"]

@@ -16,7 +16,7 @@ from settlement.rating import ClearingGroup
 
 KINDS = (
     rating.ACTIVATION, rating.REDEMPTION, rating.REFUND, rating.RETURN, rating.EXPIRY, rating.PENDING,
-    rating.PENDING_RETURN,
+    rating.PENDING_RETURN, rating.RETURN_OWED, rating.REPAYMENT, rating.FORGIVEN,
 )  # fmt: skip
 
 
@@ -94,7 +94,14 @@ def test_a_line_is_its_points_at_its_price_and_there_is_one_per_kind_and_terms(s
 
 @pytest.mark.parametrize(
     ("kind", "party", "amount"),
-    [("ACTIVATION", 1, -1_000_000), ("RETURN", 1, 1_000_000), ("REDEMPTION", 2, 999_900), ("REFUND", 2, -999_900)],
+    [
+        ("ACTIVATION", 1, -1_000_000),
+        ("RETURN", 1, 1_000_000),
+        ("REDEMPTION", 2, 999_900),
+        ("REFUND", 2, -999_900),
+        ("RETURN_OWED", 1, 1_000_000),
+        ("FORGIVEN", 1, 0),
+    ],
 )
 def test_who_pays_or_is_paid_at_whose_price(kind: str, party: int, amount: int) -> None:
     at_two = group(kind, partner_id=2, lot_terms_id=1, terms_id=2)
@@ -102,7 +109,7 @@ def test_who_pays_or_is_paid_at_whose_price(kind: str, party: int, amount: int) 
     assert (line.party_id, line.amount_micro) == (party, amount)
 
 
-@pytest.mark.parametrize("kind", ["EXPIRY", "PENDING", "PENDING_RETURN"])
+@pytest.mark.parametrize("kind", ["EXPIRY", "PENDING", "PENDING_RETURN", "REPAYMENT"])
 def test_what_is_pending_or_expires_moves_no_partners_money(kind: str) -> None:
     assert rating.rate([group(kind)], TERMS) == []
     assert rating.rate_operator([group(kind)], TERMS) == []
@@ -110,7 +117,14 @@ def test_what_is_pending_or_expires_moves_no_partners_money(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "points"),
-    [("ACTIVATION", 100), ("REFUND", 100), ("REDEMPTION", -100), ("RETURN", -100), ("EXPIRY", -100)],
+    [
+        ("ACTIVATION", 100),
+        ("REFUND", 100),
+        ("REDEMPTION", -100),
+        ("RETURN", -100),
+        ("EXPIRY", -100),
+        ("REPAYMENT", -100),
+    ],
 )
 def test_the_obligation_moves_by_the_fund_part_of_the_lot(kind: str, points: int) -> None:
     [movement] = rating.rate_obligation([group(kind, partner_id=2, terms_id=2)], TERMS)
@@ -119,8 +133,8 @@ def test_the_obligation_moves_by_the_fund_part_of_the_lot(kind: str, points: int
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["PENDING", "PENDING_RETURN"])
-def test_pending_points_are_no_obligation(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["PENDING", "PENDING_RETURN", "RETURN_OWED", "FORGIVEN"])
+def test_what_was_not_spendable_is_no_obligation(kind: str) -> None:
     assert rating.rate_obligation([group(kind)], TERMS) == []
 
 

@@ -12,6 +12,8 @@ import pytest
 
 from kit import actors
 from kit.database import Database
+from ledger import debts
+from ledger.debts import FORGIVEN, OWED
 from settlement import runs
 from settlement.netting import Bilateral, Instruction
 
@@ -76,6 +78,106 @@ async def test_a_return_gives_the_issue_price_back_for_what_could_be_taken(
     assert lines(coalition.of(run, "")) == [("FUND_RETURNED", 400, -3_400_000), ("SERVICE_RETURNED", 400, -600_000)]
     assert await obligation(database) == {a: (0, 0)}
     assert await coalition.violations() == []
+
+
+async def test_points_that_nobody_gives_back_are_a_line_of_nothing_that_says_how_many(
+    coalition: Coalition, database: Database
+) -> None:
+    """Row 4c: 100 are due, none is left, the issuer bears them."""
+    a, b = await coalition.partner("a"), await coalition.partner("b")
+    member = await coalition.member()
+    accrual = await coalition.earn(member, "a", a, 100)
+    await coalition.spend(member, "b", b, 100)
+    await coalition.settle()
+
+    assert await coalition.give_back(member, accrual, 100, "a", shortfall=FORGIVEN) == 0
+    run = await coalition.settle()
+
+    assert lines(coalition.of(run, "a")) == lines(coalition.of(run, "")) == [("FORGIVEN", 100, 0)]
+    assert await details(database, coalition.of(run, "a")) == [("FORGIVEN", 100, 0)]
+    assert run.instructions == ()
+    assert await obligation(database) == {a: (0, 0)}
+    assert await coalition.violations() == []
+
+
+async def test_what_a_member_owes_is_the_operators_claim_until_later_points_repay_it(
+    coalition: Coalition, database: Database
+) -> None:
+    """Rows 4d and 4e: 100 fully spent and returned; the member later earns 100 at C."""
+    a, b = await coalition.partner("a"), await coalition.partner("b")
+    c = await coalition.partner("c", fund=9_000, service=2_000)
+    member = await coalition.member()
+    accrual = await coalition.earn(member, "a", a, 100)
+    await coalition.spend(member, "b", b, 100)
+    await coalition.settle()
+
+    await coalition.give_back(member, accrual, 100, "a", shortfall=OWED)
+    run = await coalition.settle()
+    assert lines(coalition.of(run, "a")) == [("RETURN_OWED", 100, 1_000_000)]
+    assert await details(database, coalition.of(run, "a")) == lines(coalition.of(run, "a"))
+    assert lines(coalition.of(run, "")) == [("FUND_RETURNED", 100, -850_000), ("SERVICE_RETURNED", 100, -150_000)]
+    assert await obligation(database) == {a: (0, 0)}
+    assert await claims(database) == [(coalition.partners["a"], a, 100)]
+
+    await coalition.earn(member, "c", c, 130)
+    run = await coalition.settle()
+    assert lines(coalition.of(run, "c")) == [("ACTIVATION", 130, -1_430_000)]
+    assert await obligation(database) == {a: (0, 0), c: (30, 270_000)}
+    assert await claims(database) == []
+    movements = await database.pool.fetch(
+        "SELECT kind, points FROM settlement.obligation_movement WHERE terms_id = $1", c
+    )
+    assert sorted(tuple(m) for m in movements) == [("ACTIVATION", 130), ("REPAYMENT", -100)]
+    groups = await database.pool.fetch(
+        "SELECT issuer_id, funder_id, partner_id, lot_terms_id, terms_id, points FROM settlement.clearing_group "
+        "WHERE kind = 'REPAYMENT'"
+    )
+    at_a, at_c = coalition.partners["a"], coalition.partners["c"]
+    assert [tuple(g) for g in groups] == [(at_c, at_c, at_a, c, a, 100)]
+    assert await coalition.violations() == []
+
+
+async def test_lots_that_serve_for_another_give_its_funder_the_issue_price_and_leave_theirs_billed(
+    coalition: Coalition, database: Database
+) -> None:
+    a, b, c = [await coalition.partner(code) for code in "abc"]
+    member = await coalition.member()
+    accrual = await coalition.earn(member, "a", a, 100)
+    await coalition.spend(member, "b", b, 80)
+    await coalition.earn(member, "c", c, 200)
+    await coalition.settle()
+
+    assert await coalition.give_back(member, accrual, 100, "a", shortfall=OWED) == 20
+    run = await coalition.settle()
+
+    assert lines(coalition.of(run, "a")) == [("RETURN", 20, 200_000), ("RETURN_OWED", 80, 800_000)]
+    assert [s.partner_id for s in run.statements] == [0, coalition.partners["a"]]
+    assert await obligation(database) == {a: (0, 0), c: (120, 1_020_000)}
+    assert await claims(database) == []
+    assert await coalition.violations() == []
+
+
+async def test_what_the_operator_funded_is_owed_and_forgiven_without_a_line(coalition: Coalition) -> None:
+    a, b = await coalition.partner("a"), await coalition.partner("b")
+    for shortfall in (OWED, FORGIVEN):
+        member = await coalition.member()
+        accrual = await coalition.earn(member, "a", a, 50, funder="")
+        await coalition.spend(member, "b", b, 50)
+        await coalition.settle()
+        await coalition.give_back(member, accrual, 50, "a", shortfall=shortfall)
+        assert (await coalition.settle()).statements == ()
+    assert await coalition.violations() == []
+
+
+async def details(database: Database, statement: runs.Statement) -> list[tuple[str, int, int]]:
+    async with database.transaction() as connection:
+        found = [one async for one in runs.detail(connection, statement, id_key=bytes(64))]
+    return [(one.kind, one.points, one.amount_micro) for one in found]
+
+
+async def claims(database: Database) -> list[tuple[int, int, int]]:
+    async with database.reading() as connection:
+        return [(o.issuer_id, o.terms_id, o.points) for o in await debts.outstanding(connection)]
 
 
 async def test_expired_points_release_their_fund_part_to_the_operator(coalition: Coalition, database: Database) -> None:
@@ -394,7 +496,7 @@ async def test_the_obligation_is_what_the_lots_hold_after_whatever_happens(
                 redemptions.append((member, seq, code))
         elif step == "return" and accruals:
             owner_of, seq, at_code = story.choice(accruals)
-            await coalition.give_back(owner_of, seq, story.randint(1, 500), at_code)
+            await coalition.give_back(owner_of, seq, story.randint(1, 500), at_code, shortfall=seq % 3)
         elif step == "refund" and redemptions:
             owner_of, seq, at_code = story.choice(redemptions)
             await coalition.refund(owner_of, seq, story.randint(1, 100), at_code)
