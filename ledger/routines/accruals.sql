@@ -27,7 +27,7 @@ BEGIN
            p_lot_until[o] AS lot_until
     FROM unnest(p_take) AS o
   ), placed AS MATERIALIZED (
-    SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt::bigint AS debt, s.points, s.due_at,
+    SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt, s.points, s.due_at,
            greatest(p_at, a.last_at) AS recorded_at, a.seq + row_number() OVER w AS seq,
            (a.available + sum(s.at_once) OVER w)::bigint AS available_after,
            (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after, a.head_hash

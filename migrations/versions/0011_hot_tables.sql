@@ -1,7 +1,7 @@
 -- What may be written to a hot table is said by one policy of the table instead of its CHECK constraints: PostgreSQL
 -- parses a constraint from its stored text for every statement that writes, and plans a policy once. See decision 0017.
 -- Whoever writes is held to it but a superuser and the owner of the tables, whom no privilege keeps from anything either.
--- That no balance is negative holds for them too: there the type says it, which is prepared once as well.
+-- That no balance is negative holds for them too: there one short constraint stays.
 DO $$
 DECLARE r record;
 BEGIN
@@ -13,10 +13,8 @@ BEGIN
   END LOOP;
 END $$;
 
-CREATE DOMAIN ledger.quantity AS bigint CHECK (VALUE >= 0);
 ALTER TABLE ledger.account
-  ALTER available TYPE ledger.quantity, ALTER pending TYPE ledger.quantity, ALTER held TYPE ledger.quantity,
-  ALTER debt TYPE ledger.quantity, ALTER spent TYPE ledger.quantity, ALTER daily_cap TYPE ledger.quantity;
+  ADD CONSTRAINT nothing_is_negative CHECK (least(available, pending, held, debt, spent, daily_cap) >= 0);
 
 ALTER TABLE ledger.journal ENABLE ROW LEVEL SECURITY;
 CREATE POLICY nothing_is_negative ON ledger.journal
