@@ -23,9 +23,12 @@ EXPIRY = "EXPIRY"
 PENDING = "PENDING"
 PENDING_RETURN = "PENDING_RETURN"
 HELD = "HELD"
+TRANSFER = "TRANSFER"
+ADJUSTMENT = "ADJUSTMENT"
+ADJUSTMENT_TAKEN = "ADJUSTMENT_TAKEN"
 
-# The ledger's accounts: 1 available, 2 pending, 3 held, 10 issued, 11 redeemed, 12 expired, 13 returned. Points that
-# move in a way that is not listed here have no price yet, and must not pass for free.
+# The ledger's accounts: 1 available, 2 pending, 3 held, 10 issued, 11 redeemed, 12 expired, 13 returned,
+# 14 transferred, 15 adjusted. Points that move in a way that is not listed here have no price yet, and must not pass for free.
 _KINDS = {
     (10, 1): ACTIVATION,
     (2, 1): ACTIVATION,
@@ -38,8 +41,18 @@ _KINDS = {
     (1, 3): HELD,
     (3, 1): HELD,
     (3, 11): REDEMPTION,
+    (1, 14): TRANSFER,
+    (2, 14): TRANSFER,
+    (14, 1): TRANSFER,
+    (14, 2): TRANSFER,
+    (15, 1): ADJUSTMENT,
+    (1, 15): ADJUSTMENT_TAKEN,
 }
-_OBLIGATION_SIGN = {ACTIVATION: 1, REFUND: 1, REDEMPTION: -1, RETURN: -1, EXPIRY: -1}
+_ISSUED = (ACTIVATION, ADJUSTMENT)
+_TAKEN_BACK = (RETURN, ADJUSTMENT_TAKEN)
+_OBLIGATION_SIGN = {
+    ACTIVATION: 1, ADJUSTMENT: 1, REFUND: 1, REDEMPTION: -1, RETURN: -1, ADJUSTMENT_TAKEN: -1, EXPIRY: -1,
+}  # fmt: skip
 
 
 class Unrated(Exception):  # noqa: N818 - it is the state of the event
@@ -108,9 +121,10 @@ def kind_of(debit: int, credit: int) -> str:
 def rate(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[RatedLine]:
     """The partners' lines: what each receives or pays, one line per currency, kind and agreement version.
 
-    ACTIVATION: the funder pays the issue price of the lot's terms. RETURN: it gets it back. REDEMPTION: the partner
-    that took the points receives the reimbursement price of its own terms. REFUND: it gives that back.
-    Expiry and whatever is still pending move no partner's money; what the operator funds bills nobody.
+    ACTIVATION, ADJUSTMENT: the funder pays the issue price of the lot's terms. RETURN, ADJUSTMENT_TAKEN: it gets it
+    back. REDEMPTION: the partner that took the points receives the reimbursement price of its own terms. REFUND: it
+    gives that back. Expiry, transfers between holders and whatever is still pending move no partner's money; what the
+    operator funds bills nobody.
     Raises Unrated for terms that are missing.
     """
     return _sum_lines(line for group in groups for line in _partner_lines(group, terms) if line.party_id != OPERATOR)
@@ -145,7 +159,7 @@ def rate_obligation(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms])
 
 def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping[int, Terms]) -> int:
     """What a partner pays or is paid for one point of a clearing event, micro-units, not signed. Raises Unrated."""
-    if kind in (ACTIVATION, RETURN):
+    if kind in _ISSUED + _TAKEN_BACK:
         return _terms(terms, lot_terms_id).issue_price_micro
     if kind in (REDEMPTION, REFUND):
         return _terms(terms, terms_id).reimbursement_price_micro
@@ -154,13 +168,15 @@ def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping
 
 def sign(kind: str) -> int:
     """1 where a partner receives money for this kind of event, -1 where it pays, 0 where no money moves."""
-    return {ACTIVATION: -1, RETURN: 1, REDEMPTION: 1, REFUND: -1}.get(kind, 0)
+    if kind in _ISSUED:
+        return -1
+    return 1 if kind in _TAKEN_BACK else {REDEMPTION: 1, REFUND: -1}.get(kind, 0)
 
 
 def _partner_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable[RatedLine]:
     if sign(group.kind) == 0:
         return
-    by_lot = group.kind in (ACTIVATION, RETURN)
+    by_lot = group.kind in _ISSUED + _TAKEN_BACK
     party, terms_id = (group.funder_id, group.lot_terms_id) if by_lot else (group.partner_id, group.terms_id)
     if not _is_unpriced(party, terms_id):
         price = unit_price_micro(group.kind, group.lot_terms_id, group.terms_id, terms)
@@ -168,9 +184,9 @@ def _partner_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable
 
 
 def _operator_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable[RatedLine]:
-    if group.kind in (ACTIVATION, RETURN) and group.funder_id != OPERATOR:
+    if group.kind in _ISSUED + _TAKEN_BACK and group.funder_id != OPERATOR:
         lot = _terms(terms, group.lot_terms_id)
-        way, suffix = (1, "") if group.kind == ACTIVATION else (-1, "_RETURNED")
+        way, suffix = (1, "") if group.kind in _ISSUED else (-1, "_RETURNED")
         yield _line(group, OPERATOR, "FUND" + suffix, way, lot.fund_price_micro, lot)
         yield _line(group, OPERATOR, "SERVICE" + suffix, way, lot.service_price_micro, lot)
     elif group.kind in (REDEMPTION, REFUND) and group.partner_id != OPERATOR:
