@@ -28,7 +28,8 @@ ADJUSTMENT = "ADJUSTMENT"
 ADJUSTMENT_TAKEN = "ADJUSTMENT_TAKEN"
 
 # The ledger's accounts: 1 available, 2 pending, 3 held, 10 issued, 11 redeemed, 12 expired, 13 returned,
-# 14 transferred, 15 adjusted. Points that move in a way that is not listed here have no price yet, and must not pass for free.
+# 14 transferred, 15 adjusted. Points that move in a way that is not listed here have no price
+# yet, and must not pass for free.
 _KINDS = {
     (10, 1): ACTIVATION,
     (2, 1): ACTIVATION,

@@ -321,9 +321,9 @@ EVERY_POSTING_IN_ONE_RUN = """
     FROM settlement.run_cutoff c LEFT JOIN ledger.cutoff k USING (cutoff_id) WHERE k.state IS DISTINCT FROM 'CUT'
 """
 
-# Not through rating: what can still be spent is counted in the lots and in transfers on their way (what arrived is in the
-# lots though nobody said so yet), and what postings of cut-offs that no run has settled did to it is taken off by looking
-# at accounts 1 (available) and 3 (held) alone: what goes between holders stays.
+# Not through rating: what can still be spent is counted in the lots and in transfers on their way (what arrived is in
+# the lots though nobody said so yet), and what postings of cut-offs that no run has settled did to it is taken off by
+# looking at accounts 1 (available) and 3 (held) alone: what goes between holders stays.
 OBLIGATION_IS_LOTS = """
     WITH lots AS (
       SELECT funder_id, terms_id, sum(points) AS points FROM (
