@@ -68,7 +68,7 @@ async def assess_tiers(database: Database, at: datetime, stopping: asyncio.Event
 
 
 async def complete_transfers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
-    """Complete what a crash left on its way between two holders, and send on what came late to merged members; how many.
+    """Complete what a crash left on its way between two holders; send on what came late to merged members. How many.
 
     Stops between two transfers.
     """

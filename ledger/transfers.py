@@ -24,6 +24,7 @@ from ledger.accounts import POINTS
 
 ARRIVED: Final = "ARRIVED"
 CAME_BACK: Final = "CAME_BACK"
+WAITING: Final = "WAITING"
 IN, BACK = 15, 16
 AT_ONCE = 100
 
@@ -152,7 +153,8 @@ async def send(
 
 
 async def complete(database: Database, sender_id: int, seq: int, *, unit: int = POINTS, at: datetime) -> str:
-    """Record what is missing of a transfer; ARRIVED, or CAME_BACK where the receiver's account was closed meanwhile.
+    """Record what is missing of a transfer; ARRIVED, CAME_BACK where the receiver's account was closed meanwhile, or
+    WAITING where there is no such account.
 
     Takes the database, because the halves are transactions of their own. May be repeated, and run beside others: each
     step has its effect once. Raises LookupError for a transfer that was never sent.
@@ -174,8 +176,8 @@ async def complete(database: Database, sender_id: int, seq: int, *, unit: int = 
         async with database.transaction() as connection:
             await store.finish(connection, sender_id, unit, seq, arrived.seq)
         return ARRIVED
-    if arrived.status == 4:
-        raise ReceiverUnknown("the receiver has no account for this")
+    if arrived.status == 4:  # send looked, and accounts are not removed: somebody made the first half by hand
+        return WAITING
     async with database.transaction() as connection:
         await store.transfer_in(connection, {**letter, "kind": BACK, "holder_id": sender_id, **_coming_back(parts)})
     return CAME_BACK

@@ -39,7 +39,10 @@ def show() -> None:
 
 @app.command()
 def approve(approval: Number, actor: Actor = None) -> None:
-    """Approve what somebody else proposed, and do it. Takes MEMBER_CARE_CHECKER, of large adjustments FINANCE_CHECKER."""
+    """Approve what somebody else proposed, and do it.
+
+    Takes the role MEMBER_CARE_CHECKER, for a large adjustment FINANCE_CHECKER.
+    """
     console.run(_decide(approval, actor, approved=True))
     console.out.print(f"Proposal {approval} is approved and done.", markup=False)
 
@@ -64,8 +67,10 @@ async def _decide(approval_id: int, actor: str | None, *, approved: bool) -> Non
             await adjustments.decide(opened.connection, found, checker=opened.actor_id, approved=approved, at=opened.at)
         elif found.kind in KINDS:
             day = await sharing.day_of(opened.connection, opened.at)
-            opened.sent += await merging.decide(
-                opened.connection, found, checker=opened.actor_id, approved=approved, at=opened.at, day=day
+            opened.sent.extend(
+                await merging.decide(
+                    opened.connection, found, checker=opened.actor_id, approved=approved, at=opened.at, day=day
+                )
             )
         else:
             raise approvals.ProposalUnknown(f"proposal {approval_id} is decided elsewhere")

@@ -19,7 +19,7 @@ from partners.member_commands import Desk, desk
 app = typer.Typer(name="household", help="Members who spend from one pool.", no_args_is_help=True)
 HouseholdCard = Annotated[
     str,
-    typer.Argument(help="The 16 digits on any card of the household.", metavar="HOUSEHOLD_CARD", show_default=False),
+    typer.Argument(help="The 16 digits on a card of the household.", metavar="HOUSEHOLD_CARD", show_default=False),
 ]
 
 
