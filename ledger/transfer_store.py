@@ -136,8 +136,8 @@ async def contributed_by(connection: AsyncConnection, holder_id: int, unit: int,
         text("""
             SELECT coalesce(contributor_id, holder_id) AS contributor_id, sum(remaining)::bigint AS points
             FROM ledger.lot
-            WHERE holder_id = :holder_id AND unit = :unit AND open AND remaining > 0 AND activates_at <= :at
-              AND expires_at > :at
+            WHERE holder_id = :holder_id AND unit = :unit AND open AND remaining > 0
+              AND (active OR activates_at <= :at) AND expires_at > :at
             GROUP BY 1 ORDER BY 1
         """),
         {"holder_id": holder_id, "unit": unit, "at": at},
