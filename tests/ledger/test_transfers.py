@@ -125,7 +125,7 @@ async def test_a_spend_lock_and_a_daily_cap_bind_over_this_exit_as_over_redempti
     database: Database, pair: tuple[Holder, Holder], server: postgres.Server, database_name: str
 ) -> None:
     sender, receiver = pair
-    await sender.accrue(200)
+    await sender.accrue(400)
     ids = sender.holder_id, receiver.holder_id
     await sender.pool.execute("SELECT ledger.lock_spending($1, 1::smallint, true)", sender.holder_id)
     await refused(database, Order(*ids, 10, is_spending=True), transfers.TransferLocked)
@@ -140,7 +140,8 @@ async def test_a_spend_lock_and_a_daily_cap_bind_over_this_exit_as_over_redempti
     assert (await sender.redeem(1))["status"] == 7
     await refused(database, Order(*ids, 1, is_spending=True), transfers.TransferCapReached)
     assert (await send(database, Order(*ids, 50, is_spending=True), day=1)).points == 50
-    assert (await send(database, Order(*ids, 60), day=1)).points == 60
+    assert (await send(database, Order(*ids, 60), day=2)).points == 60
+    assert (await sender.redeem(50, day=2))["status"] == 0
 
 
 async def test_all_there_is_goes_pending_points_too_and_held_ones_stay(
@@ -270,14 +271,33 @@ async def test_points_come_home_into_a_lot_of_their_own_where_the_old_one_has_an
 ) -> None:
     sender, pool = pair
     await sender.accrue(100, expires=30)
-    await sender.redeem(40)
+    await sender.hold(40, days=300)
     await give(database, sender, pool, 60)
-    await sender.refund(2, 40, day=31)
-    assert (await facts(sender))[0][5] == T0 + 61 * DAY
-    await pool.accrue(5, expires=90)
-    with pytest.raises(transfers.TransferExceedsBalance):
-        await send(database, Order(pool.holder_id, sender.holder_id, contributor_ids=[sender.holder_id]), day=31)
-    assert await sender.lots() == {1: 40}
+    spent = await pool.redeem(60)
+    await pool.refund(spent["seq"], 60, day=31)
+    assert await give(database, pool, sender, day=31, contributor_ids=[sender.holder_id]) == transfers.ARRIVED
+    assert [(row[0], row[5]) for row in await facts(sender)] == [(0, T0 + 30 * DAY), (60, T0 + 61 * DAY)]
+    assert (await sender.balance(), await sender.held()) == ((60, 0), 40)
+
+
+async def test_what_has_arrived_cannot_come_back_and_what_came_back_cannot_come_again(
+    database: Database, pair: tuple[Holder, Holder]
+) -> None:
+    sender, receiver = pair
+    await sender.accrue(100)
+    sent = await send(database, Order(sender.holder_id, receiver.holder_id, 60))
+    await transfers.complete(database, sender.holder_id, sent.seq, at=T0)
+    back = (
+        "SELECT status FROM ledger.transfer_in(16::smallint, $1, 1::smallint, $1, $2, $3, ARRAY[1], ARRAY[1], ARRAY[1],"
+        " ARRAY[60::bigint], ARRAY[$3::timestamptz], ARRAY[$3::timestamptz + interval '1 day'], ARRAY[true],"
+        " ARRAY[1::bigint], ARRAY[1::smallint], ARRAY[NULL::bigint], ARRAY[NULL::bigint], ARRAY[NULL::smallint])"
+    )
+    assert await database.pool.fetchval(back, sender.holder_id, sent.seq, T0) == 8
+    assert await database.pool.fetchval(back, sender.holder_id, 1, T0) == 8
+    assert not await database.pool.fetchval(
+        "SELECT ledger.finish_transfer($1, 1::smallint, $2, 9)", sender.holder_id, sent.seq
+    )
+    assert (await sender.balance(), await receiver.balance()) == ((40, 0), (60, 0))
 
 
 async def test_a_gift_is_the_receivers_own_and_a_contribution_stays_the_contributors(

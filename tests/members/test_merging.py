@@ -14,7 +14,7 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from ledger import transfers
-from members import consents, households, identification, merging, proofs, sharing, standings
+from members import cards, consents, households, identification, merging, proofs, sharing, standings
 from members.consents import ConsentGiven
 from members.enrolment import Enrolled, Personal
 from members.identification import Identified, MemberRef
@@ -136,17 +136,11 @@ async def test_cards_aliases_and_numbers_of_the_one_merged_stand_for_the_survivo
         assert (known.member_id, known.issued_to) == (survivor.member_id, twice.member_id)
     async with care.database.reading() as connection:
         by_card = await identification.identify_cards(care.database.pool, care.vault, [twice.card.number])
-        code = proofs.code_for(twice.card.secret, cards_ref(care, twice), proofs.step_at(AT))
+        code = proofs.code_for(twice.card.secret, cards.ref(care.vault, twice.card.card_id), proofs.step_at(AT))
         proof = await proofs.verify_code(connection, care.vault, code, at=AT)
     assert by_card[twice.card.number].member_id == proof.member_id == survivor.member_id  # type: ignore[union-attr]
     assert (await care.balance(twice), await care.balance(survivor)) == ((0, 0), (110, 40))
     assert (await care.identify(card_number=survivor.card.number)).issued_to is None
-
-
-def cards_ref(care: Care, enrolled: Enrolled) -> str:
-    from members import cards
-
-    return cards.ref(care.vault, enrolled.card.card_id)
 
 
 async def test_the_end_of_a_merge_gives_back_what_is_left_of_the_members_own_lots(care: Care) -> None:

@@ -12,10 +12,10 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from ledger import transfers
-from members import merging
+from members import merging, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import outcomes, purchases, returning, returns, tills
+from partners import outcomes, returning, returns, tills
 from partners.outcomes import Recorded
 from partners.receipts import Receipt
 from partners.returning import Wish
@@ -86,8 +86,6 @@ async def merged(database: Database, vault: Vault) -> AsyncIterator[Merged]:
     await coalition.add_partner("bakery", return_window_days=0)
     await coalition.add_partner("grocer")
     cards = [await coalition.add_member() for _ in range(2)]
-    from members import proofs
-
     for card in cards:
         async with database.transaction() as connection:
             await proofs.set_pin(connection, vault, card.member_id, "4711")
