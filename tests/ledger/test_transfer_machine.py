@@ -127,7 +127,7 @@ class Play:
         self.database, self.dice, self.day = database, dice, 0
         self.holders = {holder.holder_id: holder for holder in holders}
         self.model = Model({who: [] for who in self.holders})
-        self.expiries = dice.sample(range(30, 4000), 900)
+        self.expiries = dice.sample(range(10, 910), 900)
 
     async def step(self) -> None:
         self.day += self.dice.choice((0, 0, 1, 3, 15))
