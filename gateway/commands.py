@@ -13,7 +13,13 @@ from typer.core import TyperGroup
 _ELSEWHERE = {
     "programme": ("partners.programme_commands", "app", "The coalition's own rules, founded once."),
     "partner": ("gateway.oauth.commands", "app", "Partners, their outlets, terminals, agreements and clients."),
-    "member": ("members.commands", "app", "Members and their cards, at the operator's own desk."),
+    "member": ("partners.member_commands", "app", "Members, their cards and points, at the operator's own desk."),
+    "household": ("partners.household_commands", "app", "Members who spend from one pool."),
+    "approvals": (
+        "partners.approval_commands",
+        "app",
+        "What somebody proposed about members, to be decided by another.",
+    ),
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
     "ledger": ("ledger.commands", "app", "The points: whether they were altered, whose will expire untold."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),

@@ -27,8 +27,8 @@ from gateway import logs
 from kit import console
 from kit.database import Database
 from kit.settings import Settings, settings
-from ledger import cutoffs, rollups, watch
-from members import standings
+from ledger import cutoffs, rollups, transfers, watch
+from members import merging, standings
 
 JOBS_SCHEMA = "jobs"
 BEAT_SECONDS = 15
@@ -67,6 +67,26 @@ async def assess_tiers(database: Database, at: datetime, stopping: asyncio.Event
     return changes
 
 
+async def complete_transfers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Complete what a crash left on its way between two holders; send on what came late to merged members. How many.
+
+    Stops between two transfers.
+    """
+    done, after = 0, None
+    while not stopping.is_set():
+        async with database.reading() as connection:
+            page = await transfers.unfinished(connection, after=after)
+        for after in page:
+            if stopping.is_set():
+                return done
+            _, sender_id, unit, seq = after
+            await transfers.complete(database, sender_id, seq, unit=unit, at=at)
+            done += 1
+        if not page:
+            return done + await merging.forward(database, at=at)
+    return done
+
+
 async def roll_up(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Add to the totals what was recorded since; how many entries. Stops between two batches."""
     done = 0
@@ -99,6 +119,7 @@ async def watch_accounts(database: Database, at: datetime, stopping: asyncio.Eve
 
 SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
+    "complete-transfers": ("* * * * *", complete_transfers),
     "roll-up": ("* * * * *", roll_up),
     "watch-accounts": ("* * * * *", watch_accounts),
     "assess-tiers": ("17 * * * *", assess_tiers),

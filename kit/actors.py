@@ -21,6 +21,8 @@ AGREEMENT_MAKER = "AGREEMENT_MAKER"
 AGREEMENT_CHECKER = "AGREEMENT_CHECKER"
 FINANCE_MAKER = "FINANCE_MAKER"
 FINANCE_CHECKER = "FINANCE_CHECKER"
+MEMBER_CARE_MAKER = "MEMBER_CARE_MAKER"
+MEMBER_CARE_CHECKER = "MEMBER_CARE_CHECKER"
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
@@ -30,6 +32,8 @@ ROLES: Mapping[str, str] = MappingProxyType(
         AGREEMENT_CHECKER: "approves or declines what another proposed",
         FINANCE_MAKER: "closes cut-offs and makes settlement runs",
         FINANCE_CHECKER: "approves or declines the settlement runs of another",
+        MEMBER_CARE_MAKER: "proposes adjustments of members' points, merges and their ends",
+        MEMBER_CARE_CHECKER: "approves or declines what another proposed of these",
     }
 )
 
@@ -129,6 +133,11 @@ async def require_role(connection: AsyncConnection, actor_id: int, role: str) ->
 async def everybody(connection: AsyncConnection) -> list[tuple[str, list[str]]]:
     """All actors by name, each with the roles held now."""
     return [(row["name"], list(row["roles"])) for row in await store.actors_with_roles(connection)]
+
+
+async def names_of(connection: AsyncConnection, actor_ids: Iterable[int]) -> dict[int, str]:
+    """The names of actors by their numbers."""
+    return await store.names_of(connection, sorted(set(actor_ids)))
 
 
 def _check_roles(roles: set[str]) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, store
@@ -43,6 +44,7 @@ class Approval:
     subject: str
     maker_id: int
     made_at: datetime
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def propose(
@@ -78,7 +80,20 @@ async def examine(connection: AsyncConnection, approval_id: int, *, checker: int
     if row["decided_at"] is not None:
         decision = "approved" if row["approved"] else "declined"
         raise AlreadyDecided(f"it was {decision} at {row['decided_at']:%Y-%m-%d %H:%M:%S} UTC")
-    return Approval(approval_id, row["kind"], row["subject"], row["maker_id"], row["made_at"])
+    return _approval(row)
+
+
+async def read(connection: AsyncConnection, approval_id: int) -> Approval:
+    """A proposal, decided or not. Rejects PROPOSAL_UNKNOWN."""
+    row = await store.approval(connection, approval_id)
+    if row is None:
+        raise ProposalUnknown(f"there is no proposal number {approval_id}")
+    return _approval(row)
+
+
+async def waiting(connection: AsyncConnection, kinds: Sequence[str]) -> list[Approval]:
+    """Proposals of these kinds that nobody has decided, the oldest first."""
+    return [_approval(row) for row in await store.approvals_waiting(connection, kinds)]
 
 
 async def decide(
@@ -90,3 +105,9 @@ async def decide(
     """
     await examine(connection, approval_id, checker=checker, role=role)
     await store.record_decision(connection, approval_id, checker_id=checker, approved=approved, decided_at=at)
+
+
+def _approval(row: RowMapping) -> Approval:
+    return Approval(
+        row["approval_id"], row["kind"], row["subject"], row["maker_id"], row["made_at"], detail=row["detail"]
+    )

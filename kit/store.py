@@ -103,6 +103,27 @@ async def approval_for_update(connection: AsyncConnection, approval_id: int) -> 
     return (await connection.execute(statement, {"approval_id": approval_id})).mappings().one_or_none()
 
 
+async def approval(connection: AsyncConnection, approval_id: int) -> RowMapping | None:
+    """An approval's row."""
+    statement = text("SELECT * FROM kit.approval WHERE approval_id = :approval_id")
+    return (await connection.execute(statement, {"approval_id": approval_id})).mappings().one_or_none()
+
+
+async def approvals_waiting(connection: AsyncConnection, kinds: Sequence[str]) -> Sequence[RowMapping]:
+    """Approvals of these kinds without a decision, the oldest first."""
+    statement = text(
+        "SELECT * FROM kit.approval WHERE decided_at IS NULL AND kind = ANY (CAST(:kinds AS text[])) "
+        "ORDER BY approval_id"
+    )
+    return (await connection.execute(statement, {"kinds": list(kinds)})).mappings().all()
+
+
+async def names_of(connection: AsyncConnection, actor_ids: Sequence[int]) -> dict[int, str]:
+    """The names of actors by their numbers."""
+    statement = text("SELECT actor_id, name FROM kit.actor WHERE actor_id = ANY (CAST(:actor_ids AS int[]))")
+    return {row.actor_id: row.name for row in await connection.execute(statement, {"actor_ids": list(actor_ids)})}
+
+
 async def record_decision(
     connection: AsyncConnection, approval_id: int, *, checker_id: int, approved: bool, decided_at: datetime
 ) -> None:

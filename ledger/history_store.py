@@ -19,7 +19,15 @@ _OUTSTANDING = text("""
     SELECT issuer_id, funder_id, terms_id,
            coalesce(sum(remaining + held) FILTER (WHERE is_active), 0)::bigint AS active,
            coalesce(sum(remaining) FILTER (WHERE NOT is_active), 0)::bigint AS pending, sum(held)::bigint AS held
-    FROM ledger.lots_at(NULL, CAST(:unit AS smallint), :at)
+    FROM (
+      SELECT issuer_id, funder_id, terms_id, remaining, held, is_active
+      FROM ledger.lots_at(NULL, CAST(:unit AS smallint), :at)
+      UNION ALL  -- on its way between two holders
+      SELECT p.issuer_id, p.funder_id, p.lot_terms_id, CASE p.credit WHEN 14 THEN p.amount ELSE -p.amount END, 0,
+             1 IN (p.debit, p.credit)
+      FROM ledger.posting p JOIN ledger.journal j USING (holder_id, unit, seq)
+      WHERE p.unit = :unit AND 14 IN (p.debit, p.credit) AND j.recorded_at <= :at
+    ) owned
     GROUP BY issuer_id, funder_id, terms_id HAVING sum(remaining + held) > 0
     ORDER BY issuer_id, funder_id, terms_id
 """)

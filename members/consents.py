@@ -101,6 +101,22 @@ async def append_granted(connection: AsyncConnection, given: Sequence[tuple[int,
     )
 
 
+async def keep_refusals(connection: AsyncConnection, *, of: int, to: int, at: datetime) -> None:
+    """Let what one locked member has refused be refused by another one too, where that one agreed.
+
+    Of two records of one person the stricter holds. Taking part in the programme is not a purpose of this kind.
+    """
+    agreed = {(one.purpose, one.partner_id) for one in await state_at(connection, to, at) if one.granted}
+    refused = [
+        one
+        for one in await state_at(connection, of, at)
+        if not one.granted and one.purpose != PROGRAMME and (one.purpose, one.partner_id) in agreed
+    ]
+    if refused:
+        given = [ConsentGiven(one.purpose, one.text_version, at, one.partner_id, "MERGE") for one in refused]
+        await store.append_consents(connection, [_row(to, one, at, granted=False) for one in given])
+
+
 async def state_at(connection: AsyncConnection, member_id: int, at: datetime) -> list[Consent]:
     """What held at an instant, a row per purpose and partner that had been asked for by then. No row is a "no"."""
     rows = await store.last_consents(connection, member_id, at)

@@ -54,7 +54,8 @@ class Visit:
 class Identified:
     """A member, recognised. level says by what; of a visit, visit.level says by what it was begun.
 
-    status is ACTIVE, or ANONYMOUS for the holder of a card that nobody has registered.
+    status is ACTIVE, ANONYMOUS for the holder of a card that nobody has registered, or HOUSEHOLD for the pool of
+    several members. issued_to is the member whom the card or alias is of where that one was ever merged, and None else.
     """
 
     member_id: int
@@ -64,6 +65,7 @@ class Identified:
     language: str
     status: str
     visit: Visit | None = None
+    issued_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,5 +216,12 @@ def _judge(row: Any, level: str, visit: Visit | None = None) -> Identified | Rej
     if row["member_status"] == "CLOSED":
         return MemberClosed(row["member_id"])
     return Identified(
-        row["member_id"], row["card_id"], level, row["tier"], row["language"], row["member_status"], visit
+        row["member_id"],
+        row["card_id"],
+        level,
+        row["tier"],
+        row["language"],
+        row["member_status"],
+        visit,
+        row["issued_to"],
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import accounts
-from members import store, tiers
+from members import store, succession_store, tiers
 from members.cards import MemberUnknown
 from members.tiers import Standing
 
@@ -30,8 +31,7 @@ async def assess(connection: AsyncConnection, *, at: datetime, after: int = 0, l
     work: go on with `next_after`.
     """
     held = await store.members_to_assess(connection, after, limit)
-    since = tiers.qualifying_since(at)
-    points = await accounts.qualifying(connection, [row.member_id for row in held], accounts.POINTS, since, at)
+    points = await _qualifying(connection, [row.member_id for row in held], at)
     changes = [
         (row.member_id, standing, points[row.member_id])
         for row in held
@@ -54,10 +54,22 @@ async def standing(connection: AsyncConnection, member_id: int, at: datetime) ->
 
     Rejects MEMBER_UNKNOWN.
     """
-    if await store.member_by_id(connection, member_id) is None:
+    member = await store.member_by_id(connection, member_id)
+    if member is None:
         raise MemberUnknown
+    member_id = member.member_id
     row = await store.last_assessment(connection, member_id, at)
     tier, until = (row.tier, row.until) if row else (tiers.BASE, None)
-    since = tiers.qualifying_since(at)
-    points = await accounts.qualifying(connection, [member_id], accounts.POINTS, since, at)
+    points = await _qualifying(connection, [member_id], at)
     return Standing(tier, until, tiers.points_to_next(tier, points[member_id]))
+
+
+async def _qualifying(connection: AsyncConnection, member_ids: Sequence[int], at: datetime) -> dict[int, int]:
+    """Points that qualify at an instant per member, with those of everybody who was merged into them."""
+    merged = await succession_store.merged_into(connection, member_ids)
+    since = tiers.qualifying_since(at)
+    points = await accounts.qualifying(connection, [*member_ids, *merged], accounts.POINTS, since, at)
+    sums = {member_id: points[member_id] for member_id in member_ids}
+    for member_id, survivor_id in merged.items():
+        sums[survivor_id] += points[member_id]
+    return sums

@@ -20,15 +20,24 @@ class Fetches(Protocol):
     async def fetch(self, query: str, *args: Any) -> list[Any]: ...
 
 
+# A card, an alias or a number stands for the member whom the last row of its own member's succession names.
+_LAST_SUCCESSION = """
+    LEFT JOIN LATERAL (
+      SELECT x.member_id, x.survivor_id FROM members.succession x WHERE x.member_id = {own} ORDER BY x.seq DESC LIMIT 1
+    ) s ON true
+    JOIN members.member m ON m.member_id = coalesce(s.survivor_id, {own})
+"""
+_OF_CARD = _LAST_SUCCESSION.format(own="c.member_id")
 _RECOGNISED = """
-    c.card_id, c.status AS card_status, m.member_id, m.status AS member_status, m.tier, m.language
+    c.card_id, c.status AS card_status, m.member_id, m.status AS member_status, m.tier, m.language,
+    s.member_id AS issued_to
 """
 
 # --- Recognising --------------------------------------------------------------------------------------------
 
 _CARDS_BY_LOOKUP = f"""
     SELECT c.number_lookup, {_RECOGNISED}
-    FROM members.card c JOIN members.member m USING (member_id)
+    FROM members.card c {_OF_CARD}
     WHERE c.number_lookup = ANY ($1::uuid[])
 """
 
@@ -38,7 +47,7 @@ async def cards_by_lookup(source: Fetches, lookups: Sequence[UUID]) -> dict[UUID
     return {row["number_lookup"]: row for row in await source.fetch(_CARDS_BY_LOOKUP, lookups)}
 
 
-_CARD = f"SELECT {_RECOGNISED} FROM members.card c JOIN members.member m USING (member_id)"
+_CARD = f"SELECT {_RECOGNISED} FROM members.card c {_OF_CARD}"
 _CARD_BY_LOOKUP = text(f"{_CARD} WHERE c.number_lookup = :lookup")
 _CARD_BY_ID = text(f"{_CARD} WHERE c.card_id = :card_id")
 
@@ -53,16 +62,22 @@ async def card_by_id(connection: AsyncConnection, card_id: int) -> Row[Any] | No
     return (await connection.execute(_CARD_BY_ID, {"card_id": card_id})).one_or_none()
 
 
-_MEMBER = "m.member_id, m.status AS member_status, m.tier, m.language, NULL::bigint AS card_id, NULL AS card_status"
-_MEMBER_BY_ID = text(f"SELECT {_MEMBER} FROM members.member m WHERE m.member_id = :member_id")
+_MEMBER = """
+    m.member_id, m.status AS member_status, m.tier, m.language, NULL::bigint AS card_id, NULL AS card_status,
+    s.member_id AS issued_to
+"""
+_MEMBER_BY_ID = text(f"""
+    SELECT {_MEMBER} FROM (SELECT CAST(:member_id AS bigint) AS member_id) n
+    {_LAST_SUCCESSION.format(own="n.member_id")}
+""")
 _MEMBER_BY_ALIAS = text(f"""
-    SELECT {_MEMBER} FROM members.alias a JOIN members.member m USING (member_id)
+    SELECT {_MEMBER} FROM members.alias a {_LAST_SUCCESSION.format(own="a.member_id")}
     WHERE a.kind = :kind AND a.partner_id = :partner_id AND a.lookup = :lookup
 """)
 
 
 async def member_by_id(connection: AsyncConnection, member_id: int) -> Row[Any] | None:
-    """A member."""
+    """The member whom a number stands for."""
     return (await connection.execute(_MEMBER_BY_ID, {"member_id": member_id})).one_or_none()
 
 
@@ -216,10 +231,10 @@ async def change_card_status(connection: AsyncConnection, card_id: int, status: 
 async def card_and_code_use(connection: AsyncConnection, card_id: int, step: int) -> Row[Any] | None:
     """A card with what its rotating code is made of, and whether the code of a step has been used."""
     found = await connection.execute(
-        text("""
-            SELECT c.card_id, c.member_id, c.status AS card_status, c.number_lookup, c.sealed_secret,
+        text(f"""
+            SELECT c.card_id, m.member_id, c.status AS card_status, c.number_lookup, c.sealed_secret,
                    EXISTS (SELECT FROM members.code_use u WHERE u.card_id = c.card_id AND u.step = :step) AS is_used
-            FROM members.card c WHERE c.card_id = :card_id
+            FROM members.card c {_OF_CARD} WHERE c.card_id = :card_id
         """),
         {"card_id": card_id, "step": step},
     )

@@ -46,6 +46,7 @@ LOCAL = {
     "partners.terminal": _DIRECTORY,
     "partners.agreement": _DIRECTORY,
     "partners.revision": _DIRECTORY,
+    "partners.adjustment": "proposals of the desk, a few a day, found by their approval",
 }
 LOCAL_SCHEMAS = {
     "kit": "the programme's people and settings; one table has a trigger",

@@ -34,8 +34,9 @@ async def clearing_events(
 ) -> AsyncIterator[Row[Any]]:
     """Postings that one partner pays or is paid for, with its own receipts and nobody else's.
 
-    What it funded: activations and returns, also of points that are owed or forgiven; what it honoured: redemptions and
-    refunds. The receipt of an activation is the one that earned the lot; of the others, the one that moved the points.
+    What it funded: activations, returns, also of points that are owed or forgiven, and adjustments; what it honoured:
+    redemptions and refunds. The receipt of an activation is the one that earned the lot, wherever the lot came from; of
+    the others, the one that moved the points.
     It is only shown if it is the partner's own. Needs a transaction: the rows are streamed.
     """
     rows = await connection.stream(
@@ -47,17 +48,21 @@ async def clearing_events(
             JOIN ledger.journal j USING (holder_id, unit, seq)
             JOIN partners.agreement a ON a.terms_id = CASE WHEN p.debit = 11 OR p.credit = 11 THEN p.terms_id
                                                            ELSE p.lot_terms_id END
+            LEFT JOIN ledger.lot l ON p.debit = 2 AND l.holder_id = p.holder_id AND l.unit = p.unit
+                                   AND l.seq = p.lot_seq AND l.lot_no = p.lot_no
             LEFT JOIN LATERAL (
               SELECT r.business_date, r.outlet_id, r.reference FROM partners.receipt r
-              WHERE r.holder_id = p.holder_id AND r.unit = p.unit AND r.partner_id = :partner_id
-                AND CASE WHEN p.debit IN (2, 10) THEN r.seq = p.lot_seq AND r.kind = 1
+              WHERE r.holder_id = coalesce(l.contributor_id, p.holder_id) AND r.unit = p.unit
+                AND r.partner_id = :partner_id
+                AND CASE WHEN p.debit IN (2, 10) THEN r.seq = coalesce(l.contributor_seq, p.lot_seq) AND r.kind = 1
                          ELSE r.seq = p.seq OR r.redemption_seq = p.seq END
               ORDER BY r.seq LIMIT 1
             ) r ON true
             LEFT JOIN partners.outlet o ON o.outlet_id = r.outlet_id
             WHERE p.cutoff_id = ANY (:cutoff_ids) AND p.unit = 1 AND a.currency = :currency
               AND (p.funder_id = :partner_id
-                   AND (p.debit IN (2, 10) AND p.credit = 1 OR p.debit IN (1, 4, 19) AND p.credit = 13)
+                   AND (p.debit IN (2, 10, 15) AND p.credit = 1 OR p.debit IN (1, 4, 19) AND p.credit = 13
+                        OR p.debit = 1 AND p.credit = 15)
                    OR p.partner_id = :partner_id
                    AND (p.debit IN (1, 3) AND p.credit = 11 OR p.debit = 11 AND p.credit = 1))
             ORDER BY p.cutoff_id, j.recorded_at, p.holder_id, p.seq, p.leg

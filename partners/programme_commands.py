@@ -11,7 +11,8 @@ from rich.table import Table
 from kit import actors, audit, console
 from kit.amounts import MICRO_PER_UNIT
 from kit.settings import settings
-from partners import programme
+from members.sharing import SharingRules
+from partners import programme, sharing
 from partners.terms import Programme
 
 app = typer.Typer(name="programme", help="The coalition's own rules, founded once per database.", no_args_is_help=True)
@@ -73,6 +74,28 @@ def show() -> None:
     console.out.print(table, markup=False)
 
 
+@app.command("sharing")
+def change_sharing(
+    transfers: Annotated[
+        bool | None, typer.Option("--transfers/--no-transfers", help="Whether points go from member to member.")
+    ] = None,
+    household_size: Annotated[int | None, typer.Option(help="Members that a household has at most.")] = None,
+    cooling_days: Annotated[
+        int | None, typer.Option(help="Days after leaving a household in which a member may join none.")
+    ] = None,
+    actor: Annotated[
+        str | None, typer.Option("--actor", envvar="TESSERA_ACTOR", help="Who does this; by default your login name.")
+    ] = None,
+) -> None:
+    """Say whether members may give each other points and form households. Takes the role OPERATOR_ADMIN."""
+    rules = console.run(_change_sharing(transfers, household_size, cooling_days, actor))
+    allowed = "may" if rules.is_enabled else "may not"
+    console.out.print(
+        f"Members {allowed} transfer points; a household has at most {rules.household_size} members, and who left one "
+        f"joins none for {rules.household_cooling.days} days.", markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
 def _value(written: str) -> tuple[str, int]:
     code, _, amount = written.partition("=")
     try:
@@ -102,6 +125,18 @@ async def _found(rules: Programme, actor: str | None) -> None:
             detail={"name": rules.name},
             at=at,
         )
+
+
+async def _change_sharing(
+    transfers: bool | None, household_size: int | None, cooling_days: int | None, actor: str | None
+) -> SharingRules:
+    async with console.database(settings()) as database, database.transaction() as connection:
+        at = await console.business_instant(connection, settings())
+        actor_id = await actors.by_name(connection, actor or console.login_name())
+        return await sharing.change_rules(
+            connection, is_enabled=transfers, household_size=household_size, cooling_days=cooling_days, actor=actor_id,
+            at=at,
+        )  # fmt: skip
 
 
 async def _read() -> Programme:

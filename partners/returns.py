@@ -6,7 +6,7 @@ A decision is made on the account's state number; an account that moved meanwhil
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from kit.errors import Rejection
 from kit.secrets import fingerprint
 from ledger import debts, lots
 from ledger.accounts import POINTS
+from members import merging
 from partners import outcomes, receipt_store, receipts, returning, spending
 from partners.directory import Directory
 from partners.outcomes import Recorded
@@ -141,11 +142,17 @@ async def quote_return(desk: Desk, original: StoredReceipt, wish: Wish, *, at: d
     """What a return would do at an instant, before money is handed over; writes nothing."""
     directory = await desk.directory_with(original.terms_id)
     case = await _decide(desk, directory, original, wish)
+    asked = case.takeback.lot_points
     foreseen = await debts.preview(
-        desk.pool, original.holder_id, unit=POINTS, seq=original.seq, lot_points=case.takeback.lot_points,
+        desk.pool, original.holder_id, unit=POINTS, seq=original.seq, lot_points=asked,
         shortfall=SHORTFALL_OF[case.terms.return_policy], refund=case.takeback.refund_points, at=at,
     )  # fmt: skip
-    return _returned(directory, case, Recorded(original, False), foreseen.taken, foreseen.owed)
+    async with desk.database.reading() as connection:
+        there = await merging.recoverable(connection, member_id=original.holder_id, seq=original.seq, at=at)
+    moved = sum(min(points, there.get(lot_no, 0)) for lot_no, points in asked.items())
+    taken = min(sum(asked.values()), foreseen.taken + moved)
+    owed = max(0, foreseen.owed - (taken - foreseen.taken))
+    return _returned(directory, case, Recorded(original, False), taken, owed)
 
 
 async def return_purchase(
@@ -220,6 +227,10 @@ async def _record(
         if earlier := await _earlier_return(desk, directory, caller, original, claim, idem_key, content):
             return earlier
         case = await _decide(desk, directory, original, wish)
+        is_merged = await merging.recall(desk.database, member_id=original.holder_id, seq=original.seq, at=at)
+        if is_merged:  # its account has moved, so what was decided on its state is decided again
+            seq = await lots.account_seq(desk.pool, original.holder_id, unit=POINTS)
+            case = await _decide(desk, directory, original, wish)
         if original.kind == REDEMPTION and case.takeback.refund_points == 0:
             return _returned(directory, case, Recorded(original, True), 0, 0)  # nothing left to give back
         record = await call_safely(
@@ -241,10 +252,24 @@ async def _record(
             )
             assert receipt is not None
             recorded = Recorded(receipt, False, record["available"], record["pending"], record["debt"])
+            if is_merged:
+                recorded = await _forwarded(desk, recorded, at)
             return _returned(directory, case, recorded, record["taken"], record["owed"])
         if record["status"] not in (outcomes.STALE, outcomes.AGAIN, outcomes.REPLAYED):
             raise outcomes.rejection(record["status"])
     raise outcomes.rejection(outcomes.STALE)
+
+
+async def _forwarded(desk: Desk, recorded: Recorded, at: datetime) -> Recorded:
+    """What is left in a merged member's account follows to the survivor, whose balances are the answer's."""
+    holder_id = recorded.receipt.holder_id
+    await merging.forward(desk.database, at=at, member_id=holder_id)
+    async with desk.database.reading() as connection:
+        survivor_id = await merging.survivor_of(connection, holder_id)
+    standing = await lots.standing(desk.pool, survivor_id or holder_id, unit=POINTS, at=at)
+    if standing is None:
+        return recorded
+    return replace(recorded, available=standing.available, pending=standing.pending)
 
 
 async def _earlier_return(

@@ -15,7 +15,7 @@ from uuid import UUID
 from kit.errors import Rejection
 from ledger import lots
 from ledger.accounts import POINTS
-from members import identification, proofs
+from members import identification, merging, proofs
 from members.cards import Recognised
 from members.identification import Identified, MemberRef
 from partners import outcomes, purchases, receipt_store, receipts, spending
@@ -176,6 +176,11 @@ async def record_purchase(
     points = (spend and spend.points) or 0
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        if earlier := await _answered_as_another(
+            desk, call, member, place, receipt,
+            lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
+        ):  # fmt: skip
+            return earlier
         terms_id = _promised_terms(promise, member)
         code = await _check_proof(desk, call, member, spend) if spend else None
     except Rejection as no:
@@ -213,6 +218,13 @@ async def redeem_points(
     receipt = replace(receipt, currency=terms.currency)
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        if earlier := await _answered_as_another(
+            desk, call, member, place, receipt,
+            lambda holder, claim: purchases.redemption_content_of(
+                purchases.content_of(holder, claim, receipt, 0), points
+            ),
+        ):  # fmt: skip
+            return earlier
         code = await _check_proof(desk, call, member, Spend(points, None, proof))
     except Rejection as no:
         return await _replay_or(
@@ -270,10 +282,70 @@ async def _prepare_many(
             except Rejection as no:
                 answers.append(await _recorded_before_or(no, desk, caller, place, receipt))
                 continue
+            if earlier := await _recorded_as_another(desk, caller, member, place, receipt):
+                answers.append(earlier)
+                continue
             answers.append(purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None))
         except Rejection as no:
             answers.append(no)
     return answers
+
+
+async def _answered_as_another(
+    desk: Desk,
+    call: Call,
+    member: Identified,
+    place: purchases.Place,
+    receipt: Receipt,
+    content: Callable[[int, UUID], UUID],
+) -> Recorded | None:
+    """The first answer where this very request was answered while the card stood for another member, before a merge or
+    during one that has ended; None where it was not. A final decline is raised again."""
+    others = await _others(desk, member)
+    if not others:
+        return None
+    claim = receipts.claim_of(call.caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+    earlier = await receipt_store.receipt_by_idem_key(desk.pool, call.caller.partner_id, call.idem_key)
+    if earlier is not None and earlier.holder_id in others:
+        if await receipt_store.fingerprint_of(desk.pool, claim) != content(earlier.holder_id, claim):
+            raise outcomes.rejection(outcomes.KEY_REUSED)
+        return Recorded(earlier, True)
+    for other in sorted(others):
+        told = await lots.declined(desk.pool, other, unit=POINTS, idem_key=call.idem_key)
+        if told is not None:
+            is_same = told == content(other, claim)
+            raise outcomes.rejection(outcomes.INSUFFICIENT if is_same else outcomes.KEY_REUSED)
+    return await _recorded_as_another(desk, call.caller, member, place, receipt, content)
+
+
+async def _recorded_as_another(
+    desk: Desk,
+    caller: Caller,
+    member: Identified,
+    place: purchases.Place,
+    receipt: Receipt,
+    content: Callable[[int, UUID], UUID] | None = None,
+) -> Recorded | None:
+    """The same by the receipt, whatever key was sent."""
+    others = await _others(desk, member)
+    if not others:
+        return None
+    claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+    earlier = await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim)
+    if earlier is None or earlier.holder_id not in others:
+        return None
+    same = content or (lambda holder, claim: purchases.content_of(holder, claim, receipt, 0))
+    if await receipt_store.fingerprint_of(desk.pool, claim) != same(earlier.holder_id, claim):
+        raise outcomes.rejection(outcomes.RECORDED_ALREADY)
+    return Recorded(earlier, True)
+
+
+async def _others(desk: Desk, member: Identified) -> set[int]:
+    """Whom else the member's card stood for ever; nobody where its member was never merged."""
+    if member.issued_to is None:
+        return set()
+    async with desk.database.reading() as connection:
+        return await merging.ever_stood_for(connection, member.issued_to) - {member.member_id}
 
 
 async def _recorded_before_or(

@@ -26,9 +26,13 @@ HELD = "HELD"
 RETURN_OWED = "RETURN_OWED"
 REPAYMENT = "REPAYMENT"
 FORGIVEN = "FORGIVEN"
+TRANSFER = "TRANSFER"
+ADJUSTMENT = "ADJUSTMENT"
+ADJUSTMENT_TAKEN = "ADJUSTMENT_TAKEN"
 
 # The ledger's accounts: 1 available, 2 pending, 3 held, 4 debt, 10 issued, 11 redeemed, 12 expired, 13 returned,
-# 19 forgiven. Points that move in a way that is not listed here have no price yet, and must not pass for free.
+# 14 transferred, 15 adjusted, 19 forgiven. Points that move in a way that is not listed here have no price yet, and
+# must not pass for free.
 _KINDS = {
     (10, 1): ACTIVATION,
     (2, 1): ACTIVATION,
@@ -44,9 +48,20 @@ _KINDS = {
     (4, 13): RETURN_OWED,
     (1, 4): REPAYMENT,
     (19, 13): FORGIVEN,
+    (1, 14): TRANSFER,
+    (2, 14): TRANSFER,
+    (14, 1): TRANSFER,
+    (14, 2): TRANSFER,
+    (15, 1): ADJUSTMENT,
+    (1, 15): ADJUSTMENT_TAKEN,
 }
-_OBLIGATION_SIGN = {ACTIVATION: 1, REFUND: 1, REDEMPTION: -1, RETURN: -1, EXPIRY: -1, REPAYMENT: -1}
-_BY_LOT = (ACTIVATION, RETURN, RETURN_OWED, FORGIVEN)  # its funder's affair, at the prices of the lot's terms
+_ISSUED = (ACTIVATION, ADJUSTMENT)
+_TAKEN_BACK = (RETURN, RETURN_OWED, ADJUSTMENT_TAKEN)
+_BY_LOT = (*_ISSUED, *_TAKEN_BACK, FORGIVEN)  # its funder's affair, at the prices of the lot's terms
+_OBLIGATION_SIGN = {
+    ACTIVATION: 1, ADJUSTMENT: 1, REFUND: 1, REDEMPTION: -1, RETURN: -1, ADJUSTMENT_TAKEN: -1, EXPIRY: -1,
+    REPAYMENT: -1,
+}  # fmt: skip
 
 
 class Unrated(Exception):  # noqa: N818 - it is the state of the event
@@ -115,11 +130,12 @@ def kind_of(debit: int, credit: int) -> str:
 def rate(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[RatedLine]:
     """The partners' lines: what each receives or pays, one line per currency, kind and agreement version.
 
-    ACTIVATION: the funder pays the issue price of the lot's terms. RETURN and RETURN_OWED: it gets it back, for points
-    that were taken or that the member owes the operator from then on. REDEMPTION: the partner that took the points
-    receives the reimbursement price of its own terms. REFUND: it gives that back. FORGIVEN: the funder reads how many
-    points nobody gives back, at nothing. Expiry, repayment of what a member owes and whatever is still pending move no
-    partner's money; what the operator funds bills nobody.
+    ACTIVATION, ADJUSTMENT: the funder pays the issue price of the lot's terms. RETURN, RETURN_OWED, ADJUSTMENT_TAKEN:
+    it gets it back, for points that were taken or that the member owes the operator from then on. REDEMPTION: the
+    partner that took the points receives the reimbursement price of its own terms. REFUND: it gives that back.
+    FORGIVEN: the funder reads how many points nobody gives back, at nothing. Expiry, repayment of what a member owes,
+    transfers between holders and whatever is still pending move no partner's money; what the operator funds bills
+    nobody.
     Raises Unrated for terms that are missing.
     """
     return _sum_lines(line for group in groups for line in _partner_lines(group, terms) if line.party_id != OPERATOR)
@@ -156,7 +172,7 @@ def rate_obligation(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms])
 
 def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping[int, Terms]) -> int:
     """What a partner pays or is paid for one point of a clearing event, micro-units, not signed. Raises Unrated."""
-    if kind in (ACTIVATION, RETURN, RETURN_OWED):
+    if kind in _ISSUED + _TAKEN_BACK:
         return _terms(terms, lot_terms_id).issue_price_micro
     if kind in (REDEMPTION, REFUND):
         return _terms(terms, terms_id).reimbursement_price_micro
@@ -165,7 +181,9 @@ def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping
 
 def sign(kind: str) -> int:
     """1 where a partner receives money for this kind of event, -1 where it pays, 0 where no money moves."""
-    return {ACTIVATION: -1, RETURN: 1, RETURN_OWED: 1, REDEMPTION: 1, REFUND: -1}.get(kind, 0)
+    if kind in _ISSUED:
+        return -1
+    return 1 if kind in _TAKEN_BACK else {REDEMPTION: 1, REFUND: -1}.get(kind, 0)
 
 
 def _partner_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable[RatedLine]:
@@ -183,7 +201,7 @@ def _operator_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterabl
         yield _line(group, OPERATOR, FORGIVEN, 0, 0, _terms(terms, group.lot_terms_id))
     elif group.kind in _BY_LOT and group.funder_id != OPERATOR:
         lot = _terms(terms, group.lot_terms_id)
-        way, suffix = (1, "") if group.kind == ACTIVATION else (-1, "_RETURNED")
+        way, suffix = (1, "") if group.kind in _ISSUED else (-1, "_RETURNED")
         yield _line(group, OPERATOR, "FUND" + suffix, way, lot.fund_price_micro, lot)
         yield _line(group, OPERATOR, "SERVICE" + suffix, way, lot.service_price_micro, lot)
     elif group.kind in (REDEMPTION, REFUND) and group.partner_id != OPERATOR:

@@ -321,18 +321,28 @@ EVERY_POSTING_IN_ONE_RUN = """
     FROM settlement.run_cutoff c LEFT JOIN ledger.cutoff k USING (cutoff_id) WHERE k.state IS DISTINCT FROM 'CUT'
 """
 
-# Not through rating: what can still be spent is counted in the lots, and what postings of cut-offs that no run has
-# settled did to it is taken off by looking at accounts 1 (available) and 3 (held) alone.
+# Not through rating: what can still be spent is counted in the lots and in transfers on their way (what arrived is in
+# the lots though nobody said so yet), and what postings of cut-offs that no run has settled did to it is taken off by
+# looking at accounts 1 (available) and 3 (held) alone: what goes between holders stays.
 OBLIGATION_IS_LOTS = """
     WITH lots AS (
-      SELECT funder_id, terms_id, sum(remaining + held) AS points
-      FROM ledger.lot WHERE unit = 1 AND active AND open GROUP BY funder_id, terms_id
+      SELECT funder_id, terms_id, sum(points) AS points FROM (
+        SELECT funder_id, terms_id, remaining + held AS points FROM ledger.lot WHERE unit = 1 AND active AND open
+        UNION ALL
+        SELECT p.funder_id, p.lot_terms_id, p.amount
+        FROM ledger.transfer t JOIN ledger.posting p USING (holder_id, unit, seq)
+        WHERE t.unit = 1 AND t.state = 0 AND p.debit = 1 AND NOT EXISTS (
+          SELECT FROM ledger.journal j
+          WHERE j.holder_id = t.receiver_id AND j.unit = t.unit AND j.kind = 15
+            AND j.idem_key = ledger.transfer_key(t.holder_id, t.unit, t.seq))
+      ) here GROUP BY funder_id, terms_id
     ), unsettled AS (
       SELECT p.funder_id, p.lot_terms_id AS terms_id,
              sum(CASE WHEN p.credit IN (1, 3) THEN p.amount ELSE 0 END
                  - CASE WHEN p.debit IN (1, 3) THEN p.amount ELSE 0 END) AS points
       FROM ledger.posting p
-      WHERE p.unit = 1 AND NOT EXISTS (SELECT FROM settlement.run_cutoff c WHERE c.cutoff_id = p.cutoff_id)
+      WHERE p.unit = 1 AND 14 NOT IN (p.debit, p.credit)
+        AND NOT EXISTS (SELECT FROM settlement.run_cutoff c WHERE c.cutoff_id = p.cutoff_id)
       GROUP BY p.funder_id, p.lot_terms_id
     ), here AS (
       SELECT funder_id, terms_id, coalesce(l.points, 0) - coalesce(u.points, 0) AS points,

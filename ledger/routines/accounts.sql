@@ -3,10 +3,11 @@
 --
 -- status: 0 done, 1 replayed, 2 key used for another input, 3 insufficient points, 4 no such account,
 --         5 nothing to take back, 6 spending is locked, 7 the day's cap, 8 hold is resolved, 9 hold has lapsed,
---         10 more than the hold
--- account kinds: 1 available, 2 pending, 3 held, 4 debt; 10 issued, 11 redeemed, 12 expired, 13 returned
+--         10 more than the hold, 11 the account takes no transfer
+-- account kinds: 1 available, 2 pending, 3 held, 4 debt; 10 issued, 11 redeemed, 12 expired, 13 returned,
+--                14 transferred, 15 adjusted
 -- entry kinds: 1 accrual, 2 activation, 3 redemption, 4 hold, 5 capture, 6 release, 7 expiry, 8 return, 9 refund,
---              10 lapse, 20 decline
+--              10 lapse, 14 transfer out, 15 in, 16 back, 17 adjustment, 20 decline
 
 -- New holders, each with an empty account in the unit; returns their numbers.
 CREATE FUNCTION ledger.open_accounts(p_count int, p_unit smallint) RETURNS SETOF bigint
@@ -37,3 +38,9 @@ BEGIN
   PERFORM FROM ledger.account WHERE holder_id = ANY (p_holders) AND unit = p_unit ORDER BY holder_id
   FOR NO KEY UPDATE;
 END $$;
+
+-- The key of a transfer's second half, in the journal of whoever gets the points.
+CREATE FUNCTION ledger.transfer_key(p_sender bigint, p_unit smallint, p_seq bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
+  SELECT encode(substring(sha256('transfer'::bytea || int8send(p_sender) || int2send(p_unit) || int8send(p_seq)) FOR 16),
+                'hex')::uuid
+$$;

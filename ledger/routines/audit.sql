@@ -40,6 +40,63 @@ LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_cus
   FROM account WHERE available > 0
 $$;
 
+-- Rules A19 and A20. A19 is what an account shows by itself: its transfers are its entries of kind 14, and what came back
+-- is an entry of kind 16. A20 takes both sides: each second half belongs to a transfer and is as large, a transfer that
+-- arrived has one, and what postings say is on its way is what transfers say that have no second half yet.
+CREATE FUNCTION ledger.audit_sent(p_holders bigint[], p_unit smallint)
+RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text)
+LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_custom_plan AS $$
+  WITH sent AS MATERIALIZED (
+    SELECT * FROM ledger.transfer t
+    WHERE (p_holders IS NULL OR t.holder_id = ANY (p_holders)) AND (p_unit IS NULL OR t.unit = p_unit)
+  ), entry AS MATERIALIZED (
+    SELECT j.holder_id, j.unit, j.seq, j.kind, j.amount, j.idem_key FROM ledger.journal j
+    WHERE j.kind IN (14, 16) AND (p_holders IS NULL OR j.holder_id = ANY (p_holders)) AND (p_unit IS NULL OR j.unit = p_unit)
+  )
+  SELECT 'A19 transfer = its entries', holder_id, unit, format('entry %s', seq)
+  FROM sent t FULL JOIN (SELECT * FROM entry WHERE kind = 14) e USING (holder_id, unit, seq)
+  WHERE t.amount IS DISTINCT FROM e.amount
+  UNION ALL
+  SELECT 'A19 transfer = its entries', t.holder_id, t.unit, format('entry %s came back', t.seq)
+  FROM sent t LEFT JOIN entry e
+    ON e.holder_id = t.holder_id AND e.unit = t.unit AND e.kind = 16
+   AND e.idem_key = ledger.transfer_key(t.holder_id, t.unit, t.seq)
+  WHERE (t.state = 2, CASE t.state WHEN 2 THEN t.settled_seq END, CASE t.state WHEN 2 THEN t.amount END) IS DISTINCT FROM
+        (e.seq IS NOT NULL, e.seq, e.amount)
+$$;
+CREATE FUNCTION ledger.audit_transfers() RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text)
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+  WITH half AS MATERIALIZED (
+    SELECT t.*, j.seq AS in_seq, j.amount AS in_amount
+    FROM ledger.transfer t LEFT JOIN ledger.journal j
+      ON j.holder_id = t.receiver_id AND j.unit = t.unit AND j.kind = 15
+     AND j.idem_key = ledger.transfer_key(t.holder_id, t.unit, t.seq)
+  )
+  SELECT 'A20 both halves of a transfer agree', h.holder_id, h.unit, format('entry %s', h.seq)
+  FROM half h
+  WHERE h.in_amount <> h.amount OR h.state = 2 AND h.in_seq IS NOT NULL
+     OR h.state = 1 AND h.in_seq IS DISTINCT FROM h.settled_seq
+  UNION ALL
+  SELECT 'A20 both halves of a transfer agree', j.holder_id, j.unit, format('entry %s has no first half', j.seq)
+  FROM ledger.journal j
+  LEFT JOIN half h ON h.receiver_id = j.holder_id AND h.unit = j.unit AND h.in_seq = j.seq
+  WHERE j.kind = 15 AND h.seq IS NULL
+  UNION ALL
+  SELECT 'A20 on its way = unfinished transfers', NULL, unit,
+         format('issuer %s, funder %s, terms %s: postings %s, transfers %s', issuer_id, funder_id, lot_terms_id,
+                coalesce(p.points, 0), coalesce(o.points, 0))
+  FROM (
+    SELECT unit, issuer_id, funder_id, lot_terms_id, sum(CASE credit WHEN 14 THEN amount ELSE -amount END) AS points
+    FROM ledger.posting WHERE 14 IN (debit, credit) GROUP BY unit, issuer_id, funder_id, lot_terms_id
+  ) p
+  FULL JOIN (
+    SELECT o.unit, o.issuer_id, o.funder_id, o.lot_terms_id, sum(o.amount) AS points
+    FROM half h JOIN ledger.posting o USING (holder_id, unit, seq)
+    WHERE h.state = 0 AND h.in_seq IS NULL GROUP BY o.unit, o.issuer_id, o.funder_id, o.lot_terms_id
+  ) o USING (unit, issuer_id, funder_id, lot_terms_id)
+  WHERE coalesce(p.points, 0) <> coalesce(o.points, 0)
+$$;
+
 -- Every row returned is a violation; see docs/invariants.md for what each rule says.
 CREATE FUNCTION ledger.audit() RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text)
 LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
@@ -62,7 +119,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
            sum(CASE WHEN credit = 12 THEN amount ELSE 0 END) AS expired,
            sum(CASE WHEN credit = 13 AND debit IN (1, 2) THEN amount ELSE 0 END) AS returned,
            sum(CASE WHEN credit = 4 THEN amount ELSE 0 END) AS repaid,
-           sum(CASE WHEN debit = 10 THEN amount ELSE 0 END) AS granted
+           sum(CASE WHEN debit IN (10, 15) OR debit = 14 AND seq = lot_seq THEN amount ELSE 0 END) AS granted,
+           sum(CASE WHEN credit IN (14, 15) THEN amount WHEN debit = 14 AND seq <> lot_seq THEN -amount ELSE 0 END) AS gone
     FROM ledger.posting GROUP BY holder_id, unit, lot_seq, lot_no
   ), entry AS (
     SELECT holder_id, unit, seq, sum(amount) AS amount,
@@ -99,7 +157,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
          format('lot %s.%s', coalesce(l.seq, p.seq), coalesce(l.lot_no, p.lot_no))
   FROM ledger.lot l FULL JOIN lot_posting p USING (holder_id, unit, seq, lot_no)
   WHERE (l.granted, l.remaining, l.held, l.returned) IS DISTINCT FROM (p.granted, p.remaining, p.held, p.returned)
-     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired + p.repaid
+     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired + p.repaid + p.gone
   UNION ALL
   SELECT 'A4 journal has no gap and ends at the head', a.holder_id, a.unit,
          format('head %s, entries %s, %s to %s', a.seq, j.entries, j.first, j.last)
@@ -127,9 +185,9 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
   FROM (
     SELECT p.unit, p.issuer_id, p.issued, p.gone + coalesce(l.here, 0) AS found
     FROM (SELECT unit, issuer_id,
-                 sum(CASE WHEN debit = 10 THEN amount WHEN credit = 10 THEN -amount ELSE 0 END) AS issued,
-                 sum(CASE WHEN credit IN (4, 11, 12, 13) THEN amount ELSE 0 END
-                     - CASE WHEN debit IN (4, 11, 12, 13, 19) THEN amount ELSE 0 END) AS gone
+                 sum(CASE WHEN debit IN (10, 15) THEN amount WHEN credit IN (10, 15) THEN -amount ELSE 0 END) AS issued,
+                 sum(CASE WHEN credit IN (4, 11, 12, 13, 14) THEN amount ELSE 0 END
+                     - CASE WHEN debit IN (4, 11, 12, 13, 14, 19) THEN amount ELSE 0 END) AS gone
           FROM ledger.posting GROUP BY unit, issuer_id) p
     LEFT JOIN (SELECT unit, issuer_id, sum(remaining + held) AS here FROM ledger.lot GROUP BY unit, issuer_id) l
       USING (unit, issuer_id)
@@ -151,4 +209,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
   LEFT JOIN (SELECT cutoff_id, count(*) AS n, sum(amount) AS points FROM ledger.posting GROUP BY cutoff_id) p USING (cutoff_id)
   WHERE c.state = 'CUT' AND (c.journal_count, c.posting_count, c.posting_points) IS DISTINCT FROM
         (coalesce(j.n, 0), coalesce(p.n, 0), coalesce(p.points, 0))
+  UNION ALL
+  SELECT * FROM ledger.audit_sent(NULL, NULL)
+  UNION ALL
+  SELECT * FROM ledger.audit_transfers()
 $$;

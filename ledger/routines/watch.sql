@@ -43,7 +43,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_cus
            sum(CASE WHEN credit = 12 THEN amount ELSE 0 END) AS expired,
            sum(CASE WHEN credit = 13 AND debit IN (1, 2) THEN amount ELSE 0 END) AS returned,
            sum(CASE WHEN credit = 4 THEN amount ELSE 0 END) AS repaid,
-           sum(CASE WHEN debit = 10 THEN amount ELSE 0 END) AS granted
+           sum(CASE WHEN debit IN (10, 15) OR debit = 14 AND seq = lot_seq THEN amount ELSE 0 END) AS granted,
+           sum(CASE WHEN credit IN (14, 15) THEN amount WHEN debit = 14 AND seq <> lot_seq THEN -amount ELSE 0 END) AS gone
     FROM posting GROUP BY holder_id, unit, lot_seq, lot_no
   ), history AS (
     SELECT j.*, e.amount AS posted, e.cutoff_from, e.cutoff_to, lag(j.recorded_at) OVER w AS recorded_before,
@@ -69,7 +70,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_cus
   SELECT 'A3 lot = its postings', holder_id, unit, format('lot %s.%s', seq, lot_no)
   FROM lot l FULL JOIN lot_posting p USING (holder_id, unit, seq, lot_no)
   WHERE (l.granted, l.remaining, l.held, l.returned) IS DISTINCT FROM (p.granted, p.remaining, p.held, p.returned)
-     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired + p.repaid
+     OR l.granted <> l.remaining + l.held + l.returned + p.redeemed + p.expired + p.repaid + p.gone
   UNION ALL
   SELECT 'A4 journal has no gap and ends at the head', holder_id, unit,
          format('head %s, entries %s, %s to %s', a.seq, j.entries, j.first, j.last)
@@ -101,6 +102,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_cus
   SELECT 'A16 postings lie in the cut-off of their entry', holder_id, unit,
          format('entry %s is in cut-off %s, its postings in %s to %s', seq, cutoff_id, cutoff_from, cutoff_to)
   FROM history WHERE cutoff_from <> cutoff_id OR cutoff_to <> cutoff_id
+  UNION ALL
+  SELECT * FROM ledger.audit_sent(p_holders, p_unit)
 $$;
 
 -- One step of the watch: the accounts that entries touched since the last step, p_entries entries at most; the next

@@ -1,5 +1,5 @@
 -- What may be written to a hot table is said by one policy of the table instead of its CHECK constraints: PostgreSQL
--- parses a constraint from its stored text for every statement that writes, and plans a policy once. See decision 0017.
+-- parses a constraint from its stored text for every statement that writes, and plans a policy once. See decision 0015.
 -- Whoever writes is held to it but a superuser and the owner of the tables, whom no privilege keeps from anything either.
 -- That no balance is negative holds for them too: there one short constraint stays.
 DO $$

@@ -15,10 +15,13 @@ import pytest
 from kit import postgres
 from kit.database import APPLICATION_ROLE, connect
 from kit.secrets import Vault
-from tests.deep import mutants
-from tests.deep.mutants import MUTANTS, PROBES, Mutant, NotThere, Stage
+from tests.deep import mutants, transfer_mutants
+from tests.deep.mutants import Mutant, NotThere, Stage
 
 pytestmark = pytest.mark.deep
+
+MUTANTS = mutants.MUTANTS + transfer_mutants.MUTANTS
+PROBES = mutants.PROBES | transfer_mutants.PROBES
 
 PATIENCE_SECONDS = 30
 _numbers = count(1)

@@ -27,11 +27,22 @@ from kit.postgres import Server
 from kit.settings import settings
 from ledger import cutoffs
 from migrations import citus
-from tests.ledger import test_accounts, test_chain, test_cutoffs, test_ledger_machine, test_operations
+from tests.ledger import (
+    test_accounts,
+    test_chain,
+    test_cutoffs,
+    test_ledger_machine,
+    test_operations,
+    test_transfer_machine,
+    test_transfers,
+)
 from tests.ledger.test_operations import T0, open_holder
 from tests.partners import test_purchases
 
-SAME = (test_accounts, test_operations, test_ledger_machine, test_chain, test_cutoffs, test_purchases)
+SAME = (
+    test_accounts, test_operations, test_ledger_machine, test_chain, test_cutoffs, test_purchases, test_transfers,
+    test_transfer_machine,
+)  # fmt: skip
 PARTITIONS = 4
 run_script = migrations.run_script
 
