@@ -6,7 +6,8 @@ BEGIN
   FOR r IN SELECT p.oid::regprocedure FROM pg_proc p
            WHERE p.pronamespace = 'ledger'::regnamespace AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
              AND p.proname IN ('enter_cutoff', 'lock_accounts', 'settle_due', 'record_accruals', 'accrue', 'redeem',
-                               'return_accrual', 'refund_redemption', 'spend', 'place_hold', 'resolve_hold') LOOP
+                               'return_accrual', 'refund_redemption', 'spend', 'place_hold', 'resolve_hold',
+                               'spend_many', 'resolve_many', 'return_many') LOOP
     EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
