@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from itertools import accumulate
 from operator import itemgetter
@@ -69,3 +69,9 @@ async def take_back(pool: asyncpg.Pool, items: Sequence[Return], unit: int, at: 
         [points for item in items for points in item.lot_points.values()],
     )
     return sorted(found, key=itemgetter("ord"))
+
+
+async def busy_accounts(pool: asyncpg.Pool, holder_ids: Collection[int], unit: int) -> set[int]:
+    """Those of the accounts that somebody else has locked right now."""
+    rows = await pool.fetch("SELECT ledger.busy_accounts($1, $2)", list(holder_ids), unit)
+    return {row[0] for row in rows}

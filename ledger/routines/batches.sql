@@ -343,3 +343,13 @@ BEGIN
   )
   SELECT e.ord, 0::smallint, e.seq, e.available_after, e.pending_after, e.taken FROM entry e;
 END $$;
+
+-- Which of these accounts somebody else has locked at this moment; waits for nobody.
+CREATE FUNCTION ledger.busy_accounts(p_holders bigint[], p_unit smallint) RETURNS SETOF bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  WITH free AS MATERIALIZED (
+    SELECT holder_id FROM ledger.account WHERE holder_id = ANY (p_holders) AND unit = p_unit FOR NO KEY UPDATE SKIP LOCKED
+  )
+  SELECT a.holder_id FROM ledger.account a
+  WHERE a.holder_id = ANY (p_holders) AND a.unit = p_unit AND NOT EXISTS (SELECT FROM free f WHERE f.holder_id = a.holder_id)
+$$;
