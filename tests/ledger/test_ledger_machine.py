@@ -92,7 +92,8 @@ class Model:
                 taken.append((lot, take))
         if taken:
             self.redemptions[self.seq] = taken
-        self._expire(day)
+        for instant in sorted({lot.expires for lot in self.lots if lot.expires <= day}):  # an entry for each
+            self._expire(instant)
         return 0
 
     resolved: set[int] = field(default_factory=set)
