@@ -5,7 +5,8 @@
 -- status 20: ask again in another call, an earlier item of this one has the account
 --
 -- Items are rows of arrays that are read by position, and what is written is worked out per item from its own account,
--- so that a batch costs in proportion to its size. Every account is locked before anything of it is read.
+-- so that a batch costs in proportion to its size. OFFSET 0, and a unit that comes with the item, keep the planner from
+-- going through a whole unit instead while it knows nothing of the tables. Every account is locked before it is read.
 
 -- An account whose lots do not hold what it says is available: nothing of the batch may be written.
 CREATE FUNCTION ledger.refuse_corrupt(p_holder bigint, p_unit smallint, p_available bigint, p_taken bigint, p_amount bigint)
@@ -54,11 +55,13 @@ BEGIN
   PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) AS n), p_unit, p_at, v_cutoff);
   RETURN QUERY
   WITH item AS (
-    SELECT n AS ord, a.holder_id, CASE WHEN a.available < p_amounts[n] THEN 20::smallint ELSE p_kinds[n] END AS kind,
+    SELECT n AS ord, a.holder_id, a.unit, CASE WHEN a.available < p_amounts[n] THEN 20::smallint ELSE p_kinds[n] END AS kind,
            p_amounts[n] AS amount, a.seq + 1 AS seq, greatest(p_at, a.last_at) AS recorded_at,
            a.available, a.pending, a.held, a.debt, a.spent, a.spent_on, a.next_due, a.head_hash
     FROM unnest(v_take) AS n
-    JOIN ledger.account a ON a.holder_id = p_holders[n] AND a.unit = p_unit
+    CROSS JOIN LATERAL (
+      SELECT * FROM ledger.account x WHERE x.holder_id = p_holders[n] AND x.unit = p_unit OFFSET 0
+    ) a
   ), leg AS MATERIALIZED (  -- one row per lot that gives; one without a lot where the item is declined
     SELECT i.*, t.lot_seq, t.lot_no, t.issuer_id, t.funder_id, t.lot_terms_id, t.take, t.leg, t.taken, t.bytes,
            (CASE i.kind WHEN 4 THEN 3 ELSE 11 END)::smallint AS credit
@@ -98,7 +101,7 @@ BEGIN
     UPDATE ledger.lot l
     SET remaining = l.remaining - g.take, held = l.held + CASE g.kind WHEN 4 THEN g.take ELSE 0 END,
         open = l.remaining - g.take > 0 OR l.held > 0 OR g.kind = 4
-    FROM leg g WHERE l.holder_id = g.holder_id AND l.unit = p_unit AND l.seq = g.lot_seq AND l.lot_no = g.lot_no
+    FROM leg g WHERE l.holder_id = g.holder_id AND l.unit = g.unit AND l.seq = g.lot_seq AND l.lot_no = g.lot_no
   ), posting AS (
     INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
@@ -120,7 +123,7 @@ BEGIN
         spent = CASE WHEN e.kind = 20 THEN a.spent WHEN a.spent_on = p_day THEN a.spent + e.amount ELSE e.amount END,
         spent_on = CASE e.kind WHEN 20 THEN a.spent_on ELSE p_day END,
         next_due = least(a.next_due, CASE e.kind WHEN 4 THEN p_lapses_at[e.ord] END)
-    FROM entry e WHERE a.holder_id = e.holder_id AND a.unit = p_unit
+    FROM entry e WHERE a.holder_id = e.holder_id AND a.unit = e.unit
   )
   SELECT e.ord, (CASE e.kind WHEN 20 THEN 3 ELSE 0 END)::smallint, e.seq, e.available_after, e.pending FROM entry e;
 END $$;
@@ -171,12 +174,16 @@ BEGIN
   END IF;
   PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) AS n), p_unit, p_at, v_cutoff);
   WITH item AS (
-    SELECT n AS ord, a.holder_id, p_kinds[n] AS kind, h.seq AS ref_seq, h.amount,
+    SELECT n AS ord, a.holder_id, a.unit, p_kinds[n] AS kind, h.seq AS ref_seq, h.amount,
            CASE p_kinds[n] WHEN 5 THEN p_amounts[n] ELSE 0 END AS capture, a.seq + 1 AS seq,
            greatest(p_at, a.last_at) AS recorded_at, a.available, a.pending, a.held, a.debt, a.head_hash
     FROM unnest(v_take) AS n
-    JOIN ledger.account a ON a.holder_id = p_holders[n] AND a.unit = p_unit
-    JOIN ledger.hold h ON h.holder_id = p_holders[n] AND h.unit = p_unit AND h.seq = p_ref_seqs[n]
+    CROSS JOIN LATERAL (
+      SELECT * FROM ledger.account x WHERE x.holder_id = p_holders[n] AND x.unit = p_unit OFFSET 0
+    ) a
+    CROSS JOIN LATERAL (
+      SELECT * FROM ledger.hold x WHERE x.holder_id = p_holders[n] AND x.unit = p_unit AND x.seq = p_ref_seqs[n] OFFSET 0
+    ) h
   ), leg AS MATERIALIZED (  -- per lot of the hold what is captured, and what goes back
     SELECT i.*, t.lot_seq, t.lot_no, t.issuer_id, t.funder_id, t.lot_terms_id, t.set_aside, t.captured, t.points, t.credit,
            t.leg, t.due_at, t.bytes
@@ -215,7 +222,7 @@ BEGIN
     SET held = l.held - g.set_aside, remaining = l.remaining + g.set_aside - g.captured,
         open = l.held - g.set_aside > 0 OR l.remaining + g.set_aside - g.captured > 0
     FROM leg g
-    WHERE l.holder_id = g.holder_id AND l.unit = p_unit AND l.seq = g.lot_seq AND l.lot_no = g.lot_no
+    WHERE l.holder_id = g.holder_id AND l.unit = g.unit AND l.seq = g.lot_seq AND l.lot_no = g.lot_no
       AND (g.credit = 11 OR g.captured = 0)  -- one row of a lot that is captured in part
   ), posting AS (
     INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
@@ -231,12 +238,12 @@ BEGIN
     FROM entry e
   ), hold AS (
     UPDATE ledger.hold h SET state = CASE e.kind WHEN 5 THEN 1 ELSE 2 END, captured = e.capture
-    FROM entry e WHERE h.holder_id = e.holder_id AND h.unit = p_unit AND h.seq = e.ref_seq
+    FROM entry e WHERE h.holder_id = e.holder_id AND h.unit = e.unit AND h.seq = e.ref_seq
   ), account AS (
     UPDATE ledger.account a
     SET seq = e.seq, available = e.available_after, held = e.held_after, last_at = e.recorded_at, head_hash = e.hash,
         next_due = least(a.next_due, e.due_at)
-    FROM entry e WHERE a.holder_id = e.holder_id AND a.unit = p_unit
+    FROM entry e WHERE a.holder_id = e.holder_id AND a.unit = e.unit
   )
   SELECT array_agg(ord), array_agg(seq), array_agg(available_after), array_agg(pending), array_agg(due_at)
   INTO v_take, v_seq, v_available, v_pending, v_due FROM entry;
@@ -286,10 +293,12 @@ BEGIN
   PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) AS n), p_unit, p_at, v_cutoff);
   RETURN QUERY
   WITH item AS (
-    SELECT n AS ord, a.holder_id, p_ref_seqs[n] AS ref_seq, a.seq + 1 AS seq, greatest(p_at, a.last_at) AS recorded_at,
+    SELECT n AS ord, a.holder_id, a.unit, p_ref_seqs[n] AS ref_seq, a.seq + 1 AS seq, greatest(p_at, a.last_at) AS recorded_at,
            a.available, a.pending, a.held, a.debt, a.head_hash
     FROM unnest(v_take) AS n
-    JOIN ledger.account a ON a.holder_id = p_holders[n] AND a.unit = p_unit
+    CROSS JOIN LATERAL (
+      SELECT * FROM ledger.account x WHERE x.holder_id = p_holders[n] AND x.unit = p_unit OFFSET 0
+    ) a
   ), leg AS MATERIALIZED (  -- one row per lot that gives; one without a lot where there is nothing left
     SELECT i.*, t.lot_no, t.issuer_id, t.funder_id, t.lot_terms_id, t.take, t.debit, t.leg, t.bytes,
            coalesce(t.from_available, 0)::bigint AS from_available, coalesce(t.from_pending, 0)::bigint AS from_pending
@@ -323,7 +332,7 @@ BEGIN
   ), lot AS (
     UPDATE ledger.lot l
     SET remaining = l.remaining - g.take, returned = l.returned + g.take, open = l.remaining - g.take > 0 OR l.held > 0
-    FROM leg g WHERE l.holder_id = g.holder_id AND l.unit = p_unit AND l.seq = g.ref_seq AND l.lot_no = g.lot_no
+    FROM leg g WHERE l.holder_id = g.holder_id AND l.unit = g.unit AND l.seq = g.ref_seq AND l.lot_no = g.lot_no
   ), posting AS (
     INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
@@ -339,7 +348,7 @@ BEGIN
   ), account AS (
     UPDATE ledger.account a
     SET seq = e.seq, available = e.available_after, pending = e.pending_after, last_at = e.recorded_at, head_hash = e.hash
-    FROM entry e WHERE a.holder_id = e.holder_id AND a.unit = p_unit
+    FROM entry e WHERE a.holder_id = e.holder_id AND a.unit = e.unit
   )
   SELECT e.ord, 0::smallint, e.seq, e.available_after, e.pending_after, e.taken FROM entry e;
 END $$;

@@ -12,6 +12,10 @@ BEGIN
     EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', r);
+    IF r::text ~ '_many\(' THEN  -- of tables that were never analysed a whole unit looks small enough to go through per item
+      EXECUTE format('ALTER FUNCTION %s SET enable_material = off', r);
+      EXECUTE format('ALTER FUNCTION %s SET enable_bitmapscan = off', r);
+    END IF;
   END LOOP;
 END $$;
 

@@ -576,3 +576,37 @@ async def _worker(pool: asyncpg.Pool, holders: Sequence[int], seed: int) -> dict
                 elif isinstance(item, Spending) or item.kind == CAPTURE:
                     spent[item.holder_id] += item.points
     return spent
+
+
+# --- Cost -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_reads_rows_in_proportion_to_its_items_though_nothing_was_ever_analysed(
+    server: postgres.Server, database_name: str
+) -> None:
+    read = (
+        "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables "
+        "WHERE schemaname = 'ledger'"
+    )
+    async with connect(server.url(database_name, APPLICATION_ROLE), pool_size=1) as database:
+        pool = database.pool
+        holders = [row[0] for row in await pool.fetch("SELECT ledger.open_accounts(600, 1::smallint)")]
+        for holder_id in holders:
+            await Holder(pool, holder_id).accrue(100)
+        async with pool.acquire() as connection:
+            for make in (
+                lambda one: redemption(one, 5),
+                lambda one: hold(one, 5, until=3),
+                lambda one: taking_back(one, 1, 5),
+            ):
+                async with connection.transaction():
+                    before = await connection.fetchval(read)
+                    told = await together(connection, [make(one) for one in holders[:20]], 1)  # type: ignore[arg-type]
+                    assert [one.status for one in told] == [0] * 20
+                    assert await connection.fetchval(read) - before < 20 * 20
+            placed = await together(connection, [hold(one, 5, until=3) for one in holders[:20]], 1)  # type: ignore[arg-type]
+            async with connection.transaction():
+                before = await connection.fetchval(read)
+                items = [capture(one, told.seq or 0, 5) for one, told in zip(holders, placed, strict=False)]
+                assert [one.status for one in await together(connection, items, 1)] == [0] * 20  # type: ignore[arg-type]
+                assert await connection.fetchval(read) - before < 20 * 20
