@@ -1,4 +1,4 @@
-"""A lane: concurrent callers' items go to the database in batches, the next gathered while one is in flight.
+"""A lane: concurrent callers' items go to the database in batches, the next gathered while others are in flight.
 
 No timer: a lone caller waits for nobody. Both queues are bounded, and a full one answers BUSY instead of growing.
 """
@@ -34,19 +34,22 @@ class Busy(Rejection):
 @dataclass(slots=True, eq=False)
 class _Entry(Generic[Item, Answer]):
     item: Item
+    patient: bool
     key: Hashable
     answer: asyncio.Future[Answer]
 
 
 class Lane(Generic[Item, Answer]):
-    """One worker that runs `work` on batches of items.
+    """Runs `work` on batches of items, up to `flights` at a time.
 
     Somebody stands and waits for an ordinary item; a patient one is part of a file. Ordinary items go first, each class
-    in order of arrival. Patient ones fill what is left of a batch, and one place in PATIENT_SHARE is theirs in any
-    case: of those that wait, the nth goes at the latest with batch n * PATIENT_SHARE / batch_size, rounded up. The
-    classes do not share a bound, so that files never make a till hear BUSY.
+    in order of arrival, and one batch with such items flies at a time: more of them at once would only be smaller. With
+    several flights the last is never taken by a batch of patient items alone, so that no till waits for a file.
+    Patient items fill what is left of a batch, and one place in PATIENT_SHARE is theirs in any case: of those that
+    wait, the nth goes at the latest with batch n * PATIENT_SHARE / batch_size, rounded up. The classes do not share a
+    bound, so that files never make a till hear BUSY.
 
-    Where `key` tells whose an item is, no batch holds two of one key, and a later one goes with a later batch.
+    Where `key` tells whose an item is, no two of one key fly together, and those of a class go in order of arrival.
 
     work takes 1 to batch_size items and returns one answer per item, an answer being possibly an exception to raise
     to that caller. When work itself raises, the batch is tried again in halves, which idempotency keys make safe, so
@@ -61,6 +64,7 @@ class Lane(Generic[Item, Answer]):
         batch_size: int = 128,
         queue_size: int = 2048,
         patient_size: int = 4096,
+        flights: int = 1,
         key: Callable[[Item], Hashable] | None = None,
     ) -> None:
         self._work = work
@@ -68,11 +72,11 @@ class Lane(Generic[Item, Answer]):
         self._key = key
         self._bounds = {False: queue_size, True: patient_size}
         self._queues: dict[bool, OrderedDict[_Entry[Item, Answer], None]] = {False: OrderedDict(), True: OrderedDict()}
-        self._in_flight: list[_Entry[Item, Answer]] = []
+        self._flights: dict[asyncio.Task[None], list[_Entry[Item, Answer]]] = {}
+        self._most_flights = flights
         self._owed = 0  # eighths of a place that patient items have not had
-        self._filled = asyncio.Event()
+        self._waking = False
         self._closing = False
-        self._worker = asyncio.create_task(self._run(), name="lane")
 
     async def submit(self, item: Item, *, patient: bool = False) -> Answer:
         """The answer to one item. Raises Busy when its queue is full or the lane closes, and what work answered.
@@ -107,11 +111,13 @@ class Lane(Generic[Item, Answer]):
         Cancelled meanwhile, it stops at once: what is in flight is not known to have happened, the rest hears Busy.
         """
         self._closing = True
-        self._filled.set()
         try:
-            await asyncio.wait({self._worker})
+            while self._flights or any(self._queues.values()):
+                self._start()
+                if self._flights:
+                    await asyncio.wait(set(self._flights))
         except asyncio.CancelledError:
-            self._worker.cancel()
+            self._stop()
             raise
 
     def _enter(self, item: Item, patient: bool) -> _Entry[Item, Answer]:
@@ -119,53 +125,69 @@ class Lane(Generic[Item, Answer]):
         if self._closing or len(queue) >= self._bounds[patient]:
             raise Busy
         key = self._key(item) if self._key else None
-        entry: _Entry[Item, Answer] = _Entry(item, key, asyncio.get_running_loop().create_future())
+        entry: _Entry[Item, Answer] = _Entry(item, patient, key, asyncio.get_running_loop().create_future())
         queue[entry] = None
-        self._filled.set()
+        self._wake()
         return entry
 
-    async def _run(self) -> None:
-        try:
-            while True:
-                await self._filled.wait()
-                self._in_flight = self._gather()
-                if self._in_flight:
-                    await self._answer(self._in_flight)
-                elif self._closing:
-                    return
-                else:
-                    self._filled.clear()
-        finally:
-            self._closing = True
-            self._give_up()
+    def _wake(self) -> None:
+        """Start what can be started, once all that are ready now have put their items in."""
+        if not self._waking:
+            self._waking = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _start(self) -> None:
+        self._waking = False
+        while batch := self._gather():
+            flight = asyncio.create_task(self._answer(batch), name="lane")
+            self._flights[flight] = batch
+            flight.add_done_callback(self._landed)
+
+    def _landed(self, flight: asyncio.Task[None]) -> None:
+        batch = self._flights.pop(flight)
+        _deliver(batch, [OutcomeUnknown("the lane stopped while this was in flight")] * len(batch))
+        if flight.cancelled():
+            self._stop()
+        else:
+            self._wake()
 
     def _gather(self) -> list[_Entry[Item, Answer]]:
-        """The next batch: ordinary items up to what is owed to patient ones, then these, then whoever still fits."""
+        """The next batch; empty where nothing waits or nothing may fly."""
+        flying = list(self._flights.values())
+        with_ordinary = any(not entry.patient for entries in flying for entry in entries)
+        may_be_patient = len(flying) - with_ordinary < max(1, self._most_flights - 1)
+        keys = {entry.key for entries in flying for entry in entries} if self._key else set()
         batch: list[_Entry[Item, Answer]] = []
-        keys: set[Hashable] = set()
-        waiting = len(self._queues[True])
-        self._owed = min(self._owed, PATIENT_SHARE - 1) + self._batch_size if waiting else 0
-        self._move(batch, keys, False, self._batch_size - min(waiting, self._owed // PATIENT_SHARE))
-        ordinary = len(batch)
-        self._move(batch, keys, True, self._batch_size)
-        self._owed = max(0, self._owed - PATIENT_SHARE * (len(batch) - ordinary))
-        self._move(batch, keys, False, self._batch_size)
+        if len(flying) < self._most_flights:
+            if self._queues[False] and not with_ordinary:
+                self._mix(batch, keys, may_be_patient)
+            elif may_be_patient:
+                self._move(batch, keys, True, self._batch_size)
         return batch
+
+    def _mix(self, batch: list[_Entry[Item, Answer]], keys: set[Hashable], may_be_patient: bool) -> None:
+        """Ordinary items up to what is owed to patient ones, then these, then whoever still fits."""
+        waiting = len(self._queues[True])
+        owed = min(self._owed, PATIENT_SHARE - 1) + self._batch_size if waiting else 0
+        self._move(batch, keys, False, self._batch_size - min(waiting, owed // PATIENT_SHARE))
+        ordinary = len(batch)
+        if ordinary or may_be_patient:
+            self._move(batch, keys, True, self._batch_size)
+            self._owed = max(0, owed - PATIENT_SHARE * (len(batch) - ordinary))
+            self._move(batch, keys, False, self._batch_size)
 
     def _move(self, batch: list[_Entry[Item, Answer]], keys: set[Hashable], patient: bool, until: int) -> None:
         queue = self._queues[patient]
         leaving: list[_Entry[Item, Answer]] = []
         for entry in queue:
-            if len(batch) >= until:
+            if len(batch) + len(leaving) >= until:
                 break
-            if entry.answer.done():  # its caller has gone and did not have its turn yet
-                leaving.append(entry)
-            elif self._key is None or entry.key not in keys:
+            if self._key is None or entry.key not in keys:
                 keys.add(entry.key)
-                batch.append(entry)
                 leaving.append(entry)
         for entry in leaving:
             del queue[entry]
+        batch += leaving
 
     async def _answer(self, batch: list[_Entry[Item, Answer]]) -> None:
         """Run a batch; where it fails, its halves, until every item is answered or the retries are used up."""
@@ -191,20 +213,22 @@ class Lane(Generic[Item, Answer]):
         try:
             answers = await self._work([entry.item for entry in part])
         except asyncio.CancelledError as cancelled:
-            worker = asyncio.current_task()
-            if worker is not None and worker.cancelling():
+            flight = asyncio.current_task()
+            if flight is not None and flight.cancelling():
                 raise
             raise OutcomeUnknown("the work on a batch was cancelled") from cancelled
         if len(answers) != len(part):
             raise OutcomeUnknown(f"{len(part)} items were answered {len(answers)} times")
         return answers
 
-    def _give_up(self) -> None:
-        """The worker ends: nobody is left waiting, and nobody is told what is not known."""
-        _deliver(self._in_flight, [OutcomeUnknown("the lane stopped while this was in flight")] * len(self._in_flight))
+    def _stop(self) -> None:
+        """Nobody is left waiting, and nobody is told what is not known."""
+        self._closing = True
         for queue in self._queues.values():
             _deliver(list(queue), [Busy("the lane has stopped") for _ in queue])
             queue.clear()
+        for flight in self._flights:
+            flight.cancel()
 
 
 def _deliver(entries: Sequence[_Entry[Item, Answer]], answers: Sequence[Answer | Exception]) -> None:

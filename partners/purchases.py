@@ -37,6 +37,7 @@ from partners.terms import Terms
 PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
 ATTEMPTS = 3
 CLAIM_LOST = "TS001"
+FLIGHTS = 3  # batches of purchases at a time: the tills' one, and two of files
 
 
 class AgreementMissing(Rejection):
@@ -125,7 +126,7 @@ class Desk:
         self.vault = vault
         self.directory = directory
         self.jams = Jams(database.pool)
-        self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch)
+        self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS)
         self.cards: Lane[str, Identified] = Lane(self._identify_batch)
 
     async def close(self) -> None:

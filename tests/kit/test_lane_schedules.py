@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from typing import Any
 
 import pytest
 
@@ -47,24 +48,24 @@ class Story:
 
     asked: list[Item] = field(default_factory=list)
     lane: Lane[Item, int] | None = None
-    batch: list[Item] = field(default_factory=list)
     answers: dict[int, list[object]] = field(default_factory=dict)
     calls: list[list[Item]] = field(default_factory=list)
     effects: Counter[int] = field(default_factory=Counter)
     order: list[Item] = field(default_factory=list)
     failures: int = 0
-    running: int = 0
+    flying: list[list[Item]] = field(default_factory=list)
     unfair: list[str] = field(default_factory=list)
     passed_over: Counter[Item] = field(default_factory=Counter)
     place: dict[Item, int] = field(default_factory=dict)
     turned_away: set[Item] = field(default_factory=set)
+    gathered: set[Item] = field(default_factory=set)
     contested: int = 0
     patient_meanwhile: int = 0
 
     def left(self) -> list[Item]:
-        """Who waits in the lane's queues and has not gone away."""
+        """Who waits in the lane's queues."""
         assert self.lane is not None
-        return [entry.item for queue in self.lane._queues.values() for entry in queue if not entry.answer.done()]
+        return [entry.item for queue in self.lane._queues.values() for entry in queue]
 
     def asks(self, shape: Shape, *items: Item) -> None:
         """These are handed to the lane right now."""
@@ -92,6 +93,7 @@ class Shape:
     queue_size: int
     patient_size: int
     keyed: bool
+    flights: int
     failing: float
     callers: int
     files: int
@@ -107,6 +109,7 @@ class Shape:
             queue_size=dice.choice((3, 10, 1_000)),
             patient_size=dice.choice((4, 20, 1_000)),
             keyed=dice.random() < 0.5,
+            flights=dice.choice((1, 1, 2, 3)),
             failing=dice.choice((0.0, 0.0, 0.1, 0.4)),
             callers=dice.randint(1, 40),
             files=dice.randint(0, 3),
@@ -120,12 +123,12 @@ class StandIn:
         self._story, self._shape, self._dice = story, shape, dice
 
     async def __call__(self, items: Sequence[Item]) -> list[int | Exception]:
-        story = self._story
-        story.running += 1
-        assert story.running == 1, "two batches are in flight"
+        story, flight = self._story, list(items)
+        assert 1 <= len(items) <= self._shape.batch_size
+        story.calls.append(flight)
+        story.flying.append(flight)
+        assert len(story.flying) <= self._shape.flights
         try:
-            self._look_at(items)
-            story.calls.append(list(items))
             await asyncio.sleep(self._dice.choice((0, 0.001, 0.01, self._dice.random())))
             if self._dice.random() < self._shape.failing:
                 story.failures += 1
@@ -140,7 +143,7 @@ class StandIn:
             self._dice.shuffle(rows)
             return [answer for _, answer in sorted(rows, key=lambda row: row[0])]
         finally:
-            story.running -= 1
+            story.flying = [other for other in story.flying if other is not flight]
 
     def _done(self, item: Item) -> int | Exception:
         if item.refused:
@@ -150,34 +153,60 @@ class StandIn:
             self._story.order.append(item)
         return item.number * 7
 
-    def _look_at(self, items: Sequence[Item]) -> None:
-        """What must be true of a batch: of its items, and of those that were left behind."""
-        story, size, keyed = self._story, self._shape.batch_size, self._shape.keyed
-        assert 1 <= len(items) <= size
-        assert len(set(items)) == len(items)
-        assert not keyed or len({item.account for item in items}) == len(items), "two of one account in a batch"
-        if set(items) <= set(story.batch):
-            return  # a part of a batch that failed
-        story.batch = list(items)
-        left = story.left()
-        accounts = {item.account for item in items} if keyed else set()
-        could = [item for item in left if item.account not in accounts]
-        if len(items) < size and could:
-            story.unfair.append(f"{len(items)} of {size} places are used, and {could[:3]} wait")
-        patient = sum(item.patient for item in items)
-        if patient > ceil(size / PATIENT_SHARE) and any(not item.patient for item in could):
-            story.unfair.append(f"{patient} patient items before {could[:3]}")
-        if any(not item.patient for item in could):
-            story.contested += 1
-            story.patient_meanwhile += patient
-            if story.patient_meanwhile > 1 + story.contested * size / PATIENT_SHARE:
-                story.unfair.append(f"{story.patient_meanwhile} patient items in {story.contested} contested batches")
-        for item in left:
-            story.passed_over[item] += 1
-            if item.patient and not keyed:
-                most = ceil(story.place[item] * PATIENT_SHARE / size)
-                if story.passed_over[item] >= most:
-                    story.unfair.append(f"{item} was passed over {story.passed_over[item]} times, goes with {most}")
+
+def watch(lane: Lane[Item, int], story: Story, shape: Shape) -> None:
+    """Look at every batch when it is gathered, and at who is left behind."""
+    gather = lane._gather
+
+    def gathered() -> list[Any]:
+        before = [[entry.item for entry in flight] for flight in lane._flights.values()]
+        batch = gather()
+        if batch:
+            items = [entry.item for entry in batch]
+            assert story.gathered.isdisjoint(items), "gathered twice"
+            story.gathered.update(items)
+            _look_at_flights([*before, items], shape)
+            _look_at_batch(items, before, story, shape)
+        return batch
+
+    lane._gather = gathered  # type: ignore[method-assign]
+    story.lane = lane
+
+
+def _look_at_flights(flying: list[list[Item]], shape: Shape) -> None:
+    """One batch with ordinary items at a time, and a place for it that patient ones never take."""
+    together = [item for flight in flying for item in flight]
+    assert len(set(together)) == len(together)
+    assert not shape.keyed or len({item.account for item in together}) == len(together), "two of an account at a time"
+    assert len(flying) <= shape.flights
+    with_ordinary = sum(any(not item.patient for item in flight) for flight in flying)
+    assert with_ordinary <= 1, "two batches of ordinary items"
+    assert len(flying) - with_ordinary <= max(1, shape.flights - 1), "no place is left for ordinary items"
+
+
+def _look_at_batch(items: list[Item], before: list[list[Item]], story: Story, shape: Shape) -> None:
+    """Nobody is left behind who could have come along, nor behind somebody who may not go first."""
+    size, left = shape.batch_size, story.left()
+    assert 1 <= len(items) <= size
+    busy = {item.account for flight in (items, *before) for item in flight} if shape.keyed else set()
+    may_be_ordinary = all(item.patient for flight in before for item in flight)
+    could = [item for item in left if item.account not in busy and (item.patient or may_be_ordinary)]
+    ordinary_left = [item for item in could if not item.patient]
+    patient = sum(item.patient for item in items)
+    if len(items) < size and could:
+        story.unfair.append(f"{len(items)} of {size} places are used, and {could[:3]} wait")
+    if ordinary_left and patient > ceil(size / PATIENT_SHARE):
+        story.unfair.append(f"{patient} patient items before {ordinary_left[:3]}")
+    if ordinary_left:
+        story.contested += 1
+        story.patient_meanwhile += patient
+        if story.patient_meanwhile > 1 + story.contested * size / PATIENT_SHARE:
+            story.unfair.append(f"{story.patient_meanwhile} patient items in {story.contested} contested batches")
+    for item in left:
+        story.passed_over[item] += 1
+        most = ceil(story.place[item] * PATIENT_SHARE / size)
+        if item.patient and not shape.keyed and story.passed_over[item] >= most:
+            story.unfair.append(f"{item} was passed over {story.passed_over[item]} times, goes with {most}")
 
 
 async def _caller(story: Story, shape: Shape, item: Item, dice: random.Random) -> None:
@@ -224,9 +253,9 @@ async def _play(loop: SeededLoop, story: Story, shape: Shape, *, ends: str) -> s
     dice = loop.dice
     lane: Lane[Item, int] = Lane(
         StandIn(story, shape, dice), batch_size=shape.batch_size, queue_size=shape.queue_size,
-        patient_size=shape.patient_size, key=(lambda item: item.account) if shape.keyed else None,
+        patient_size=shape.patient_size, flights=shape.flights, key=(lambda item: item.account) if shape.keyed else None,
     )  # fmt: skip
-    story.lane = lane
+    watch(lane, story, shape)
     singles, files = _items(dice, shape)
     tasks = {asyncio.create_task(_caller(story, shape, item, dice)): [item] for item in singles}
     tasks |= {asyncio.create_task(_file(story, shape, items, dice)): items for items in files}
@@ -250,6 +279,8 @@ async def _play(loop: SeededLoop, story: Story, shape: Shape, *, ends: str) -> s
     elif dice.random() < 0.5:
         await asyncio.sleep(dice.random() * 2)
         await lane.close()
+        assert not lane._flights, "closed and still flying"
+        assert not any(lane._queues.values()), "closed and still waiting"
     await _all(tasks)
     await lane.close()
     with pytest.raises(Busy):
@@ -326,10 +357,11 @@ def test_a_seed_tells_the_same_story_twice() -> None:
 
 def test_one_bad_item_costs_a_few_calls_and_spoils_no_other() -> None:
     loop, story = SeededLoop(1), Story()
-    shape = Shape(128, 1_000, 1_000, False, 0.0, 0, 0)
+    shape = Shape(128, 1_000, 1_000, False, 1, 0.0, 0, 0)
 
     async def play() -> list[int | Exception]:
-        lane = story.lane = Lane(StandIn(story, shape, loop.dice), batch_size=128)
+        lane: Lane[Item, int] = Lane(StandIn(story, shape, loop.dice), batch_size=128)
+        watch(lane, story, shape)
         items = [Item(n, n, True, poisonous=n == 77) for n in range(128)]
         story.asks(shape, *items)
         told = await lane.submit_all(items)
@@ -343,10 +375,11 @@ def test_one_bad_item_costs_a_few_calls_and_spoils_no_other() -> None:
 
 def test_a_database_that_is_gone_is_not_asked_once_for_every_item() -> None:
     loop, story = SeededLoop(2), Story()
-    shape = Shape(128, 1_000, 1_000, False, 1.0, 0, 0)
+    shape = Shape(128, 1_000, 1_000, False, 1, 1.0, 0, 0)
 
     async def play() -> list[int | Exception]:
-        lane = story.lane = Lane(StandIn(story, shape, loop.dice), batch_size=128)
+        lane: Lane[Item, int] = Lane(StandIn(story, shape, loop.dice), batch_size=128)
+        watch(lane, story, shape)
         items = [Item(n, n, True) for n in range(128)]
         story.asks(shape, *items)
         told = await lane.submit_all(items)
@@ -379,10 +412,11 @@ def test_a_database_that_is_slow_to_fail_is_not_asked_for_long() -> None:
 
 def test_a_till_that_comes_while_a_file_is_done_waits_for_one_batch_only() -> None:
     loop, story = SeededLoop(3), Story()
-    shape = Shape(16, 1_000, 4_000, False, 0.0, 0, 0)
+    shape = Shape(16, 1_000, 4_000, False, 1, 0.0, 0, 0)
 
     async def play() -> int:
-        lane = story.lane = Lane(StandIn(story, shape, loop.dice), batch_size=16, patient_size=4_000)
+        lane: Lane[Item, int] = Lane(StandIn(story, shape, loop.dice), batch_size=16, patient_size=4_000)
+        watch(lane, story, shape)
         file = asyncio.create_task(_file(story, shape, [Item(n, n, True) for n in range(2_000)], loop.dice))
         while len(story.calls) < 20:
             await asyncio.sleep(0.01)
@@ -398,32 +432,37 @@ def test_a_till_that_comes_while_a_file_is_done_waits_for_one_batch_only() -> No
     assert story.unfair == []
 
 
-@pytest.mark.parametrize("seed", range(30))
-def test_no_place_is_wasted_on_who_has_gone(seed: int) -> None:
-    calls: list[list[int]] = []
+def test_with_several_flights_no_till_waits_for_a_file_and_files_fly_side_by_side() -> None:
+    loop, story = SeededLoop(7), Story()
+    shape = Shape(16, 1_000, 4_000, False, 3, 0.0, 0, 0)
+    begun: dict[int, float] = {}
+    together = 0
 
-    async def work(items: Sequence[Item]) -> list[int | Exception]:
-        calls.append([item.number for item in items])
-        await asyncio.sleep(1)
+    async def slow(items: Sequence[Item]) -> list[int | Exception]:
+        nonlocal together
+        together = max(together, sum(all(entry.patient for entry in flight) for flight in story.lane._flights.values()))  # type: ignore[union-attr]
+        begun.update((item.number, loop.time()) for item in items)
+        await asyncio.sleep(10)
         return [item.number for item in items]
 
-    async def play() -> None:
-        lane: Lane[Item, int] = Lane(work, batch_size=3)
-        first = asyncio.create_task(lane.submit(Item(1, 1, False)))
-        while not calls:
-            await asyncio.sleep(0)
-        rest = []
-        for n in range(2, 6):  # one after the other, whatever the seed
-            rest.append(asyncio.create_task(lane.submit(Item(n, n, False))))
-            while len(lane._queues[False]) < n - 1:
-                await asyncio.sleep(0)
-        await asyncio.sleep(1)
-        rest[0].cancel()
-        await asyncio.gather(first, *rest, return_exceptions=True)
+    async def play() -> float:
+        lane: Lane[Item, int] = Lane(slow, batch_size=16, patient_size=4_000, flights=3)
+        watch(lane, story, shape)
+        items = [Item(n, n, True) for n in range(200)]
+        story.asks(shape, *items)
+        file = asyncio.create_task(lane.submit_all(items))
+        await asyncio.sleep(15)
+        item = Item(5_000, 1, False)
+        story.asks(shape, item)
+        asked = loop.time()
+        await lane.submit(item)
+        await file
         await lane.close()
+        return begun[5_000] - asked
 
-    SeededLoop(seed).run(play())
-    assert calls in ([[1], [2, 3, 4], [5]], [[1], [3, 4, 5]])
+    assert loop.run(play()) == 0
+    assert together == 2
+    assert story.unfair == []
 
 
 def test_work_that_answers_too_few_items_leaves_nobody_waiting() -> None:
