@@ -18,9 +18,10 @@ import orjson
 
 from kit.database import Database
 from kit.errors import Rejection
-from kit.lane import Lane
+from kit.lane import Busy, Lane
 from kit.secrets import Vault, fingerprint
 from ledger.accounts import POINTS
+from ledger.jams import Jams
 from members import identification
 from members.identification import Identified
 from members.proofs import CodeUsed
@@ -36,6 +37,7 @@ from partners.terms import Terms
 PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
 ATTEMPTS = 3
 CLAIM_LOST = "TS001"
+FLIGHTS = 3  # batches of purchases at a time: the tills' one, and two of files
 
 
 class AgreementMissing(Rejection):
@@ -114,7 +116,8 @@ class Prepared:
 class Desk:
     """What a process needs to record purchases. Open one per process, close it to drain its lanes.
 
-    `lane` records purchases that spend nothing, `cards` recognises members by card number, both many callers at once.
+    `lane` records purchases that spend nothing, `cards` recognises members by card number, both many callers at once;
+    in the lane tills go before files. `jams` knows the accounts that a batch should not wait for.
     """
 
     def __init__(self, database: Database, vault: Vault, directory: DirectoryCache) -> None:
@@ -122,7 +125,8 @@ class Desk:
         self.pool = database.pool
         self.vault = vault
         self.directory = directory
-        self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch)
+        self.jams = Jams(database.pool)
+        self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS)
         self.cards: Lane[str, Identified] = Lane(self._identify_batch)
 
     async def close(self) -> None:
@@ -268,29 +272,50 @@ async def accrue(desk: Desk, prepared: Prepared) -> Recorded:
     return await desk.lane.submit(prepared)
 
 
+async def accrue_file(desk: Desk, items: Sequence[Prepared]) -> list[Recorded | Rejection]:
+    """Record purchases that nobody waits for at a till, in the lane behind those that somebody does; in order.
+
+    An item for which the lane has no room is answered Busy. Raises what is no Rejection of an item's.
+    """
+    answers = await desk.lane.submit_all(items)
+    if broken := next((answer for answer in answers if not isinstance(answer, Recorded | Rejection)), None):
+        raise broken
+    return [answer for answer in answers if isinstance(answer, Recorded | Rejection)]
+
+
 async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) -> list[Recorded | Rejection]:
     """Record purchases that spend nothing, in one call; each item answers for itself, in order.
 
-    An item that another call is recording in this moment, or that repeats an earlier item, is tried again.
+    An item that another call is recording in this moment, or that repeats an earlier item, is tried again. One whose
+    account somebody keeps locked is answered Busy, and the others do not wait for it.
     """
     if len(items) == 1 and (alone := await _record_alone(desk, items[0], at)):
         return [alone]
     found: dict[int, Recorded | Rejection] = {}
+    holder_ids = [item.row.holder_id for item in items]
+    jammed = await desk.jams.known(holder_ids)
     waiting = list(range(len(items)))
     for _ in range(ATTEMPTS):
-        records = await call_safely(
-            receipt_store.record_purchases,
-            desk.pool,
-            [items[index].row for index in waiting],
-            [items[index].award.lots for index in waiting],
-            at,
-        )
+        waiting = [index for index in waiting if holder_ids[index] not in jammed]
+        if not waiting:
+            break
+        try:
+            records = await call_safely(
+                receipt_store.record_purchases,
+                desk.pool,
+                [items[index].row for index in waiting],
+                [items[index].award.lots for index in waiting],
+                at,
+            )
+        except asyncpg.LockNotAvailableError:
+            jammed = await desk.jams.look([holder_ids[index] for index in waiting])
+            continue
         by_index = dict(zip(waiting, records, strict=True))
         found.update(await _answers(desk, items, by_index))
         waiting = [index for index, record in by_index.items() if record["status"] == outcomes.AGAIN]
         if not waiting:
             break
-    return [found[index] for index in range(len(items))]
+    return [found.get(index) or Busy("the account is in use") for index in range(len(items))]
 
 
 async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | None:

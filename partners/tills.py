@@ -255,7 +255,7 @@ async def accrue_many(
         else:
             found[index] = one
     if prepared:
-        recorded = await purchases.record_many(desk, list(prepared.values()), at=at)
+        recorded = await purchases.accrue_file(desk, list(prepared.values()))
         found.update(zip(prepared, recorded, strict=True))
     return [found[index] for index in range(len(items))]
 

@@ -52,7 +52,7 @@ BEGIN
     SELECT *, CASE kind WHEN 2 THEN 2 WHEN 10 THEN 3 ELSE 1 END::smallint AS debit,
            CASE kind WHEN 7 THEN 12 ELSE 1 END::smallint AS credit,
            CASE kind WHEN 2 THEN issuer_id ELSE 0 END AS partner_id,
-           (row_number() OVER (PARTITION BY holder_id, seq ORDER BY lot_seq, lot_no))::smallint AS leg
+           (row_number() OVER (PARTITION BY holder_id, seq ORDER BY lot_seq, lot_no, points))::smallint AS leg
     FROM due WHERE kind IS NOT NULL
   ), entry AS (
     SELECT d.holder_id, d.seq, d.kind, d.due_at, d.ref_seq, coalesce(sum(d.points), 0)::bigint AS amount,

@@ -7,12 +7,16 @@ BEGIN
            WHERE p.pronamespace = 'ledger'::regnamespace AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
              AND p.proname IN ('lock_accounts', 'settle_due', 'record_accruals', 'accrue', 'redeem',
                                'return_accrual', 'refund_redemption', 'spend', 'place_hold', 'resolve_hold',
-                               'transfer_out', 'transfer_in', 'adjust') LOOP
+                               'transfer_out', 'transfer_in', 'adjust', 'spend_many', 'resolve_many', 'return_many') LOOP
     EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', r);
+    -- Of tables that were never analysed a whole unit looks small enough to go through per item.
     EXECUTE format('ALTER FUNCTION %s SET enable_material = off', r);
+    IF r::text ~ '_many\(' THEN
+      EXECUTE format('ALTER FUNCTION %s SET enable_bitmapscan = off', r);
+    END IF;
   END LOOP;
 END $$;
 

@@ -23,7 +23,7 @@ from partners.outcomes import Recorded
 from partners.purchases import Prepared
 from partners.returning import Wish
 from tests.builders import NOON, Coalition, a_receipt, found, identified, violations
-from tests.ledger import test_cutoffs, test_debts, test_ledger_machine, test_notices, test_operations
+from tests.ledger import test_batches, test_cutoffs, test_debts, test_ledger_machine, test_notices, test_operations
 from tests.ledger.test_operations import T0, Holder, open_holder
 from tests.partners import test_debts as test_member_debts
 from tests.partners import test_purchases, test_returns
@@ -134,6 +134,11 @@ def with_owner(test: Callable[[Database, asyncpg.Connection], Awaitable[None]]) 
             await owner.close()
 
     return probe
+
+
+def with_server(test: Callable[[Database, Server, str], Awaitable[None]]) -> Probe:
+    """A test that signs in as the tables' owner by itself."""
+    return lambda stage: test(stage.database, stage.server, stage.name)
 
 
 def with_database(test: Callable[[Database], Awaitable[None]]) -> Probe:
@@ -407,6 +412,39 @@ async def a_batch_answers_every_item_with_its_own_receipt(stage: Stage) -> None:
     await sound(stage)
 
 
+async def a_batch_waits_for_the_call_before_it(stage: Stage) -> None:
+    """Spent, resolved or taken back by a call that is not committed yet: a batch finds that done, and its key known."""
+    b, pool, key = test_batches, stage.database.pool, uuid4()
+
+    async def after(holder: Holder, first: str, item: test_batches.Item) -> test_batches.Outcome:
+        [told] = await after_another(stage, holder, first, lambda: b.together(pool, [item], 0))  # type: ignore[misc]
+        return told
+
+    holder = await open_holder(pool)
+    await holder.accrue(100)
+    known = await after(holder, redeeming(10, key), b.redemption(holder.holder_id, 10, key=key))
+    assert (known.status, known.available) == (1, 90)
+    assert (await after(holder, redeeming(60, uuid4()), b.redemption(holder.holder_id, 60))).status == 3
+    placed = (await holder.hold(20))["seq"]
+    releasing = (
+        f"SELECT ledger.resolve_hold(6::smallint, $1, 1::smallint, {placed}, 0, 2, 2, '{uuid4()}',"
+        f" '{test_operations.NOTHING}', '{T0}')"
+    )
+    assert (await after(holder, releasing, b.capture(holder.holder_id, placed, 20))).status == 8
+    returning = (
+        f"SELECT ledger.return_accrual($1, 1::smallint, 1, ARRAY[1::smallint], ARRAY[20::bigint], 1, '{uuid4()}',"
+        f" '{test_operations.NOTHING}', '{T0}')"
+    )
+    assert (await after(holder, returning, b.taking_back(holder.holder_id, 1, 20))).taken == 10
+    await sound(stage)
+
+
+async def random_batches_agree_with_the_model(stage: Stage) -> None:
+    """The suite's model, two of its seeds."""
+    for seed in range(2):
+        await test_batches.test_random_batches_agree_with_an_independent_model(stage.database, seed)
+
+
 async def random_histories_agree_with_the_model(stage: Stage) -> None:
     """The suite's model, two of its seeds: those that ask for no notice, for the rule is one per database."""
     for seed in (0, 2):
@@ -423,7 +461,7 @@ async def a_daily_cap_and_a_spend_lock_bind(stage: Stage) -> None:
 
 
 def _probes() -> dict[str, Probe]:
-    o, p, r = test_operations, test_purchases, test_returns
+    o, b, p, r = test_operations, test_batches, test_purchases, test_returns
     by_holder = [
         o.test_a_redemption_consumes_the_lot_that_expires_first,
         o.test_due_lots_activate_and_expire_on_touch_each_at_its_own_due_instant,
@@ -457,6 +495,18 @@ def _probes() -> dict[str, Probe]:
         test_cutoffs.test_the_closer_waits_for_a_writer_that_has_not_committed,
         test_cutoffs.test_closing_again_finishes_what_a_crash_left_draining,
         o.test_a_batch_writes_what_its_items_would_write_one_by_one,
+        b.test_of_two_items_of_an_account_the_first_is_done_and_the_second_is_asked_again,
+        b.test_of_two_resolutions_or_returns_of_an_account_the_second_is_asked_again_too,
+        b.test_a_batch_repeated_answers_as_the_first_time,
+        b.test_a_key_used_for_another_input_is_refused_in_batches_too,
+        b.test_a_capture_that_frees_points_of_an_expired_lot_tells_and_retells_what_is_left,
+        b.test_a_hold_is_resolved_once_by_the_partner_that_placed_it_and_never_beyond_itself_in_batches_too,
+        b.test_what_was_no_accrual_cannot_be_taken_back_in_a_batch_either,
+    ]
+    by_server = [
+        b.test_a_spend_lock_and_a_daily_cap_bind_batches_too,
+        b.test_a_decline_in_a_batch_does_not_count_for_the_day,
+        b.test_an_account_whose_lots_do_not_hold_what_it_says_stops_the_whole_batch,
     ]
     written_here = [
         a_balance_is_redeemed_once_by_two_at_once,
@@ -468,6 +518,8 @@ def _probes() -> dict[str, Probe]:
         one_receipt_with_two_cards_is_paid_once,
         of_two_returns_decided_on_one_state_the_second_is_decided_again,
         a_batch_answers_every_item_with_its_own_receipt,
+        a_batch_waits_for_the_call_before_it,
+        random_batches_agree_with_the_model,
         random_histories_agree_with_the_model,
         a_daily_cap_and_a_spend_lock_bind,
     ]
@@ -503,6 +555,7 @@ def _probes() -> dict[str, Probe]:
         *((test, with_coalition(test)) for test in by_coalition),
         *((test, with_owner(test)) for test in by_owner),
         *((test, with_database(test)) for test in by_database),
+        *((test, with_server(test)) for test in by_server),
         *((test, test) for test in written_here),
     ]
     return {test.__name__.removeprefix("test_"): probe for test, probe in wrapped}
@@ -517,7 +570,144 @@ _NO_ACCOUNT = "IF NOT FOUND THEN status := 4; RETURN; END IF;"
 # The probe moved before the lock: what it found is remembered while the lock is waited for.
 _PROBE_FIRST = f"{_KNOWN} {_LOCK} {_NO_ACCOUNT}"
 
+_LOCKS = "PERFORM ledger.lock_accounts(p_holders, p_unit);"
+_ALL_DUE = "PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) AS n), p_unit, p_at, v_cutoff);"
+_LATER_ITEM = "WHEN row_number() OVER (PARTITION BY a.holder_id, e.seq IS NULL ORDER BY n) > 1 THEN 20"
+_MANY = {"spend_many": "spendings", "resolve_many": "resolved holds", "return_many": "returns"}
+
+# Batches: what each of the three forms has in common.
+_BATCHES = tuple(
+    mutant
+    for routine, what in _MANY.items()
+    for mutant in (
+        Mutant(f"a batch of {what} takes no locks", f"ledger.{routine}", _LOCKS, "", "a_batch_waits_for_the_call_before_it"),
+        Mutant(
+            f"a batch of {what} does not look for keys", f"ledger.{routine}", "AND e.idem_key = p_idem_keys[n]", "AND false",
+            "a_batch_repeated_answers_as_the_first_time",
+        ),
+        Mutant(
+            f"a batch of {what} does two items of an account", f"ledger.{routine}", _LATER_ITEM, "",
+            "of_two_items_of_an_account_the_first_is_done_and_the_second_is_asked_again" if routine == "spend_many"
+            else "of_two_resolutions_or_returns_of_an_account_the_second_is_asked_again_too",
+        ),
+        Mutant(
+            f"a batch of {what} does not apply what is due", f"ledger.{routine}", _ALL_DUE, "",
+            "a_capture_that_frees_points_of_an_expired_lot_tells_and_retells_what_is_left" if routine == "resolve_many"
+            else "random_batches_agree_with_the_model",
+        ),
+        Mutant(
+            f"a batch of {what} writes another kind of entry", f"ledger.{routine}", "v_cutoff, p_unit, 8, e.hash"
+            if routine == "return_many" else "v_cutoff, p_unit, e.kind, e.hash", "v_cutoff, p_unit, 9, e.hash",
+            "random_batches_agree_with_the_model",
+        ),
+    )
+)  # fmt: skip
+
 MUTANTS = (
+    *_BATCHES,
+    Mutant(
+        "a batch takes the lots that expire last first", "ledger.spend_many", "OVER (ORDER BY l.expires_at, l.seq, l.lot_no)",
+        "OVER (ORDER BY l.expires_at DESC, l.seq DESC, l.lot_no DESC)", "random_batches_agree_with_the_model",
+    ),
+    Mutant(
+        "a batch spends the accounts' lots together", "ledger.spend_many", "WHERE l.holder_id = i.holder_id AND l.unit = p_unit AND l.open",
+        "WHERE l.holder_id = ANY (p_holders) AND l.unit = p_unit AND l.open", "random_batches_agree_with_the_model",
+    ),
+    Mutant(
+        "a batch does not look at the balance", "ledger.spend_many",
+        "CASE WHEN a.available < p_amounts[n] THEN 20::smallint ELSE p_kinds[n] END", "p_kinds[n]",
+        "random_batches_agree_with_the_model",
+    ),
+    Mutant(
+        "a batch cannot spend the last point", "ledger.spend_many", "WHEN a.available < p_amounts[n] THEN",
+        "WHEN a.available <= p_amounts[n] THEN", "a_batch_repeated_answers_as_the_first_time",
+    ),
+    Mutant(
+        "a decline in a batch is not final", "ledger.spend_many", "WHEN e.kind = 20 THEN 3 ELSE 1", "ELSE 1",
+        "a_batch_repeated_answers_as_the_first_time",
+    ),
+    Mutant(
+        "a batch does not compare what a key stood for", "ledger.spend_many",
+        "WHEN e.fingerprint IS DISTINCT FROM p_fingerprints[n] THEN 2 WHEN", "WHEN",
+        "a_key_used_for_another_input_is_refused_in_batches_too",
+    ),
+    Mutant(
+        "a batch of returns does not compare what a key stood for", "ledger.return_many",
+        "CASE WHEN e.fingerprint = p_fingerprints[n] THEN 1 ELSE 2 END", "1",
+        "a_key_used_for_another_input_is_refused_in_batches_too",
+    ),
+    Mutant(
+        "a batch overlooks a spend lock", "ledger.spend_many", "WHEN a.spend_locked THEN 6", "",
+        "a_spend_lock_and_a_daily_cap_bind_batches_too",
+    ),
+    Mutant(
+        "a batch forgets the day's cap", "ledger.spend_many",
+        "WHEN a.spent + p_amounts[n] > a.daily_cap AND a.spent_on = p_day OR p_amounts[n] > a.daily_cap THEN 7", "",
+        "a_spend_lock_and_a_daily_cap_bind_batches_too",
+    ),
+    Mutant(
+        "a batch forgets what the day has spent", "ledger.spend_many", "WHEN a.spent_on = p_day THEN a.spent + e.amount",
+        "WHEN a.spent_on = p_day THEN e.amount", "a_spend_lock_and_a_daily_cap_bind_batches_too",
+    ),
+    Mutant(
+        "a decline in a batch counts for the day", "ledger.spend_many", "WHEN e.kind = 20 THEN a.spent WHEN", "WHEN",
+        "a_decline_in_a_batch_does_not_count_for_the_day",
+    ),
+    Mutant(
+        "a hold of a batch has no deadline", "ledger.spend_many",
+        "next_due = least(a.next_due, CASE e.kind WHEN 4 THEN p_lapses_at[e.ord] END)", "next_due = a.next_due",
+        "random_batches_agree_with_the_model",
+    ),
+    Mutant(
+        "a batch goes on with lots that do not add up", "ledger.spend_many",
+        "WHEN p.kind <> 20 AND p.taken IS DISTINCT FROM p.amount", "WHEN false",
+        "an_account_whose_lots_do_not_hold_what_it_says_stops_the_whole_batch",
+    ),
+    Mutant(
+        "a batch does not look at a hold's state", "ledger.resolve_many", "WHEN h.state <> 0 THEN 8", "",
+        "a_hold_is_resolved_once_by_the_partner_that_placed_it_and_never_beyond_itself_in_batches_too",
+    ),
+    Mutant(
+        "a batch captures after the deadline", "ledger.resolve_many", "OR h.state = 0 AND h.lapses_at <= p_at", "",
+        "a_hold_is_resolved_once_by_the_partner_that_placed_it_and_never_beyond_itself_in_batches_too",
+    ),
+    Mutant(
+        "a batch resolves any partner's hold", "ledger.resolve_many", "AND h.partner_id = p_partners[n]", "",
+        "a_hold_is_resolved_once_by_the_partner_that_placed_it_and_never_beyond_itself_in_batches_too",
+    ),
+    Mutant(
+        "a batch captures more than the hold", "ledger.resolve_many", "WHEN p_kinds[n] = 5 AND p_amounts[n] > h.amount THEN 10", "",
+        "a_hold_is_resolved_once_by_the_partner_that_placed_it_and_never_beyond_itself_in_batches_too",
+    ),
+    Mutant(
+        "a batch captures one point too few of a lot", "ledger.resolve_many",
+        "greatest(least(p.amount, i.capture - (sum", "greatest(least(p.amount, i.capture - 1 - (sum",
+        "a_capture_that_frees_points_of_an_expired_lot_tells_and_retells_what_is_left",
+    ),
+    Mutant(
+        "what a batch frees of an expired lot stays", "ledger.resolve_many", "WHERE t.due_at <= p_at), p_unit, p_at, v_cutoff)",
+        "WHERE false), p_unit, p_at, v_cutoff)", "a_capture_that_frees_points_of_an_expired_lot_tells_and_retells_what_is_left",
+    ),
+    Mutant(
+        "a repeated batch tells of points that have expired", "ledger.resolve_many", "j.kind IN (e.kind, 7)", "j.kind = e.kind",
+        "a_capture_that_frees_points_of_an_expired_lot_tells_and_retells_what_is_left",
+    ),
+    Mutant(
+        "a batch takes back what is not there", "ledger.return_many", "least(l.remaining, p_lot_points[n]) AS take",
+        "p_lot_points[n] AS take", "a_batch_repeated_answers_as_the_first_time",
+    ),
+    Mutant(
+        "a batch takes back what was no accrual", "ledger.return_many", "WHEN o.seq IS NULL THEN 5", "",
+        "what_was_no_accrual_cannot_be_taken_back_in_a_batch_either",
+    ),
+    Mutant(
+        "a batch takes pending points from the available", "ledger.return_many", "(CASE WHEN l.active THEN 1 ELSE 2 END)::smallint AS debit",
+        "1::smallint AS debit", "what_was_no_accrual_cannot_be_taken_back_in_a_batch_either",
+    ),
+    Mutant(
+        "the lots of a batch's returns overlap", "ledger.return_many", "coalesce(p_lot_until[i.ord - 1], 0) + 1", "1",
+        "random_batches_agree_with_the_model",
+    ),
     # Locks
     Mutant("spend takes no lock", "ledger.spend", _LOCK, _LOOK, "a_balance_is_redeemed_once_by_two_at_once"),
     Mutant(
