@@ -289,11 +289,11 @@ async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) ->
     An item that another call is recording in this moment, or that repeats an earlier item, is tried again. One whose
     account somebody keeps locked is answered Busy, and the others do not wait for it.
     """
-    if len(items) == 1 and (alone := await _record_alone(desk, items[0], at)):
-        return [alone]
     found: dict[int, Recorded | Rejection] = {}
     holder_ids = [item.row.holder_id for item in items]
     jammed = await desk.jams.known(holder_ids)
+    if len(items) == 1 and not jammed and (alone := await _record_alone(desk, items[0], at)):
+        return [alone]
     waiting = list(range(len(items)))
     for _ in range(ATTEMPTS):
         waiting = [index for index in waiting if holder_ids[index] not in jammed]
@@ -318,10 +318,13 @@ async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) ->
     return [found.get(index) or Busy("the account is in use") for index in range(len(items))]
 
 
-async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | None:
+async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | Busy | None:
     """A lone till need not pay for what a batch needs. None where something stands in the way: nothing was written."""
     try:
         record = await call_safely(receipt_store.record_purchase, desk.pool, item.row, item.award.lots, at)
+    except asyncpg.LockNotAvailableError:
+        await desk.jams.look([item.row.holder_id])
+        return Busy("the account is in use")
     except asyncpg.PostgresError as error:
         if error.sqlstate != CLAIM_LOST:
             raise

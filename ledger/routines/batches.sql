@@ -245,15 +245,17 @@ BEGIN
         next_due = least(a.next_due, e.due_at)
     FROM entry e WHERE a.holder_id = e.holder_id AND a.unit = e.unit
   )
-  SELECT array_agg(ord), array_agg(seq), array_agg(available_after), array_agg(pending), array_agg(due_at)
-  INTO v_take, v_seq, v_available, v_pending, v_due FROM entry;
+  SELECT array_agg(ord), array_agg(seq), array_agg(pending), array_agg(due_at)
+  INTO v_take, v_seq, v_pending, v_due FROM entry;
   PERFORM ledger.settle_due(
     ARRAY(SELECT p_holders[t.n] FROM unnest(v_take, v_due) AS t(n, due_at) WHERE t.due_at <= p_at), p_unit, p_at, v_cutoff);
   PERFORM ledger.repay_debts(ARRAY(SELECT p_holders[n] FROM unnest(v_take) AS n), p_unit, p_at, v_cutoff);
   RETURN QUERY
   SELECT t.n, 0::smallint, t.entry_seq, a.available, t.pending_after
   FROM unnest(v_take, v_seq, v_pending) AS t(n, entry_seq, pending_after)
-  JOIN ledger.account a ON a.holder_id = p_holders[t.n] AND a.unit = p_unit;
+  CROSS JOIN LATERAL (
+    SELECT x.available FROM ledger.account x WHERE x.holder_id = p_holders[t.n] AND x.unit = p_unit OFFSET 0
+  ) a;
 END $$;
 
 -- Take back parts of accruals: ledger.return_accrual of each item, from the accrual's own lots as far as they hold

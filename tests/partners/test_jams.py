@@ -41,9 +41,10 @@ async def owner(server: Server, database_name: str) -> AsyncIterator[asyncpg.Con
 
 
 async def wait_at_most(owner: asyncpg.Connection, patience: str) -> None:
-    """How long a batch waits for a lock, from here on."""
-    name = await owner.fetchval("SELECT oid::regprocedure::text FROM pg_proc WHERE proname = 'record_purchases'")
-    await owner.execute(f"ALTER FUNCTION {name} SET lock_timeout = '{patience}'")
+    """How long the lane's calls wait for a lock, from here on."""
+    rows = await owner.fetch("SELECT oid::regprocedure::text FROM pg_proc WHERE proname ~ '^record_purchases?$'")
+    for (name,) in rows:
+        await owner.execute(f"ALTER FUNCTION {name} SET lock_timeout = '{patience}'")
 
 
 @asynccontextmanager
