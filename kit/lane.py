@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 
 PATIENT_SHARE = 8  # patient items have one place in so many, however many others wait
 MOST_RETRIES = 32  # calls that a failed batch may cost beside itself
-RETRY_SECONDS = 5.0
+RETRY_SECONDS = 5
 
 
 class Busy(Rejection):
