@@ -22,7 +22,7 @@ RETRY_SECONDS = 5
 
 
 class Busy(Rejection):
-    """More work is queued than will be done in time; the same call with the same key is welcome in a moment."""
+    """Too much is queued, or something is locked too long; the same call with the same key is welcome in a moment."""
 
     code = "BUSY"
     retryable = True
