@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,9 @@ from ledger.cutoffs import Cutoff
 from partners import clearing, directory
 from partners.clearing import PartnerName
 from partners.terms import Terms
-from settlement import runs, statements
+from settlement import liability, runs, statements
 from settlement.rating import OPERATOR
-from settlement.runs import Run, RunHead, Statement
+from settlement.runs import Obligation, Run, RunHead, Statement
 
 app = typer.Typer(name="settle", help="What partners owe each other: cut-offs, runs, statements.", no_args_is_help=True)
 
@@ -92,6 +93,24 @@ def show(
             _say(f"Written: {written}")
 
 
+@app.command()
+def obligation(at: At = None) -> None:
+    """Show what the operator owes members at face, now or at a past instant: spendable points times their fund part."""
+    instant, found, names, agreements = console.run(_obligation(at))
+    if not found:
+        _say(f"At {_time(instant)} nothing was owed.")
+        return
+    table = Table("Funder", "Agreement", "Currency")
+    for column in ("Points", "At face"):
+        table.add_column(column, justify="right")
+    for one in found:
+        funder = "the operator" if one.funder_id == OPERATOR else names[one.funder_id].code
+        face = str(Decimal(one.amount_micro).scaleb(-6))
+        table.add_row(funder, agreements[one.terms_id], one.currency, str(one.points), face)
+    _say(f"At {_time(instant)}:")
+    console.out.print(table, markup=False)
+
+
 # --- What is done -------------------------------------------------------------------------------------------
 
 
@@ -108,6 +127,18 @@ async def _run(at: datetime | None, actor: str | None) -> tuple[Run, dict[int, P
         async with database.transaction() as connection:
             done = await runs.settle(connection, actor=actor or console.login_name(), at=instant)
             return done, await clearing.names(connection)
+
+
+async def _obligation(
+    at: datetime | None,
+) -> tuple[datetime, list[Obligation], dict[int, PartnerName], dict[int, str]]:
+    async with console.database(settings()) as database:
+        instant = await _instant(database, at)
+        async with database.reading() as connection:
+            found = await liability.obligation_at(connection, at=instant)
+            names = await clearing.names(connection)
+            signed = await clearing.agreed_terms(connection, {one.terms_id for one in found})
+    return instant, found, names, {n: _agreement(terms, OPERATOR, names) for n, terms in signed.items()}
 
 
 async def _runs() -> list[RunHead]:

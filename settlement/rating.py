@@ -161,7 +161,7 @@ def rate_obligation(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms])
     sums: dict[Movement, int] = defaultdict(int)
     for group in groups:
         sign = _OBLIGATION_SIGN.get(group.kind)
-        if sign is None or _is_unpriced(group.funder_id, group.lot_terms_id):
+        if sign is None or is_unpriced(group.funder_id, group.lot_terms_id):
             continue
         lot = _terms(terms, group.lot_terms_id)
         price = lot.fund_price_micro
@@ -191,7 +191,7 @@ def _partner_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable
         return
     by_lot = group.kind in _BY_LOT
     party, terms_id = (group.funder_id, group.lot_terms_id) if by_lot else (group.partner_id, group.terms_id)
-    if not _is_unpriced(party, terms_id):
+    if not is_unpriced(party, terms_id):
         price = unit_price_micro(group.kind, group.lot_terms_id, group.terms_id, terms)
         yield _line(group, party, group.kind, sign(group.kind), price, _terms(terms, terms_id))
 
@@ -234,7 +234,12 @@ def add(one: RatedLine, other: RatedLine) -> RatedLine:
     )
 
 
-def _is_unpriced(party_id: int, terms_id: int) -> bool:
+def fund_price_micro(terms: Mapping[int, Terms], terms_id: int) -> int:
+    """What of the price of a point issued under a version is kept to redeem it, micro-units. Raises Unrated."""
+    return _terms(terms, terms_id).fund_price_micro
+
+
+def is_unpriced(party_id: int, terms_id: int) -> bool:
     """The operator signs no agreement with itself: what it gives away or takes back needs no price."""
     return party_id == OPERATOR and terms_id == 0
 

@@ -85,6 +85,17 @@ async def test_closing_settling_and_showing(coalition: Coalition, settle: Settle
     assert await coalition.violations() == []
 
 
+async def test_the_obligation_now_and_before_anything_happened(coalition: Coalition, settle: Settle) -> None:
+    await a_day_of_trade(coalition)
+    now = await settle("obligation", "--at", coalition.at.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    assert now.exit_code == 0
+    assert [cell.strip() for cell in now.stdout.splitlines()[-2].split("│")[1:-1]] == [
+        "a", "a, version 1", "EUR", "400", "3.400000",
+    ]  # fmt: skip
+    before = await settle("obligation", "--at", "2020-01-01")
+    assert (before.exit_code, before.stdout.strip().endswith("nothing was owed.")) == (0, True)
+
+
 async def test_the_files_of_a_statement(coalition: Coalition, settle: Settle, tmp_path: Path) -> None:
     member = await a_day_of_trade(coalition)
     await settle("close", "--at", "2026-03-02")
