@@ -323,6 +323,31 @@ async def two_batches_of_one_account_follow_each_other(stage: Stage) -> None:
     await sound(stage)
 
 
+async def a_receipt_lost_to_another_card_is_left_out_of_a_batch(stage: Stage) -> None:
+    """A batch waits for the claim of a batch before it, and records the rest of its items."""
+    coalition = await coalition_on(stage)
+    cards = [await coalition.add_member() for _ in range(4)]
+    receipts = [a_receipt(1_000, reference=reference) for reference in ("shared", "one", "other")]
+    directory = await coalition.desk.directory.get()
+
+    def of(card: int, receipt: int) -> Prepared:
+        member = identified(cards[card])
+        return purchases.prepare(
+            directory, coalition.callers["bakery"], member, receipts[receipt], at=NOON, idem_key=uuid4()
+        )
+
+    async with stage.database.pool.acquire() as one, stage.database.pool.acquire() as other:
+        writing = one.transaction()
+        await writing.start()
+        assert await _record(one, [of(0, 0), of(1, 1)]) == [0, 0]
+        task = asyncio.ensure_future(_record(other, [of(2, 0), of(3, 2)]))
+        await stands(stage, task)  # type: ignore[arg-type]
+        await writing.commit()
+        assert await asyncio.wait_for(task, 10) == [9, 0]
+    await coalition.desk.close()
+    await sound(stage)
+
+
 async def _one_receipt_two_cards(stage: Stage, spend: int) -> None:
     """The second card waits for the first's claim on the receipt, then is told that it is recorded."""
     coalition = await coalition_on(stage)
@@ -515,6 +540,7 @@ def _probes() -> dict[str, Probe]:
         batches_of_the_same_accounts_in_any_order_never_deadlock,
         two_batches_of_one_account_follow_each_other,
         one_receipt_with_two_cards_earns_once,
+        a_receipt_lost_to_another_card_is_left_out_of_a_batch,
         one_receipt_with_two_cards_is_paid_once,
         of_two_returns_decided_on_one_state_the_second_is_decided_again,
         a_batch_answers_every_item_with_its_own_receipt,
@@ -566,6 +592,15 @@ PROBES = _probes()
 _LOCK = "SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;"
 _LOOK = "SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;"
 _KNOWN = "SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;"
+_ACCRUE_LOCK = (
+    "SELECT a.seq + 1, a.available, a.pending, a.available + a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at), "
+    "a.head_hash INTO seq, available, pending, v_before, v_held, debt, v_due, v_last, v_hash "
+    "FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;"
+)
+_ACCRUE_KNOWN = (
+    "SELECT j.fingerprint = p_fingerprint AS same, j.seq, j.available_after, j.pending_after, j.debt_after INTO e "
+    "FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;"
+)
 _NO_ACCOUNT = "IF NOT FOUND THEN status := 4; RETURN; END IF;"
 # The probe moved before the lock: what it found is remembered while the lock is waited for.
 _PROBE_FIRST = f"{_KNOWN} {_LOCK} {_NO_ACCOUNT}"
@@ -715,8 +750,9 @@ MUTANTS = (
         f"{_PROBE_FIRST} IF e.seq IS NOT NULL THEN", "one_key_at_once_has_one_effect",
     ),
     Mutant(
-        "accrue looks for the key before the lock", "ledger.accrue", f"{_LOCK} {_NO_ACCOUNT} {_KNOWN} IF FOUND THEN",
-        f"{_PROBE_FIRST} IF e.seq IS NOT NULL THEN", "one_key_at_once_has_one_effect",
+        "accrue looks for the key before the lock", "ledger.accrue",
+        f"{_ACCRUE_LOCK} {_NO_ACCOUNT} {_ACCRUE_KNOWN} IF FOUND THEN",
+        f"{_ACCRUE_KNOWN} {_ACCRUE_LOCK} {_NO_ACCOUNT} IF e.seq IS NOT NULL THEN", "one_key_at_once_has_one_effect",
     ),
     Mutant(
         "a return looks for the key before the lock", "ledger.return_accrual",
@@ -802,7 +838,7 @@ MUTANTS = (
         "pending_points_cannot_be_spent",
     ),
     Mutant(
-        "an accrual does not say when something is due", "ledger.accrue", "a.next_due := least(a.next_due, p_lot_activates[n]);", "",
+        "an accrual does not say when something is due", "ledger.accrue", "v_due := least(v_due, p_lot_activates[n]);", "",
         "due_lots_activate_and_expire_on_touch_each_at_its_own_due_instant",
     ),
     Mutant(
@@ -877,7 +913,7 @@ MUTANTS = (
     ),
     # Debt
     Mutant(
-        "an accrual repays nothing", "ledger.accrue", "IF a.debt > 0 THEN", "IF false THEN",
+        "an accrual repays nothing", "ledger.accrue", "IF debt > 0 THEN", "IF false THEN",
         "points_that_become_available_repay_and_pending_ones_wait",
     ),
     Mutant(
@@ -1074,6 +1110,11 @@ MUTANTS = (
     Mutant(
         "a claim lost in this moment is recorded", "partners.record_purchases",
         "v_take := ARRAY(SELECT n FROM unnest(v_take) n WHERE p_claims[n] = ANY (v_won));", "NULL;",
+        "a_receipt_lost_to_another_card_is_left_out_of_a_batch",
+    ),
+    Mutant(
+        "a claim lost in this moment is recorded by a lone till", "partners.record_purchase",
+        "RAISE EXCEPTION 'the receipt or its key is known' USING ERRCODE = 'TS001';", "NULL;",
         "one_receipt_with_two_cards_earns_once",
     ),
     Mutant(
