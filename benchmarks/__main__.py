@@ -176,8 +176,10 @@ async def token_of(made: Coalition, code: str) -> str:
 
     async with made.database.transaction() as connection:
         await actors.ensure_actor(connection, "bench", [actors.ONBOARDING])
+        partner_id = made.callers[code].partner_id
+        await clients.allow_secrets(connection, partner_id=partner_id, by="bench", at=clock.wall())
         client_id, secret = await clients.add_client(
-            connection, partner_id=made.callers[code].partner_id, name=f"bench {code}", scopes=scopes.TILL, by="bench",
+            connection, partner_id=partner_id, name=f"bench {code}", scopes=scopes.TILL, by="bench",
             at=clock.wall(),
         )  # fmt: skip
     connection_ = await Connection("").open()

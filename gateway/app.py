@@ -21,6 +21,7 @@ from gateway.context import Services
 from gateway.edge import Edge
 from gateway.endpoint import Endpoint
 from gateway.oauth import routes as oauth_routes
+from gateway.oauth.approvers import SignedIn
 from gateway.oauth.keys import KeyRing
 from gateway.oauth.routes import checked_issuer, open_oauth
 from gateway.prepared import Schema
@@ -42,12 +43,14 @@ def build(
     opening: Opening | None = None,
     pages: Sequence[BaseRoute] = (),
     wall_clock: Callable[[], datetime] = wall,
+    signed_in: SignedIn | None = None,
 ) -> Starlette:
     """The application over the database at an address that the application's role signs in to.
 
     vault defaults to the settings' master key. opening turns the services into what resolvers find as
     `services.lanes`, and closes it. pages are routes beside the API: the landing page, consoles. Handlers find
-    `services`, `oauth` and `readiness` in `app.state`. Raises BadIssuer, BadKey.
+    `services`, `oauth` and `readiness` in `app.state`. signed_in knows who may approve at the OAuth pages. Raises
+    BadIssuer, BadKey.
     """
     issuer = checked_issuer(settings.issuer)
     keys_of = vault or Vault(load_master_key(settings))
@@ -59,7 +62,10 @@ def build(
             directory = DirectoryCache(database.pool, keys_of)
             services = Services(settings, database, keys_of, directory)
             ring = KeyRing(database, keys_of, now=wall_clock)
-            app.state.oauth = await open_oauth(issuer, database, ring, directory, now=wall_clock)
+            app.state.oauth = await open_oauth(
+                issuer, database, ring, directory, keys_of, signed_in=signed_in, now=wall_clock
+            )
+            stack.push_async_callback(app.state.oauth.used.close)
             if opening is not None:
                 services.lanes = await stack.enter_async_context(opening(services))
             app.state.services = services

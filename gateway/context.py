@@ -20,12 +20,16 @@ LANGUAGES = ("en", "ru", "ro")
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The client that calls. partner_id None is the operator's staff."""
+    """The client that calls. partner_id None is the operator's staff. terminal_id: the one till that it is; actor_id:
+    the person who allowed it to call, where there is one.
+    """
 
     client_no: int
     client_id: str
     partner_id: int | None
     scopes: frozenset[str]
+    terminal_id: int | None = None
+    actor_id: int | None = None
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import masking
 from gateway.context import Context, Services, Viewer, language_of
+from gateway.oauth.dpop import InvalidProof
+from gateway.oauth.jose import ALGORITHMS
 from gateway.oauth.tokens import Bearers, InvalidToken
 from gateway.prepared import Prepared, Schema, Unacceptable
 from gateway.pricing import Operation
@@ -31,6 +33,7 @@ WRITE_SECONDS = 30.0
 JSON = b"application/json"
 GRAPHQL_JSON = b"application/graphql-response+json"
 
+_PROOF_ALGORITHMS = b'"' + " ".join(ALGORITHMS).encode() + b'"'
 _UTF8_JSON = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE)
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,127}")
 # The status of a request error under application/graphql-response+json; under application/json it is 200.
@@ -86,7 +89,7 @@ class Endpoint:
             if scope["method"] != "POST":
                 raise Refused(405, masking.BAD_REQUEST, "Use POST.", (b"allow", b"POST"))
             media_type = _media_type(headers.get(b"accept"))
-            viewer = await self._viewer(headers.get(b"authorization"))
+            viewer = await self._viewer(headers.get(b"authorization"), scope["headers"])
             scope["noted"]["client_id"] = viewer.client_id
             _check_content_type(headers.get(b"content-type"))
             asked = parsed(await _body(headers.get(b"content-length"), receive))
@@ -99,19 +102,29 @@ class Endpoint:
             status, extra = no.status, no.headers
         await _send(send, status, media_type, answer, extra)
 
-    async def _viewer(self, authorization: bytes | None) -> Viewer:
+    async def _viewer(self, authorization: bytes | None, headers: Sequence[tuple[bytes, bytes]]) -> Viewer:
         if authorization is None:
-            challenge = (b"www-authenticate", b"Bearer")
-            raise Refused(401, masking.UNAUTHENTICATED, "Send an access token.", challenge)
+            challenges = [(b"www-authenticate", b"Bearer"), (b"www-authenticate", b"DPoP algs=" + _PROOF_ALGORITHMS)]
+            raise Refused(401, masking.UNAUTHENTICATED, "Send an access token.", *challenges)
         scheme, _, token = authorization.decode("latin-1").partition(" ")
+        is_bound = scheme.lower() == "dpop"
         try:
+            if is_bound:
+                proofs = [value.decode("latin-1") for name, value in headers if name == b"dpop"]
+                return await self._bearers.bound_viewer(token.strip(), proofs, method="POST")
             if scheme.lower() != "bearer":
                 raise InvalidToken("scheme")
             return await self._bearers.viewer(token.strip())
+        except InvalidProof as no:
+            log.warning("proof_refused", reason=str(no))
+            challenge = b'DPoP error="invalid_dpop_proof", algs=' + _PROOF_ALGORITHMS
+            message = "The DPoP proof is missing or not accepted."
+            raise Refused(401, masking.UNAUTHENTICATED, message, (b"www-authenticate", challenge)) from no
         except InvalidToken as no:
             log.warning("token_refused", reason=str(no))
-            challenge = (b"www-authenticate", b'Bearer error="invalid_token"')
-            raise Refused(401, masking.UNAUTHENTICATED, "The access token is not accepted.", challenge) from no
+            challenge = (b"DPoP" if is_bound else b"Bearer") + b' error="invalid_token"'
+            message = "The access token is not accepted."
+            raise Refused(401, masking.UNAUTHENTICATED, message, (b"www-authenticate", challenge)) from no
 
     async def _run(
         self, asked: Asked, context: Context, media_type: bytes, noted: dict[str, Any]

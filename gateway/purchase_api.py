@@ -122,7 +122,7 @@ async def counter_of(info: Info[Context, None]) -> Counter:
     partner = directory.partner(viewer.partner_id)
     if partner is None:
         raise purchases.PartnerSuspended("the partner is suspended")
-    return Counter(desk, directory, partner, Caller(viewer.partner_id, viewer.client_no))
+    return Counter(desk, directory, partner, Caller(viewer.partner_id, viewer.client_no, viewer.terminal_id))
 
 
 @strawberry.type

@@ -52,6 +52,13 @@ class TerminalSuspended(Rejection):
     retryable = True
 
 
+class TerminalMismatch(Rejection):
+    """The caller is one till, and speaks of another or of none."""
+
+    code = "TERMINAL_MISMATCH"
+    retryable = False
+
+
 class PartnerSuspended(Rejection):
     """The partner is suspended."""
 
@@ -75,10 +82,11 @@ class PointsExceedShare(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the partner and the number of its OAuth client."""
+    """Who asks: the partner and the number of its OAuth client; terminal_id where it is one till and no other."""
 
     partner_id: int
     client_no: int
+    terminal_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,9 @@ class Desk:
 
 
 def place_of(directory: Directory, caller: Caller, outlet_code: str, terminal_code: str | None) -> Place:
-    """The caller's own outlet and terminal. Raises PartnerSuspended, OutletUnknown, TerminalUnknown or -Suspended."""
+    """The caller's own outlet and terminal. Raises PartnerSuspended, OutletUnknown, Terminal-Unknown, -Suspended or
+    -Mismatch.
+    """
     partner = directory.partner(caller.partner_id)
     if partner is None or partner.status != "ACTIVE":
         raise PartnerSuspended("the partner is suspended")
@@ -153,12 +163,16 @@ def place_of(directory: Directory, caller: Caller, outlet_code: str, terminal_co
     if outlet is None:
         raise OutletUnknown("no such outlet; register it first")
     if terminal_code is None:
+        if caller.terminal_id is not None:
+            raise TerminalMismatch("this till was enrolled as one terminal: name it")
         return Place(partner, outlet.outlet_id, None)
     terminal = directory.terminal(outlet.outlet_id, terminal_code)
     if terminal is None:
         raise TerminalUnknown("no such terminal at this outlet; register it first")
     if terminal.status != "ACTIVE":
         raise TerminalSuspended("the terminal is suspended")
+    if caller.terminal_id not in (None, terminal.terminal_id):
+        raise TerminalMismatch("this till was enrolled as another terminal")
     return Place(partner, outlet.outlet_id, terminal.terminal_id)
 
 

@@ -161,6 +161,7 @@ async def _clients(coalition: Coalition, http: httpx2.AsyncClient) -> tuple[dict
     for code, caller in coalition.callers.items():
         async with coalition.database.transaction() as connection:
             await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
+            await clients.allow_secrets(connection, partner_id=caller.partner_id, by="tester", at=clock.wall())
             client_id, secret = await clients.add_client(
                 connection, partner_id=caller.partner_id, name=code, scopes=scopes.TILL, by="tester", at=clock.wall()
             )

@@ -74,7 +74,7 @@ async def test_a_rejection_where_the_result_has_no_room_is_an_error_with_its_cod
 @pytest.mark.parametrize(
     ("header", "challenge"),
     [
-        ({}, "Bearer"),
+        ({}, 'Bearer, DPoP algs="ES256 PS256 EdDSA Ed25519"'),
         ({"Authorization": "Bearer x.y.z"}, 'Bearer error="invalid_token"'),
         ({"Authorization": "Basic Y2xfOng="}, 'Bearer error="invalid_token"'),
         ({"Authorization": "Bearer"}, 'Bearer error="invalid_token"'),
