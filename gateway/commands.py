@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 _ELSEWHERE = {
     "programme": ("partners.programme_commands", "app", "The coalition's own rules, founded once."),
     "partner": ("gateway.oauth.commands", "app", "Partners, their outlets, terminals, agreements and clients."),
+    "oauth": ("gateway.oauth.key_commands", "app", "Clients' keys, and what people allowed clients to do."),
     "member": ("members.commands", "app", "Members and their cards, at the operator's own desk."),
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
     "ledger": ("ledger.commands", "app", "The points: whether what was written has been altered."),

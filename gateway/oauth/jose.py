@@ -63,7 +63,7 @@ def public_key(jwk: Mapping[str, Any]) -> tuple[Key, str]:
             return _opened(ECKey.import_key(bare)), "ES256"
         if kind == "OKP" and jwk["crv"] == "Ed25519":
             return _opened(OKPKey.import_key(bare)), "Ed25519"
-        if kind == "RSA" and len(jwk["n"]) <= MOST_RSA_BITS // 4:
+        if kind == "RSA" and LEAST_RSA_BITS <= 6 * len(jwk["n"]) <= MOST_RSA_BITS + 6:
             key = RSAKey.import_key(bare)
             if LEAST_RSA_BITS <= key.raw_value.key_size <= MOST_RSA_BITS:
                 return key, "PS256"

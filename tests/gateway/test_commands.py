@@ -72,6 +72,8 @@ def test_a_client_is_added_rotated_suspended_and_resumed(client_id: str) -> None
 
 
 def test_a_client_of_the_staff_belongs_to_no_partner(client_id: str) -> None:
+    assert "SECRET_NOT_ALLOWED" in refused("partner client add --staff --name Console --scope schema:read")
+    done("oauth allow-secrets --staff")
     done("partner client add --staff --name Console --scope schema:read")
     assert re.search(r"staff +│ +Console", done("partner client list"))
 
