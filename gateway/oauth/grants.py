@@ -55,12 +55,10 @@ _CREDENTIAL = re.compile(r"[\x21-\x7e]{1,256}")
 class NotThisResponseType(UnsupportedResponseTypeError):  # type: ignore[misc]  # noqa: N818
     """Another response type; the answer does not repeat it."""
 
+    description = "Only code is served."
+
     def __init__(self) -> None:
         super().__init__(None)
-
-    def get_error_description(self) -> str:
-        """A sentence without the caller's input."""
-        return "Only code is served."
 
 
 @dataclass(frozen=True, slots=True)

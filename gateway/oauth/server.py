@@ -28,12 +28,10 @@ from gateway.oauth.tokens import Subject, resource_of, write
 class GrantNotServed(UnsupportedGrantTypeError):  # type: ignore[misc]  # noqa: N818
     """Another grant type; the answer does not repeat it."""
 
+    description = "This grant type is not served."
+
     def __init__(self) -> None:
         super().__init__(None)
-
-    def get_error_description(self) -> str:
-        """A sentence without the caller's input."""
-        return "This grant type is not served."
 
 
 @dataclass(frozen=True, slots=True)
