@@ -476,7 +476,9 @@ async def test_o_36_nothing_is_kept_without_an_end_and_nothing_in_the_clear(own_
     )
     async with toy.database.reading() as connection:
         tables = "client_grant authorization_code refresh_token pushed_request used_id ended_token".split()
-        rows = [(await connection.execute(text(f"SELECT to_jsonb(t) FROM gateway.{table} t"))).all() for table in tables]
+        rows = [
+            (await connection.execute(text(f"SELECT to_jsonb(t) FROM gateway.{table} t"))).all() for table in tables
+        ]
         kept = str(rows)
         ends = (await connection.execute(text("SELECT ends_at - created_at FROM gateway.client_grant"))).scalars().all()
         idle = (
