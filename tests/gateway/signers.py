@@ -263,12 +263,17 @@ class Flow:
 
 def came_back(response: httpx2.Response) -> dict[str, str]:
     """The parameters with which a browser is sent back to the app, which always say who sends it."""
+    return came_back_from(response, ISSUER)
+
+
+def came_back_from(response: httpx2.Response, issuer: str) -> dict[str, str]:
+    """The same, from a server at another address."""
     assert response.status_code == 303, response.text
     assert response.headers["cache-control"] == "no-store"
     location = urlsplit(response.headers["location"])
     assert f"{location.scheme}://{location.netloc}{location.path}" == CALLBACK
     said = {name: values[0] for name, values in parse_qs(location.query, strict_parsing=True).items()}
-    assert said.pop("iss") == ISSUER
+    assert said.pop("iss") == issuer
     return said
 
 

@@ -475,7 +475,7 @@ async def test_o_36_nothing_is_kept_without_an_end_and_nothing_in_the_clear(own_
         await flow.program.post("/oauth/token", {"grant_type": "refresh_token", "refresh_token": said["refresh_token"]})
     )
     async with toy.database.reading() as connection:
-        tables = "client_grant authorization_code refresh_token pushed_request used_id ended_token".split()
+        tables = ["client_grant", "authorization_code", "refresh_token", "pushed_request", "used_id", "ended_token"]
         rows = [
             (await connection.execute(text(f"SELECT to_jsonb(t) FROM gateway.{table} t"))).all() for table in tables
         ]

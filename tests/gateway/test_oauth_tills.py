@@ -106,19 +106,19 @@ async def test_what_a_till_is_told(shop: Toy) -> None:
     ({"serial": "x" * 65}, "invalid_request"), ({"serial": "a\x00b"}, "invalid_request"), ({"outlet": " main"}, "invalid_request"),
     ({"scope": "settlement:read"}, "invalid_scope"), ({"scope": ""}, "invalid_scope"), ({"resource": "x"}, "invalid_target"),
 ])  # fmt: skip
-async def test_a_wrong_request_of_a_till_is_refused(shop: Toy, form: dict[str, str], error: str) -> None:
-    till = await public_client(shop)
+async def test_a_wrong_request_of_a_till_is_refused(toy: Toy, form: dict[str, str], error: str) -> None:
+    till = await public_client(toy)
     refused(await till.post("/oauth/device_authorization", {**PLACE, **form}), 400, error)
 
 
-async def test_a_till_shows_its_key_from_the_beginning(shop: Toy) -> None:
-    till = await public_client(shop)
+async def test_a_till_shows_its_key_from_the_beginning(toy: Toy) -> None:
+    till = await public_client(toy)
     refused(await till.post("/oauth/device_authorization", PLACE, proof=None), 400, "invalid_dpop_proof")
     refused(await till.post("/oauth/device_authorization", PLACE, proof="x"), 400, "invalid_dpop_proof")
 
 
-async def test_o_64_a_client_that_enrols_no_tills_is_refused(shop: Toy) -> None:
-    program = await key_client(shop)
+async def test_o_64_a_client_that_enrols_no_tills_is_refused(toy: Toy) -> None:
+    program = await key_client(toy)
     refused(await program.post("/oauth/device_authorization", PLACE), 400, "unauthorized_client")
 
 
@@ -188,8 +188,8 @@ async def test_o_63_of_six_who_redeem_a_till_s_code_at_once_one_succeeds(shop: T
 
 
 @pytest.mark.parametrize("code", ["x", "\x00", "ж", "x" * 400])
-async def test_what_is_no_code_enrols_nothing(shop: Toy, code: str) -> None:
-    till = await public_client(shop)
+async def test_what_is_no_code_enrols_nothing(toy: Toy, code: str) -> None:
+    till = await public_client(toy)
     refused(await poll(till, code), 400, "invalid_grant")
     refused(await poll(till, ""), 400, "invalid_request")
 
@@ -208,8 +208,8 @@ async def test_o_65_the_page_shows_the_till_and_asks_even_when_the_code_is_in_th
 
 
 @pytest.mark.parametrize("language", ["en", "ru", "ro"])
-async def test_o_65_the_page_speaks_the_person_s_language_and_runs_nothing(shop: Toy, language: str) -> None:
-    page = await look(shop, "/oauth/device", await staff(shop), language=language)
+async def test_o_65_the_page_speaks_the_person_s_language_and_runs_nothing(toy: Toy, language: str) -> None:
+    page = await look(toy, "/oauth/device", await staff(toy), language=language)
     assert f'<html lang="{language}">' in page.text
     assert "<label for=" in page.text
     assert "script" not in page.headers["content-security-policy"]
