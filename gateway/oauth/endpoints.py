@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import structlog
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2 import OAuth2Error
@@ -111,9 +112,10 @@ async def _answered(request: Request, what: str, answering: Answering) -> Respon
         response = await answering(await _call(request, authorization, form))
     except OAuth2Error as error:
         response = forms.refusal(error)
-        log.warning(
-            f"{what}_refused", client_id=named(authorization, form), status=response.status_code, error=error.error
-        )
+    if response.status_code >= 400:
+        error_code = orjson.loads(response.body)["error"]
+        client_id = named(authorization, form)
+        log.warning(f"{what}_refused", client_id=client_id, status=response.status_code, error=error_code)
     return response
 
 
@@ -178,8 +180,6 @@ async def _token(call: Call) -> Response:
         response = await _in_transaction(call.oauth.database, work)
     if response.status_code == 200:
         log.info("token_issued", client_id=call.client.client_id, bound=call.jkt is not None)
-    else:
-        log.warning("token_refused", client_id=call.client.client_id, status=response.status_code)
     return response
 
 
