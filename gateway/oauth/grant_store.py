@@ -170,7 +170,12 @@ def grants_of(connection: Connection, client_no: int) -> Sequence[RowMapping]:
 def insert_refresh(
     connection: Connection, *, token_hash: bytes, grant_id: str, at: datetime, expires_at: datetime
 ) -> None:
-    """Add a refresh token of a grant; nothing happens if it is there."""
+    """Add a refresh token of a grant; nothing happens if it is there. Two that are over are taken away."""
+    sweep = text(
+        "DELETE FROM gateway.refresh_token WHERE token_hash IN (SELECT token_hash FROM gateway.refresh_token "
+        "WHERE expires_at < :at ORDER BY expires_at LIMIT 2 FOR UPDATE SKIP LOCKED)"
+    )
+    connection.execute(sweep, {"at": at})
     statement = text(
         "INSERT INTO gateway.refresh_token (token_hash, grant_id, created_at, expires_at) "
         "VALUES (:hash, :grant_id, :at, :expires_at) ON CONFLICT (token_hash) DO NOTHING"
@@ -196,10 +201,13 @@ def held_refresh(connection: Connection, token_hash: bytes, successor_hash: byte
     )
 
 
-def use_refresh(connection: Connection, token_hash: bytes, at: datetime) -> None:
-    """Mark a refresh token as used, if it was not."""
-    statement = text("UPDATE gateway.refresh_token SET used_at = :at WHERE token_hash = :hash AND used_at IS NULL")
-    connection.execute(statement, {"hash": token_hash, "at": at})
+def use_refresh(connection: Connection, token_hash: bytes, *, at: datetime, until: datetime) -> None:
+    """Mark a refresh token as used, if it was not; until an instant it is kept, so that a second use is seen."""
+    statement = text(
+        "UPDATE gateway.refresh_token SET used_at = :at, expires_at = least(expires_at, :until) "
+        "WHERE token_hash = :hash AND used_at IS NULL"
+    )
+    connection.execute(statement, {"hash": token_hash, "at": at, "until": until})
 
 
 def prolong_refresh(connection: Connection, token_hash: bytes, expires_at: datetime) -> None:

@@ -44,6 +44,7 @@ REFRESH_LIFE = timedelta(days=90)
 TERMINAL_IDLE = timedelta(days=60)
 TERMINAL_LIFE = timedelta(days=400)
 GRACE = timedelta(seconds=10)
+REUSE_SEEN = timedelta(days=7)
 SLOWER_SECONDS = 5
 SKEW = timedelta(seconds=10)
 
@@ -299,7 +300,7 @@ class Refreshing(RefreshTokenGrant):  # type: ignore[misc]
         server = self.server
         token_hash = hash_of_credential(self.request.form["refresh_token"])
         if server.client.public:
-            grant_store.use_refresh(server.connection, token_hash, server.at)
+            grant_store.use_refresh(server.connection, token_hash, at=server.at, until=server.at + REUSE_SEEN)
         else:
             grant_store.prolong_refresh(server.connection, token_hash, expires_at(refresh_token, server.at))
 

@@ -14,7 +14,7 @@ import asyncpg
 
 from gateway.oauth import used_store
 from kit.clock import wall
-from kit.lane import Lane
+from kit.lane import Busy, Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,13 @@ class UsedIds:
     async def claim(self, used_id: UUID, *, until: datetime) -> bool:
         """Whether this is the first time that an id is claimed; until its instant it is remembered.
 
-        Raises what the driver raises: where nothing can be remembered, nothing is new.
+        Raises what the driver raises, and TimeoutError where too much is queued: where nothing can be remembered,
+        nothing is new.
         """
-        return await self._lane.submit(_Claim(used_id, until))
+        try:
+            return await self._lane.submit(_Claim(used_id, until))
+        except Busy as full:
+            raise TimeoutError("too many ids wait to be claimed") from full
 
     async def close(self) -> None:
         """Finish what is under way."""

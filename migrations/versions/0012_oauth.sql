@@ -95,6 +95,7 @@ CREATE TABLE gateway.refresh_token (
   CHECK (expires_at > created_at)
 );
 CREATE INDEX refresh_token_grant ON gateway.refresh_token (grant_id);
+CREATE INDEX refresh_token_expiry ON gateway.refresh_token (expires_at);
 
 -- A till that asks to be enrolled (RFC 8628). The code for the person is short, so a keyed hash of it is kept.
 CREATE TABLE gateway.device_code (
@@ -157,6 +158,6 @@ GRANT UPDATE (used_at) ON gateway.authorization_code TO tessera_app;
 GRANT UPDATE (expires_at, used_at) ON gateway.refresh_token TO tessera_app;
 GRANT UPDATE (interval_seconds, polled_at, approved, actor_id, terminal_id, grant_id) ON gateway.device_code TO tessera_app;
 GRANT UPDATE (until), DELETE ON gateway.ended_token TO tessera_app;
-GRANT DELETE ON gateway.pushed_request, gateway.device_code, gateway.user_code_miss, gateway.used_id TO tessera_app;
+GRANT DELETE ON gateway.refresh_token, gateway.pushed_request, gateway.device_code, gateway.user_code_miss, gateway.used_id TO tessera_app;
 -- SKIP LOCKED asks for the right to update the rows that are swept.
 GRANT UPDATE (until) ON gateway.used_id TO tessera_app;

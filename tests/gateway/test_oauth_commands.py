@@ -14,6 +14,7 @@ from kit import actors
 from kit.clock import wall
 from kit.database import Database
 from kit.secrets import Vault
+from kit.settings import settings
 from tests.gateway.signers import Signer
 from tests.gateway.test_commands import done, environment, refused  # noqa: F401 - environment is a fixture
 from tests.gateway.toys import Clock, onboarded
@@ -103,3 +104,11 @@ async def test_what_people_allowed_is_listed_and_ended(client_id: str, database:
     async with database.transaction() as connection:
         [held] = await endings.of_client(connection, client_id)
     assert held.ended_why == "ENDED_BY_OPERATOR"
+
+
+@pytest.mark.parametrize("value", ["secret", "changeme", "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "=", "!", ""])
+def test_l_30_a_weak_master_key_starts_nothing(client_id: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_MASTER_KEY", value)
+    settings.cache_clear()
+    assert "master key" in refused("serve")
+    assert "master key" in refused("rotate-signing-key")

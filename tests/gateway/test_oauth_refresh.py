@@ -239,3 +239,26 @@ async def test_t_22_a_refresh_that_fails_half_way_leaves_what_was(
         held = (await connection.execute(text("SELECT count(*) FROM gateway.refresh_token"))).scalar_one()
     assert held == 1
     given(await refresh(program, said["refresh_token"]))
+
+
+async def test_tokens_that_were_replaced_are_seen_for_a_week_and_then_forgotten(own_toy: Toy) -> None:
+    toy = own_toy
+    program, said = await begun(toy, public=True)
+    first = said["refresh_token"]
+    for _ in range(9):
+        toy.clock.forward(hours=1)
+        said = given(await refresh(program, said["refresh_token"]))
+    toy.clock.forward(days=8)
+    refused(await refresh(program, first), 400, "invalid_grant")
+    for _ in range(9):
+        said = given(await refresh(program, said["refresh_token"]))
+    async with toy.database.reading() as connection:
+        held = (await connection.execute(text("SELECT count(*) FROM gateway.refresh_token"))).scalar_one()
+    assert held <= 11
+
+
+async def test_where_nothing_can_be_remembered_nothing_passes_and_it_is_said_to_be_for_a_moment(own_toy: Toy) -> None:
+    program, said = await begun(own_toy, public=False)
+    await own_toy.app.state.oauth.used.close()
+    response = await program.ask(said["access_token"])
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
