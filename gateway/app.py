@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from gateway import health
+from gateway import health, sending
 from gateway.context import Services
 from gateway.edge import Edge
 from gateway.endpoint import Endpoint
@@ -62,6 +62,7 @@ def build(
             app.state.oauth = await open_oauth(issuer, database, ring, directory, now=wall_clock)
             if opening is not None:
                 services.lanes = await stack.enter_async_context(opening(services))
+            app.state.post = await stack.enter_async_context(sending.posting(database, keys_of, settings, wall_clock))
             app.state.services = services
             app.state.readiness = health.Readiness(services)
             app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers)

@@ -15,6 +15,7 @@ _ELSEWHERE = {
     "partner": ("gateway.oauth.commands", "app", "Partners, their outlets, terminals, agreements and clients."),
     "member": ("members.commands", "app", "Members and their cards, at the operator's own desk."),
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
+    "staff": ("gateway.sessions.commands", "app", "Which actors may sign in to the console."),
     "ledger": ("ledger.commands", "app", "The points: whether what was written has been altered."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
     "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
