@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
-from email.utils import format_datetime
+from email.utils import format_datetime, parseaddr
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -245,6 +245,9 @@ def _verdict(code: int) -> tuple[str, bool]:
 
 
 def _letter(message_id: UUID, words: Words, sender: str, now: datetime) -> EmailMessage:
+    # What reads as several addresses, or as another one, must not reach a mailbox that nobody meant.
+    if parseaddr(words.to) != ("", words.to):
+        raise ValueError("not one plain address")
     letter = EmailMessage()
     letter["From"] = sender
     letter["To"] = words.to

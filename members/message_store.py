@@ -59,23 +59,25 @@ async def insert_message(
     channel: str,
     sealed: bytes,
     accepted_at: datetime,
-    due_at: datetime,
+    now: datetime,
     good_until: datetime | None,
 ) -> datetime:
     """Accept a message and queue it; the instant of its acceptance, which is the first one's where it was before."""
     values = {
         "person_id": person_id, "audience": audience, "message_id": message_id, "purpose": purpose, "channel": channel,
-        "sealed": sealed, "accepted_at": accepted_at, "due_at": due_at, "good_until": good_until,
+        "sealed": sealed, "accepted_at": accepted_at, "now": now, "good_until": good_until,
     }  # fmt: skip
     found = await connection.execute(
         text(f"""
             WITH accepted AS (
-              INSERT INTO members.message ({_KEY}, purpose, channel, sealed, accepted_at, good_until)
-              VALUES (:person_id, :audience, :message_id, :purpose, :channel, :sealed, :accepted_at, :good_until)
+              INSERT INTO members.message
+                ({_KEY}, purpose, channel, sealed, accepted_at, written_at, good_until)
+              VALUES
+                (:person_id, :audience, :message_id, :purpose, :channel, :sealed, :accepted_at, :now, :good_until)
               ON CONFLICT DO NOTHING
               RETURNING {_KEY}, accepted_at
             ), queued AS (
-              INSERT INTO members.message_queue ({_KEY}, due_at) SELECT {_KEY}, :due_at FROM accepted
+              INSERT INTO members.message_queue ({_KEY}, due_at) SELECT {_KEY}, :now FROM accepted
             )
             SELECT accepted_at FROM accepted
         """),
@@ -91,7 +93,7 @@ async def insert_message(
 
 _MESSAGE = f"""
     SELECT {", ".join(f"m.{name}" for name in _KEY.split(", "))}, m.purpose, m.channel, m.sealed, m.accepted_at,
-           m.good_until, o.outcome, o.evidence, o.at
+           m.written_at, m.good_until, o.outcome, o.evidence, o.at
     FROM members.message m LEFT JOIN members.message_outcome o USING ({_KEY})
 """
 
@@ -106,9 +108,9 @@ async def message(connection: AsyncConnection, audience: str, person_id: int, me
 
 
 async def latest(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
-    """The messages to somebody that were accepted last."""
+    """The messages to somebody that were written last."""
     found = await connection.execute(
-        text(f"{_MESSAGE} WHERE m.audience <> 'NOBODY' ORDER BY m.accepted_at DESC, m.message_id LIMIT :limit"),
+        text(f"{_MESSAGE} WHERE m.audience <> 'NOBODY' ORDER BY m.written_at DESC, m.message_id LIMIT :limit"),
         {"limit": limit},
     )
     return found.all()
@@ -137,7 +139,7 @@ async def take_due(
               RETURNING q.person_id, q.audience, q.message_id, q.tries
             )
             SELECT {_KEY}, t.tries, m.purpose, m.channel, m.sealed, m.good_until
-            FROM taken t JOIN members.message m USING ({_KEY}) ORDER BY m.accepted_at
+            FROM taken t JOIN members.message m USING ({_KEY}) ORDER BY m.written_at
         """),
         {"now": now, "leased_until": leased_until, "most_tries": most_tries, "limit": limit},
     )

@@ -127,7 +127,8 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it stands, without its words. outcome None: still to be tried."""
+    """A message as it stands, without its words. accepted_at is the business clock's instant, written_at and closed_at
+    are the wall's. outcome None: still to be tried."""
 
     audience: str
     person_id: int
@@ -135,6 +136,7 @@ class Message:
     purpose: str
     channel: str
     accepted_at: datetime
+    written_at: datetime
     outcome: str | None
     evidence: str | None
     closed_at: datetime | None
@@ -233,7 +235,7 @@ async def accept(
         channel=recipient.channel,
         sealed=seal_with(recipient.key, words.encode(), _context(message_id)),
         accepted_at=at,
-        due_at=now,
+        now=now,
         good_until=good_until,
     )
     return Acceptance(message_id, accepted_at)
@@ -246,7 +248,7 @@ async def proof(connection: AsyncConnection, audience: str, person_id: int, mess
 
 
 async def latest(connection: AsyncConnection, limit: int) -> list[Message]:
-    """The messages accepted last, without their words."""
+    """The messages written last, without their words."""
     return [_message(row) for row in await message_store.latest(connection, limit)]
 
 
@@ -369,6 +371,6 @@ def _recipient(vault: Vault, row: Row[Any] | None) -> Recipient | None:
 
 def _message(row: Row[Any]) -> Message:
     return Message(
-        row.audience, row.person_id, row.message_id, row.purpose, row.channel, row.accepted_at,
+        row.audience, row.person_id, row.message_id, row.purpose, row.channel, row.accepted_at, row.written_at,
         row.outcome, row.evidence, row.at,
     )  # fmt: skip

@@ -63,7 +63,7 @@ async def message(request: Request) -> Response:
 
 async def _reader(request: Request) -> tuple[Response | None, Staff | None]:
     """What to answer to somebody who may not read here, and who reads (None: anybody, in a sandbox)."""
-    if pages.is_sandbox(request.app.state.services):
+    if pages.is_open_sandbox(request):
         return None, None
     found = await people.signed_in_staff(request)
     if found is None:

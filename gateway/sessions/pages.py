@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 from zoneinfo import available_timezones
@@ -22,6 +22,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway import letters
 from gateway.context import LANGUAGES, Services
+from gateway.metrics import is_from_here
 from gateway.notices import zone_of
 from gateway.sessions import browsers, codes, forms, passkeys, people, session, staff, views
 from gateway.sessions.cookies import Jar, jar_of
@@ -375,7 +376,7 @@ async def _code_page(
     return await views.page(
         request, "code.html", audience, status=status, next=onward, problem=problem,
         csrf=forms.token_for(_services(request).vault, entry),
-        mailbox_is_open=is_sandbox(_services(request)) and _services(request).settings.smtp_url is None,
+        mailbox_is_open=is_open_sandbox(request) and _services(request).settings.smtp_url is None,
     )  # fmt: skip
 
 
@@ -392,7 +393,7 @@ async def _security_page(
         name=found.name if isinstance(found, Staff) else None, sessions=of_person, passkeys=keys,
         here=found.session.session_id, has_passkeys=_has_passkeys(request), manner=written,
         saved="saved" in request.query_params, time_zone=written.time_zone if written else None,
-        zones=sorted(available_timezones()) if written else (), languages=LANGUAGES,
+        zones=_zones() if written else (), languages=LANGUAGES,
     )  # fmt: skip
 
 
@@ -408,10 +409,19 @@ def _has_passkeys(request: Request) -> bool:
     return passkeys.site_of(_services(request).settings.issuer, "-") is not None
 
 
-def is_sandbox(services: Services) -> bool:
-    """Whether this is a sandbox on this machine, where whoever can reach it may read what was written to anybody."""
-    host = urlsplit(services.settings.issuer).hostname
-    return services.settings.clock == "sandbox" and host in ("127.0.0.1", "::1", "localhost")
+def is_open_sandbox(request: Request) -> bool:
+    """Whether this is a sandbox on this machine and asked from it, where anybody may read what was written to anybody.
+
+    Asked under its own name too: a page elsewhere that makes its host's name lead to this machine is another's.
+    """
+    settings = _services(request).settings
+    own = urlsplit(settings.issuer)
+    return (
+        settings.clock == "sandbox"
+        and own.hostname in ("127.0.0.1", "::1", "localhost")
+        and request.headers.get("host") == own.netloc
+        and is_from_here(request)
+    )
 
 
 async def _at(connection: AsyncConnection, services: Services) -> datetime:
@@ -424,6 +434,11 @@ def _next(request: Request, audience: str) -> str:
 
 def _home(audience: str) -> str:
     return f"{PREFIXES[audience]}/security"
+
+
+@lru_cache(maxsize=1)
+def _zones() -> tuple[str, ...]:
+    return tuple(sorted(available_timezones()))
 
 
 def _number(fields: dict[str, str], name: str) -> int:

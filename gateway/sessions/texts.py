@@ -113,10 +113,11 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "passkeys": {"en": "Passkeys", "ru": "Ключи доступа", "ro": "Chei de acces"},
         "passkeys_lead": {
-            "en": "A passkey signs you in with your device's lock. Nobody can talk you out of it.",
-            "ru": "Ключ доступа открывает вход блокировкой вашего устройства. Его нельзя выманить.",
-            "ro": "O cheie de acces vă conectează cu blocarea dispozitivului. Nimeni nu v-o poate smulge.",
+            "en": "A passkey signs you in with your device's lock. There is nothing in it that you could be tricked into telling.",
+            "ru": "Ключ доступа открывает вход блокировкой вашего устройства. В нём нет ничего, что можно выманить.",
+            "ro": "O cheie de acces vă conectează cu blocarea dispozitivului. Nu conține nimic ce ați putea fi păcălit să spuneți.",
         },
+        "passkey": {"en": "Passkey", "ru": "Ключ доступа", "ro": "Cheie de acces"},
         "no_passkeys": {"en": "You have none yet.", "ru": "Пока нет ни одного.", "ro": "Încă nu aveți niciuna."},
         "passkeys_impossible": {
             "en": "Passkeys need a host name; this address is a bare number.",
@@ -176,7 +177,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ro": "Se afișează doar ultimele {count}.",
         },
         "purpose": {"en": "About", "ru": "О чём", "ro": "Despre"},
-        "accepted": {"en": "Written", "ru": "Написано", "ro": "Scris"},
+        "written": {"en": "Written", "ru": "Написано", "ro": "Scris"},
         "to": {"en": "To", "ru": "Кому", "ro": "Către"},
         "what_became": {"en": "What became of it", "ru": "Что стало", "ro": "Ce s-a întâmplat"},
         "member_number": {"en": "member {number}", "ru": "участник {number}", "ro": "membrul {number}"},

@@ -12,6 +12,7 @@ CREATE TABLE members.message (
   channel     text NOT NULL CHECK (channel IN ('EMAIL', 'SMS')),
   sealed      bytea NOT NULL,           -- address and words under the person's own key
   accepted_at timestamptz NOT NULL,     -- business instant
+  written_at  timestamptz NOT NULL,     -- wall instant
   good_until  timestamptz,              -- wall instant after which it is not worth sending
   member_id   bigint GENERATED ALWAYS AS (CASE WHEN audience = 'MEMBER' THEN person_id END) STORED
               REFERENCES members.member,
@@ -19,7 +20,7 @@ CREATE TABLE members.message (
               REFERENCES kit.actor,
   PRIMARY KEY (person_id, audience, message_id)
 );
-CREATE INDEX message_latest ON members.message (accepted_at);
+CREATE INDEX message_latest ON members.message (written_at);
 
 -- What became of it, written once: SENT is what the channel took over, with its own receipt as evidence.
 CREATE TABLE members.message_outcome (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -19,9 +17,7 @@ ADA = "ada@example.org"
 
 
 @pytest.fixture
-async def desk(
-    server: postgres.Server, database_name: str, database: Database, vault: Vault
-) -> AsyncIterator[Desk]:
+async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
     """A gateway with its pages, and a member called Ada."""
     coalition = await builders.found(database, vault)
     await coalition.add_member(name="Ada Lovelace", email=ADA, phone="+49 30 1234567")
