@@ -159,7 +159,6 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Ничего не изменилось: страница устарела или отправлена не с этого сайта. Откройте её заново.",
             "ro": "Nu s-a schimbat nimic: pagina era prea veche sau nu a fost trimisă de acest site. Deschideți-o din nou.",
         },
-        "not_found": {"en": "Not there", "ru": "Не найдено", "ro": "Nu există"},
         "mailbox": {"en": "Mailbox", "ru": "Почтовый ящик", "ro": "Cutia poștală"},
         "mailbox_lead": {
             "en": "What was written to people, and what became of it.",

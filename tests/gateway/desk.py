@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -118,6 +119,12 @@ class Desk:
                 for each in sorted(found, key=lambda each: (each.accepted_at, each.message_id))
             ]
         return [(words.to, words.letter.body) for words in opened if words is not None]
+
+    async def posted(self) -> None:
+        """Wait until the gateway has handled everything that it accepted."""
+        async with asyncio.timeout(60):
+            while await self.database.pool.fetchval("SELECT count(*) FROM members.message_queue"):
+                await asyncio.sleep(0.01)
 
     async def code_for(self, address: str) -> str:
         """The last code that an address was sent; every code of a test is asked for at another instant."""
