@@ -47,9 +47,10 @@ def build(
 
     vault defaults to the settings' master key. opening turns the services into what resolvers find as
     `services.lanes`, and closes it. pages are routes beside the API: the landing page, consoles. Handlers find
-    `services`, `oauth` and `readiness` in `app.state`. Raises BadIssuer, BadKey.
+    `services`, `oauth`, `post` and `readiness` in `app.state`. Raises BadIssuer, BadKey, BadSmtpUrl.
     """
     issuer = checked_issuer(settings.issuer)
+    sending.channels_of(settings)
     keys_of = vault or Vault(load_master_key(settings))
 
     @asynccontextmanager

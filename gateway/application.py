@@ -12,7 +12,8 @@ from kit.settings import Settings
 
 
 def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> Starlette:
-    """The application over the database at an address, its vault by default the settings'. Raises BadIssuer, BadKey."""
+    """The application over the database at an address, its vault by default the settings'. Raises BadIssuer, BadKey,
+    BadSmtpUrl."""
     return app.build(
         settings,
         schema,

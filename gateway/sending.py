@@ -108,9 +108,8 @@ class Email:
 
 def channels_of(settings: Settings) -> dict[str, Channel]:
     """The channels that are configured, by name. Raises BadSmtpUrl."""
-    if settings.smtp_url is None:
-        return {}
-    return {EMAIL: Email(settings.smtp_url.get_secret_value(), settings.mail_from)}
+    url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
+    return {EMAIL: Email(url, settings.mail_from)} if url else {}
 
 
 async def send_due(

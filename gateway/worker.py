@@ -190,6 +190,10 @@ def worker(heartbeat: Heartbeat = None) -> None:
     """
     with console.clear_errors():
         chosen = settings()
+    try:
+        sending.channels_of(chosen)
+    except sending.BadSmtpUrl as wrong:
+        console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))
 

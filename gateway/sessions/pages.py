@@ -24,6 +24,7 @@ from gateway import letters
 from gateway.context import LANGUAGES, Services
 from gateway.metrics import is_from_here
 from gateway.notices import zone_of
+from gateway.sending import channels_of
 from gateway.sessions import browsers, codes, forms, passkeys, people, session, staff, views
 from gateway.sessions.cookies import Jar, jar_of
 from gateway.sessions.passkeys import Site
@@ -376,7 +377,7 @@ async def _code_page(
     return await views.page(
         request, "code.html", audience, status=status, next=onward, problem=problem,
         csrf=forms.token_for(_services(request).vault, entry),
-        mailbox_is_open=is_open_sandbox(request) and _services(request).settings.smtp_url is None,
+        mailbox_is_open=is_open_sandbox(request) and not channels_of(_services(request).settings),
     )  # fmt: skip
 
 
