@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from gateway import health
+from gateway import health, sending
 from gateway.context import Services
 from gateway.edge import Edge
 from gateway.endpoint import Endpoint
@@ -49,10 +49,11 @@ def build(
 
     vault defaults to the settings' master key. opening turns the services into what resolvers find as
     `services.lanes`, and closes it. pages are routes beside the API: the landing page, consoles. Handlers find
-    `services`, `oauth` and `readiness` in `app.state`. signed_in knows who may approve at the OAuth pages. Raises
-    BadIssuer, BadKey.
+    `services`, `oauth`, `post` and `readiness` in `app.state`. signed_in knows who may approve at the OAuth pages.
+    Raises BadIssuer, BadKey, BadSmtpUrl.
     """
     issuer = checked_issuer(settings.issuer)
+    sending.channels_of(settings)
     keys_of = vault or Vault(load_master_key(settings))
 
     @asynccontextmanager
@@ -68,6 +69,7 @@ def build(
             stack.push_async_callback(app.state.oauth.used.close)
             if opening is not None:
                 services.lanes = await stack.enter_async_context(opening(services))
+            app.state.post = await stack.enter_async_context(sending.posting(database, keys_of, settings, wall_clock))
             app.state.services = services
             app.state.readiness = health.Readiness(services)
             app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers)

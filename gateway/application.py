@@ -6,12 +6,19 @@ from starlette.applications import Starlette
 
 from gateway import app, landing, lanes
 from gateway.schema import schema
+from gateway.sessions import mailbox, pages
 from kit.secrets import Vault
 from kit.settings import Settings
 
 
 def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> Starlette:
-    """The application over the database at an address, its vault by default the settings'. Raises BadIssuer, BadKey."""
+    """The application over the database at an address, its vault by default the settings'. Raises BadIssuer, BadKey,
+    BadSmtpUrl."""
     return app.build(
-        settings, schema, database_url=database_url, vault=vault, opening=lanes.opened, pages=landing.ROUTES
+        settings,
+        schema,
+        database_url=database_url,
+        vault=vault,
+        opening=lanes.opened,
+        pages=[*landing.ROUTES, *pages.ROUTES, *mailbox.ROUTES],
     )

@@ -16,6 +16,7 @@ _ELSEWHERE = {
     "oauth": ("gateway.oauth.key_commands", "app", "Clients' keys, and what people allowed clients to do."),
     "member": ("members.commands", "app", "Members and their cards, at the operator's own desk."),
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
+    "staff": ("gateway.sessions.commands", "app", "Which actors may sign in to the console."),
     "ledger": ("ledger.commands", "app", "The points: whether what was written has been altered."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
     "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
@@ -71,13 +72,14 @@ def serve() -> None:
     """Serve the gateway until a signal; settings come from the environment."""
     from gateway import application, serving
     from gateway.oauth.routes import BadIssuer
+    from gateway.sending import BadSmtpUrl
     from kit import console
     from kit.settings import settings
 
     with console.clear_errors(), console.database_address(settings()) as (address, _):
         try:
             served = application.of(settings(), address)
-        except BadIssuer as wrong:
+        except (BadIssuer, BadSmtpUrl) as wrong:
             console.fail(str(wrong))
         console.run(serving.check(address))
         serving.serve(served, settings())

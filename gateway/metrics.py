@@ -28,7 +28,7 @@ _OF_A_PROXY = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 async def metrics(request: Request) -> Response:
     """GET /metrics: the figures as Prometheus reads them; 404 for whoever is not this machine."""
-    if not _is_from_here(request):
+    if not is_from_here(request):
         raise HTTPException(404)
     services: Services = request.app.state.services
     async with services.database.reading() as connection:
@@ -51,7 +51,8 @@ class _Given(Collector):
         return self._families
 
 
-def _is_from_here(request: Request) -> bool:
+def is_from_here(request: Request) -> bool:
+    """Whether a request was sent on this machine, through no proxy."""
     if request.client is None or any(name in request.headers for name in _OF_A_PROXY):
         return False
     try:

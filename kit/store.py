@@ -35,6 +35,12 @@ async def actor_id_by_name(connection: AsyncConnection, name: str) -> int | None
     return (await connection.execute(statement, {"name": name})).scalar_one_or_none()
 
 
+async def actor_name(connection: AsyncConnection, actor_id: int) -> str | None:
+    """The name of an actor."""
+    statement = text("SELECT name FROM kit.actor WHERE actor_id = :actor_id")
+    return (await connection.execute(statement, {"actor_id": actor_id})).scalar_one_or_none()
+
+
 async def roles_of(connection: AsyncConnection, actor_id: int) -> set[str]:
     """The roles that an actor holds now."""
     statement = text(
