@@ -29,6 +29,7 @@ from members import messages
 from members.messages import EMAIL, Taken, Words
 
 PATIENCE_SECONDS = 20
+FAREWELL_SECONDS = 5
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 log = structlog.get_logger("gateway.sending")
@@ -81,18 +82,19 @@ class Email:
         except (ValueError, IndexError, MessageError):  # an address that no header can carry
             raise NotTaken("unwritable", is_final=True) from None
         try:
-            await aiosmtplib.send(
-                letter,
-                sender=self._sender,
-                recipients=[words.to],
-                hostname=self._host,
-                port=self._port,
-                username=self._user,
-                password=self._password,
-                use_tls=self._is_tls,
-                start_tls=not self._is_tls and self._host not in LOOPBACK,
-                timeout=PATIENCE_SECONDS,
-            )
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await aiosmtplib.send(
+                    letter,
+                    sender=self._sender,
+                    recipients=[words.to],
+                    hostname=self._host,
+                    port=self._port,
+                    username=self._user,
+                    password=self._password,
+                    use_tls=self._is_tls,
+                    start_tls=not self._is_tls and self._host not in LOOPBACK,
+                    timeout=PATIENCE_SECONDS,
+                )
         except aiosmtplib.SMTPRecipientsRefused as no:
             evidence, is_final = _verdict(no.recipients[0].code)
             raise NotTaken(evidence, is_final=is_final) from None
@@ -129,8 +131,10 @@ async def send_due(
         if not taken:
             break
         for each in taken:
+            if stopping.is_set():
+                break  # the others are taken again when their lease is over
             await _handle(database, vault, channels.get(each.channel), each, at=at, now=now)
-        handled += len(taken)
+            handled += 1
     return handled
 
 
@@ -171,14 +175,19 @@ class Post:
         self._woken.set()
 
     async def run(self) -> None:
-        """Send whenever woken, until cancelled."""
-        while True:
+        """Send whenever woken, until told to stop."""
+        while not self._stopping.is_set():
             await self._woken.wait()
             self._woken.clear()
             try:
                 await self.send()
             except Exception:  # the worker tries again; whatever it was must not end this
                 log.exception("sending failed")
+
+    def stop(self) -> None:
+        """Finish the message in hand and take no other."""
+        self._stopping.set()
+        self._woken.set()
 
     async def send(self) -> int:
         """Send what is due now; how many messages were handled."""
@@ -199,8 +208,11 @@ async def posting(
     try:
         yield post
     finally:
+        post.stop()
+        # Told, not only cancelled: waiting for a reply can swallow a cancellation that comes together with it.
+        await asyncio.wait({at_work}, timeout=FAREWELL_SECONDS)
         at_work.cancel()
-        await asyncio.gather(at_work, return_exceptions=True)
+        await asyncio.wait({at_work}, timeout=FAREWELL_SECONDS)
 
 
 async def _handle(

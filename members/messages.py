@@ -60,6 +60,7 @@ ERASED: Final = "ERASED"
 
 MOST_TRIES = 8
 LEASE = timedelta(minutes=2)
+MOST_TAKEN = 5  # each may take a sender twenty seconds, and all of them must be done within the lease
 _PAUSES = (1, 5, 15, 60, 180, 360, 720)  # minutes
 
 
@@ -263,7 +264,7 @@ async def read(
 # --- Sending ------------------------------------------------------------------------------------------------
 
 
-async def take_due(connection: AsyncConnection, *, now: datetime, limit: int = 20) -> list[Taken]:
+async def take_due(connection: AsyncConnection, *, now: datetime, limit: int = MOST_TAKEN) -> list[Taken]:
     """Messages whose time has come by a wall instant, held by the caller for LEASE. Commit before they are sent."""
     await message_store.close_abandoned(connection, now, MOST_TRIES, REFUSED)
     rows = await message_store.take_due(connection, now, now + LEASE, MOST_TRIES, limit)

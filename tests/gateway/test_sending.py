@@ -257,6 +257,28 @@ async def test_a_failure_in_sending_does_not_end_the_post(database, vault, inbox
                 await asyncio.sleep(0.01)
 
 
+async def test_a_post_that_is_told_to_stop_finishes_the_letter_in_hand_and_takes_no_other(database, vault, inbox):
+    member_id, first = await written(database, vault)
+    async with database.transaction() as connection:
+        recipient = await messages.member(connection, vault, member_id)
+        await messages.accept(
+            connection, recipient, LETTER, message_id=uuid4(), purpose=messages.EXPIRY_NOTICE, at=NOON,
+            now=WALL + timedelta(seconds=1),
+        )  # fmt: skip
+    stopping = asyncio.Event()
+
+    class Stops(Email):
+        async def send(self, *given: Any, **more: Any) -> str:
+            stopping.set()
+            return await super().send(*given, **more)
+
+    channels = {messages.EMAIL: Stops(f"smtp://127.0.0.1:{inbox.port}", "points@example.org")}
+    later = WALL + timedelta(seconds=2)
+    assert await sending.send_due(database, vault, channels, at=NOON, now=lambda: later, stopping=stopping) == 1
+    assert await outcome(database, member_id, first) == (messages.SENT, "SMTP 250")
+    assert await database.pool.fetchval("SELECT count(*) FROM members.message_queue") == 1
+
+
 @pytest.mark.parametrize(
     "url",
     ["mail.example.org", "http://mail.example.org", "smtp://", "smtp://host:port", "smtps:///path", "smtp://h:99999"],
@@ -271,3 +293,14 @@ def test_the_password_in_the_address_is_shown_by_nothing():
     assert "ss@mail" not in repr(chosen)
     assert list(sending.channels_of(chosen)) == [messages.EMAIL]
     assert sending.channels_of(Settings()) == {}
+
+
+async def test_a_server_that_never_answers_holds_a_letter_no_longer_than_its_lease(monkeypatch):
+    assert messages.LEASE.total_seconds() > messages.MOST_TAKEN * sending.PATIENCE_SECONDS
+    monkeypatch.setattr(sending, "PATIENCE_SECONDS", 0.05)
+    silent = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(0), "127.0.0.1", 0)
+    channel = Email(f"smtp://127.0.0.1:{silent.sockets[0].getsockname()[1]}", "points@example.org")
+    with pytest.raises(NotTaken) as no:
+        await channel.send(uuid4(), messages.Words("vera@example.org", LETTER), now=WALL)
+    assert not no.value.is_final
+    silent.close()
