@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from gateway import health
+from gateway import admission, health
 from gateway.context import Services
 from gateway.edge import Edge
 from gateway.endpoint import Endpoint
@@ -64,7 +64,8 @@ def build(
                 services.lanes = await stack.enter_async_context(opening(services))
             app.state.services = services
             app.state.readiness = health.Readiness(services)
-            app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers)
+            gate = await stack.enter_async_context(admission.opened(schema, services, now=wall_clock))
+            app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers, gate)
             yield
 
     return Starlette(

@@ -20,12 +20,13 @@ LANGUAGES = ("en", "ru", "ro")
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The client that calls. partner_id None is the operator's staff."""
+    """The client that calls. partner_id None is the operator's staff, or with a member_id the members' own app."""
 
     client_no: int
     client_id: str
     partner_id: int | None
     scopes: frozenset[str]
+    member_id: int | None = None
 
 
 @dataclass(slots=True)
@@ -41,12 +42,13 @@ class Services:
 
 @dataclass(slots=True)
 class Context:
-    """One request's view."""
+    """One request's view. misses counts the look-ups that found no member."""
 
     viewer: Viewer
     services: Services
     request_id: str
     language: str = LANGUAGES[0]
+    misses: int = 0
 
     async def now(self) -> datetime:
         """The business instant: the wall's, or the row that a sandbox set."""

@@ -10,6 +10,7 @@ from gateway.context import Context
 from gateway.finance_api import statement_by_id
 from gateway.inputs import MemberRefInput
 from gateway.purchase_api import Counter, counter_of
+from gateway.rejections import is_miss
 from gateway.types import (
     Balance,
     Member,
@@ -64,7 +65,8 @@ class MemberQuery:
             if outlet is not None:
                 terminal_id = purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
             found = await tills.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
-        except errors.Rejection:
+        except errors.Rejection as no:
+            info.context.misses += is_miss(no)
             return None
         return await _member(info, counter, found, terminal_id)
 

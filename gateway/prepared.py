@@ -102,6 +102,10 @@ class Documents:
         self._keep(key, prepared)
         return prepared
 
+    def knows(self, text: str, *, introspection: bool) -> bool:
+        """Whether preparing a document is no work."""
+        return (introspection, text) in self._held
+
     def _keep(self, key: tuple[bool, str], prepared: Prepared) -> None:
         self._held[key] = prepared
         self._held_text += len(key[1])
@@ -185,6 +189,10 @@ class Schema(strawberry.Schema):
         printed = strawberry.Schema(self.query, self.mutation, types=self._types, config=config).as_str()
         definitions = sorted(parse(printed).definitions, key=_by_name)
         return "\n\n".join(map(print_ast, definitions)) + "\n"
+
+    def knows(self, text: str, scopes: frozenset[str]) -> bool:
+        """Whether a document was prepared before for callers with these scopes."""
+        return self.documents.knows(text, introspection=SCHEMA_READ in scopes)
 
     def admit(
         self, text: str, operation_name: str | None, variables: Mapping[str, Any], scopes: frozenset[str]
