@@ -24,8 +24,9 @@ from rich.table import Table
 
 from benchmarks import stage
 from benchmarks.stage import Figure
-from gateway import scopes
+from gateway import client_rules, scopes
 from gateway.oauth import clients
+from gateway.allowances import Allowance
 from kit import actors, clock, postgres
 from kit.console import clear_errors
 from members.cards import IssuedCard
@@ -180,6 +181,9 @@ async def token_of(made: Coalition, code: str) -> str:
             connection, partner_id=made.callers[code].partner_id, name=f"bench {code}", scopes=scopes.TILL, by="bench",
             at=clock.wall(),
         )  # fmt: skip
+        await client_rules.change(
+            connection, client_id, by="bench", at=clock.wall(), allowance=Allowance(1_000_000_000, 1_000_000)
+        )
     connection_ = await Connection("").open()
     basic = "Basic " + b64encode(f"{client_id}:{secret}".encode()).decode()
     form = "application/x-www-form-urlencoded"

@@ -30,6 +30,9 @@ from kit.secrets import Vault, load_master_key
 from kit.settings import Settings
 from partners.directory import DirectoryCache
 
+STATEMENT_SECONDS = 10
+"""Longer than the longest deadline of a request, so that a statement never ends while somebody waits for its answer."""
+
 Opening = Callable[[Services], AbstractAsyncContextManager[Any]]
 
 
@@ -55,7 +58,9 @@ def build(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            database = await stack.enter_async_context(connect(database_url, pool_size=settings.pool_size))
+            database = await stack.enter_async_context(
+                connect(database_url, pool_size=settings.pool_size, statement_seconds=STATEMENT_SECONDS)
+            )
             directory = DirectoryCache(database.pool, keys_of)
             services = Services(settings, database, keys_of, directory)
             ring = KeyRing(database, keys_of, now=wall_clock)

@@ -85,7 +85,7 @@ class Endpoint:
         self._schema = schema
         self._services = services
         self._bearers = bearers
-        self._admission = admission or Admission(schema, services)
+        self.admission = admission or Admission(schema, services)
         self._read_seconds = read_seconds
         self._write_seconds = write_seconds
 
@@ -136,14 +136,14 @@ class Endpoint:
             admitted = await self.admitted(asked, size, context)
         except Unacceptable as no:
             errors = [told(error, context.request_id) for error in no.errors]
-            cost = await self._admission.standing(context.viewer)
+            cost = await self.admission.standing(context.viewer)
             return _request_status(errors, media_type), {"errors": errors, "extensions": {"cost": cost}}, ()
         noted["operation"] = operation_name(admitted.operation)
         if admitted.operation.is_subscription:
-            self._admission.undo(admitted)
+            self.admission.undo(admitted)
             raise Refused(406, masking.BAD_REQUEST, "Accept text/event-stream for a subscription.")
         try:
-            await self._admission.enter(admitted)
+            await self.admission.enter(admitted)
         except Overloaded as no:
             wait = (b"retry-after", str(no.retry_seconds).encode())
             excuse = masking.EXCUSES[masking.SERVICE_UNAVAILABLE]
@@ -151,23 +151,23 @@ class Endpoint:
         try:
             status, answer, extra = await self._execute(asked, admitted, context, media_type)
         finally:
-            self._admission.leave()
-        answer["extensions"] = {"cost": self._admission.settle(admitted, answer.get("data"), context.misses)}
+            self.admission.leave()
+        answer["extensions"] = {"cost": self.admission.settle(admitted, answer.get("data"), context.misses)}
         return status, answer, extra
 
     async def admitted(self, asked: Asked, size: int, context: Context) -> Admitted:
         """The operation of a request whose body had so many bytes. Raises Unacceptable, Refused (413, 429)."""
         try:
-            admitted = await self._admission.admit(asked, context.viewer)
+            admitted = await self.admission.admit(asked, context.viewer)
         except Exhausted as no:
             raise await self._throttled(no, context.viewer) from no
         if size > LARGEST_BODY and not admitted.operation.takes_batch:
-            self._admission.undo(admitted)
+            self.admission.undo(admitted)
             raise _too_large(LARGEST_BODY)
         return admitted
 
     async def _throttled(self, no: Exhausted, viewer: Viewer) -> Refused:
-        cost = said(no.status, 0, 0) if no.kind == COST else await self._admission.standing(viewer)
+        cost = said(no.status, 0, 0) if no.kind == COST else await self.admission.standing(viewer)
         wait = (b"retry-after", str(no.wait_seconds).encode())
         return Refused(429, masking.THROTTLED, _EXHAUSTED[no.kind], wait, extensions={"cost": cost})
 

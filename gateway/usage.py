@@ -66,6 +66,6 @@ async def used(connection: AsyncConnection, *, since: date, fields: Sequence[str
     return [FieldUse(**row) for row in await usage_store.uses(connection, since, fields)]
 
 
-async def totals(connection: AsyncConnection) -> dict[str, int]:
-    """How often each field was ever used, whoever did."""
-    return await usage_store.totals(connection)
+async def totals(connection: AsyncConnection, *, since: date) -> dict[str, int]:
+    """How often each field was used since a day, whoever did."""
+    return await usage_store.totals(connection, since)

@@ -15,7 +15,7 @@ async def add_uses(connection: AsyncConnection, day: date, uses: Mapping[tuple[i
         "INSERT INTO gateway.field_use AS f (client_no, used_on, field, uses) "
         "SELECT n.client_no, :day, n.field, n.uses FROM "
         "unnest(CAST(:clients AS int[]), CAST(:fields AS text[]), CAST(:uses AS bigint[])) AS n(client_no, field, uses) "
-        "ON CONFLICT (client_no, used_on, field) DO UPDATE SET uses = f.uses + EXCLUDED.uses"
+        "ON CONFLICT (used_on, client_no, field) DO UPDATE SET uses = f.uses + EXCLUDED.uses"
     )
     keys = sorted(uses)  # in one order, so that two processes do not wait for each other in a circle
     given = {
@@ -39,7 +39,11 @@ async def uses(connection: AsyncConnection, since: date, fields: Sequence[str] |
     return (await connection.execute(statement, given)).mappings().all()
 
 
-async def totals(connection: AsyncConnection) -> dict[str, int]:
-    """All uses by field."""
-    statement = text("SELECT field, sum(uses)::bigint AS uses FROM gateway.field_use GROUP BY field ORDER BY field")
-    return {row["field"]: row["uses"] for row in (await connection.execute(statement)).mappings()}
+async def totals(connection: AsyncConnection, since: date) -> dict[str, int]:
+    """Uses since a day by field."""
+    statement = text(
+        "SELECT field, sum(uses)::bigint AS uses FROM gateway.field_use WHERE used_on >= :since "
+        "GROUP BY field ORDER BY field"
+    )
+    found = await connection.execute(statement, {"since": since})
+    return {row["field"]: row["uses"] for row in found.mappings()}

@@ -33,7 +33,7 @@ CREATE TABLE gateway.field_use (
   used_on   date NOT NULL,                -- of the wall clock, UTC
   field     text NOT NULL CHECK (field ~ '^[_A-Za-z][_0-9A-Za-z]*\.[_A-Za-z][_0-9A-Za-z]*$'),
   uses      bigint NOT NULL CHECK (uses > 0),
-  PRIMARY KEY (client_no, used_on, field)
+  PRIMARY KEY (used_on, client_no, field)
 );
 
 GRANT SELECT, INSERT, UPDATE ON gateway.client_rule, gateway.allowance, gateway.field_use TO tessera_app;

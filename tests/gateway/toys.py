@@ -115,6 +115,10 @@ class Query:
     def items(self, first: int = 20) -> Page:
         return page(first)
 
+    @access.query(scopes=(), size=access.paged(), description="Two items, however many are wanted.")
+    def few(self, first: int = 20) -> Page:
+        return page(2)
+
     @access.query(scopes=(), description="Paints.")
     def painted(self, colour: Colour) -> str:
         return colour.value
