@@ -25,8 +25,8 @@ from rich.table import Table
 from benchmarks import stage
 from benchmarks.stage import Figure
 from gateway import client_rules, scopes
-from gateway.oauth import clients
 from gateway.allowances import Allowance
+from gateway.oauth import clients
 from kit import actors, clock, postgres
 from kit.console import clear_errors
 from members.cards import IssuedCard

@@ -176,9 +176,7 @@ def _unknown(message: str) -> Unacceptable:
 
 
 @asynccontextmanager
-async def opened(
-    schema: Schema, services: Services, *, now: Callable[[], datetime] = wall
-) -> AsyncIterator[Admission]:
+async def opened(schema: Schema, services: Services, *, now: Callable[[], datetime] = wall) -> AsyncIterator[Admission]:
     """A process's admission, with what has to be done beside the requests: leases given back, uses written down."""
     made = Admission(schema, services, now=now)
     async with AsyncExitStack() as stack:

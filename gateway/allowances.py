@@ -1,8 +1,9 @@
 """Allowances: how much a client may ask for, held across processes without a write per request.
 
-An allowance is a bucket of points of cost that fills again by the second. The buckets are rows of the database; a process
-leases a share of one for a second, hands it out by itself, and gives back what is left. So the sum that all processes
-hand out is bounded by the bucket, and a process that dies takes at most its share along. Instants are the wall's.
+An allowance is a bucket of points of cost that fills again by the second. The buckets are rows of the database; a
+process leases a share of one for a second, hands it out by itself, and gives back what is left. So the sum that all
+processes hand out is bounded by the bucket, and a process that dies takes at most its share along. Instants are the
+wall's.
 """
 
 from __future__ import annotations

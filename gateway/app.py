@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import admission, health
+from gateway import admission, following, health
 from gateway.context import Services
 from gateway.edge import Edge
 from gateway.endpoint import Endpoint
@@ -24,6 +24,7 @@ from gateway.oauth import routes as oauth_routes
 from gateway.oauth.keys import KeyRing
 from gateway.oauth.routes import checked_issuer, open_oauth
 from gateway.prepared import Schema
+from gateway.sockets import Socket, origin_of
 from kit.clock import wall
 from kit.database import connect
 from kit.secrets import Vault, load_master_key
@@ -67,15 +68,19 @@ def build(
             app.state.oauth = await open_oauth(issuer, database, ring, directory, now=wall_clock)
             if opening is not None:
                 services.lanes = await stack.enter_async_context(opening(services))
+            services.follower = await stack.enter_async_context(following.opened(database.pool))
             app.state.services = services
             app.state.readiness = health.Readiness(services)
             gate = await stack.enter_async_context(admission.opened(schema, services, now=wall_clock))
             app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers, gate)
+            app.state.endpoint.streams.is_draining = lambda: app.state.readiness.draining
+            app.state.socket = Socket(app.state.endpoint, allowed_origin=origin_of(issuer))
             yield
 
     return Starlette(
         routes=[
             Route("/graphql", _GraphQL()),
+            WebSocketRoute("/graphql", _Socket()),
             *oauth_routes.ROUTES,
             *health.ROUTES,
             *pages,
@@ -91,6 +96,13 @@ class _GraphQL:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await scope["app"].state.endpoint(scope, receive, send)
+
+
+class _Socket:
+    """Hands over to the socket endpoint that the lifespan made."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["app"].state.socket(scope, receive, send)
 
 
 async def _plain(request: Request, error: Exception) -> Response:

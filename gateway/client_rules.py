@@ -89,12 +89,10 @@ async def change(
     await actors.require_role(connection, actor_id, actors.ONBOARDING)
     client_no = await _number(connection, client_id)
     held = await rule_of(connection, client_id)
-    changed = ClientRule(
-        allowance or held.allowance, held.trusted_only if trusted_only is None else trusted_only
-    )
+    changed = ClientRule(allowance or held.allowance, held.trusted_only if trusted_only is None else trusted_only)
     burst, restore = changed.allowance.burst, changed.allowance.restore_per_second
     if not 100 <= burst <= 10**9 or not 1 <= restore <= 10**9:
-        raise AllowanceInvalid("an allowance is of 100 to 1,000,000,000 points, of which 1 or more come back in a second")
+        raise AllowanceInvalid("an allowance is of 100 to 1,000,000,000 points, and 1 or more come back in a second")
     await allowance_store.set_rule(
         connection, client_no, burst=burst, restore_per_second=restore, trusted_only=changed.trusted_only
     )

@@ -13,6 +13,7 @@ from kit.secrets import Vault
 from kit.settings import Settings
 
 if TYPE_CHECKING:
+    from gateway.following import Follower
     from partners.directory import DirectoryCache
 
 LANGUAGES = ("en", "ru", "ro")
@@ -31,13 +32,16 @@ class Viewer:
 
 @dataclass(slots=True)
 class Services:
-    """What a process has opened once. `lanes` is what the application's `opening` made of the rest."""
+    """What a process has opened once. `lanes` is what the application's `opening` made of the rest; `follower` reads
+    the journal for those who listen.
+    """
 
     settings: Settings
     database: Database
     vault: Vault
     directory: DirectoryCache
     lanes: Any = None
+    follower: Follower | None = None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import structlog
-from graphql import ExecutionResult, FieldNode, GraphQLError
+from graphql import ExecutionResult
 from starlette.types import Receive, Scope, Send
 
 from gateway import masking
@@ -26,6 +26,7 @@ from gateway.pricing import Operation
 from gateway.rejections import is_miss
 from gateway.scopes import POINTS_ACCRUE
 from gateway.shedding import Overloaded
+from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
 from kit.errors import OutcomeUnknown
 
 LARGEST_BODY = 64 * 1024
@@ -35,6 +36,7 @@ WRITE_SECONDS = 8.0
 
 JSON = b"application/json"
 GRAPHQL_JSON = b"application/graphql-response+json"
+EVENT_STREAM = b"text/event-stream"
 
 _UTF8_JSON = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE)
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,127}")
@@ -50,25 +52,6 @@ _EXHAUSTED = {
 log = structlog.get_logger("gateway.graphql")
 
 
-class Refused(Exception):  # noqa: N818 - that is what happened to it
-    """A request that is not executed: the status, the code and a sentence of the answer, and its extensions."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *headers: tuple[bytes, bytes],
-        extensions: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers
-        self.extensions = extensions
-
-
 class Endpoint:
     """The ASGI application at /graphql."""
 
@@ -81,11 +64,13 @@ class Endpoint:
         *,
         read_seconds: float = READ_SECONDS,
         write_seconds: float = WRITE_SECONDS,
+        beat_seconds: float = BEAT_SECONDS,
     ) -> None:
         self._schema = schema
         self._services = services
         self._bearers = bearers
         self.admission = admission or Admission(schema, services)
+        self.streams = Streams(schema, beat_seconds=beat_seconds)
         self._read_seconds = read_seconds
         self._write_seconds = write_seconds
 
@@ -98,14 +83,18 @@ class Endpoint:
             if scope["method"] != "POST":
                 raise Refused(405, masking.BAD_REQUEST, "Use POST.", (b"allow", b"POST"))
             media_type = _media_type(headers.get(b"accept"))
-            viewer = await self._viewer(headers.get(b"authorization"))
+            viewer = await self.viewer(headers.get(b"authorization"))
             scope["noted"]["client_id"] = viewer.client_id
             _check_content_type(headers.get(b"content-type"))
             largest = LARGEST_BATCH if POINTS_ACCRUE in viewer.scopes else LARGEST_BODY
             body = await _body(headers.get(b"content-length"), receive, largest)
             asked = parsed(body)
             language = language_of(headers.get(b"accept-language", b"").decode("latin-1"))
-            context = Context(viewer, self._services, request_id, language)
+            context = self.context(viewer, request_id, language)
+            if media_type == EVENT_STREAM:
+                streamed = await self._streamed(asked, len(body), context, headers[b"authorization"], scope["noted"])
+                await send_events(streamed, receive, send)
+                return
             status, answer, extra = await self._run(asked, len(body), context, media_type, scope["noted"])
         except Refused as no:
             extensions = {"code": no.code, "requestId": request_id}
@@ -113,9 +102,40 @@ class Endpoint:
             if no.extensions:
                 answer["extensions"] = no.extensions
             status, extra = no.status, no.headers
+            media_type = JSON if media_type == EVENT_STREAM else media_type
         await _send(send, status, media_type, answer, extra)
 
-    async def _viewer(self, authorization: bytes | None) -> Viewer:
+    async def _streamed(
+        self, asked: Asked, size: int, context: Context, authorization: bytes, noted: dict[str, Any]
+    ) -> Stream:
+        try:
+            admitted = await self.admitted(asked, size, context)
+        except Unacceptable as no:
+            first = no.errors[0]
+            code = (first.extensions or {}).get("code", masking.BAD_REQUEST)
+            raise Refused(_STATUS_BY_CODE.get(code, 400), code, first.message) from no
+        noted["operation"] = operation_name(admitted.operation)
+        if not admitted.operation.is_subscription:
+            self.admission.undo(admitted)
+            raise Refused(406, masking.BAD_REQUEST, "Only a subscription is answered with a stream of events.")
+        return self.stream(admitted, asked, context, authorization)
+
+    def stream(self, admitted: Admitted, asked: Asked, context: Context, authorization: bytes) -> Stream:
+        """The stream of an admitted subscription, while the token that began it is good. Raises Refused (429)."""
+        return self.streams.begin(
+            admitted,
+            asked,
+            context,
+            renewed=lambda: self.viewer(authorization),
+            settled=lambda: self.admission.settle(admitted, None, context.misses),
+        )
+
+    def context(self, viewer: Viewer, request_id: str, language: str) -> Context:
+        """The context of one operation."""
+        return Context(viewer, self._services, request_id, language)
+
+    async def viewer(self, authorization: bytes | None) -> Viewer:
+        """Whom an Authorization header speaks for here and now. Raises Refused (401)."""
         if authorization is None:
             challenge = (b"www-authenticate", b"Bearer")
             raise Refused(401, masking.UNAUTHENTICATED, "Send an access token.", challenge)
@@ -223,6 +243,11 @@ def parsed(body: bytes) -> Asked:
         raise _bad("The body is not JSON in UTF-8.") from error
     if not isinstance(body_says, dict):
         raise _bad("The body must be one JSON object; batches are not accepted.")
+    return asked_by(body_says)
+
+
+def asked_by(body_says: Mapping[str, Any]) -> Asked:
+    """What one GraphQL request asks. Raises Refused (400) where a part of it is not of its kind."""
     query, name, variables = body_says.get("query"), body_says.get("operationName"), body_says.get("variables")
     if query is not None and (not isinstance(query, str) or not query):
         raise _bad("`query` must be a string.")
@@ -273,8 +298,8 @@ def _media_type(accept: bytes | None) -> bytes:
         wanted = part.partition(b";")[0].strip()
         if wanted in (b"*/*", b"application/*", JSON):
             return JSON
-        if wanted == GRAPHQL_JSON:
-            return GRAPHQL_JSON
+        if wanted in (GRAPHQL_JSON, EVENT_STREAM):
+            return wanted
     raise Refused(406, masking.BAD_REQUEST, "Accept application/graphql-response+json or application/json.")
 
 
@@ -310,24 +335,6 @@ def operation_name(operation: Operation) -> str:
     """What the log calls an operation."""
     named = operation.definition.name
     return named.value[:64] if named else "anonymous"
-
-
-def told(error: GraphQLError, request_id: str) -> dict[str, Any]:
-    """An error as the caller may see it; a defect is logged and excused."""
-    extensions = masking.expected(error)
-    message = error.message
-    if extensions is None and masking.is_bad_argument(error):
-        extensions, message = {"code": masking.BAD_USER_INPUT}, "An argument is not acceptable."
-    if extensions is None:
-        log.error("defect", field=_field(error), exc_info=masking.root_cause(error))
-        extensions, message = {"code": masking.INTERNAL_SERVER_ERROR}, masking.EXCUSES[masking.INTERNAL_SERVER_ERROR]
-    return masking.formatted(message, {**extensions, "requestId": request_id}, error)
-
-
-def _field(error: GraphQLError) -> str | None:
-    """The schema's name of the field that failed; the path in the answer has the caller's own names."""
-    node = error.nodes[0] if error.nodes else None
-    return node.name.value if isinstance(node, FieldNode) else None
 
 
 def _request_status(errors: Sequence[dict[str, Any]], media_type: bytes) -> int:

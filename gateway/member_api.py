@@ -1,5 +1,6 @@
 """Who calls and who is served: viewer, member, node."""
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -27,6 +28,7 @@ from kit import errors
 from kit.amounts import Points
 from ledger import lots
 from ledger.accounts import POINTS
+from ledger.lots import Standing
 from members import identification
 from members.identification import Identified, MemberRef
 from partners import purchases, returns, tills
@@ -109,11 +111,16 @@ async def _member(
         id=member_id_for(counter.partner, found.member_id),
         tier=found.tier,
         status=found.status,
-        balance=Balance(
-            available=Points(0 if standing.spend_locked else standing.available),
-            pending=Points(standing.pending),
-            held=Points(standing.held),
-            as_of=at,
-        ),
+        balance=balance_of(standing, at),
         visit=visit,
+    )
+
+
+def balance_of(standing: Standing, at: datetime) -> Balance:
+    """A balance as a partner may see it: nothing is available while the member has locked spending."""
+    return Balance(
+        available=Points(0 if standing.spend_locked else standing.available),
+        pending=Points(standing.pending),
+        held=Points(standing.held),
+        as_of=at,
     )

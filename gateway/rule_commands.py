@@ -17,11 +17,15 @@ from kit.clock import wall
 from kit.settings import settings
 from partners.commands import app as app
 
-document_app = typer.Typer(name="document", help="Documents that a client registers, to be run by their hash.", no_args_is_help=True)
+document_app = typer.Typer(
+    name="document", help="Documents that a client registers, to be run by their hash.", no_args_is_help=True
+)
 client_app.add_typer(document_app)
 
 _GRADES = {"standard": STANDARD, "large": LARGE}
-Hash = Annotated[str, typer.Argument(help="SHA-256 of the document, in hexadecimal.", metavar="HASH", show_default=False)]
+Hash = Annotated[
+    str, typer.Argument(help="SHA-256 of the document, in hexadecimal.", metavar="HASH", show_default=False)
+]
 
 
 @client_app.command("limit")
@@ -32,7 +36,9 @@ def limit(
     restore: Annotated[int | None, typer.Option(help="Points that come back in a second.", show_default=False)] = None,
     trusted_only: Annotated[
         bool | None,
-        typer.Option("--trusted-only/--any-document", help="Whether it runs registered documents alone.", show_default=False),
+        typer.Option(
+            "--trusted-only/--any-document", help="Whether it runs registered documents alone.", show_default=False
+        ),
     ] = None,
     actor: Actor = None,
 ) -> None:

@@ -44,9 +44,10 @@ class Waiver:
 def changes(released: str, current: str) -> list[Change]:
     """What changed between two schemas that is not merely more, breaking changes first. Raises GraphQLError."""
     before, after = build_schema(released), build_schema(current)
-    found = [(change, True) for change in find_breaking_changes(before, after)]
-    found += [(change, False) for change in find_dangerous_changes(before, after)]
-    return [Change(change.type.name, change.description, is_breaking) for change, is_breaking in found]
+    breaking = [Change(change.type.name, change.description, True) for change in find_breaking_changes(before, after)]
+    return breaking + [
+        Change(change.type.name, change.description, False) for change in find_dangerous_changes(before, after)
+    ]
 
 
 def waivers(page: str) -> list[Waiver]:

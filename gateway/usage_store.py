@@ -14,7 +14,8 @@ async def add_uses(connection: AsyncConnection, day: date, uses: Mapping[tuple[i
     statement = text(
         "INSERT INTO gateway.field_use AS f (client_no, used_on, field, uses) "
         "SELECT n.client_no, :day, n.field, n.uses FROM "
-        "unnest(CAST(:clients AS int[]), CAST(:fields AS text[]), CAST(:uses AS bigint[])) AS n(client_no, field, uses) "
+        "unnest(CAST(:clients AS int[]), CAST(:fields AS text[]), CAST(:uses AS bigint[])) "
+        "AS n(client_no, field, uses) "
         "ON CONFLICT (used_on, client_no, field) DO UPDATE SET uses = f.uses + EXCLUDED.uses"
     )
     keys = sorted(uses)  # in one order, so that two processes do not wait for each other in a circle

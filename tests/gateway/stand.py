@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import orjson
+from starlette.applications import Starlette
 
 from gateway import app, client_rules, lanes, scopes
 from gateway.allowances import Allowance
@@ -67,6 +68,7 @@ class Gateway:
 
     coalition: Coalition
     http: httpx2.AsyncClient
+    app: Starlette
     tills: dict[str, Till] = field(default_factory=dict)
 
     async def till(
@@ -109,7 +111,7 @@ async def opened(coalition: Coalition, database_url: str) -> AsyncIterator[Gatew
         built.router.lifespan_context(built),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(built), base_url=ISSUER) as http,
     ):
-        gateway = Gateway(coalition, http)
+        gateway = Gateway(coalition, http, built)
         await gateway.at(NOON)
         yield gateway
 

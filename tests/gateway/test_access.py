@@ -93,7 +93,13 @@ def _arguments(name: str) -> str:
 
 
 def _selection(name: str) -> str:
-    return {"items": " { nodes { name } }", "few": " { nodes { name } }", "accrue": " { __typename }", "accrueMany": " { __typename }", "lose": " { __typename }"}.get(name, "")
+    return {
+        "items": " { nodes { name } }",
+        "few": " { nodes { name } }",
+        "accrue": " { __typename }",
+        "accrueMany": " { __typename }",
+        "lose": " { __typename }",
+    }.get(name, "")
 
 
 def test_the_published_schema_is_sorted_complete_and_shows_what_fields_demand() -> None:

@@ -65,7 +65,9 @@ async def spent(process: Allowances, points: int, allowance: Allowance = SMALL, 
     return True
 
 
-async def test_a_bucket_gives_what_it_holds_and_then_what_comes_back_by_the_second(database: Database, hands: Hands) -> None:
+async def test_a_bucket_gives_what_it_holds_and_then_what_comes_back_by_the_second(
+    database: Database, hands: Hands
+) -> None:
     one = process(database, hands)
     assert [await spent(one, 25) for _ in range(5)] == [True, True, True, True, False]
     with pytest.raises(Exhausted) as no:
@@ -98,7 +100,7 @@ async def test_several_processes_hand_out_no_more_than_one_bucket(database: Data
     )
 )
 def test_whatever_happens_no_more_is_handed_out_than_was_there_and_came_back(
-    steps: list[tuple[int, int, float, bool]]
+    steps: list[tuple[int, int, float, bool]],
 ) -> None:
     """The bound of a bucket: its burst and what restored since, over all processes; checked on a model of the rows."""
     hands, rows = Hands(), Rows()
@@ -127,7 +129,9 @@ class Rows:
         *key, needed, whole, wanted, returned, restored_per_second, at = given
         return self.lease(tuple(key), needed, whole, wanted, returned, restored_per_second, at)  # type: ignore[arg-type]
 
-    def lease(self, key: Key, needed: int, whole: int, wanted: int, returned: int, restored: int, at: datetime) -> dict[str, int]:
+    def lease(
+        self, key: Key, needed: int, whole: int, wanted: int, returned: int, restored: int, at: datetime
+    ) -> dict[str, int]:
         level, filled_at = self.level.get(key, whole), self.filled_at.get(key, at)
         microseconds = max(0, (at - filled_at) // timedelta(microseconds=1))
         full = max(0, min(whole, level + returned + microseconds * restored // 1_000_000))
@@ -203,7 +207,9 @@ async def test_what_is_not_used_comes_back_and_what_a_dead_process_held_is_all_t
     assert not await spent(two, 1, STANDARD)
 
 
-async def test_shares_are_given_back_when_their_lease_has_ended_and_not_before(database: Database, hands: Hands) -> None:
+async def test_shares_are_given_back_when_their_lease_has_ended_and_not_before(
+    database: Database, hands: Hands
+) -> None:
     one, two = process(database, hands), process(database, hands)
     await one.take(KEY, SMALL, 1)
     await one.give_back()
@@ -234,9 +240,7 @@ async def test_a_request_that_went_wrong_at_the_database_leaves_the_share_as_it_
 
 async def test_the_database_refuses_a_level_below_nothing(database: Database) -> None:
     with pytest.raises(Exception, match="allowance_level_check"):
-        await database.pool.execute(
-            "INSERT INTO gateway.allowance VALUES (1, 0, 1, -1, 0, now())"
-        )
+        await database.pool.execute("INSERT INTO gateway.allowance VALUES (1, 0, 1, -1, 0, now())")
 
 
 # --- Rules of clients ---------------------------------------------------------------------------------------

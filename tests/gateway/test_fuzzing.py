@@ -65,9 +65,7 @@ async def test_whatever_is_asked_the_gateway_answers_in_time_and_never_with_a_fa
     assert await violations(database.pool) == []
 
 
-async def test_a_fault_would_be_seen(
-    token_and_settings: tuple[str, str], vault: Vault, tmp_path: Path
-) -> None:
+async def test_a_fault_would_be_seen(token_and_settings: tuple[str, str], vault: Vault, tmp_path: Path) -> None:
     token, url = token_and_settings
     settings = Settings(issuer=stand.ISSUER, clock="sandbox", pool_size=2)
     with served(app.build(settings, toys.schema, database_url=url, vault=vault), settings) as address:

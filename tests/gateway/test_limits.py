@@ -56,7 +56,7 @@ async def test_what_an_answer_does_not_hold_is_given_back(own_toy: Toy) -> None:
         assert (cost["requestedQueryCost"], cost["actualQueryCost"]) == (101, 3)
 
 
-@pytest.mark.parametrize("query", ["{ nine }", "{ one", "{ refused }", "{ broken(card: \"1\") }", "{ away }", ITEMS])
+@pytest.mark.parametrize("query", ["{ nine }", "{ one", "{ refused }", '{ broken(card: "1") }', "{ away }", ITEMS])
 async def test_every_answer_of_the_gate_and_behind_it_says_what_it_cost(toy: Toy, query: str) -> None:
     cost = cost_of(await toy.ask(query))
     assert (cost["requestedQueryCost"], cost["actualQueryCost"]) in ((1, 1), (21, 21))
@@ -195,7 +195,10 @@ async def test_with_no_place_left_a_request_is_a_503_with_retry_after_and_runs_n
     admission = crowded(own_toy, turnstile)
     await turnstile.enter(2)
     own_toy.seen.calls.clear()
-    for query, wait in (("{ one }", "4"), ('mutation { accrue(input: {idempotencyKey: "k", points: 1}) { __typename } }', "2")):
+    for query, wait in (
+        ("{ one }", "4"),
+        ('mutation { accrue(input: {idempotencyKey: "k", points: 1}) { __typename } }', "2"),
+    ):
         response = await own_toy.ask(query)
         assert (response.status_code, response.headers["retry-after"]) == (503, wait)
         assert response.json()["errors"][0]["extensions"]["code"] == "SERVICE_UNAVAILABLE"
@@ -208,7 +211,14 @@ async def test_with_no_place_left_a_request_is_a_503_with_retry_after_and_runs_n
 async def test_a_place_is_free_again_whatever_became_of_the_request(own_toy: Toy) -> None:
     turnstile = Turnstile(4)
     crowded(own_toy, turnstile)
-    for query in ("{ one }", "{ broken(card: \"1\") }", "{ away }", "{ refused }", "{ nine }", 'mutation { lose(how: "x") { __typename } }'):
+    for query in (
+        "{ one }",
+        '{ broken(card: "1") }',
+        "{ away }",
+        "{ refused }",
+        "{ nine }",
+        'mutation { lose(how: "x") { __typename } }',
+    ):
         await own_toy.ask(query)
     assert turnstile.inside == 0
 

@@ -109,7 +109,17 @@ async def test_when_nobody_more_can_wait_reads_are_shed_first_and_spending_last(
     assert outcomes(tasks) == ["refused", "refused", "waits", "waits", "refused", "waits"]
     tasks += asking(turnstile, SPEND, EARN, READ)
     await settle()
-    assert outcomes(tasks) == ["refused", "refused", "refused", "waits", "refused", "waits", "waits", "refused", "refused"]
+    assert outcomes(tasks) == [
+        "refused",
+        "refused",
+        "refused",
+        "waits",
+        "refused",
+        "waits",
+        "waits",
+        "refused",
+        "refused",
+    ]
     assert turnstile.refused == [3, 3, 0]
 
 
@@ -127,7 +137,11 @@ async def test_whoever_goes_away_leaves_neither_a_place_nor_a_waiter_behind() ->
     assert (turnstile.inside, turnstile.waiting) == (0, 0)
 
 
-@given(st.integers(1, 12), st.integers(0, 20), st.lists(st.sampled_from(["read", "earn", "spend", "leave", "tick"]), max_size=120))
+@given(
+    st.integers(1, 12),
+    st.integers(0, 20),
+    st.lists(st.sampled_from(["read", "earn", "spend", "leave", "tick"]), max_size=120),
+)
 def test_no_more_run_than_there_are_places_and_nobody_is_lost(places: int, waiting: int, steps: list[str]) -> None:
     async def story() -> None:
         hands = Hands()
@@ -184,5 +198,6 @@ async def test_at_ten_times_what_can_be_done_spending_goes_on_and_the_turnstile_
             during = dict(served)
     assert sum(during.values()) >= 390
     assert during[SPEND] >= 0.95 * 400
-    assert during[SPEND] / 400 > during.get(EARN, 0) / 1600 and during[SPEND] / 400 > during.get(READ, 0) / 2000
+    assert during[SPEND] / 400 > during.get(EARN, 0) / 1600
+    assert during[SPEND] / 400 > during.get(READ, 0) / 2000
     assert turnstile.waiting == 0  # back to normal
