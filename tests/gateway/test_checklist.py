@@ -89,7 +89,9 @@ async def documentation_token(toy: Toy) -> str:
     return str((await toy.http.post("/oauth/token", data=form, auth=(client_id, secret))).json()["access_token"])
 
 
-CIRCULAR = "{ __schema { types { fields { type { fields { type { fields { type { fields { type { name } } } } } } } } } } }"
+CIRCULAR = (
+    "{ __schema { types { fields { type { fields { type { fields { type { fields { type { name } } } } } } } } } } }"
+)
 INTROSPECTIONS = ("{ __schema { types { name } } }", '{ __type(name: "Query") { name } }', CIRCULAR)
 
 
@@ -200,7 +202,14 @@ async def test_cop_directive_overloading(toy: Toy) -> None:
 
 
 async def test_cop_circular_query_introspection(toy: Toy) -> None:
-    assert "data" not in (await toy.ask("query cop { __schema { types { fields { type { fields { type { fields { type { fields { type { name } } } } } } } } } } }")).json()
+    assert (
+        "data"
+        not in (
+            await toy.ask(
+                "query cop { __schema { types { fields { type { fields { type { fields { type { fields { type { name } } } } } } } } } } }"
+            )
+        ).json()
+    )
 
 
 async def test_cop_get_based_mutation(toy: Toy) -> None:

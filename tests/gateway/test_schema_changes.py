@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from graphql import build_schema
+from graphql import GraphQLScalarType, build_schema, is_specified_scalar_type, parse, validate
 
 from gateway import schema_changes, scopes, usage
 from gateway.schema import schema
@@ -56,6 +57,19 @@ def test_what_a_caller_could_notice_is_seen_unless_it_is_waived(new: str, kind: 
     assert unwaived(OLD, new, row.replace("2026-11-21", "soon")) == [change]
     [waiver] = waivers(row)
     assert waiver.decided_on == date(2026, 11, 21)
+
+
+def test_the_documents_for_partners_are_valid_and_their_scalars_known_to_the_generator() -> None:
+    client = PAGE.parent / "client"
+    document = parse((client / "till.graphql").read_text(encoding="utf-8"))
+    assert validate(schema.graphql, document) == []
+    known = tomllib.loads((client / "codegen.toml").read_text(encoding="utf-8"))["tool"]["ariadne-codegen"]["scalars"]
+    own = {
+        kind.name
+        for kind in schema.graphql.type_map.values()
+        if isinstance(kind, GraphQLScalarType) and not is_specified_scalar_type(kind)
+    }
+    assert set(known) == own
 
 
 def test_more_is_no_change() -> None:

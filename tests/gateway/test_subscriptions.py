@@ -44,7 +44,9 @@ async def gateway(
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         await opened.till("bakery")
         await opened.till("grocer")
-        opened.app.state.services.follower = quick = Follower(opened.app.state.services.database.pool, step_seconds=0.01)
+        opened.app.state.services.follower = quick = Follower(
+            opened.app.state.services.database.pool, step_seconds=0.01
+        )
         yield opened
         await quick.close()
     await coalition.desk.close()
@@ -60,14 +62,14 @@ async def card(gateway: Gateway) -> IssuedCard:
     return await gateway.coalition.add_member()
 
 
-def beating(gateway: Gateway, seconds: float = 0.02, *, silent_seconds: float = 30.0, init_seconds: float = 5.0) -> None:
+def beating(
+    gateway: Gateway, seconds: float = 0.02, *, silent_seconds: float = 30.0, init_seconds: float = 5.0
+) -> None:
     """An endpoint whose streams beat quickly."""
     state = gateway.app.state
     state.endpoint = Endpoint(schema, state.services, state.oauth.bearers, beat_seconds=seconds)
     state.endpoint.streams.is_draining = lambda: state.readiness.draining
-    state.socket = Socket(
-        state.endpoint, allowed_origin=HERE, silent_seconds=silent_seconds, init_seconds=init_seconds
-    )
+    state.socket = Socket(state.endpoint, allowed_origin=HERE, silent_seconds=silent_seconds, init_seconds=init_seconds)
 
 
 async def accrue(till: Till, card: IssuedCard, total: str = "100.00", **more: Any) -> Any:
@@ -419,7 +421,9 @@ async def test_a_page_of_another_origin_is_refused_before_it_is_accepted(gateway
             assert await socket.raw() == {"type": "websocket.close", "code": 1008}
 
 
-@pytest.mark.parametrize("message", ["[]", '"hi"', "{", "1", "null", '{"type": 7}', "{}", '{"type": "x"}', "x" * 65_537])
+@pytest.mark.parametrize(
+    "message", ["[]", '"hi"', "{", "1", "null", '{"type": 7}', "{}", '{"type": "x"}', "x" * 65_537]
+)
 async def test_a_message_that_is_none_closes_the_socket(gateway: Gateway, till: Till, message: str) -> None:
     async with listening.accepted(gateway.app, till.token) as socket:
         await socket.send(message)
@@ -436,7 +440,9 @@ async def test_bytes_are_no_message(gateway: Gateway, till: Till) -> None:
         assert await socket.closed() == 4400
 
 
-async def test_subscribing_before_the_beginning_and_beginning_twice_close_the_socket(gateway: Gateway, till: Till) -> None:
+async def test_subscribing_before_the_beginning_and_beginning_twice_close_the_socket(
+    gateway: Gateway, till: Till
+) -> None:
     async with listening.accepted(gateway.app, till.token) as socket:
         await socket.subscribe("1", TRANSACTIONS)
         assert await socket.closed() == 4401
