@@ -98,7 +98,7 @@ async def change(
     )
     detail = {"burst": burst, "restore_per_second": restore, "trusted_only": changed.trusted_only}
     await audit.write(
-        connection, actor=actor_id, action="CLIENT_RULE_CHANGED", subject=f"client:{client_no}", detail=detail, at=at
+        connection, actor=actor_id, action="ALLOWANCE_CHANGED", subject=f"client:{client_no}", detail=detail, at=at
     )
     return changed
 

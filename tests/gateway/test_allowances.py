@@ -256,7 +256,7 @@ async def test_a_client_gets_another_allowance_and_it_is_in_the_audit_trail(own_
     async with own_toy.database.transaction() as connection:
         kept = await client_rules.change(connection, own_toy.client_id, by="anna", at=START, trusted_only=False)
     assert (kept.allowance, kept.trusted_only) == (Allowance(500, 5), False)
-    trail = await own_toy.database.pool.fetch("SELECT detail FROM kit.audit_trail WHERE action = 'CLIENT_RULE_CHANGED'")
+    trail = await own_toy.database.pool.fetch("SELECT detail FROM kit.audit_trail WHERE action = 'ALLOWANCE_CHANGED'")
     assert len(trail) == 3
 
 
