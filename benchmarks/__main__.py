@@ -24,7 +24,8 @@ from rich.table import Table
 
 from benchmarks import stage
 from benchmarks.stage import Figure
-from gateway import scopes
+from gateway import client_rules, scopes
+from gateway.allowances import Allowance
 from gateway.oauth import clients
 from kit import actors, clock, postgres
 from kit.console import clear_errors
@@ -182,6 +183,9 @@ async def token_of(made: Coalition, code: str) -> str:
             connection, partner_id=partner_id, name=f"bench {code}", scopes=scopes.TILL, by="bench",
             at=clock.wall(),
         )  # fmt: skip
+        await client_rules.change(
+            connection, client_id, by="bench", at=clock.wall(), allowance=Allowance(1_000_000_000, 1_000_000)
+        )
     connection_ = await Connection("").open()
     basic = "Basic " + b64encode(f"{client_id}:{secret}".encode()).decode()
     form = "application/x-www-form-urlencoded"

@@ -1,10 +1,11 @@
-"""The product's own application: the published schema, the desk that purchases go through, the landing page."""
+"""The product's own application: the published schema, the desk that purchases go through, the landing page, the
+explorer of a sandbox."""
 
 from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from gateway import app, landing, lanes
+from gateway import app, explorer_pages, landing, lanes
 from gateway.schema import schema
 from gateway.sessions import mailbox, pages
 from kit.secrets import Vault
@@ -20,5 +21,5 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
         database_url=database_url,
         vault=vault,
         opening=lanes.opened,
-        pages=[*landing.ROUTES, *pages.ROUTES, *mailbox.ROUTES],
+        pages=[*landing.ROUTES, *explorer_pages.ROUTES, *pages.ROUTES, *mailbox.ROUTES],
     )

@@ -1,5 +1,6 @@
 """Who calls and who is served: viewer, member, node."""
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -10,6 +11,7 @@ from gateway.context import Context
 from gateway.finance_api import statement_by_id
 from gateway.inputs import MemberRefInput
 from gateway.purchase_api import Counter, counter_of
+from gateway.rejections import is_miss
 from gateway.types import (
     Balance,
     Member,
@@ -26,6 +28,7 @@ from kit import errors
 from kit.amounts import Points
 from ledger import lots
 from ledger.accounts import POINTS
+from ledger.lots import Standing
 from members import identification
 from members.identification import Identified, MemberRef
 from partners import purchases, returns, tills
@@ -64,7 +67,8 @@ class MemberQuery:
             if outlet is not None:
                 terminal_id = purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
             found = await tills.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
-        except errors.Rejection:
+        except errors.Rejection as no:
+            info.context.misses += is_miss(no)
             return None
         return await _member(info, counter, found, terminal_id)
 
@@ -107,11 +111,16 @@ async def _member(
         id=member_id_for(counter.partner, found.member_id),
         tier=found.tier,
         status=found.status,
-        balance=Balance(
-            available=Points(0 if standing.spend_locked else standing.available),
-            pending=Points(standing.pending),
-            held=Points(standing.held),
-            as_of=at,
-        ),
+        balance=balance_of(standing, at),
         visit=visit,
+    )
+
+
+def balance_of(standing: Standing, at: datetime) -> Balance:
+    """A balance as a partner may see it: nothing is available while the member has locked spending."""
+    return Balance(
+        available=Points(0 if standing.spend_locked else standing.available),
+        pending=Points(standing.pending),
+        held=Points(standing.held),
+        as_of=at,
     )

@@ -25,7 +25,7 @@ from gateway.inputs import (
     TransactionRefInput,
     described,
 )
-from gateway.rejections import Rejection, as_data
+from gateway.rejections import Rejection, as_data, is_miss
 from gateway.types import (
     AccruePointsSuccess,
     CancelPurchaseSuccess,
@@ -200,7 +200,8 @@ class PurchaseMutation:
 
     @access.mutation(
         scopes=(scopes.POINTS_ACCRUE,),
-        cost=20,
+        cost=100,
+        takes_batch=True,
         description="Records up to 500 receipts that earn, each by itself; each item's key is its receipt.",
     )
     async def accrue_many(self, info: Info[Context, None], input: AccrueManyInput) -> AccrueManyResult:
@@ -322,6 +323,7 @@ def _item_answer(
         if isinstance(shown, Purchase):
             return AccruePointsSuccess(done=one, language=language, transaction=shown)
         one = outcomes.rejection(outcomes.KEY_REUSED)
+    info.context.misses += is_miss(one)
     return as_data(one, language)
 
 

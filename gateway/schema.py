@@ -1,8 +1,11 @@
-"""Query and Mutation put together; `tessera schema` prints them, gateway/schema.graphql is the committed print."""
+"""Query, Mutation and Subscription put together; `tessera schema` prints them, and gateway/schema.graphql is the
+committed print.
+"""
 
 import strawberry
 
 from gateway.finance_api import FinanceQuery
+from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
@@ -19,4 +22,9 @@ class Mutation(PurchaseMutation):
     pass
 
 
-schema = Schema(Query, Mutation, types=(Purchase, Redemption, PurchaseReturn))
+@strawberry.type(description="What may be listened to, over SSE or graphql-transport-ws.")
+class Subscription(LiveSubscription):
+    pass
+
+
+schema = Schema(Query, Mutation, Subscription, types=(Purchase, Redemption, PurchaseReturn))

@@ -188,6 +188,18 @@ async def receipt_by_seq(pool: asyncpg.Pool, partner_id: int, holder_id: int, se
     return _stored(row) if row else None
 
 
+async def receipts_at(pool: asyncpg.Pool, places: Sequence[tuple[int, int, int]]) -> list[StoredReceipt]:
+    """Receipts at places in journals, each given as (partner, holder, seq); those of another partner are not found."""
+    rows = await pool.fetch(
+        _RECEIPT + "JOIN unnest($1::int[], $2::bigint[], $3::bigint[]) AS wanted(of_partner, of_holder, of_seq) "
+        "ON holder_id = of_holder AND seq = of_seq AND partner_id = of_partner WHERE unit = 1",
+        [partner_id for partner_id, _, _ in places],
+        [holder_id for _, holder_id, _ in places],
+        [seq for _, _, seq in places],
+    )
+    return [_stored(row) for row in rows]
+
+
 async def returns_of(pool: asyncpg.Pool, original: StoredReceipt) -> list[StoredReceipt]:
     """Returns and cancellations of a purchase, the earliest first."""
     rows = await pool.fetch(

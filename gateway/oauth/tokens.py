@@ -157,6 +157,13 @@ class Bearers:
             raise InvalidProof("seen before")
         return viewer
 
+    async def viewer_still(self, token: str) -> Viewer:
+        """Whom a token still speaks for whose bearer was let in with it before, and showed its key then.
+
+        Raises InvalidToken.
+        """
+        return await self._standing(await self.read(token))
+
     async def read(self, token: str) -> Token:
         """What a token of ours says that is within its time. Raises InvalidToken."""
         if len(token) > LONGEST_TOKEN or not token.isascii():

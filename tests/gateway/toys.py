@@ -16,7 +16,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway import access, app, scopes
+from gateway import access, app, client_rules, scopes
+from gateway.allowances import Allowance
 from gateway.context import Context
 from gateway.oauth import clients
 from gateway.oauth.approvers import Approver
@@ -32,6 +33,7 @@ from kit.settings import Settings
 from partners import onboarding, programme
 from partners.terms import Programme
 
+PLENTY = Allowance(1_000_000, 100_000)
 ISSUER = "http://127.0.0.1:8000"
 PROGRAMME = Programme("Toys", "UTC", "EUR", ("en", "ru", "ro"), 10_000, 30, {"EUR": 10_000})
 
@@ -116,6 +118,10 @@ class Query:
     def items(self, first: int = 20) -> Page:
         return page(first)
 
+    @access.query(scopes=(), size=access.paged(), description="Two items, however many are wanted.")
+    def few(self, first: int = 20) -> Page:
+        return page(2)
+
     @access.query(scopes=(), description="Paints.")
     def painted(self, colour: Colour) -> str:
         return colour.value
@@ -151,6 +157,11 @@ class Mutation:
             problem = FieldProblem(("input", "points"), "TOO_MANY", "more than 1,000")
             raise NotEnough("not enough", available_points=7, maximum_points=1_000, current="tx_1", problems=[problem])
         return Accrued(id=strawberry.ID("tx_1"), points=input.points, at=input.at, total=input.total, day=input.day)
+
+    @access.mutation(scopes=(scopes.POINTS_ACCRUE,), takes_batch=True, description="Accrues many.")
+    async def accrue_many(self, info: Info, items: list[AccrueInput]) -> AccrueResult:
+        info.context.services.lanes.calls.append(len(items))
+        return Accrued(id=strawberry.ID("tx_1"), points=Points(len(items)))
 
     @access.mutation(scopes=(scopes.POINTS_ACCRUE,), description="Loses the connection while committing.")
     async def lose(self, how: str) -> AccrueResult:
@@ -227,6 +238,7 @@ async def onboarded(database: Database, vault: Vault, at: datetime) -> tuple[int
         client_id, secret = await clients.add_client(
             connection, partner_id=partner_id, name="tills", scopes=scopes.TILL, by="anna", at=at
         )
+        await client_rules.change(connection, client_id, by="anna", at=at, allowance=PLENTY)
     return partner_id, client_id, secret
 
 
