@@ -8,6 +8,7 @@ from strawberry import Info
 from gateway import access, scopes
 from gateway.context import Context
 from gateway.finance_api import statement_by_id
+from gateway.hold_types import hold
 from gateway.inputs import MemberRefInput
 from gateway.purchase_api import Counter, counter_of
 from gateway.types import (
@@ -18,6 +19,7 @@ from gateway.types import (
     PartnerView,
     Staff,
     member_id_for,
+    read_hold_id,
     read_member_id,
     read_transaction_id,
     transaction,
@@ -28,7 +30,8 @@ from ledger import lots
 from ledger.accounts import POINTS
 from members import identification
 from members.identification import Identified, MemberRef
-from partners import purchases, returns, tills
+from partners import holds, purchases, returns, tills
+from partners.holds import HoldRef
 
 Viewer = Annotated[
     PartnerClient | Staff, strawberry.union("Viewer", description="Who calls. More kinds of viewer may appear.")
@@ -69,7 +72,7 @@ class MemberQuery:
         return await _member(info, counter, found, terminal_id)
 
     @access.query(
-        scopes=(scopes.HISTORY_READ, scopes.MEMBERS_READ, scopes.SETTLEMENT_READ),
+        scopes=(scopes.HISTORY_READ, scopes.MEMBERS_READ, scopes.POINTS_REDEEM, scopes.SETTLEMENT_READ),
         description="Anything that this caller may see by another field, by its id; null otherwise.",
     )
     async def node(self, info: Info[Context, None], id: strawberry.ID) -> Node | None:
@@ -82,6 +85,10 @@ class MemberQuery:
         if scopes.HISTORY_READ in held and (place := read_transaction_id(counter.partner, id)):
             found = await returns.find_by_place(counter.desk, counter.caller, place)
             return transaction(counter.directory, found, info.context.language) if found else None
+        if scopes.POINTS_REDEEM in held and (hold_place := read_hold_id(counter.partner, id)):
+            at = await info.context.now()
+            found_hold = await holds.find(counter.desk, counter.caller, HoldRef(*hold_place), at=at)
+            return hold(counter.partner, found_hold) if found_hold else None
         if scopes.MEMBERS_READ in held and (member_id := read_member_id(counter.partner, id)):
             try:
                 ref = MemberRef(id=member_id)
@@ -110,8 +117,9 @@ async def _member(
         balance=Balance(
             available=Points(0 if standing.spend_locked else standing.available),
             pending=Points(standing.pending),
-            held=Points(standing.held),
             as_of=at,
+            known_held=standing.held,
+            holder_id=found.member_id,
         ),
         visit=visit,
     )

@@ -3,6 +3,8 @@
 import strawberry
 
 from gateway.finance_api import FinanceQuery
+from gateway.hold_api import HoldMutation
+from gateway.hold_types import Hold
 from gateway.member_api import MemberQuery
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
@@ -15,8 +17,8 @@ class Query(MemberQuery, PurchaseQuery, FinanceQuery):
 
 
 @strawberry.type(description="What may be done. A document has at most one field that moves points.")
-class Mutation(PurchaseMutation):
+class Mutation(PurchaseMutation, HoldMutation):
     pass
 
 
-schema = Schema(Query, Mutation, types=(Purchase, Redemption, PurchaseReturn))
+schema = Schema(Query, Mutation, types=(Purchase, Redemption, PurchaseReturn, Hold))

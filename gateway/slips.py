@@ -24,6 +24,8 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "spent": {"en": "Paid with points: {points}", "ru": "Оплачено баллами: {points}", "ro": "Plătit cu puncte: {points}"},
         "taken": {"en": "Taken back: {points}", "ru": "Списано при возврате: {points}", "ro": "Retras: {points}"},
         "refunded": {"en": "Given back: {points}", "ru": "Возвращено: {points}", "ro": "Restituit: {points}"},
+        "held": {"en": "Set aside: {points}", "ru": "Зарезервировано: {points}", "ro": "Rezervat: {points}"},
+        "released": {"en": "Set free: {points}", "ru": "Снято с резерва: {points}", "ro": "Eliberat: {points}"},
         "available": {"en": "Available: {points}", "ru": "Доступно: {points}", "ro": "Disponibil: {points}"},
         "pending": {"en": "Available later: {points}", "ru": "Станут доступны позже: {points}", "ro": "Disponibil mai târziu: {points}"},
         "cancelled": {"en": "The receipt is cancelled.", "ru": "Чек отменён.", "ro": "Bonul este anulat."},
@@ -87,11 +89,16 @@ def slip_lines(
     spent: int = 0,
     taken: int = 0,
     refunded: int = 0,
+    held: int = 0,
+    released: int = 0,
     available: int | None = None,
     pending: int | None = None,
 ) -> list[str]:
     """What the slip says of points: what moved, and the balances where they are known."""
-    moved = (("earned", earned), ("spent", spent), ("taken", taken), ("refunded", refunded))
+    moved = (
+        ("earned", earned), ("spent", spent), ("taken", taken), ("refunded", refunded), ("held", held),
+        ("released", released),
+    )  # fmt: skip
     lines = [text(name, language, points) for name, points in moved if points]
     if available is not None:
         lines.append(text("available", language, available))

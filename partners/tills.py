@@ -15,13 +15,15 @@ from uuid import UUID
 from kit.errors import Rejection
 from ledger import lots
 from ledger.accounts import POINTS
-from members import identification, proofs
+from members import approvals, identification, proofs
 from members.cards import Recognised
 from members.identification import Identified, MemberRef
-from partners import outcomes, purchases, receipt_store, receipts, spending
+from partners import holds, outcomes, purchases, receipt_store, receipts, spending
+from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.purchases import Caller, Desk, Prepared
 from partners.receipts import Receipt
+from partners.records import ProofUse
 from partners.spending import SpendLimit
 from partners.terms import Terms
 
@@ -44,24 +46,10 @@ class BatchInvalid(Rejection):
 
 
 class ProofRequired(Rejection):
-    """Spending needs a rotating code or a PIN."""
+    """Spending needs a rotating code, a PIN or the member's approval."""
 
     code = "PROOF_REQUIRED"
     retryable = False
-
-
-class ApprovalUnknown(Rejection):
-    """No such approval was given in the member's app."""
-
-    code = "APPROVAL_UNKNOWN"
-    retryable = True
-
-
-class HoldUnknown(Rejection):
-    """There is no such hold."""
-
-    code = "HOLD_UNKNOWN"
-    retryable = True
 
 
 class QuoteExpired(Rejection):
@@ -88,15 +76,15 @@ class Proof:
 
     card_code: str | None = field(default=None, repr=False)
     pin: str | None = field(default=None, repr=False)
-    approval_id: str | None = None
+    approval_no: int | None = None  # of this member; 0 is nobody's
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Points to spend, or a hold to capture, and the proof."""
+    """Points to spend and the proof; or a hold to capture, whose proof was given, and how many points of it (all)."""
 
     points: int | None
-    hold_id: str | None
+    hold: HoldRef | None
     proof: Proof | None
 
 
@@ -171,13 +159,15 @@ async def record_purchase(
 
     Raises what identification, proofs, purchases.prepare and the recording raise.
     """
+    if spend is not None and spend.hold is not None:
+        return await _record_with_hold(desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise)
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     points = (spend and spend.points) or 0
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         terms_id = _promised_terms(promise, member)
-        code = await _check_proof(desk, call, member, spend) if spend else None
+        use = await _check_proof(desk, call, member, points, spend.proof) if spend else ProofUse()
     except Rejection as no:
         return await _replay_or(
             no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points)
@@ -189,8 +179,78 @@ async def record_purchase(
         terms=directory.terms(terms_id) if terms_id is not None else None,
     )  # fmt: skip
     if points:
-        return await purchases.purchase(desk, prepared, redeem_points=points, code=code)
+        return await purchases.purchase(desk, prepared, redeem_points=points, use=use)
     return await purchases.accrue(desk, prepared)
+
+
+async def _record_with_hold(
+    desk: Desk,
+    call: Call,
+    ref: MemberRef,
+    receipt: Receipt,
+    hold_ref: HoldRef,
+    *,
+    asked: int | None,
+    promise: Promise | QuoteExpired | None,
+) -> Recorded:
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+
+    def content(holder: int, claim: UUID) -> UUID:
+        return holds.captured_content_of(purchases.content_of(holder, claim, receipt, asked or 0), hold_ref)
+
+    try:
+        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        terms_id = _promised_terms(promise, member)
+        hold = await holds.own(desk, call.caller, hold_ref, at=call.at, member_id=member.member_id)
+    except Rejection as no:
+        return await _replay_or(no, desk, call, place, receipt, content)
+    if terms_id is not None:
+        directory = await desk.directory_with(terms_id)
+    points = holds.points_to_capture(hold, asked)
+    prepared = purchases.prepare(
+        directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+        terms=directory.terms(terms_id) if terms_id is not None else None,
+    )  # fmt: skip
+    return await holds.capture_for(
+        desk, prepared, hold_ref, points, content=content(member.member_id, prepared.row.claim)
+    )
+
+
+async def place_hold(
+    desk: Desk, call: Call, ref: MemberRef, outlet: str, terminal: str | None, wish: HoldWish, *, proof: Proof | None
+) -> Held:
+    """Set points of a member aside for a sale that is not finished.
+
+    Raises what identification, proofs and `holds.place` raise.
+    """
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, call.caller, outlet, terminal)
+    try:
+        terms = purchases.terms_at(directory, call.caller.partner_id, call.at)
+        holds.check(wish, terms)
+        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        use = await _check_proof(desk, call, member, wish.points, proof)
+    except Rejection as no:
+        return await holds.placed_or(no, desk, call.caller, place, wish, idem_key=call.idem_key, at=call.at)
+    return await holds.place(
+        desk, call.caller, member, place, wish, terms=terms, use=use, idem_key=call.idem_key, at=call.at
+    )
+
+
+async def capture_hold(desk: Desk, call: Call, ref: HoldRef, receipt: Receipt, *, asked: int | None) -> Recorded:
+    """Capture a hold alone, whole or as many points as asked. Raises what `holds.capture` raises."""
+    directory = await desk.directory.get()
+    terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
+    receipt = replace(receipt, currency=terms.currency)
+    hold = await holds.own(desk, call.caller, ref, at=call.at)
+    return await holds.capture(desk, call.caller, hold, receipt, asked=asked, idem_key=call.idem_key, at=call.at)
+
+
+async def release_hold(desk: Desk, call: Call, ref: HoldRef) -> Held:
+    """Let a hold go. Raises what `holds.release` raises, and HoldUnknown."""
+    hold = await holds.own(desk, call.caller, ref, at=call.at)
+    return await holds.release(desk, call.caller, hold, idem_key=call.idem_key, at=call.at)
 
 
 def _promised_terms(promise: Promise | QuoteExpired | None, member: Identified) -> int | None:
@@ -213,7 +273,7 @@ async def redeem_points(
     receipt = replace(receipt, currency=terms.currency)
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
-        code = await _check_proof(desk, call, member, Spend(points, None, proof))
+        use = await _check_proof(desk, call, member, points, proof)
     except Rejection as no:
         return await _replay_or(
             no, desk, call, place, receipt,
@@ -222,7 +282,7 @@ async def redeem_points(
             ),
         )  # fmt: skip
     return await purchases.redeem(
-        desk, call.caller, member, receipt, points=points, code=code, idem_key=call.idem_key, at=call.at
+        desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at
     )
 
 
@@ -315,22 +375,25 @@ async def _replay_or(
     return Recorded(earlier, True)
 
 
-async def _check_proof(desk: Desk, call: Call, member: Identified, spend: Spend) -> tuple[int, int] | None:
-    """(card, step) of a rotating code to use up; None for a PIN. Raises what is wrong with the spending or proof."""
-    if spend.hold_id is not None:
-        raise HoldUnknown("there is no such hold")
-    if not spend.points or spend.points < 0:
+async def _check_proof(desk: Desk, call: Call, member: Identified, points: int, proof: Proof | None) -> ProofUse:
+    """The proof to use up. Raises what is wrong with the spending or the proof."""
+    if points <= 0:
         raise purchases.PointsNotPositive("the number of points to spend must be above zero")
-    proof = spend.proof
     if proof is None:
-        raise ProofRequired("spending needs a rotating code or a PIN")
+        raise ProofRequired("spending needs a rotating code, a PIN or the member's approval")
     if proof.card_code is not None:
         async with desk.database.reading() as connection:
             code = await proofs.verify_code(connection, desk.vault, proof.card_code, at=call.at)
         if code.member_id != member.member_id:
             raise proofs.CodeInvalid
-        return code.card_id, code.step
-    if proof.pin is not None:
-        await proofs.check_pin(desk.database, desk.vault, member.member_id, proof.pin, now=call.wall_at)
-        return None
-    raise ApprovalUnknown("no such approval was given")
+        return ProofUse(code_card=code.card_id, code_step=code.step)
+    if proof.approval_no is not None:
+        async with desk.database.reading() as connection:
+            await approvals.check(
+                connection, member.member_id, proof.approval_no, partner_id=call.caller.partner_id, points=points,
+                at=call.at,
+            )  # fmt: skip
+        return ProofUse(approval_no=proof.approval_no)
+    assert proof.pin is not None
+    await proofs.check_pin(desk.database, desk.vault, member.member_id, proof.pin, now=call.wall_at)
+    return ProofUse()

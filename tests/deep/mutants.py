@@ -698,12 +698,12 @@ MUTANTS = (
         "one_receipt_with_two_cards_is_paid_once",
     ),
     Mutant(
-        "a used code is not seen", "partners.record_spending",
+        "a used code is not seen", "partners.used_proof",
         "PERFORM FROM members.code_use u WHERE u.card_id = p_code_card AND u.step = p_code_step; IF FOUND THEN", "IF false THEN",
         "a_rotating_code_pays_once_network_wide",
     ),
     Mutant(
-        "a code is not used up", "partners.record_spending", "IF p_code_card IS NOT NULL THEN", "IF false THEN",
+        "a code is not used up", "partners.use_proof", "IF p_code_card IS NOT NULL THEN", "IF false THEN",
         "a_rotating_code_pays_once_network_wide",
     ),
     Mutant(
