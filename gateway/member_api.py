@@ -29,6 +29,7 @@ from kit.amounts import Points
 from ledger import lots
 from ledger.accounts import POINTS
 from members import identification
+from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
 from partners import holds, purchases, returns, tills
 from partners.holds import HoldRef
@@ -55,7 +56,8 @@ class MemberQuery:
     @access.query(
         scopes=(scopes.MEMBERS_READ,),
         description="A member by exactly one reference. Null when there is none or this partner may not know: lost "
-        "and blocked cards find nobody. With outlet and terminal it begins a visit.",
+        "and blocked cards find nobody. With outlet and terminal it begins a visit. A terminal that named ten cards that "
+        "do not exist is told nothing for an hour: an error BAD_USER_INPUT with RATE_LIMITED in its extensions.",
     )
     async def member(
         self, info: Info[Context, None], ref: MemberRefInput, outlet: str | None = None, terminal: str | None = None
@@ -67,6 +69,8 @@ class MemberQuery:
             if outlet is not None:
                 terminal_id = purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
             found = await tills.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
+        except RateLimited:
+            raise
         except errors.Rejection:
             return None
         return await _member(info, counter, found, terminal_id)

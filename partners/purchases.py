@@ -23,6 +23,7 @@ from kit.secrets import Vault, fingerprint
 from ledger.accounts import POINTS
 from members import identification
 from members.approvals import ApprovalUsed
+from members.guesses import CardGuesses
 from members.identification import Identified
 from members.proofs import CodeUsed
 from partners import earning, outcomes, receipt_store, receipts, spending
@@ -115,16 +116,20 @@ class Prepared:
 class Desk:
     """What a process needs to record purchases. Open one per process, close it to drain its lanes.
 
-    `lane` records purchases that spend nothing, `cards` recognises members by card number, both many callers at once.
+    `lane` records purchases that spend nothing, `cards` recognises members by card number, both many callers at once;
+    `guesses` knows who named too many cards that do not exist.
     """
 
-    def __init__(self, database: Database, vault: Vault, directory: DirectoryCache) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, directory: DirectoryCache, *, guesses: CardGuesses | None = None
+    ) -> None:
         self.database = database
         self.pool = database.pool
         self.vault = vault
         self.directory = directory
         self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch)
         self.cards: Lane[str, Identified] = Lane(self._identify_batch)
+        self.guesses = guesses or CardGuesses(database)
 
     async def close(self) -> None:
         """Finish what is queued."""

@@ -15,8 +15,9 @@ from uuid import UUID
 from kit.errors import Rejection
 from ledger import lots
 from ledger.accounts import POINTS
-from members import approvals, identification, proofs
-from members.cards import Recognised
+from members import approvals, guesses, identification, proofs
+from members.cards import CardUnknown, Recognised, check_number
+from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
 from partners import holds, outcomes, purchases, receipt_store, receipts, spending
 from partners.holds import Held, HoldRef, HoldWish
@@ -116,13 +117,36 @@ def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
 
 
 async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int | None, at: datetime) -> Identified:
-    """The member that a till names. Raises what members.identification raises."""
+    """The member that a till names. Raises what members.identification raises, and RateLimited."""
     if ref.card_number is not None:
-        return await desk.cards.submit(ref.card_number)
+        return await _identify_card(desk, ref.card_number, guesses.guesser(terminal_id, caller.client_no))
     async with desk.database.reading() as connection:
         return await identification.identify(
             connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
         )
+
+
+async def _identify_card(desk: Desk, number: str, asking: Guesser) -> Identified:
+    await desk.guesses.check(asking)
+    try:
+        return await desk.cards.submit(number)
+    except CardUnknown as no:
+        return await _told(desk, asking, number, no, set())
+
+
+async def _told(
+    desk: Desk, asking: Guesser, number: str, found: Identified | Rejection, counted: set[tuple[Guesser, str]]
+) -> Identified:
+    """Whom a card number found. One that finds nobody is counted, once in a batch, unless it cannot be a number at
+    all: that is a slip of the finger and tells a guesser nothing."""
+    if not isinstance(found, Rejection):
+        return found
+    is_guess = isinstance(found, CardUnknown) and check_number(number) and (asking, number) not in counted
+    if is_guess:
+        counted.add((asking, number))
+        if await desk.guesses.count(asking) == 0:
+            raise RateLimited from found
+    raise found
 
 
 async def quote(desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime) -> Quoted:
@@ -314,6 +338,7 @@ async def _prepare_many(
     directory = await desk.directory.get()
     numbers = {ref.card_number for ref, _ in items if ref.card_number is not None}
     by_number = await identification.identify_cards(desk.pool, desk.vault, list(numbers)) if numbers else {}
+    counted: set[tuple[Guesser, str]] = set()
     answers: list[Prepared | Recorded | Rejection] = []
     for ref, receipt in items:
         try:
@@ -322,9 +347,9 @@ async def _prepare_many(
             place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
             try:
                 if ref.card_number is not None:
-                    member = by_number[ref.card_number]
-                    if isinstance(member, Rejection):
-                        raise member
+                    asking = guesses.guesser(place.terminal_id, caller.client_no)
+                    await desk.guesses.check(asking)
+                    member = await _told(desk, asking, ref.card_number, by_number[ref.card_number], counted)
                 else:
                     member = await identify(desk, caller, ref, place.terminal_id, at)
             except Rejection as no:
