@@ -56,8 +56,8 @@ class MemberQuery:
     @access.query(
         scopes=(scopes.MEMBERS_READ,),
         description="A member by exactly one reference. Null when there is none or this partner may not know: lost "
-        "and blocked cards find nobody. With outlet and terminal it begins a visit. A terminal that named ten cards that "
-        "do not exist is told nothing for an hour: an error BAD_USER_INPUT with RATE_LIMITED in its extensions.",
+        "and blocked cards find nobody. With outlet and terminal it begins a visit. A terminal that named ten "
+        "cards that do not exist is told nothing for an hour: an error BAD_USER_INPUT with the code RATE_LIMITED.",
     )
     async def member(
         self, info: Info[Context, None], ref: MemberRefInput, outlet: str | None = None, terminal: str | None = None

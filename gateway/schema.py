@@ -2,6 +2,7 @@
 
 import strawberry
 
+from gateway.enrolment_api import EnrolmentMutation
 from gateway.finance_api import FinanceQuery
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
@@ -17,7 +18,7 @@ class Query(MemberQuery, PurchaseQuery, FinanceQuery):
 
 
 @strawberry.type(description="What may be done. A document has at most one field that moves points.")
-class Mutation(PurchaseMutation, HoldMutation):
+class Mutation(PurchaseMutation, HoldMutation, EnrolmentMutation):
     pass
 
 

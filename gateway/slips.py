@@ -28,6 +28,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "released": {"en": "Set free: {points}", "ru": "Снято с резерва: {points}", "ro": "Eliberat: {points}"},
         "available": {"en": "Available: {points}", "ru": "Доступно: {points}", "ro": "Disponibil: {points}"},
         "pending": {"en": "Available later: {points}", "ru": "Станут доступны позже: {points}", "ro": "Disponibil mai târziu: {points}"},
+        "enrolled": {
+            "en": "Welcome! Card ending in {card}.",
+            "ru": "Добро пожаловать! Карта, последние цифры {card}.",
+            "ro": "Bun venit! Cardul se termină în {card}.",
+        },
         "cancelled": {"en": "The receipt is cancelled.", "ru": "Чек отменён.", "ro": "Bonul este anulat."},
         "cancelled_unknown": {
             "en": "The receipt never arrived and will be refused.",
@@ -64,6 +69,11 @@ def points_text(points: int, language: str) -> str:
 def text(name: str, language: str, points: int = 0) -> str:
     """One of the sentences, with its points."""
     return _TEXTS[name][language].format(points=points_text(points, language))
+
+
+def enrolled(last_four: str, language: str) -> str:
+    """What a new member reads, with the last digits of their card."""
+    return _TEXTS["enrolled"][language].format(card=last_four)
 
 
 def reason_text(code: str, facts: Mapping[str, Any], currency: str, language: str) -> str:

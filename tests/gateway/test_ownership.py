@@ -89,6 +89,15 @@ NAMES_NOTHING = {
     "PaymentInput.instrumentToken": _SAYS,
     "ReturnLineInput.lineId": "a line of a purchase that is named beside it",
     "ReturnWhatInput.whole": _SAYS,
+    "ConsentInput.purpose": _SAYS,
+    "ConsentInput.textVersion": _SAYS,
+    "ConsentInput.at": _SAYS,
+    "EnrolMemberInput.language": _SAYS,
+    "EnrolMemberInput.cardNumber": _NETWORK,
+    "PersonInput.name": _SAYS,
+    "PersonInput.birthDate": _SAYS,
+    "PersonInput.phone": _NETWORK,
+    "PersonInput.email": _NETWORK,
     "PlaceHoldInput.reference": "a note; holds are not looked up by it",
 }
 
@@ -140,6 +149,10 @@ NOTHING: dict[str, Any] = {
     "CaptureHoldInput.reference": "NONE",
     "CaptureHoldInput.outlet": "none",
     "CaptureHoldInput.terminal": "none",
+    "ConsentInput.partner": "nobody",
+    "EnrolMemberInput.outlet": "none",
+    "EnrolMemberInput.terminal": "none",
+    "EnrolMemberInput.externalId": "nobody-yet",
 }
 
 # Calls that B may make of its own; each reference in them is replaced in turn.
@@ -192,6 +205,12 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     },
     "captureHold": lambda w: {
         "input": {"idempotencyKey": stand.key(), "holdId": "hld_nothing", "reference": stand.key(), **_WHERE}
+    },
+    "enrolMember": lambda w: {
+        "input": {
+            "idempotencyKey": stand.key(), "outlet": "1", "terminal": "1",
+            "consents": [{"purpose": "PROGRAMME", "textVersion": "1", "at": _WHERE["occurredAt"]}],
+        }
     },
     "releaseHold": lambda w: {"input": {"idempotencyKey": stand.key(), "holdId": "hld_nothing"}},
 }  # fmt: skip
@@ -374,6 +393,8 @@ async def furnish(world: World) -> None:
         "MemberRefInput.instrumentToken": ["tok-of-a"],
         "MemberRefInput.externalId": ["A-77"],
         "ProofInput.approvalId": [],
+        "ConsentInput.partner": ["a-bakery"],
+        "EnrolMemberInput.externalId": ["A-77"],
         "RecordPurchaseInput.quoteId": [quote["quoteId"]],
         "TransactionRefInput.id": [txn],
         "ReceiptRefInput.reference": ["OF-A", ref],
