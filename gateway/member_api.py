@@ -6,6 +6,7 @@ import strawberry
 from strawberry import Info
 
 from gateway import access, scopes
+from gateway.approval_api import approval
 from gateway.context import Context
 from gateway.finance_api import statement_by_id
 from gateway.hold_types import hold
@@ -19,6 +20,7 @@ from gateway.types import (
     PartnerView,
     Staff,
     member_id_for,
+    read_approval_id,
     read_hold_id,
     read_member_id,
     read_transaction_id,
@@ -93,6 +95,10 @@ class MemberQuery:
             at = await info.context.now()
             found_hold = await holds.find(counter.desk, counter.caller, HoldRef(*hold_place), at=at)
             return hold(counter.partner, found_hold) if found_hold else None
+        if scopes.POINTS_REDEEM in held and (asked := read_approval_id(counter.partner, id)):
+            at = await info.context.now()
+            found_approval = await tills.find_approval(counter.desk, counter.caller, *asked, at)
+            return approval(counter.partner, found_approval) if found_approval else None
         if scopes.MEMBERS_READ in held and (member_id := read_member_id(counter.partner, id)):
             try:
                 ref = MemberRef(id=member_id)
@@ -117,6 +123,7 @@ async def _member(
     return Member(
         id=member_id_for(counter.partner, found.member_id),
         tier=found.tier,
+        identified_by=found.visit.level if found.visit else found.level,
         status=found.status,
         balance=Balance(
             available=Points(0 if standing.spend_locked else standing.available),

@@ -2,6 +2,7 @@
 
 import strawberry
 
+from gateway.approval_api import Approval, ApprovalMutation
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.finance_api import FinanceQuery
 from gateway.hold_api import HoldMutation
@@ -18,8 +19,8 @@ class Query(MemberQuery, PurchaseQuery, FinanceQuery):
 
 
 @strawberry.type(description="What may be done. A document has at most one field that moves points.")
-class Mutation(PurchaseMutation, HoldMutation, EnrolmentMutation):
+class Mutation(PurchaseMutation, HoldMutation, ApprovalMutation, EnrolmentMutation):
     pass
 
 
-schema = Schema(Query, Mutation, types=(Purchase, Redemption, PurchaseReturn, Hold))
+schema = Schema(Query, Mutation, types=(Purchase, Redemption, PurchaseReturn, Hold, Approval))

@@ -26,6 +26,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "refunded": {"en": "Given back: {points}", "ru": "Возвращено: {points}", "ro": "Restituit: {points}"},
         "held": {"en": "Set aside: {points}", "ru": "Зарезервировано: {points}", "ro": "Rezervat: {points}"},
         "released": {"en": "Set free: {points}", "ru": "Снято с резерва: {points}", "ro": "Eliberat: {points}"},
+        "asked": {
+            "en": "The member is asked in the app: {points}",
+            "ru": "Запрос участнику в приложении: {points}",
+            "ro": "Membrul este întrebat în aplicație: {points}",
+        },
         "available": {"en": "Available: {points}", "ru": "Доступно: {points}", "ro": "Disponibil: {points}"},
         "pending": {"en": "Available later: {points}", "ru": "Станут доступны позже: {points}", "ro": "Disponibil mai târziu: {points}"},
         "enrolled": {

@@ -359,6 +359,10 @@ class Quote:
 class Member(Node):
     tier: str = described("The member's tier.")
     status: str = described("ACTIVE, or ANONYMOUS for the holder of a card that nobody registered.")
+    identified_by: str = described(
+        "How the member was recognised: NUMBER (of a card), CODE (the rotating one), ALIAS, ID; of a visit, how it was "
+        "begun. More may appear. However well: spending needs a proof of its own."
+    )
     balance: Balance = described("Points; nothing is available while the member has locked spending.")
     visit: str | None = described("Names the member for ten minutes at the terminal that was given; null without one.")
 

@@ -260,6 +260,8 @@ def _decision(award: Award, member: Identified, lines: Sequence[earning.EarnLine
         "reasons": [[reason.code, reason.points, reason.facts] for reason in award.reasons],
         "lots": {str(lot.lot_no): lot.points for lot in award.lots},
     }
+    if member.visit is not None:
+        decided["visit"] = member.visit.level
     if any(paid_points):
         decided["paid"] = {
             line.line_id: [points, line.points_value_minor]

@@ -16,6 +16,7 @@ from kit.errors import Rejection
 from ledger import lots
 from ledger.accounts import POINTS
 from members import approvals, guesses, identification, proofs
+from members.approvals import Approval
 from members.cards import CardUnknown, Recognised, check_number
 from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
@@ -260,6 +261,45 @@ async def place_hold(
     return await holds.place(
         desk, call.caller, member, place, wish, terms=terms, use=use, idem_key=call.idem_key, at=call.at
     )
+
+
+async def request_approval(
+    desk: Desk, call: Call, ref: MemberRef, outlet: str, terminal: str | None, *, points: int
+) -> tuple[Approval, bool]:
+    """Ask a member to agree to a spending; the question, and whether an earlier call asked it.
+
+    Raises what identification raises, PointsNotPositive and IdempotencyKeyReused.
+    """
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, call.caller, outlet, terminal)
+    try:
+        if points <= 0:
+            raise purchases.PointsNotPositive("the number of points to spend must be above zero")
+        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+    except Rejection as no:
+        async with desk.database.reading() as connection:
+            earlier = await approvals.asked_before(
+                connection, call.idem_key, partner_id=call.caller.partner_id, at=call.at
+            )
+        if earlier is None:
+            raise
+        if (earlier.points, earlier.outlet_id) != (points, place.outlet_id):
+            raise outcomes.rejection(outcomes.KEY_REUSED) from no
+        return earlier, True
+    async with desk.database.transaction() as connection:
+        asked = await approvals.ask(
+            connection, member_id=member.member_id, partner_id=call.caller.partner_id, outlet_id=place.outlet_id,
+            points=points, idem_key=call.idem_key, at=call.at,
+        )  # fmt: skip
+    if asked is None:
+        raise outcomes.rejection(outcomes.KEY_REUSED)
+    return asked
+
+
+async def find_approval(desk: Desk, caller: Caller, member_id: int, approval_no: int, at: datetime) -> Approval | None:
+    """The caller's own question to a member as it stands; None where there is none or it is another's."""
+    async with desk.database.reading() as connection:
+        return await approvals.find(connection, member_id, approval_no, partner_id=caller.partner_id, at=at)
 
 
 async def capture_hold(desk: Desk, call: Call, ref: HoldRef, receipt: Receipt, *, asked: int | None) -> Recorded:

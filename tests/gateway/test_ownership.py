@@ -36,6 +36,7 @@ from settlement import runs
 from tests.builders import DAY, NOON, found, violations
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
+from tests.gateway.test_approval_api import ASK
 from tests.gateway.test_hold_api import PLACE
 from tests.gateway.test_purchase_api import MEMBER, QUOTE, record
 
@@ -149,6 +150,8 @@ NOTHING: dict[str, Any] = {
     "CaptureHoldInput.reference": "NONE",
     "CaptureHoldInput.outlet": "none",
     "CaptureHoldInput.terminal": "none",
+    "RequestApprovalInput.outlet": "none",
+    "RequestApprovalInput.terminal": "none",
     "ConsentInput.partner": "nobody",
     "EnrolMemberInput.outlet": "none",
     "EnrolMemberInput.terminal": "none",
@@ -205,6 +208,11 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     },
     "captureHold": lambda w: {
         "input": {"idempotencyKey": stand.key(), "holdId": "hld_nothing", "reference": stand.key(), **_WHERE}
+    },
+    "requestApproval": lambda w: {
+        "input": {
+            "idempotencyKey": stand.key(), "member": _member(w), "outlet": "1", "terminal": "1", "points": "1",
+        }
     },
     "enrolMember": lambda w: {
         "input": {
@@ -373,6 +381,7 @@ async def furnish(world: World) -> None:
     seen = await world.a.ask(MEMBER, ref=_member(world), outlet="1", terminal="1")
     quote = await world.a.ask(QUOTE, input={"member": _member(world), "receipt": _receipt()})
     hold = await world.a.ask(PLACE, input=CALLS["placeHold"](world)["input"])
+    approval = await world.a.ask(ASK, input=CALLS["requestApproval"](world)["input"])
     own = await record(world.b, card, stand.receipt("1000.00", reference="OF-B"))
     async with coalition.database.transaction() as connection:
         await actors.ensure_actor(connection, "finance", [actors.FINANCE_MAKER])
@@ -382,17 +391,25 @@ async def furnish(world: World) -> None:
     listing = "{ settlementStatements { nodes { id } edges { cursor } } }"
     of_a, of_b = await world.a.ask(listing), await world.b.ask(listing)
     statement, txn = of_a["nodes"][0]["id"], bought["transaction"]["id"]
-    world.ids_of_a = {statement, txn, seen["id"], seen["visit"], hold["hold"]["id"], quote["quoteId"]}
+    world.ids_of_a = {
+        statement,
+        txn,
+        seen["id"],
+        seen["visit"],
+        hold["hold"]["id"],
+        quote["quoteId"],
+        approval["approval"]["id"],
+    }
     ref = {"reference": "OF-A", **place, "businessDate": _WHERE["businessDate"]}
     world.of_a = {
-        "Query.node.id": [txn, seen["id"], hold["hold"]["id"], statement],
+        "Query.node.id": [txn, seen["id"], hold["hold"]["id"], approval["approval"]["id"], statement],
         "Query.settlementStatement.id": [statement],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
         "MemberRefInput.id": [seen["id"]],
         "MemberRefInput.visit": [seen["visit"]],
         "MemberRefInput.instrumentToken": ["tok-of-a"],
         "MemberRefInput.externalId": ["A-77"],
-        "ProofInput.approvalId": [],
+        "ProofInput.approvalId": [approval["approval"]["id"]],
         "ConsentInput.partner": ["a-bakery"],
         "EnrolMemberInput.externalId": ["A-77"],
         "RecordPurchaseInput.quoteId": [quote["quoteId"]],
