@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kit import actors, store
+from kit import actors, clock, store
 from kit.errors import Rejection
+
+COOLING = timedelta(hours=24)
 
 
 class ProposalUnknown(Rejection):
@@ -32,6 +34,13 @@ class AlreadyDecided(Rejection):
 
     code = "ALREADY_DECIDED"
     retryable = False
+
+
+class RoleSelfGranted(Rejection):
+    """Who gave the role to himself decides nothing with it for a day."""
+
+    code = "ROLE_SELF_GRANTED"
+    retryable = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +75,12 @@ async def propose(
 async def examine(connection: AsyncConnection, approval_id: int, *, checker: int, role: str) -> Approval:
     """The approval, which this checker may decide, locked until the transaction ends: the second one waits.
 
-    For use cases with more to check before `decide`. Rejects NOT_PERMITTED, PROPOSAL_UNKNOWN,
+    For use cases with more to check before `decide`. Rejects NOT_PERMITTED, ROLE_SELF_GRANTED, PROPOSAL_UNKNOWN,
     FOUR_EYES_REQUIRED, ALREADY_DECIDED.
     """
     await actors.require_role(connection, checker, role)
+    if await store.granted_to_self(connection, checker, role, since=clock.wall() - COOLING):
+        raise RoleSelfGranted("who gave the role to himself decides nothing with it for a day")
     row = await store.approval_for_update(connection, approval_id)
     if row is None:
         raise ProposalUnknown(f"there is no proposal number {approval_id}")

@@ -20,7 +20,6 @@ from kit.secrets import fingerprint
 from ledger import holds as ledger_holds
 from ledger import lots
 from ledger.accounts import POINTS
-from members.cards import Recognised
 from members.identification import Identified
 from partners import hold_store, outcomes, purchases
 from partners.outcomes import Recorded
@@ -174,18 +173,29 @@ async def place(
 
 
 async def placed_or(
-    no: Rejection, desk: Desk, caller: Caller, where: Place, wish: HoldWish, *, idem_key: UUID, at: datetime
+    no: Rejection,
+    desk: Desk,
+    caller: Caller,
+    where: Place,
+    wish: HoldWish,
+    *,
+    member_id: int | None,
+    idem_key: UUID,
+    at: datetime,
 ) -> Held:
-    """The first answer where this very placing was answered before, else the "no" that it would get now."""
+    """The first answer where this very placing was answered before, else the "no" that it would get now. member_id is
+    who was recognised before the "no", if anybody was."""
     earlier = await hold_store.claim_by_idem_key(desk.pool, idem_key)
     if earlier is not None:
-        if earlier["fingerprint"] != content_of(earlier["holder_id"], where, wish):
+        holder_id = earlier["holder_id"]
+        is_same = earlier["fingerprint"] == content_of(holder_id, where, wish)
+        if not is_same or member_id not in (None, holder_id):
             raise outcomes.rejection(outcomes.KEY_REUSED)
-        return await _placed_before(desk, caller, earlier["holder_id"], earlier["claim"], at)
-    if isinstance(no, Recognised):
-        told = await lots.declined(desk.pool, no.member_id, unit=POINTS, idem_key=idem_key)
+        return await _placed_before(desk, caller, holder_id, earlier["claim"], at)
+    if member_id is not None:
+        told = await lots.declined(desk.pool, member_id, unit=POINTS, idem_key=idem_key)
         if told is not None:
-            is_same = told == content_of(no.member_id, where, wish)
+            is_same = told == content_of(member_id, where, wish)
             raise outcomes.rejection(outcomes.INSUFFICIENT if is_same else outcomes.KEY_REUSED)
     raise no
 

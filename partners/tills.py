@@ -189,14 +189,16 @@ async def record_purchase(
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     points = (spend and spend.points) or 0
+    member: Identified | None = None
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         terms_id = _promised_terms(promise, member)
         use = await _check_proof(desk, call, member, points, spend.proof) if spend else ProofUse()
     except Rejection as no:
         return await _replay_or(
-            no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points)
-        )
+            no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
+            member=member,
+        )  # fmt: skip
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
     prepared = purchases.prepare(
@@ -224,12 +226,13 @@ async def _record_with_hold(
     def content(holder: int, claim: UUID) -> UUID:
         return holds.captured_content_of(purchases.content_of(holder, claim, receipt, asked or 0), hold_ref)
 
+    member: Identified | None = None
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         terms_id = _promised_terms(promise, member)
         hold = await holds.own(desk, call.caller, hold_ref, at=call.at, member_id=member.member_id)
     except Rejection as no:
-        return await _replay_or(no, desk, call, place, receipt, content)
+        return await _replay_or(no, desk, call, place, receipt, content, member=member)
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
     points = holds.points_to_capture(hold, asked)
@@ -251,13 +254,16 @@ async def place_hold(
     """
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, outlet, terminal)
+    member: Identified | None = None
     try:
         terms = purchases.terms_at(directory, call.caller.partner_id, call.at)
         holds.check(wish, terms)
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         use = await _check_proof(desk, call, member, wish.points, proof)
     except Rejection as no:
-        return await holds.placed_or(no, desk, call.caller, place, wish, idem_key=call.idem_key, at=call.at)
+        return await holds.placed_or(
+            no, desk, call.caller, place, wish, member_id=recognised(no, member), idem_key=call.idem_key, at=call.at
+        )
     return await holds.place(
         desk, call.caller, member, place, wish, terms=terms, use=use, idem_key=call.idem_key, at=call.at
     )
@@ -283,7 +289,8 @@ async def request_approval(
             )
         if earlier is None:
             raise
-        if (earlier.points, earlier.outlet_id) != (points, place.outlet_id):
+        is_same = (earlier.points, earlier.outlet_id) == (points, place.outlet_id)
+        if not is_same or recognised(no, None) not in (None, earlier.member_id):
             raise outcomes.rejection(outcomes.KEY_REUSED) from no
         return earlier, True
     async with desk.database.transaction() as connection:
@@ -335,6 +342,7 @@ async def redeem_points(
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
     receipt = replace(receipt, currency=terms.currency)
+    member: Identified | None = None
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         use = await _check_proof(desk, call, member, points, proof)
@@ -344,6 +352,7 @@ async def redeem_points(
             lambda holder, claim: purchases.redemption_content_of(
                 purchases.content_of(holder, claim, receipt, 0), points
             ),
+            member=member,
         )  # fmt: skip
     return await purchases.redeem(
         desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at
@@ -421,23 +430,34 @@ async def _replay_or(
     place: purchases.Place,
     receipt: Receipt,
     content: Callable[[int, UUID], UUID],
+    *,
+    member: Identified | None,
 ) -> Recorded:
     """The first answer where this very request was answered before, else the "no" that it would get now.
 
-    content makes a member and a claim to what the key stands for.
+    content makes a member and a claim to what the key stands for; member is who was recognised before the "no".
     """
     claim = receipts.claim_of(call.caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     earlier = await receipt_store.receipt_by_idem_key(desk.pool, call.caller.partner_id, call.idem_key)
+    member_id = recognised(no, member)
     if earlier is None:
-        if isinstance(no, Recognised):
-            told = await lots.declined(desk.pool, no.member_id, unit=POINTS, idem_key=call.idem_key)
+        if member_id is not None:
+            told = await lots.declined(desk.pool, member_id, unit=POINTS, idem_key=call.idem_key)
             if told is not None:
-                is_same = told == content(no.member_id, claim)
+                is_same = told == content(member_id, claim)
                 raise outcomes.rejection(outcomes.INSUFFICIENT if is_same else outcomes.KEY_REUSED)
         raise no
-    if await receipt_store.fingerprint_of(desk.pool, claim) != content(earlier.holder_id, claim):
+    is_same = await receipt_store.fingerprint_of(desk.pool, claim) == content(earlier.holder_id, claim)
+    if not is_same or member_id not in (None, earlier.holder_id):
         raise outcomes.rejection(outcomes.KEY_REUSED)
     return Recorded(earlier, True)
+
+
+def recognised(no: Rejection, member: Identified | None) -> int | None:
+    """Who stands at the till as far as a "no" lets us tell: a key of another member's is not theirs."""
+    if member is not None:
+        return member.member_id
+    return no.member_id if isinstance(no, Recognised) else None
 
 
 async def _check_proof(desk: Desk, call: Call, member: Identified, points: int, proof: Proof | None) -> ProofUse:
