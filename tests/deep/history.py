@@ -315,9 +315,7 @@ class _Refusals:
     def __init__(self, calls: Sequence[Call]) -> None:
         recorded = [call for call in calls if call.status == DONE]  # a decline may be the repetition of an old one
         self._open = [
-            (_last_before(recorded, call), _first_after(recorded, call), call)
-            for call in calls
-            if call.wrote_nothing()
+            (_last_before(recorded, call), _first_after(recorded, call), call) for call in calls if call.wrote_nothing()
         ]
 
     def look(self, account: Account, seq: int, recorded: Set[UUID]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
@@ -13,11 +14,13 @@ from kit.errors import Rejection
 from kit.secrets import Vault
 from ledger import lots
 from ledger.lots import Standing
+from members import approvals
 from members.cards import IssuedCard
 from partners import holds, outcomes, purchases, returns, tills
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.receipts import ReceiptRef
+from partners.records import ProofUse
 from partners.returning import Wish
 from partners.tills import Call, Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
@@ -37,6 +40,10 @@ async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition
 
 @pytest.fixture
 async def card(coalition: Coalition) -> IssuedCard:
+    return await funded(coalition)
+
+
+async def funded(coalition: Coalition) -> IssuedCard:
     """A member with a thousand points."""
     made = await coalition.add_member()
     caller = coalition.callers["bakery"]
@@ -55,7 +62,7 @@ def call(coalition: Coalition, operation: str, key: str, *, partner: str = "bake
 
 async def place(
     coalition: Coalition, card: IssuedCard, points: int = 400, *, key: str = "place", at: datetime = NOON,
-    lasts: timedelta | None = None, reference: str = "order-1",
+    lasts: timedelta | None = None, reference: str = "order-1", use: ProofUse | None = None,
 ) -> Held:  # fmt: skip
     """A hold at the bakery whose proof is good."""
     one = call(coalition, "placeHold", key, at=at)
@@ -64,7 +71,7 @@ async def place(
     terms = purchases.terms_at(directory, one.caller.partner_id, at)
     return await holds.place(
         coalition.desk, one.caller, identified(card), where, HoldWish(points, lasts, reference), terms=terms,
-        use=purchases.ProofUse(), idem_key=one.idem_key, at=at,
+        use=use or ProofUse(), idem_key=one.idem_key, at=at,
     )  # fmt: skip
 
 
@@ -133,8 +140,9 @@ async def test_a_hold_lowers_what_is_available_at_once_and_a_repetition_hears_th
 async def test_a_key_is_for_one_hold_of_one_member(coalition: Coalition, card: IssuedCard) -> None:
     other = await coalition.add_member()
     await place(coalition, card)
-    for work in (place(coalition, card, 401), place(coalition, other), place(coalition, card, reference="order-2")):
-        await refused(coalition, work, outcomes.IdempotencyKeyReused)
+    await refused(coalition, place(coalition, card, 401), outcomes.IdempotencyKeyReused)
+    await refused(coalition, place(coalition, other), outcomes.IdempotencyKeyReused)
+    await refused(coalition, place(coalition, card, reference="order-2"), outcomes.IdempotencyKeyReused)
 
 
 async def test_too_few_points_is_a_final_answer_that_a_retry_hears_again(
@@ -204,10 +212,9 @@ async def test_a_hold_is_of_one_member_and_one_partner(coalition: Coalition, car
 async def test_a_hold_that_lapsed_is_over_and_its_points_are_back(coalition: Coalition, card: IssuedCard) -> None:
     hold = (await place(coalition, card)).hold.ref
     late = NOON + timedelta(minutes=15)
-    for work in (
-        pay(coalition, card, hold, at=late), capture(coalition, hold, at=late), release(coalition, hold, at=late)
-    ):  # fmt: skip
-        await refused(coalition, work, outcomes.HoldLapsed)
+    await refused(coalition, pay(coalition, card, hold, at=late), outcomes.HoldLapsed)
+    await refused(coalition, capture(coalition, hold, at=late), outcomes.HoldLapsed)
+    await refused(coalition, release(coalition, hold, at=late), outcomes.HoldLapsed)
     await coalition.desk.pool.fetchval("SELECT ledger.sweep_due(1::smallint, $1, 10)", late)
     assert await standing(coalition, card, late) == (1_000, 0)
     now = await holds.own(coalition.desk, coalition.callers["bakery"], hold, at=late)
@@ -303,13 +310,7 @@ async def test_one_key_at_once_places_one_hold(coalition: Coalition, card: Issue
 
 
 async def test_one_key_for_two_members_at_once_is_one_members(coalition: Coalition, card: IssuedCard) -> None:
-    other = await coalition.add_member()
-    caller = coalition.callers["bakery"]
-    directory = await coalition.desk.directory.get()
-    await purchases.accrue(
-        coalition.desk,
-        purchases.prepare(directory, caller, identified(other), a_receipt(100_000), at=NOON, idem_key=None),
-    )
+    other = await funded(coalition)
     done = await asyncio.gather(
         *[place(coalition, one, key="both") for _ in range(4) for one in (card, other)], return_exceptions=True
     )
@@ -335,13 +336,7 @@ async def test_many_resolve_one_hold_at_once_and_one_of_them_does(coalition: Coa
 async def test_a_receipt_that_another_hold_claims_at_once_is_recorded_once(
     coalition: Coalition, card: IssuedCard
 ) -> None:
-    other = await coalition.add_member()
-    caller = coalition.callers["bakery"]
-    directory = await coalition.desk.directory.get()
-    await purchases.accrue(
-        coalition.desk,
-        purchases.prepare(directory, caller, identified(other), a_receipt(100_000), at=NOON, idem_key=None),
-    )
+    other = await funded(coalition)
     refs = {one.member_id: (await place(coalition, one, key=f"k{one.member_id}")).hold.ref for one in (card, other)}
     done = await asyncio.gather(
         *[
@@ -355,3 +350,19 @@ async def test_a_receipt_that_another_hold_claims_at_once_is_recorded_once(
     assert not [one for one in done if not isinstance(one, Recorded | Rejection)]
     held = [(await standing(coalition, one))[1] for one in (card, other)]
     assert sorted(held) == [0, 400]
+
+
+async def test_an_approval_pays_once_and_a_retry_finds_its_own_answer_first(
+    coalition: Coalition, card: IssuedCard
+) -> None:
+    async with coalition.database.transaction() as connection:
+        asked = await approvals.ask(
+            connection, member_id=card.member_id, partner_id=coalition.callers["bakery"].partner_id, outlet_id=1,
+            points=100, idem_key=uuid4(), at=NOON,
+        )  # fmt: skip
+        assert asked is not None
+        await approvals.decide(connection, card.member_id, asked[0].approval_no, approved=True, at=NOON)
+    use = ProofUse(approval_no=asked[0].approval_no)
+    first = await place(coalition, card, 100, use=use)
+    assert (await place(coalition, card, 100, use=use)).hold == first.hold
+    await refused(coalition, place(coalition, card, 100, key="second", use=use), approvals.ApprovalUsed)
