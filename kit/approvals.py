@@ -75,17 +75,17 @@ async def propose(
 async def examine(connection: AsyncConnection, approval_id: int, *, checker: int, role: str) -> Approval:
     """The approval, which this checker may decide, locked until the transaction ends: the second one waits.
 
-    For use cases with more to check before `decide`. Rejects NOT_PERMITTED, ROLE_SELF_GRANTED, PROPOSAL_UNKNOWN,
-    FOUR_EYES_REQUIRED, ALREADY_DECIDED.
+    For use cases with more to check before `decide`. Rejects NOT_PERMITTED, PROPOSAL_UNKNOWN,
+    FOUR_EYES_REQUIRED, ROLE_SELF_GRANTED, ALREADY_DECIDED.
     """
     await actors.require_role(connection, checker, role)
-    if await store.granted_to_self(connection, checker, role, since=clock.wall() - COOLING):
-        raise RoleSelfGranted("who gave the role to himself decides nothing with it for a day")
     row = await store.approval_for_update(connection, approval_id)
     if row is None:
         raise ProposalUnknown(f"there is no proposal number {approval_id}")
     if row["maker_id"] == checker:
         raise FourEyesRequired("who proposed it may not decide it: another actor has to")
+    if await store.granted_to_self(connection, checker, role, since=clock.wall() - COOLING):
+        raise RoleSelfGranted("who gave the role to himself decides nothing with it for a day")
     if row["decided_at"] is not None:
         decision = "approved" if row["approved"] else "declined"
         raise AlreadyDecided(f"it was {decision} at {row['decided_at']:%Y-%m-%d %H:%M:%S} UTC")
