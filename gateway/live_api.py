@@ -19,6 +19,7 @@ from kit.secrets import opaque_id, read_opaque_id
 from ledger import lots
 from ledger.accounts import POINTS
 from ledger.feed import Place
+from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
 from partners import feed, tills
 from partners.feed import Posted
@@ -59,7 +60,7 @@ class LiveSubscription:
                 if standing is not None and standing.seq > told:
                     told = standing.seq
                     yield BalanceEvent(
-                        cursor=_write_balance(counter, member.member_id, told), balance=balance_of(standing, at)
+                        cursor=_write_balance(counter, member.member_id, told), balance=balance_of(standing, member.member_id, at)
                     )
                 await listener.moved()
                 await _identified(info, counter, lambda: MemberRef(id=member.member_id))
@@ -88,9 +89,11 @@ class LiveSubscription:
 
 
 async def _identified(info: Info[Context, None], counter: Counter, ref: Callable[[], MemberRef]) -> Identified:
-    """The member, by the rule of `member`. Raises BAD_USER_INPUT, the same whatever is the matter."""
+    """The member, by the rule of `member`. Raises RateLimited, else BAD_USER_INPUT, the same whatever is the matter."""
     try:
         return await tills.identify(counter.desk, counter.caller, ref(), None, await info.context.now())
+    except RateLimited:
+        raise
     except errors.Rejection as no:
         info.context.misses += is_miss(no)
         raise masking.coded(masking.BAD_USER_INPUT, "There is no such member, or this partner may not know.") from None

@@ -4,7 +4,11 @@ committed print.
 
 import strawberry
 
+from gateway.approval_api import Approval, ApprovalMutation
+from gateway.enrolment_api import EnrolmentMutation
 from gateway.finance_api import FinanceQuery
+from gateway.hold_api import HoldMutation
+from gateway.hold_types import Hold
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.prepared import Schema
@@ -18,7 +22,7 @@ class Query(MemberQuery, PurchaseQuery, FinanceQuery):
 
 
 @strawberry.type(description="What may be done. A document has at most one field that moves points.")
-class Mutation(PurchaseMutation):
+class Mutation(PurchaseMutation, HoldMutation, ApprovalMutation, EnrolmentMutation):
     pass
 
 
@@ -27,4 +31,4 @@ class Subscription(LiveSubscription):
     pass
 
 
-schema = Schema(Query, Mutation, Subscription, types=(Purchase, Redemption, PurchaseReturn))
+schema = Schema(Query, Mutation, Subscription, types=(Purchase, Redemption, PurchaseReturn, Hold, Approval))

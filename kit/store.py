@@ -150,3 +150,14 @@ async def insert_audit_entry(
         "at": at,
     }
     await connection.execute(statement, values)
+
+
+async def granted_to_self(connection: AsyncConnection, actor_id: int, role: str, *, since: datetime) -> bool:
+    """Whether an actor gave himself a role at an instant of the wall clock or later."""
+    statement = text(
+        "SELECT EXISTS (SELECT FROM kit.audit_trail t JOIN kit.actor a ON a.name = t.actor "
+        "WHERE a.actor_id = :actor_id AND t.subject = 'actor:' || a.actor_id AND t.action = 'ROLES_GRANTED' "
+        "AND t.detail -> 'roles' @> to_jsonb(CAST(:role AS text)) AND t.wrote_at >= :since)"
+    )
+    values = {"actor_id": actor_id, "role": role, "since": since}
+    return bool((await connection.execute(statement, values)).scalar_one())

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+HOLD_MINUTES = 24 * 60
+
 
 @dataclass(frozen=True, slots=True)
 class Programme:
@@ -30,7 +32,7 @@ class Terms:
 
     Rates and shares are basis points, prices integer micro-units of the currency per point; tier_bonus_bp is added to
     earn_rate_bp for members of a tier: 100 and 50 is 1.5 % of the amount. In force from valid_from until the next
-    approved version's.
+    approved version's. hold_minutes is the longest that points may stay set aside.
     """
 
     terms_id: int
@@ -48,6 +50,7 @@ class Terms:
     bill_share_bp: int
     return_policy: str
     tier_bonus_bp: Mapping[str, int] = field(default_factory=dict)
+    hold_minutes: int = HOLD_MINUTES
 
     @property
     def issue_price_micro(self) -> int:

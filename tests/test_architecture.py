@@ -25,6 +25,7 @@ NOT_OURS = {".venv", ".data", ".git", "__pycache__", "build", "dist", "node_modu
 FLOATS_ALLOWED = {
     "kit/postgres.py": "seconds between two looks at a server that starts",
     "partners/directory.py": "seconds between two looks for changes",
+    "members/guesses.py": "seconds between two looks at who guessed too often",
 }
 CLOCKS_ALLOWED = {
     "kit/clock.py": "the one place",
@@ -33,6 +34,7 @@ MONOTONIC_ALLOWED = {
     "kit/postgres.py": "patience with a server that starts",
     "kit/lane.py": "how long a batch took",
     "partners/directory.py": "when to ask again whether something changed",
+    "members/guesses.py": "when to ask again who guessed too often",
 }
 SQL_ALLOWED = {
     "kit/database.py": "how a process reaches PostgreSQL",

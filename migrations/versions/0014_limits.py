@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0014"
-down_revision = "0008"
+down_revision = "0013"
 
 
 def upgrade() -> None:

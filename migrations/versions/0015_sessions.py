@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0015"
-down_revision = "0008"
+down_revision = "0014"
 
 
 def upgrade() -> None:

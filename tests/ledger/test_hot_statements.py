@@ -27,7 +27,9 @@ HOLDER = citus.HOLDER
 STORES: dict[str, set[str]] = {
     "ledger.lot_store": set(),
     "ledger.store": {"account", "accrued_less_returned"},
+    "ledger.hold_store": set(),
     "partners.receipt_store": set(),
+    "partners.hold_store": set(),
 }
 CUTOFF_LOCK = 7305002
 
@@ -43,7 +45,14 @@ EXCEPTIONS = {
     "partners.record_purchases: touches partners.receipt_claim": _CLAIM,
     "partners.record_spending: touches partners.receipt_claim": _CLAIM,
     "partners.record_return: touches partners.receipt_claim": _CLAIM,
-    "partners.record_spending: touches members.code_use": _CODE,
+    "partners.record_hold: touches partners.receipt_claim": _CLAIM,
+    "partners.record_capture: touches partners.receipt_claim": _CLAIM,
+    "partners.record_release: touches partners.receipt_claim": _CLAIM,
+    "partners.used_proof: touches members.code_use": _CODE,
+    "partners.use_proof: touches members.code_use": _CODE,
+    "partners.used_proof: touches members.approval_use": _CODE,
+    "partners.use_proof: touches members.approval_use": _CODE,
+    "partners.hold_store.claim_by_idem_key: touches partners.receipt_claim": _CLAIM,
     "partners.receipt_store.insert_tombstone: touches partners.receipt_claim": _CLAIM,
     "partners.receipt_store.claims: touches partners.receipt_claim": _CLAIM,
     "partners.receipt_store.fingerprint_of: touches partners.receipt_claim": _CLAIM,
@@ -457,6 +466,7 @@ async def test_the_lint_has_looked_at_what_it_should(owner: asyncpg.Connection) 
         "ledger.enter_cutoff", "ledger.lock_accounts", "ledger.settle_due", "ledger.record_accruals", "ledger.accrue",
         "ledger.redeem", "ledger.return_accrual", "ledger.refund_redemption", "ledger.find_entry",
         "partners.known_items", "partners.record_purchases", "partners.record_spending", "partners.record_return",
+        "partners.record_hold", "partners.record_capture", "partners.record_release",
     } <= set(functions)  # fmt: skip
     written = {
         f"{node.relation.schemaname}.{node.relation.relname}"

@@ -18,6 +18,7 @@ from partners import outcomes, purchases, receipts
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.receipts import Payment, Receipt
+from partners.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
 
 
@@ -55,7 +56,7 @@ async def record(
         redeem_points=spend,
     )
     if spend:
-        return await purchases.purchase(coalition.desk, prepared, redeem_points=spend, code=code)
+        return await purchases.purchase(coalition.desk, prepared, redeem_points=spend, use=ProofUse(*(code or ())))
     return await purchases.accrue(coalition.desk, prepared)
 
 
@@ -273,7 +274,7 @@ async def test_redeeming_alone_spends_and_earns_nothing(coalition: Coalition) ->
     await record(coalition, card, a_receipt(100_000))
     arguments = {
         "points": 300,
-        "code": None,
+        "use": ProofUse(),
         "idem_key": purchases.idem_key_of(caller, "redeemPoints", "r"),
         "at": NOON,
     }
