@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 
 from gateway import app, explorer_pages, landing, lanes
 from gateway.schema import schema
-from gateway.sessions import mailbox, pages
+from gateway.sessions import approver, mailbox, pages
 from kit.secrets import Vault
 from kit.settings import Settings
 
@@ -21,5 +21,6 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
         database_url=database_url,
         vault=vault,
         opening=lanes.opened,
+        signed_in=approver.signed_in,
         pages=[*landing.ROUTES, *explorer_pages.ROUTES, *pages.ROUTES, *mailbox.ROUTES],
     )

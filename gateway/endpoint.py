@@ -131,9 +131,7 @@ class Endpoint:
             media_type = JSON if media_type == EVENT_STREAM else media_type
         await _send(send, status, media_type, answer, extra)
 
-    async def _streamed(
-        self, asked: Asked, size: int, context: Context, shown: Shown, noted: dict[str, Any]
-    ) -> Stream:
+    async def _streamed(self, asked: Asked, size: int, context: Context, shown: Shown, noted: dict[str, Any]) -> Stream:
         try:
             admitted = await self.admitted(asked, size, context)
         except Unacceptable as no:

@@ -60,7 +60,8 @@ class LiveSubscription:
                 if standing is not None and standing.seq > told:
                     told = standing.seq
                     yield BalanceEvent(
-                        cursor=_write_balance(counter, member.member_id, told), balance=balance_of(standing, member.member_id, at)
+                        cursor=_write_balance(counter, member.member_id, told),
+                        balance=balance_of(standing, member.member_id, at),
                     )
                 await listener.moved()
                 await _identified(info, counter, lambda: MemberRef(id=member.member_id))

@@ -33,10 +33,12 @@ from graphql import (
 from gateway import masking
 from gateway.access import LONGEST_PAGE, Cost, ListSize, MovesPoints, RequiresScope, TakesBatch, directive_of
 from gateway.limits import fragments_of
-from gateway.scopes import POINTS_RETURN
+from gateway.scopes import POINTS_REDEEM, POINTS_RETURN
 
 _INTROSPECTION_COST = 10
-_MEMBER, _PROOF = "MemberRefInput", "ProofInput"
+_NAMES_MEMBER = frozenset({"MemberRefInput", "EnrolMemberInput"})
+_SPENDING = frozenset({POINTS_REDEEM, POINTS_RETURN})
+_PROOF = "ProofInput"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,7 @@ def _operation(
         terms=tuple(pricing.weights.items()),
         fields=tuple(sorted(pricing.fields)),
         rank=_rank(definition, [declared for _, declared in fields], inputs),
-        names_member=_MEMBER in inputs,
+        names_member=not _NAMES_MEMBER.isdisjoint(inputs),
         takes_batch=any(directive_of(declared, TakesBatch) for _, declared in fields),
         outline=outline if pricing.has_pages else None,
     )
@@ -196,10 +198,10 @@ def _inputs(declared: GraphQLField) -> frozenset[str]:
 
 
 def _rank(definition: OperationDefinitionNode, declared: list[GraphQLField], inputs: frozenset[str]) -> int:
-    """0: can wait, a read or a batch. 1: earns. 2: spends or takes back, while somebody waits for money or goods."""
+    """0: can wait, a read or a batch. 1: earns. 2: spends, sets aside or takes back, while somebody waits for it."""
     if definition.operation is not OperationType.MUTATION:
         return 0
-    if _PROOF in inputs or any(POINTS_RETURN in _scopes(each) for each in declared):
+    if _PROOF in inputs or any(_SPENDING & _scopes(each) for each in declared):
         return 2
     return 0 if any(directive_of(each, TakesBatch) for each in declared) else 1
 

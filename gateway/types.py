@@ -105,7 +105,7 @@ class Balance:
     known_held: strawberry.Private[int | None]
     holder_id: strawberry.Private[int]
 
-    @access.field(description="Set aside for a purchase that is not finished.")
+    @access.field(cost=1, description="Set aside for a purchase that is not finished.")
     def held(self, info: Info[Context, None]) -> Points:
         if self.known_held is not None:
             return Points(self.known_held)

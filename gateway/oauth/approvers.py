@@ -28,8 +28,8 @@ class Approver:
     session: str = field(repr=False)
 
 
-SignedIn = Callable[[Request], Awaitable[Approver | Response]]
-"""Who is signed in, or the answer that leads to signing in and back to this request's address.
+SignedIn = Callable[[Request, str], Awaitable[Approver | Response]]
+"""Who is signed in and has just proved it, or the answer that leads to that proof and back to a path of ours.
 
 It answers only for people who may approve: of a partner, its managers; of the staff, whoever acts, whose role is asked
 here.

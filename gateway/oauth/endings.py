@@ -53,7 +53,10 @@ async def end(connection: AsyncConnection, grant_id: str, *, by: str, at: dateti
 
 
 async def end_all_of(connection: AsyncConnection, actor_id: int, *, at: datetime) -> int:
-    """End every grant that a person gave, as when they sign out everywhere or leave; returns how many were in force."""
+    """End what a person let apps do in their name, as when they sign out everywhere or leave; how many were in force.
+
+    A till that they enrolled speaks for itself and stays.
+    """
     ended = await connection.run_sync(lambda sync: grants.end(sync, why="ENDED_BY_GIVER", at=at, actor_id=actor_id))
     await _record(connection, ended, actor_id, at)
     return len(ended)

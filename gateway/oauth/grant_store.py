@@ -117,10 +117,11 @@ def end_grants(
     actor_id: int | None = None,
     terminal_id: int | None = None,
 ) -> list[str]:
-    """End grants (one; all that a person gave; all of a terminal) and, until an instant, their access tokens."""
+    """End grants (one; all that a person gave to apps; all of a terminal) and their access tokens, until an instant."""
     statement = text(
         "WITH ended AS (UPDATE gateway.client_grant SET ended_at = :at, ended_why = :why "
-        "WHERE ended_at IS NULL AND (grant_id = CAST(:grant_id AS text) OR actor_id = CAST(:actor_id AS int) "
+        "WHERE ended_at IS NULL AND (grant_id = CAST(:grant_id AS text) "
+        "OR (actor_id = CAST(:actor_id AS int) AND terminal_id IS NULL) "
         "OR terminal_id = CAST(:terminal_id AS int)) RETURNING grant_id) "
         "INSERT INTO gateway.ended_token (token_id, until) SELECT grant_id, :until FROM ended ORDER BY grant_id "
         "ON CONFLICT (token_id) DO UPDATE SET until = EXCLUDED.until RETURNING token_id"

@@ -111,9 +111,10 @@ def end(
     actor_id: int | None = None,
     terminal_id: int | None = None,
 ) -> list[str]:
-    """End a grant, all that a person gave, or all of a terminal; their access tokens are refused within ten seconds.
+    """End a grant, all that a person gave to apps, or all of a terminal.
 
-    Returns the ids of those that were in force. Run in the caller's transaction, inside run_sync.
+    Their access tokens are refused within ten seconds. Returns the ids of those that were in force. Run in the caller's
+    transaction, inside run_sync.
     """
     until = at + TOKEN_LIFE + SKEW
     return grant_store.end_grants(

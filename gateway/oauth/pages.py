@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import structlog
 from authlib.oauth2 import OAuth2Error
@@ -310,10 +310,16 @@ async def _visit(request: Request, form: Form) -> _Visit:
     oauth: OAuth = request.app.state.oauth
     if oauth.signed_in is None:
         raise _Shown(_message(request, 403, "closed"))
-    found = await oauth.signed_in(request)
+    found = await oauth.signed_in(request, _here(request, form))
     if isinstance(found, Response):
         raise _Shown(found)
     return _Visit(oauth, request, form, found)
+
+
+def _here(request: Request, form: Form) -> str:
+    """Where a request is asked again after signing in: its page, with what the client's own link said."""
+    said = {name: form.values[name] for name in ("client_id", "request_uri", "user_code") if form.values.get(name)}
+    return f"{request.url.path}?{urlencode(said)}" if said else request.url.path
 
 
 def _message(request: Request, status: int, message: str, approver: Approver | None = None) -> Response:

@@ -79,14 +79,14 @@ async def signed_in_as(request: Request, audience: str) -> Member | Staff | None
     return await (signed_in_member if audience == MEMBER else signed_in_staff)(request)
 
 
-def ask_to_sign_in(request: Request, audience: str) -> Response:
-    """To the sign-in page, and back here afterwards."""
-    return RedirectResponse(f"{PREFIXES[audience]}/sign-in?next={_here(request)}", 303)
+def ask_to_sign_in(request: Request, audience: str, *, onward: str | None = None) -> Response:
+    """To the sign-in page, and back here (or to another path of ours) afterwards."""
+    return RedirectResponse(f"{PREFIXES[audience]}/sign-in?next={_next(request, onward)}", 303)
 
 
-def ask_to_confirm(request: Request, audience: str) -> Response:
-    """To the page that asks for a fresh proof (StepUpRequired), and back here afterwards."""
-    return RedirectResponse(f"{PREFIXES[audience]}/confirm?next={_here(request)}", 303)
+def ask_to_confirm(request: Request, audience: str, *, onward: str | None = None) -> Response:
+    """To the page that asks for a fresh proof (StepUpRequired), and back here (or elsewhere) afterwards."""
+    return RedirectResponse(f"{PREFIXES[audience]}/confirm?next={_next(request, onward)}", 303)
 
 
 def now_of(request: Request) -> datetime:
@@ -129,6 +129,6 @@ def _services(request: Request) -> Services:
     return services
 
 
-def _here(request: Request) -> str:
+def _next(request: Request, onward: str | None) -> str:
     query = f"?{request.url.query}" if request.url.query else ""
-    return quote(forms.local_path(request.url.path + query, "/"), safe="")
+    return quote(forms.local_path(onward or request.url.path + query, "/"), safe="")

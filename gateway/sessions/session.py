@@ -16,6 +16,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.oauth import endings
 from gateway.sessions import store
 from kit import audit
 from kit.errors import Rejection
@@ -157,7 +158,12 @@ async def end_one(connection: AsyncConnection, session: Session, session_id: int
 async def end_all(
     connection: AsyncConnection, person: Person, *, now: datetime, but: int | None = None, by: int | None = None
 ) -> int:
-    """Sign a person out everywhere, or everywhere but in one session; how many ended. by: an actor, if not they."""
+    """Sign a person out everywhere, or everywhere but in one session; how many ended. by: an actor, if not they.
+
+    Out of everywhere are the apps too that act in the name of staff.
+    """
+    if person.audience == STAFF:
+        await endings.end_all_of(connection, person.number, at=now)
     ended = await store.end_sessions(connection, *_of(person), now, only=None, but=but)
     await record(connection, person, "SIGNED_OUT_EVERYWHERE", {"sessions": ended}, now, by=by)
     return ended

@@ -42,6 +42,7 @@ async def environment(
     async with database.transaction() as connection:
         await proofs.set_pin(connection, vault, card.member_id, "2468")
         await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
+        await clients.allow_secrets(connection, partner_id=caller.partner_id, by="tester", at=clock.wall())
         client_id, secret = await clients.add_client(
             connection, partner_id=caller.partner_id, name="docs", scopes=scopes.TILL, by="tester", at=clock.wall()
         )

@@ -232,9 +232,10 @@ async def test_the_rank_of_an_operation_is_read_from_the_schema() -> None:
     for root, name in ROOTS:
         _, operation = served.admit(document(root, name), None, {}, frozenset(scopes.SCOPES))
         ranks[operation.rank].add(name)
-    assert {"recordPurchase", "redeemPoints", "returnPurchase", "cancelPurchase"} <= ranks[2]
-    assert "accruePoints" in ranks[1]
-    assert {"accrueMany", "member", "quote", "viewer"} <= ranks[0]
+    spending = {"recordPurchase", "redeemPoints", "placeHold", "captureHold", "releaseHold", "requestApproval"}
+    assert ranks[2] == spending | {"returnPurchase", "cancelPurchase"}
+    assert ranks[1] == {"accruePoints", "enrolMember"}
+    assert {"accrueMany", "member", "quote", "viewer", "balanceChanged"} <= ranks[0]
 
 
 # --- Guessing members ---------------------------------------------------------------------------------------

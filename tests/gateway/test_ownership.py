@@ -22,6 +22,7 @@ from graphql import (
     get_named_type,
     is_leaf_type,
 )
+from starlette.applications import Starlette
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from gateway.schema import schema
@@ -34,20 +35,22 @@ from members.consents import ConsentGiven
 from partners import onboarding
 from settlement import runs
 from tests.builders import DAY, NOON, found, violations
-from tests.gateway import stand
+from tests.gateway import listening, stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_approval_api import ASK
 from tests.gateway.test_hold_api import PLACE
 from tests.gateway.test_purchase_api import MEMBER, QUOTE, record
+from tests.gateway.test_subscriptions import until_listening
 
 BUILT = schema.graphql
 A_ONLY = "a-only"
-ROOTS: dict[str, GraphQLField] = {
-    name: root.fields[name]
+OPERATIONS: dict[str, GraphQLObjectType] = {
+    name: root
     for root in (BUILT.query_type, BUILT.mutation_type, BUILT.subscription_type)
-    if root
+    if root is not None
     for name in root.fields
 }
+ROOTS: dict[str, GraphQLField] = {name: root.fields[name] for name, root in OPERATIONS.items()}
 
 # What names nothing of anybody's, and why not.
 _SAYS = "says what happened; nothing is looked up by it"
@@ -121,6 +124,8 @@ NOTHING: dict[str, Any] = {
     "Query.node.id": "txn_nothing",
     "Query.settlementStatement.id": "stm_nothing",
     "Query.settlementStatements.after": None,
+    "Subscription.balanceChanged.after": "bal_nothing",
+    "Subscription.transactionPosted.after": "pst_nothing",
     "Query.member.outlet": "none",
     "Query.member.terminal": "none",
     "MemberRefInput.id": "mbr_nothing",
@@ -221,6 +226,8 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
         }
     },
     "releaseHold": lambda w: {"input": {"idempotencyKey": stand.key(), "holdId": "hld_nothing"}},
+    "balanceChanged": lambda w: {"ref": _member(w)},
+    "transactionPosted": lambda w: {},
 }  # fmt: skip
 
 
@@ -254,7 +261,7 @@ class Leaf:
 def leaves() -> Iterator[Leaf]:
     """Every leaf of every root field's arguments, with input objects entered wherever they stand."""
     for root, definition in ROOTS.items():
-        of = next(kind.name for kind in (BUILT.query_type, BUILT.mutation_type) if kind and root in kind.fields)
+        of = OPERATIONS[root].name
         for name, argument in definition.args.items():
             yield from below(root, (name,), get_named_type(argument.type), f"{of}.{root}.{name}")
 
@@ -309,7 +316,7 @@ def document(root: str) -> str:
     definition = ROOTS[root]
     declared = ", ".join(f"${name}: {argument.type}" for name, argument in definition.args.items())
     given = ", ".join(f"{name}: ${name}" for name in definition.args)
-    word = "mutation" if BUILT.mutation_type and root in BUILT.mutation_type.fields else "query"
+    word = OPERATIONS[root].name.lower()
     arguments = f"({given})" if given else ""
     return f"{word}{f'({declared})' if declared else ''} {{ {root}{arguments} {selection(definition)} }}"
 
@@ -401,7 +408,20 @@ async def furnish(world: World) -> None:
         approval["approval"]["id"],
     }
     ref = {"reference": "OF-A", **place, "businessDate": _WHERE["businessDate"]}
+    async with listening.events(
+        world.gateway.app, world.a.token, "subscription($r: MemberRefInput!) { balanceChanged(ref: $r) { cursor } }",
+        r=_member(world),
+    ) as balances:  # fmt: skip
+        told_balance = await balances.data()
+    async with listening.events(
+        world.gateway.app, world.a.token, "subscription { transactionPosted { cursor } }"
+    ) as transactions:
+        await until_listening(world.gateway, 1)
+        await record(world.a, card, stand.receipt("1.00", reference="OF-A-2") | place)
+        told_transaction = await transactions.data()
     world.of_a = {
+        "Subscription.balanceChanged.after": [told_balance["cursor"]],
+        "Subscription.transactionPosted.after": [told_transaction["cursor"]],
         "Query.node.id": [txn, seen["id"], hold["hold"]["id"], approval["approval"]["id"], statement],
         "Query.settlementStatement.id": [statement],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
@@ -431,14 +451,18 @@ async def furnish(world: World) -> None:
     assert other.member_id != card.member_id
 
 
-async def answer(till: Till, leaf: Leaf, arguments: dict[str, Any]) -> Any:
-    """What a till is told, without what is new in every answer."""
-    response = await till.post(document(leaf.root), **arguments)
-    body = response.json()
+async def answer(app: Starlette, till: Till, leaf: Leaf, arguments: dict[str, Any]) -> Any:
+    """What a till is told, or told first, without what is new in every answer."""
+    if OPERATIONS[leaf.root] is BUILT.subscription_type:
+        async with listening.events(app, till.token, document(leaf.root), **arguments) as stream:
+            status, body = stream.status, (await stream.event())[1]
+    else:
+        response = await till.post(document(leaf.root), **arguments)
+        status, body = response.status_code, response.json()
     for error in body.get("errors", []):
         error["extensions"].pop("requestId", None)
         assert error["extensions"]["code"] in ("BAD_USER_INPUT",), (str(leaf), body)
-    return response.status_code, body
+    return status, body
 
 
 async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> None:
@@ -453,9 +477,11 @@ async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> N
                 if (isinstance(value, dict))
                 else nothing
             )
-            theirs = await answer(world.b, leaf, replaced(CALLS[leaf.root](world), leaf, value))
-            none = await answer(world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
-            if leaf.path[-1] == "after":  # a place in one's own list: whosever it was, what comes is one's own
+            theirs = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, value))
+            none = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
+            if (
+                leaf.name == "Query.settlementStatements.after"
+            ):  # a place in one's own list: whosever it was, what comes is one's own
                 assert {one["id"] for one in theirs[1]["data"][leaf.root]["nodes"]} <= set(world.of_b.values())
             else:
                 assert theirs == none, (str(leaf), value)
@@ -475,7 +501,7 @@ async def test_the_rows_are_not_empty_words_a_itself_hears_something_else(world:
             for named in (value, NOTHING[leaf.name]):
                 arguments = CALLS[leaf.root](world)
                 arguments.get("input", {}).pop("quoteId", None)  # it is B's
-                told.append(await answer(world.a, leaf, replaced(arguments, leaf, named)))
+                told.append(await answer(world.gateway.app, world.a, leaf, replaced(arguments, leaf, named)))
             if told[0] == told[1]:
                 different.append(str(leaf))
     assert different == []

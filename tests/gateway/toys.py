@@ -194,7 +194,7 @@ class People:
 
     by_cookie: dict[str, Approver] = field(default_factory=dict)
 
-    async def signed_in(self, request: Request) -> Approver | Response:
+    async def signed_in(self, request: Request, here: str) -> Approver | Response:
         found = self.by_cookie.get(request.cookies.get("who", ""))
         return found or RedirectResponse("/sign-in", 303)
 
