@@ -92,7 +92,8 @@ class LiveSubscription:
 async def _identified(info: Info[Context, None], counter: Counter, ref: Callable[[], MemberRef]) -> Identified:
     """The member, by the rule of `member`. Raises RateLimited, else BAD_USER_INPUT, the same whatever is the matter."""
     try:
-        return await tills.identify(counter.desk, counter.caller, ref(), None, await info.context.now())
+        terminal_id = counter.caller.terminal_id
+        return await tills.identify(counter.desk, counter.caller, ref(), terminal_id, await info.context.now())
     except RateLimited:
         raise
     except errors.Rejection as no:

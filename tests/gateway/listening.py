@@ -131,13 +131,16 @@ async def _open(app: Starlette, scope: dict[str, Any], kind: type[Any]) -> Async
 
 
 @asynccontextmanager
-async def events(app: Starlette, token: str, query: str, **variables: Any) -> AsyncIterator[Events]:
-    """A subscription answered with a stream of events; its status and headers are there."""
+async def events(
+    app: Starlette, token: str, query: str, *, proof: str | None = None, **variables: Any
+) -> AsyncIterator[Events]:
+    """A subscription answered with a stream of events; its status and headers are there. proof: of a bound token."""
     body = orjson.dumps({"query": query, "variables": variables})
-    headers = [
-        (b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/json"),
-        (b"accept", b"text/event-stream"),
-    ]  # fmt: skip
+    headers = [(b"content-type", b"application/json"), (b"accept", b"text/event-stream")]
+    if proof is None:
+        headers.append((b"authorization", f"Bearer {token}".encode()))
+    else:
+        headers += [(b"authorization", f"DPoP {token}".encode()), (b"dpop", proof.encode())]
     scope = {"type": "http", "method": "POST", "scheme": "http", "headers": headers}
     async with _open(app, scope, Events) as listener:
         await listener.to_app.put({"type": "http.request", "body": body, "more_body": False})

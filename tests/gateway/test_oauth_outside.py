@@ -131,7 +131,7 @@ async def test_requests_oauthlib_signs_in_with_a_secret(running: Running, monkey
             return session.post(running.address + "/graphql", json=WHO).json()
 
     said = await asyncio.to_thread(conversation)
-    assert said == {"data": {"who": f"{running.client_id} {running.partner_id} en"}}
+    assert said["data"] == {"who": f"{running.client_id} {running.partner_id} en"}
 
 
 async def test_authlib_signs_in_with_a_key(running: Running) -> None:
@@ -143,7 +143,7 @@ async def test_authlib_signs_in_with_a_key(running: Running) -> None:
         token = await outside.fetch_token(metadata["token_endpoint"], grant_type="client_credentials")
         assert token["token_type"] == "Bearer"
         said = (await outside.post(running.address + "/graphql", json=WHO)).json()
-    assert said == {"data": {"who": f"{client_id} {running.partner_id} en"}}
+    assert said["data"] == {"who": f"{client_id} {running.partner_id} en"}
 
 
 async def test_authlib_gets_a_code_redeems_refreshes_and_revokes(running: Running) -> None:

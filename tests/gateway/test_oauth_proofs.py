@@ -78,7 +78,7 @@ async def test_a_token_is_bound_to_the_key_whose_proof_came_with_the_request(toy
     assert said["token_type"] == "DPoP"
     assert claims["cnf"] == {"jkt": program.holder.jkt}
     response = await program.ask(said["access_token"])
-    assert response.json() == {"data": {"who": f"{program.client_id} {toy.partner_id} en"}}
+    assert response.json()["data"] == {"who": f"{program.client_id} {toy.partner_id} en"}
 
 
 @pytest.mark.parametrize("header", WRONG_HEADERS)

@@ -23,7 +23,7 @@ import orjson
 import pytest
 from graphql import GraphQLInterfaceType, GraphQLObjectType, is_introspection_type
 
-from gateway import echoes, scopes
+from gateway import client_rules, echoes, scopes
 from gateway.oauth import clients
 from gateway.schema import schema
 from kit import actors, clock, postgres
@@ -273,6 +273,7 @@ async def test_p12_what_is_put_into_any_input_is_in_no_log_and_in_no_complaint(
             connection, partner_id=coalition.callers["bakery"].partner_id, name="till", by="tester", at=clock.wall(),
             scopes=(*scopes.TILL, scopes.SETTLEMENT_READ),
         )  # fmt: skip
+        await client_rules.change(connection, client_id, by="tester", at=clock.wall(), allowance=stand.PLENTY)
     world = World(None, card, None, None)  # type: ignore[arg-type]
     world.of_b = {"transaction": "txn_canary", "statement": "stm_canary", "quote": "quo_canary"}
     canaries = [card.number, PHONE, EMAIL, NAME, secret, "txn_canary"]

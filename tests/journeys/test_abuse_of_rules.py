@@ -172,8 +172,25 @@ MAY_CHANGE = {
     "jobs.pgqueuer_statistics", "jobs.pgqueuer_log", "kit.approval", "kit.business_clock", "members.card",
     "members.enrolment", "members.guess", "members.member", "members.personal", "partners.partner",
     "partners.revision", "partners.terminal",
+    # Credentials of programs, and what people allowed them: used, replaced, ended.
+    "gateway.client_key", "gateway.secret_exception", "gateway.client_grant", "gateway.pushed_request",
+    "gateway.authorization_code", "gateway.refresh_token", "gateway.device_code", "gateway.ended_token", "gateway.used_id",
+    # What clients may ask for, and how much they did.
+    "gateway.client_rule", "gateway.allowance", "gateway.field_use",
+    # People's sign-in; letters on their way.
+    "gateway.staff", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget", "gateway.passkey",
+    "members.message_queue",
 }  # fmt: skip
-MAY_REMOVE = {"members.alias", "members.member_key", "members.personal"}
+MAY_REMOVE = {
+    "members.alias", "members.member_key", "members.personal",
+    # Credentials that are over.
+    "gateway.refresh_token", "gateway.pushed_request", "gateway.device_code", "gateway.user_code_miss", "gateway.used_id",
+    "gateway.ended_token", "gateway.trusted_document",
+    "gateway.staff", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget", "gateway.passkey",
+    "gateway.passkey_challenge",
+    # Sign-in codes go after a day, other letters stay.
+    "members.message", "members.message_queue",
+}  # fmt: skip
 
 
 async def test_l21_the_application_can_neither_rewrite_nor_remove_what_happened(database: Database) -> None:
