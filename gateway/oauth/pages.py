@@ -319,7 +319,7 @@ async def _visit(request: Request, form: Form) -> _Visit:
 def _here(request: Request, form: Form) -> str:
     """Where a request is asked again after signing in: its page, with what the client's own link said."""
     said = {name: form.values[name] for name in ("client_id", "request_uri", "user_code") if form.values.get(name)}
-    return f"{request.url.path}?{urlencode(said, safe=":")}" if said else request.url.path
+    return request.url.path + ("?" + urlencode(said, safe=":") if said else "")
 
 
 def _message(request: Request, status: int, message: str, approver: Approver | None = None) -> Response:

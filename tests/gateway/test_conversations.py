@@ -76,7 +76,7 @@ def test_the_conversations_with_curl_are_answered_as_printed(environment: dict[s
     said = [part.strip() for part in done.stdout.split(MARK)]
     printed = _answers()
     assert len(said) == len(printed)
-    assert sum(answer is not None for answer in printed) == 9
+    assert sum(answer is not None for answer in printed) == 13
     for answered, expected in zip(said, printed, strict=True):
         if expected is None:
             assert answered == ""
