@@ -12,19 +12,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import httpx2
 import pytest
 import uvicorn
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from kit import postgres
+from gateway import scopes
+from gateway.oauth import clients
+from gateway.oauth.clients import DEVICE_CODE
+from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from tests import builders
 from tests.gateway import desk as desks
 from tests.gateway.desk import Desk
+from tests.gateway.signers import Signer
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ADA = "ada@example.org"
+ADA, ANNA = "ada@example.org", "anna@example.org"
 PATIENCE_MILLISECONDS = 60_000
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -152,6 +157,37 @@ async def test_a_passkey_is_made_signs_in_proves_again_and_is_removed_in_a_real_
     await page.wait_for_url("**/security")
     await page.get_by_role("button", name=re.compile("^Remove the passkey of")).click()
     await page.get_by_text("You have none yet.").wait_for()
+    assert site.complaints == []
+
+
+async def test_staff_follow_a_tills_link_sign_in_and_allow_it_and_the_till_speaks_for_itself(site: Site) -> None:
+    desk, till = site.desk, Signer()
+    caller = await desk.coalition.add_partner("bakery")
+    await desk.invite("anna", ANNA, [actors.ONBOARDING])
+    async with desk.database.transaction() as connection:
+        client_id = await clients.add_public_client(
+            connection, partner_id=caller.partner_id, name="Tills", scopes=scopes.TILL, by="anna", at=desk.wall()
+        )
+
+    async def asked(path: str, **form: str) -> dict[str, str]:
+        proof = till.proof(path, desk.wall(), htu=site.url + path)
+        async with httpx2.AsyncClient(base_url=site.url, trust_env=False) as http:
+            return dict((await http.post(path, data={"client_id": client_id, **form}, headers={"DPoP": proof})).json())
+
+    begun = await asked("/oauth/device_authorization", outlet="1", terminal="1", serial="SN-7")
+    page = await site.page(await site.context(java_script_enabled=False))
+    await site.later(seconds=1)
+    await page.goto(begun["verification_uri_complete"])
+    await page.get_by_label("E-mail address").fill(ANNA)
+    await page.get_by_role("button", name="Send me a code").click()
+    await page.get_by_label("Code", exact=True).fill(await desk.code_for(ANNA))
+    await page.keyboard.press("Enter")
+    await page.get_by_role("button", name="Continue").click()
+    await page.get_by_text("SN-7").wait_for()
+    await page.get_by_role("button", name="Allow").click()
+    await page.get_by_role("status").wait_for()
+    tokens = await asked("/oauth/token", grant_type=DEVICE_CODE, device_code=begun["device_code"])
+    assert tokens["token_type"] == "DPoP"
     assert site.complaints == []
 
 
