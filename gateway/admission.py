@@ -126,7 +126,7 @@ class Admission:
         rule = await self.rules.of(viewer.client_no)
         return self.told(await self._take(viewer, rule, 0), 1, 1)
 
-    async def write_down(self) -> None:
+    async def give_back(self) -> None:
         """Give back shares whose lease has ended."""
         await self.allowances.give_back()
 
@@ -181,7 +181,7 @@ async def opened(schema: Schema, services: Services, *, now: Callable[[], dateti
     made = Admission(schema, services, now=now)
     async with AsyncExitStack() as stack:
         for work, seconds in (
-            (made.write_down, allowances.LEASE_SECONDS),
+            (made.give_back, allowances.LEASE_SECONDS),
             (made.usage.write, usage.WRITE_SECONDS),
         ):
             task = asyncio.create_task(allowances.every_second(work, seconds=seconds))
