@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from kit import postgres
 from kit.clock import wall
 from kit.database import APPLICATION_ROLE, Database, driver_url
+from kit.errors import Rejection
 from kit.secrets import Vault
 from members import cards, guesses, identification, proofs
 from members.cards import CardUnknown, IssuedCard
@@ -236,6 +237,23 @@ async def test_l08_ten_unknown_cards_an_hour_then_a_terminal_is_told_nothing_of_
         "SELECT subject FROM kit.audit_trail WHERE action = 'CARD_NUMBERS_GUESSED'"
     )
     assert len(alerts) == 1
+
+
+async def test_l08_an_enrolled_till_is_held_to_account_by_itself_though_it_names_no_outlet(
+    gateway: Gateway, card: IssuedCard
+) -> None:
+    coalition = gateway.coalition
+    here = coalition.callers["bakery"]
+    first, second = (replace(here, terminal_id=number) for number in (71, 72))
+    limited = set()
+    for number in unknown_numbers(11):
+        with pytest.raises(Rejection) as no:
+            await tills.identify(coalition.desk, first, MemberRef(card_number=number), None, NOON)
+        limited.add(no.value.code)
+    assert limited == {"CARD_UNKNOWN", "RATE_LIMITED"}
+    # Another till of the same client goes on.
+    found_here = await tills.identify(coalition.desk, second, MemberRef(card_number=card.number), None, NOON)
+    assert found_here.member_id == card.member_id
 
 
 async def test_l08_a_batch_has_no_more_guesses_than_single_calls_and_a_number_counts_once_in_it(

@@ -223,18 +223,26 @@ async def test_a_place_is_free_again_whatever_became_of_the_request(own_toy: Toy
     assert turnstile.inside == 0
 
 
-async def test_the_rank_of_an_operation_is_read_from_the_schema() -> None:
+async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_from_the_schema() -> None:
     from gateway import scopes
     from gateway.schema import schema as served
     from tests.gateway.test_schema import ROOTS, document
 
     ranks: dict[int, set[str]] = {0: set(), 1: set(), 2: set()}
+    finding = set()
     for root, name in ROOTS:
         _, operation = served.admit(document(root, name), None, {}, frozenset(scopes.SCOPES))
         ranks[operation.rank].add(name)
+        if operation.names_member:
+            finding.add(name)
     spending = {"recordPurchase", "redeemPoints", "placeHold", "captureHold", "releaseHold", "requestApproval"}
     assert ranks[2] == spending | {"returnPurchase", "cancelPurchase"}
     assert ranks[1] == {"accruePoints", "enrolMember"}
+    # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.
+    assert finding == {
+        "member", "quote", "recordPurchase", "accruePoints", "accrueMany", "redeemPoints", "placeHold",
+        "requestApproval", "enrolMember", "balanceChanged",
+    }  # fmt: skip
     assert {"accrueMany", "member", "quote", "viewer", "balanceChanged"} <= ranks[0]
 
 
