@@ -66,6 +66,15 @@ class MovesPoints:
     pass
 
 
+@strawberry.schema_directive(
+    locations=[Location.FIELD_DEFINITION],
+    name="takesBatch",
+    description="The body of a request with this field may have 2 MiB; that of any other 64 KiB.",
+)
+class TakesBatch:
+    pass
+
+
 def paged(*, default: int = 20) -> ListSize:
     """The directive of a connection: `first` says how many, of which `nodes` and `edges` hold that many."""
     return ListSize(assumed_size=default, slicing_arguments=["first"], sized_fields=["nodes", "edges"])
@@ -78,12 +87,22 @@ def query(
     return cast(Declaring, strawberry.field(description=description, directives=_directives(scopes, cost, size)))
 
 
-def mutation(*, scopes: Sequence[str], cost: int = 10, moves_points: bool = True, description: str) -> Declaring:
+def mutation(
+    *, scopes: Sequence[str], cost: int = 10, moves_points: bool = True, takes_batch: bool = False, description: str
+) -> Declaring:
     """Declare a mutation field; one that moves points stands alone in its document."""
     directives = _directives(scopes, cost, None)
     if moves_points:
         directives.append(MovesPoints())
+    if takes_batch:
+        directives.append(TakesBatch())
     return cast(Declaring, strawberry.mutation(description=description, directives=directives))
+
+
+def subscription(*, scopes: Sequence[str], cost: int = 10, description: str) -> Declaring:
+    """Declare a subscription field; its cost is taken when it begins."""
+    directives = _directives(scopes, cost, None)
+    return cast(Declaring, strawberry.subscription(description=description, directives=directives))
 
 
 def field(*, cost: int | None = None, size: ListSize | None = None, description: str) -> Declaring:

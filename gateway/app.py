@@ -13,22 +13,27 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import health
+from gateway import admission, following, health, sending
 from gateway.context import Services
 from gateway.edge import Edge
 from gateway.endpoint import Endpoint
 from gateway.oauth import routes as oauth_routes
+from gateway.oauth.approvers import SignedIn
 from gateway.oauth.keys import KeyRing
 from gateway.oauth.routes import checked_issuer, open_oauth
 from gateway.prepared import Schema
+from gateway.sockets import Socket, origin_of
 from kit.clock import wall
 from kit.database import connect
 from kit.secrets import Vault, load_master_key
 from kit.settings import Settings
 from partners.directory import DirectoryCache
+
+STATEMENT_SECONDS = 10
+"""Longer than the longest deadline of a request, so that a statement never ends while somebody waits for its answer."""
 
 Opening = Callable[[Services], AbstractAsyncContextManager[Any]]
 
@@ -42,34 +47,48 @@ def build(
     opening: Opening | None = None,
     pages: Sequence[BaseRoute] = (),
     wall_clock: Callable[[], datetime] = wall,
+    signed_in: SignedIn | None = None,
 ) -> Starlette:
     """The application over the database at an address that the application's role signs in to.
 
     vault defaults to the settings' master key. opening turns the services into what resolvers find as
     `services.lanes`, and closes it. pages are routes beside the API: the landing page, consoles. Handlers find
-    `services`, `oauth` and `readiness` in `app.state`. Raises BadIssuer, BadKey.
+    `services`, `oauth`, `post` and `readiness` in `app.state`. signed_in knows who may approve at the OAuth pages.
+    Raises BadIssuer, BadKey, BadSmtpUrl.
     """
     issuer = checked_issuer(settings.issuer)
+    sending.channels_of(settings)
     keys_of = vault or Vault(load_master_key(settings))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            database = await stack.enter_async_context(connect(database_url, pool_size=settings.pool_size))
+            database = await stack.enter_async_context(
+                connect(database_url, pool_size=settings.pool_size, statement_seconds=STATEMENT_SECONDS)
+            )
             directory = DirectoryCache(database.pool, keys_of)
             services = Services(settings, database, keys_of, directory)
             ring = KeyRing(database, keys_of, now=wall_clock)
-            app.state.oauth = await open_oauth(issuer, database, ring, directory, now=wall_clock)
+            app.state.oauth = await open_oauth(
+                issuer, database, ring, directory, keys_of, signed_in=signed_in, now=wall_clock
+            )
+            stack.push_async_callback(app.state.oauth.used.close)
             if opening is not None:
                 services.lanes = await stack.enter_async_context(opening(services))
+            services.follower = await stack.enter_async_context(following.opened(database.pool))
+            app.state.post = await stack.enter_async_context(sending.posting(database, keys_of, settings, wall_clock))
             app.state.services = services
             app.state.readiness = health.Readiness(services)
-            app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers)
+            gate = await stack.enter_async_context(admission.opened(schema, services, now=wall_clock))
+            app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers, gate)
+            app.state.endpoint.streams.is_draining = lambda: app.state.readiness.draining
+            app.state.socket = Socket(app.state.endpoint, allowed_origin=origin_of(issuer))
             yield
 
     return Starlette(
         routes=[
             Route("/graphql", _GraphQL()),
+            WebSocketRoute("/graphql", _Socket()),
             *oauth_routes.ROUTES,
             *health.ROUTES,
             *pages,
@@ -85,6 +104,13 @@ class _GraphQL:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await scope["app"].state.endpoint(scope, receive, send)
+
+
+class _Socket:
+    """Hands over to the socket endpoint that the lifespan made."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["app"].state.socket(scope, receive, send)
 
 
 async def _plain(request: Request, error: Exception) -> Response:

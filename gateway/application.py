@@ -1,17 +1,26 @@
-"""The product's own application: the published schema, the desk that purchases go through, the landing page."""
+"""The product's own application: the published schema, the desk that purchases go through, the landing page, the
+explorer of a sandbox."""
 
 from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from gateway import app, landing, lanes
+from gateway import app, explorer_pages, landing, lanes
 from gateway.schema import schema
+from gateway.sessions import approver, mailbox, pages
 from kit.secrets import Vault
 from kit.settings import Settings
 
 
 def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> Starlette:
-    """The application over the database at an address, its vault by default the settings'. Raises BadIssuer, BadKey."""
+    """The application over the database at an address, its vault by default the settings'. Raises BadIssuer, BadKey,
+    BadSmtpUrl."""
     return app.build(
-        settings, schema, database_url=database_url, vault=vault, opening=lanes.opened, pages=landing.ROUTES
+        settings,
+        schema,
+        database_url=database_url,
+        vault=vault,
+        opening=lanes.opened,
+        signed_in=approver.signed_in,
+        pages=[*landing.ROUTES, *explorer_pages.ROUTES, *pages.ROUTES, *mailbox.ROUTES],
     )

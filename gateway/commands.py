@@ -12,7 +12,8 @@ from typer.core import TyperGroup
 # name: where its Typer application or function is, and what help says of it.
 _ELSEWHERE = {
     "programme": ("partners.programme_commands", "app", "The coalition's own rules, founded once."),
-    "partner": ("gateway.oauth.commands", "app", "Partners, their outlets, terminals, agreements and clients."),
+    "partner": ("gateway.rule_commands", "app", "Partners, their outlets, terminals, agreements and clients."),
+    "oauth": ("gateway.oauth.key_commands", "app", "Clients' keys, and what people allowed clients to do."),
     "member": ("partners.member_commands", "app", "Members, their cards and points, at the operator's own desk."),
     "household": ("partners.household_commands", "app", "Members who spend from one pool."),
     "approvals": (
@@ -21,6 +22,7 @@ _ELSEWHERE = {
         "What somebody proposed about members, to be decided by another.",
     ),
     "actor": ("kit.commands", "app", "Who may act on the programme's side, and in which roles."),
+    "staff": ("gateway.sessions.commands", "app", "Which actors may sign in to the console."),
     "ledger": ("ledger.commands", "app", "The points: whether they were altered, whose will expire untold."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
     "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
@@ -76,13 +78,14 @@ def serve() -> None:
     """Serve the gateway until a signal; settings come from the environment."""
     from gateway import application, serving
     from gateway.oauth.routes import BadIssuer
+    from gateway.sending import BadSmtpUrl
     from kit import console
     from kit.settings import settings
 
     with console.clear_errors(), console.database_address(settings()) as (address, _):
         try:
             served = application.of(settings(), address)
-        except BadIssuer as wrong:
+        except (BadIssuer, BadSmtpUrl) as wrong:
             console.fail(str(wrong))
         console.run(serving.check(address))
         serving.serve(served, settings())
@@ -128,12 +131,36 @@ def new_key() -> None:
     print(urlsafe_b64encode(secrets.new_key()).decode())
 
 
-@app.command()
-def schema() -> None:
-    """Print the GraphQL schema that is served."""
-    from gateway.schema import schema as served
+schema_app = typer.Typer(help="The GraphQL schema that is served: print it, who uses what of it, what changed.")
+app.add_typer(schema_app, name="schema", invoke_without_command=True)
 
-    print(served.sdl(), end="")
+
+@schema_app.callback()
+def schema(context: typer.Context) -> None:
+    """Print the GraphQL schema that is served."""
+    if context.invoked_subcommand is None:
+        from gateway.schema import schema as served
+
+        print(served.sdl(), end="")
+
+
+@schema_app.command("usage")
+def schema_usage(
+    days: int = typer.Option(30, min=1, help="How far back."),
+    deprecated: bool = typer.Option(False, "--deprecated", help="Only fields that are to go."),
+) -> None:
+    """Who used which field of the schema: a field that nobody uses may go when its date has come."""
+    from gateway.schema_commands import usage
+
+    usage(days=days, only_deprecated=deprecated)
+
+
+@schema_app.command("changes")
+def schema_changes() -> None:
+    """What callers of the released schema could notice and nobody has waived; exit code 1 if there is anything."""
+    from gateway.schema_commands import changes
+
+    changes()
 
 
 @app.command("rotate-signing-key")

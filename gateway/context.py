@@ -13,6 +13,7 @@ from kit.secrets import Vault
 from kit.settings import Settings
 
 if TYPE_CHECKING:
+    from gateway.following import Follower
     from partners.directory import DirectoryCache
 
 LANGUAGES = ("en", "ru", "ro")
@@ -20,33 +21,42 @@ LANGUAGES = ("en", "ru", "ro")
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The client that calls. partner_id None is the operator's staff."""
+    """The client that calls. partner_id None is the operator's staff, or with a member_id the members' own app.
+    terminal_id: the one till that it is; actor_id: the person who allowed it to call, where there is one.
+    """
 
     client_no: int
     client_id: str
     partner_id: int | None
     scopes: frozenset[str]
+    terminal_id: int | None = None
+    actor_id: int | None = None
+    member_id: int | None = None
 
 
 @dataclass(slots=True)
 class Services:
-    """What a process has opened once. `lanes` is what the application's `opening` made of the rest."""
+    """What a process has opened once. `lanes` is what the application's `opening` made of the rest; `follower` reads
+    the journal for those who listen.
+    """
 
     settings: Settings
     database: Database
     vault: Vault
     directory: DirectoryCache
     lanes: Any = None
+    follower: Follower | None = None
 
 
 @dataclass(slots=True)
 class Context:
-    """One request's view."""
+    """One request's view. misses counts the look-ups that found no member."""
 
     viewer: Viewer
     services: Services
     request_id: str
     language: str = LANGUAGES[0]
+    misses: int = 0
 
     async def now(self) -> datetime:
         """The business instant: the wall's, or the row that a sandbox set."""

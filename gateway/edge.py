@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -39,13 +40,13 @@ class Edge:
         self._added = (*HEADERS, _TRANSPORT) if is_https else HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; lifespan events pass through, anything but HTTP is refused."""
+        """Serve one request; lifespan events pass through, sockets get an id and a line when they close."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await _Exchange(self._app, self._added, scope, send).run(receive)
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            await _socket(self._app, scope, receive, send)
 
 
 class _Exchange:
@@ -108,6 +109,24 @@ class _Exchange:
         log.info(
             "request", method=self._scope["method"], path=route, status=self._status, duration_ms=milliseconds, **noted
         )
+
+
+async def _socket(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    began = time.perf_counter()
+    scope["request_id"] = request_id = _request_id(scope["headers"])
+    scope["noted"] = {}
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    try:
+        await app(scope, receive, send)
+    except Exception as error:
+        log.error("unavailable" if masking.is_unavailable(error) else "defect", exc_info=error)
+        with suppress(Exception):  # it may be closed already
+            await send({"type": "websocket.close", "code": 1011})
+    finally:
+        seconds = round(time.perf_counter() - began, 1)
+        path = scope["path"] if scope["path"] == "/graphql" else "unknown"
+        log.info("socket", path=path, duration_s=seconds, **scope["noted"])
 
 
 def _request_id(headers: list[tuple[bytes, bytes]]) -> str:

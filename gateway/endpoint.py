@@ -8,55 +8,73 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import structlog
-from graphql import ExecutionResult, FieldNode, GraphQLError
+from graphql import ExecutionResult
 from starlette.types import Receive, Scope, Send
 
 from gateway import masking
+from gateway.admission import Admission, Admitted, Asked, said
+from gateway.allowances import COST, DOCUMENTS, MISSES, Exhausted
 from gateway.context import Context, Services, Viewer, language_of
+from gateway.oauth.dpop import InvalidProof
+from gateway.oauth.jose import ALGORITHMS
 from gateway.oauth.tokens import Bearers, InvalidToken
-from gateway.prepared import Prepared, Schema, Unacceptable
+from gateway.prepared import Schema, Unacceptable
 from gateway.pricing import Operation
+from gateway.rejections import is_miss
+from gateway.scopes import POINTS_ACCRUE
+from gateway.shedding import Overloaded
+from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
 from kit.errors import OutcomeUnknown
 
-LARGEST_BODY = 2 * 1024 * 1024 + 65_536
-READ_SECONDS = 10.0
-WRITE_SECONDS = 30.0
+LARGEST_BODY = 64 * 1024
+LARGEST_BATCH = 2 * 1024 * 1024
+READ_SECONDS = 3.0
+WRITE_SECONDS = 8.0
 
 JSON = b"application/json"
 GRAPHQL_JSON = b"application/graphql-response+json"
+EVENT_STREAM = b"text/event-stream"
 
+_PROOF_ALGORITHMS = b'"' + " ".join(ALGORITHMS).encode() + b'"'
 _UTF8_JSON = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE)
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,127}")
 # The status of a request error under application/graphql-response+json; under application/json it is 200.
 _STATUS_BY_CODE = {masking.FORBIDDEN: 403}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_EXHAUSTED = {
+    COST: "More was asked for than the client's allowance holds.",
+    DOCUMENTS: "Too many new documents. Send the same text each time, with other variables.",
+    MISSES: "Too many look-ups that found nobody.",
+}
 
 log = structlog.get_logger("gateway.graphql")
 
 
-class Refused(Exception):  # noqa: N818 - that is what happened to it
-    """A request that never became GraphQL: the status, the code and a sentence of the answer."""
-
-    def __init__(self, status: int, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers
-
-
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request's body says."""
+class Shown:
+    """What a caller shows of itself: an Authorization header, and the DPoP proofs that it made for a method."""
 
-    query: str
-    operation_name: str | None
-    variables: dict[str, Any]
+    authorization: bytes | None
+    proofs: tuple[str, ...] = ()
+    method: str = "POST"
+
+    @property
+    def token(self) -> tuple[str, str]:
+        """The scheme, in lower case, and the token."""
+        scheme, _, token = (self.authorization or b"").decode("latin-1").partition(" ")
+        return scheme.lower(), token.strip()
+
+
+def shown_by(headers: Sequence[tuple[bytes, bytes]], method: str) -> Shown:
+    """What the headers of a request show."""
+    authorization = next((value for name, value in headers if name == b"authorization"), None)
+    return Shown(authorization, tuple(value.decode("latin-1") for name, value in headers if name == b"dpop"), method)
 
 
 class Endpoint:
@@ -67,13 +85,17 @@ class Endpoint:
         schema: Schema,
         services: Services,
         bearers: Bearers,
+        admission: Admission | None = None,
         *,
         read_seconds: float = READ_SECONDS,
         write_seconds: float = WRITE_SECONDS,
+        beat_seconds: float = BEAT_SECONDS,
     ) -> None:
         self._schema = schema
         self._services = services
         self._bearers = bearers
+        self.admission = admission or Admission(schema, services)
+        self.streams = Streams(schema, beat_seconds=beat_seconds)
         self._read_seconds = read_seconds
         self._write_seconds = write_seconds
 
@@ -86,71 +108,154 @@ class Endpoint:
             if scope["method"] != "POST":
                 raise Refused(405, masking.BAD_REQUEST, "Use POST.", (b"allow", b"POST"))
             media_type = _media_type(headers.get(b"accept"))
-            viewer = await self._viewer(headers.get(b"authorization"))
+            shown = shown_by(scope["headers"], scope["method"])
+            viewer = await self.viewer(shown)
             scope["noted"]["client_id"] = viewer.client_id
             _check_content_type(headers.get(b"content-type"))
-            asked = parsed(await _body(headers.get(b"content-length"), receive))
+            largest = LARGEST_BATCH if POINTS_ACCRUE in viewer.scopes else LARGEST_BODY
+            body = await _body(headers.get(b"content-length"), receive, largest)
+            asked = parsed(body)
             language = language_of(headers.get(b"accept-language", b"").decode("latin-1"))
-            context = Context(viewer, self._services, request_id, language)
-            status, answer, extra = await self._run(asked, context, media_type, scope["noted"])
+            context = self.context(viewer, request_id, language)
+            if media_type == EVENT_STREAM:
+                streamed = await self._streamed(asked, len(body), context, shown, scope["noted"])
+                await send_events(streamed, receive, send)
+                return
+            status, answer, extra = await self._run(asked, len(body), context, media_type, scope["noted"])
         except Refused as no:
             extensions = {"code": no.code, "requestId": request_id}
             answer = {"errors": [masking.formatted(no.message, extensions)]}
+            if no.extensions:
+                answer["extensions"] = no.extensions
             status, extra = no.status, no.headers
+            media_type = JSON if media_type == EVENT_STREAM else media_type
         await _send(send, status, media_type, answer, extra)
 
-    async def _viewer(self, authorization: bytes | None) -> Viewer:
-        if authorization is None:
-            challenge = (b"www-authenticate", b"Bearer")
-            raise Refused(401, masking.UNAUTHENTICATED, "Send an access token.", challenge)
-        scheme, _, token = authorization.decode("latin-1").partition(" ")
+    async def _streamed(self, asked: Asked, size: int, context: Context, shown: Shown, noted: dict[str, Any]) -> Stream:
         try:
-            if scheme.lower() != "bearer":
+            admitted = await self.admitted(asked, size, context)
+        except Unacceptable as no:
+            first = no.errors[0]
+            code = (first.extensions or {}).get("code", masking.BAD_REQUEST)
+            raise Refused(_STATUS_BY_CODE.get(code, 400), code, first.message) from no
+        noted["operation"] = operation_name(admitted.operation)
+        if not admitted.operation.is_subscription:
+            self.admission.undo(admitted)
+            raise Refused(406, masking.BAD_REQUEST, "Only a subscription is answered with a stream of events.")
+        return self.stream(admitted, asked, context, shown)
+
+    def stream(self, admitted: Admitted, asked: Asked, context: Context, shown: Shown) -> Stream:
+        """The stream of an admitted subscription, while the token that began it is good. Raises Refused (429)."""
+        return self.streams.begin(
+            admitted,
+            asked,
+            context,
+            renewed=lambda: self.viewer_still(shown),
+            settled=lambda: self.admission.settle(admitted, None, context.misses),
+        )
+
+    def context(self, viewer: Viewer, request_id: str, language: str) -> Context:
+        """The context of one operation."""
+        return Context(viewer, self._services, request_id, language)
+
+    async def viewer(self, shown: Shown) -> Viewer:
+        """Whom a caller speaks for here and now. Raises Refused (401)."""
+        if shown.authorization is None:
+            challenges = [(b"www-authenticate", b"Bearer"), (b"www-authenticate", b"DPoP algs=" + _PROOF_ALGORITHMS)]
+            raise Refused(401, masking.UNAUTHENTICATED, "Send an access token.", *challenges)
+        scheme, token = shown.token
+        try:
+            if scheme == "dpop":
+                return await self._bearers.bound_viewer(token, shown.proofs, method=shown.method)
+            if scheme != "bearer":
                 raise InvalidToken("scheme")
-            return await self._bearers.viewer(token.strip())
+            return await self._bearers.viewer(token)
+        except InvalidProof as no:
+            log.warning("proof_refused", reason=str(no))
+            challenge = b'DPoP error="invalid_dpop_proof", algs=' + _PROOF_ALGORITHMS
+            message = "The DPoP proof is missing or not accepted."
+            raise Refused(401, masking.UNAUTHENTICATED, message, (b"www-authenticate", challenge)) from no
         except InvalidToken as no:
-            log.warning("token_refused", reason=str(no))
-            challenge = (b"www-authenticate", b'Bearer error="invalid_token"')
-            raise Refused(401, masking.UNAUTHENTICATED, "The access token is not accepted.", challenge) from no
+            raise _token_refused(no, scheme) from no
+
+    async def viewer_still(self, shown: Shown) -> Viewer:
+        """Whom a caller still speaks for who was let in before and listens since. Raises Refused (401)."""
+        scheme, token = shown.token
+        try:
+            return await self._bearers.viewer_still(token)
+        except InvalidToken as no:
+            raise _token_refused(no, scheme) from no
 
     async def _run(
-        self, asked: Asked, context: Context, media_type: bytes, noted: dict[str, Any]
+        self, asked: Asked, size: int, context: Context, media_type: bytes, noted: dict[str, Any]
     ) -> tuple[int, dict[str, Any], Sequence[tuple[bytes, bytes]]]:
         try:
-            prepared, operation = self._schema.admit(
-                asked.query, asked.operation_name, asked.variables, context.viewer.scopes
-            )
+            admitted = await self.admitted(asked, size, context)
         except Unacceptable as no:
-            errors = [_told(error, context.request_id) for error in no.errors]
-            return _request_status(errors, media_type), {"errors": errors}, ()
-        noted["operation"] = _operation_name(operation)
-        return await self._execute(asked, prepared, operation, context, media_type)
+            errors = [told(error, context.request_id) for error in no.errors]
+            cost = await self.admission.standing(context.viewer)
+            return _request_status(errors, media_type), {"errors": errors, "extensions": {"cost": cost}}, ()
+        noted["operation"] = operation_name(admitted.operation)
+        if admitted.operation.is_subscription:
+            self.admission.undo(admitted)
+            raise Refused(406, masking.BAD_REQUEST, "Accept text/event-stream for a subscription.")
+        try:
+            await self.admission.enter(admitted)
+        except Overloaded as no:
+            wait = (b"retry-after", str(no.retry_seconds).encode())
+            excuse = masking.EXCUSES[masking.SERVICE_UNAVAILABLE]
+            raise Refused(503, masking.SERVICE_UNAVAILABLE, excuse, wait) from no
+        try:
+            status, answer, extra = await self._execute(asked, admitted, context, media_type)
+        finally:
+            self.admission.leave()
+        answer["extensions"] = {"cost": self.admission.settle(admitted, answer.get("data"), context.misses)}
+        return status, answer, extra
+
+    async def admitted(self, asked: Asked, size: int, context: Context) -> Admitted:
+        """The operation of a request whose body had so many bytes. Raises Unacceptable, Refused (413, 429)."""
+        try:
+            admitted = await self.admission.admit(asked, context.viewer)
+        except Exhausted as no:
+            raise await self._throttled(no, context.viewer) from no
+        if size > LARGEST_BODY and not admitted.operation.takes_batch:
+            self.admission.undo(admitted)
+            raise _too_large(LARGEST_BODY)
+        return admitted
+
+    async def _throttled(self, no: Exhausted, viewer: Viewer) -> Refused:
+        cost = said(no.status, 0, 0) if no.kind == COST else await self.admission.standing(viewer)
+        wait = (b"retry-after", str(no.wait_seconds).encode())
+        return Refused(429, masking.THROTTLED, _EXHAUSTED[no.kind], wait, extensions={"cost": cost})
 
     async def _execute(
-        self, asked: Asked, prepared: Prepared, operation: Operation, context: Context, media_type: bytes
+        self, asked: Asked, admitted: Admitted, context: Context, media_type: bytes
     ) -> tuple[int, dict[str, Any], Sequence[tuple[bytes, bytes]]]:
+        operation = admitted.operation
         seconds = self._write_seconds if operation.is_mutation else self._read_seconds
         try:
             async with asyncio.timeout(seconds):
-                result = await self._schema.run(prepared, asked.operation_name, asked.variables, context)
+                result = await self._schema.run(admitted.prepared, asked.operation_name, asked.variables, context)
         except TimeoutError as late:
             return self._away(late, operation, context.request_id)
         if result.errors is None:
             return 200, {"data": result.data}, ()
-        return self._with_errors(result, asked, operation, context.request_id, media_type)
+        return self._with_errors(result, asked, operation, context, media_type)
 
     def _with_errors(
-        self, result: ExecutionResult, asked: Asked, operation: Operation, request_id: str, media_type: bytes
+        self, result: ExecutionResult, asked: Asked, operation: Operation, context: Context, media_type: bytes
     ) -> tuple[int, dict[str, Any], Sequence[tuple[bytes, bytes]]]:
         assert result.errors is not None
+        request_id = context.request_id
         for error in result.errors:
             if masking.is_unavailable(cause := masking.root_cause(error)):
                 return self._away(cause, operation, request_id)
+            context.misses += is_miss(cause)
         if all(error.path is None for error in result.errors):
             wrong = masking.variable_errors(self._schema.graphql, operation.definition, asked.variables)
-            errors = [_told(error, request_id) for error in wrong]
+            errors = [told(error, request_id) for error in wrong]
             return _request_status(errors, media_type), {"errors": errors}, ()
-        return 200, {"data": result.data, "errors": [_told(error, request_id) for error in result.errors]}, ()
+        return 200, {"data": result.data, "errors": [told(error, request_id) for error in result.errors]}, ()
 
     def _away(
         self, cause: Exception, operation: Operation, request_id: str
@@ -170,25 +275,55 @@ def parsed(body: bytes) -> Asked:
         raise _bad("The character U+0000 is not accepted.")
     try:
         # The parser refuses bytes that are not UTF-8, lone surrogates, and nesting deeper than 1,024.
-        said = orjson.loads(body)
+        body_says = orjson.loads(body)
     except ValueError as error:
         raise _bad("The body is not JSON in UTF-8.") from error
-    if not isinstance(said, dict):
+    if not isinstance(body_says, dict):
         raise _bad("The body must be one JSON object; batches are not accepted.")
-    query, name, variables = said.get("query"), said.get("operationName"), said.get("variables")
-    if not isinstance(query, str) or not query:
+    return asked_by(body_says)
+
+
+def asked_by(body_says: Mapping[str, Any]) -> Asked:
+    """What one GraphQL request asks. Raises Refused (400) where a part of it is not of its kind."""
+    query, name, variables = body_says.get("query"), body_says.get("operationName"), body_says.get("variables")
+    if query is not None and (not isinstance(query, str) or not query):
         raise _bad("`query` must be a string.")
     if name is not None and (not isinstance(name, str) or not _NAME.fullmatch(name)):
         raise _bad("`operationName` must be a name or null.")
     if variables is not None and not isinstance(variables, dict):
         raise _bad("`variables` must be an object or null.")
-    if not isinstance(said.get("extensions"), dict | None):
+    extensions = body_says.get("extensions")
+    if not isinstance(extensions, dict | None):
         raise _bad("`extensions` must be an object or null.")
-    return Asked(query, name, variables or {})
+    document_hash = None
+    if extensions or "documentId" in body_says:
+        document_hash = _document_hash(body_says.get("documentId"), extensions or {})
+    if query is None and document_hash is None:
+        raise _bad("Send `query`, or the hash of a registered document.")
+    return Asked(query or "", name, variables or {}, document_hash)
+
+
+def _document_hash(document_id: object, extensions: Mapping[str, Any]) -> bytes | None:
+    """The hash that a registered document is named by: `documentId`, or `persistedQuery` among the extensions."""
+    if document_id is None:
+        persisted = extensions.get("persistedQuery")
+        if persisted is None:
+            return None
+        document_id = persisted.get("sha256Hash") if isinstance(persisted, dict) else persisted
+    hexadecimal = document_id.removeprefix("sha256:") if isinstance(document_id, str) else ""
+    if not _SHA256.fullmatch(hexadecimal):
+        raise _bad("A registered document is named by the SHA-256 of its text, in 64 hexadecimal digits.")
+    return bytes.fromhex(hexadecimal)
 
 
 def _bad(message: str) -> Refused:
     return Refused(400, masking.BAD_REQUEST, message)
+
+
+def _token_refused(no: InvalidToken, scheme: str) -> Refused:
+    log.warning("token_refused", reason=str(no))
+    challenge = (b"DPoP" if scheme == "dpop" else b"Bearer") + b' error="invalid_token"'
+    return Refused(401, masking.UNAUTHENTICATED, "The access token is not accepted.", (b"www-authenticate", challenge))
 
 
 def _single(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -206,8 +341,8 @@ def _media_type(accept: bytes | None) -> bytes:
         wanted = part.partition(b";")[0].strip()
         if wanted in (b"*/*", b"application/*", JSON):
             return JSON
-        if wanted == GRAPHQL_JSON:
-            return GRAPHQL_JSON
+        if wanted in (GRAPHQL_JSON, EVENT_STREAM):
+            return wanted
     raise Refused(406, masking.BAD_REQUEST, "Accept application/graphql-response+json or application/json.")
 
 
@@ -216,10 +351,10 @@ def _check_content_type(content_type: bytes | None) -> None:
         raise Refused(415, masking.BAD_REQUEST, "Send application/json in UTF-8.")
 
 
-async def _body(content_length: bytes | None, receive: Receive) -> bytes:
+async def _body(content_length: bytes | None, receive: Receive, largest: int) -> bytes:
     """The whole body. Raises Refused (413) as soon as it is known to be too large, whatever its header says."""
-    if content_length is not None and content_length.isdigit() and int(content_length) > LARGEST_BODY:
-        raise _too_large()
+    if content_length is not None and content_length.isdigit() and int(content_length) > largest:
+        raise _too_large(largest)
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -227,39 +362,22 @@ async def _body(content_length: bytes | None, receive: Receive) -> bytes:
         while message.get("more_body"):
             message = await receive()
             received += message.get("body", b"")
-            if len(received) > LARGEST_BODY:
-                raise _too_large()
+            if len(received) > largest:
+                raise _too_large(largest)
         body = bytes(received)
-    if len(body) > LARGEST_BODY:
-        raise _too_large()
+    if len(body) > largest:
+        raise _too_large(largest)
     return body
 
 
-def _too_large() -> Refused:
-    return Refused(413, masking.BAD_REQUEST, f"A body has at most {LARGEST_BODY} bytes.", (b"connection", b"close"))
+def _too_large(largest: int) -> Refused:
+    return Refused(413, masking.BAD_REQUEST, f"Such a body has at most {largest} bytes.", (b"connection", b"close"))
 
 
-def _operation_name(operation: Operation) -> str:
+def operation_name(operation: Operation) -> str:
+    """What the log calls an operation."""
     named = operation.definition.name
     return named.value[:64] if named else "anonymous"
-
-
-def _told(error: GraphQLError, request_id: str) -> dict[str, Any]:
-    """An error as the caller may see it; a defect is logged and excused."""
-    extensions = masking.expected(error)
-    message = error.message
-    if extensions is None and masking.is_bad_argument(error):
-        extensions, message = {"code": masking.BAD_USER_INPUT}, "An argument is not acceptable."
-    if extensions is None:
-        log.error("defect", field=_field(error), exc_info=masking.root_cause(error))
-        extensions, message = {"code": masking.INTERNAL_SERVER_ERROR}, masking.EXCUSES[masking.INTERNAL_SERVER_ERROR]
-    return masking.formatted(message, {**extensions, "requestId": request_id}, error)
-
-
-def _field(error: GraphQLError) -> str | None:
-    """The schema's name of the field that failed; the path in the answer has the caller's own names."""
-    node = error.nodes[0] if error.nodes else None
-    return node.name.value if isinstance(node, FieldNode) else None
 
 
 def _request_status(errors: Sequence[dict[str, Any]], media_type: bytes) -> int:

@@ -176,11 +176,13 @@ class TransactionRefInput:
     receipt: Maybe[ReceiptRefInput] = described("The partner's own receipt.")
 
 
-@strawberry.input(description="Points to spend, and the proof that the member agrees.")
+@strawberry.input(description="Points to spend, and the proof that the member agrees; or a hold, which was proved.")
 class RedeemInput:
-    points: Points | None = described("How many; or a hold instead.", default=None)
-    hold_id: strawberry.ID | None = described("A hold to capture.", default=None)
-    proof: ProofInput | None = described("Spending needs one.", default=None)
+    points: Points | None = described(
+        "How many. Of a hold: how many of it, all where nothing is said; the rest goes back.", default=None
+    )
+    hold_id: strawberry.ID | None = described("A hold of this member to capture.", default=None)
+    proof: ProofInput | None = described("Spending needs one, unless a hold is captured.", default=None)
 
 
 @strawberry.input(description="What the till asks once: the receipt earns, and spends if it says so.")

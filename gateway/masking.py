@@ -36,6 +36,8 @@ BAD_USER_INPUT = "BAD_USER_INPUT"
 BAD_REQUEST = "BAD_REQUEST"
 UNAUTHENTICATED = "UNAUTHENTICATED"
 FORBIDDEN = "FORBIDDEN"
+THROTTLED = "THROTTLED"
+PERSISTED_QUERY_NOT_FOUND = "PERSISTED_QUERY_NOT_FOUND"
 OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
 SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"
 INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
@@ -43,6 +45,7 @@ INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
 EXCUSES = {
     INTERNAL_SERVER_ERROR: "Something went wrong here. The request id finds it in our logs.",
     SERVICE_UNAVAILABLE: "This is not available at the moment. Try again.",
+    THROTTLED: "Too much was asked for in too short a time. Wait as long as Retry-After says.",
     OUTCOME_UNKNOWN: "It is not known whether this happened. Send it again with the same idempotency key.",
 }
 

@@ -1,15 +1,19 @@
 """Who calls and who is served: viewer, member, node."""
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
 from strawberry import Info
 
 from gateway import access, scopes
+from gateway.approval_api import approval
 from gateway.context import Context
 from gateway.finance_api import statement_by_id
+from gateway.hold_types import hold
 from gateway.inputs import MemberRefInput
 from gateway.purchase_api import Counter, counter_of
+from gateway.rejections import is_miss
 from gateway.types import (
     Balance,
     Member,
@@ -18,6 +22,8 @@ from gateway.types import (
     PartnerView,
     Staff,
     member_id_for,
+    read_approval_id,
+    read_hold_id,
     read_member_id,
     read_transaction_id,
     transaction,
@@ -26,9 +32,12 @@ from kit import errors
 from kit.amounts import Points
 from ledger import lots
 from ledger.accounts import POINTS
+from ledger.lots import Standing
 from members import identification
+from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import purchases, returns, tills
+from partners import holds, purchases, returns, tills
+from partners.holds import HoldRef
 
 Viewer = Annotated[
     PartnerClient | Staff, strawberry.union("Viewer", description="Who calls. More kinds of viewer may appear.")
@@ -52,7 +61,8 @@ class MemberQuery:
     @access.query(
         scopes=(scopes.MEMBERS_READ,),
         description="A member by exactly one reference. Null when there is none or this partner may not know: lost "
-        "and blocked cards find nobody. With outlet and terminal it begins a visit.",
+        "and blocked cards find nobody. With outlet and terminal it begins a visit. A terminal that named ten "
+        "cards that do not exist is told nothing for an hour: an error BAD_USER_INPUT with the code RATE_LIMITED.",
     )
     async def member(
         self, info: Info[Context, None], ref: MemberRefInput, outlet: str | None = None, terminal: str | None = None
@@ -64,12 +74,15 @@ class MemberQuery:
             if outlet is not None:
                 terminal_id = purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
             found = await tills.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
-        except errors.Rejection:
+        except RateLimited:
+            raise
+        except errors.Rejection as no:
+            info.context.misses += is_miss(no)
             return None
         return await _member(info, counter, found, terminal_id)
 
     @access.query(
-        scopes=(scopes.HISTORY_READ, scopes.MEMBERS_READ, scopes.SETTLEMENT_READ),
+        scopes=(scopes.HISTORY_READ, scopes.MEMBERS_READ, scopes.POINTS_REDEEM, scopes.SETTLEMENT_READ),
         description="Anything that this caller may see by another field, by its id; null otherwise.",
     )
     async def node(self, info: Info[Context, None], id: strawberry.ID) -> Node | None:
@@ -82,6 +95,14 @@ class MemberQuery:
         if scopes.HISTORY_READ in held and (place := read_transaction_id(counter.partner, id)):
             found = await returns.find_by_place(counter.desk, counter.caller, place)
             return transaction(counter.directory, found, info.context.language) if found else None
+        if scopes.POINTS_REDEEM in held and (hold_place := read_hold_id(counter.partner, id)):
+            at = await info.context.now()
+            found_hold = await holds.find(counter.desk, counter.caller, HoldRef(*hold_place), at=at)
+            return hold(counter.partner, found_hold) if found_hold else None
+        if scopes.POINTS_REDEEM in held and (asked := read_approval_id(counter.partner, id)):
+            at = await info.context.now()
+            found_approval = await tills.find_approval(counter.desk, counter.caller, *asked, at)
+            return approval(counter.partner, found_approval) if found_approval else None
         if scopes.MEMBERS_READ in held and (member_id := read_member_id(counter.partner, id)):
             try:
                 ref = MemberRef(id=member_id)
@@ -106,13 +127,20 @@ async def _member(
     return Member(
         id=member_id_for(counter.partner, found.member_id),
         tier=found.tier,
+        identified_by=found.visit.level if found.visit else found.level,
         status=found.status,
-        balance=Balance(
-            available=Points(0 if standing.spend_locked else standing.available),
-            pending=Points(standing.pending),
-            held=Points(standing.held),
-            debt=Points(standing.debt),
-            as_of=at,
-        ),
+        balance=balance_of(standing, found.member_id, at),
         visit=visit,
+    )
+
+
+def balance_of(standing: Standing, holder_id: int, at: datetime) -> Balance:
+    """A balance as a partner may see it: nothing is available while the member has locked spending."""
+    return Balance(
+        available=Points(0 if standing.spend_locked else standing.available),
+        pending=Points(standing.pending),
+        debt=Points(standing.debt),
+        as_of=at,
+        known_held=standing.held,
+        holder_id=holder_id,
     )

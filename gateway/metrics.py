@@ -1,4 +1,5 @@
-"""Figures for a monitor: how the ledger's watch and the readers of its journal stand. Totals only, of nobody.
+"""Figures for a monitor: how the ledger's watch and the readers of its journal stand, which fields of the schema are
+used. Totals only, of nobody.
 
 Answered to the machine itself and to nobody else: a scraper runs beside the gateway, and a request that came through
 a proxy, which says so in a header, finds no such page. The figures are the database's, so any process of the gateway
@@ -7,7 +8,7 @@ gives the same ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 
 from prometheus_client import CollectorRegistry
@@ -18,7 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway import usage
 from gateway.context import Services
+from kit.clock import wall
 from ledger import rollups, watch
 from ledger.rollups import Lag
 from ledger.watch import Count, Position
@@ -28,13 +31,14 @@ _OF_A_PROXY = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 async def metrics(request: Request) -> Response:
     """GET /metrics: the figures as Prometheus reads them; 404 for whoever is not this machine."""
-    if not _is_from_here(request):
+    if not is_from_here(request):
         raise HTTPException(404)
     services: Services = request.app.state.services
     async with services.database.reading() as connection:
         families = [
             *_of_watch(await watch.counts(connection), await watch.position(connection)),
             *_of_readers(await rollups.lags(connection)),
+            _of_fields(await usage.totals(connection, since=(wall() - usage.LOOK_BACK).date())),
         ]
     registry = CollectorRegistry()
     registry.register(_Given(families))
@@ -51,7 +55,8 @@ class _Given(Collector):
         return self._families
 
 
-def _is_from_here(request: Request) -> bool:
+def is_from_here(request: Request) -> bool:
+    """Whether a request was sent on this machine, through no proxy."""
     if request.client is None or any(name in request.headers for name in _OF_A_PROXY):
         return False
     try:
@@ -103,3 +108,12 @@ def _of_readers(lags: Sequence[Lag]) -> Iterator[Metric]:
     )
     at_home = min(lag.is_at_home for lag in lags)
     yield GaugeMetricFamily("tessera_ledger_is_at_home", "0 after a restore elsewhere until tessera migrate.", at_home)
+
+
+def _of_fields(uses: Mapping[str, int]) -> Metric:
+    counted = GaugeMetricFamily(
+        "tessera_gateway_field_uses", "Requests of the last 30 days that selected a field.", labels=["field"]
+    )
+    for field, number in uses.items():
+        counted.add_metric([field], number)
+    return counted

@@ -7,7 +7,7 @@ depends on variables. Only good documents are kept.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import Any
@@ -27,6 +27,7 @@ from graphql import (
     parse,
     print_ast,
     specified_rules,
+    subscribe,
     validate,
 )
 from strawberry.execution import optimized_is_awaitable
@@ -102,6 +103,10 @@ class Documents:
         self._keep(key, prepared)
         return prepared
 
+    def knows(self, text: str, *, introspection: bool) -> bool:
+        """Whether preparing a document is no work."""
+        return (introspection, text) in self._held
+
     def _keep(self, key: tuple[bool, str], prepared: Prepared) -> None:
         self._held[key] = prepared
         self._held_text += len(key[1])
@@ -151,11 +156,19 @@ class Schema(strawberry.Schema):
     has room for a Rejection; raises ValueError otherwise.
     """
 
-    def __init__(self, query: type, mutation: type | None = None, *, types: tuple[type, ...] = ()) -> None:
+    def __init__(
+        self,
+        query: type,
+        mutation: type | None = None,
+        subscription: type | None = None,
+        *,
+        types: tuple[type, ...] = (),
+    ) -> None:
         self._types = types
         super().__init__(
             query,
             mutation,
+            subscription,
             types=types,
             config=StrawberryConfig(scalar_map=SCALARS),
             exception_handlers=[RejectionAsData()],
@@ -182,9 +195,14 @@ class Schema(strawberry.Schema):
     def sdl(self) -> str:
         """The published schema, sorted. Built aside, because a sorted schema does not find the types of its unions."""
         config = StrawberryConfig(scalar_map=SCALARS, sort_schema=True)
-        printed = strawberry.Schema(self.query, self.mutation, types=self._types, config=config).as_str()
+        built = strawberry.Schema(self.query, self.mutation, self.subscription, types=self._types, config=config)
+        printed = built.as_str()
         definitions = sorted(parse(printed).definitions, key=_by_name)
         return "\n\n".join(map(print_ast, definitions)) + "\n"
+
+    def knows(self, text: str, scopes: frozenset[str]) -> bool:
+        """Whether a document was prepared before for callers with these scopes."""
+        return self.documents.knows(text, introspection=SCHEMA_READ in scopes)
 
     def admit(
         self, text: str, operation_name: str | None, variables: Mapping[str, Any], scopes: frozenset[str]
@@ -215,6 +233,22 @@ class Schema(strawberry.Schema):
         )
         return await result if isawaitable(result) else result
 
+    async def follow(
+        self, prepared: Prepared, operation_name: str | None, variables: Mapping[str, Any], context: Context
+    ) -> AsyncIterator[ExecutionResult] | ExecutionResult:
+        """The stream of an admitted subscription, or the one result that says why there is none."""
+        result = subscribe(
+            self._schema,
+            prepared.document,
+            context_value=context,
+            variable_values=dict(variables),
+            operation_name=operation_name,
+            executor_class=StrawberryGraphQLCoreExecutionContext,
+            max_coercion_errors=masking.MOST_COMPLAINTS,
+            hide_suggestions=True,
+        )
+        return await result if isawaitable(result) else result
+
     async def execute(  # type: ignore[override]
         self,
         query: str,
@@ -238,7 +272,7 @@ class Schema(strawberry.Schema):
 
     async def subscribe(self, *args: Any, **kwargs: Any) -> Any:
         """Not offered: it would go round the gate."""
-        raise NotImplementedError("there are no subscriptions")
+        raise NotImplementedError("use follow")
 
     async def stream(self, *args: Any, **kwargs: Any) -> Any:
         """Not offered: it would go round the gate."""

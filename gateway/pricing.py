@@ -1,7 +1,7 @@
 """PURE: whom an operation is for and what it costs, worked out once from a valid document.
 
 The price is a sum of weights, each times the sizes of the lists around it. What does not depend on variables is added
-up here; the rest is a few multiplications per request.
+up here; the rest is a few multiplications per request. What an answer really held is counted along an outline of it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLCompositeType,
     GraphQLField,
+    GraphQLInputObjectType,
     GraphQLSchema,
     InlineFragmentNode,
     IntValueNode,
@@ -30,10 +31,14 @@ from graphql import (
 )
 
 from gateway import masking
-from gateway.access import LONGEST_PAGE, Cost, ListSize, MovesPoints, RequiresScope, directive_of
+from gateway.access import LONGEST_PAGE, Cost, ListSize, MovesPoints, RequiresScope, TakesBatch, directive_of
 from gateway.limits import fragments_of
+from gateway.scopes import POINTS_REDEEM, POINTS_RETURN
 
 _INTROSPECTION_COST = 10
+_NAMES_MEMBER = frozenset({"MemberRefInput", "EnrolMemberInput"})
+_SPENDING = frozenset({POINTS_REDEEM, POINTS_RETURN})
+_PROOF = "ProofInput"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +57,55 @@ class Size:
         return given
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class Outline:
+    """A field of an answer that has pages somewhere: what it weighs, and what is below it by response names."""
+
+    weight: int = 0
+    is_page: bool = False
+    below: dict[str, Outline] = field(default_factory=dict)
+
+    def of(self, answer: Any) -> int:
+        """What an answer of this shape holds, in points: nothing for null, an item's weight for each item of a page."""
+        if answer is None:
+            return 0
+        if isinstance(answer, list):
+            items = answer if self.is_page else answer[:1]
+            return sum(self.of(item) for item in items)
+        if not isinstance(answer, dict):
+            return self.weight
+        return self.weight + sum(below.of(answer.get(name)) for name, below in self.below.items())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """What has to be known of an operation to let it run: whom it is for and what it costs.
 
     demands are response names of root fields with the scopes of which one is needed. The cost is base plus, for each
-    of terms, its weight times its sizes.
+    of terms, its weight times its sizes. fields are the schema's fields that it selects, as Type.field; rank is how
+    late it is refused when there is too much to do, 2 the last; names_member is whether it looks a member up;
+    takes_batch whether its body may be as large as a batch's. outline is None where the answer has no pages.
     """
 
     definition: OperationDefinitionNode
     demands: tuple[tuple[str, frozenset[str]], ...]
     base: int
     terms: tuple[tuple[tuple[Size, ...], int], ...]
+    fields: tuple[str, ...]
+    rank: int
+    names_member: bool
+    takes_batch: bool
+    outline: Outline | None
 
     @property
     def is_mutation(self) -> bool:
         """Whether it writes."""
         return self.definition.operation is OperationType.MUTATION
+
+    @property
+    def is_subscription(self) -> bool:
+        """Whether it is answered with a stream."""
+        return self.definition.operation is OperationType.SUBSCRIPTION
 
     def check(self, scopes: frozenset[str], variables: Mapping[str, Any], highest_cost: int) -> None:
         """Nothing where a caller with these scopes may run it. Raises FORBIDDEN, BAD_USER_INPUT, QUERY_TOO_COMPLEX."""
@@ -88,6 +125,12 @@ class Operation:
             total += weight
         return total
 
+    def actual_cost(self, requested: int, data: Any) -> int:
+        """What an answer's data was worth of the cost that was requested for it."""
+        if self.outline is None or not isinstance(data, dict):
+            return requested
+        return min(requested, self.outline.of(data))
+
 
 def _check_page(size: int) -> None:
     if not 1 <= size <= LONGEST_PAGE:
@@ -100,6 +143,8 @@ class _Pricing:
     fragments: Mapping[str, FragmentDefinitionNode]
     defaults: Mapping[str, ValueNode | None]
     weights: dict[tuple[Size, ...], int] = field(default_factory=dict)
+    fields: set[str] = field(default_factory=set)
+    has_pages: bool = False
 
     def add(self, sizes: tuple[Size, ...], weight: int) -> None:
         if weight:
@@ -123,14 +168,42 @@ def _operation(
     pricing = _Pricing(schema, fragments, defaults)
     fields = [(node, root.fields[node.name.value]) for node in _root_fields(definition, fragments)]
     _check_alone(fields)
-    _price(pricing, root, definition.selection_set, (), 1, ())
+    outline = Outline()
+    _price(pricing, root, definition.selection_set, (), 1, (), outline)
     base = pricing.weights.pop((), 0)
+    inputs = frozenset().union(*(_inputs(declared) for _, declared in fields))
     return Operation(
         definition=definition,
         demands=tuple((_response_name(node), _scopes(declared)) for node, declared in fields),
         base=base,
         terms=tuple(pricing.weights.items()),
+        fields=tuple(sorted(pricing.fields)),
+        rank=_rank(definition, [declared for _, declared in fields], inputs),
+        names_member=not _NAMES_MEMBER.isdisjoint(inputs),
+        takes_batch=any(directive_of(declared, TakesBatch) for _, declared in fields),
+        outline=outline if pricing.has_pages else None,
     )
+
+
+def _inputs(declared: GraphQLField) -> frozenset[str]:
+    """Names of the input types that a field takes, those inside of others included."""
+    found: set[str] = set()
+    waiting = [get_named_type(argument.type) for argument in declared.args.values()]
+    while waiting:
+        kind = waiting.pop()
+        if isinstance(kind, GraphQLInputObjectType) and kind.name not in found:
+            found.add(kind.name)
+            waiting += [get_named_type(inside.type) for inside in kind.fields.values()]
+    return frozenset(found)
+
+
+def _rank(definition: OperationDefinitionNode, declared: list[GraphQLField], inputs: frozenset[str]) -> int:
+    """0: can wait, a read or a batch. 1: earns. 2: spends, sets aside or takes back, while somebody waits for it."""
+    if definition.operation is not OperationType.MUTATION:
+        return 0
+    if _PROOF in inputs or any(_SPENDING & _scopes(each) for each in declared):
+        return 2
+    return 0 if any(directive_of(each, TakesBatch) for each in declared) else 1
 
 
 def _scopes(declared: GraphQLField) -> frozenset[str]:
@@ -168,6 +241,7 @@ def _price(
     sizes: tuple[Size, ...],
     factor: int,
     sized: tuple[str, ...],
+    outline: Outline,
     page: tuple[tuple[Size, ...], int] = ((), 1),
 ) -> None:
     """Add the weights under a selection set. What `sized` names is multiplied by the page of the field above."""
@@ -175,18 +249,29 @@ def _price(
         if not isinstance(selection, FieldNode):
             assert isinstance(selection, InlineFragmentNode | FragmentSpreadNode)
             inner, kind = _fragment(pricing, selection, parent)
-            _price(pricing, kind, inner, sizes, factor, sized, page)
+            _price(pricing, kind, inner, sizes, factor, sized, outline, page)
             continue
         name = selection.name.value
         if name.startswith("__"):
             pricing.add(sizes, factor * _INTROSPECTION_COST * (selection.selection_set is not None))
         elif name in sized:
-            _price_field(pricing, parent, selection, sizes + page[0], factor * page[1])
+            _price_field(pricing, parent, selection, sizes + page[0], factor * page[1], outline, is_page=True)
         else:
-            _price_field(pricing, parent, selection, sizes, factor)
+            _price_field(pricing, parent, selection, sizes, factor, outline)
 
 
-def _price_field(pricing: _Pricing, parent: Any, node: FieldNode, sizes: tuple[Size, ...], factor: int) -> None:
+def _price_field(
+    pricing: _Pricing,
+    parent: Any,
+    node: FieldNode,
+    sizes: tuple[Size, ...],
+    factor: int,
+    above: Outline,
+    *,
+    is_page: bool = False,
+) -> None:
+    pricing.fields.add(f"{parent.name}.{node.name.value}")
+    outline = above.below.setdefault(_response_name(node), Outline())
     declared: GraphQLField = parent.fields[node.name.value]
     kind = get_named_type(declared.type)
     listed = directive_of(declared, ListSize)
@@ -195,9 +280,13 @@ def _price_field(pricing: _Pricing, parent: Any, node: FieldNode, sizes: tuple[S
     if not sized:
         sizes, factor = sizes + page[0], factor * page[1]
     cost = directive_of(declared, Cost)
-    pricing.add(sizes, factor * (int(cost.weight) if cost else int(is_composite_type(kind))))
+    weight = int(cost.weight) if cost else int(is_composite_type(kind))
+    outline.weight = max(outline.weight, weight)
+    outline.is_page = is_page or (listed is not None and not sized)
+    pricing.has_pages |= listed is not None
+    pricing.add(sizes, factor * weight)
     if node.selection_set is not None and is_composite_type(kind):
-        _price(pricing, kind, node.selection_set, sizes, factor, sized, page)
+        _price(pricing, kind, node.selection_set, sizes, factor, sized, outline, page)
 
 
 def _fragment(

@@ -25,7 +25,7 @@ from gateway.inputs import (
     TransactionRefInput,
     described,
 )
-from gateway.rejections import Rejection, as_data
+from gateway.rejections import Rejection, as_data, is_miss
 from gateway.types import (
     AccruePointsSuccess,
     CancelPurchaseSuccess,
@@ -42,6 +42,8 @@ from gateway.types import (
     Transaction,
     money,
     purchase_lines,
+    read_approval_no,
+    read_hold_id,
     read_member_id,
     read_transaction_id,
     reasons,
@@ -53,6 +55,7 @@ from members.cards import MemberUnknown
 from members.identification import MemberRef
 from partners import outcomes, purchases, receipts, returns, tills
 from partners.directory import Directory, Partner
+from partners.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.purchases import Caller, Desk
 from partners.receipts import Receipt
@@ -122,7 +125,12 @@ async def counter_of(info: Info[Context, None]) -> Counter:
     partner = directory.partner(viewer.partner_id)
     if partner is None:
         raise purchases.PartnerSuspended("the partner is suspended")
-    return Counter(desk, directory, partner, Caller(viewer.partner_id, viewer.client_no))
+    return Counter(desk, directory, partner, Caller(viewer.partner_id, viewer.client_no, viewer.terminal_id))
+
+
+def hold_ref(partner: Partner, opaque: str) -> HoldRef:
+    """The hold inside an id of this partner's; for anything else one that nobody placed."""
+    return HoldRef(*(read_hold_id(partner, opaque) or (0, 0)))
 
 
 @strawberry.type
@@ -170,7 +178,7 @@ class PurchaseMutation:
         "the scope points:redeem as well.",
     )
     async def record_purchase(self, info: Info[Context, None], input: RecordPurchaseInput) -> RecordPurchaseResult:
-        counter, call = await _call(info, "recordPurchase", input.idempotency_key)
+        counter, call = await call_of(info, "recordPurchase", input.idempotency_key)
         receipt = input.receipt.receipt()
         if input.coupons:
             receipt = receipts.with_fact(receipt, "coupons", input.coupons)
@@ -178,7 +186,9 @@ class PurchaseMutation:
         if input.redeem is not None:
             if scopes.POINTS_REDEEM not in info.context.viewer.scopes:
                 raise masking.coded(masking.FORBIDDEN, "spending needs the scope points:redeem")
-            spend = tills.Spend(input.redeem.points, input.redeem.hold_id, _proof(input.redeem.proof))
+            hold_id = input.redeem.hold_id
+            hold = None if hold_id is None else hold_ref(counter.partner, hold_id)
+            spend = tills.Spend(input.redeem.points, hold, proof_of(counter, input.redeem.proof))
         done = await tills.record_purchase(
             counter.desk,
             call,
@@ -187,24 +197,25 @@ class PurchaseMutation:
             spend=spend,
             promise=_promise(counter, input.quote_id, call.at),
         )
-        shown = _shown(info, counter, done, Purchase)
-        return RecordPurchaseSuccess(done=done, language=info.context.language, transaction=shown)
+        found = shown(info, counter, done, Purchase)
+        return RecordPurchaseSuccess(done=done, language=info.context.language, transaction=found)
 
     @access.mutation(scopes=(scopes.POINTS_ACCRUE,), description="Records a receipt that earns.")
     async def accrue_points(self, info: Info[Context, None], input: AccruePointsInput) -> AccruePointsResult:
-        counter, call = await _call(info, "accruePoints", input.idempotency_key)
+        counter, call = await call_of(info, "accruePoints", input.idempotency_key)
         ref = counter.member_ref(input.member)
         done = await tills.record_purchase(counter.desk, call, ref, input.receipt.receipt(), spend=None)
-        shown = _shown(info, counter, done, Purchase)
-        return AccruePointsSuccess(done=done, language=info.context.language, transaction=shown)
+        found = shown(info, counter, done, Purchase)
+        return AccruePointsSuccess(done=done, language=info.context.language, transaction=found)
 
     @access.mutation(
         scopes=(scopes.POINTS_ACCRUE,),
-        cost=20,
+        cost=100,
+        takes_batch=True,
         description="Records up to 500 receipts that earn, each by itself; each item's key is its receipt.",
     )
     async def accrue_many(self, info: Info[Context, None], input: AccrueManyInput) -> AccrueManyResult:
-        counter, call = await _call(info, "accrueMany", input.idempotency_key)
+        counter, call = await call_of(info, "accrueMany", input.idempotency_key)
         items = [_item(counter, item) for item in input.items]
         done = await tills.accrue_many(counter.desk, counter.caller, items, at=call.at)
         return _batch_answer(info, counter, done)
@@ -213,24 +224,24 @@ class PurchaseMutation:
         scopes=(scopes.POINTS_REDEEM,), description="Spends points on a reward or a service; nothing is earned."
     )
     async def redeem_points(self, info: Info[Context, None], input: RedeemPointsInput) -> RedeemPointsResult:
-        counter, call = await _call(info, "redeemPoints", input.idempotency_key)
+        counter, call = await call_of(info, "redeemPoints", input.idempotency_key)
         done = await tills.redeem_points(
             counter.desk,
             call,
             counter.member_ref(input.member),
             input.receipt(),
             points=input.points,
-            proof=_proof(input.proof),
+            proof=proof_of(counter, input.proof),
         )
-        shown = _shown(info, counter, done, Redemption)
-        return RedeemPointsSuccess(done=done, language=info.context.language, transaction=shown)
+        found = shown(info, counter, done, Redemption)
+        return RedeemPointsSuccess(done=done, language=info.context.language, transaction=found)
 
     @access.mutation(
         scopes=(scopes.POINTS_RETURN,),
         description="Takes a purchase back whole, by lines or by amount, at any outlet of the partner.",
     )
     async def return_purchase(self, info: Info[Context, None], input: ReturnPurchaseInput) -> ReturnPurchaseResult:
-        counter, call = await _call(info, "returnPurchase", input.idempotency_key)
+        counter, call = await call_of(info, "returnPurchase", input.idempotency_key)
         place = purchases.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
         slip = returns.ReturnSlip(input.reference, place, input.ref(), input.occurred_at, input.reason)
         original = await _original(counter, input.original)
@@ -243,9 +254,9 @@ class PurchaseMutation:
             idem_key=call.idem_key,
             at=call.at,
         )
-        shown = _shown(info, counter, done.recorded, PurchaseReturn)
+        found = shown(info, counter, done.recorded, PurchaseReturn)
         return ReturnPurchaseSuccess(
-            done=done.recorded, language=info.context.language, transaction=shown, figures=_figures(done)
+            done=done.recorded, language=info.context.language, transaction=found, figures=_figures(done)
         )
 
     @access.mutation(
@@ -253,7 +264,7 @@ class PurchaseMutation:
         description="Undoes a receipt whole. Always accepted: one that never arrived will be refused when it does.",
     )
     async def cancel_purchase(self, info: Info[Context, None], input: CancelPurchaseInput) -> CancelPurchaseResult:
-        counter, call = await _call(info, "cancelPurchase", input.idempotency_key)
+        counter, call = await call_of(info, "cancelPurchase", input.idempotency_key)
         ref = input.receipt.ref()
         place = purchases.place_of(counter.directory, counter.caller, ref.outlet, ref.terminal)
         done = await returns.cancel_purchase(
@@ -262,19 +273,21 @@ class PurchaseMutation:
         return _cancellation(info, counter, done)
 
 
-async def _call(info: Info[Context, None], operation: str, key: str) -> tuple[Counter, tills.Call]:
+async def call_of(info: Info[Context, None], operation: str, key: str) -> tuple[Counter, tills.Call]:
+    """The counter and this call at it. Raises IDEMPOTENCY_KEY_INVALID before anything is looked up."""
     counter = await counter_of(info)
     idem_key = tills.scoped_key(counter.caller, operation, key)
     return counter, tills.Call(counter.caller, idem_key, await info.context.now(), clock.wall())
 
 
-def _proof(given: ProofInput | None) -> tills.Proof | None:
+def proof_of(counter: Counter, given: ProofInput | None) -> tills.Proof | None:
+    """The proof that came with a spending, the approval's id read by this partner's key."""
     if given is None:
         return None
     return tills.Proof(
         card_code=given.card_code.value if given.card_code else None,
         pin=given.pin.value if given.pin else None,
-        approval_id=given.approval_id.value if given.approval_id else None,
+        approval_no=read_approval_no(counter.partner, given.approval_id.value) if given.approval_id else None,
     )
 
 
@@ -295,7 +308,8 @@ def _promise(counter: Counter, quote_id: str | None, at: datetime) -> tills.Prom
     return tills.Promise(note.member_id, note.terms_id)
 
 
-def _shown(info: Info[Context, None], counter: Counter, done: Recorded, kind: type[Kind]) -> Kind:
+def shown(info: Info[Context, None], counter: Counter, done: Recorded, kind: type[Kind]) -> Kind:
+    """A recorded receipt as its partner sees it. Raises IDEMPOTENCY_KEY_REUSED where it is not of this kind."""
     found = transaction(counter.directory, done.receipt, info.context.language)
     if not isinstance(found, kind):  # the receipt that an earlier call recorded under this key is of another kind
         raise outcomes.rejection(outcomes.KEY_REUSED)
@@ -318,10 +332,11 @@ def _item_answer(
 ) -> AccruePointsSuccess | Rejection:
     language = info.context.language
     if isinstance(one, Recorded):
-        shown = transaction(counter.directory, one.receipt, language)
-        if isinstance(shown, Purchase):
-            return AccruePointsSuccess(done=one, language=language, transaction=shown)
+        found = transaction(counter.directory, one.receipt, language)
+        if isinstance(found, Purchase):
+            return AccruePointsSuccess(done=one, language=language, transaction=found)
         one = outcomes.rejection(outcomes.KEY_REUSED)
+    info.context.misses += is_miss(one)
     return as_data(one, language)
 
 
@@ -358,14 +373,14 @@ def _cancellation(info: Info[Context, None], counter: Counter, done: Returned | 
     if done is None:
         sentence = slips.text("cancelled_unknown", language)
         return CancelPurchaseSuccess(known=False, replayed=False, transaction=None, figures=None, cashier_text=sentence)
-    shown = transaction(counter.directory, done.recorded.receipt, language)
+    found = transaction(counter.directory, done.recorded.receipt, language)
     sentences = [slips.text("cancelled", language)]
     if done.owed_points:
         sentences.append(slips.text("owed", language, done.owed_points))
     return CancelPurchaseSuccess(
         known=True,
         replayed=done.recorded.replayed,
-        transaction=shown if isinstance(shown, PurchaseReturn) else None,
+        transaction=found if isinstance(found, PurchaseReturn) else None,
         figures=_figures(done),
         cashier_text=" ".join(sentences),
     )

@@ -56,6 +56,14 @@ def as_data(no: errors.Rejection, language: str) -> Rejection:
     )
 
 
+_MISSES = frozenset({"CARD_UNKNOWN", "CODE_INVALID", "MEMBER_UNKNOWN"})
+
+
+def is_miss(no: BaseException) -> bool:
+    """Whether it says that nobody is found by what was given, which a guesser hears often."""
+    return isinstance(no, errors.Rejection) and no.code in _MISSES
+
+
 class RejectionAsData(ExceptionHandler[errors.Rejection, Rejection]):
     """Turns a rejection that a resolver raised into its result, wherever the result's union has room for it."""
 
@@ -63,4 +71,5 @@ class RejectionAsData(ExceptionHandler[errors.Rejection, Rejection]):
         self, exception: errors.Rejection, *, field: StrawberryField, info: strawberry.Info[Context, None]
     ) -> Rejection:
         """The answer for this rejection."""
+        info.context.misses += is_miss(exception)
         return as_data(exception, info.context.language)

@@ -1,8 +1,15 @@
-"""Query and Mutation put together; `tessera schema` prints them, gateway/schema.graphql is the committed print."""
+"""Query, Mutation and Subscription put together; `tessera schema` prints them, and gateway/schema.graphql is the
+committed print.
+"""
 
 import strawberry
 
+from gateway.approval_api import Approval, ApprovalMutation
+from gateway.enrolment_api import EnrolmentMutation
 from gateway.finance_api import FinanceQuery
+from gateway.hold_api import HoldMutation
+from gateway.hold_types import Hold
+from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
@@ -15,8 +22,13 @@ class Query(MemberQuery, PurchaseQuery, FinanceQuery):
 
 
 @strawberry.type(description="What may be done. A document has at most one field that moves points.")
-class Mutation(PurchaseMutation):
+class Mutation(PurchaseMutation, HoldMutation, ApprovalMutation, EnrolmentMutation):
     pass
 
 
-schema = Schema(Query, Mutation, types=(Purchase, Redemption, PurchaseReturn))
+@strawberry.type(description="What may be listened to, over SSE or graphql-transport-ws.")
+class Subscription(LiveSubscription):
+    pass
+
+
+schema = Schema(Query, Mutation, Subscription, types=(Purchase, Redemption, PurchaseReturn, Hold, Approval))

@@ -15,12 +15,16 @@ from starlette.applications import Starlette
 
 from gateway import logs, store
 from gateway.health import wanted_migration
+from gateway.sockets import LARGEST_MESSAGE
 from kit import console
 from kit.database import connect
 from kit.settings import Settings
 
-CONNECTIONS_PER_DATABASE_CONNECTION = 64
+CONNECTIONS_PER_DATABASE_CONNECTION = 256
+"""A last resort, whose refusals say little: before it, gateway.shedding refuses by rank and with Retry-After."""
 KEEP_ALIVE_SECONDS = 30
+PING_SECONDS = 15.0
+"""A socket that does not answer for twice as long is closed."""
 LARGEST_HEADERS = 32_768
 
 log = structlog.get_logger("gateway.serving")
@@ -54,14 +58,18 @@ class Server(uvicorn.Server):
 
 
 def configuration(app: Starlette, settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves the application: no banner, no access log of its own, nothing but HTTP."""
+    """How uvicorn serves the application: no banner, no access log of its own, sockets with small messages."""
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_MESSAGE,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         access_log=False,

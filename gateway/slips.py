@@ -24,12 +24,24 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "spent": {"en": "Paid with points: {points}", "ru": "Оплачено баллами: {points}", "ro": "Plătit cu puncte: {points}"},
         "taken": {"en": "Taken back: {points}", "ru": "Списано при возврате: {points}", "ro": "Retras: {points}"},
         "refunded": {"en": "Given back: {points}", "ru": "Возвращено: {points}", "ro": "Restituit: {points}"},
+        "held": {"en": "Set aside: {points}", "ru": "Зарезервировано: {points}", "ro": "Rezervat: {points}"},
+        "released": {"en": "Set free: {points}", "ru": "Снято с резерва: {points}", "ro": "Eliberat: {points}"},
+        "asked": {
+            "en": "The member is asked in the app: {points}",
+            "ru": "Запрос участнику в приложении: {points}",
+            "ro": "Membrul este întrebat în aplicație: {points}",
+        },
         "available": {"en": "Available: {points}", "ru": "Доступно: {points}", "ro": "Disponibil: {points}"},
         "pending": {"en": "Available later: {points}", "ru": "Станут доступны позже: {points}", "ro": "Disponibil mai târziu: {points}"},
         "owed": {
             "en": "Owed, to be taken from the next points: {points}",
             "ru": "Долг, будет списан из следующих начислений: {points}",
             "ro": "Datorat, se va reține din punctele următoare: {points}",
+        },
+        "enrolled": {
+            "en": "Welcome! Card ending in {card}.",
+            "ru": "Добро пожаловать! Карта, последние цифры {card}.",
+            "ro": "Bun venit! Cardul se termină în {card}.",
         },
         "cancelled": {"en": "The receipt is cancelled.", "ru": "Чек отменён.", "ro": "Bonul este anulat."},
         "cancelled_unknown": {
@@ -69,6 +81,11 @@ def text(name: str, language: str, points: int = 0) -> str:
     return _TEXTS[name][language].format(points=points_text(points, language))
 
 
+def enrolled(last_four: str, language: str) -> str:
+    """What a new member reads, with the last digits of their card."""
+    return _TEXTS["enrolled"][language].format(card=last_four)
+
+
 def reason_text(code: str, facts: Mapping[str, Any], currency: str, language: str) -> str:
     """Why points were or were not given, for people; a code without a sentence says itself."""
     if code not in _TEXTS:
@@ -92,12 +109,17 @@ def slip_lines(
     spent: int = 0,
     taken: int = 0,
     refunded: int = 0,
+    held: int = 0,
+    released: int = 0,
     available: int | None = None,
     pending: int | None = None,
     debt: int = 0,
 ) -> list[str]:
     """What the slip says of points: what moved, and the balances where they are known, what is owed among them."""
-    moved = (("earned", earned), ("spent", spent), ("taken", taken), ("refunded", refunded))
+    moved = (
+        ("earned", earned), ("spent", spent), ("taken", taken), ("refunded", refunded), ("held", held),
+        ("released", released),
+    )  # fmt: skip
     lines = [text(name, language, points) for name, points in moved if points]
     if available is not None:
         lines.append(text("available", language, available))

@@ -73,6 +73,61 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Этот код уже использован. Попросите новый.",
             "ro": "Acest cod a fost deja folosit. Cereți unul nou.",
         },
+        "HOLD_UNKNOWN": {
+            "en": "These points were not set aside here.",
+            "ru": "Такого резерва баллов нет.",
+            "ro": "Aceste puncte nu au fost rezervate aici.",
+        },
+        "HOLD_RESOLVED": {
+            "en": "The points set aside were used or set free already.",
+            "ru": "Резерв баллов уже использован или снят.",
+            "ro": "Punctele rezervate au fost deja folosite sau eliberate.",
+        },
+        "HOLD_LAPSED": {
+            "en": "The points were set aside too long ago. Ask again.",
+            "ru": "Срок резерва баллов истёк. Запросите снова.",
+            "ro": "Rezervarea punctelor a expirat. Cereți din nou.",
+        },
+        "CAPTURE_EXCEEDS_HOLD": {
+            "en": "More points than were set aside. Use fewer.",
+            "ru": "Больше баллов, чем в резерве. Спишите меньше.",
+            "ro": "Mai multe puncte decât s-au rezervat. Folosiți mai puține.",
+        },
+        "APPROVAL_PENDING": {
+            "en": "The member has not answered on the phone yet.",
+            "ru": "Участник ещё не ответил в приложении.",
+            "ro": "Membrul nu a răspuns încă în aplicație.",
+        },
+        "APPROVAL_DECLINED": {
+            "en": "The member declined on the phone.",
+            "ru": "Участник отказал в приложении.",
+            "ro": "Membrul a refuzat în aplicație.",
+        },
+        "APPROVAL_MISMATCH": {
+            "en": "The member agreed to another number of points.",
+            "ru": "Участник согласился на другое число баллов.",
+            "ro": "Membrul a acceptat un alt număr de puncte.",
+        },
+        "CODE_LOCKED": {
+            "en": "Too many wrong codes. Ask for the PIN.",
+            "ru": "Слишком много неверных кодов. Попросите ПИН.",
+            "ro": "Prea multe coduri greșite. Cereți PIN-ul.",
+        },
+        "RATE_LIMITED": {
+            "en": "Too many unknown cards here. Try again later.",
+            "ru": "Слишком много неизвестных карт. Попробуйте позже.",
+            "ro": "Prea multe carduri necunoscute aici. Încercați mai târziu.",
+        },
+        "CARD_REGISTERED": {
+            "en": "This card is registered already.",
+            "ru": "Эта карта уже зарегистрирована.",
+            "ro": "Acest card este deja înregistrat.",
+        },
+        "PERSONAL_INVALID": {
+            "en": "Something of what was entered cannot be right.",
+            "ru": "Что-то из введённого неверно.",
+            "ro": "Ceva din ce s-a introdus nu este corect.",
+        },
         "RECEIPT_ALREADY_RECORDED": {
             "en": "This receipt is recorded already.",
             "ru": "Этот чек уже учтён.",

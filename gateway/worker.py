@@ -10,7 +10,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -23,15 +23,17 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import logs
-from kit import console
+from gateway import logs, sending
+from gateway.sessions import session
+from kit import clock, console
 from kit.database import Database
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
-from members import merging, standings
+from members import merging, messages, standings
 
 JOBS_SCHEMA = "jobs"
 BEAT_SECONDS = 15
+CODES_KEPT = timedelta(days=1)
 
 Job = Callable[[Database, datetime, asyncio.Event], Awaitable[int]]
 
@@ -117,11 +119,27 @@ async def watch_accounts(database: Database, at: datetime, stopping: asyncio.Eve
     return found
 
 
+async def forget_sign_ins(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Delete codes, challenges and sessions that are over; how many rows. They go by the wall's clock."""
+    now = clock.wall()
+    async with database.transaction() as connection:
+        done = await session.forget(connection, now=now)
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            forgotten = await messages.forget_codes(connection, before=now - CODES_KEPT)
+        if not forgotten:
+            break
+        done += forgotten
+    return done
+
+
 SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
     "complete-transfers": ("* * * * *", complete_transfers),
     "roll-up": ("* * * * *", roll_up),
     "watch-accounts": ("* * * * *", watch_accounts),
+    "send-messages": ("* * * * *", sending.send_messages),
+    "forget-sign-ins": ("41 * * * *", forget_sign_ins),
     "assess-tiers": ("17 * * * *", assess_tiers),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""
@@ -187,12 +205,16 @@ Heartbeat = Annotated[
 
 @app.command()
 def worker(heartbeat: Heartbeat = None) -> None:
-    """Do what time makes due: activate and expire points, roll up, audit, assess tiers.
+    """Do what time makes due: activate and expire points, roll up, audit, assess tiers, send messages.
 
     Ends at SIGTERM or Ctrl-C, after its batch.
     """
     with console.clear_errors():
         chosen = settings()
+    try:
+        sending.channels_of(chosen)
+    except sending.BadSmtpUrl as wrong:
+        console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))
 

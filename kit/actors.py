@@ -124,6 +124,14 @@ async def by_name(connection: AsyncConnection, name: str) -> int:
     return actor_id
 
 
+async def standing(connection: AsyncConnection, actor_id: int) -> tuple[str, frozenset[str]]:
+    """An actor's name and the roles held now. Rejects ACTOR_UNKNOWN."""
+    name = await store.actor_name(connection, actor_id)
+    if name is None:
+        raise ActorUnknown(f"there is no actor number {actor_id}")
+    return name, frozenset(await store.roles_of(connection, actor_id))
+
+
 async def require_role(connection: AsyncConnection, actor_id: int, role: str) -> None:
     """Nothing where the actor holds the role now. Rejects NOT_PERMITTED."""
     if role not in await store.roles_of(connection, actor_id):

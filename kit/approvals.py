@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kit import actors, store
+from kit import actors, clock, store
 from kit.errors import Rejection
+
+COOLING = timedelta(hours=24)
 
 
 class ProposalUnknown(Rejection):
@@ -33,6 +35,13 @@ class AlreadyDecided(Rejection):
 
     code = "ALREADY_DECIDED"
     retryable = False
+
+
+class RoleSelfGranted(Rejection):
+    """Who gave the role to himself decides nothing with it for a day."""
+
+    code = "ROLE_SELF_GRANTED"
+    retryable = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,7 @@ async def examine(connection: AsyncConnection, approval_id: int, *, checker: int
     """The approval, which this checker may decide, locked until the transaction ends: the second one waits.
 
     For use cases with more to check before `decide`. Rejects NOT_PERMITTED, PROPOSAL_UNKNOWN,
-    FOUR_EYES_REQUIRED, ALREADY_DECIDED.
+    FOUR_EYES_REQUIRED, ROLE_SELF_GRANTED, ALREADY_DECIDED.
     """
     await actors.require_role(connection, checker, role)
     row = await store.approval_for_update(connection, approval_id)
@@ -77,6 +86,8 @@ async def examine(connection: AsyncConnection, approval_id: int, *, checker: int
         raise ProposalUnknown(f"there is no proposal number {approval_id}")
     if row["maker_id"] == checker:
         raise FourEyesRequired("who proposed it may not decide it: another actor has to")
+    if await store.granted_to_self(connection, checker, role, since=clock.wall() - COOLING):
+        raise RoleSelfGranted("who gave the role to himself decides nothing with it for a day")
     if row["decided_at"] is not None:
         decision = "approved" if row["approved"] else "declined"
         raise AlreadyDecided(f"it was {decision} at {row['decided_at']:%Y-%m-%d %H:%M:%S} UTC")

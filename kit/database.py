@@ -47,15 +47,31 @@ def driver_url(url: str) -> str:
 
 
 @asynccontextmanager
-async def connect(url: str, *, pool_size: int = 8, **engine_options: Any) -> AsyncIterator[Database]:
+async def connect(
+    url: str, *, pool_size: int = 8, statement_seconds: int | None = None, **engine_options: Any
+) -> AsyncIterator[Database]:
     """Open both ways into the database at a postgresql:// address and close them at the end.
 
-    pool_size bounds each of them. Raises what the driver raises when the server cannot be reached.
+    pool_size bounds each of them; statement_seconds, if given, is after how long the server ends a statement. Raises
+    what the driver raises when the server cannot be reached.
     """
+    server_settings = {} if statement_seconds is None else {"statement_timeout": f"{statement_seconds}s"}
     engine = create_async_engine(
-        engine_url(url), pool_size=pool_size, max_overflow=0, pool_pre_ping=False, **engine_options
+        engine_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_pre_ping=False,
+        connect_args={"server_settings": server_settings},
+        **engine_options,
     )
-    pool = await asyncpg.create_pool(driver_url(url), min_size=1, max_size=pool_size, command_timeout=30, reset=_keep)
+    pool = await asyncpg.create_pool(
+        driver_url(url),
+        min_size=1,
+        max_size=pool_size,
+        command_timeout=30,
+        reset=_keep,
+        server_settings=server_settings,
+    )
     try:
         yield Database(engine, pool)
     finally:

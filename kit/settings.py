@@ -34,6 +34,12 @@ class Settings(BaseSettings):
         default="wall", description="business clock: the wall's, or the row that a sandbox and tests set"
     )
     pool_size: int = Field(default=8, ge=1, le=64)
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="smtps://user:password@host (TLS), smtp://host (STARTTLS, plain on this machine alone); unset: no "
+        "e-mail is sent, and messages lie in the mailbox",
+    )
+    mail_from: str = Field(default="tessera@localhost", description="address that e-mail is sent from")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_seconds: int = Field(default=20, ge=0, description="longest wait for requests in flight at shutdown")
 

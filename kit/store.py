@@ -35,6 +35,12 @@ async def actor_id_by_name(connection: AsyncConnection, name: str) -> int | None
     return (await connection.execute(statement, {"name": name})).scalar_one_or_none()
 
 
+async def actor_name(connection: AsyncConnection, actor_id: int) -> str | None:
+    """The name of an actor."""
+    statement = text("SELECT name FROM kit.actor WHERE actor_id = :actor_id")
+    return (await connection.execute(statement, {"actor_id": actor_id})).scalar_one_or_none()
+
+
 async def roles_of(connection: AsyncConnection, actor_id: int) -> set[str]:
     """The roles that an actor holds now."""
     statement = text(
@@ -165,3 +171,14 @@ async def insert_audit_entry(
         "at": at,
     }
     await connection.execute(statement, values)
+
+
+async def granted_to_self(connection: AsyncConnection, actor_id: int, role: str, *, since: datetime) -> bool:
+    """Whether an actor gave himself a role at an instant of the wall clock or later."""
+    statement = text(
+        "SELECT EXISTS (SELECT FROM kit.audit_trail t JOIN kit.actor a ON a.name = t.actor "
+        "WHERE a.actor_id = :actor_id AND t.subject = 'actor:' || a.actor_id AND t.action = 'ROLES_GRANTED' "
+        "AND t.detail -> 'roles' @> to_jsonb(CAST(:role AS text)) AND t.wrote_at >= :since)"
+    )
+    values = {"actor_id": actor_id, "role": role, "since": since}
+    return bool((await connection.execute(statement, values)).scalar_one())

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit, console
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from members import cards, enrolment, identification, proofs
+from members import cards, enrolment, erasure, identification, proofs
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
@@ -92,6 +92,20 @@ def set_pin(
     console.out.print("The PIN is set.", markup=False)
 
 
+@app.command()
+def forget(
+    card: CardNumber,
+    actor: Actor = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+) -> None:
+    """Forget the member who holds this card, for good: nobody finds or reads their data any more, and their points
+    cannot be spent. Takes the role ONBOARDING."""
+    if not yes:
+        typer.confirm("This cannot be undone. Forget this member?", abort=True)
+    console.run(_forget(card, actor))
+    console.out.print("The member is forgotten.", markup=False)
+
+
 @asynccontextmanager
 async def _desk(actor: str | None) -> AsyncIterator[_Desk]:
     async with console.database(settings()) as database, database.transaction() as connection:
@@ -141,6 +155,12 @@ async def _another_card(card: str, actor: str | None) -> IssuedCard:
         issued = await cards.issue(desk.connection, desk.vault, member_id=member_id, at=desk.at)
         await _note(desk, "CARD_ISSUED", member_id)
         return issued
+
+
+async def _forget(card: str, actor: str | None) -> None:
+    async with _desk(actor) as desk:
+        member_id, _ = await identification.holder_of(desk.connection, desk.vault, card)
+        await erasure.forget(desk.connection, member_id, by=desk.actor_id, at=desk.at)
 
 
 async def _set_pin(card: str, pin: str, actor: str | None) -> None:

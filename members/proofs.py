@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
-from members import cards, store
+from members import cards, guesses, store
 from members.cards import CardBlocked, MemberUnknown, Recognised
 
 STEP_SECONDS = 30
@@ -55,6 +55,14 @@ class CodeUsed(Recognised):
 
     code = "CODE_USED"
     sentence = "the code was used already; ask for the next one"
+
+
+class CodeLocked(Recognised):
+    """Too many wrong codes of this card: for ten minutes even the right one is not taken."""
+
+    code = "CODE_LOCKED"
+    sentence = "too many wrong codes of this card; try again in ten minutes, or with the PIN"
+    retryable = True
 
 
 class PinInvalid(Rejection):
@@ -130,21 +138,27 @@ def digits_for(secret: bytes, step: int) -> str:
 async def verify_code(connection: AsyncConnection, vault: Vault, code: str, *, at: datetime) -> CodeProof:
     """Look whether a rotating code is good at an instant of the server's clock (of a sandbox: the business clock).
 
-    Writes nothing: two calls may both be told yes, and the purchase's database call takes the code from one. That the
-    proof's member is the one who pays is the caller's to check.
-    Rejects CODE_INVALID, CARD_BLOCKED, CODE_EXPIRED, CODE_USED; the last three tell the member to the caller, who
-    first sees whether this very request was answered before.
+    A right one writes nothing: two calls may both be told yes, and the purchase's database call takes the code from
+    one. That the proof's member is the one who pays is the caller's to check. A wrong one is counted, which takes a
+    connection that commits each statement by itself.
+    Rejects CODE_INVALID, CODE_LOCKED, CARD_BLOCKED, CODE_EXPIRED, CODE_USED; all but the first tell the member to the
+    caller, who first sees whether this very request was answered before.
     """
     found = _CODE.fullmatch(code)
     card_id = cards.read_ref(vault, found[1]) if found else None
     if found is None or card_id is None:
         raise CodeInvalid
     step, now = int(found[2]), step_at(at)
-    card = await store.card_and_code_use(connection, card_id, step)
+    since = at - guesses.CODE_WINDOW
+    card = await store.card_and_code_use(connection, card_id, step, most_wrong=guesses.WRONG_CODES, since=since)
     if card is None or step > now + STEPS_EITHER_WAY:
         raise CodeInvalid
     secret = cards.open_secret(vault, card.sealed_secret, card.number_lookup)
-    if not hmac.compare_digest(digits_for(secret, step), found[3]):
+    is_right = hmac.compare_digest(digits_for(secret, step), found[3])
+    if card.is_locked:
+        raise CodeLocked(card.member_id)
+    if not is_right:
+        await guesses.count_wrong_code(connection, card_id, at=at)
         raise CodeInvalid
     if card.card_status != "ACTIVE":
         raise CardBlocked(card.member_id)

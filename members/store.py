@@ -228,15 +228,20 @@ async def change_card_status(connection: AsyncConnection, card_id: int, status: 
     )
 
 
-async def card_and_code_use(connection: AsyncConnection, card_id: int, step: int) -> Row[Any] | None:
-    """A card with what its rotating code is made of, and whether the code of a step has been used."""
+async def card_and_code_use(
+    connection: AsyncConnection, card_id: int, step: int, *, most_wrong: int, since: datetime
+) -> Row[Any] | None:
+    """A card with what its rotating code is made of, whether the code of a step has been used, and whether so many
+    wrong ones were shown in a window that began after an instant."""
     found = await connection.execute(
         text(f"""
             SELECT c.card_id, m.member_id, c.status AS card_status, c.number_lookup, c.sealed_secret,
-                   EXISTS (SELECT FROM members.code_use u WHERE u.card_id = c.card_id AND u.step = :step) AS is_used
+                   EXISTS (SELECT FROM members.code_use u WHERE u.card_id = c.card_id AND u.step = :step) AS is_used,
+                   EXISTS (SELECT FROM members.guess g WHERE g.kind = 'CODE' AND g.subject = c.card_id
+                             AND g.wrong >= :most_wrong AND g.began_at > :since) AS is_locked
             FROM members.card c {_OF_CARD} WHERE c.card_id = :card_id
         """),
-        {"card_id": card_id, "step": step},
+        {"card_id": card_id, "step": step, "most_wrong": most_wrong, "since": since},
     )
     return found.one_or_none()
 

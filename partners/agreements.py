@@ -20,10 +20,11 @@ from kit import actors, approvals, audit
 from kit.amounts import BASIS, MICRO_PER_UNIT
 from kit.errors import FieldProblem, Rejection
 from partners import onboarding, programme, store
-from partners.terms import Programme, Terms
+from partners.terms import HOLD_MINUTES, Programme, Terms
 
 KIND = "AGREEMENT"
 HIGHEST_PRICE_MICRO = 1000 * MICRO_PER_UNIT  # a thousand units of the currency for one point
+LONGEST_HOLD_MINUTES = 30 * 24 * 60
 FUNDINGS = ("POOL",)
 RETURN_POLICIES = ("ISSUER_BEARS", "REFUND_DEDUCTION", "MEMBER_DEBT")
 
@@ -65,6 +66,7 @@ class AgreementDraft:
     funding: str = "POOL"
     return_policy: str = "ISSUER_BEARS"
     tier_bonus_bp: Mapping[str, int] = field(default_factory=dict)
+    hold_minutes: int = HOLD_MINUTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,7 @@ _RANGES = {
     "return_window_days": (0, 365),
     "expiry_months": (1, 120),
     "bill_share_bp": (0, BASIS),
+    "hold_minutes": (1, LONGEST_HOLD_MINUTES),
 }
 
 

@@ -15,7 +15,7 @@ async def agreements(connection: AsyncConnection, terms_ids: Sequence[int]) -> S
         text(
             "SELECT terms_id, partner_id, version, valid_from, currency, earn_rate_bp, fund_price_micro, "
             "       service_price_micro, reimbursement_price_micro, funding, return_window_days, expiry_months, "
-            "       bill_share_bp, return_policy, tier_bonus_bp "
+            "       bill_share_bp, return_policy, tier_bonus_bp, hold_minutes "
             "FROM partners.agreement WHERE terms_id = ANY (:terms_ids)"
         ),
         {"terms_ids": list(terms_ids)},

@@ -18,7 +18,7 @@ from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 from partners import agreements, onboarding, programme, store
 from partners.agreements import AgreementDraft, Version
-from partners.terms import Terms
+from partners.terms import HOLD_MINUTES, Terms
 
 app = typer.Typer(name="partner", help="Partners, their outlets, terminals and agreements.", no_args_is_help=True)
 agreement_app = typer.Typer(name="agreement", help="What a partner signs, version by version.", no_args_is_help=True)
@@ -175,6 +175,7 @@ def propose(
     return_window_days: Annotated[int, typer.Option(help="Days that points stay pending.")] = 14,
     expiry_months: Annotated[int, typer.Option(help="Months after which points expire.")] = 24,
     bill_share_bp: Annotated[int, typer.Option(help="Share of a bill that points may pay, basis points.")] = 5_000,
+    hold_minutes: Annotated[int, typer.Option(help="Longest that points may be held for a sale.")] = HOLD_MINUTES,
     return_policy: Annotated[
         str,
         typer.Option(
@@ -202,6 +203,7 @@ def propose(
                 return_window_days=return_window_days,
                 expiry_months=expiry_months,
                 bill_share_bp=bill_share_bp,
+                hold_minutes=hold_minutes,
                 return_policy=return_policy,
                 tier_bonus_bp=_tier_bonus(tier_bonus or []),
             ),
@@ -252,6 +254,7 @@ _ROWS: dict[str, Callable[[Version], str]] = {
     "Return policy": lambda version: version.terms.return_policy,
     "Expiry, months": lambda version: str(version.terms.expiry_months),
     "Share of a bill, bp": lambda version: str(version.terms.bill_share_bp),
+    "Longest hold, minutes": lambda version: str(version.terms.hold_minutes),
     "Proposed by": lambda version: version.maker,
     "Decided by": lambda version: version.checker or "nobody yet",
 }
@@ -265,6 +268,7 @@ class _Figures(TypedDict):
     return_window_days: int
     expiry_months: int
     bill_share_bp: int
+    hold_minutes: int
     return_policy: str
     tier_bonus_bp: dict[str, int]
 

@@ -75,6 +75,7 @@ class Directory:
         self._outlets = MappingProxyType({outlet.outlet_id: outlet for outlet in outlets})
         self._outlets_by_code = {(outlet.partner_id, outlet.code): outlet for outlet in outlets}
         self._terminals = {(terminal.outlet_id, terminal.code): terminal for terminal in terminals}
+        self._terminals_by_id = {terminal.terminal_id: terminal for terminal in terminals}
         self._terms = {version.terms_id: version for version in terms}
         self._signed = _by_partner(terms)
 
@@ -101,6 +102,10 @@ class Directory:
     def terminal(self, outlet_id: int, code: str) -> Terminal | None:
         """The outlet's terminal of this code."""
         return self._terminals.get((outlet_id, code))
+
+    def terminal_by_id(self, terminal_id: int) -> Terminal | None:
+        """The terminal of this number."""
+        return self._terminals_by_id.get(terminal_id)
 
     def terms_at(self, partner_id: int, at: datetime) -> Terms | None:
         """The terms in force for a partner at a business instant; None before the first signed version."""

@@ -64,6 +64,34 @@ class DailyCapReached(Rejection):
     retryable = True
 
 
+class HoldUnknown(Rejection):
+    """The partner has no such hold."""
+
+    code = "HOLD_UNKNOWN"
+    retryable = False
+
+
+class HoldResolved(Rejection):
+    """The hold was captured or released before."""
+
+    code = "HOLD_RESOLVED"
+    retryable = False
+
+
+class HoldLapsed(Rejection):
+    """The hold's time ran out and its points went back to the member."""
+
+    code = "HOLD_LAPSED"
+    retryable = False
+
+
+class CaptureExceedsHold(Rejection):
+    """More is captured than was set aside; `maximum_points` tells how much was."""
+
+    code = "CAPTURE_EXCEEDS_HOLD"
+    retryable = False
+
+
 RECORDED = 0
 REPLAYED = 1
 KEY_REUSED = 2
@@ -72,6 +100,8 @@ RECORDED_ALREADY = 5
 STALE = 7
 CODE_USED = 8
 AGAIN = 9
+APPROVAL_USED = 10
+HOLD_UNKNOWN = 15
 _REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
     2: (IdempotencyKeyReused, "the idempotency key was used before with another input"),
     3: (InsufficientPoints, "fewer points are available than were to be spent"),
@@ -80,8 +110,12 @@ _REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
     6: (ReceiptCancelled, "the receipt was cancelled before it arrived"),
     7: (Stale, "the account moved while this was decided"),
     9: (Stale, "the receipt is being recorded by another call"),
+    15: (HoldUnknown, "there is no such hold"),
     16: (SpendingLocked, "the member has locked spending"),
     17: (DailyCapReached, "the member's limit for one day would be exceeded"),
+    18: (HoldResolved, "the hold was captured or released before"),
+    19: (HoldLapsed, "the hold's time ran out"),
+    20: (CaptureExceedsHold, "more is captured than was set aside"),
 }
 
 
@@ -94,6 +128,7 @@ class Recorded:
     available: int | None = None
     pending: int | None = None
     debt: int = 0
+    held: int | None = None
 
 
 def rejection(status: int, *, available: int | None = None) -> Rejection:

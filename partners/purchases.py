@@ -23,6 +23,8 @@ from kit.secrets import Vault, fingerprint
 from ledger.accounts import POINTS
 from ledger.jams import Jams
 from members import identification
+from members.approvals import ApprovalUsed
+from members.guesses import CardGuesses
 from members.identification import Identified
 from members.proofs import CodeUsed
 from partners import earning, outcomes, receipt_store, receipts, spending
@@ -31,7 +33,7 @@ from partners.earning import Award, Lot
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.receipts import Receipt
-from partners.records import Row, StoredReceipt
+from partners.records import ProofUse, Row, StoredReceipt
 from partners.terms import Terms
 
 PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
@@ -52,6 +54,13 @@ class TerminalSuspended(Rejection):
 
     code = "TERMINAL_SUSPENDED"
     retryable = True
+
+
+class TerminalMismatch(Rejection):
+    """The caller is one till, and speaks of another or of none."""
+
+    code = "TERMINAL_MISMATCH"
+    retryable = False
 
 
 class PartnerSuspended(Rejection):
@@ -77,10 +86,11 @@ class PointsExceedShare(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the partner and the number of its OAuth client."""
+    """Who asks: the partner and the number of its OAuth client; terminal_id where it is one till and no other."""
 
     partner_id: int
     client_no: int
+    terminal_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +127,13 @@ class Desk:
     """What a process needs to record purchases. Open one per process, close it to drain its lanes.
 
     `lane` records purchases that spend nothing, `cards` recognises members by card number, both many callers at once;
-    in the lane tills go before files. `jams` knows the accounts that a batch should not wait for.
+    in the lane tills go before files. `jams` knows the accounts that a batch should not wait for,
+    `guesses` who named too many cards that do not exist.
     """
 
-    def __init__(self, database: Database, vault: Vault, directory: DirectoryCache) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, directory: DirectoryCache, *, guesses: CardGuesses | None = None
+    ) -> None:
         self.database = database
         self.pool = database.pool
         self.vault = vault
@@ -128,6 +141,7 @@ class Desk:
         self.jams = Jams(database.pool)
         self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS)
         self.cards: Lane[str, Identified] = Lane(self._identify_batch)
+        self.guesses = guesses or CardGuesses(database)
 
     async def close(self) -> None:
         """Finish what is queued."""
@@ -149,7 +163,9 @@ class Desk:
 
 
 def place_of(directory: Directory, caller: Caller, outlet_code: str, terminal_code: str | None) -> Place:
-    """The caller's own outlet and terminal. Raises PartnerSuspended, OutletUnknown, TerminalUnknown or -Suspended."""
+    """The caller's own outlet and terminal. Raises PartnerSuspended, OutletUnknown, Terminal-Unknown, -Suspended or
+    -Mismatch.
+    """
     partner = directory.partner(caller.partner_id)
     if partner is None or partner.status != "ACTIVE":
         raise PartnerSuspended("the partner is suspended")
@@ -157,12 +173,16 @@ def place_of(directory: Directory, caller: Caller, outlet_code: str, terminal_co
     if outlet is None:
         raise OutletUnknown("no such outlet; register it first")
     if terminal_code is None:
+        if caller.terminal_id is not None:
+            raise TerminalMismatch("this till was enrolled as one terminal: name it")
         return Place(partner, outlet.outlet_id, None)
     terminal = directory.terminal(outlet.outlet_id, terminal_code)
     if terminal is None:
         raise TerminalUnknown("no such terminal at this outlet; register it first")
     if terminal.status != "ACTIVE":
         raise TerminalSuspended("the terminal is suspended")
+    if caller.terminal_id not in (None, terminal.terminal_id):
+        raise TerminalMismatch("this till was enrolled as another terminal")
     return Place(partner, outlet.outlet_id, terminal.terminal_id)
 
 
@@ -258,6 +278,8 @@ def _decision(award: Award, member: Identified, lines: Sequence[earning.EarnLine
         "reasons": [[reason.code, reason.points, reason.facts] for reason in award.reasons],
         "lots": {str(lot.lot_no): lot.points for lot in award.lots},
     }
+    if member.visit is not None:
+        decided["visit"] = member.visit.level
     if any(paid_points):
         decided["paid"] = {
             line.line_id: [points, line.points_value_minor]
@@ -364,18 +386,16 @@ async def _earlier(
     return {index: found[claim] for index, (_, _, claim) in zip(replays, wanted, strict=True) if claim in found}
 
 
-async def purchase(desk: Desk, prepared: Prepared, *, redeem_points: int, code: tuple[int, int] | None) -> Recorded:
+async def purchase(desk: Desk, prepared: Prepared, *, redeem_points: int, use: ProofUse) -> Recorded:
     """Record one purchase that spends points and earns on the rest, under one lock.
 
-    code is the (card, step) of the rotating code that proved the spending, to be used up. Raises what the status
-    says: InsufficientPoints is final and stored, the others wrote nothing.
+    use is the proof of the spending, to be used up. Raises what the status says: InsufficientPoints is final and
+    stored, the others wrote nothing.
     """
-    return await _spend(desk, prepared, kind=PURCHASE, redeem_points=redeem_points, code=code)
+    return await _spend(desk, prepared, kind=PURCHASE, redeem_points=redeem_points, use=use)
 
 
-async def _spend(
-    desk: Desk, prepared: Prepared, *, kind: int, redeem_points: int, code: tuple[int, int] | None
-) -> Recorded:
+async def _spend(desk: Desk, prepared: Prepared, *, kind: int, redeem_points: int, use: ProofUse) -> Recorded:
     directory = await desk.directory.get()
     day = day_of(directory, prepared.at)
     lots: Sequence[Lot] = prepared.award.lots
@@ -383,7 +403,7 @@ async def _spend(
         try:
             record = await call_safely(
                 receipt_store.record_spending, desk.pool, prepared.row, lots, kind=kind, redeem_points=redeem_points,
-                code=code, day=day, at=prepared.at,
+                use=use, day=day, at=prepared.at,
             )  # fmt: skip
         except asyncpg.PostgresError as error:
             if error.sqlstate != CLAIM_LOST:
@@ -394,12 +414,19 @@ async def _spend(
             receipt = prepared.stored(record, kind=kind, redeemed=redeem_points, redemption_seq=spent_seq)
             return Recorded(receipt, False, record["available"], record["pending"])
         if record["status"] == outcomes.REPLAYED:
-            return await _replay(desk, prepared.row)
-        if record["status"] == outcomes.CODE_USED:
-            raise CodeUsed(prepared.row.holder_id)
+            return await replay(desk, prepared.row)
+        raise_used_proof(record["status"], prepared.row.holder_id)
         if record["status"] != outcomes.AGAIN:
             raise outcomes.rejection(record["status"], available=record["available"])
     raise outcomes.rejection(outcomes.AGAIN)
+
+
+def raise_used_proof(status: int, member_id: int) -> None:
+    """Raise CodeUsed or ApprovalUsed where a recording call says so."""
+    if status == outcomes.CODE_USED:
+        raise CodeUsed(member_id)
+    if status == outcomes.APPROVAL_USED:
+        raise ApprovalUsed(member_id)
 
 
 def day_of(directory: Directory, at: datetime) -> date:
@@ -419,7 +446,7 @@ async def redeem(
     receipt: Receipt,
     *,
     points: int,
-    code: tuple[int, int] | None,
+    use: ProofUse,
     idem_key: UUID,
     at: datetime,
 ) -> Recorded:
@@ -430,17 +457,20 @@ async def redeem(
     if points <= 0:
         raise PointsNotPositive("the number of points to spend must be above zero")
     directory = await desk.directory.get()
-    prepared = prepare(directory, caller, member, receipt, at=at, idem_key=idem_key)
-    content = redemption_content_of(prepared.row.fingerprint, points)
+    prepared = bare(prepare(directory, caller, member, receipt, at=at, idem_key=idem_key), member)
+    row = replace(prepared.row, fingerprint=redemption_content_of(prepared.row.fingerprint, points))
+    return await _spend(desk, replace(prepared, row=row), kind=REDEMPTION, redeem_points=points, use=use)
+
+
+def bare(prepared: Prepared, member: Identified) -> Prepared:
+    """A prepared receipt of nothing as one that decides and earns nothing."""
     decision = {"tier": member.tier, "level": member.level, "lines": {}, "reasons": [], "lots": {}}
-    bare = replace(prepared.row, fingerprint=content, awarded=0, decision=orjson.dumps(decision).decode())
-    empty = replace(prepared.award, points=0, lots=())
-    return await _spend(
-        desk, replace(prepared, row=bare, award=empty), kind=REDEMPTION, redeem_points=points, code=code
-    )
+    row = replace(prepared.row, awarded=0, decision=orjson.dumps(decision).decode())
+    return replace(prepared, row=row, award=replace(prepared.award, points=0, lots=()))
 
 
-async def _replay(desk: Desk, row: Row) -> Recorded:
+async def replay(desk: Desk, row: Row) -> Recorded:
+    """The receipt that an earlier call recorded. Raises IdempotencyKeyReused where the key was another receipt's."""
     receipt = await receipt_store.receipt_by_claim(desk.pool, row.partner_id, row.claim)
     if receipt is None:
         raise outcomes.rejection(2)

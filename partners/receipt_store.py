@@ -14,7 +14,7 @@ import orjson
 
 from ledger.accounts import POINTS
 from partners.earning import Lot
-from partners.records import Row, StoredReceipt
+from partners.records import ProofUse, Row, StoredReceipt
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,
@@ -31,7 +31,7 @@ async def record_purchase(pool: asyncpg.Pool, row: Row, lots: Sequence[Lot], at:
         "$22,$23,$24,$25,$26)",
         POINTS, at, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
-        row.currency, row.total, row.awarded, row.detail, row.decision, *_lot_columns(lots),
+        row.currency, row.total, row.awarded, row.detail, row.decision, *lot_columns(lots),
     )  # fmt: skip
     return dict(zip(("status", "seq", "available", "pending", "debt"), found, strict=True))
 
@@ -64,7 +64,7 @@ async def record_purchases(
         [row.detail for row in rows],
         [row.decision for row in rows],
         list(accumulate(len(of_item) for of_item in lots)),
-        *_lot_columns([lot for of_item in lots for lot in of_item]),
+        *lot_columns([lot for of_item in lots for lot in of_item]),
     )
     return sorted(found, key=itemgetter("ord"))
 
@@ -76,19 +76,18 @@ async def record_spending(
     *,
     kind: int,
     redeem_points: int,
-    code: tuple[int, int] | None,
+    use: ProofUse,
     day: date,
     at: datetime,
 ) -> asyncpg.Record:
-    """Record one purchase that spends points, or the spending alone; code is the (card, step) to use up."""
-    card_id, step = code or (None, None)
+    """Record one purchase that spends points, or the spending alone; use is the proof to use up."""
     return await pool.fetchrow(
         "SELECT * FROM partners.record_spending($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31)",
+        "$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31,$32)",
         kind, POINTS, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
-        row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, card_id, step,
-        *_lot_columns(lots),
+        row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, use.code_card,
+        use.code_step, use.approval_no, *lot_columns(lots),
     )  # fmt: skip
 
 
@@ -117,7 +116,8 @@ async def record_return(
     )  # fmt: skip
 
 
-def _lot_columns(lots: Sequence[Lot]) -> list[list[Any]]:
+def lot_columns(lots: Sequence[Lot]) -> list[list[Any]]:
+    """Lots as the recording functions take them: an array per column."""
     return [
         [lot.issuer_id for lot in lots],
         [lot.funder_id for lot in lots],
@@ -199,6 +199,18 @@ async def receipt_by_seq(pool: asyncpg.Pool, partner_id: int, holder_id: int, se
         _RECEIPT + "WHERE holder_id = $2 AND unit = 1 AND seq = $3 AND partner_id = $1", partner_id, holder_id, seq
     )
     return _stored(row) if row else None
+
+
+async def receipts_at(pool: asyncpg.Pool, places: Sequence[tuple[int, int, int]]) -> list[StoredReceipt]:
+    """Receipts at places in journals, each given as (partner, holder, seq); those of another partner are not found."""
+    rows = await pool.fetch(
+        _RECEIPT + "JOIN unnest($1::int[], $2::bigint[], $3::bigint[]) AS wanted(of_partner, of_holder, of_seq) "
+        "ON holder_id = of_holder AND seq = of_seq AND partner_id = of_partner WHERE unit = 1",
+        [partner_id for partner_id, _, _ in places],
+        [holder_id for _, holder_id, _ in places],
+        [seq for _, _, seq in places],
+    )
+    return [_stored(row) for row in rows]
 
 
 async def returns_of(pool: asyncpg.Pool, original: StoredReceipt) -> list[StoredReceipt]:

@@ -57,3 +57,32 @@ class StoredReceipt:
     card_id: int | None
     detail: dict[str, Any]
     decision: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ProofUse:
+    """The proof that a spending uses up: the card and step of a rotating code, or the number of an approval, or neither
+    where a PIN was right."""
+
+    code_card: int | None = None
+    code_step: int | None = None
+    approval_no: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """A hold's columns as they go into the database, in points."""
+
+    holder_id: int
+    claim: UUID
+    idem_key: UUID
+    fingerprint: UUID
+    partner_id: int
+    outlet_id: int
+    terminal_id: int | None
+    client_id: int
+    card_id: int | None
+    terms_id: int
+    reference: str
+    points: int
+    lapses_at: datetime

@@ -324,6 +324,7 @@ def terms_of(row: RowMapping | asyncpg.Record) -> Terms:
         bill_share_bp=row["bill_share_bp"],
         return_policy=row["return_policy"],
         tier_bonus_bp=json.loads(bonus) if isinstance(bonus, str) else bonus,
+        hold_minutes=row["hold_minutes"],
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+HOLD_MINUTES = 24 * 60
+
 
 @dataclass(frozen=True, slots=True)
 class Programme:
@@ -34,7 +36,8 @@ class Terms:
     earn_rate_bp for members of a tier: 100 and 50 is 1.5 % of the amount. In force from valid_from until the next
     approved version's. return_policy says what becomes of points that were spent when their purchase is returned:
     ISSUER_BEARS, they are forgiven; REFUND_DEDUCTION, the partner keeps their worth from the refund; MEMBER_DEBT, other
-    points of the member serve, and what is missing is owed.
+    points of the member serve, and what is missing is owed. hold_minutes is the longest that points may stay
+    set aside.
     """
 
     terms_id: int
@@ -52,6 +55,7 @@ class Terms:
     bill_share_bp: int
     return_policy: str
     tier_bonus_bp: Mapping[str, int] = field(default_factory=dict)
+    hold_minutes: int = HOLD_MINUTES
 
     @property
     def issue_price_micro(self) -> int:

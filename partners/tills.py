@@ -15,13 +15,17 @@ from uuid import UUID
 from kit.errors import Rejection
 from ledger import lots
 from ledger.accounts import POINTS
-from members import identification, merging, proofs
-from members.cards import Recognised
+from members import approvals, guesses, identification, merging, proofs
+from members.approvals import Approval
+from members.cards import CardUnknown, Recognised, check_number
+from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
-from partners import outcomes, purchases, receipt_store, receipts, spending
+from partners import holds, outcomes, purchases, receipt_store, receipts, spending
+from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.purchases import Caller, Desk, Prepared
 from partners.receipts import Receipt
+from partners.records import ProofUse
 from partners.spending import SpendLimit
 from partners.terms import Terms
 
@@ -44,24 +48,10 @@ class BatchInvalid(Rejection):
 
 
 class ProofRequired(Rejection):
-    """Spending needs a rotating code or a PIN."""
+    """Spending needs a rotating code, a PIN or the member's approval."""
 
     code = "PROOF_REQUIRED"
     retryable = False
-
-
-class ApprovalUnknown(Rejection):
-    """No such approval was given in the member's app."""
-
-    code = "APPROVAL_UNKNOWN"
-    retryable = True
-
-
-class HoldUnknown(Rejection):
-    """There is no such hold."""
-
-    code = "HOLD_UNKNOWN"
-    retryable = True
 
 
 class QuoteExpired(Rejection):
@@ -88,15 +78,15 @@ class Proof:
 
     card_code: str | None = field(default=None, repr=False)
     pin: str | None = field(default=None, repr=False)
-    approval_id: str | None = None
+    approval_no: int | None = None  # of this member; 0 is nobody's
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Points to spend, or a hold to capture, and the proof."""
+    """Points to spend and the proof; or a hold to capture, whose proof was given, and how many points of it (all)."""
 
     points: int | None
-    hold_id: str | None
+    hold: HoldRef | None
     proof: Proof | None
 
 
@@ -128,13 +118,37 @@ def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
 
 
 async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int | None, at: datetime) -> Identified:
-    """The member that a till names. Raises what members.identification raises."""
+    """The member that a till names. Raises what members.identification raises, and RateLimited."""
     if ref.card_number is not None:
-        return await desk.cards.submit(ref.card_number)
+        place = caller.terminal_id if terminal_id is None else terminal_id
+        return await _identify_card(desk, ref.card_number, guesses.guesser(place, caller.client_no))
     async with desk.database.reading() as connection:
         return await identification.identify(
             connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
         )
+
+
+async def _identify_card(desk: Desk, number: str, asking: Guesser) -> Identified:
+    await desk.guesses.check(asking)
+    try:
+        return await desk.cards.submit(number)
+    except CardUnknown as no:
+        return await _told(desk, asking, number, no, set())
+
+
+async def _told(
+    desk: Desk, asking: Guesser, number: str, found: Identified | Rejection, counted: set[tuple[Guesser, str]]
+) -> Identified:
+    """Whom a card number found. One that finds nobody is counted, once in a batch, unless it cannot be a number at
+    all: that is a slip of the finger and tells a guesser nothing."""
+    if not isinstance(found, Rejection):
+        return found
+    is_guess = isinstance(found, CardUnknown) and check_number(number) and (asking, number) not in counted
+    if is_guess:
+        counted.add((asking, number))
+        if await desk.guesses.count(asking) == 0:
+            raise RateLimited from found
+    raise found
 
 
 async def quote(desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime) -> Quoted:
@@ -171,9 +185,12 @@ async def record_purchase(
 
     Raises what identification, proofs, purchases.prepare and the recording raise.
     """
+    if spend is not None and spend.hold is not None:
+        return await _record_with_hold(desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise)
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     points = (spend and spend.points) or 0
+    member: Identified | None = None
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         if earlier := await _answered_as_another(
@@ -182,11 +199,12 @@ async def record_purchase(
         ):  # fmt: skip
             return earlier
         terms_id = _promised_terms(promise, member)
-        code = await _check_proof(desk, call, member, spend) if spend else None
+        use = await _check_proof(desk, call, member, points, spend.proof) if spend else ProofUse()
     except Rejection as no:
         return await _replay_or(
-            no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points)
-        )
+            no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
+            member=member,
+        )  # fmt: skip
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
     prepared = purchases.prepare(
@@ -194,8 +212,122 @@ async def record_purchase(
         terms=directory.terms(terms_id) if terms_id is not None else None,
     )  # fmt: skip
     if points:
-        return await purchases.purchase(desk, prepared, redeem_points=points, code=code)
+        return await purchases.purchase(desk, prepared, redeem_points=points, use=use)
     return await purchases.accrue(desk, prepared)
+
+
+async def _record_with_hold(
+    desk: Desk,
+    call: Call,
+    ref: MemberRef,
+    receipt: Receipt,
+    hold_ref: HoldRef,
+    *,
+    asked: int | None,
+    promise: Promise | QuoteExpired | None,
+) -> Recorded:
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+
+    def content(holder: int, claim: UUID) -> UUID:
+        return holds.captured_content_of(purchases.content_of(holder, claim, receipt, asked or 0), hold_ref)
+
+    member: Identified | None = None
+    try:
+        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        terms_id = _promised_terms(promise, member)
+        hold = await holds.own(desk, call.caller, hold_ref, at=call.at, member_id=member.member_id)
+    except Rejection as no:
+        return await _replay_or(no, desk, call, place, receipt, content, member=member)
+    if terms_id is not None:
+        directory = await desk.directory_with(terms_id)
+    points = holds.points_to_capture(hold, asked)
+    prepared = purchases.prepare(
+        directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+        terms=directory.terms(terms_id) if terms_id is not None else None,
+    )  # fmt: skip
+    return await holds.capture_for(
+        desk, prepared, hold_ref, points, content=content(member.member_id, prepared.row.claim)
+    )
+
+
+async def place_hold(
+    desk: Desk, call: Call, ref: MemberRef, outlet: str, terminal: str | None, wish: HoldWish, *, proof: Proof | None
+) -> Held:
+    """Set points of a member aside for a sale that is not finished.
+
+    Raises what identification, proofs and `holds.place` raise.
+    """
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, call.caller, outlet, terminal)
+    member: Identified | None = None
+    try:
+        terms = purchases.terms_at(directory, call.caller.partner_id, call.at)
+        holds.check(wish, terms)
+        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        use = await _check_proof(desk, call, member, wish.points, proof)
+    except Rejection as no:
+        return await holds.placed_or(
+            no, desk, call.caller, place, wish, member_id=recognised(no, member), idem_key=call.idem_key, at=call.at
+        )
+    return await holds.place(
+        desk, call.caller, member, place, wish, terms=terms, use=use, idem_key=call.idem_key, at=call.at
+    )
+
+
+async def request_approval(
+    desk: Desk, call: Call, ref: MemberRef, outlet: str, terminal: str | None, *, points: int
+) -> tuple[Approval, bool]:
+    """Ask a member to agree to a spending; the question, and whether an earlier call asked it.
+
+    Raises what identification raises, PointsNotPositive and IdempotencyKeyReused.
+    """
+    directory = await desk.directory.get()
+    place = purchases.place_of(directory, call.caller, outlet, terminal)
+    try:
+        if points <= 0:
+            raise purchases.PointsNotPositive("the number of points to spend must be above zero")
+        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+    except Rejection as no:
+        async with desk.database.reading() as connection:
+            earlier = await approvals.asked_before(
+                connection, call.idem_key, partner_id=call.caller.partner_id, at=call.at
+            )
+        if earlier is None:
+            raise
+        is_same = (earlier.points, earlier.outlet_id) == (points, place.outlet_id)
+        if not is_same or recognised(no, None) not in (None, earlier.member_id):
+            raise outcomes.rejection(outcomes.KEY_REUSED) from no
+        return earlier, True
+    async with desk.database.transaction() as connection:
+        asked = await approvals.ask(
+            connection, member_id=member.member_id, partner_id=call.caller.partner_id, outlet_id=place.outlet_id,
+            points=points, idem_key=call.idem_key, at=call.at,
+        )  # fmt: skip
+    if asked is None:
+        raise outcomes.rejection(outcomes.KEY_REUSED)
+    return asked
+
+
+async def find_approval(desk: Desk, caller: Caller, member_id: int, approval_no: int, at: datetime) -> Approval | None:
+    """The caller's own question to a member as it stands; None where there is none or it is another's."""
+    async with desk.database.reading() as connection:
+        return await approvals.find(connection, member_id, approval_no, partner_id=caller.partner_id, at=at)
+
+
+async def capture_hold(desk: Desk, call: Call, ref: HoldRef, receipt: Receipt, *, asked: int | None) -> Recorded:
+    """Capture a hold alone, whole or as many points as asked. Raises what `holds.capture` raises."""
+    directory = await desk.directory.get()
+    terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
+    receipt = replace(receipt, currency=terms.currency)
+    hold = await holds.own(desk, call.caller, ref, at=call.at)
+    return await holds.capture(desk, call.caller, hold, receipt, asked=asked, idem_key=call.idem_key, at=call.at)
+
+
+async def release_hold(desk: Desk, call: Call, ref: HoldRef) -> Held:
+    """Let a hold go. Raises what `holds.release` raises, and HoldUnknown."""
+    hold = await holds.own(desk, call.caller, ref, at=call.at)
+    return await holds.release(desk, call.caller, hold, idem_key=call.idem_key, at=call.at)
 
 
 def _promised_terms(promise: Promise | QuoteExpired | None, member: Identified) -> int | None:
@@ -216,6 +348,7 @@ async def redeem_points(
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
     receipt = replace(receipt, currency=terms.currency)
+    member: Identified | None = None
     try:
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         if earlier := await _answered_as_another(
@@ -225,16 +358,17 @@ async def redeem_points(
             ),
         ):  # fmt: skip
             return earlier
-        code = await _check_proof(desk, call, member, Spend(points, None, proof))
+        use = await _check_proof(desk, call, member, points, proof)
     except Rejection as no:
         return await _replay_or(
             no, desk, call, place, receipt,
             lambda holder, claim: purchases.redemption_content_of(
                 purchases.content_of(holder, claim, receipt, 0), points
             ),
+            member=member,
         )  # fmt: skip
     return await purchases.redeem(
-        desk, call.caller, member, receipt, points=points, code=code, idem_key=call.idem_key, at=call.at
+        desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at
     )
 
 
@@ -266,6 +400,7 @@ async def _prepare_many(
     directory = await desk.directory.get()
     numbers = {ref.card_number for ref, _ in items if ref.card_number is not None}
     by_number = await identification.identify_cards(desk.pool, desk.vault, list(numbers)) if numbers else {}
+    counted: set[tuple[Guesser, str]] = set()
     answers: list[Prepared | Recorded | Rejection] = []
     for ref, receipt in items:
         try:
@@ -274,9 +409,9 @@ async def _prepare_many(
             place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
             try:
                 if ref.card_number is not None:
-                    member = by_number[ref.card_number]
-                    if isinstance(member, Rejection):
-                        raise member
+                    asking = guesses.guesser(place.terminal_id, caller.client_no)
+                    await desk.guesses.check(asking)
+                    member = await _told(desk, asking, ref.card_number, by_number[ref.card_number], counted)
                 else:
                     member = await identify(desk, caller, ref, place.terminal_id, at)
             except Rejection as no:
@@ -368,41 +503,55 @@ async def _replay_or(
     place: purchases.Place,
     receipt: Receipt,
     content: Callable[[int, UUID], UUID],
+    *,
+    member: Identified | None,
 ) -> Recorded:
     """The first answer where this very request was answered before, else the "no" that it would get now.
 
-    content makes a member and a claim to what the key stands for.
+    content makes a member and a claim to what the key stands for; member is who was recognised before the "no".
     """
     claim = receipts.claim_of(call.caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     earlier = await receipt_store.receipt_by_idem_key(desk.pool, call.caller.partner_id, call.idem_key)
+    member_id = recognised(no, member)
     if earlier is None:
-        if isinstance(no, Recognised):
-            told = await lots.declined(desk.pool, no.member_id, unit=POINTS, idem_key=call.idem_key)
+        if member_id is not None:
+            told = await lots.declined(desk.pool, member_id, unit=POINTS, idem_key=call.idem_key)
             if told is not None:
-                is_same = told == content(no.member_id, claim)
+                is_same = told == content(member_id, claim)
                 raise outcomes.rejection(outcomes.INSUFFICIENT if is_same else outcomes.KEY_REUSED)
         raise no
-    if await receipt_store.fingerprint_of(desk.pool, claim) != content(earlier.holder_id, claim):
+    is_same = await receipt_store.fingerprint_of(desk.pool, claim) == content(earlier.holder_id, claim)
+    if not is_same or member_id not in (None, earlier.holder_id):
         raise outcomes.rejection(outcomes.KEY_REUSED)
     return Recorded(earlier, True)
 
 
-async def _check_proof(desk: Desk, call: Call, member: Identified, spend: Spend) -> tuple[int, int] | None:
-    """(card, step) of a rotating code to use up; None for a PIN. Raises what is wrong with the spending or proof."""
-    if spend.hold_id is not None:
-        raise HoldUnknown("there is no such hold")
-    if not spend.points or spend.points < 0:
+def recognised(no: Rejection, member: Identified | None) -> int | None:
+    """Who stands at the till as far as a "no" lets us tell: a key of another member's is not theirs."""
+    if member is not None:
+        return member.member_id
+    return no.member_id if isinstance(no, Recognised) else None
+
+
+async def _check_proof(desk: Desk, call: Call, member: Identified, points: int, proof: Proof | None) -> ProofUse:
+    """The proof to use up. Raises what is wrong with the spending or the proof."""
+    if points <= 0:
         raise purchases.PointsNotPositive("the number of points to spend must be above zero")
-    proof = spend.proof
     if proof is None:
-        raise ProofRequired("spending needs a rotating code or a PIN")
+        raise ProofRequired("spending needs a rotating code, a PIN or the member's approval")
     if proof.card_code is not None:
         async with desk.database.reading() as connection:
             code = await proofs.verify_code(connection, desk.vault, proof.card_code, at=call.at)
         if code.member_id != member.member_id:
             raise proofs.CodeInvalid
-        return code.card_id, code.step
-    if proof.pin is not None:
-        await proofs.check_pin(desk.database, desk.vault, member.member_id, proof.pin, now=call.wall_at)
-        return None
-    raise ApprovalUnknown("no such approval was given")
+        return ProofUse(code_card=code.card_id, code_step=code.step)
+    if proof.approval_no is not None:
+        async with desk.database.reading() as connection:
+            await approvals.check(
+                connection, member.member_id, proof.approval_no, partner_id=call.caller.partner_id, points=points,
+                at=call.at,
+            )  # fmt: skip
+        return ProofUse(approval_no=proof.approval_no)
+    assert proof.pin is not None
+    await proofs.check_pin(desk.database, desk.vault, member.member_id, proof.pin, now=call.wall_at)
+    return ProofUse()

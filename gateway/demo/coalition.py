@@ -16,7 +16,8 @@ from pathlib import Path
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import scopes
+from gateway import client_rules, scopes
+from gateway.allowances import Allowance
 from gateway.demo.data import CURRENCY, FIRST_DAY, MERCHANTS, TERMINAL, DemonstrationError, Journeys, outlet_code
 from gateway.demo.names import PROGRAMME_NAME
 from gateway.oauth import clients
@@ -33,6 +34,7 @@ FOUNDED_AT = datetime.combine(FIRST_DAY, time(), UTC)
 OPERATOR = 0
 MAKER = "demo-maker"
 CHECKER = "demo-checker"
+DEMONSTRATION = Allowance(10_000_000, 1_000_000)
 
 PROGRAMME = Programme(
     name=PROGRAMME_NAME,
@@ -129,6 +131,8 @@ async def _found(
         )
         await _open_outlets(connection, partner_id, merchant.name, stores[merchant.code], maker)
         await _sign(connection, partner_id, merchant.code, maker, checker)
+        # The ready conversation with curl is to work, and curl signs nothing.
+        await clients.allow_secrets(connection, partner_id=partner_id, by=MAKER, at=wall())
         client_id, secret = await clients.add_client(
             connection,
             partner_id=partner_id,
@@ -137,6 +141,8 @@ async def _found(
             by=MAKER,
             at=wall(),
         )
+        # Eight weeks of a chain's tills come through this one client in minutes.
+        await client_rules.change(connection, client_id, by=MAKER, at=wall(), allowance=DEMONSTRATION)
         till_clients[merchant.code] = TillClient(client_id, secret)
     return till_clients, await _enrol(connection, vault, journeys.households())
 

@@ -1,11 +1,12 @@
-"""The statements of clients, their secrets and the signing keys."""
+"""The statements of clients, their secrets and keys, and of the signing keys."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _ROTATION = 7_306_001  # an advisory lock's number, of no meaning elsewhere
@@ -18,15 +19,25 @@ async def insert_client(
     partner_id: int | None,
     name: str,
     scopes: Sequence[str],
+    kind: str,
+    grant_types: Sequence[str],
+    redirect_uris: Sequence[str],
+    binds_tokens: bool,
     at: datetime,
 ) -> int:
     """Add an active client; returns its number."""
     statement = text(
-        "INSERT INTO gateway.client (client_id, partner_id, name, scopes, status, not_before, created_at) "
+        "INSERT INTO gateway.client (client_id, partner_id, name, scopes, status, not_before, created_at, "
+        "kind, grant_types, redirect_uris, binds_tokens) "
         "VALUES (:client_id, :partner_id, :name, CAST(:scopes AS text[]), 'ACTIVE', "
-        "date_trunc('second', CAST(:at AS timestamptz)), :at) RETURNING client_no"
+        "date_trunc('second', CAST(:at AS timestamptz)), :at, "
+        ":kind, CAST(:grant_types AS text[]), CAST(:redirect_uris AS text[]), :binds_tokens) RETURNING client_no"
     )
-    values = {"client_id": client_id, "partner_id": partner_id, "name": name, "scopes": list(scopes), "at": at}
+    values = {
+        "client_id": client_id, "partner_id": partner_id, "name": name, "scopes": list(scopes), "at": at,
+        "kind": kind, "grant_types": list(grant_types), "redirect_uris": list(redirect_uris),
+        "binds_tokens": binds_tokens,
+    }  # fmt: skip
     return int((await connection.execute(statement, values)).scalar_one())
 
 
@@ -41,7 +52,7 @@ async def insert_secret(connection: AsyncConnection, client_no: int, secret_hash
 async def lock_client(connection: AsyncConnection, client_id: str) -> RowMapping | None:
     """The client's row, held until the transaction ends."""
     statement = text(
-        "SELECT client_no, partner_id, status FROM gateway.client WHERE client_id = :client_id FOR NO KEY UPDATE"
+        "SELECT client_no, partner_id, status, kind FROM gateway.client WHERE client_id = :client_id FOR NO KEY UPDATE"
     )
     return (await connection.execute(statement, {"client_id": client_id})).mappings().one_or_none()
 
@@ -76,15 +87,91 @@ async def all_clients(connection: AsyncConnection) -> Sequence[RowMapping]:
     return (await connection.execute(statement)).mappings().all()
 
 
-def client_with_secrets(connection: Connection, client_id: str, at: datetime) -> RowMapping | None:
-    """A client and the hashes of its secrets that are good now. Called inside run_sync, so not a coroutine."""
+async def end_tokens(connection: AsyncConnection, client_no: int, at: datetime) -> None:
+    """Refuse a client's access tokens issued until now, this second included."""
     statement = text(
-        "SELECT c.client_no, c.client_id, c.partner_id, c.scopes, c.status, "
+        "UPDATE gateway.client SET "
+        "not_before = greatest(not_before, date_trunc('second', CAST(:at AS timestamptz)) + interval '1 second') "
+        "WHERE client_no = :client_no"
+    )
+    await connection.execute(statement, {"client_no": client_no, "at": at})
+
+
+async def client_with_credentials(connection: AsyncConnection, client_id: str, at: datetime) -> RowMapping | None:
+    """A client, the hashes of its secrets and its keys that are good now, and whether it may use a secret."""
+    statement = text(
+        "SELECT c.client_no, c.client_id, c.partner_id, c.name, c.scopes, c.status, c.kind, c.grant_types, "
+        "c.redirect_uris, c.binds_tokens, "
+        "coalesce((SELECT e.allowed FROM gateway.secret_exception e "
+        "WHERE e.partner_id = coalesce(c.partner_id, 0)), false) AS secret_allowed, "
         "array(SELECT s.secret_hash FROM gateway.client_secret s WHERE s.client_no = c.client_no "
-        "AND (s.expires_at IS NULL OR s.expires_at > :at)) AS secret_hashes "
+        "AND (s.expires_at IS NULL OR s.expires_at > :at)) AS secret_hashes, "
+        "coalesce((SELECT jsonb_agg(jsonb_build_object('kid', k.kid, 'algorithm', k.algorithm, 'jwk', k.jwk)) "
+        "FROM gateway.client_key k WHERE k.client_no = c.client_no "
+        "AND (k.expires_at IS NULL OR k.expires_at > :at)), '[]') AS keys "
         "FROM gateway.client c WHERE c.client_id = :client_id"
     )
-    return connection.execute(statement, {"client_id": client_id, "at": at}).mappings().one_or_none()
+    return (await connection.execute(statement, {"client_id": client_id, "at": at})).mappings().one_or_none()
+
+
+async def upsert_secret_exception(connection: AsyncConnection, partner_id: int, *, allowed: bool, at: datetime) -> None:
+    """Set whether clients of a partner (0: the operator) may use secrets."""
+    statement = text(
+        "INSERT INTO gateway.secret_exception (partner_id, allowed, changed_at) VALUES (:partner_id, :allowed, :at) "
+        "ON CONFLICT (partner_id) DO UPDATE SET allowed = :allowed, changed_at = :at"
+    )
+    await connection.execute(statement, {"partner_id": partner_id, "allowed": allowed, "at": at})
+
+
+async def secret_allowed(connection: AsyncConnection, partner_id: int) -> bool:
+    """Whether clients of a partner (0: the operator) may use secrets."""
+    statement = text("SELECT allowed FROM gateway.secret_exception WHERE partner_id = :partner_id")
+    return bool((await connection.execute(statement, {"partner_id": partner_id})).scalar_one_or_none())
+
+
+async def insert_client_key(
+    connection: AsyncConnection,
+    client_no: int,
+    *,
+    kid: str,
+    algorithm: str,
+    jwk: Mapping[str, str],
+    at: datetime,
+) -> bool:
+    """Add a key that is good until it is replaced; False where the key is somebody's already."""
+    statement = text(
+        "INSERT INTO gateway.client_key (client_no, kid, algorithm, jwk, created_at) "
+        "VALUES (:client_no, :kid, :algorithm, CAST(:jwk AS jsonb), :at) ON CONFLICT (kid) DO NOTHING RETURNING key_no"
+    )
+    values = {"client_no": client_no, "kid": kid, "algorithm": algorithm, "jwk": json.dumps(dict(jwk)), "at": at}
+    return (await connection.execute(statement, values)).scalar_one_or_none() is not None
+
+
+async def expire_client_keys(
+    connection: AsyncConnection, client_no: int, *, until: datetime, but: str | None = None, only: str | None = None
+) -> int:
+    """Let keys of a client (all but one, or one alone) be good no longer than until an instant; how many that were."""
+    statement = text(
+        "UPDATE gateway.client_key SET expires_at = greatest(created_at, :until) WHERE client_no = :client_no "
+        "AND (expires_at IS NULL OR expires_at > :until) "
+        "AND (CAST(:but AS text) IS NULL OR kid <> :but) AND (CAST(:only AS text) IS NULL OR kid = :only)"
+    )
+    values = {"client_no": client_no, "until": until, "but": but, "only": only}
+    return (await connection.execute(statement, values)).rowcount
+
+
+async def client_keys(connection: AsyncConnection, client_no: int) -> Sequence[RowMapping]:
+    """A client's keys, the oldest first."""
+    statement = text(
+        "SELECT kid, algorithm, created_at, expires_at FROM gateway.client_key WHERE client_no = :client_no "
+        "ORDER BY key_no"
+    )
+    return (await connection.execute(statement, {"client_no": client_no})).mappings().all()
+
+
+async def ended_tokens(connection: AsyncConnection) -> Sequence[str]:
+    """Ids of the access tokens and grants that were ended lately."""
+    return (await connection.execute(text("SELECT token_id FROM gateway.ended_token"))).scalars().all()
 
 
 async def lock_rotation(connection: AsyncConnection) -> None:

@@ -1,7 +1,8 @@
-"""Access tokens: how one is written, and what a bearer must show on every request.
+"""Access tokens: how one is written, and what its bearer must show on every request.
 
-A token is a JWT of type at+jwt (RFC 9068) signed with ES256, good for ten minutes at the GraphQL endpoint alone. A
-signature is checked once; what can change meanwhile (client, partner, keys) is asked of the moment-old views.
+A token is a JWT of type at+jwt (RFC 9068) signed with ES256, good for ten minutes at the GraphQL endpoint alone. Its
+signature is checked once; what can change meanwhile (client, partner, terminal, keys, what was ended) is asked of the
+moment-old views. One that is bound to a key comes with a fresh proof of that key on every request.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import binascii
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,8 +22,11 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 
 from gateway.context import Viewer
+from gateway.oauth import dpop
 from gateway.oauth.clients import Client, ClientCache
+from gateway.oauth.dpop import InvalidProof
 from gateway.oauth.keys import ALGORITHM, TOKEN_LIFE, KeyRing, SigningKey
+from gateway.oauth.used import UsedIds
 from kit.clock import wall
 
 TYPE = "at+jwt"
@@ -31,16 +35,42 @@ CLOCK_SKEW_SECONDS = 10
 
 
 class InvalidToken(Exception):  # noqa: N818 - it is what it says
-    """A bearer token that is not accepted; the reason is for the log, never for the caller."""
+    """An access token that is not accepted; the reason is for the log, never for the caller."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Grant:
+class Subject:
+    """For whom a token speaks: a client with a space-separated scope, the key that it is bound to, and where a person
+    allowed it, the grant, that person, and the terminal that the client is.
+    """
+
+    client_id: str
+    scope: str
+    jkt: str | None = None
+    grant_id: str | None = None
+    actor_id: int | None = None
+    terminal_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a verified token says."""
+
     client_id: str
     scopes: frozenset[str]
     issued_at: int
     expires_at: int
     kid: str
+    token_id: str
+    jkt: str | None
+    grant_id: str | None
+    actor_id: int | None
+    terminal_id: int | None
+
+    @property
+    def subject(self) -> str:
+        """Its sub: the person who gave the grant, or the client itself."""
+        return _subject(self.client_id, self.actor_id, self.terminal_id)
 
 
 def resource_of(issuer: str) -> str:
@@ -48,25 +78,38 @@ def resource_of(issuer: str) -> str:
     return issuer.rstrip("/") + "/graphql"
 
 
-def write(issuer: str, signing: SigningKey, client_id: str, scope: str, at: datetime) -> str:
-    """A signed access token for a client with a space-separated scope, issued at a wall instant."""
+def write(issuer: str, signing: SigningKey, subject: Subject, at: datetime) -> str:
+    """A signed access token, issued at a wall instant."""
     issued_at = int(at.timestamp())
-    claims = {
+    claims: dict[str, Any] = {
         "iss": issuer,
         "aud": resource_of(issuer),
-        "sub": client_id,
-        "client_id": client_id,
-        "scope": scope,
+        "sub": _subject(subject.client_id, subject.actor_id, subject.terminal_id),
+        "client_id": subject.client_id,
+        "scope": subject.scope,
         "jti": secrets.token_urlsafe(16),
         "iat": issued_at,
         "exp": issued_at + int(TOKEN_LIFE.total_seconds()),
     }
+    if subject.jkt is not None:
+        claims["cnf"] = {"jkt": subject.jkt}
+    named = {"grant": subject.grant_id, "actor": subject.actor_id, "terminal": subject.terminal_id}
+    claims.update({name: value for name, value in named.items() if value is not None})
     header = {"alg": ALGORITHM, "typ": TYPE, "kid": signing.kid}
     return jwt.encode(header, claims, signing.key, algorithms=[ALGORITHM])
 
 
+def _subject(client_id: str, actor_id: int | None, terminal_id: int | None) -> str:
+    """A till speaks for itself, an app for the person who allowed it."""
+    return client_id if actor_id is None or terminal_id is not None else f"actor:{actor_id}"
+
+
+async def _always(_: int) -> bool:
+    return True
+
+
 class Bearers:
-    """Checks bearer tokens for one process. Keeps what it has verified, up to a number of tokens."""
+    """Checks access tokens for one process. Keeps what it has verified, up to a number of tokens."""
 
     def __init__(
         self,
@@ -75,6 +118,8 @@ class Bearers:
         clients: ClientCache,
         partner_is_active: Callable[[int], Awaitable[bool]],
         *,
+        terminal_is_active: Callable[[int], Awaitable[bool]] = _always,
+        used: UsedIds | None = None,
         now: Callable[[], datetime] = wall,
         capacity: int = 4096,
     ) -> None:
@@ -83,42 +128,78 @@ class Bearers:
         self._keys = keys
         self._clients = clients
         self._partner_is_active = partner_is_active
+        self._terminal_is_active = terminal_is_active
+        self._used = used
         self._now = now
         self._capacity = capacity
-        self._verified: OrderedDict[bytes, _Grant] = OrderedDict()
+        self._verified: OrderedDict[bytes, Token] = OrderedDict()
 
     async def viewer(self, token: str) -> Viewer:
-        """Whom a token speaks for. Raises InvalidToken for everything that is not good here and now."""
+        """Whom a bearer's token speaks for. Raises InvalidToken for everything that is not good here and now."""
+        read = await self.read(token)
+        if read.jkt is not None:
+            raise InvalidToken("bound to a key that was not shown")
+        return await self._standing(read)
+
+    async def bound_viewer(self, token: str, proofs: Sequence[str], *, method: str) -> Viewer:
+        """Whom a token speaks for that comes with a proof of its key, for a method at the GraphQL endpoint.
+
+        Raises InvalidToken, and InvalidProof where only the proof is wrong.
+        """
+        read = await self.read(token)
+        if read.jkt is None or self._used is None:
+            raise InvalidToken("bound to no key")
+        proof = dpop.read(proofs, method=method, uri=self._resource, at=self._now(), token=token)
+        if proof.jkt != read.jkt:
+            raise InvalidToken("bound to another key")
+        viewer = await self._standing(read)
+        if not await self._used.claim(proof.used_id, until=proof.until):
+            raise InvalidProof("seen before")
+        return viewer
+
+    async def viewer_still(self, token: str) -> Viewer:
+        """Whom a token still speaks for whose bearer was let in with it before, and showed its key then.
+
+        Raises InvalidToken.
+        """
+        return await self._standing(await self.read(token))
+
+    async def read(self, token: str) -> Token:
+        """What a token of ours says that is within its time. Raises InvalidToken."""
         if len(token) > LONGEST_TOKEN or not token.isascii():
             raise InvalidToken("size or characters")
         digest = hashlib.sha256(token.encode()).digest()
-        grant = self._verified.get(digest)
-        if grant is None:
-            grant = await self._verify(token)
-            self._keep(digest, grant)
+        held = self._verified.get(digest)
+        if held is None:
+            held = await self._verify(token)
+            self._keep(digest, held)
         else:
             self._verified.move_to_end(digest)
-        await self._check_now(digest, grant)
-        return await self._standing(grant)
+        await self._check_now(digest, held)
+        return held
 
-    async def _check_now(self, digest: bytes, grant: _Grant) -> None:
+    async def _check_now(self, digest: bytes, grant: Token) -> None:
         if grant.expires_at <= self._now().timestamp():
             self._verified.pop(digest, None)
             raise InvalidToken("expired")
         if await self._keys.verifier(grant.kid) is None:
             raise InvalidToken("key withdrawn")
 
-    async def _standing(self, grant: _Grant) -> Viewer:
+    async def _standing(self, grant: Token) -> Viewer:
         client = await self._clients.find(grant.client_id)
         if client is None or not client.active:
             raise InvalidToken("client unknown or suspended")
         if grant.issued_at < client.not_before:
             raise InvalidToken("issued before the client's tokens were ended")
+        if self._clients.has_ended(grant.token_id) or (grant.grant_id and self._clients.has_ended(grant.grant_id)):
+            raise InvalidToken("ended")
+        if grant.terminal_id is not None and not await self._terminal_is_active(grant.terminal_id):
+            raise InvalidToken("terminal suspended")
         if client.partner_id is not None and not await self._partner_is_active(client.partner_id):
             raise InvalidToken("partner unknown or suspended")
         return _viewer(client, grant)
 
-    async def _verify(self, token: str) -> _Grant:
+    async def _verify(self, token: str) -> Token:
         kid = _kid_of(token)
         signing = await self._keys.verifier(kid)
         if signing is None:
@@ -129,31 +210,47 @@ class Bearers:
             raise InvalidToken("signature") from error
         return self._grant(claims, kid)
 
-    def _grant(self, claims: Mapping[str, Any], kid: str) -> _Grant:
+    def _grant(self, claims: Mapping[str, Any], kid: str) -> Token:
         if claims.get("iss") != self._issuer or claims.get("aud") != self._resource:
             raise InvalidToken("issuer or audience")
-        if "cnf" in claims:
-            raise InvalidToken("bound to a key that was not shown")
-        client_id, scope = claims.get("client_id"), claims.get("scope")
-        if not isinstance(client_id, str) or not isinstance(scope, str) or claims.get("sub") != client_id:
-            raise InvalidToken("subject or scope")
-        if not isinstance(claims.get("jti"), str):
-            raise InvalidToken("jti")
+        client_id, scope, token_id = claims.get("client_id"), claims.get("scope"), claims.get("jti")
+        if not isinstance(client_id, str) or not isinstance(scope, str) or not isinstance(token_id, str):
+            raise InvalidToken("client, scope or jti")
         issued_at, expires_at = claims.get("iat"), claims.get("exp")
         if type(issued_at) is not int or type(expires_at) is not int:
             raise InvalidToken("instants")
         if issued_at > self._now().timestamp() + CLOCK_SKEW_SECONDS:
             raise InvalidToken("issued in the future")
-        return _Grant(client_id, frozenset(scope.split(" ")), issued_at, expires_at, kid)
+        grant_id, actor_id, terminal_id = claims.get("grant"), claims.get("actor"), claims.get("terminal")
+        scopes = frozenset(scope.split(" "))
+        token = Token(
+            client_id, scopes, issued_at, expires_at, kid, token_id, _jkt_of(claims), grant_id, actor_id, terminal_id
+        )
+        if claims.get("sub") != token.subject:
+            raise InvalidToken("subject")
+        return token
 
-    def _keep(self, digest: bytes, grant: _Grant) -> None:
+    def _keep(self, digest: bytes, grant: Token) -> None:
         self._verified[digest] = grant
         if len(self._verified) > self._capacity:
             self._verified.popitem(last=False)
 
 
-def _viewer(client: Client, grant: _Grant) -> Viewer:
-    return Viewer(client.client_no, client.client_id, client.partner_id, grant.scopes & client.scopes)
+def _jkt_of(claims: Mapping[str, Any]) -> str | None:
+    """The key that a token is bound to. A binding that we do not know is one that we cannot check."""
+    if "cnf" not in claims:
+        return None
+    bound = claims["cnf"]
+    if not isinstance(bound, dict) or bound.keys() != {"jkt"} or not isinstance(bound["jkt"], str):
+        raise InvalidToken("bound in another way")
+    return str(bound["jkt"])
+
+
+def _viewer(client: Client, grant: Token) -> Viewer:
+    return Viewer(
+        client.client_no, client.client_id, client.partner_id, grant.scopes & client.scopes,
+        grant.terminal_id, grant.actor_id,
+    )  # fmt: skip
 
 
 def _kid_of(token: str) -> str:

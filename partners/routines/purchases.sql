@@ -3,7 +3,7 @@
 --
 -- status: 0 recorded, 1 replayed, 2 key used for another input, 3 insufficient points, 4 no such account,
 --         5 receipt recorded already, 6 receipt cancelled, 7 stale, 8 code used, 9 decide again,
---         16 spending is locked, 17 the day's cap
+--         10 approval used, 16 spending is locked, 17 the day's cap
 
 -- What is known of items before they are recorded, for accounts that the caller has locked: their status as above,
 -- 0 where nothing stands in the way.

@@ -1,11 +1,11 @@
--- One purchase that spends points (kind 1), or the spending half alone (kind 2). The rotating code that proved it is
--- used up here. A claim lost to another card in this very moment undoes the call with TS001: decide again.
+-- One purchase that spends points (kind 1), or the spending half alone (kind 2). The rotating code or approval that
+-- proved it is used up here. A claim lost to another card in this very moment undoes the call with TS001: decide again.
 CREATE FUNCTION partners.record_spending(
   p_kind smallint, p_unit smallint, p_at timestamptz, p_day date,
   p_holder bigint, p_claim uuid, p_idem_key uuid, p_fingerprint uuid,
   p_partner int, p_outlet int, p_terminal int, p_client int, p_card bigint, p_terms int,
   p_reference text, p_date date, p_occurred timestamptz, p_currency text, p_total bigint, p_awarded bigint,
-  p_detail text, p_decision text, p_redeem bigint, p_code_card bigint, p_code_step bigint,
+  p_detail text, p_decision text, p_redeem bigint, p_code_card bigint, p_code_step bigint, p_approval bigint,
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
   p_lot_activates timestamptz[], p_lot_expires timestamptz[],
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint)
@@ -21,9 +21,8 @@ BEGIN
     END IF;
     RETURN;
   END IF;
-  PERFORM FROM members.code_use u WHERE u.card_id = p_code_card AND u.step = p_code_step;
-  IF FOUND THEN
-    status := 8;
+  status := partners.used_proof(p_holder, p_code_card, p_code_step, p_approval);
+  IF status <> 0 THEN
     RETURN;
   END IF;
   SELECT CASE WHEN r.status IN (6, 7) THEN r.status + 10 ELSE r.status END, r.seq, r.available, r.pending
@@ -37,9 +36,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'another card claimed the receipt in this moment' USING ERRCODE = 'TS001';
   END IF;
-  IF p_code_card IS NOT NULL THEN
-    INSERT INTO members.code_use (card_id, step, used_at) VALUES (p_code_card, p_code_step, p_at);
-  END IF;
+  PERFORM partners.use_proof(p_holder, p_code_card, p_code_step, p_approval, p_at);
   seq := v_redemption;
   IF p_kind = 1 THEN
     SELECT e.seq, e.available_after, e.pending_after INTO seq, available, pending

@@ -18,6 +18,7 @@ from kit.database import Database
 from kit.postgres import Server
 from kit.secrets import Vault
 from ledger import notices
+from members.cards import IssuedCard
 from partners import purchases, receipt_store, returns
 from partners.outcomes import Recorded
 from partners.purchases import Prepared
@@ -26,7 +27,7 @@ from tests.builders import NOON, Coalition, a_receipt, found, identified, violat
 from tests.ledger import test_batches, test_cutoffs, test_debts, test_ledger_machine, test_notices, test_operations
 from tests.ledger.test_operations import T0, Holder, open_holder
 from tests.partners import test_debts as test_member_debts
-from tests.partners import test_purchases, test_returns
+from tests.partners import test_holds, test_purchases, test_returns
 
 
 class NotThere(Exception):  # noqa: N818 - it says what the snippet is
@@ -119,6 +120,15 @@ def with_coalition(test: Callable[[Coalition], Awaitable[None]]) -> Probe:
         finally:
             await coalition.desk.close()
         await sound(stage)
+
+    return probe
+
+
+def with_member(test: Callable[[Coalition, IssuedCard], Awaitable[None]]) -> Callable[[Coalition], Awaitable[None]]:
+    """A test of holds, with the member who has points for them."""
+
+    async def probe(coalition: Coalition) -> None:
+        await test(coalition, await test_holds.funded(coalition))
 
     return probe
 
@@ -486,7 +496,7 @@ async def a_daily_cap_and_a_spend_lock_bind(stage: Stage) -> None:
 
 
 def _probes() -> dict[str, Probe]:
-    o, b, p, r = test_operations, test_batches, test_purchases, test_returns
+    o, b, p, r, h = test_operations, test_batches, test_purchases, test_returns, test_holds
     by_holder = [
         o.test_a_redemption_consumes_the_lot_that_expires_first,
         o.test_due_lots_activate_and_expire_on_touch_each_at_its_own_due_instant,
@@ -514,6 +524,12 @@ def _probes() -> dict[str, Probe]:
         p.test_spending_takes_the_lots_that_expire_first_and_the_rest_of_the_bill_earns,
         r.test_a_receipt_cancelled_before_it_arrives_is_refused_when_it_does,
         r.test_a_cancelled_purchase_is_undone_whole_and_cancelling_again_changes_nothing,
+    ]
+    by_hold = [
+        h.test_a_purchase_captures_its_hold_earns_on_the_rest_and_a_retry_hears_the_same,
+        h.test_a_key_is_for_one_hold_of_one_member,
+        h.test_a_released_hold_is_the_members_again_once,
+        h.test_an_approval_pays_once_and_a_retry_finds_its_own_answer_first,
     ]
     by_owner = [test_cutoffs.test_a_writer_overtaken_by_the_closer_lands_in_the_next_cutoff]
     by_database = [
@@ -579,6 +595,7 @@ def _probes() -> dict[str, Probe]:
         *((test, wrap(test)) for test, wrap in by_notice.items()),
         *((test, with_holder(test)) for test in by_holder),
         *((test, with_coalition(test)) for test in by_coalition),
+        *((test, with_coalition(with_member(test))) for test in by_hold),
         *((test, with_owner(test)) for test in by_owner),
         *((test, with_database(test)) for test in by_database),
         *((test, with_server(test)) for test in by_server),
@@ -1123,13 +1140,42 @@ MUTANTS = (
         "one_receipt_with_two_cards_is_paid_once",
     ),
     Mutant(
-        "a used code is not seen", "partners.record_spending",
+        "a used code is not seen", "partners.used_proof",
         "PERFORM FROM members.code_use u WHERE u.card_id = p_code_card AND u.step = p_code_step; IF FOUND THEN", "IF false THEN",
         "a_rotating_code_pays_once_network_wide",
     ),
     Mutant(
-        "a code is not used up", "partners.record_spending", "IF p_code_card IS NOT NULL THEN", "IF false THEN",
+        "a code is not used up", "partners.use_proof", "IF p_code_card IS NOT NULL THEN", "IF false THEN",
         "a_rotating_code_pays_once_network_wide",
+    ),
+    Mutant(
+        "an approval is not used up", "partners.use_proof", "IF p_approval IS NOT NULL THEN", "IF false THEN",
+        "an_approval_pays_once_and_a_retry_finds_its_own_answer_first",
+    ),
+    Mutant(
+        "a used approval is not seen", "partners.used_proof", "RETURN CASE WHEN FOUND THEN 10 ELSE 0 END;", "RETURN 0;",
+        "an_approval_pays_once_and_a_retry_finds_its_own_answer_first",
+    ),
+    Mutant(
+        "a purchase that captures earns nothing", "partners.record_capture", "IF p_kind = 1 THEN", "IF false THEN",
+        "a_purchase_captures_its_hold_earns_on_the_rest_and_a_retry_hears_the_same",
+    ),
+    Mutant(
+        "a capture is not known by its receipt", "partners.record_capture",
+        "VALUES (p_claim, p_idem_key, p_fingerprint, p_holder, p_partner)",
+        "VALUES (gen_random_uuid(), gen_random_uuid(), p_fingerprint, p_holder, p_partner)",
+        "a_purchase_captures_its_hold_earns_on_the_rest_and_a_retry_hears_the_same",
+    ),
+    Mutant(
+        "the key of a hold is not remembered", "partners.record_hold",
+        "VALUES (p_claim, p_idem_key, p_fingerprint, p_holder, p_partner)",
+        "VALUES (gen_random_uuid(), gen_random_uuid(), p_fingerprint, p_holder, p_partner)",
+        "a_key_is_for_one_hold_of_one_member",
+    ),
+    Mutant(
+        "a resolved hold is let go again", "partners.hold_status",
+        "CASE WHEN p_status BETWEEN 5 AND 10 THEN p_status + 10 ELSE p_status END", "0",
+        "a_released_hold_is_the_members_again_once",
     ),
     Mutant(
         "a declined purchase is recorded", "partners.record_spending",

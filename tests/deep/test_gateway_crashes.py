@@ -20,7 +20,7 @@ import orjson
 import pytest
 
 import migrations
-from gateway import scopes
+from gateway import client_rules, scopes
 from gateway.oauth import clients
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database
@@ -30,6 +30,7 @@ from partners.purchases import Caller, idem_key_of
 from tests.builders import NOON, Coalition
 from tests.deep.load import PURCHASE, RETURN, Answer, Intent, Later, Load, Unknown, differences, unsound
 from tests.deep.test_database_crashes import coalition_of
+from tests.gateway.stand import PLENTY
 from tests.gateway.test_purchase_api import RECORD
 from tests.gateway.test_purchase_api import RETURN as GIVE_BACK
 
@@ -161,9 +162,11 @@ async def _clients(coalition: Coalition, http: httpx2.AsyncClient) -> tuple[dict
     for code, caller in coalition.callers.items():
         async with coalition.database.transaction() as connection:
             await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
+            await clients.allow_secrets(connection, partner_id=caller.partner_id, by="tester", at=clock.wall())
             client_id, secret = await clients.add_client(
                 connection, partner_id=caller.partner_id, name=code, scopes=scopes.TILL, by="tester", at=clock.wall()
             )
+            await client_rules.change(connection, client_id, by="tester", at=clock.wall(), allowance=PLENTY)
         number = await coalition.database.pool.fetchval(
             "SELECT client_no FROM gateway.client WHERE client_id = $1", client_id
         )

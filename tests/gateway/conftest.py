@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from itertools import count
+from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import Vault
+from tests.gateway.signers import HIDDEN
 from tests.gateway.toys import Toy, running
 
 _numbers = count(1)
@@ -46,3 +49,13 @@ async def own_toy(server: postgres.Server, database_name: str, database: Databas
     """A toy of this test's own, whose clients and clock it may change."""
     async with running(database, server.url(database_name, APPLICATION_ROLE), vault) as opened:
         yield opened
+
+
+@pytest.fixture
+def oauth_logs() -> Iterator[list[MutableMapping[str, Any]]]:
+    """What is logged during a test; afterwards it is seen that no token, code, assertion or secret is in it."""
+    HIDDEN.clear()
+    with capture_logs() as logs:
+        yield logs
+    said = str(logs)
+    assert not [hidden for hidden in HIDDEN if hidden in said]

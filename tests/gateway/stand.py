@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx2
 import orjson
+from starlette.applications import Starlette
 
-from gateway import app, lanes, scopes
+from gateway import app, client_rules, lanes, scopes
+from gateway.allowances import Allowance
 from gateway.oauth import clients
 from gateway.schema import schema
 from kit import actors, clock
@@ -20,6 +22,7 @@ from kit.settings import Settings
 from tests.builders import NOON, Coalition
 
 ISSUER = "http://127.0.0.1:8000"
+PLENTY = Allowance(1_000_000, 100_000)
 _keys = count(1)
 
 
@@ -30,6 +33,7 @@ class Till:
     http: httpx2.AsyncClient
     token: str
     language: str = "en"
+    client_id: str = ""
 
     async def post(self, document: str, **variables: Any) -> httpx2.Response:
         """The raw answer."""
@@ -64,21 +68,31 @@ class Gateway:
 
     coalition: Coalition
     http: httpx2.AsyncClient
+    app: Starlette
     tills: dict[str, Till] = field(default_factory=dict)
 
-    async def till(self, code: str | None, *, wanted: Sequence[str] = (*scopes.TILL, scopes.SETTLEMENT_READ)) -> Till:
-        """A new client of a partner (None: the operator's staff) with its token."""
+    async def till(
+        self,
+        code: str | None,
+        *,
+        wanted: Sequence[str] = (*scopes.TILL, scopes.SETTLEMENT_READ),
+        allowance: Allowance | None = PLENTY,
+    ) -> Till:
+        """A new client of a partner (None: the operator's staff) with its token; allowance None is the standard."""
         partner_id = self.coalition.callers[code].partner_id if code else None
         async with self.coalition.database.transaction() as connection:
             await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
+            await clients.allow_secrets(connection, partner_id=partner_id, by="tester", at=clock.wall())
             client_id, secret = await clients.add_client(
                 connection, partner_id=partner_id, name=f"till of {code}", scopes=wanted, by="tester", at=clock.wall()
             )
+            if allowance is not None:
+                await client_rules.change(connection, client_id, by="tester", at=clock.wall(), allowance=allowance)
         answer = await self.http.post(
             "/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"}
         )
         assert answer.status_code == 200, answer.text
-        made = Till(self.http, answer.json()["access_token"])
+        made = Till(self.http, answer.json()["access_token"], client_id=client_id)
         if code:
             self.tills[code] = made
         return made
@@ -98,7 +112,7 @@ async def opened(coalition: Coalition, database_url: str) -> AsyncIterator[Gatew
         built.router.lifespan_context(built),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(built), base_url=ISSUER) as http,
     ):
-        gateway = Gateway(coalition, http)
+        gateway = Gateway(coalition, http, built)
         await gateway.at(NOON)
         yield gateway
 

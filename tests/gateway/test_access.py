@@ -87,13 +87,19 @@ def _is_admitted(query: str, held: frozenset[str]) -> bool:
 
 def _arguments(name: str) -> str:
     return {
-        "accrue": '(input: {idempotencyKey: "k", points: 1})', "lose": '(how: "commit")', "broken": '(card: "1")',
+        "accrueMany": "(items: [])", "accrue": '(input: {idempotencyKey: "k", points: 1})', "lose": '(how: "commit")', "broken": '(card: "1")',
         "painted": "(colour: RED)",
     }.get(name, "")  # fmt: skip
 
 
 def _selection(name: str) -> str:
-    return {"items": " { nodes { name } }", "accrue": " { __typename }", "lose": " { __typename }"}.get(name, "")
+    return {
+        "items": " { nodes { name } }",
+        "few": " { nodes { name } }",
+        "accrue": " { __typename }",
+        "accrueMany": " { __typename }",
+        "lose": " { __typename }",
+    }.get(name, "")
 
 
 def test_the_published_schema_is_sorted_complete_and_shows_what_fields_demand() -> None:

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import re
 from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -14,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from gateway import commands
 from kit.actors import ensure_actor
+from kit.clock import wall
 from kit.database import APPLICATION_ROLE, Database
 from kit.postgres import Server
 from kit.secrets import Vault
@@ -72,6 +75,8 @@ def test_a_client_is_added_rotated_suspended_and_resumed(client_id: str) -> None
 
 
 def test_a_client_of_the_staff_belongs_to_no_partner(client_id: str) -> None:
+    assert "SECRET_NOT_ALLOWED" in refused("partner client add --staff --name Console --scope schema:read")
+    done("oauth allow-secrets --staff")
     done("partner client add --staff --name Console --scope schema:read")
     assert re.search(r"staff +│ +Console", done("partner client list"))
 
@@ -126,6 +131,47 @@ def test_a_new_key_is_32_bytes_and_never_the_same() -> None:
 
 def test_the_schema_is_printed() -> None:
     assert "type Mutation" in done("schema")
+    assert "Nothing that a caller could notice." in done("schema changes")
+
+
+async def test_who_uses_what_of_the_schema_is_listed(client_id: str, database: Database) -> None:
+    today = wall().date()
+    number = await database.pool.fetchval("SELECT client_no FROM gateway.client")
+    for field, day in (("Query.member", today), ("Query.quote", today - timedelta(days=40))):
+        await database.pool.execute("INSERT INTO gateway.field_use VALUES ($1, $2, $3, 7)", number, day, field)
+    said = await asyncio.to_thread(done, "schema usage")
+    assert re.search(rf"Query.member +│ +{client_id} +│ +7 +│ +{today}", said)
+    assert "Query.quote" not in said
+    assert "Query.quote" in await asyncio.to_thread(done, "schema usage --days 50")
+    assert "Query.member" not in await asyncio.to_thread(done, "schema usage --deprecated")
+
+
+def test_what_a_client_may_ask_for_is_shown_and_changed(client_id: str) -> None:
+    assert "1000000 points at once" in done(f"partner client limit {client_id}")
+    assert "20000 points at once, 1000 a second" in done(f"partner client limit {client_id} --grade large")
+    assert "500 points at once, 50 a second" in done(f"partner client limit {client_id} --burst 500 --restore 50")
+    said = done(f"partner client limit {client_id} --trusted-only")
+    assert "500 points at once" in said
+    assert "registered documents alone" in said
+    assert "any document" in done(f"partner client limit {client_id} --any-document")
+    assert "standard or large" in refused(f"partner client limit {client_id} --grade huge")
+    assert "both" in refused(f"partner client limit {client_id} --burst 5")
+    assert "ALLOWANCE_INVALID" in refused(f"partner client limit {client_id} --burst 5 --restore 5")
+    assert "CLIENT_UNKNOWN" in refused("partner client limit cl_nobody")
+
+
+def test_documents_are_registered_from_files_listed_and_forgotten(client_id: str, tmp_path: Path) -> None:
+    good, bad = tmp_path / "viewer.graphql", tmp_path / "bad.graphql"
+    good.write_text("{ viewer { __typename } }", encoding="utf-8")
+    bad.write_text("{ wiewer { __typename } }", encoding="utf-8")
+    assert "DOCUMENT_INVALID" in refused(f"partner client document add {client_id} {good} {bad}")
+    assert "viewer" not in done(f"partner client document list {client_id}")
+    name = done(f"partner client document add {client_id} {good}").split()[0]
+    assert re.fullmatch("[0-9a-f]{64}", name)
+    assert name in done(f"partner client document list {client_id}")
+    assert done(f"partner client document forget {client_id} {name}") == "Forgotten.\n"
+    assert "DOCUMENT_INVALID" in refused(f"partner client document forget {client_id} {name}")
+    assert "64 hexadecimal" in refused(f"partner client document forget {client_id} xyz")
 
 
 def test_a_database_of_another_version_is_not_served(server: Server, database_name: str) -> None:

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from gateway import endpoint
-from gateway.endpoint import LARGEST_BODY, Refused, parsed
+from gateway.endpoint import LARGEST_BATCH, LARGEST_BODY, Refused, parsed
 from tests.gateway.toys import Toy, schema
 
 CARD = "4000123412341234"
@@ -32,7 +32,7 @@ async def post(toy: Toy, content: bytes, **headers: str) -> httpx2.Response:
 
 async def test_a_query_is_answered_with_data_and_security_headers(toy: Toy) -> None:
     response = await toy.ask("{ one }")
-    assert (response.status_code, response.json()) == (200, {"data": {"one": 1}})
+    assert (response.status_code, response.json()["data"]) == (200, {"one": 1})
     assert response.headers["content-type"] == "application/json; charset=utf-8"
     assert response.headers["cache-control"] == "no-store"
     assert response.headers["x-content-type-options"] == "nosniff"
@@ -47,7 +47,7 @@ async def test_a_mutation_moves_points_as_strings(toy: Toy) -> None:
         "day": "2026-11-21",
     }  # fmt: skip
     refused = (await toy.ask(query, {"i": given})).json()
-    assert refused == {"data": {"accrue": {}}}
+    assert refused["data"] == {"accrue": {}}
     given["points"] = "250"
     assert (await toy.ask(query, {"i": given})).json()["data"]["accrue"] == {
         "points": "250", "at": "2026-11-21T10:00:00Z", "total": "10.50", "day": "2026-11-21",
@@ -74,7 +74,7 @@ async def test_a_rejection_where_the_result_has_no_room_is_an_error_with_its_cod
 @pytest.mark.parametrize(
     ("header", "challenge"),
     [
-        ({}, "Bearer"),
+        ({}, 'Bearer, DPoP algs="ES256 PS256 EdDSA Ed25519"'),
         ({"Authorization": "Bearer x.y.z"}, 'Bearer error="invalid_token"'),
         ({"Authorization": "Basic Y2xfOng="}, 'Bearer error="invalid_token"'),
         ({"Authorization": "Bearer"}, 'Bearer error="invalid_token"'),
@@ -131,8 +131,10 @@ async def test_a_body_that_is_not_one_request_is_a_400(toy: Toy, content: bytes)
 
 
 async def test_a_large_body_is_refused_by_its_header(toy: Toy) -> None:
-    response = await post(toy, b" " * (LARGEST_BODY + 1))
-    assert response.status_code == 413
+    for scope, largest in (("members:read", LARGEST_BODY), ("points:accrue", LARGEST_BATCH)):
+        token = (await toy.ask_token(scope=scope)).json()["access_token"]
+        response = await post(toy, b" " * (largest + 1), Authorization=f"Bearer {token}")
+        assert (response.status_code, str(largest) in response.text) == (413, True)
 
 
 async def test_a_large_body_without_a_length_is_refused_when_it_gets_there(toy: Toy) -> None:
@@ -140,18 +142,27 @@ async def test_a_large_body_without_a_length_is_refused_when_it_gets_there(toy: 
 
     async def endless() -> AsyncIterator[bytes]:
         nonlocal sent
-        while sent < 100 * LARGEST_BODY:
+        while sent < 100 * LARGEST_BATCH:
             sent += 65_536
             yield b" " * 65_536
 
     given = {"Authorization": f"Bearer {toy.token}", "Content-Type": "application/json"}
     response = await toy.http.post("/graphql", content=endless(), headers=given)
     assert response.status_code == 413
+    assert sent <= LARGEST_BATCH + 2 * 65_536 or sent == 100 * LARGEST_BATCH  # the test's transport reads ahead
 
 
-async def test_two_mebibytes_of_receipts_are_read(toy: Toy) -> None:
-    content = json.dumps({"query": "{ one }", "variables": {"unused": "x" * (2 * 1024 * 1024)}})
-    assert (await post(toy, content.encode())).json() == {"data": {"one": 1}}
+async def test_two_mebibytes_are_read_of_a_batch_and_of_nothing_else(toy: Toy) -> None:
+    def body(query: str, size: int) -> bytes:
+        variables = {"items": [{"idempotencyKey": "k", "points": 1, "card": "x" * size}]}
+        return json.dumps({"query": query, "variables": variables}).encode()
+
+    batch = "mutation($items: [AccrueInput!]!) { accrueMany(items: $items) { __typename } }"
+    read = await post(toy, body(batch, LARGEST_BATCH - 1_000))
+    assert read.json()["data"] == {"accrueMany": {"__typename": "Accrued"}}
+    assert (await post(toy, body("query { one }", LARGEST_BODY))).status_code == 413
+    assert (await post(toy, body("query { one }", LARGEST_BODY - 1_000))).status_code == 200
+    assert (await post(toy, body(batch, LARGEST_BATCH))).status_code == 413
 
 
 @pytest.mark.parametrize(
@@ -181,13 +192,13 @@ async def test_a_missing_scope_is_forbidden_before_anything_runs(toy: Toy) -> No
     assert (response.status_code, code_of(response)) == (403, "FORBIDDEN")
     assert response.json()["errors"][0]["path"] == ["g"]
     assert toy.seen.calls == []
-    assert (await toy.ask("{ guarded }")).json() == {"data": {"guarded": "ok"}}
+    assert (await toy.ask("{ guarded }")).json()["data"] == {"guarded": "ok"}
 
 
 async def test_the_named_operation_runs(toy: Toy) -> None:
     content = {"query": "query A { one } query B { who }", "operationName": "B"}
     response = await toy.http.post("/graphql", json=content, headers={"Authorization": f"Bearer {toy.token}"})
-    assert response.json() == {"data": {"who": f"{toy.client_id} {toy.partner_id} en"}}
+    assert response.json()["data"] == {"who": f"{toy.client_id} {toy.partner_id} en"}
 
 
 @pytest.mark.parametrize(

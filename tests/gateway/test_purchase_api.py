@@ -43,7 +43,7 @@ QUOTE_RETURN = """query($input: QuoteReturnInput!) { quoteReturn(input: $input) 
   refundMoney { amount } deductFromRefund { amount } refundPoints takeBack owed unrecovered } }"""
 TRANSACTION = """query($ref: TransactionRefInput!) { transaction(ref: $ref) { __typename id kind points reference } }"""
 MEMBER = """query($ref: MemberRefInput!, $outlet: String, $terminal: String) {
-  member(ref: $ref, outlet: $outlet, terminal: $terminal) { id tier status visit balance { available pending debt } } }"""
+  member(ref: $ref, outlet: $outlet, terminal: $terminal) { id tier status identifiedBy visit balance { available pending debt } } }"""
 
 
 @pytest.fixture
@@ -187,7 +187,9 @@ async def test_a_return_has_limits_on_what_it_carries(gateway: Gateway, till: Ti
     ):
         assert (await till.ask(RETURN, input=given | change))["code"] == code
     heavy = [{"lineId": "1", "amount": "10.00", "sku": "x" * 300_000}]
-    assert (await record(till, card, stand.receipt("10.00", lines=heavy)))["code"] == "RECEIPT_INVALID"
+    item = {"member": by_number(card), "receipt": stand.receipt("10.00", lines=heavy)}
+    done = await till.ask(ACCRUE_MANY, input={"idempotencyKey": stand.key(), "items": [item]})
+    assert done["results"][0]["code"] == "RECEIPT_INVALID"
     assert await written(gateway) == before
 
 
@@ -469,6 +471,30 @@ async def test_a_visit_names_the_member_at_its_own_terminal_only(
     )
     assert no["code"] == "MEMBER_UNKNOWN"
     assert (await till.ask(MEMBER, ref=by_number(card)))["visit"] is None
+
+
+async def test_a_visit_lasts_ten_minutes_says_how_well_the_member_was_identified_and_proves_nothing(
+    gateway: Gateway, till: Till, card: IssuedCard
+) -> None:
+    for ref, level in ((by_number(card), "NUMBER"), (code_of(gateway, card), "CODE")):
+        seen = await till.ask(MEMBER, ref=ref, outlet="1", terminal="1")
+        assert seen["identifiedBy"] == level
+        again = await till.ask(MEMBER, ref={"visit": seen["visit"]}, outlet="1", terminal="1")
+        assert (again["identifiedBy"], again["id"]) == (level, seen["id"])
+        for where in ({}, {"outlet": "1"}):
+            assert await till.ask(MEMBER, ref={"visit": seen["visit"]}, **where) is None
+    before = await written(gateway)
+    no = await record(till, card, stand.receipt(), member={"visit": seen["visit"]}, redeem={"points": "1"})
+    assert no["code"] == "PROOF_REQUIRED"
+    assert await written(gateway) == before
+    done = await record(till, card, stand.receipt(), member={"visit": seen["visit"]})
+    decision = await gateway.coalition.database.pool.fetchval("SELECT decision ->> 'visit' FROM partners.receipt")
+    assert (done["transaction"]["awarded"], decision) == ("100", "CODE")
+    await gateway.at(NOON + timedelta(minutes=10))
+    before = await written(gateway)
+    assert (await record(till, card, stand.receipt(), member={"visit": seen["visit"]}))["code"] == "VISIT_EXPIRED"
+    assert await till.ask(MEMBER, ref={"visit": seen["visit"]}, outlet="1", terminal="1") is None
+    assert await written(gateway) == before
 
 
 async def test_a_cancelled_receipt_is_undone_and_one_that_never_came_is_refused_later(

@@ -13,10 +13,14 @@ import asyncpg
 import httpx2
 import strawberry
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 
-from gateway import access, app, scopes
+from gateway import access, app, client_rules, scopes
+from gateway.allowances import Allowance
 from gateway.context import Context
 from gateway.oauth import clients
+from gateway.oauth.approvers import Approver
 from gateway.prepared import Schema
 from gateway.rejections import Rejection
 from kit import actors
@@ -29,6 +33,7 @@ from kit.settings import Settings
 from partners import onboarding, programme
 from partners.terms import Programme
 
+PLENTY = Allowance(1_000_000, 100_000)
 ISSUER = "http://127.0.0.1:8000"
 PROGRAMME = Programme("Toys", "UTC", "EUR", ("en", "ru", "ro"), 10_000, 30, {"EUR": 10_000})
 
@@ -113,6 +118,10 @@ class Query:
     def items(self, first: int = 20) -> Page:
         return page(first)
 
+    @access.query(scopes=(), size=access.paged(), description="Two items, however many are wanted.")
+    def few(self, first: int = 20) -> Page:
+        return page(2)
+
     @access.query(scopes=(), description="Paints.")
     def painted(self, colour: Colour) -> str:
         return colour.value
@@ -149,6 +158,11 @@ class Mutation:
             raise NotEnough("not enough", available_points=7, maximum_points=1_000, current="tx_1", problems=[problem])
         return Accrued(id=strawberry.ID("tx_1"), points=input.points, at=input.at, total=input.total, day=input.day)
 
+    @access.mutation(scopes=(scopes.POINTS_ACCRUE,), takes_batch=True, description="Accrues many.")
+    async def accrue_many(self, info: Info, items: list[AccrueInput]) -> AccrueResult:
+        info.context.services.lanes.calls.append(len(items))
+        return Accrued(id=strawberry.ID("tx_1"), points=Points(len(items)))
+
     @access.mutation(scopes=(scopes.POINTS_ACCRUE,), description="Loses the connection while committing.")
     async def lose(self, how: str) -> AccrueResult:
         if how == "slow":
@@ -175,6 +189,17 @@ class Clock:
 
 
 @dataclass
+class People:
+    """Who is signed in at the pages, by a cookie: the port of a toy."""
+
+    by_cookie: dict[str, Approver] = field(default_factory=dict)
+
+    async def signed_in(self, request: Request, here: str) -> Approver | Response:
+        found = self.by_cookie.get(request.cookies.get("who", ""))
+        return found or RedirectResponse("/sign-in", 303)
+
+
+@dataclass
 class Toy:
     """The toy gateway, running in this process, with a partner and its client."""
 
@@ -188,6 +213,7 @@ class Toy:
     client_id: str
     secret: str
     token: str = ""
+    people: "People" = field(default_factory=lambda: People())
 
     async def ask_token(self, **form: str) -> httpx2.Response:
         return await self.http.post(
@@ -208,9 +234,11 @@ async def onboarded(database: Database, vault: Vault, at: datetime) -> tuple[int
         await programme.found(connection, PROGRAMME)
         actor = await actors.ensure_actor(connection, "anna", [actors.ONBOARDING, actors.OPERATOR_ADMIN])
         partner_id = await onboarding.add_partner(connection, vault, code="baker", name="Baker", actor=actor, at=at)
+        await clients.allow_secrets(connection, partner_id=partner_id, by="anna", at=at)
         client_id, secret = await clients.add_client(
             connection, partner_id=partner_id, name="tills", scopes=scopes.TILL, by="anna", at=at
         )
+        await client_rules.change(connection, client_id, by="anna", at=at, allowance=PLENTY)
     return partner_id, client_id, secret
 
 
@@ -224,15 +252,16 @@ async def running(database: Database, database_url: str, vault: Vault) -> AsyncI
     async def opening(_: object) -> AsyncIterator[Seen]:
         yield seen
 
+    people = People()
     built = app.build(
         Settings(issuer=ISSUER, pool_size=2), schema, database_url=database_url, vault=vault, opening=opening,
-        wall_clock=clock.now,
+        wall_clock=clock.now, signed_in=people.signed_in,
     )  # fmt: skip
     transport = httpx2.ASGITransport(app=built)
     async with (
         built.router.lifespan_context(built),
         httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http,
     ):
-        toy = Toy(built, http, database, vault, seen, clock, partner_id, client_id, secret)
+        toy = Toy(built, http, database, vault, seen, clock, partner_id, client_id, secret, people=people)
         toy.token = (await toy.ask_token()).json()["access_token"]
         yield toy

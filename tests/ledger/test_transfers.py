@@ -80,7 +80,9 @@ async def test_points_that_arrive_repay_first_what_the_receiver_owes(
     bought = (await receiver.accrue(100))["seq"]
     await receiver.redeem(100)
     await receiver.take_back(bought, 100, shortfall=1)
-    assert await receiver.pool.fetchval("SELECT debt FROM ledger.account WHERE holder_id = $1", receiver.holder_id) == 100
+    assert (
+        await receiver.pool.fetchval("SELECT debt FROM ledger.account WHERE holder_id = $1", receiver.holder_id) == 100
+    )
     await sender.accrue(130)
     assert await give(database, sender, receiver, 130) == transfers.ARRIVED
     assert [entry[:2] for entry in await receiver.entries()][-2:] == [(15, 130), (12, 100)]

@@ -18,7 +18,20 @@ from members.enrolment import Enrolled, Personal
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BAKERY, PHARMACY = 7, 8
 
-TABLES = ("member", "member_key", "personal", "alias", "card", "code_use", "consent", "tier_assessment")
+TABLES = (
+    "member",
+    "member_key",
+    "personal",
+    "alias",
+    "card",
+    "code_use",
+    "consent",
+    "tier_assessment",
+    "enrolment",
+    "approval",
+    "approval_decision",
+    "approval_use",
+)
 
 
 def agreed(at: datetime = AT, purpose: str = PROGRAMME, partner_id: int = 0) -> ConsentGiven:

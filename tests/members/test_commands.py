@@ -65,3 +65,13 @@ def test_a_wrong_number_and_a_stranger_are_refused_in_a_sentence(onboarder: None
     assert say("lost", "1234") == (2, "no such card (CARD_UNKNOWN)")
     code, text = say("enrol", "--consent-text", "1", "--actor", "nobody")
     assert (code, "ACTOR_UNKNOWN" in text) == (2, True)
+
+
+def test_a_member_is_forgotten_after_being_asked_again(onboarder: None) -> None:
+    card = card_in(say("enrol", "--consent-text", "1", "--name", "Vera", "--phone", "+37369000000"))
+    assert say("forget", card, typed="n\n")[0] == 1
+    assert say("enrol", "--consent-text", "1", "--phone", "+373 69 000 000")[0] == 2
+    assert say("forget", card, typed="y\n")[0] == 0
+    assert say("forget", card, "--yes")[0] == 0
+    assert say("enrol", "--consent-text", "1", "--phone", "+373 69 000 000")[0] == 0
+    assert say("another-card", card)[0] == 2

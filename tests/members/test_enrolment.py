@@ -57,7 +57,7 @@ async def test_a_new_member_has_a_card_an_account_and_their_data_back(database: 
     assert (balance.available, balance.pending, balance.seq) == (0, 0, 0)
     assert {table: len(rows) for table, rows in (await everything_written(database)).items()} == {
         "member": 1, "member_key": 1, "personal": 1, "alias": 3, "card": 1, "consent": 1, "account": 1,
-        "code_use": 0, "tier_assessment": 0,
+        "code_use": 0, "tier_assessment": 0, "enrolment": 0, "approval": 0, "approval_decision": 0, "approval_use": 0,
     }  # fmt: skip
 
 

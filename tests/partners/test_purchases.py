@@ -18,6 +18,7 @@ from partners import outcomes, purchases, receipts
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.receipts import Payment, Receipt
+from partners.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
 
 
@@ -55,7 +56,7 @@ async def record(
         redeem_points=spend,
     )
     if spend:
-        return await purchases.purchase(coalition.desk, prepared, redeem_points=spend, code=code)
+        return await purchases.purchase(coalition.desk, prepared, redeem_points=spend, use=ProofUse(*(code or ())))
     return await purchases.accrue(coalition.desk, prepared)
 
 
@@ -273,7 +274,7 @@ async def test_redeeming_alone_spends_and_earns_nothing(coalition: Coalition) ->
     await record(coalition, card, a_receipt(100_000))
     arguments = {
         "points": 300,
-        "code": None,
+        "use": ProofUse(),
         "idem_key": purchases.idem_key_of(caller, "redeemPoints", "r"),
         "at": NOON,
     }
@@ -284,3 +285,19 @@ async def test_redeeming_alone_spends_and_earns_nothing(coalition: Coalition) ->
     assert again.replayed
     with pytest.raises(purchases.PointsNotPositive):
         await purchases.redeem(coalition.desk, caller, identified(card), receipt, **{**arguments, "points": 0})
+
+
+async def test_a_caller_that_is_one_till_speaks_for_no_other(coalition: Coalition) -> None:
+    caller = coalition.callers["bakery"]
+    directory = await coalition.desk.directory.get()
+    place = purchases.place_of(directory, caller, "1", "1")
+    assert place.terminal_id is not None
+    itself = replace(caller, terminal_id=place.terminal_id)
+    assert purchases.place_of(directory, itself, "1", "1") == place
+    for wrong, code in ((itself, None), (replace(caller, terminal_id=place.terminal_id + 1), "1")):
+        with pytest.raises(purchases.TerminalMismatch):
+            purchases.place_of(directory, wrong, "1", code)
+    terminal = directory.terminal_by_id(place.terminal_id)
+    assert terminal is not None
+    assert terminal.code == "1"
+    assert directory.terminal_by_id(-1) is None

@@ -15,6 +15,7 @@ from partners import outcomes, purchases, returning, returns
 from partners.directory import DirectoryCache
 from partners.purchases import Desk
 from partners.receipts import Receipt, ReceiptRef
+from partners.records import ProofUse
 from partners.returning import Wish
 from partners.returns import Returned
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, rows_written, violations
@@ -265,7 +266,7 @@ async def spend(coalition: Coalition, card: IssuedCard, reward: Receipt) -> None
 
     caller = coalition.callers["bakery"]
     await purchases.redeem(
-        coalition.desk, caller, identified(card), reward, points=300, code=None,
+        coalition.desk, caller, identified(card), reward, points=300, use=ProofUse(),
         idem_key=purchases.idem_key_of(caller, "redeemPoints", "x"), at=NOON,
     )  # fmt: skip
 

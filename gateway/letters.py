@@ -1,0 +1,196 @@
+"""PURE: what we write to people, in the programme's languages. A letter says what it must and sells nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from types import MappingProxyType
+from typing import Final
+
+from babel.dates import format_datetime
+from babel.numbers import format_currency
+
+from gateway.slips import points_text
+from kit.amounts import decimal_from_minor
+from members.messages import Letter
+
+PASSKEY_ADDED: Final = "PASSKEY_ADDED"
+PASSKEY_REMOVED: Final = "PASSKEY_REMOVED"
+SIGNED_OUT_EVERYWHERE: Final = "SIGNED_OUT_EVERYWHERE"
+
+TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "sign_in_code": {
+            "en": (
+                "Your sign-in code for {programme}",
+                "Your code: {code}\n\n"
+                "It is good once, for {minutes} minutes, at {site} and in the browser that asked for it.\n"
+                "If you did not ask for it, nothing has happened and you need do nothing. Tell it to nobody: we never "
+                "ask for it.",
+            ),
+            "ru": (
+                "Код для входа в {programme}",
+                "Ваш код: {code}\n\n"
+                "Он действует один раз, {minutes} минут, на {site} и в том браузере, где его запросили.\n"
+                "Если вы его не запрашивали, ничего не произошло и делать ничего не нужно. Не сообщайте код никому: мы "
+                "никогда его не спрашиваем.",
+            ),
+            "ro": (
+                "Codul de conectare la {programme}",
+                "Codul dumneavoastră: {code}\n\n"
+                "Este valabil o singură dată, {minutes} minute, la {site} și în browserul care l-a cerut.\n"
+                "Dacă nu l-ați cerut, nu s-a întâmplat nimic și nu trebuie să faceți nimic. Nu îl spuneți nimănui: noi "
+                "nu îl cerem niciodată.",
+            ),
+        },
+        "invitation": {
+            "en": (
+                "You may sign in to {programme}",
+                "You were given access as {name}.\n\n"
+                "Sign in at {site}/staff/sign-in with this address; we then send you a code.",
+            ),
+            "ru": (
+                "Вам открыт вход в {programme}",
+                "Вам открыт доступ под именем {name}.\n\n"
+                "Войдите на {site}/staff/sign-in с этим адресом; мы пришлём код.",
+            ),
+            "ro": (
+                "Vă puteți conecta la {programme}",
+                "Ați primit acces ca {name}.\n\n"
+                "Conectați-vă la {site}/staff/sign-in cu această adresă; vă trimitem apoi un cod.",
+            ),
+        },
+        PASSKEY_ADDED: {
+            "en": (
+                "A passkey was added to your account",
+                "A passkey was added on {when}.\n\nIf that was not you, sign in at {site} and remove it.",
+            ),
+            "ru": (
+                "К вашей учётной записи добавлен ключ доступа",
+                "Ключ доступа добавлен {when}.\n\nЕсли это были не вы, войдите на {site} и удалите его.",
+            ),
+            "ro": (
+                "La contul dumneavoastră s-a adăugat o cheie de acces",
+                "O cheie de acces a fost adăugată la {when}.\n\n"
+                "Dacă nu ați fost dumneavoastră, conectați-vă la {site} și ștergeți-o.",
+            ),
+        },
+        PASSKEY_REMOVED: {
+            "en": (
+                "A passkey was removed from your account",
+                "A passkey was removed on {when}.\n\n"
+                "If that was not you, sign in at {site} and sign out everywhere else.",
+            ),
+            "ru": (
+                "Из вашей учётной записи удалён ключ доступа",
+                "Ключ доступа удалён {when}.\n\nЕсли это были не вы, войдите на {site} и завершите остальные сеансы.",
+            ),
+            "ro": (
+                "Din contul dumneavoastră s-a șters o cheie de acces",
+                "O cheie de acces a fost ștearsă la {when}.\n\n"
+                "Dacă nu ați fost dumneavoastră, conectați-vă la {site} și închideți celelalte sesiuni.",
+            ),
+        },
+        SIGNED_OUT_EVERYWHERE: {
+            "en": (
+                "Your account was signed out everywhere",
+                "All sessions of your account were ended on {when}.\n\nSign in again at {site}.",
+            ),
+            "ru": (
+                "Все сеансы вашей учётной записи завершены",
+                "Все сеансы завершены {when}.\n\nВойти снова можно на {site}.",
+            ),
+            "ro": (
+                "Toate sesiunile contului dumneavoastră s-au închis",
+                "Toate sesiunile au fost închise la {when}.\n\nVă puteți conecta din nou la {site}.",
+            ),
+        },
+        "expiry": {
+            "en": (
+                "Points of yours expire soon",
+                "{points} of yours in {programme} will expire on {when}.\n\n"
+                "Until then you can spend them at every partner.",
+            ),
+            "ru": (
+                "Срок действия ваших баллов заканчивается",
+                "{points} в {programme} сгорят {when}.\n\nДо этого их можно потратить у любого партнёра.",
+            ),
+            "ro": (
+                "Puncte ale dumneavoastră expiră în curând",
+                "{points} din {programme} expiră la {when}.\n\nPână atunci le puteți folosi la orice partener.",
+            ),
+        },
+        "renewal": {
+            "en": (
+                "Your subscription will be renewed",
+                "Your subscription {plan} in {programme} will be renewed on {when} for {price}.\n\n"
+                "You can cancel it before then at {site}.",
+            ),
+            "ru": (
+                "Ваша подписка будет продлена",
+                "Подписка {plan} в {programme} будет продлена {when} за {price}.\n\n"
+                "До этого её можно отменить на {site}.",
+            ),
+            "ro": (
+                "Abonamentul dumneavoastră va fi reînnoit",
+                "Abonamentul {plan} din {programme} va fi reînnoit la {when} pentru {price}.\n\n"
+                "Îl puteți anula până atunci la {site}.",
+            ),
+        },
+    }
+)
+
+
+def sign_in_code(language: str, *, code: str, minutes: int, programme: str, site: str) -> Letter:
+    """A one-time code, its digits in two groups. The subject, which shows on locked screens, does not hold it."""
+    half = len(code) // 2
+    return _letter("sign_in_code", language, code=f"{code[:half]} {code[half:]}", minutes=str(minutes),
+                   programme=programme, site=site)  # fmt: skip
+
+
+def invitation(language: str, *, name: str, programme: str, site: str) -> Letter:
+    """To a new member of staff: where to sign in."""
+    return _letter("invitation", language, name=name, programme=programme, site=site)
+
+
+def security_notice(language: str, *, what: str, at: datetime, zone: tzinfo, site: str) -> Letter:
+    """Something changed in how somebody signs in: PASSKEY_ADDED, PASSKEY_REMOVED, SIGNED_OUT_EVERYWHERE."""
+    return _letter(what, language, when=_moment(at, zone, language), site=site)
+
+
+def expiry_notice(language: str, *, points: int, expires_at: datetime, zone: tzinfo, programme: str) -> Letter:
+    """Points end at an instant."""
+    told = _told(language)
+    return _letter("expiry", language, points=points_text(points, told), programme=programme,
+                   when=_moment(expires_at, zone, language))  # fmt: skip
+
+
+def renewal_notice(
+    language: str,
+    *,
+    plan: str,
+    amount_minor: int,
+    currency: str,
+    renews_at: datetime,
+    zone: tzinfo,
+    programme: str,
+    site: str,
+) -> Letter:
+    """A subscription goes on, for a price in minor units."""
+    price = format_currency(decimal_from_minor(amount_minor, currency), currency, locale=_told(language))
+    return _letter("renewal", language, plan=plan, programme=programme, price=price, site=site,
+                   when=_moment(renews_at, zone, language))  # fmt: skip
+
+
+def _letter(kind: str, language: str, **values: str) -> Letter:
+    subject, body = TEXTS[kind][_told(language)]
+    # A subject is one line whatever a programme is called.
+    return Letter(" ".join(subject.format(**values).split()), body.format(**values))
+
+
+def _told(language: str) -> str:
+    return language if language in TEXTS["expiry"] else "en"
+
+
+def _moment(at: datetime, zone: tzinfo, language: str) -> str:
+    return format_datetime(at, "d MMMM y, HH:mm (zzzz)", tzinfo=zone, locale=_told(language))

@@ -1,0 +1,127 @@
+-- What a hold writes, in one call, as a purchase does: the same order inside, the same statuses, and of its own
+-- 10 approval used, 15 no such hold, 18 hold resolved, 19 hold lapsed, 20 more than the hold.
+-- `held` is what the account holds afterwards.
+
+-- The ledger's status of an operation on holds as this package's callers know it.
+CREATE FUNCTION partners.hold_status(p_status smallint) RETURNS smallint LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE WHEN p_status BETWEEN 5 AND 10 THEN p_status + 10 ELSE p_status END::smallint
+$$;
+
+-- Set points aside. The rotating code or approval that proved the member's wish is used up here.
+CREATE FUNCTION partners.record_hold(
+  p_unit smallint, p_at timestamptz, p_day date, p_lapses_at timestamptz,
+  p_holder bigint, p_claim uuid, p_idem_key uuid, p_fingerprint uuid,
+  p_partner int, p_outlet int, p_terminal int, p_client int, p_card bigint, p_terms int, p_reference text,
+  p_points bigint, p_code_card bigint, p_code_step bigint, p_approval bigint,
+  OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT held bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+  PERFORM ledger.keep_cutoff();
+  PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  SELECT k.status, k.holder_id INTO status, holder_id
+  FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
+  IF status <> 0 THEN
+    IF status = 3 THEN
+      SELECT e.available_after INTO available FROM ledger.find_entry(p_holder, p_unit, p_idem_key) e;
+    END IF;
+    RETURN;
+  END IF;
+  status := partners.used_proof(p_holder, p_code_card, p_code_step, p_approval);
+  IF status <> 0 THEN
+    RETURN;
+  END IF;
+  SELECT partners.hold_status(r.status), r.seq, r.available, r.pending INTO status, seq, available, pending
+  FROM ledger.place_hold(p_holder, p_unit, p_points, p_lapses_at, p_partner, p_terms, p_idem_key, p_fingerprint, p_at,
+                         p_day) r;
+  IF status <> 0 THEN
+    RETURN;
+  END IF;
+  INSERT INTO partners.receipt_claim (claim, idem_key, fingerprint, holder_id, partner_id)
+  VALUES (p_claim, p_idem_key, p_fingerprint, p_holder, p_partner) ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the key was taken for another member in this moment' USING ERRCODE = 'TS001';
+  END IF;
+  PERFORM partners.use_proof(p_holder, p_code_card, p_code_step, p_approval, p_at);
+  INSERT INTO partners.hold (holder_id, seq, claim, points, at, lapses_at, card_id, partner_id, outlet_id, terminal_id,
+                             client_id, terms_id, unit, reference)
+  VALUES (p_holder, seq, p_claim, p_points, p_at, p_lapses_at, p_card, p_partner, p_outlet, p_terminal,
+          p_client, p_terms, p_unit, p_reference);
+  SELECT a.held INTO held FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit;
+END $$;
+
+-- Capture p_points of a hold, for a purchase that earns (kind 1) or alone (kind 2), and let the rest go. Who may spend
+-- was proved when it was placed. `redemption_seq` is the entry of the capture.
+CREATE FUNCTION partners.record_capture(
+  p_kind smallint, p_unit smallint, p_at timestamptz, p_hold bigint, p_points bigint,
+  p_holder bigint, p_claim uuid, p_idem_key uuid, p_fingerprint uuid,
+  p_partner int, p_outlet int, p_terminal int, p_client int, p_card bigint, p_terms int,
+  p_reference text, p_date date, p_occurred timestamptz, p_currency text, p_total bigint, p_awarded bigint,
+  p_detail text, p_decision text,
+  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
+  p_lot_activates timestamptz[], p_lot_expires timestamptz[],
+  OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT held bigint,
+  OUT redemption_seq bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE v_cutoff int := ledger.keep_cutoff(); n int := cardinality(p_lot_points);
+BEGIN
+  PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  SELECT k.status, k.holder_id INTO status, holder_id
+  FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
+  IF status <> 0 THEN
+    RETURN;
+  END IF;
+  SELECT partners.hold_status(r.status), r.seq, r.available, r.pending
+  INTO status, redemption_seq, available, pending
+  FROM ledger.resolve_hold(5::smallint, p_holder, p_unit, p_hold, p_points, p_partner, p_terms, p_idem_key,
+                           p_fingerprint, p_at) r;
+  IF status <> 0 THEN
+    RETURN;
+  END IF;
+  INSERT INTO partners.receipt_claim (claim, idem_key, fingerprint, holder_id, partner_id)
+  VALUES (p_claim, p_idem_key, p_fingerprint, p_holder, p_partner) ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'another card claimed the receipt in this moment' USING ERRCODE = 'TS001';
+  END IF;
+  seq := redemption_seq;
+  IF p_kind = 1 THEN
+    SELECT e.seq, e.available_after, e.pending_after INTO seq, available, pending
+    FROM ledger.record_accruals(
+      p_unit, p_at, v_cutoff, ARRAY[1], ARRAY[p_holder], ARRAY[p_partner], ARRAY[NULL::uuid], ARRAY[NULL::uuid],
+      ARRAY[n], p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires) e;
+  END IF;
+  INSERT INTO partners.receipt (holder_id, seq, claim, total, awarded, redeemed, redemption_seq, occurred_at, at,
+                                card_id, partner_id, outlet_id, terminal_id, client_id, terms_id, cutoff_id,
+                                business_date, unit, kind, currency, reference, detail, decision)
+  VALUES (p_holder, seq, p_claim, p_total, p_awarded, p_points, redemption_seq, p_occurred, p_at,
+          p_card, p_partner, p_outlet, p_terminal, p_client, p_terms, v_cutoff,
+          p_date, p_unit, p_kind, p_currency, p_reference, p_detail::jsonb, p_decision::jsonb);
+  SELECT a.held INTO held FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit;
+END $$;
+
+-- Let a hold go.
+CREATE FUNCTION partners.record_release(
+  p_unit smallint, p_at timestamptz, p_hold bigint,
+  p_holder bigint, p_claim uuid, p_idem_key uuid, p_fingerprint uuid, p_partner int, p_terms int,
+  OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT held bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+  PERFORM ledger.keep_cutoff();
+  PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  SELECT k.status, k.holder_id INTO status, holder_id
+  FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
+  IF status <> 0 THEN
+    RETURN;
+  END IF;
+  SELECT partners.hold_status(r.status), r.seq, r.available, r.pending INTO status, seq, available, pending
+  FROM ledger.resolve_hold(6::smallint, p_holder, p_unit, p_hold, 0, p_partner, p_terms, p_idem_key, p_fingerprint,
+                           p_at) r;
+  IF status <> 0 THEN
+    RETURN;
+  END IF;
+  INSERT INTO partners.receipt_claim (claim, idem_key, fingerprint, holder_id, partner_id)
+  VALUES (p_claim, p_idem_key, p_fingerprint, p_holder, p_partner) ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the key was taken for another hold in this moment' USING ERRCODE = 'TS001';
+  END IF;
+  SELECT a.held INTO held FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit;
+END $$;

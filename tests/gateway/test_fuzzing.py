@@ -1,0 +1,74 @@
+"""schemathesis against a running gateway: whatever the schema allows is asked, and nothing is ever our fault."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway import app, lanes, scopes
+from gateway.schema import schema
+from kit import postgres
+from kit.database import APPLICATION_ROLE, Database
+from kit.secrets import Vault
+from kit.settings import Settings
+from tests.builders import found, violations
+from tests.gateway import stand, toys
+from tests.gateway.live import served
+
+EXAMPLES = 8
+SLOWEST_SECONDS = 5
+"""A bound that a loaded machine keeps too: what it is there to see is a request that takes a minute."""
+
+
+@pytest.fixture
+async def token_and_settings(
+    database: Database, vault: Vault, server: postgres.Server, database_name: str
+) -> tuple[str, str]:
+    """A token of every scope, and the database's address."""
+    url = server.url(database_name, APPLICATION_ROLE)
+    coalition = await found(database, vault)
+    await coalition.add_partner("bakery")
+    async with stand.opened(coalition, url) as gateway:
+        till = await gateway.till("bakery", wanted=list(scopes.SCOPES))
+    await coalition.desk.close()
+    return till.token, url
+
+
+def fuzzed(address: str, token: str, place: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """What schemathesis says of a running gateway."""
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run", f"{address}/graphql",
+        "-H", f"Authorization: Bearer {token}",
+        "--phases", "fuzzing", "--mode", "all", "--checks", "not_a_server_error", "--seed", "20261121",
+        "--max-response-time", str(SLOWEST_SECONDS), "--continue-on-failure", "--generation-database", "none",
+        "--suppress-health-check", "all", "--no-color", "--workers", "1", *options,
+    ]  # fmt: skip
+    hooks = Path(__file__).with_name("fuzzing_scalars.py")
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": str(hooks)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=place, env=environment, check=False)
+
+
+async def test_whatever_is_asked_the_gateway_answers_in_time_and_never_with_a_fault_of_its_own(
+    token_and_settings: tuple[str, str], vault: Vault, database: Database, tmp_path: Path
+) -> None:
+    token, url = token_and_settings
+    settings = Settings(issuer=stand.ISSUER, clock="sandbox", pool_size=4)
+    built = app.build(settings, schema, database_url=url, vault=vault, opening=lanes.opened)
+    with served(built, settings) as address:
+        done = fuzzed(address, token, tmp_path, "--max-examples", str(EXAMPLES))
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+    assert "INTERNAL_SERVER_ERROR" not in done.stdout
+    assert await violations(database.pool) == []
+
+
+async def test_a_fault_would_be_seen(token_and_settings: tuple[str, str], vault: Vault, tmp_path: Path) -> None:
+    token, url = token_and_settings
+    settings = Settings(issuer=stand.ISSUER, clock="sandbox", pool_size=2)
+    with served(app.build(settings, toys.schema, database_url=url, vault=vault), settings) as address:
+        done = fuzzed(address, token, tmp_path, "--max-examples", "2", "--include-name", "Query.broken")
+    assert done.returncode == 1, done.stdout[-5_000:]
+    assert "INTERNAL_SERVER_ERROR" in done.stdout
