@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,8 @@ from members.consents import ConsentGiven
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
+WHEN_WOKEN = "0 0 29 2 *"
+"""As in crontab: so rarely that a test alone makes it due."""
 
 
 async def open_account(database: Database) -> int:
@@ -56,6 +58,23 @@ async def wake_now(database: Database) -> None:
     await database.pool.execute("UPDATE jobs.pgqueuer_schedules SET next_run = now() - interval '1 second'")
 
 
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(60):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def scheduled(database: Database) -> bool:
+    """Whether a worker has written its jobs down."""
+    return bool(await database.pool.fetchval("SELECT count(*) FROM jobs.pgqueuer_schedules"))
+
+
+async def have_run(runs: Sequence[object], times: int) -> bool:
+    """Whether a job has run so often."""
+    return len(runs) >= times
+
+
 @asynccontextmanager
 async def working(database: Database, heartbeat: Path | None = None) -> AsyncIterator[None]:
     """A worker for the time of a block, told to stop at its end."""
@@ -78,7 +97,7 @@ def runs(monkeypatch) -> list[datetime]:
         await asyncio.sleep(0.2)
         return len(seen)
 
-    monkeypatch.setattr(worker, "SCHEDULE", {"note": ("* * * * *", note)})
+    monkeypatch.setattr(worker, "SCHEDULE", {"note": (WHEN_WOKEN, note)})
     return seen
 
 
@@ -177,14 +196,15 @@ async def test_a_job_runs_as_of_the_sandbox_s_clock(database):
 
 async def test_of_two_workers_one_takes_the_job_and_the_next_waking_is_for_either(database, runs):
     async with working(database):
-        await asyncio.sleep(0.1)
+        await until(lambda: scheduled(database))
     await wake_now(database)
     async with working(database), working(database):
-        await asyncio.sleep(0.4)
+        await until(lambda: have_run(runs, 1))
+        await asyncio.sleep(0.3)  # time for the other to do it too, were it let
     assert len(runs) == 1
     await wake_now(database)
     async with working(database):
-        await asyncio.sleep(0.1)
+        await until(lambda: have_run(runs, 2))
     assert len(runs) == 2
 
 
@@ -195,10 +215,11 @@ async def test_a_job_that_fails_is_tried_again_at_the_next_waking(database, monk
         tries.append(1)
         raise RuntimeError("the third party is away")
 
-    monkeypatch.setattr(worker, "SCHEDULE", {"fail": ("* * * * *", fail)})
+    monkeypatch.setattr(worker, "SCHEDULE", {"fail": (WHEN_WOKEN, fail)})
     for expected in (0, 1, 2):
         async with working(database):
-            await asyncio.sleep(0.1)
+            await until(lambda: scheduled(database))
+            await until(lambda expected=expected: have_run(tries, expected))
         assert len(tries) == expected
         await wake_now(database)
 
