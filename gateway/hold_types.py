@@ -53,7 +53,7 @@ class Holding:
             return None
         return Balance(
             available=Points(done.available), pending=Points(done.pending), as_of=done.at, known_held=done.held,
-            holder_id=done.hold.ref.holder_id,
+            known_debt=None, holder_id=done.hold.ref.holder_id,
         )  # fmt: skip
 
     @access.field(description="For the till's screen.")

@@ -139,8 +139,8 @@ def balance_of(standing: Standing, holder_id: int, at: datetime) -> Balance:
     return Balance(
         available=Points(0 if standing.spend_locked else standing.available),
         pending=Points(standing.pending),
-        debt=Points(standing.debt),
         as_of=at,
         known_held=standing.held,
+        known_debt=standing.debt,
         holder_id=holder_id,
     )

@@ -15,6 +15,7 @@ from gateway.inputs import described
 from gateway.scalars import CurrencyCode, TransactionKind
 from kit.amounts import Points, decimal_from_minor
 from kit.secrets import opaque_id, read_opaque_id
+from ledger import debts as ledger_debts
 from ledger import holds as ledger_holds
 from ledger.accounts import POINTS
 from members.approvals import Approval
@@ -101,12 +102,9 @@ def money(amount_minor: int, currency: str) -> Money:
 class Balance:
     available: Points = described("May be spent now.")
     pending: Points = described("Earned, waiting for the return window to end.")
-    debt: Points = described(
-        "Owed since a purchase was returned whose points were spent. Nothing is available while it lasts: points that "
-        "become available repay it first."
-    )
     as_of: datetime = described("The instant it holds for.")
     known_held: strawberry.Private[int | None]
+    known_debt: strawberry.Private[int | None]
     holder_id: strawberry.Private[int]
 
     @access.field(cost=1, description="Set aside for a purchase that is not finished.")
@@ -116,9 +114,23 @@ class Balance:
         # A batch of purchases does not tell it, and few ask: who does pays for the look. Core awaits what is awaitable.
         return _held(info, self.holder_id)  # type: ignore[return-value]
 
+    @access.field(
+        cost=1,
+        description="Owed since a purchase was returned whose points were spent. Nothing is available while it lasts: "
+        "points that become available repay it first.",
+    )
+    def debt(self, info: Info[Context, None]) -> Points:
+        if self.known_debt is not None:
+            return Points(self.known_debt)
+        return _debt(info, self.holder_id)  # type: ignore[return-value]
+
 
 async def _held(info: Info[Context, None], holder_id: int) -> Points:
     return Points(await ledger_holds.held(info.context.services.database.pool, holder_id, unit=POINTS))
+
+
+async def _debt(info: Info[Context, None], holder_id: int) -> Points:
+    return Points(await ledger_debts.debt(info.context.services.database.pool, holder_id, unit=POINTS))
 
 
 @strawberry.type(description="Why points were or were not given.")
@@ -404,6 +416,6 @@ def balance(done: Recorded) -> Balance | None:
     if done.available is None or done.pending is None:
         return None
     return Balance(
-        available=Points(done.available), pending=Points(done.pending), debt=Points(done.debt), as_of=done.receipt.at,
-        known_held=done.held, holder_id=done.receipt.holder_id,
+        available=Points(done.available), pending=Points(done.pending), as_of=done.receipt.at,
+        known_held=done.held, known_debt=done.debt, holder_id=done.receipt.holder_id,
     )  # fmt: skip

@@ -82,3 +82,8 @@ async def shortfalls(connection: AsyncConnection, holder_id: int, unit: int = PO
 async def outstanding(connection: AsyncConnection, unit: int = POINTS) -> list[Outstanding]:
     """What all holders owe, by issuer and terms: the operator's claim on members, in points."""
     return [Outstanding(**row._mapping) for row in await debt_store.outstanding(connection, unit)]
+
+
+async def debt(pool: asyncpg.Pool, holder_id: int, *, unit: int) -> int:
+    """Points that an account owes now; 0 where there is none."""
+    return await lot_store.debt(pool, holder_id, unit) or 0

@@ -68,3 +68,11 @@ async def decline_fingerprint(pool: asyncpg.Pool, holder_id: int, unit: int, ide
         idem_key,
     )
     return found
+
+
+async def debt(pool: asyncpg.Pool, holder_id: int, unit: int) -> int | None:
+    """Points that an account owes."""
+    found: int | None = await pool.fetchval(
+        "SELECT debt FROM ledger.account WHERE holder_id = $1 AND unit = $2", holder_id, unit
+    )
+    return found

@@ -169,7 +169,7 @@ async def place(
         HoldRef(member.member_id, record["seq"]), wish.points, 0, OPEN, wish.reference, at, row.lapses_at,
         member.card_id, terms.terms_id,
     )  # fmt: skip
-    return Held(hold, False, at, record["available"], record["pending"], record["held"])
+    return Held(hold, False, at, record["available"], record["pending"], held=record["held"])
 
 
 async def placed_or(
@@ -248,7 +248,7 @@ async def release(desk: Desk, caller: Caller, hold: Hold, *, idem_key: UUID, at:
     if record["status"] == outcomes.REPLAYED:
         return Held(await own(desk, caller, ref, at=at), True, at)
     released = replace(hold, state=RELEASED)
-    return Held(released, False, at, record["available"], record["pending"], record["held"])
+    return Held(released, False, at, record["available"], record["pending"], held=record["held"])
 
 
 async def _capture(desk: Desk, prepared: Prepared, ref: HoldRef, points: int, *, kind: int) -> Recorded:
@@ -260,7 +260,7 @@ async def _capture(desk: Desk, prepared: Prepared, ref: HoldRef, points: int, *,
     if record["status"] == outcomes.REPLAYED:
         return await purchases.replay(desk, prepared.row)
     receipt = prepared.stored(record, kind=kind, redeemed=points, redemption_seq=record["redemption_seq"])
-    return Recorded(receipt, False, record["available"], record["pending"], record["held"])
+    return Recorded(receipt, False, record["available"], record["pending"], held=record["held"])
 
 
 async def _decided(call: Callable[[], Awaitable[asyncpg.Record]], *, member_id: int = 0) -> asyncpg.Record:

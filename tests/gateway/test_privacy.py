@@ -304,8 +304,11 @@ async def test_p12_what_is_put_into_any_input_is_in_no_log_and_in_no_complaint(
     written = log.read_text(encoding="utf-8")
     lines = [json.loads(line) for line in written.splitlines()]
     assert sum(line["event"] == "request" for line in lines) > 100
-    for canary in [*canaries, token, token.split(".")[2], aliases.normal_phone(PHONE) or PHONE, "4711"]:
+    for canary in [*canaries, token, token.split(".")[2], aliases.normal_phone(PHONE) or PHONE]:
         assert canary not in written, canary
+    drawn = ("request_id", "timestamp", "duration_ms", "client_id")  # four digits are in one of these sooner or later
+    said = [str(value) for line in lines for name, value in line.items() if name not in drawn]
+    assert not any("4711" in value for value in said)
     stored = dump(server, database_name).decode()
     assert "canary-" in stored  # receipts keep what tills send; the logs do not
     await coalition.desk.close()
