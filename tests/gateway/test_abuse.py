@@ -403,7 +403,7 @@ async def test_l11_points_of_a_purchase_that_may_come_back_cannot_be_spent_and_n
     async with gateway.coalition.database.transaction() as connection:
         await proofs.set_pin(connection, gateway.coalition.vault, member.member_id, "4711")
     bought = await record(tailor, member, stand.receipt("200.00"))
-    assert bought["balance"] == {"available": "0", "pending": "200"}
+    assert bought["balance"] == {"available": "0", "pending": "200", "debt": "0"}
     pin = {"pin": "4711"}
     answers = await spend_everywhere(tailor, by_number(member), "1", [pin, pin, pin])
     assert [no["code"] for no in answers] == ["INSUFFICIENT_POINTS"] * 3
@@ -412,4 +412,4 @@ async def test_l11_points_of_a_purchase_that_may_come_back_cannot_be_spent_and_n
     assert spent["balance"]["available"] == "50"
     back = await tailor.ask(RETURN, input=returning(bought["transaction"]["id"]))
     assert (back["transaction"]["takenBack"], back["transaction"]["unrecovered"]) == ("50", "150")
-    assert (await tailor.ask(MEMBER, ref=by_number(member)))["balance"] == {"available": "0", "pending": "0"}
+    assert (await tailor.ask(MEMBER, ref=by_number(member)))["balance"] == {"available": "0", "pending": "0", "debt": "0"}

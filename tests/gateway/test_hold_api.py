@@ -112,7 +112,7 @@ async def test_a_purchase_takes_what_was_held_in_one_call_with_its_receipt(
     key, receipt = stand.key(), stand.receipt("10.00", payments=payments)
     done = await record(till, card, receipt, key=key, redeem={"holdId": hold["id"]})
     assert (done["transaction"]["redeemed"], done["transaction"]["awarded"]) == ("400", "6")
-    assert done["balance"] == {"available": "606", "pending": "0"}
+    assert done["balance"] == {"available": "606", "pending": "0", "debt": "0"}
     assert done["slipLines"][:2] == ["Earned: 6 points", "Paid with points: 400 points"]
     before = await written(gateway)
     again = await record(till, card, receipt, key=key, redeem={"holdId": hold["id"]})
@@ -131,7 +131,7 @@ async def test_the_balance_after_a_purchase_tells_what_is_still_held(
     await till.ask(PLACE, input=wish(card))
     given = {"idempotencyKey": stand.key(), "member": by_number(card), "receipt": stand.receipt("10.00")}
     held = await till.ask(RECORD.replace("available pending", "available pending held"), input=given)
-    assert held["balance"] == {"available": "610", "pending": "0", "held": "400"}
+    assert held["balance"] == {"available": "610", "pending": "0", "held": "400", "debt": "0"}
 
 
 async def test_what_is_wrong_with_a_hold_is_said_and_nothing_is_written(
