@@ -412,4 +412,8 @@ async def test_l11_points_of_a_purchase_that_may_come_back_cannot_be_spent_and_n
     assert spent["balance"]["available"] == "50"
     back = await tailor.ask(RETURN, input=returning(bought["transaction"]["id"]))
     assert (back["transaction"]["takenBack"], back["transaction"]["unrecovered"]) == ("50", "150")
-    assert (await tailor.ask(MEMBER, ref=by_number(member)))["balance"] == {"available": "0", "pending": "0", "debt": "0"}
+    assert (await tailor.ask(MEMBER, ref=by_number(member)))["balance"] == {
+        "available": "0",
+        "pending": "0",
+        "debt": "0",
+    }
