@@ -16,6 +16,8 @@ from gateway import letters
 from kit.secrets import Vault, fingerprint
 from members import messages
 from members.messages import Acceptance, Recipient
+from partners import programme
+from partners.programme import ProgrammeUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,16 @@ class Sender:
     programme: str
     time_zone: str
     site: str
+
+
+async def sender_of(connection: AsyncConnection, issuer: str) -> Sender:
+    """The programme as it is founded; before that, what can be said without it. issuer is the site's address."""
+    site = issuer.rstrip("/")
+    try:
+        rules = await programme.read(connection)
+    except ProgrammeUnknown:
+        return Sender("Tessera", "UTC", site)
+    return Sender(rules.name, rules.time_zone, site)
 
 
 async def expiry(

@@ -23,7 +23,7 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import logs, sending
+from gateway import expiry_notices, logs, sending
 from gateway.sessions import session
 from kit import clock, console
 from kit.database import Database
@@ -139,6 +139,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "roll-up": ("* * * * *", roll_up),
     "watch-accounts": ("* * * * *", watch_accounts),
     "send-messages": ("* * * * *", sending.send_messages),
+    "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),
     "assess-tiers": ("17 * * * *", assess_tiers),
 }

@@ -6,17 +6,14 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.notices import Sender
+from gateway import notices
 from gateway.sessions import staff
 from gateway.sessions.staff import Colleague
 from kit import console
 from kit.clock import wall
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from partners import programme
-from partners.programme import ProgrammeUnknown
 
 app = typer.Typer(name="staff", help="Which actors may sign in to the console.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the actor, as `tessera actor add` was told.", show_default=False)]
@@ -67,8 +64,9 @@ def show() -> None:
 async def _invite(name: str, email: str, language: str, actor: str | None) -> str:
     vault = Vault(load_master_key(settings()))
     async with console.database(settings()) as database, database.transaction() as connection:
+        sender = await notices.sender_of(connection, settings().issuer)
         return await staff.invite(
-            connection, vault, await _sender(connection), name=name, email=email, language=language,
+            connection, vault, sender, name=name, email=email, language=language,
             by=actor or console.login_name(), now=wall(),
         )  # fmt: skip
 
@@ -81,12 +79,3 @@ async def _remove(name: str, actor: str | None) -> None:
 async def _everybody() -> list[Colleague]:
     async with console.database(settings()) as database, database.reading() as connection:
         return await staff.everybody(connection, now=wall())
-
-
-async def _sender(connection: AsyncConnection) -> Sender:
-    site = settings().issuer.rstrip("/")
-    try:
-        rules = await programme.read(connection)
-    except ProgrammeUnknown:
-        return Sender("Tessera", "UTC", site)
-    return Sender(rules.name, rules.time_zone, site)
