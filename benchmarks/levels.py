@@ -22,16 +22,14 @@ from tests.builders import DAY, NOON, a_receipt, identified
 
 ACCRUE = """
 \\set holder random({first}, {last})
-SELECT * FROM ledger.accrue(:holder, 1::smallint, {partner}, gen_random_uuid(), gen_random_uuid(), '2026-03-02',
+SELECT ledger.accrue(:holder, 1::smallint, {partner}, gen_random_uuid(), gen_random_uuid(), '2026-03-02',
   ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[100::bigint], ARRAY['2026-03-16'::timestamptz],
   ARRAY['2027-03-02'::timestamptz]);
 """
 PURCHASE = """
 \\set holder random({first}, {last})
-SELECT * FROM partners.record_purchases(1::smallint, '2026-03-02', ARRAY[:holder::bigint], ARRAY[gen_random_uuid()],
-  ARRAY[gen_random_uuid()], ARRAY[gen_random_uuid()], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[1::bigint],
-  ARRAY[1], ARRAY['R1'], ARRAY['2026-03-02'::date], ARRAY['2026-03-02'::timestamptz], ARRAY['EUR'],
-  ARRAY[1000::bigint], ARRAY[10::bigint], ARRAY['{detail}'], ARRAY['{decision}'], ARRAY[1],
+SELECT partners.record_purchase(1::smallint, '2026-03-02', :holder, gen_random_uuid(), gen_random_uuid(),
+  gen_random_uuid(), 1, 1, 1, 1, 1, 1, 'R1', '2026-03-02', '2026-03-02', 'EUR', 1000, 10, '{detail}', '{decision}',
   ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[10::bigint], ARRAY['2026-03-16'::timestamptz],
   ARRAY['2027-03-02'::timestamptz]);
 """

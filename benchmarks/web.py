@@ -19,7 +19,8 @@ import orjson
 from benchmarks import callers
 from benchmarks.coalition import DATABASE
 from benchmarks.stage import Load
-from gateway import scopes
+from gateway import client_rules, scopes
+from gateway.allowances import Allowance
 from gateway.oauth import clients
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE
@@ -27,6 +28,7 @@ from members.cards import IssuedCard
 from tests.builders import Coalition
 
 MASTER_KEY = b64encode(bytes(range(32))).decode()
+PLENTY = Allowance(1_000_000_000, 1_000_000)
 ONE = """mutation Accrue($input: AccruePointsInput!) { accruePoints(input: $input) { __typename
   ... on AccruePointsSuccess { replayed transaction { id points } } ... on Rejection { code } } }"""
 MANY = """mutation Batch($input: AccrueManyInput!) { accrueMany(input: $input) { __typename
@@ -123,10 +125,12 @@ async def token_of(made: Coalition, code: str, port: int) -> str:
     """An access token of a fresh client of a partner."""
     async with made.database.transaction() as connection:
         await actors.ensure_actor(connection, "bench", [actors.ONBOARDING])
+        partner_id = made.callers[code].partner_id
+        await clients.allow_secrets(connection, partner_id=partner_id, by="bench", at=clock.wall())
         client_id, secret = await clients.add_client(
-            connection, partner_id=made.callers[code].partner_id, name=f"bench {code}", scopes=scopes.TILL, by="bench",
-            at=clock.wall(),
-        )  # fmt: skip
+            connection, partner_id=partner_id, name=f"bench {code}", scopes=scopes.TILL, by="bench", at=clock.wall()
+        )
+        await client_rules.change(connection, client_id, by="bench", at=clock.wall(), allowance=PLENTY)
     asking = await Connection(port).open()
     basic = "Basic " + b64encode(f"{client_id}:{secret}".encode()).decode()
     form = "application/x-www-form-urlencoded"
