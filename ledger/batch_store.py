@@ -56,7 +56,7 @@ async def resolve(pool: asyncpg.Pool, items: Sequence[Resolution], unit: int, at
 async def take_back(pool: asyncpg.Pool, items: Sequence[Return], unit: int, at: datetime) -> list[asyncpg.Record]:
     """Take back parts of accruals."""
     found: list[asyncpg.Record] = await pool.fetch(
-        "SELECT * FROM ledger.return_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10)",
+        "SELECT * FROM ledger.return_many($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)",
         unit,
         at,
         [item.holder_id for item in items],
@@ -67,6 +67,7 @@ async def take_back(pool: asyncpg.Pool, items: Sequence[Return], unit: int, at: 
         list(accumulate(len(item.lot_points) for item in items)),
         [lot_no for item in items for lot_no in item.lot_points],
         [points for item in items for points in item.lot_points.values()],
+        [item.shortfall for item in items],
     )
     return sorted(found, key=itemgetter("ord"))
 

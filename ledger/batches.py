@@ -51,7 +51,10 @@ class Resolution:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """Points to take back from an accrual, by the number of its entry: lot number to points."""
+    """Points to take back from an accrual, by the number of its entry: lot number to points.
+
+    shortfall says what becomes of points that its lots have no more: 0 nothing, 1 they are owed, 2 forgiven.
+    """
 
     holder_id: int
     accrual_seq: int
@@ -59,13 +62,14 @@ class Return:
     partner_id: int
     idem_key: UUID
     fingerprint: UUID
+    shortfall: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an item: a status of ledger/routines/accounts.sql or ASK_AGAIN, its entry, the balances after it.
 
-    Points. seq is None where nothing was recorded; taken is told for returns.
+    Points. seq is None where nothing was recorded; taken, owed and forgiven are told for returns.
     """
 
     status: int
@@ -73,6 +77,8 @@ class Outcome:
     available: int | None
     pending: int | None
     taken: int | None = None
+    owed: int | None = None
+    forgiven: int | None = None
 
 
 async def spend(
@@ -90,9 +96,10 @@ async def resolve(
 
 
 async def take_back(pool: asyncpg.Pool, items: Sequence[Return], *, unit: int = POINTS, at: datetime) -> list[Outcome]:
-    """Take back from the accruals' own lots as far as they hold points."""
-    return [_outcome(row, row["taken"]) for row in await batch_store.take_back(pool, items, unit, at)]
+    """Take back from the accruals' own lots as far as they hold points; the rest as each item's shortfall says."""
+    rows = await batch_store.take_back(pool, items, unit, at)
+    return [_outcome(row, row["taken"], row["owed"], row["forgiven"]) for row in rows]
 
 
-def _outcome(row: asyncpg.Record, taken: int | None = None) -> Outcome:
-    return Outcome(row["status"], row["seq"], row["available"], row["pending"], taken)
+def _outcome(row: asyncpg.Record, *returned: int | None) -> Outcome:
+    return Outcome(row["status"], row["seq"], row["available"], row["pending"], *returned)

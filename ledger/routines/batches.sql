@@ -258,24 +258,29 @@ BEGIN
   ) a;
 END $$;
 
--- Take back parts of accruals: ledger.return_accrual of each item, from the accrual's own lots as far as they hold
--- points. An item's lots are those behind the item before's last up to p_lot_until.
+-- Take back parts of accruals: ledger.return_accrual of each item. An item's lots are those behind the item before's
+-- last up to p_lot_until. The few whose own lots fall short, where that is to be owed or forgiven (p_shortfalls), are
+-- taken back one by one: others of the account's lots may have to serve.
 CREATE FUNCTION ledger.return_many(
   p_unit smallint, p_at timestamptz, p_holders bigint[], p_ref_seqs bigint[], p_partners int[], p_idem_keys uuid[],
-  p_fingerprints uuid[], p_lot_until int[], p_lot_nos smallint[], p_lot_points bigint[])
-RETURNS TABLE (ord int, status smallint, seq bigint, available bigint, pending bigint, taken bigint)
+  p_fingerprints uuid[], p_lot_until int[], p_lot_nos smallint[], p_lot_points bigint[], p_shortfalls smallint[])
+RETURNS TABLE (ord int, status smallint, seq bigint, available bigint, pending bigint, taken bigint, owed bigint,
+               forgiven bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 #variable_conflict use_column
 DECLARE
   v_cutoff int := ledger.enter_cutoff(); v_status smallint[]; v_seq bigint[]; v_available bigint[]; v_pending bigint[];
-  v_taken bigint[]; v_take int[];
+  v_taken bigint[]; v_owed bigint[]; v_forgiven bigint[]; v_take int[]; v_short int[]; v_item int; v_from int;
 BEGIN
   PERFORM ledger.lock_accounts(p_holders, p_unit);
   SELECT array_agg(status ORDER BY ord), array_agg(seq ORDER BY ord), array_agg(available ORDER BY ord),
-         array_agg(pending ORDER BY ord), array_agg(taken ORDER BY ord), array_agg(ord ORDER BY ord) FILTER (WHERE status = 0)
-  INTO v_status, v_seq, v_available, v_pending, v_taken, v_take
+         array_agg(pending ORDER BY ord), array_agg(taken ORDER BY ord), array_agg(owed ORDER BY ord), array_agg(forgiven ORDER BY ord),
+         array_agg(ord ORDER BY ord) FILTER (WHERE status = 0)
+  INTO v_status, v_seq, v_available, v_pending, v_taken, v_owed, v_forgiven, v_take
   FROM (
-    SELECT n AS ord, e.seq, e.available_after AS available, e.pending_after AS pending, e.amount AS taken,
+    SELECT n AS ord, e.seq, CASE WHEN e.seq IS NOT NULL THEN greatest(e.available_after - e.debt_after, 0) END AS available,
+           e.pending_after AS pending, e.amount - s.owed - s.forgiven AS taken, CASE WHEN e.seq IS NOT NULL THEN s.owed END AS owed,
+           CASE WHEN e.seq IS NOT NULL THEN s.forgiven END AS forgiven,
            (CASE
              WHEN a.holder_id IS NULL THEN 4
              WHEN e.seq IS NOT NULL THEN CASE WHEN e.fingerprint = p_fingerprints[n] THEN 1 ELSE 2 END
@@ -287,13 +292,39 @@ BEGIN
     LEFT JOIN ledger.account a ON a.holder_id = p_holders[n] AND a.unit = p_unit
     LEFT JOIN ledger.journal e ON e.holder_id = p_holders[n] AND e.unit = p_unit AND e.idem_key = p_idem_keys[n]
     LEFT JOIN ledger.journal o ON o.holder_id = p_holders[n] AND o.unit = p_unit AND o.seq = p_ref_seqs[n] AND o.kind = 1
+    CROSS JOIN LATERAL (
+      SELECT coalesce(sum(x.owed), 0)::bigint AS owed, coalesce(sum(x.forgiven), 0)::bigint AS forgiven
+      FROM ledger.shortfall x WHERE x.holder_id = p_holders[n] AND x.unit = p_unit AND x.seq = e.seq
+    ) s
   ) known;
-  RETURN QUERY SELECT n, v_status[n], v_seq[n], v_available[n], v_pending[n], v_taken[n]
+  RETURN QUERY SELECT n, v_status[n], v_seq[n], v_available[n], v_pending[n], v_taken[n], v_owed[n], v_forgiven[n]
   FROM generate_subscripts(v_status, 1) AS n WHERE v_status[n] <> 0;
   IF v_take IS NULL THEN
     RETURN;
   END IF;
   PERFORM ledger.settle_due(ARRAY(SELECT p_holders[n] FROM unnest(v_take) AS n), p_unit, p_at, v_cutoff);
+  v_short := ARRAY(
+    SELECT n FROM unnest(v_take) AS n
+    WHERE p_shortfalls[n] > 0 AND EXISTS (
+      SELECT FROM generate_series(coalesce(p_lot_until[n - 1], 0) + 1, p_lot_until[n]) AS k
+      CROSS JOIN LATERAL (
+        SELECT l.remaining < p_lot_points[k] OR EXISTS (
+                 SELECT FROM ledger.shortfall x
+                 WHERE x.holder_id = p_holders[n] AND x.unit = p_unit AND x.lot_seq = p_ref_seqs[n] AND x.lot_no = p_lot_nos[k])
+               AS is_short
+        FROM ledger.lot l
+        WHERE l.holder_id = p_holders[n] AND l.unit = p_unit AND l.seq = p_ref_seqs[n] AND l.lot_no = p_lot_nos[k] OFFSET 0
+      ) lot
+      WHERE lot.is_short));
+  FOREACH v_item IN ARRAY v_short LOOP
+    v_from := coalesce(p_lot_until[v_item - 1], 0) + 1;
+    RETURN QUERY
+    SELECT v_item, r.status, r.seq, r.available, r.pending, r.taken, r.owed, r.forgiven
+    FROM ledger.return_accrual(
+      p_holders[v_item], p_unit, p_ref_seqs[v_item], p_lot_nos[v_from:p_lot_until[v_item]], p_lot_points[v_from:p_lot_until[v_item]],
+      p_partners[v_item], p_idem_keys[v_item], p_fingerprints[v_item], p_at, p_shortfalls[v_item]) r;
+  END LOOP;
+  v_take := ARRAY(SELECT n FROM unnest(v_take) AS n WHERE n <> ALL (v_short));
   RETURN QUERY
   WITH item AS (
     SELECT n AS ord, a.holder_id, a.unit, p_ref_seqs[n] AS ref_seq, a.seq + 1 AS seq, greatest(p_at, a.last_at) AS recorded_at,
@@ -353,7 +384,7 @@ BEGIN
     SET seq = e.seq, available = e.available_after, pending = e.pending_after, last_at = e.recorded_at, head_hash = e.hash
     FROM entry e WHERE a.holder_id = e.holder_id AND a.unit = e.unit
   )
-  SELECT e.ord, 0::smallint, e.seq, e.available_after, e.pending_after, e.taken FROM entry e;
+  SELECT e.ord, 0::smallint, e.seq, e.available_after, e.pending_after, e.taken, 0::bigint, 0::bigint FROM entry e;
 END $$;
 
 -- Which of these accounts somebody else has locked at this moment; waits for nobody.

@@ -538,6 +538,7 @@ def _probes() -> dict[str, Probe]:
         o.test_a_batch_writes_what_its_items_would_write_one_by_one,
         b.test_of_two_items_of_an_account_the_first_is_done_and_the_second_is_asked_again,
         b.test_of_two_resolutions_or_returns_of_an_account_the_second_is_asked_again_too,
+        b.test_points_forgiven_in_a_batch_that_come_back_are_not_taken_a_second_time,
         b.test_a_batch_repeated_answers_as_the_first_time,
         b.test_a_key_used_for_another_input_is_refused_in_batches_too,
         b.test_a_capture_that_frees_points_of_an_expired_lot_tells_and_retells_what_is_left,
@@ -755,6 +756,15 @@ MUTANTS = (
     Mutant(
         "a batch takes pending points from the available", "ledger.return_many", "(CASE WHEN l.active THEN 1 ELSE 2 END)::smallint AS debit",
         "1::smallint AS debit", "what_was_no_accrual_cannot_be_taken_back_in_a_batch_either",
+    ),
+    Mutant(
+        "a batch forgets what its returns fall short of", "ledger.return_many", "WHERE p_shortfalls[n] > 0 AND EXISTS (",
+        "WHERE false AND EXISTS (", "random_batches_agree_with_the_model",
+    ),
+    Mutant(
+        "a batch of returns counts a shortfall twice", "ledger.return_many", "SELECT l.remaining < p_lot_points[k] OR EXISTS (",
+        "SELECT l.remaining < p_lot_points[k] OR false AND EXISTS (",
+        "points_forgiven_in_a_batch_that_come_back_are_not_taken_a_second_time",
     ),
     Mutant(
         "the lots of a batch's returns overlap", "ledger.return_many", "coalesce(p_lot_until[i.ord - 1], 0) + 1", "1",
