@@ -171,7 +171,7 @@ MAY_CHANGE = {
     "gateway.client", "gateway.client_secret", "gateway.signing_key", "jobs.pgqueuer", "jobs.pgqueuer_schedules",
     "jobs.pgqueuer_statistics", "jobs.pgqueuer_log", "kit.approval", "kit.business_clock", "members.card",
     "members.enrolment", "members.guess", "members.member", "members.personal", "partners.partner",
-    "partners.revision", "partners.terminal",
+    "partners.revision", "partners.terminal", "partners.programme",  # of the last, how members may share points
     # Credentials of programs, and what people allowed them: used, replaced, ended.
     "gateway.client_key", "gateway.secret_exception", "gateway.client_grant", "gateway.pushed_request",
     "gateway.authorization_code", "gateway.refresh_token", "gateway.device_code", "gateway.ended_token", "gateway.used_id",
