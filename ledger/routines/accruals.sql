@@ -1,8 +1,9 @@
--- What the journal already knows of an idempotency key, for an account that the caller has locked.
+-- What the journal already knows of an idempotency key, for an account that the caller has locked. What was available is
+-- what its call told: of an account that owes, the entry comes before the repayment that the same call made.
 CREATE FUNCTION ledger.find_entry(p_holder bigint, p_unit smallint, p_idem_key uuid)
 RETURNS TABLE (fingerprint uuid, kind smallint, seq bigint, available_after bigint, pending_after bigint)
 LANGUAGE sql STABLE AS $$
-  SELECT j.fingerprint, j.kind, j.seq, j.available_after, j.pending_after
+  SELECT j.fingerprint, j.kind, j.seq, greatest(j.available_after - j.debt_after, 0), j.pending_after
   FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key
 $$;
 

@@ -57,6 +57,19 @@ async def test_several_lots_of_one_accrual_are_one_entry(pool: asyncpg.Pool) -> 
     assert [tuple(row) for row in rows] == [(1, 1, 1, 10), (1, 2, 2, 4), (2, 1, 1, 10)]
 
 
+async def test_an_accrual_that_repaid_a_debt_hears_the_same_when_it_is_repeated_in_a_batch(pool: asyncpg.Pool) -> None:
+    owing, other = await open_holder(pool), await open_holder(pool)
+    await owing.accrue(100)
+    await owing.redeem(100)
+    await owing.take_back(1, 100, shortfall=1)
+    items = [an_accrual(owing.holder_id, 130), an_accrual(other.holder_id, 5)]
+    first, again = [await accruals.accrue_many(pool, items) for _ in range(2)]
+    assert [(one.status, one.available) for one in first] == [(RECORDED, 30), (RECORDED, 5)]
+    assert [(one.status, one.seq, one.available) for one in again] == [
+        (REPLAYED, first[0].seq, 30), (REPLAYED, first[1].seq, 5),
+    ]  # fmt: skip
+
+
 async def test_a_repeated_accrual_hears_its_first_answer_and_writes_nothing(pool: asyncpg.Pool) -> None:
     holder = (await open_holder(pool)).holder_id
     once = an_accrual(holder, 10)
