@@ -200,7 +200,7 @@ async def detail(connection: AsyncConnection, statement: Statement, *, id_key: b
     id_key is the partner's 64-byte key for ids of members. Needs a connection in a transaction: they are streamed.
     """
     cutoff_ids = await store.run_cutoff_ids(connection, statement.run_id)
-    terms = await clearing.agreed_terms(connection, [n.terms_id for n in statement.lines if n.terms_id is not None])
+    terms = {version.terms_id: version for version, _ in await clearing.signed(connection)}
     events = clearing.events(
         connection, partner_id=statement.partner_id, currency=statement.currency, cutoff_ids=cutoff_ids
     )
