@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import agreements, clearing_store, store
+from partners import agreements, clearing_store, programme, store
 from partners.terms import SettlementTerms, Terms
 
 
@@ -84,3 +84,13 @@ async def events(
     rows = clearing_store.clearing_events(connection, partner_id=partner_id, currency=currency, cutoff_ids=cutoff_ids)
     async for row in rows:
         yield ClearingEvent(**row._mapping)
+
+
+async def currencies(connection: AsyncConnection) -> list[str]:
+    """The currencies that agreements are in, and the programme's own; none before it was founded."""
+    return await clearing_store.currencies(connection)
+
+
+async def base_currency(connection: AsyncConnection) -> str:
+    """The programme's own currency. Rejects PROGRAMME_UNKNOWN."""
+    return (await programme.read(connection)).base_currency

@@ -77,3 +77,11 @@ async def clearing_events(
     )
     async for row in rows:
         yield row
+
+
+async def currencies(connection: AsyncConnection) -> list[str]:
+    """The currencies of agreements and of the programme, in order."""
+    found = await connection.execute(
+        text("SELECT currency FROM partners.agreement UNION SELECT base_currency FROM partners.programme ORDER BY 1")
+    )
+    return list(found.scalars())
