@@ -59,14 +59,19 @@ async def signed(connection: AsyncConnection) -> list[tuple[Terms, SettlementTer
     return [(store.terms_of(row), store.settlement_terms_of(row)) for row in rows]
 
 
-async def settlement_terms_at(connection: AsyncConnection, *, at: datetime) -> dict[int, SettlementTerms]:
-    """What settlement alone needs of the version that each partner has in force at an instant, by partner."""
+async def signed_at(connection: AsyncConnection, *, at: datetime) -> list[tuple[Terms, SettlementTerms]]:
+    """The version that each partner has in force at an instant, both parts of it, in order of partners."""
     found: dict[int, tuple[Terms, SettlementTerms]] = {}
     for terms, more in await signed(connection):
         held = found.get(terms.partner_id)
         if agreements.in_force([terms] if held is None else [held[0], terms], at) is terms:
             found[terms.partner_id] = (terms, more)
-    return {partner_id: more for partner_id, (_, more) in found.items()}
+    return list(found.values())
+
+
+async def settlement_terms_at(connection: AsyncConnection, *, at: datetime) -> dict[int, SettlementTerms]:
+    """What settlement alone needs of the version that each partner has in force at an instant, by partner."""
+    return {more.partner_id: more for _, more in await signed_at(connection, at=at)}
 
 
 async def names(connection: AsyncConnection) -> dict[int, PartnerName]:

@@ -186,6 +186,14 @@ def carried(group: ClearingGroup, terms: Mapping[int, Terms], stocks: Stocks) ->
     )
 
 
+def kept_at_expiry_micro(funder_id: int, terms: Terms, stocks: Stocks) -> int:
+    """What of a point's billed fund part the operator keeps when it expires, micro-units."""
+    stock = stocks.get((funder_id, terms.terms_id)) or Stock(funder_id, terms.billed_fund_micro)
+    if stock.carrier_id == OPERATOR:
+        return stock.billed_fund_micro
+    return stock.billed_fund_micro - stock.billed_fund_micro * terms.breakage_share_bp // BASIS
+
+
 def reimbursement_micro(group: ClearingGroup, terms: Mapping[int, Terms]) -> int:
     """What whoever takes a point of a group is paid for it, micro-units of its own terms' currency. Raises Unrated."""
     if is_unpriced(group.partner_id, group.terms_id) or is_borne_by_redeemer(group, terms):
@@ -270,6 +278,11 @@ def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping
         is_gift = lot_terms_id != 0 and _terms(terms, lot_terms_id).funding == BY_REDEEMER
         return 0 if is_gift else _terms(terms, terms_id).reimbursement_price_micro
     return 0
+
+
+def stock_sign(kind: str) -> int:
+    """1 where an event of this kind makes points spendable, -1 where they cease to be, 0 where neither."""
+    return _OBLIGATION_SIGN.get(kind, 0)
 
 
 def sign(kind: str) -> int:

@@ -142,7 +142,7 @@ CREATE TABLE settlement.fixing (
 
 -- A run of the breakage model, and what it expected of each cohort.
 CREATE TABLE settlement.breakage_run (
-  breakage_run_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  breakage_run_id int PRIMARY KEY CHECK (breakage_run_id >= 1),   -- without a gap
   model           text NOT NULL CHECK (model ~ '^[a-z-]+/[0-9]+$'),   -- name and version
   as_of           timestamptz NOT NULL,
   actor           text NOT NULL CHECK (actor <> ''),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from settlement.money.conversion import Fixing
 from settlement.money.entries import Posting
 
 _BOOKS = 7_305_011  # an advisory lock's number, of no meaning elsewhere
@@ -133,6 +135,14 @@ async def balances(
     return found.all()
 
 
+async def booked_cutoff_ids(connection: AsyncConnection) -> set[int]:
+    """Numbers of the cut-offs that are booked."""
+    found = await connection.execute(
+        text("SELECT cutoff_id FROM settlement.booking WHERE source = 'cutoff:' || cutoff_id")
+    )
+    return set(found.scalars())
+
+
 # --- Periods ----------------------------------------------------------------------------------------------------
 
 
@@ -164,3 +174,51 @@ async def unbooked_cutoff_ids(connection: AsyncConnection, through: datetime) ->
         {"through": through},
     )
     return list(found.scalars())
+
+
+# --- Exchange ---------------------------------------------------------------------------------------------------
+
+
+async def insert_fixing(connection: AsyncConnection, fixing: Fixing, *, actor: str, at: datetime) -> Decimal:
+    """A day's rate where there is none yet; returns the one that holds."""
+    await connection.execute(
+        text(
+            "INSERT INTO settlement.fixing (day, currency, base_currency, rate, source, actor, at) "
+            "VALUES (:day, :currency, :base_currency, :rate, :source, :actor, :at) ON CONFLICT DO NOTHING"
+        ),
+        {
+            "day": fixing.day,
+            "currency": fixing.currency,
+            "base_currency": fixing.base_currency,
+            "rate": fixing.rate,
+            "source": fixing.source,
+            "actor": actor,
+            "at": at,
+        },
+    )
+    held = await connection.execute(
+        text(
+            "SELECT rate FROM settlement.fixing "
+            "WHERE day = :day AND currency = :currency AND base_currency = :base_currency"
+        ),
+        {"day": fixing.day, "currency": fixing.currency, "base_currency": fixing.base_currency},
+    )
+    return cast("Decimal", held.scalar_one())
+
+
+async def fixings(connection: AsyncConnection, day: date, base_currency: str) -> Sequence[Row[Any]]:
+    """A day's rates against the base currency."""
+    found = await connection.execute(
+        text(
+            "SELECT day, currency, base_currency, rate, source FROM settlement.fixing "
+            "WHERE day = :day AND base_currency = :base_currency"
+        ),
+        {"day": day, "base_currency": base_currency},
+    )
+    return found.all()
+
+
+async def last_booking_id(connection: AsyncConnection) -> int:
+    """Number of the latest booking; 0 where there is none."""
+    found = await connection.execute(text("SELECT coalesce(max(booking_id), 0) FROM settlement.booking"))
+    return int(found.scalar_one())
