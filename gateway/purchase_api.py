@@ -204,7 +204,7 @@ class PurchaseMutation:
     async def accrue_points(self, info: Info[Context, None], input: AccruePointsInput) -> AccruePointsResult:
         counter, call = await call_of(info, "accruePoints", input.idempotency_key)
         ref = counter.member_ref(input.member)
-        done = await tills.record_purchase(counter.desk, call, ref, input.receipt.receipt(), spend=None)
+        done = await tills.record_purchase(counter.desk, call, ref, input.receipt.receipt(), spend=None, must_earn=True)
         found = shown(info, counter, done, Purchase)
         return AccruePointsSuccess(done=done, language=info.context.language, transaction=found)
 

@@ -60,6 +60,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "{kind}: баллы не начисляются",
             "ro": "{kind} nu aduce puncte",
         },
+        "PARTNER_DOES_NOT_ISSUE": {
+            "en": "No points are earned here",
+            "ru": "Здесь баллы не начисляются",
+            "ro": "Aici nu se acumulează puncte",
+        },
         "PAID_WITH_POINTS": {
             "en": "{amount} paid with points earns none",
             "ru": "на {amount}, оплаченные баллами, баллы не начисляются",

@@ -48,6 +48,16 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Слишком много баллов для этого чека. Спишите меньше.",
             "ro": "Prea multe puncte pentru acest bon. Folosiți mai puține.",
         },
+        "PARTNER_DOES_NOT_ISSUE": {
+            "en": "No points are earned here.",
+            "ru": "Здесь баллы не начисляются.",
+            "ro": "Aici nu se acumulează puncte.",
+        },
+        "PARTNER_DOES_NOT_REDEEM": {
+            "en": "Points cannot be spent here. Finish the sale without points.",
+            "ru": "Здесь нельзя оплатить баллами. Завершите продажу без баллов.",
+            "ro": "Aici nu se pot folosi puncte. Finalizați vânzarea fără puncte.",
+        },
         "SPENDING_LOCKED": {
             "en": "Spending points is locked on this card. The member unlocks it.",
             "ru": "Списание баллов по карте закрыто. Его открывает участник.",

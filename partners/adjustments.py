@@ -24,7 +24,7 @@ from kit.secrets import fingerprint
 from ledger import adjustments
 from ledger.adjustments import Grant
 from members import sharing
-from partners import adjustment_store, agreements, onboarding, programme, store
+from partners import adjustment_store, agreements, onboarding, programme, roles, store
 from partners.purchases import AgreementMissing
 from partners.terms import Terms
 
@@ -70,7 +70,7 @@ async def propose(connection: AsyncConnection, draft: AdjustmentDraft, *, maker:
     """Propose an adjustment for somebody else to approve; returns the approval's number. Nothing moves yet.
 
     Rejects NOT_PERMITTED, ADJUSTMENT_INVALID, ADJUSTMENT_CAP_REACHED, MEMBER_UNKNOWN, MEMBER_CLOSED, NOT_A_PERSON,
-    PARTNER_UNKNOWN, AGREEMENT_MISSING.
+    PARTNER_UNKNOWN, AGREEMENT_MISSING, PARTNER_DOES_NOT_ISSUE.
     """
     await actors.require_role(connection, maker, actors.MEMBER_CARE_MAKER)
     if found := list(_problems(draft)):
@@ -79,7 +79,7 @@ async def propose(connection: AsyncConnection, draft: AdjustmentDraft, *, maker:
     issuer_id = None
     if draft.issuer is not None:
         issuer_id = await onboarding.partner_id_of(connection, draft.issuer)
-        await _terms_at(connection, issuer_id, at)
+        roles.require_issuer(await _terms_at(connection, issuer_id, at))
     rules = await programme.read(connection)
     day = at.astimezone(ZoneInfo(rules.time_zone)).date()
     await adjustment_store.lock_person(connection, maker)
@@ -104,7 +104,8 @@ async def decide(
     """Approve or decline an adjustment; returns the number of the entry that it made, None where it was declined.
 
     Rejects NOT_PERMITTED, FOUR_EYES_REQUIRED, ALREADY_DECIDED, ADJUSTMENT_CAP_REACHED, ADJUSTMENT_EXCEEDS_BALANCE,
-    AGREEMENT_MISSING, MEMBER_UNKNOWN, MEMBER_CLOSED, NOT_A_PERSON; each leaves the proposal undecided.
+    AGREEMENT_MISSING, PARTNER_DOES_NOT_ISSUE, MEMBER_UNKNOWN, MEMBER_CLOSED, NOT_A_PERSON; each leaves the proposal
+    undecided.
     """
     row = await adjustment_store.read(connection, approval.approval_id)
     if row is None:
@@ -128,6 +129,7 @@ async def _carry_out(connection: AsyncConnection, row: Row[tuple[object, ...]], 
     if row.points < 0:
         return await adjustments.take(connection, member.member_id, -row.points, key=key, at=at)
     terms = await _terms_at(connection, row.issuer_id, at)
+    roles.require_issuer(terms)
     expires_at = max(add_months(at, terms.expiry_months), at + timedelta(days=1))
     grant = Grant(row.issuer_id, row.funder_id, terms.terms_id, expires_at)
     return await adjustments.give(connection, member.member_id, row.points, grant, key=key, at=at)

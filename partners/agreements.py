@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -20,12 +20,33 @@ from kit import actors, approvals, audit
 from kit.amounts import BASIS, MICRO_PER_UNIT
 from kit.errors import FieldProblem, Rejection
 from partners import onboarding, programme, store
-from partners.terms import HOLD_MINUTES, Programme, Terms
+from partners.terms import (
+    AT_BURN,
+    BOTH,
+    BY_OPERATOR,
+    BY_REDEEMER,
+    HOLD_MINUTES,
+    HONOURS,
+    HYBRID,
+    ISSUER,
+    POOL,
+    REDEEMER,
+    RUN_OFF,
+    Programme,
+    SettlementTerms,
+    Terms,
+    VolumeRebate,
+    VolumeTier,
+)
 
 KIND = "AGREEMENT"
 HIGHEST_PRICE_MICRO = 1000 * MICRO_PER_UNIT  # a thousand units of the currency for one point
 LONGEST_HOLD_MINUTES = 30 * 24 * 60
-FUNDINGS = ("POOL",)
+FUNDINGS = (POOL, AT_BURN, HYBRID, BY_REDEEMER, BY_OPERATOR)
+ROLES = (ISSUER, REDEEMER, BOTH, HONOURS, RUN_OFF)
+CAP_POLICIES = ("ALERT", "PENDING_HOLD", "BLOCK")
+CYCLES = ("DAY", "WEEK", "MONTH")
+VOLUME_PERIODS = ("MONTH", "QUARTER", "YEAR")
 RETURN_POLICIES = ("ISSUER_BEARS", "REFUND_DEDUCTION", "MEMBER_DEBT")
 
 
@@ -52,7 +73,7 @@ class AgreementRetroactive(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class AgreementDraft:
-    """Terms as somebody proposes them; units as in `Terms`."""
+    """Terms as somebody proposes them; words and units as in `Terms` and, behind hold_minutes, `SettlementTerms`."""
 
     valid_from: datetime
     currency: str
@@ -67,6 +88,30 @@ class AgreementDraft:
     return_policy: str = "ISSUER_BEARS"
     tier_bonus_bp: Mapping[str, int] = field(default_factory=dict)
     hold_minutes: int = HOLD_MINUTES
+    role: str = BOTH
+    hybrid_fund_micro: int = 0
+    breakage_share_bp: int = 0
+    volume_period: str = "MONTH"
+    volume_tiers: tuple[VolumeTier, ...] = ()
+    volume_rebates: tuple[VolumeRebate, ...] = ()
+    platform_fee_micro: int = 0
+    minimum_fee_micro: int = 0
+    debit_cap_micro: int | None = None
+    cap_policy: str = "ALERT"
+    prefunding_micro: int = 0
+    collateral_micro: int = 0
+    holdback_bp: int = 0
+    payment_days: int = 2
+    is_netted: bool = True
+    tax_rule: str = "NONE"
+    fx_rule: str = "DAILY_FIXING"
+    review_days: int = 5
+    dispute_days: int = 60
+    dispute_minimum_minor: int = 0
+    tolerance_minor: int = 0
+    tolerance_days: int = 0
+    cycle: str = "MONTH"
+    minimum_payout_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +119,7 @@ class Version:
     """One version as people look at it: the terms, who made and who decided it, and what became of it."""
 
     terms: Terms
+    settlement: SettlementTerms
     maker: str
     checker: str | None
     decided_at: datetime | None
@@ -96,7 +142,7 @@ async def propose(
     approval_id = await approvals.propose(
         connection, kind=KIND, subject=subject, detail=_as_json(draft), maker=maker, at=at
     )
-    values = {"partner_id": partner_id, "version": version, "approval_id": approval_id, **asdict(draft)}
+    values = {"partner_id": partner_id, "version": version, "approval_id": approval_id, **_columns(draft)}
     terms_id = await store.insert_agreement(connection, values)
     await _note(connection, "AGREEMENT_PROPOSED", terms_id, subject, maker, at)
     return terms_id
@@ -149,16 +195,62 @@ def problems(draft: AgreementDraft, rules: Programme) -> Iterator[FieldProblem]:
     for name, (least, most) in _RANGES.items():
         if not least <= getattr(draft, name) <= most:
             yield FieldProblem((name,), "OUT_OF_RANGE", f"{least} to {most}")
+    if draft.debit_cap_micro is not None and not 0 <= draft.debit_cap_micro <= _MOST_MICRO:
+        yield FieldProblem(("debit_cap_micro",), "OUT_OF_RANGE", f"0 to {_MOST_MICRO}, or none")
     if draft.bill_share_bp > rules.bill_ceiling_bp:
         yield FieldProblem(("bill_share_bp",), "ABOVE_CEILING", f"the programme allows {rules.bill_ceiling_bp}")
-    if draft.funding not in FUNDINGS:
-        yield FieldProblem(("funding",), "UNKNOWN", " or ".join(FUNDINGS))
-    if draft.return_policy not in RETURN_POLICIES:
-        yield FieldProblem(("return_policy",), "UNKNOWN", " or ".join(RETURN_POLICIES))
+    for name, known in _CHOICES.items():
+        if getattr(draft, name) not in known:
+            yield FieldProblem((name,), "UNKNOWN", " or ".join(known))
+    for name in ("tax_rule", "fx_rule"):
+        if not re.fullmatch("[A-Z][A-Z0-9_]*", getattr(draft, name)):
+            yield FieldProblem((name,), "INVALID", "the name of a rule in capitals")
+    yield from _contradictions(draft)
     for tier, bonus_bp in draft.tier_bonus_bp.items():
         if not re.fullmatch("[A-Z][A-Z0-9_]*", tier) or not 0 <= bonus_bp <= BASIS:
             yield FieldProblem(("tier_bonus_bp", tier), "INVALID", f"a tier in capitals and 0 to {BASIS}")
 
+
+def _contradictions(draft: AgreementDraft) -> Iterator[FieldProblem]:
+    """Terms that are possible one by one and make no sense together."""
+    if draft.funding == BY_REDEEMER and draft.fund_price_micro:
+        message = "points that whoever takes them gives away have no fund part"
+        yield FieldProblem(("fund_price_micro",), "NOT_FUNDED", message)
+    if draft.funding == HYBRID and not 0 < draft.hybrid_fund_micro < draft.fund_price_micro:
+        message = "more than nothing and less than the fund part, or it is POOL or AT_BURN"
+        yield FieldProblem(("hybrid_fund_micro",), "OUT_OF_RANGE", message)
+    if draft.funding != HYBRID and draft.hybrid_fund_micro:
+        yield FieldProblem(("hybrid_fund_micro",), "NOT_HYBRID", "only HYBRID bills a part at once and a part at use")
+    if draft.funding == BY_OPERATOR and draft.service_price_micro:
+        message = "the operator charges itself no fee"
+        yield FieldProblem(("service_price_micro",), "NOT_BILLED", message)
+    if draft.role == HONOURS and draft.bill_share_bp:
+        yield FieldProblem(("bill_share_bp",), "NO_POINTS", "who only honours cards takes no points")
+    if draft.debit_cap_micro is None and draft.cap_policy != "ALERT":
+        yield FieldProblem(("cap_policy",), "NO_CAP", "without a cap there is nothing to keep")
+    for name, values in (
+        ("volume_tiers", [(tier.above_points, tier.rebate_micro) for tier in draft.volume_tiers]),
+        ("volume_rebates", [(rebate.from_points, rebate.rebate_bp) for rebate in draft.volume_rebates]),
+    ):
+        steps = [step for step, _ in values]
+        if steps != sorted(set(steps)) or any(step < 0 for step in steps):
+            yield FieldProblem((name,), "NOT_ASCENDING", "each step begins above the one before")
+    if any(not 0 <= tier.rebate_micro <= draft.service_price_micro for tier in draft.volume_tiers):
+        # The fund part is what is owed to members: a discount on it would leave them uncovered.
+        yield FieldProblem(("volume_tiers",), "OUT_OF_RANGE", "0 to the service part, per point")
+    if any(not 0 <= rebate.rebate_bp <= BASIS for rebate in draft.volume_rebates):
+        yield FieldProblem(("volume_rebates",), "OUT_OF_RANGE", f"0 to {BASIS} basis points of the service part")
+
+
+_CHOICES = {
+    "funding": FUNDINGS,
+    "return_policy": RETURN_POLICIES,
+    "role": ROLES,
+    "cap_policy": CAP_POLICIES,
+    "cycle": CYCLES,
+    "volume_period": VOLUME_PERIODS,
+}
+_MOST_MICRO = 10**15  # a milliard of a currency's units
 
 _RANGES = {
     "earn_rate_bp": (0, BASIS),
@@ -169,6 +261,20 @@ _RANGES = {
     "expiry_months": (1, 120),
     "bill_share_bp": (0, BASIS),
     "hold_minutes": (1, LONGEST_HOLD_MINUTES),
+    "hybrid_fund_micro": (0, HIGHEST_PRICE_MICRO),
+    "breakage_share_bp": (0, BASIS),
+    "platform_fee_micro": (0, _MOST_MICRO),
+    "minimum_fee_micro": (0, _MOST_MICRO),
+    "prefunding_micro": (0, _MOST_MICRO),
+    "collateral_micro": (0, _MOST_MICRO),
+    "holdback_bp": (0, BASIS),
+    "payment_days": (0, 120),
+    "review_days": (0, 120),
+    "dispute_days": (0, 730),
+    "dispute_minimum_minor": (0, _MOST_MICRO),
+    "tolerance_minor": (0, _MOST_MICRO),
+    "tolerance_days": (0, 31),
+    "minimum_payout_minor": (0, _MOST_MICRO),
 }
 
 
@@ -200,6 +306,10 @@ async def _note(connection: AsyncConnection, action: str, terms_id: int, about: 
     await audit.write(connection, actor=actor, action=action, subject=subject, detail={"of": about}, at=at)
 
 
+def _columns(draft: AgreementDraft) -> dict[str, Any]:
+    return {column.name: getattr(draft, column.name) for column in fields(draft)}
+
+
 def _as_json(draft: AgreementDraft) -> dict[str, Any]:
     return {**asdict(draft), "valid_from": draft.valid_from.astimezone(UTC).isoformat()}
 
@@ -208,4 +318,11 @@ def _version(row: RowMapping) -> Version:
     state: Literal["PROPOSED", "APPROVED", "DECLINED"] = "PROPOSED"
     if row["approved"] is not None:
         state = "APPROVED" if row["approved"] else "DECLINED"
-    return Version(store.terms_of(row), row["maker"], row["checker"], row["decided_at"], state)
+    return Version(
+        terms=store.terms_of(row),
+        settlement=store.settlement_terms_of(row),
+        maker=row["maker"],
+        checker=row["checker"],
+        decided_at=row["decided_at"],
+        state=state,
+    )

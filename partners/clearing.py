@@ -8,8 +8,8 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import clearing_store
-from partners.terms import Terms
+from partners import agreements, clearing_store, programme, store
+from partners.terms import SettlementTerms, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,34 @@ class ClearingEvent:
 async def agreed_terms(connection: AsyncConnection, terms_ids: Iterable[int]) -> dict[int, Terms]:
     """Agreement versions by number; what does not exist is missing from the answer."""
     rows = await clearing_store.agreements(connection, sorted(set(terms_ids)))
-    return {row.terms_id: Terms(**row._mapping) for row in rows}
+    return {row["terms_id"]: store.terms_of(row) for row in rows}
+
+
+async def settlement_terms(connection: AsyncConnection, terms_ids: Iterable[int]) -> dict[int, SettlementTerms]:
+    """What settlement alone needs of agreement versions, by number; what does not exist is missing."""
+    rows = await clearing_store.agreements(connection, sorted(set(terms_ids)))
+    return {row["terms_id"]: store.settlement_terms_of(row) for row in rows}
+
+
+async def signed(connection: AsyncConnection) -> list[tuple[Terms, SettlementTerms]]:
+    """Every approved version of every partner, in order of partner and version, both parts of it."""
+    rows = await clearing_store.signed_agreements(connection)
+    return [(store.terms_of(row), store.settlement_terms_of(row)) for row in rows]
+
+
+async def signed_at(connection: AsyncConnection, *, at: datetime) -> list[tuple[Terms, SettlementTerms]]:
+    """The version that each partner has in force at an instant, both parts of it, in order of partners."""
+    found: dict[int, tuple[Terms, SettlementTerms]] = {}
+    for terms, more in await signed(connection):
+        held = found.get(terms.partner_id)
+        if agreements.in_force([terms] if held is None else [held[0], terms], at) is terms:
+            found[terms.partner_id] = (terms, more)
+    return list(found.values())
+
+
+async def settlement_terms_at(connection: AsyncConnection, *, at: datetime) -> dict[int, SettlementTerms]:
+    """What settlement alone needs of the version that each partner has in force at an instant, by partner."""
+    return {more.partner_id: more for _, more in await signed_at(connection, at=at)}
 
 
 async def names(connection: AsyncConnection) -> dict[int, PartnerName]:
@@ -62,3 +89,13 @@ async def events(
     rows = clearing_store.clearing_events(connection, partner_id=partner_id, currency=currency, cutoff_ids=cutoff_ids)
     async for row in rows:
         yield ClearingEvent(**row._mapping)
+
+
+async def currencies(connection: AsyncConnection) -> list[str]:
+    """The currencies that agreements are in, and the programme's own; none before it was founded."""
+    return await clearing_store.currencies(connection)
+
+
+async def base_currency(connection: AsyncConnection) -> str:
+    """The programme's own currency. Rejects PROGRAMME_UNKNOWN."""
+    return (await programme.read(connection)).base_currency

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-async def agreements(connection: AsyncConnection, terms_ids: Sequence[int]) -> Sequence[Row[Any]]:
-    """Agreement versions by their numbers, with their columns as partners.terms names them."""
+async def agreements(connection: AsyncConnection, terms_ids: Sequence[int]) -> Sequence[RowMapping]:
+    """Agreement versions by their numbers."""
+    found = await connection.execute(
+        text("SELECT * FROM partners.agreement WHERE terms_id = ANY (:terms_ids)"), {"terms_ids": list(terms_ids)}
+    )
+    return found.mappings().all()
+
+
+async def signed_agreements(connection: AsyncConnection) -> Sequence[RowMapping]:
+    """Every approved version of every partner, in order of partner and version."""
     found = await connection.execute(
         text(
-            "SELECT terms_id, partner_id, version, valid_from, currency, earn_rate_bp, fund_price_micro, "
-            "       service_price_micro, reimbursement_price_micro, funding, return_window_days, expiry_months, "
-            "       bill_share_bp, return_policy, tier_bonus_bp, hold_minutes "
-            "FROM partners.agreement WHERE terms_id = ANY (:terms_ids)"
-        ),
-        {"terms_ids": list(terms_ids)},
+            "SELECT g.* FROM partners.agreement g JOIN kit.approval USING (approval_id) WHERE approved "
+            "ORDER BY partner_id, version"
+        )
     )
-    return found.all()
+    return found.mappings().all()
 
 
 async def names(connection: AsyncConnection) -> Sequence[Row[Any]]:
@@ -72,3 +77,11 @@ async def clearing_events(
     )
     async for row in rows:
         yield row
+
+
+async def currencies(connection: AsyncConnection) -> list[str]:
+    """The currencies of agreements and of the programme, in order."""
+    found = await connection.execute(
+        text("SELECT currency FROM partners.agreement UNION SELECT base_currency FROM partners.programme ORDER BY 1")
+    )
+    return list(found.scalars())

@@ -74,6 +74,9 @@ def evaluate(
     The same input gives the same award for ever, which is how a return decides again what remains. Raises KeyError
     when the programme gives a point no value in the agreement's currency; agreements are refused without one.
     """
+    if not terms.issues:
+        nothing = Reason("PARTNER_DOES_NOT_ISSUE", 0, {"role": terms.role})
+        return Award(0, {line.line_id: 0 for line in lines}, (nothing,), ())
     eligible = [line.eligible_minor for line in lines]
     bonus_bp = terms.tier_bonus_bp.get(tier, 0)
     value_micro = programme.point_value_micro[terms.currency]
@@ -109,7 +112,7 @@ def _lots(points: int, terms: Terms, occurred_at: datetime) -> tuple[Lot, ...]:
         Lot(
             lot_no=1,
             issuer_id=terms.partner_id,
-            funder_id=terms.partner_id,
+            funder_id=terms.funder_id,
             terms_id=terms.terms_id,
             points=points,
             activates_at=activates_at,

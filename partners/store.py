@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import asyncpg
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners.terms import Programme, Terms
+from partners.terms import Programme, SettlementTerms, Terms, VolumeRebate, VolumeTier
 
 _SIGNED = "SELECT g.* FROM partners.agreement g JOIN kit.approval USING (approval_id) WHERE approved"
 
@@ -215,7 +215,7 @@ async def next_version(connection: AsyncConnection, partner_id: int) -> int:
 async def insert_agreement(connection: AsyncConnection, values: Mapping[str, Any]) -> int:
     """Store a proposed version, all columns by name; returns its terms_id."""
     columns = [*values]
-    rows = ", ".join(f"CAST(:{name} AS jsonb)" if name == "tier_bonus_bp" else f":{name}" for name in columns)
+    rows = ", ".join(f"CAST(:{name} AS jsonb)" if name in _JSON else f":{name}" for name in columns)
     statement = text(f"INSERT INTO partners.agreement ({', '.join(columns)}) VALUES ({rows}) RETURNING terms_id")
     return int((await connection.execute(statement, _with_json(values))).scalar_one())
 
@@ -325,8 +325,28 @@ def terms_of(row: RowMapping | asyncpg.Record) -> Terms:
         return_policy=row["return_policy"],
         tier_bonus_bp=json.loads(bonus) if isinstance(bonus, str) else bonus,
         hold_minutes=row["hold_minutes"],
+        role=row["role"],
+        hybrid_fund_micro=row["hybrid_fund_micro"],
+        breakage_share_bp=row["breakage_share_bp"],
     )
 
 
+def settlement_terms_of(row: RowMapping | asyncpg.Record) -> SettlementTerms:
+    """What settlement alone needs of a row of partners.agreement."""
+    given = {name: row[name] for name in _SETTLEMENT}
+    given["volume_tiers"] = tuple(VolumeTier(*step) for step in row["volume_tiers"])
+    given["volume_rebates"] = tuple(VolumeRebate(*step) for step in row["volume_rebates"])
+    return SettlementTerms(**given)
+
+
+_SETTLEMENT = tuple(field.name for field in fields(SettlementTerms))
+_JSON = ("tier_bonus_bp", "volume_tiers", "volume_rebates")
+
+
 def _with_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in values.items()}
+    return {
+        name: json.dumps([astuple(step) for step in value] if isinstance(value, tuple) else value)
+        if name in _JSON
+        else value
+        for name, value in values.items()
+    }

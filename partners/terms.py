@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 HOLD_MINUTES = 24 * 60
+ISSUER, REDEEMER, BOTH, HONOURS, RUN_OFF = "ISSUER", "REDEEMER", "BOTH", "HONOURS", "RUN_OFF"
+"""What a partner may do: issue points, take them, both, honour cards without points, or only wind up."""
+POOL, AT_BURN, HYBRID, BY_REDEEMER, BY_OPERATOR = "POOL", "AT_BURN", "HYBRID", "REDEEMER", "OPERATOR"
+"""When and by whom the fund part of a point is paid."""
+OPERATOR = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,93 @@ class Terms:
     return_policy: str
     tier_bonus_bp: Mapping[str, int] = field(default_factory=dict)
     hold_minutes: int = HOLD_MINUTES
+    role: str = BOTH
+    hybrid_fund_micro: int = 0
+    breakage_share_bp: int = 0
 
     @property
     def issue_price_micro(self) -> int:
-        """What the funder pays for one activated point: fund part plus service part, micro-units."""
+        """What the funder pays for one point in all: fund part plus service part, micro-units."""
         return self.fund_price_micro + self.service_price_micro
+
+    @property
+    def billed_fund_micro(self) -> int:
+        """What of the fund part is billed when a point becomes spendable, micro-units; the rest when it is used."""
+        if self.funding == HYBRID:
+            return self.hybrid_fund_micro
+        return self.fund_price_micro if self.funding in (POOL, BY_OPERATOR) else 0
+
+    @property
+    def funder_id(self) -> int:
+        """Who funds points issued under these terms; 0 is the operator."""
+        return OPERATOR if self.funding == BY_OPERATOR else self.partner_id
+
+    @property
+    def issues(self) -> bool:
+        """Whether the partner grants points."""
+        return self.role in (ISSUER, BOTH)
+
+    @property
+    def redeems(self) -> bool:
+        """Whether points may be spent at the partner."""
+        return self.role in (REDEEMER, BOTH)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeTier:
+    """Of the points that a partner issues in a volume period, each one above so many costs that much less."""
+
+    above_points: int
+    rebate_micro: int
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRebate:
+    """Whoever issues at least so many points in a volume period gets a share of the whole service fee back."""
+
+    from_points: int
+    rebate_bp: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementTerms:
+    """What settlement alone needs of the version of an agreement whose `Terms` have the same number.
+
+    volume_period (MONTH, QUARTER, YEAR) is what tiers, rebates and the minimum fee are reckoned over;
+    platform_fee_micro is per month; minimum_fee_micro is what service and platform fees of a volume period come to at
+    least. debit_cap_micro is the most the partner may owe beyond its cover (None: no cap) and cap_policy what happens
+    at it: ALERT, PENDING_HOLD, BLOCK. prefunding_micro and collateral_micro are what it has to have deposited;
+    holdback_bp is retained of what it is paid. payment_days is how long after the statement it pays; is_netted False
+    pays and is paid gross. tax_rule and fx_rule name the version of a rule. review_days is for objections before
+    payment, dispute_days after; dispute_minimum_minor is the least amount worth one. tolerance_minor and
+    tolerance_days bound what matches a bank entry. cycle (DAY, WEEK, MONTH) is how often it gets a statement; less than
+    minimum_payout_minor is carried over.
+    """
+
+    terms_id: int
+    partner_id: int
+    version: int
+    valid_from: datetime
+    currency: str
+    role: str = BOTH
+    volume_period: str = "MONTH"
+    volume_tiers: tuple[VolumeTier, ...] = ()
+    volume_rebates: tuple[VolumeRebate, ...] = ()
+    platform_fee_micro: int = 0
+    minimum_fee_micro: int = 0
+    debit_cap_micro: int | None = None
+    cap_policy: str = "ALERT"
+    prefunding_micro: int = 0
+    collateral_micro: int = 0
+    holdback_bp: int = 0
+    payment_days: int = 2
+    is_netted: bool = True
+    tax_rule: str = "NONE"
+    fx_rule: str = "DAILY_FIXING"
+    review_days: int = 5
+    dispute_days: int = 60
+    dispute_minimum_minor: int = 0
+    tolerance_minor: int = 0
+    tolerance_days: int = 0
+    cycle: str = "MONTH"
+    minimum_payout_minor: int = 0

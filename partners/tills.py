@@ -20,7 +20,7 @@ from members.approvals import Approval
 from members.cards import CardUnknown, Recognised, check_number
 from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
-from partners import holds, outcomes, purchases, receipt_store, receipts, spending
+from partners import holds, outcomes, purchases, receipt_store, receipts, roles, spending
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.purchases import Caller, Desk, Prepared
@@ -179,11 +179,13 @@ async def record_purchase(
     *,
     spend: Spend | None,
     promise: Promise | QuoteExpired | None = None,
+    must_earn: bool = False,
 ) -> Recorded:
     """The till's one call: the receipt earns, and spends if it says so. promise is that of a quote to honour; that it
-    has expired is said only to who was not answered before.
+    has expired is said only to who was not answered before. A partner that issues nothing records its receipts with
+    nothing earned, unless must_earn.
 
-    Raises what identification, proofs, purchases.prepare and the recording raise.
+    Raises what identification, proofs, purchases.prepare, the partner's role and the recording raise.
     """
     if spend is not None and spend.hold is not None:
         return await _record_with_hold(desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise)
@@ -211,7 +213,11 @@ async def record_purchase(
         directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None,
     )  # fmt: skip
+    terms = directory.terms(prepared.row.terms_id)
+    if must_earn:
+        roles.require_issuer(terms)
     if points:
+        roles.require_redeemer(terms)
         return await purchases.purchase(desk, prepared, redeem_points=points, use=use)
     return await purchases.accrue(desk, prepared)
 
@@ -263,6 +269,7 @@ async def place_hold(
     member: Identified | None = None
     try:
         terms = purchases.terms_at(directory, call.caller.partner_id, call.at)
+        roles.require_redeemer(terms)
         holds.check(wish, terms)
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         use = await _check_proof(desk, call, member, wish.points, proof)
@@ -347,6 +354,7 @@ async def redeem_points(
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
+    roles.require_redeemer(terms)
     receipt = replace(receipt, currency=terms.currency)
     member: Identified | None = None
     try:
@@ -420,7 +428,9 @@ async def _prepare_many(
             if earlier := await _recorded_as_another(desk, caller, member, place, receipt):
                 answers.append(earlier)
                 continue
-            answers.append(purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None))
+            one = purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None)
+            roles.require_issuer(directory.terms(one.row.terms_id))
+            answers.append(one)
         except Rejection as no:
             answers.append(no)
     return answers

@@ -8,10 +8,12 @@ positive amount is owed by the operator, its negative one to the operator. There
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
-from partners.terms import Terms
+from kit.amounts import BASIS
+from partners.terms import BY_REDEEMER, Terms
 
 OPERATOR = 0
 
@@ -27,6 +29,7 @@ RETURN_OWED = "RETURN_OWED"
 REPAYMENT = "REPAYMENT"
 FORGIVEN = "FORGIVEN"
 TRANSFER = "TRANSFER"
+OPENING = "OPENING"
 ADJUSTMENT = "ADJUSTMENT"
 ADJUSTMENT_TAKEN = "ADJUSTMENT_TAKEN"
 
@@ -57,7 +60,8 @@ _KINDS = {
 }
 _ISSUED = (ACTIVATION, ADJUSTMENT)
 _TAKEN_BACK = (RETURN, RETURN_OWED, ADJUSTMENT_TAKEN)
-_BY_LOT = (*_ISSUED, *_TAKEN_BACK, FORGIVEN)  # its funder's affair, at the prices of the lot's terms
+_USED = {REDEMPTION: -1, REFUND: 1, REPAYMENT: -1}  # whoever carries the points pays (-1), or gets back, what use costs
+_PRICED = (*_ISSUED, *_TAKEN_BACK, *_USED, FORGIVEN, EXPIRY)  # their carrier's affair, at the prices of the lot's terms
 _OBLIGATION_SIGN = {
     ACTIVATION: 1, ADJUSTMENT: 1, REFUND: 1, REDEMPTION: -1, RETURN: -1, ADJUSTMENT_TAKEN: -1, EXPIRY: -1,
     REPAYMENT: -1,
@@ -119,6 +123,89 @@ class Movement:
     amount_micro: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Points of one funder and version that are not carried as was signed: after a buy-out, an exit, or an opening.
+
+    carrier_id pays and is paid for them instead of the funder (0: the operator); billed_fund_micro of the fund part of
+    each is billed before its use. is_opening: adjustments that give such points bring in what was billed long ago.
+    """
+
+    carrier_id: int
+    billed_fund_micro: int
+    is_opening: bool = False
+
+
+Stocks = Mapping[tuple[int, int], Stock]
+"""Stock by funder and version of terms, as it is for the cut-off that is rated."""
+NO_STOCKS: Stocks = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What a point of a group costs whoever carries it, in micro-units of its version's currency.
+
+    billed_micro of the fund part is paid when the point becomes spendable, use_micro when it is used, service_micro to
+    the operator on top. share_micro is the carrier's when the point expires.
+    """
+
+    carrier_id: int
+    currency: str
+    billed_micro: int
+    use_micro: int
+    service_micro: int
+    share_micro: int
+    is_opening: bool
+
+    @property
+    def fund_micro(self) -> int:
+        """The whole fund part."""
+        return self.billed_micro + self.use_micro
+
+    @property
+    def issue_micro(self) -> int:
+        """What is paid when the point becomes spendable."""
+        return self.billed_micro + self.service_micro
+
+
+def carried(group: ClearingGroup, terms: Mapping[int, Terms], stocks: Stocks) -> Carried | None:
+    """How the points of a group are carried; None where the operator gave them without any terms. Raises Unrated."""
+    if is_unpriced(group.funder_id, group.lot_terms_id):
+        return None
+    lot = _terms(terms, group.lot_terms_id)
+    stock = stocks.get((group.funder_id, group.lot_terms_id)) or Stock(group.funder_id, lot.billed_fund_micro)
+    is_operators = stock.carrier_id == OPERATOR
+    return Carried(
+        carrier_id=stock.carrier_id,
+        currency=lot.currency,
+        billed_micro=stock.billed_fund_micro,
+        use_micro=lot.fund_price_micro - stock.billed_fund_micro,
+        service_micro=0 if is_operators else lot.service_price_micro,
+        share_micro=0 if is_operators else stock.billed_fund_micro * lot.breakage_share_bp // BASIS,
+        is_opening=stock.is_opening,
+    )
+
+
+def kept_at_expiry_micro(funder_id: int, terms: Terms, stocks: Stocks) -> int:
+    """What of a point's billed fund part the operator keeps when it expires, micro-units."""
+    stock = stocks.get((funder_id, terms.terms_id)) or Stock(funder_id, terms.billed_fund_micro)
+    if stock.carrier_id == OPERATOR:
+        return stock.billed_fund_micro
+    return stock.billed_fund_micro - stock.billed_fund_micro * terms.breakage_share_bp // BASIS
+
+
+def reimbursement_micro(group: ClearingGroup, terms: Mapping[int, Terms]) -> int:
+    """What whoever takes a point of a group is paid for it, micro-units of its own terms' currency. Raises Unrated."""
+    if is_unpriced(group.partner_id, group.terms_id) or is_borne_by_redeemer(group, terms):
+        return 0
+    return _terms(terms, group.terms_id).reimbursement_price_micro
+
+
+def is_borne_by_redeemer(group: ClearingGroup, terms: Mapping[int, Terms]) -> bool:
+    """Whether these points are a gift of whoever takes them. Raises Unrated."""
+    return group.lot_terms_id != 0 and _terms(terms, group.lot_terms_id).funding == BY_REDEEMER
+
+
 def kind_of(debit: int, credit: int) -> str:
     """The kind of clearing event that a posting between two of the ledger's accounts is. Raises Unrated."""
     try:
@@ -127,56 +214,75 @@ def kind_of(debit: int, credit: int) -> str:
         raise Unrated(f"points moved from account kind {debit} to {credit}, which has no price") from None
 
 
-def rate(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[RatedLine]:
+def rate(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms], stocks: Stocks = NO_STOCKS) -> list[RatedLine]:
     """The partners' lines: what each receives or pays, one line per currency, kind and agreement version.
 
-    ACTIVATION, ADJUSTMENT: the funder pays the issue price of the lot's terms. RETURN, RETURN_OWED, ADJUSTMENT_TAKEN:
-    it gets it back, for points that were taken or that the member owes the operator from then on. REDEMPTION: the
-    partner that took the points receives the reimbursement price of its own terms. REFUND: it gives that back.
-    FORGIVEN: the funder reads how many points nobody gives back, at nothing. Expiry, repayment of what a member owes,
-    transfers between holders and whatever is still pending move no partner's money; what the operator funds bills
-    nobody.
+    ACTIVATION, ADJUSTMENT: whoever carries the points, as a rule their funder, pays the service part of the lot's terms
+    and what of the fund part is billed at once. RETURN, ADJUSTMENT_TAKEN: it gets that back. RETURN_OWED: it gets the
+    whole price back, for points that the member had the use of and owes the operator from then on. REDEMPTION: the
+    partner that took the points receives the reimbursement price of its own terms, and nothing (REDEMPTION_BORNE) for
+    points that are its own gift; REFUND: it gives that back. FUNDED_REDEMPTION, FUNDED_REFUND, FUNDED_REPAYMENT: the
+    carrier pays, or gets back, what of the fund part is billed at use only. EXPIRY: it receives its share of what is
+    released, if it has one. FORGIVEN: the funder reads how many points nobody gives back, at nothing; OPENING how many
+    were brought in that had been billed before. Transfers between holders and whatever is still pending move no
+    partner's money; what the operator funds bills nobody.
     Raises Unrated for terms that are missing.
     """
-    return _sum_lines(line for group in groups for line in _partner_lines(group, terms) if line.party_id != OPERATOR)
+    lines = (line for group in groups for line in _partner_lines(group, terms, stocks))
+    return _sum_lines(line for line in lines if line.party_id != OPERATOR)
 
 
-def rate_operator(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[RatedLine]:
+def rate_operator(
+    groups: Iterable[ClearingGroup], terms: Mapping[int, Terms], stocks: Stocks = NO_STOCKS
+) -> list[RatedLine]:
     """The operator's own lines, found without the partners': FUND and SERVICE received, REIMBURSEMENT paid, and
-    each of them taken back (…_RETURNED); FORGIVEN at nothing. Per currency they sum to the partners' lines with the
-    sign turned.
+    each of them taken back (…_RETURNED); FUND_AT_USE where the fund part was billed at use; BREAKAGE_SHARE paid;
+    FORGIVEN and OPENING at nothing. Per currency they sum to the partners' lines with the sign turned.
 
     Raises Unrated for terms that are missing.
     """
-    return _sum_lines(line for group in groups for line in _operator_lines(group, terms))
+    return _sum_lines(line for group in groups for line in _operator_lines(group, terms, stocks))
 
 
-def rate_obligation(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[Movement]:
-    """How the obligation at face changed, per funder, terms and kind: by the fund part of every point that became or
-    ceased to be spendable. Of points that a member owes only what repays them counts. Points that the operator funds
-    (funder 0) count: their fund part is its own expense.
+def rate_obligation(
+    groups: Iterable[ClearingGroup], terms: Mapping[int, Terms], stocks: Stocks = NO_STOCKS
+) -> list[Movement]:
+    """How the obligation at face changed, per funder, terms and kind: by the fund part that was billed for every point
+    that became or ceased to be spendable; by nothing where it is billed at use only. Of points that a member owes only
+    what repays them counts. Points that the operator funds (funder 0) count: their fund part is its own expense.
 
     Raises Unrated for terms that are missing.
     """
     sums: dict[Movement, int] = defaultdict(int)
     for group in groups:
         sign = _OBLIGATION_SIGN.get(group.kind)
-        if sign is None or is_unpriced(group.funder_id, group.lot_terms_id):
+        if sign is None or (found := carried(group, terms, stocks)) is None:
             continue
-        lot = _terms(terms, group.lot_terms_id)
-        price = lot.fund_price_micro
-        sums[Movement(group.funder_id, lot.terms_id, lot.currency, group.kind, 0, price, 0)] += sign * group.points
+        key = Movement(group.funder_id, group.lot_terms_id, found.currency, group.kind, 0, found.billed_micro, 0)
+        sums[key] += sign * group.points
     moved = [replace(key, points=points, amount_micro=points * key.unit_price_micro) for key, points in sums.items()]
     return sorted(moved, key=lambda m: (m.funder_id, m.terms_id, m.kind))
 
 
 def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping[int, Terms]) -> int:
-    """What a partner pays or is paid for one point of a clearing event, micro-units, not signed. Raises Unrated."""
-    if kind in _ISSUED + _TAKEN_BACK:
+    """What a partner pays or is paid for one point of a clearing event, micro-units, not signed. Raises Unrated.
+
+    The price of the event's own line under the terms that were signed; what is billed at use is a line of its own.
+    """
+    if kind == RETURN_OWED:
         return _terms(terms, lot_terms_id).issue_price_micro
+    if kind in _ISSUED + _TAKEN_BACK:
+        lot = _terms(terms, lot_terms_id)
+        return lot.billed_fund_micro + lot.service_price_micro
     if kind in (REDEMPTION, REFUND):
-        return _terms(terms, terms_id).reimbursement_price_micro
+        is_gift = lot_terms_id != 0 and _terms(terms, lot_terms_id).funding == BY_REDEEMER
+        return 0 if is_gift else _terms(terms, terms_id).reimbursement_price_micro
     return 0
+
+
+def stock_sign(kind: str) -> int:
+    """1 where an event of this kind makes points spendable, -1 where they cease to be, 0 where neither."""
+    return _OBLIGATION_SIGN.get(kind, 0)
 
 
 def sign(kind: str) -> int:
@@ -186,28 +292,68 @@ def sign(kind: str) -> int:
     return 1 if kind in _TAKEN_BACK else {REDEMPTION: 1, REFUND: -1}.get(kind, 0)
 
 
-def _partner_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable[RatedLine]:
-    if sign(group.kind) == 0 and group.kind != FORGIVEN:
-        return
-    by_lot = group.kind in _BY_LOT
-    party, terms_id = (group.funder_id, group.lot_terms_id) if by_lot else (group.partner_id, group.terms_id)
-    if not is_unpriced(party, terms_id):
-        price = unit_price_micro(group.kind, group.lot_terms_id, group.terms_id, terms)
-        yield _line(group, party, group.kind, sign(group.kind), price, _terms(terms, terms_id))
-
-
-def _operator_lines(group: ClearingGroup, terms: Mapping[int, Terms]) -> Iterable[RatedLine]:
-    if group.kind == FORGIVEN and group.funder_id != OPERATOR:
-        yield _line(group, OPERATOR, FORGIVEN, 0, 0, _terms(terms, group.lot_terms_id))
-    elif group.kind in _BY_LOT and group.funder_id != OPERATOR:
+def _partner_lines(group: ClearingGroup, terms: Mapping[int, Terms], stocks: Stocks) -> Iterator[RatedLine]:
+    if group.kind in _PRICED and (found := carried(group, terms, stocks)) is not None:
         lot = _terms(terms, group.lot_terms_id)
-        way, suffix = (1, "") if group.kind in _ISSUED else (-1, "_RETURNED")
-        yield _line(group, OPERATOR, "FUND" + suffix, way, lot.fund_price_micro, lot)
-        yield _line(group, OPERATOR, "SERVICE" + suffix, way, lot.service_price_micro, lot)
-    elif group.kind in (REDEMPTION, REFUND) and group.partner_id != OPERATOR:
+        for kind, way, price in _carriers(group, found):
+            yield _line(group, found.carrier_id, kind, way, price, lot)
+    if group.kind in (REDEMPTION, REFUND) and not is_unpriced(group.partner_id, group.terms_id):
+        kind = group.kind + "_BORNE" if is_borne_by_redeemer(group, terms) else group.kind
         own = _terms(terms, group.terms_id)
-        way, suffix = (-1, "") if group.kind == REDEMPTION else (1, "_RETURNED")
-        yield _line(group, OPERATOR, "REIMBURSEMENT" + suffix, way, own.reimbursement_price_micro, own)
+        yield _line(group, group.partner_id, kind, sign(group.kind), reimbursement_micro(group, terms), own)
+
+
+def _carriers(group: ClearingGroup, found: Carried) -> Iterator[tuple[str, int, int]]:
+    """Kind, sign and price of what the carrier of a group's points pays (-1) or receives (1)."""
+    if group.kind == ADJUSTMENT and found.is_opening:
+        yield OPENING, 0, 0
+    elif group.kind in _ISSUED:
+        yield group.kind, -1, found.issue_micro
+    elif group.kind == RETURN_OWED:
+        yield group.kind, 1, found.fund_micro + found.service_micro
+    elif group.kind in _TAKEN_BACK:
+        yield group.kind, 1, found.issue_micro
+    elif group.kind == FORGIVEN:
+        yield group.kind, 0, 0
+    elif group.kind == EXPIRY and found.share_micro:
+        yield group.kind, 1, found.share_micro
+    elif group.kind in _USED and found.use_micro:
+        yield "FUNDED_" + group.kind, _USED[group.kind], found.use_micro
+
+
+def _operator_lines(group: ClearingGroup, terms: Mapping[int, Terms], stocks: Stocks) -> Iterator[RatedLine]:
+    if group.kind in _PRICED and (found := carried(group, terms, stocks)) is not None:
+        lot = _terms(terms, group.lot_terms_id)
+        if found.carrier_id != OPERATOR:
+            for kind, way, price in _from_carriers(group, found):
+                yield _line(group, OPERATOR, kind, way, price, lot)
+    if group.kind in (REDEMPTION, REFUND) and group.partner_id != OPERATOR:
+        own = _terms(terms, group.terms_id)
+        if not is_borne_by_redeemer(group, terms):
+            way, suffix = (-1, "") if group.kind == REDEMPTION else (1, "_RETURNED")
+            yield _line(group, OPERATOR, "REIMBURSEMENT" + suffix, way, own.reimbursement_price_micro, own)
+
+
+def _from_carriers(group: ClearingGroup, found: Carried) -> Iterator[tuple[str, int, int]]:
+    """Kind, sign and price of what the operator has from, or gives to, the carrier of a group's points."""
+    if group.kind == ADJUSTMENT and found.is_opening:
+        yield OPENING, 0, 0
+    elif group.kind in _ISSUED:
+        yield "FUND", 1, found.billed_micro
+        yield "SERVICE", 1, found.service_micro
+    elif group.kind in _TAKEN_BACK:
+        yield "FUND_RETURNED", -1, found.billed_micro
+        yield "SERVICE_RETURNED", -1, found.service_micro
+        if group.kind == RETURN_OWED and found.use_micro:
+            yield "FUND_AT_USE_RETURNED", -1, found.use_micro
+    elif group.kind == FORGIVEN:
+        yield FORGIVEN, 0, 0
+    elif group.kind == EXPIRY and found.share_micro:
+        yield "BREAKAGE_SHARE", -1, found.share_micro
+    elif group.kind in _USED and found.use_micro:
+        yield ("FUND_AT_USE", 1, found.use_micro) if _USED[group.kind] < 0 else (
+            "FUND_AT_USE_RETURNED", -1, found.use_micro
+        )  # fmt: skip
 
 
 def _line(group: ClearingGroup, party: int, kind: str, way: int, price: int, terms: Terms) -> RatedLine:
