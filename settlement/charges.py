@@ -5,31 +5,17 @@ Signs as everywhere in settlement: positive is what the partner receives. All of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kit.amounts import BASIS
 from partners.terms import SettlementTerms
+from settlement.documents.drawing import NO_TAX, TaxRule
 
 PLATFORM_FEE, MINIMUM_FEE = "PLATFORM_FEE", "MINIMUM_FEE"
-TAX_ON_INVOICE, TAX_ON_SELF_BILLED = "TAX_ON_INVOICE", "TAX_ON_SELF_BILLED"
-HOLDBACK_RELEASED, HELD_BACK = "HOLDBACK_RELEASED", "HELD_BACK"
+OUTPUT_TAX, INPUT_TAX = "OUTPUT_TAX", "INPUT_TAX"
+HOLDBACK, HOLDBACK_RELEASED = "HOLDBACK", "HOLDBACK_RELEASED"
 CARRIED_OUT = "CARRIED_OUT"
 ROUNDING = "ROUNDING"
-
-MIRRORED = frozenset(
-    {PLATFORM_FEE, MINIMUM_FEE, TAX_ON_INVOICE, TAX_ON_SELF_BILLED, HOLDBACK_RELEASED, HELD_BACK, CARRIED_OUT}
-)
-"""Kinds of line whose other side the operator's statement shows summed over all partners."""
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """A line that no price made: micro-units, positive where the partner receives it."""
-
-    kind: str
-    amount_micro: int
-    terms_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,51 +23,55 @@ class Conditions:
     """What the agreement in force says of how a partner is settled in a currency; amounts in minor units.
 
     holdback_bp of what it would be paid is retained; less than minimum_payout_minor, either way, is carried over;
-    is_netted False pays and is paid gross.
+    is_netted False pays and is paid gross. review_days are business days to object in.
     """
 
     is_netted: bool = True
     minimum_payout_minor: int = 0
     holdback_bp: int = 0
+    review_days: int = 5
+    tax: TaxRule = NO_TAX
 
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """What a partner comes to a run with: what was carried over, what of its holdback is due to be let go (minor
-    units), and the fees that fall due."""
+    """What a partner comes to a run with: what was carried over, and what of its holdback is due to be let go, in
+    minor units."""
 
     opening_minor: int = 0
     released_minor: int = 0
-    fees: tuple[Charge, ...] = ()
     conditions: Conditions = Conditions()
 
     @property
     def is_nothing(self) -> bool:
         """Whether it makes no line by itself."""
-        return not (self.opening_minor or self.released_minor or any(fee.amount_micro for fee in self.fees))
+        return not (self.opening_minor or self.released_minor)
 
 
 NOTHING = Brought()
 
 
-def conditions(terms: SettlementTerms) -> Conditions:
-    """The conditions that a version of an agreement says."""
+def conditions(terms: SettlementTerms, tax: TaxRule) -> Conditions:
+    """The conditions that a version of an agreement says, and the version of its tax rule that is in force."""
     return Conditions(
-        is_netted=terms.is_netted, minimum_payout_minor=terms.minimum_payout_minor, holdback_bp=terms.holdback_bp
+        is_netted=terms.is_netted,
+        minimum_payout_minor=terms.minimum_payout_minor,
+        holdback_bp=terms.holdback_bp,
+        review_days=terms.review_days,
+        tax=tax,
     )
 
 
-def retained(payable_minor: int, brought: Brought) -> list[tuple[str, int]]:
-    """What stands between what came of all lines and what is paid, as kinds of line with minor units.
+def retained(own_minor: int, brought: Brought) -> list[tuple[str, int]]:
+    """What stands between what came of a run's own lines and what is paid, as kinds of line with minor units.
 
-    Holdback that is due is let go, of what would then be paid a share is retained, rounded down, and a rest below the
-    least that is paid is carried over whole; a partner that is settled gross carries nothing.
+    Holdback that is due is let go; of what the run itself would pay a share is retained, rounded down; and a rest below
+    the least that is paid is carried over whole. A partner that is settled gross carries nothing.
     """
-    found = [(HOLDBACK_RELEASED, brought.released_minor)]
-    payable = payable_minor + brought.released_minor
-    held = max(0, payable_minor) * brought.conditions.holdback_bp // BASIS
-    found.append((HELD_BACK, -held))
-    payable -= held
+    payable = brought.opening_minor + own_minor
+    held = max(0, min(own_minor, payable)) * brought.conditions.holdback_bp // BASIS
+    payable += brought.released_minor - held
+    found = [(HOLDBACK_RELEASED, brought.released_minor), (HOLDBACK, -held)]
     if brought.conditions.is_netted and abs(payable) < brought.conditions.minimum_payout_minor:
         found.append((CARRIED_OUT, -payable))
     return [(kind, amount) for kind, amount in found if amount]
@@ -92,11 +82,6 @@ def minimum_fee(*, minimum_micro: int, billed_micro: int) -> int:
     return max(0, minimum_micro - billed_micro)
 
 
-def due_release(*, held_minor: int, released_minor: int, consumed_minor: int) -> int:
+def due_release(*, held_minor: int, released_minor: int, used_minor: int) -> int:
     """What of the holdback that is old enough has neither been let go nor used up in a default, minor units."""
-    return max(0, held_minor - released_minor - consumed_minor)
-
-
-def sum_of(charges: Iterable[Charge]) -> int:
-    """Micro-units of charges together."""
-    return sum(charge.amount_micro for charge in charges)
+    return max(0, held_minor - released_minor - used_minor)

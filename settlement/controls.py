@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from settlement import runs, store
-from settlement.statements import Draft
+from settlement import archive, states, store
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +46,38 @@ def _by_statement(control: str) -> Callable[[AsyncConnection], Awaitable[list[st
 
 async def _differs_when_rated_again(connection: AsyncConnection) -> list[str]:
     found = []
-    for head in await runs.runs(connection):
-        issued = [s.draft() for s in (await runs.run(connection, head.run_id)).statements]
-        if _without_openings(issued) != await runs.redraw(connection, head.run_id):
+    for head in await archive.runs(connection):
+        if head.state == states.DRAFT:
+            continue
+        written = [s.draft() for s in (await archive.run(connection, head.run_id)).statements]
+        if written != await archive.redraw(connection, head.run_id):
             found.append(f"run {head.run_id} rated again gives other statements")
     return found
 
 
-def _without_openings(drafts: list[Draft]) -> list[Draft]:
-    """What was carried over is not rated, so it is taken off before comparing."""
-    return [
-        replace(
-            d,
-            opening_micro=0,
-            opening_minor=0,
-            net_micro=d.net_micro - d.opening_micro,
-            net_minor=d.net_minor - d.opening_minor,
-        )
-        for d in drafts
-    ]
+async def _differs_from_its_hash(connection: AsyncConnection) -> list[str]:
+    found = []
+    for head in await archive.runs(connection):
+        for statement_id, kept, said in await archive.hashes(connection, head.run_id):
+            if kept != said:
+                found.append(f"statement {statement_id} is not what was issued")
+    return found
 
 
 CONTROLS = (
     Control("S1", "the nets of a run sum to zero", _by_statement(store.NETS_SUM_TO_ZERO)),
     Control("S2", "opening and lines sum to the net", _by_statement(store.LINES_SUM_TO_NET)),
     Control("S3", "every posting of a settled cut-off is in one run", _by_statement(store.EVERY_POSTING_IN_ONE_RUN)),
-    Control("S4", "the obligation at face is what the lots hold", runs.check),
+    Control("S4", "the obligation at face is what the lots hold", archive.check),
     Control("S5", "a statement has lines", _by_statement(store.STATEMENTS_HAVE_LINES)),
     Control("S6", "payments are the nets", _by_statement(store.PAYMENTS_ARE_NETS)),
     Control("S7", "a run rated again gives its statements", _differs_when_rated_again),
+    Control("S8", "every entry is in one window, however it is counted", _by_statement(store.WINDOWS_ARE_COMPLETE)),
+    Control("S9", "a statement opens with what the one before carried over", _by_statement(store.OPENINGS_ARE_CLOSINGS)),
+    Control("S10", "rounding is at most half a minor unit a line", _by_statement(store.ROUNDING_IS_SMALL)),
+    Control("S11", "windows and runs went allowed ways", _by_statement(store.STEPS_ARE_ALLOWED)),
+    Control("S12", "who made a run did not approve it", _by_statement(store.TWO_PEOPLE)),
+    Control("S13", "documents are numbered without a gap", _by_statement(store.NUMBERS_HAVE_NO_GAP)),
+    Control("S14", "documents are what their statements say", _by_statement(store.DOCUMENTS_ADD_UP)),
+    Control("S15", "an issued statement is what its hash says", _differs_from_its_hash),
 )

@@ -75,6 +75,13 @@ def instructions(positions: Iterable[Position]) -> list[Instruction]:
     ]
 
 
+def gross(partner_id: int, currency: str, amounts: Iterable[int]) -> list[Instruction]:
+    """The payments of a partner that is not netted: all it owes in one, all it is owed in another."""
+    owed = list(amounts)
+    sums = ((PAY_IN, -sum(n for n in owed if n < 0)), (PAY_OUT, sum(n for n in owed if n > 0)))
+    return [Instruction(partner_id, currency, direction, amount) for direction, amount in sums if amount]
+
+
 def bilateral(groups: Iterable[ClearingGroup], terms: Mapping[int, Terms]) -> list[Bilateral]:
     """Who honoured whose points, at face: issuer by redeemer, points and money. A memo for people."""
     sums: dict[tuple[int, int, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])

@@ -1,26 +1,61 @@
-"""Settlement runs: cut-offs that are closed and not yet settled become statements, payments and obligation, once."""
+"""Settlement runs: windows that are balanced and not yet settled become statements, payments and obligation, once.
+
+A run is of one currency and goes its way in steps, each a transaction of its caller's: drafted (its windows are claimed),
+calculated, controlled, issued and in review, approved. A step is done wholly or not at all, and doing it again after it
+was done changes nothing. Nothing is edited: a run that is wrong is aborted before anything is paid, and what was wrong
+otherwise is put right by postings in a later cut-off.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kit import actors, audit, secrets
+from kit import actors, approvals, audit
 from kit.database import Database
 from kit.errors import Rejection
 from ledger import cutoffs
-from ledger.cutoffs import Cutoff, Turnover
-from partners import clearing
-from partners.clearing import ClearingEvent
-from partners.terms import Terms
-from settlement import netting, rating, statements, store
-from settlement.netting import Bilateral, Instruction
-from settlement.rating import ClearingGroup
-from settlement.statements import Detail, Draft, Line
+from ledger.cutoffs import Cutoff
+from partners import clearing, programme
+from partners.terms import SettlementTerms
+from settlement import archive, calculation, calendars, charges, controls, states, statements, store
+from settlement.archive import Obligation as Obligation
+from settlement.archive import Run as Run
+from settlement.archive import RunHead as RunHead
+from settlement.archive import RunUnknown as RunUnknown
+from settlement.archive import Statement as Statement
+from settlement.archive import bilateral as bilateral
+from settlement.archive import check as check
+from settlement.archive import clearing_groups as clearing_groups
+from settlement.archive import detail as detail
+from settlement.archive import head as head
+from settlement.archive import lines_page as lines_page
+from settlement.archive import obligation as obligation
+from settlement.archive import redraw as redraw
+from settlement.archive import run as run
+from settlement.archive import runs as runs
+from settlement.archive import statement as statement
+from settlement.archive import statements_page as statements_page
+from settlement.archive import trail as trail
+from settlement.calculation import Decision
+from settlement.charges import Brought
+from settlement.documents import drawing, register, taxes
+from settlement.money import entries, journal
+from settlement.money.events import MoneyEvent
+from settlement.rating import OPERATOR
+from settlement.states import APPROVED, CALCULATED, CONTROLLED, DRAFT, IN_REVIEW, STATEMENTS_ISSUED, RunState
+from settlement.statements import Draft, Line
+from settlement.windows import cycle
+from settlement.windows.cycle import Window, WindowBroken, WindowUnread
+
+APPROVAL = "SETTLEMENT_RUN"
+_DAY = timedelta(days=1)
 
 
 class NothingToSettle(Rejection):
@@ -30,91 +65,73 @@ class NothingToSettle(Rejection):
     retryable = True
 
 
-class RunUnknown(Rejection):
-    """There is no settlement run of this number."""
+class ControlFailed(Rejection):
+    """A control found something: the run stays calculated until it is aborted or what is wrong is put right."""
 
-    code = "RUN_UNKNOWN"
+    code = "CONTROL_FAILED"
+    retryable = True
+
+
+class ReviewOpen(Rejection):
+    """A partner may still object to its statement, and has not accepted it."""
+
+    code = "REVIEW_OPEN"
+    retryable = True
+
+
+class RunHasSuccessor(Rejection):
+    """A later run of the currency begins where this one ended: that one has to go first."""
+
+    code = "RUN_HAS_SUCCESSOR"
+    retryable = True
+
+
+class ReasonMissing(Rejection):
+    """What is taken back says why."""
+
+    code = "REASON_MISSING"
+    retryable = False
+
+
+class StatementUnknown(Rejection):
+    """There is no such statement, it was not issued, or it is another partner's."""
+
+    code = "STATEMENT_UNKNOWN"
     retryable = False
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
-    """What one party receives (positive) or pays (negative) for a run in one currency; partner 0 is the operator.
-
-    opened_at to cut_at is the time of its cut-offs, at the business instant of the run. lines are empty where a
-    listing left them out.
-    """
+class Review:
+    """A partner's time to object to a statement: until when, and when it accepted it, if it did."""
 
     statement_id: int
-    run_id: int
     partner_id: int
-    currency: str
-    opening_micro: int
-    opening_minor: int
-    net_micro: int
-    net_minor: int
-    at: datetime
-    opened_at: datetime | None
-    cut_at: datetime
-    lines: tuple[Line, ...] = ()
+    issued_at: datetime | None
+    review_ends_at: datetime | None
+    content_hash: bytes | None
+    accepted_at: datetime | None
 
-    def draft(self) -> Draft:
-        """The same as it was drawn, for what is rendered from it."""
-        return Draft(
-            party_id=self.partner_id,
-            currency=self.currency,
-            opening_micro=self.opening_micro,
-            opening_minor=self.opening_minor,
-            net_micro=self.net_micro,
-            net_minor=self.net_minor,
-            lines=self.lines,
-        )
+    def is_over(self, at: datetime) -> bool:
+        """Whether nothing is to be waited for at an instant: silence until the end is acceptance."""
+        return self.accepted_at is not None or self.review_ends_at is None or self.review_ends_at <= at
 
 
-@dataclass(frozen=True, slots=True)
-class RunHead:
-    """A run without what it decided. opened_at is None where its first cut-off was the very first."""
-
-    run_id: int
-    actor: str
-    at: datetime
-    through_cutoff: int
-    opened_at: datetime | None
-    cut_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A run with its cut-offs, its statements (by currency, the operator's first) and its payments."""
-
-    head: RunHead
-    cutoff_ids: tuple[int, ...]
-    statements: tuple[Statement, ...]
-    instructions: tuple[Instruction, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Obligation:
-    """What the operator must keep at face for one funder's points under one agreement version (funder 0: its own)."""
-
-    funder_id: int
-    terms_id: int
-    currency: str
-    points: int
-    amount_micro: int
+# --- A run from its windows to its approval -------------------------------------------------------------------
 
 
 async def close_cutoff(
     database: Database, *, actor: str, at: datetime, progress: Callable[[int], None] | None = None
 ) -> Cutoff:
-    """Close the open cut-off on behalf of a FINANCE_MAKER, see ledger.cutoffs.close, and put it on the trail.
+    """Close the open cut-off on behalf of a FINANCE_MAKER, see ledger.cutoffs.close, and balance its windows.
 
-    Takes the database, because closing takes several transactions. Rejects: ACTOR_UNKNOWN, NOT_PERMITTED,
-    CUTOFF_OUT_OF_ORDER.
+    Takes the database, because closing takes several transactions. Where somebody's old transaction keeps what was
+    recorded from being read, the windows stay CUT, and whoever settles balances them. Rejects: ACTOR_UNKNOWN,
+    NOT_PERMITTED, CUTOFF_OUT_OF_ORDER.
     """
     async with database.transaction() as connection:
-        await _permit(connection, actor)
+        await _permit(connection, actor, actors.FINANCE_MAKER)
     closed = await cutoffs.close(database, at=at, progress=progress)
+    await cycle.wait_until_read(database, closed.cutoff_id, at=at, actor=actor)
     async with database.transaction() as connection:
         await _trail(
             connection, actor, "CUTOFF_CLOSED", f"cutoff:{closed.cutoff_id}", {"postings": closed.posting_count}, at
@@ -122,121 +139,196 @@ async def close_cutoff(
     return closed
 
 
-async def settle(connection: AsyncConnection, *, actor: str, at: datetime, through_cutoff: int | None = None) -> Run:
+async def settle(
+    connection: AsyncConnection, *, actor: str, at: datetime, through_cutoff: int | None = None
+) -> list[Run]:
     """Settle every closed cut-off that no run has settled, up to one if named, on behalf of a FINANCE_MAKER.
 
-    Rates per currency, nets, and stores groups, statements with lines, payments and movements of the obligation.
-    Of two at once one settles and the other finds nothing. Raises statements.Imbalance or rating.Unrated where
-    something is wrong with the programme itself. Rejects: ACTOR_UNKNOWN, NOT_PERMITTED, NOTHING_TO_SETTLE.
+    One run for each currency, by name, from its draft to the review of its statements, in the caller's transaction;
+    one that was begun before goes on from where it stands. Of two at once one settles and the other finds nothing.
+    Raises statements.Imbalance or rating.Unrated where something is wrong with the programme itself. Rejects:
+    ACTOR_UNKNOWN, NOT_PERMITTED, NOTHING_TO_SETTLE, WINDOW_UNREAD, WINDOW_BROKEN, CONTROL_FAILED.
     """
-    await _permit(connection, actor)
+    begun = await begin(connection, actor=actor, at=at, through_cutoff=through_cutoff)
+    for run_id in begun:
+        for step in (calculate, control, issue):
+            await step(connection, run_id, actor=actor, at=at)
+    return [await run(connection, run_id) for run_id in begun]
+
+
+async def begin(
+    connection: AsyncConnection, *, actor: str, at: datetime, through_cutoff: int | None = None
+) -> list[int]:
+    """Draft a run for every currency with windows that are balanced and not claimed; numbers of the runs.
+
+    Where a run of the currency has been begun and is not issued yet, it is that one. Rejects: ACTOR_UNKNOWN,
+    NOT_PERMITTED, NOTHING_TO_SETTLE, WINDOW_UNREAD, WINDOW_BROKEN.
+    """
+    await _permit(connection, actor, actors.FINANCE_MAKER)
     await store.lock_runs(connection)
-    due = await _due(connection, through_cutoff)
-    if not due:
+    await cycle.bring_to_date(connection, at=at, actor=actor)
+    begun = {r.currency: r.run_id for r in await runs(connection) if r.state in _UNFINISHED}
+    free = await _free_windows(connection, through_cutoff)
+    for currency in sorted(free.keys() - begun.keys()):
+        begun[currency] = await _draft(connection, free[currency], actor=actor, at=at)
+    if not begun:
         raise NothingToSettle("every closed cut-off is settled already; close one first")
-    groups = _groups(await cutoffs.turnover(connection, [c.cutoff_id for c in due]))
-    terms = await _terms(connection, groups)
-    drafts = statements.draw(groups, terms)
-    run_id = await _write_head(connection, actor, at, due)
-    await _write(connection, run_id, groups, terms, drafts)
-    await _trail(
-        connection, actor, "SETTLED", f"run:{run_id}", {"through_cutoff": due[-1].cutoff_id, "cutoffs": len(due)}, at
-    )
-    return await run(connection, run_id)
+    return [begun[currency] for currency in sorted(begun)]
 
 
-async def runs(connection: AsyncConnection) -> list[RunHead]:
-    """All runs, the latest first."""
-    return [RunHead(**row._mapping) for row in await store.runs(connection)]
+async def calculate(connection: AsyncConnection, run_id: int, *, actor: str, at: datetime) -> RunHead:
+    """Rate, draw and net what is in the windows of a drafted run, on behalf of a FINANCE_MAKER.
 
-
-async def run(connection: AsyncConnection, run_id: int) -> Run:
-    """One run with everything it decided. Rejects: RUN_UNKNOWN."""
-    row = await store.run(connection, run_id)
-    if row is None:
-        raise RunUnknown(f"there is no settlement run {run_id}")
-    found = [Statement(**r._mapping) for r in await store.statements_of_run(connection, run_id)]
-    return Run(
-        head=RunHead(**row._mapping),
-        cutoff_ids=tuple(await store.run_cutoff_ids(connection, run_id)),
-        statements=tuple(await _with_lines(connection, found)),
-        instructions=tuple(Instruction(**r._mapping) for r in await store.instructions(connection, run_id)),
-    )
-
-
-async def statement(connection: AsyncConnection, statement_id: int, *, partner_id: int | None) -> Statement | None:
-    """A statement with its lines; None where it does not exist or is not this partner's. None may see every one."""
-    row = await store.statement(connection, statement_id, partner_id=partner_id)
-    return None if row is None else (await _with_lines(connection, [Statement(**row._mapping)]))[0]
-
-
-async def statements_page(
-    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int
-) -> list[Statement]:
-    """Statements without lines, the latest first: a partner's own, or everybody's where partner_id is None.
-
-    before is the number of the last one seen.
+    Said again of a run that was calculated it writes nothing. Raises as `settle`. Rejects: ACTOR_UNKNOWN,
+    NOT_PERMITTED, RUN_UNKNOWN, RUN_STATE.
     """
-    rows = await store.statements_page(connection, partner_id=partner_id, before=before, limit=limit)
-    return [Statement(**row._mapping) for row in rows]
+    await _permit(connection, actor, actors.FINANCE_MAKER)
+    its = await _locked(connection, run_id)
+    if its.state != DRAFT:
+        return _done(its, CALCULATED)
+    brought = await _brought(connection, its)
+    material = await archive.material_of(connection, its, brought)
+    decision = calculation.decide(material)
+    await _write(connection, run_id, decision)
+    await _step(
+        connection, its, CALCULATED, actor=actor, reason="calculated", at=at,
+        input_hash=calculation.input_hash(material), output_hash=calculation.output_hash(decision),
+        evidence={"brought": calculation.frozen(brought), "windows": list(material.windows)},
+    )  # fmt: skip
+    return await head(connection, run_id)
 
 
-async def lines_page(
-    connection: AsyncConnection, statement_ids: Sequence[int], *, after: int, limit: int
-) -> dict[int, list[Line]]:
-    """Lines of statements behind a line number, in order, at most `limit` of each.
+async def control(
+    connection: AsyncConnection, run_id: int, *, actor: str, at: datetime, evidence: Mapping[str, Any] | None = None
+) -> RunHead:
+    """Hold a calculated run against every control, on behalf of a FINANCE_MAKER.
 
-    Whose statements they are has been asked before.
+    evidence is what else speaks for it, as a certificate of another engine; it is kept with the step. Rejects:
+    ACTOR_UNKNOWN, NOT_PERMITTED, RUN_UNKNOWN, RUN_STATE, CONTROL_FAILED.
     """
-    found: dict[int, list[Line]] = {statement_id: [] for statement_id in statement_ids}
-    for row in await store.lines_page(connection, statement_ids, after=after, limit=limit):
-        found[row.statement_id].append(_line(row))
-    return found
+    await _permit(connection, actor, actors.FINANCE_MAKER)
+    its = await _locked(connection, run_id)
+    if its.state != CALCULATED:
+        return _done(its, CONTROLLED)
+    if found := await controls.run(connection):
+        first = "; ".join(f"{v.code} {v.detail}" for v in found[:3])
+        raise ControlFailed(f"{len(found)} violations, of which: {first}")
+    said = {"controls": [c.code for c in controls.CONTROLS], **(evidence or {})}
+    await _step(connection, its, CONTROLLED, actor=actor, reason="every control holds", at=at, evidence=said)
+    return await head(connection, run_id)
 
 
-async def detail(connection: AsyncConnection, statement: Statement, *, id_key: bytes) -> AsyncIterator[Detail]:
-    """The postings behind a partner's statement, as that partner may see them; they sum to its priced lines.
+async def issue(connection: AsyncConnection, run_id: int, *, actor: str, at: datetime) -> RunHead:
+    """Issue the statements and documents of a controlled run, book what only the run decided, and open the review.
 
-    id_key is the partner's 64-byte key for ids of members. Needs a connection in a transaction: they are streamed.
+    On behalf of a FINANCE_MAKER, who thereby proposes the run: somebody else has to approve it. What is issued is what
+    was calculated, or nothing is. Raises statements.Imbalance where it is not. Rejects: ACTOR_UNKNOWN, NOT_PERMITTED,
+    RUN_UNKNOWN, RUN_STATE, PERIOD_LOCKED.
     """
-    cutoff_ids = await store.run_cutoff_ids(connection, statement.run_id)
-    terms = {version.terms_id: version for version, _ in await clearing.signed(connection)}
-    events = clearing.events(
-        connection, partner_id=statement.partner_id, currency=statement.currency, cutoff_ids=cutoff_ids
+    await _permit(connection, actor, actors.FINANCE_MAKER)
+    its = await _locked(connection, run_id)
+    if its.state != CONTROLLED:
+        return _done(its, STATEMENTS_ISSUED)
+    material = await archive.material(connection, run_id)
+    assert material is not None, "only runs that were settled before runs had steps kept no material"
+    decision = calculation.decide(material)
+    await _check_same(connection, its, decision)
+    await _issue_statements(connection, its, decision.drafts, material.windows, material.brought, at)
+    for draft in decision.drafts:
+        if draft.party_id != OPERATOR:
+            await _issue_documents(connection, its, draft, material.brought.get(draft.party_id, charges.NOTHING), at)
+    if booked := entries.of_events(_run_events(decision.drafts)):
+        await journal.post(connection, source=f"run:{run_id}", entries=booked, at=at, actor=actor, run_id=run_id)
+    await _step(connection, its, STATEMENTS_ISSUED, actor=actor, reason="statements and documents issued", at=at)
+    proposal = await _propose(connection, its, actor, at)
+    its = await head(connection, run_id)
+    await _step(
+        connection, its, IN_REVIEW, actor=actor, reason="partners may object", at=at, evidence={"approval_id": proposal}
     )
-    async for event in events:
-        yield _detail(event, terms, id_key)
+    return await head(connection, run_id)
 
 
-async def clearing_groups(connection: AsyncConnection, run_id: int | None = None) -> list[ClearingGroup]:
-    """What a run rated, as it was; of all runs together where none is named."""
-    return [ClearingGroup(**row._mapping) for row in await store.clearing_groups(connection, run_id)]
+async def accept(
+    connection: AsyncConnection, statement_id: int, *, partner_id: int, actor: str, at: datetime
+) -> None:
+    """Note that a partner accepts its statement before its time to object is over. Again changes nothing.
+
+    actor is who says so for the partner. Rejects: STATEMENT_UNKNOWN.
+    """
+    found = await statement(connection, statement_id, partner_id=partner_id)
+    if found is None or found.partner_id == OPERATOR:
+        raise StatementUnknown(f"there is no statement {statement_id} of this partner")
+    if await store.insert_acceptance(connection, statement_id=statement_id, actor=actor, at=at):
+        await _trail(connection, actor, "STATEMENT_ACCEPTED", f"statement:{statement_id}", {}, at)
 
 
-async def bilateral(connection: AsyncConnection, run_id: int | None = None) -> list[Bilateral]:
-    """Who honoured whose points, of a run or of all of them. A report, never debts."""
-    groups = await clearing_groups(connection, run_id)
-    return netting.bilateral(groups, await _terms(connection, groups))
+async def reviews(connection: AsyncConnection, run_id: int) -> list[Review]:
+    """Where the review of a run stands, by partner."""
+    return [Review(**row._mapping) for row in await store.reviews(connection, run_id)]
 
 
-async def redraw(connection: AsyncConnection, run_id: int) -> list[Draft]:
-    """The statements of a run once more, from what it rated and the agreement versions of then."""
-    groups = await clearing_groups(connection, run_id)
-    return statements.draw(groups, await _terms(connection, groups))
+async def approve(connection: AsyncConnection, run_id: int, *, actor: str, at: datetime) -> RunHead:
+    """Approve a run whose partners have accepted or kept silent, on behalf of a FINANCE_CHECKER who did not make it.
+
+    Rejects: ACTOR_UNKNOWN, NOT_PERMITTED, RUN_UNKNOWN, RUN_STATE, REVIEW_OPEN, FOUR_EYES_REQUIRED, ROLE_SELF_GRANTED.
+    """
+    checker = await _permit(connection, actor, actors.FINANCE_CHECKER)
+    its = await _locked(connection, run_id)
+    states.check_run(its.name, its.state, APPROVED)
+    found = await reviews(connection, run_id)
+    if waiting := [r for r in found if not r.is_over(at)]:
+        until = max(r.review_ends_at for r in waiting if r.review_ends_at is not None)
+        raise ReviewOpen(f"{len(waiting)} partners may object until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    approval_id = await _proposal(connection, its, at)
+    await approvals.decide(
+        connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=True, at=at
+    )
+    silent = [r.partner_id for r in found if r.accepted_at is None]
+    said = {"approval_id": approval_id, "silent": silent}
+    await _step(connection, its, APPROVED, actor=actor, reason="approved by a second person", at=at, evidence=said)
+    await _trail(connection, actor, "RUN_APPROVED", f"run:{run_id}", said, at)
+    return await head(connection, run_id)
 
 
-async def obligation(connection: AsyncConnection) -> list[Obligation]:
-    """The obligation at face after all runs, per funder and agreement version: fund parts billed less released."""
-    return [Obligation(**row._mapping) for row in await store.obligation(connection)]
+async def abort(connection: AsyncConnection, run_id: int, *, actor: str, reason: str, at: datetime) -> RunHead:
+    """End a run before anything of it is paid; its windows may be settled by another.
+
+    Before its statements are issued by any FINANCE_MAKER; afterwards by a FINANCE_CHECKER who did not make it, and then
+    its documents are taken back by others and its bookings reversed. Rejects: ACTOR_UNKNOWN, NOT_PERMITTED,
+    RUN_UNKNOWN, RUN_STATE, RUN_HAS_SUCCESSOR, REASON_MISSING, FOUR_EYES_REQUIRED, ROLE_SELF_GRANTED, PERIOD_LOCKED.
+    """
+    return await _end(connection, run_id, states.ABORTED, actor=actor, reason=reason, at=at)
 
 
-async def check(connection: AsyncConnection) -> list[str]:
-    """Where the obligation is not what the lots say. One statement, one snapshot, and nothing of rating in it."""
-    return await store.violations(connection, store.OBLIGATION_IS_LOTS)
+async def supersede(connection: AsyncConnection, run_id: int, *, actor: str, reason: str, at: datetime) -> int:
+    """Draft a new version of a run whose statements nobody has seen, on behalf of a FINANCE_MAKER; its number.
+
+    Rejects: as `abort`; RUN_STATE once the statements are issued.
+    """
+    its = await _end(connection, run_id, states.SUPERSEDED, actor=actor, reason=reason, at=at)
+    own = await cycle.windows(connection, run_id=run_id)
+    return await _draft(connection, own, actor=actor, at=at, version_of=its)
 
 
-async def _permit(connection: AsyncConnection, actor: str) -> None:
-    await actors.require_role(connection, await actors.by_name(connection, actor), actors.FINANCE_MAKER)
+async def declare_holiday(connection: AsyncConnection, *, day: date, name: str, actor: str, at: datetime) -> None:
+    """Declare a day on which nobody works, on behalf of a FINANCE_MAKER; reviews that were opened keep their end.
+
+    Rejects: ACTOR_UNKNOWN, NOT_PERMITTED.
+    """
+    await _permit(connection, actor, actors.FINANCE_MAKER)
+    if await store.insert_holiday(connection, day=day, name=name, actor=actor, at=at):
+        await _trail(connection, actor, "HOLIDAY_DECLARED", f"day:{day}", {"name": name}, at)
+
+
+# --- What the steps are made of -------------------------------------------------------------------------------
+
+_UNFINISHED = (DRAFT, CALCULATED, CONTROLLED)
+
+
+async def _permit(connection: AsyncConnection, actor: str, role: str) -> int:
+    actor_id = await actors.by_name(connection, actor)
+    await actors.require_role(connection, actor_id, role)
+    return actor_id
 
 
 async def _trail(
@@ -245,58 +337,120 @@ async def _trail(
     await audit.write(connection, actor=actor, action=action, subject=subject, detail=detail, at=at)
 
 
-async def _due(connection: AsyncConnection, through_cutoff: int | None) -> list[Cutoff]:
-    settled = await store.settled_cutoff_ids(connection)
-    return [
-        c
-        for c in await cutoffs.cutoffs(connection)
-        if c.state == "CUT" and c.cutoff_id not in settled and (through_cutoff is None or c.cutoff_id <= through_cutoff)
-    ]
+async def _locked(connection: AsyncConnection, run_id: int) -> RunHead:
+    await store.lock_runs(connection)
+    return await head(connection, run_id)
 
 
-def _groups(turnovers: Iterable[Turnover]) -> list[ClearingGroup]:
-    """One group per kind and parties: a lot activated later and one active at once are the same kind."""
-    sums: dict[tuple[str, int, int, int, int, int], list[int]] = {}
-    for t in turnovers:
-        kind = rating.kind_of(t.debit, t.credit)
-        key = (kind, t.issuer_id, t.funder_id, t.partner_id, t.lot_terms_id, t.terms_id)
-        total = sums.setdefault(key, [0, 0])
-        total[0] += t.points
-        total[1] += t.postings
-    return [ClearingGroup(*key, *sums[key]) for key in sorted(sums)]
+def _done(its: RunHead, wanted: str) -> RunHead:
+    """The run where the step was done before. Rejects RUN_STATE where it is not on its way beyond it."""
+    passed = (DRAFT, CALCULATED, CONTROLLED, STATEMENTS_ISSUED, IN_REVIEW, *sorted(states.ISSUED))
+    if its.state in states.GONE or passed.index(its.state) < passed.index(wanted):
+        raise RunState(f"run {its.name} is {its.state}: it cannot become {wanted} from there")
+    return its
 
 
-async def _terms(connection: AsyncConnection, groups: Iterable[ClearingGroup]) -> dict[int, Terms]:
-    return await clearing.agreed_terms(connection, {n for g in groups for n in (g.lot_terms_id, g.terms_id)})
+async def _step(
+    connection: AsyncConnection, its: RunHead, wanted: str, *, actor: str, reason: str, at: datetime,
+    input_hash: bytes | None = None, output_hash: bytes | None = None, evidence: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    states.check_run(its.name, its.state, wanted)
+    row = {
+        "run_id": its.run_id, "from_state": its.state, "to_state": wanted, "actor": actor, "reason": reason, "at": at,
+        "input_hash": input_hash, "output_hash": output_hash, "evidence": json.dumps(evidence or {}),
+    }  # fmt: skip
+    await store.insert_run_step(connection, row)
 
 
-async def _write_head(connection: AsyncConnection, actor: str, at: datetime, due: Sequence[Cutoff]) -> int:
-    cut_at = due[-1].cut_at
-    assert cut_at is not None, "a cut-off that is cut says when"
-    return await store.insert_run(
-        connection,
-        actor=actor,
-        at=at,
-        cutoff_ids=[c.cutoff_id for c in due],
-        opened_at=due[0].opened_at,
-        cut_at=cut_at,
-    )
+async def _free_windows(connection: AsyncConnection, through_cutoff: int | None) -> dict[str, list[Window]]:
+    """Windows that a run may claim, by currency. Rejects WINDOW_UNREAD, WINDOW_BROKEN where one stands in the way."""
+    wanted = [states.CUT, states.BROKEN, states.BALANCED]
+    found: dict[str, list[Window]] = defaultdict(list)
+    for window in await cycle.windows(connection, states=wanted):
+        if through_cutoff is not None and window.cutoff_id > through_cutoff:
+            continue
+        if window.state == states.BROKEN:
+            raise WindowBroken(f"window {window.name} is broken: what was added up is not what was counted at the cut")
+        if window.state == states.CUT:
+            raise WindowUnread(f"a transaction from before the cut keeps window {window.name} from being read")
+        found[window.currency].append(window)
+    return dict(found)
 
 
-async def _write(
-    connection: AsyncConnection,
-    run_id: int,
-    groups: Sequence[ClearingGroup],
-    terms: Mapping[int, Terms],
-    drafts: Sequence[Draft],
-) -> None:
-    await store.insert_clearing_groups(connection, [{"run_id": run_id, **asdict(g)} for g in groups])
-    for draft in drafts:
+async def _draft(
+    connection: AsyncConnection, own: Sequence[Window], *, actor: str, at: datetime, version_of: RunHead | None = None
+) -> int:
+    last = max((w for w in own if not w.is_late), key=lambda w: w.cutoff_id)
+    before = [r for r in await runs(connection, currency=last.currency) if r.state not in states.GONE]
+    row = {
+        "actor": actor, "at": at, "model": last.model, "currency": last.currency, "through_cutoff": last.cutoff_id,
+        "opened_at": own[0].opened_at, "cut_at": last.cut_at, "window": last.name,
+        "previous_run_id": before[0].run_id if before else None,
+    }  # fmt: skip
+    run_id = await store.insert_run(connection, row)
+    await store.insert_run_windows(connection, run_id, [w.window_id for w in own])
+    reason = "drafted" if version_of is None else f"drafted in place of {version_of.name}"
+    step = {"run_id": run_id, "from_state": None, "to_state": DRAFT, "actor": actor, "reason": reason, "at": at}
+    await store.insert_run_step(connection, step | {"input_hash": None, "output_hash": None, "evidence": "{}"})
+    await cycle.claim(connection, own, run_id=run_id, actor=actor, at=at)
+    detail = {"through_cutoff": last.cutoff_id, "windows": len(own)}
+    await _trail(connection, actor, "RUN_DRAFTED", f"run:{run_id}", detail, at)
+    return run_id
+
+
+async def _brought(connection: AsyncConnection, its: RunHead) -> dict[int, Brought]:
+    """What every partner with an agreement in the run's currency brings to it."""
+    carried = {} if its.previous_run_id is None else await store.carried(connection, its.previous_run_id)
+    signed = await _signed(connection, its)
+    released = await _released(connection, its, signed)
+    rules = await taxes.in_force(connection, at=its.cut_at)
+    found = {}
+    for partner_id, terms in signed.items():
+        rule = rules.get(terms.tax_rule)
+        if rule is None:
+            raise taxes.TaxRuleUnknown(f"no version of tax rule {terms.tax_rule} holds at {its.cut_at.isoformat()}")
+        found[partner_id] = Brought(
+            opening_minor=carried.get(partner_id, 0),
+            released_minor=released.get(partner_id, 0),
+            conditions=charges.conditions(terms, rule),
+        )
+    return found
+
+
+async def _signed(connection: AsyncConnection, its: RunHead) -> dict[int, SettlementTerms]:
+    """By partner the last version in the run's currency that was in force by its cut."""
+    found: dict[int, SettlementTerms] = {}
+    for _, terms in await clearing.signed(connection):
+        if terms.currency == its.currency and terms.valid_from <= its.cut_at:
+            found[terms.partner_id] = terms
+    return found
+
+
+async def _released(
+    connection: AsyncConnection, its: RunHead, signed: Mapping[int, SettlementTerms]
+) -> dict[int, int]:
+    """What of each partner's holdback is old enough to be let go: when disputes about it can no longer come."""
+    sums: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for row in await store.holdbacks(connection, its.currency):
+        terms = signed.get(row.partner_id)
+        if terms is not None:
+            total = sums[row.partner_id]
+            is_old = row.held_minor and row.cut_at + terms.dispute_days * _DAY <= its.cut_at
+            total[0] += row.held_minor if is_old else 0
+            total[1] += row.released_minor
+            total[2] += row.used_minor
+    return {
+        partner_id: charges.due_release(held_minor=held, released_minor=released, used_minor=used)
+        for partner_id, (held, released, used) in sums.items()
+    }
+
+
+async def _write(connection: AsyncConnection, run_id: int, decision: Decision) -> None:
+    await store.insert_clearing_groups(connection, [{"run_id": run_id, **asdict(g)} for g in decision.groups])
+    for draft in decision.drafts:
         await _write_statement(connection, run_id, draft)
-    payments = netting.instructions(statements.positions(drafts))
-    await store.insert_instructions(connection, [{"run_id": run_id, **asdict(p)} for p in payments])
-    movements = rating.rate_obligation(groups, terms)
-    await store.insert_movements(connection, [{"run_id": run_id, **asdict(m)} for m in movements])
+    await store.insert_instructions(connection, [{"run_id": run_id, **asdict(p)} for p in decision.payments])
+    await store.insert_movements(connection, [{"run_id": run_id, **asdict(m)} for m in decision.movements])
 
 
 async def _write_statement(connection: AsyncConnection, run_id: int, draft: Draft) -> None:
@@ -313,29 +467,122 @@ async def _write_statement(connection: AsyncConnection, run_id: int, draft: Draf
     await store.insert_lines(connection, [{"statement_id": statement_id, **asdict(n)} for n in draft.lines])
 
 
-async def _with_lines(connection: AsyncConnection, found: Sequence[Statement]) -> list[Statement]:
-    lines: dict[int, list[Line]] = {s.statement_id: [] for s in found}
-    for row in await store.lines(connection, lines):
-        lines[row.statement_id].append(_line(row))
-    return [replace(s, lines=tuple(lines[s.statement_id])) for s in found]
+async def _check_same(connection: AsyncConnection, its: RunHead, decision: Decision) -> None:
+    [calculated] = [s for s in await trail(connection, its.run_id) if s.to_state == CALCULATED]
+    written = tuple(s.draft() for s in (await run(connection, its.run_id)).statements)
+    if calculation.output_hash(decision) != calculated.output_hash or written != decision.drafts:
+        raise statements.Imbalance(f"run {its.name} comes to something else than it was calculated with")
 
 
-def _line(row: Any) -> Line:
-    return Line(**{name: value for name, value in row._mapping.items() if name != "statement_id"})
+async def _issue_statements(
+    connection: AsyncConnection, its: RunHead, drafts: Sequence[Draft], windows: Sequence[str],
+    brought: Mapping[int, Brought], at: datetime,
+) -> None:  # fmt: skip
+    numbers = await store.statement_ids(connection, its.run_id)
+    zone = (await programme.read(connection)).time_zone
+    holidays = frozenset(row.day for row in await store.holidays(connection))
+    rows = []
+    for draft in drafts:
+        days = brought.get(draft.party_id, charges.NOTHING).conditions.review_days if draft.party_id else 0
+        rows.append(
+            {
+                "statement_id": numbers[draft.party_id],
+                "issued_at": at,
+                "review_ends_at": calendars.review_end(at, days, zone=zone, holidays=holidays),
+                "content_hash": statements.content_hash(draft, windows),
+            }
+        )
+    await store.insert_issued(connection, rows)
 
 
-def _detail(event: ClearingEvent, terms: Mapping[int, Terms], id_key: bytes) -> Detail:
-    kind = rating.kind_of(event.debit, event.credit)
-    price = rating.unit_price_micro(kind, event.lot_terms_id, event.terms_id, terms)
-    return Detail(
-        cutoff_id=event.cutoff_id,
-        kind=kind,
-        at=event.at,
-        business_date=event.business_date,
-        outlet=event.outlet,
-        reference=event.reference,
-        member=secrets.opaque_id(id_key, "mbr", event.holder_id.to_bytes(8, "big")),
-        points=event.points,
-        unit_price_micro=price,
-        amount_micro=rating.sign(kind) * event.points * price,
+async def _issue_documents(
+    connection: AsyncConnection, its: RunHead, draft: Draft, brought: Brought, at: datetime
+) -> None:
+    supplies = (statements.supply(line) for line in draft.lines)
+    drawn = drawing.draw(draft.party_id, supplies, brought.conditions.tax)
+    await register.issue(
+        connection, run_id=its.run_id, partner_id=draft.party_id, currency=its.currency, drafts=drawn,
+        is_netted=brought.conditions.is_netted, at=at,
+    )  # fmt: skip
+
+
+def _run_events(drafts: Sequence[Draft]) -> list[MoneyEvent]:
+    """What the run alone decided, as money events: rounding, tax, what is retained and let go."""
+    return [
+        event
+        for draft in drafts
+        if draft.party_id != OPERATOR
+        for line in draft.lines
+        if (event := _run_event(draft, line)) is not None
+    ]
+
+
+def _run_event(draft: Draft, line: Line) -> MoneyEvent | None:
+    if line.kind in (charges.OUTPUT_TAX, charges.HOLDBACK):  # said from the side of who pays
+        payer, payee = (draft.party_id, OPERATOR) if line.kind == charges.OUTPUT_TAX else (OPERATOR, draft.party_id)
+        return MoneyEvent(line.kind, payer, payee, draft.currency, -line.amount_micro)
+    if line.kind in (charges.INPUT_TAX, charges.HOLDBACK_RELEASED, charges.ROUNDING) and line.amount_micro:
+        return MoneyEvent(line.kind, OPERATOR, draft.party_id, draft.currency, line.amount_micro)
+    return None
+
+
+async def _propose(connection: AsyncConnection, its: RunHead, actor: str, at: datetime) -> int:
+    maker = await actors.by_name(connection, actor)
+    detail = {"run": its.name, "currency": its.currency}
+    return await approvals.propose(
+        connection, kind=APPROVAL, subject=f"run:{its.run_id}", detail=detail, maker=maker, at=at
     )
+
+
+async def _proposal(connection: AsyncConnection, its: RunHead, at: datetime) -> int:
+    """The number of what the run's maker proposed; what was settled before runs were approved is proposed now."""
+    for step in await trail(connection, its.run_id):
+        if step.to_state == IN_REVIEW and "approval_id" in step.evidence:
+            return int(step.evidence["approval_id"])
+    return await _propose(connection, its, its.actor, at)
+
+
+async def _end(
+    connection: AsyncConnection, run_id: int, wanted: str, *, actor: str, reason: str, at: datetime
+) -> RunHead:
+    its = await head(connection, run_id)
+    is_issued = its.state in states.ISSUED
+    acting = await _permit(connection, actor, actors.FINANCE_CHECKER if is_issued else actors.FINANCE_MAKER)
+    its = await _locked(connection, run_id)
+    if (its.state in states.ISSUED) != is_issued:
+        raise RunState(f"run {its.name} has just become {its.state}")
+    states.check_run(its.name, its.state, wanted)
+    if not reason.strip():
+        raise ReasonMissing("say why the run is to end")
+    later = [r for r in await runs(connection, currency=its.currency) if r.previous_run_id == run_id]
+    if any(r.state not in states.GONE for r in later):
+        raise RunHasSuccessor(f"run {later[0].name} begins where {its.name} ended")
+    if is_issued:
+        await _take_back(connection, its, checker=acting, actor=actor, at=at)
+    await _step(connection, its, wanted, actor=actor, reason=reason, at=at)
+    await cycle.release(connection, run_id, actor=actor, reason=reason, at=at)
+    await _trail(connection, actor, f"RUN_{wanted}", f"run:{run_id}", {"reason": reason, "was": its.state}, at)
+    return await head(connection, run_id)
+
+
+async def _take_back(
+    connection: AsyncConnection, its: RunHead, *, checker: int, actor: str, at: datetime
+) -> None:
+    if its.state == APPROVED:  # what was approved is proposed once more, to be declined
+        approval_id = await _propose(connection, its, await _maker(connection, its), at)
+    else:
+        approval_id = await _proposal(connection, its, at)
+    await approvals.decide(
+        connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=False, at=at
+    )
+    await register.take_back(connection, its.run_id, at=at)
+    booked = await journal.booking_of(connection, f"run:{its.run_id}")
+    if booked is not None:
+        back = [entries.reversed_of(e) for e in await journal.entries_of(connection, booked.booking_id)]
+        await journal.post(
+            connection, source=f"run:{its.run_id}/aborted", entries=back, at=at, actor=actor, run_id=its.run_id
+        )
+
+
+async def _maker(connection: AsyncConnection, its: RunHead) -> str:
+    return next((s.actor for s in await trail(connection, its.run_id) if s.to_state == STATEMENTS_ISSUED), its.actor)

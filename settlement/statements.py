@@ -7,19 +7,25 @@ rounded half-even by itself; what that loses or gains is a line too, so a net is
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 
 from kit import amounts
 from partners.terms import Terms
-from settlement import netting, rating
+from settlement import charges, netting, rating
+from settlement.charges import NOTHING, Brought
+from settlement.documents import drawing
+from settlement.documents.drawing import Supply
+from settlement.netting import Instruction, Position
 from settlement.rating import OPERATOR, ClearingGroup, RatedLine
 
-ROUNDING = "ROUNDING"
+ROUNDING = charges.ROUNDING
 
 STATEMENT_HEADER = (
     "statement", "partner", "currency", "line", "kind", "agreement", "points", "postings",
@@ -82,67 +88,146 @@ class Detail:
     amount_micro: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Rated lines of one run: the partners', the operator's own for the same events, found without them, and the
+    partners' for money that moved without points."""
+
+    partners: Sequence[RatedLine]
+    operator: Sequence[RatedLine]
+    charged: Sequence[RatedLine] = ()
+
+    def in_currency(self, currency: str) -> Sides:
+        """The lines in one currency."""
+        return Sides(*([n for n in side if n.currency == currency] for side in (self.partners, self.operator, self.charged)))
+
+
 def draw(groups: Sequence[ClearingGroup], terms: Mapping[int, Terms]) -> list[Draft]:
-    """The statements of a run: the operator's and every partner's that has a line, per currency.
+    """The statements of clearing groups, in every currency, of partners that bring nothing along. Raises as `settle`."""
+    sides = Sides(rating.rate(groups, terms), rating.rate_operator(groups, terms))
+    currencies = sorted({line.currency for side in (sides.partners, sides.operator) for line in side})
+    return [draft for currency in currencies for draft in settle(sides, currency, {})]
 
-    The operator's lines are rated on their own; its net is the other side of all the partners'. Raises Imbalance
-    where they do not meet, rating.Unrated for terms that are missing.
+
+def settle(sides: Sides, currency: str, brought: Mapping[int, Brought]) -> list[Draft]:
+    """The statements of a run in one currency: the operator's and every partner's that has a line or brings something.
+
+    The operator's rated lines are found on their own, the rest are the other side of the partners'; its net is the
+    other side of all of theirs. Raises Imbalance where they do not meet.
     """
-    partners = [_draft(*key, lines) for key, lines in _by_party(rating.rate(groups, terms))]
-    own = dict(_by_party(rating.rate_operator(groups, terms)))
-    currencies = sorted({p.currency for p in partners} | {currency for _, currency in own})
-    operators = [_operator(c, own.get((OPERATOR, c), []), partners) for c in currencies]
-    return sorted(operators + partners, key=lambda d: (d.currency, d.party_id))
+    own = sides.in_currency(currency)
+    rated, charged = _by_party(own.partners), _by_party(own.charged)
+    parties = set(rated) | set(charged) | {party for party, one in brought.items() if not one.is_nothing}
+    partners = [
+        _partners(party, currency, [*rated.get(party, ()), *charged.get(party, ())], brought.get(party, NOTHING))
+        for party in sorted(parties)
+    ]
+    if not partners and not own.operator:
+        return []
+    return [_operator(currency, own, partners), *partners]
 
 
-def positions(drafts: Iterable[Draft]) -> list[netting.Position]:
-    """What the statements leave to be paid, minor units, the operator's own included."""
-    return [netting.Position(d.party_id, d.currency, d.net_minor) for d in drafts]
+def payments(drafts: Iterable[Draft], gross: Collection[int]) -> list[Instruction]:
+    """The payments that statements leave to be made: one per partner; of those that are not netted one each way."""
+    netted, apart = [], []
+    for draft in drafts:
+        if draft.party_id in gross:
+            amounts_minor = [draft.opening_minor, *(line.amount_minor for line in draft.lines)]
+            apart += netting.gross(draft.party_id, draft.currency, amounts_minor)
+        else:
+            netted.append(Position(draft.party_id, draft.currency, draft.net_minor))
+    found = netting.instructions(netted) + apart
+    return sorted(found, key=lambda p: (p.currency, p.partner_id, p.direction))
 
 
-def _by_party(lines: Iterable[RatedLine]) -> list[tuple[tuple[int, str], list[RatedLine]]]:
-    found: dict[tuple[int, str], list[RatedLine]] = defaultdict(list)
+def content(draft: Draft, windows: Sequence[str]) -> bytes:
+    """A statement's canonical form: JSON with sorted keys and no space, of what is in it and nothing that is handed out
+    by a database."""
+    said = {"windows": list(windows), **asdict(draft)}
+    return json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def content_hash(draft: Draft, windows: Sequence[str]) -> bytes:
+    """SHA-256 over a statement's canonical form."""
+    return hashlib.sha256(content(draft, windows)).digest()
+
+
+def _by_party(lines: Iterable[RatedLine]) -> dict[int, list[RatedLine]]:
+    found: dict[int, list[RatedLine]] = defaultdict(list)
     for line in lines:
-        found[line.party_id, line.currency].append(line)
-    return sorted(found.items())
+        found[line.party_id].append(line)
+    return found
 
 
-def _operator(currency: str, lines: Sequence[RatedLine], partners: Iterable[Draft]) -> Draft:
-    others = [p for p in partners if p.currency == currency]
-    before_rounding = sum(line.amount_micro for p in others for line in p.lines if line.kind != ROUNDING)
-    if sum(line.amount_micro for line in lines) != -before_rounding:
-        raise Imbalance(f"the operator's lines in {currency} are not the other side of the partners'")
-    return _draft(OPERATOR, currency, lines, net_minor=-sum(p.net_minor for p in others))
-
-
-def _draft(
-    party_id: int, currency: str, rated: Sequence[RatedLine], *, opening_minor: int = 0, net_minor: int | None = None
-) -> Draft:
-    lines = [_line(number, line) for number, line in enumerate(rated, start=1)]
+def _partners(party_id: int, currency: str, rated: Sequence[RatedLine], brought: Brought) -> Draft:
+    lines = [_line(line) for line in rated]
+    lines += _taxes(party_id, currency, lines, brought)
     exact = sum(line.amount_micro for line in lines)
-    if net_minor is None:
-        net_minor = opening_minor + amounts.minor_from_micro(exact, currency)
+    minor = amounts.minor_from_micro(exact, currency)
+    lines += _rounding(lines, minor, currency)
+    lines += [_in_minor(kind, amount, currency) for kind, amount in charges.retained(minor, brought)]
+    return _draft(party_id, currency, lines, brought.opening_minor)
+
+
+def _taxes(party_id: int, currency: str, lines: Sequence[Line], brought: Brought) -> list[Line]:
+    supplies = drawing.draw(party_id, (supply(line) for line in lines), brought.conditions.tax)
+    by_operator, by_partner = drawing.tax_lines(supplies)
+    taxes = ((charges.OUTPUT_TAX, by_operator), (charges.INPUT_TAX, by_partner))
+    return [_in_minor(kind, amount, currency) for kind, amount in taxes if amount]
+
+
+def supply(line: Line) -> Supply:
+    """What a document needs of a statement's line."""
+    return Supply(line.kind, line.terms_id, line.points, line.amount_minor)
+
+
+def _operator(currency: str, own: Sides, partners: Sequence[Draft]) -> Draft:
+    if sum(line.amount_micro for line in own.operator) != -sum(line.amount_micro for line in own.partners):
+        raise Imbalance(f"the operator's lines in {currency} are not the other side of the partners'")
+    kinds = {line.kind for line in own.partners}
+    mirrored: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for line in (line for p in partners for line in p.lines if line.kind not in kinds and line.kind != ROUNDING):
+        mirrored[line.kind][0] -= line.amount_micro
+        mirrored[line.kind][1] -= line.amount_minor
+    lines = [_line(line) for line in own.operator]
+    lines += [Line(0, kind, None, 0, 0, 0, *mirrored[kind]) for kind in sorted(mirrored)]
+    opening = -sum(p.opening_minor for p in partners)
+    lines += _rounding(lines, -sum(p.net_minor for p in partners) - opening, currency)
+    return _draft(OPERATOR, currency, lines, opening)
+
+
+def _rounding(lines: Sequence[Line], minor: int, currency: str) -> list[Line]:
+    """The line that makes lines come to so many minor units, in both units; none where they do already."""
+    rest_micro = minor * amounts.micro_per_minor(currency) - sum(line.amount_micro for line in lines)
+    rest_minor = minor - sum(line.amount_minor for line in lines)
+    return [Line(0, ROUNDING, None, 0, 0, 0, rest_micro, rest_minor)] if rest_micro or rest_minor else []
+
+
+def _draft(party_id: int, currency: str, lines: Iterable[Line], opening_minor: int) -> Draft:
+    numbered = tuple(replace(line, line_no=number) for number, line in enumerate(lines, start=1))
+    net_minor = opening_minor + sum(line.amount_minor for line in numbered)
     per_minor = amounts.micro_per_minor(currency)
-    rest_micro = (net_minor - opening_minor) * per_minor - exact
-    rest_minor = net_minor - opening_minor - sum(line.amount_minor for line in lines)
-    if rest_micro or rest_minor:
-        lines.append(Line(len(lines) + 1, ROUNDING, None, 0, 0, 0, rest_micro, rest_minor))
+    opening_micro = opening_minor * per_minor
     return Draft(
         party_id=party_id,
         currency=currency,
-        opening_micro=opening_minor * per_minor,
+        opening_micro=opening_micro,
         opening_minor=opening_minor,
-        net_micro=net_minor * per_minor,
+        net_micro=opening_micro + sum(line.amount_micro for line in numbered),
         net_minor=net_minor,
-        lines=tuple(lines),
+        lines=numbered,
     )
 
 
-def _line(number: int, rated: RatedLine) -> Line:
+def _in_minor(kind: str, amount_minor: int, currency: str) -> Line:
+    return Line(0, kind, None, 0, 0, 0, amount_minor * amounts.micro_per_minor(currency), amount_minor)
+
+
+def _line(rated: RatedLine) -> Line:
     return Line(
-        line_no=number,
+        line_no=0,
         kind=rated.kind,
-        terms_id=rated.terms_id,
+        terms_id=rated.terms_id or None,
         points=rated.points,
         postings=rated.count,
         unit_price_micro=rated.unit_price_micro,

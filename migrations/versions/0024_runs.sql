@@ -160,6 +160,9 @@ BEGIN
 END $$;
 ALTER TABLE settlement.line
   ADD CONSTRAINT points_at_the_price CHECK (unit_price_micro = 0 OR abs(amount_micro) = points * unit_price_micro);
+-- What was carried at one price may be carried at another later: after a buy-out of the stock.
+ALTER TABLE settlement.obligation_movement
+  DROP CONSTRAINT obligation_movement_pkey, ADD PRIMARY KEY (run_id, funder_id, terms_id, kind, unit_price_micro);
 -- Who is settled gross pays in what it owes and is paid what it is owed.
 ALTER TABLE settlement.instruction
   DROP CONSTRAINT instruction_pkey, ADD PRIMARY KEY (run_id, partner_id, currency, direction);
@@ -331,7 +334,8 @@ FROM settlement.run
 CROSS JOIN unnest(ARRAY['DRAFT', 'CALCULATED', 'CONTROLLED', 'STATEMENTS_ISSUED', 'IN_REVIEW']) WITH ORDINALITY AS s(state, step_no);
 UPDATE settlement.run r
 SET model = 'NET', version = 1,
-    name = format('NET.%s.%s.%s', currency, through_cutoff, 1),
+    name = (SELECT w.name || '.R1' FROM settlement.run_window JOIN settlement.window w USING (window_id)
+            WHERE run_window.run_id = r.run_id ORDER BY w.cutoff_id DESC LIMIT 1),
     previous_run_id = (SELECT max(b.run_id) FROM settlement.run b WHERE b.currency = r.currency AND b.through_cutoff < r.through_cutoff);
 DROP TABLE split, grouped;
 DROP TABLE settlement.run_cutoff;
@@ -353,12 +357,12 @@ GRANT UPDATE (last_no) ON settlement.document_counter TO tessera_app;
 
 CREATE FUNCTION settlement.counts_on() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF NEW.last_no <> OLD.last_no + 1 THEN
+  IF NEW.last_no <> CASE TG_OP WHEN 'UPDATE' THEN OLD.last_no ELSE 0 END + 1 THEN
     RAISE EXCEPTION 'documents are numbered one after the other' USING ERRCODE = 'check_violation';
   END IF;
   RETURN NEW;
 END $$;
-CREATE TRIGGER counts_on BEFORE UPDATE ON settlement.document_counter
+CREATE TRIGGER counts_on BEFORE INSERT OR UPDATE ON settlement.document_counter
   FOR EACH ROW EXECUTE FUNCTION settlement.counts_on();
 
 DO $$

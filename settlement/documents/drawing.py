@@ -27,9 +27,10 @@ CORRECTS = {INVOICE: CREDIT_NOTE, SELF_BILLED: SELF_BILLED_CREDIT, CREDIT_NOTE: 
 """With which kind a document is taken back."""
 
 # Whose supply a line of a statement is about. What is not here is no supply: payment, carrying over, retention, tax.
-_PARTNERS_SUPPLY = frozenset({"REDEMPTION", "REFUND", "BENEFIT", "BENEFIT_REVERSED", "DISCOUNT", "DISCOUNT_REVERSED"})
+_PARTNERS_SUPPLY = frozenset({"REDEMPTION", "REFUND", "BENEFIT", "DISCOUNT", "COUPON", "EXPIRY"})
 _NO_SUPPLY = frozenset({
-    "ROUNDING", "CARRIED_OUT", "HELD_BACK", "HOLDBACK_RELEASED", "TAX_ON_INVOICE", "TAX_ON_SELF_BILLED",
+    "ROUNDING", "CARRIED_OUT", "HOLDBACK", "HOLDBACK_RELEASED", "HOLDBACK_USED", "DEPOSIT_USED", "DEFAULT_LOSS",
+    "OUTPUT_TAX", "INPUT_TAX", "DISPUTE_WITHHELD", "DISPUTE_UPHELD", "STORED_LOAD", "STORED_SPEND",
 })  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from settlement.windows.names import NET, WindowName
 from settlement.windows.shares import Moved
 
 SYSTEM = "settlement"
-PATIENCE = 200
+PATIENCE = 40
 PAUSE = timedelta(milliseconds=25)
 
 
@@ -94,20 +94,22 @@ async def bring_to_date(connection: AsyncConnection, *, at: datetime, actor: str
 
 async def wait_until_read(
     database: Database, cutoff_id: int, *, at: datetime, actor: str, advance: Callable[[int], None] = lambda _: None
-) -> None:
-    """Bring windows to date, a batch per transaction, until those of a cut-off are balanced.
+) -> bool:
+    """Bring windows to date, a batch per transaction, until those of a cut-off are balanced; whether they are.
 
-    Waits some seconds for transactions that began before. Rejects WINDOW_UNREAD where one goes on for longer.
+    Waits a moment for transactions that began before the cut, and not for long: whoever settles does the rest.
     """
     await positions.catch_up(database, at=at, advance=advance)
     for _ in range(PATIENCE):
         async with database.transaction() as connection:
             await bring_to_date(connection, at=at, actor=actor)
-            waiting = await windows(connection, cutoff_ids=[cutoff_id], states=[states.OPEN, states.DRAINING, states.CUT])
+            waiting = await windows(
+                connection, cutoff_ids=[cutoff_id], states=[states.OPEN, states.DRAINING, states.CUT]
+            )
         if not waiting:
-            return
+            return True
         await asyncio.sleep(PAUSE.total_seconds())
-    raise WindowUnread(f"a transaction that is older than the cut of cut-off {cutoff_id} still runs")
+    return False
 
 
 async def windows(
