@@ -1,3 +1,9 @@
+-- The cut-off before p_before that was open at an instant.
+CREATE FUNCTION ledger.cutoff_of(p_at timestamptz, p_before int) RETURNS int
+LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+  SELECT max(cutoff_id) FROM ledger.cutoff WHERE opened_at <= p_at AND cutoff_id < p_before
+$$;
+
 -- What moved, by cut-off and parties: of entries with a transaction in [p_from, p_until), in the form that settlement
 -- keeps. origin_cutoff is the cut-off in whose time the entry took effect: its own, or an earlier one where it came late.
 CREATE FUNCTION ledger.moved(p_from xid8, p_until xid8)
@@ -34,12 +40,6 @@ $$;
 CREATE FUNCTION ledger.entered(p_from xid8, p_until xid8) RETURNS TABLE (cutoff_id int, entries bigint)
 LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_custom_plan AS $$
   SELECT cutoff_id, count(*) FROM ledger.journal WHERE xid >= p_from AND xid < p_until GROUP BY cutoff_id
-$$;
-
--- The cut-off before p_before that was open at an instant.
-CREATE FUNCTION ledger.cutoff_of(p_at timestamptz, p_before int) RETURNS int
-LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
-  SELECT max(cutoff_id) FROM ledger.cutoff WHERE opened_at <= p_at AND cutoff_id < p_before
 $$;
 
 -- A transaction number that no entry recorded from now on is below: where a cut-off was cut before, all of it is.

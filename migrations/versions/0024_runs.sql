@@ -357,7 +357,7 @@ GRANT UPDATE (last_no) ON settlement.document_counter TO tessera_app;
 
 CREATE FUNCTION settlement.counts_on() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF NEW.last_no <> CASE TG_OP WHEN 'UPDATE' THEN OLD.last_no ELSE 0 END + 1 THEN
+  IF NEW.last_no <> (CASE TG_OP WHEN 'UPDATE' THEN OLD.last_no ELSE 0 END) + 1 THEN
     RAISE EXCEPTION 'documents are numbered one after the other' USING ERRCODE = 'check_violation';
   END IF;
   RETURN NEW;
