@@ -15,13 +15,15 @@ from partners import clearing
 from partners.clearing import ClearingEvent
 from partners.terms import Terms
 from settlement import calculation, netting, rating, statements, store
-from settlement.calculation import Material
-from settlement.charges import Brought
+from settlement.calculation import Agreed, Material
+from settlement.money import stock
 from settlement.netting import Bilateral, Instruction
 from settlement.rating import ClearingGroup
 from settlement.statements import Detail, Draft, Line
 from settlement.windows import cycle, shares
 from settlement.windows.cycle import Window
+
+_NOTHING = Agreed({})
 
 
 class RunUnknown(Rejection):
@@ -211,23 +213,24 @@ async def bilateral(connection: AsyncConnection, run_id: int | None = None) -> l
 
 async def material(connection: AsyncConnection, run_id: int) -> Material | None:
     """What a run was decided on, read again; None for one that was settled before that was kept."""
-    [kept] = [s.evidence for s in await trail(connection, run_id) if s.to_state == "CALCULATED"] or [None]
+    kept = next((s.evidence for s in await trail(connection, run_id) if s.to_state == "CALCULATED"), {})
     if not kept:
         return None
-    its_head = await head(connection, run_id)
-    return await material_of(connection, its_head, calculation.thawed(kept["brought"]))
+    own = await cycle.windows(connection, run_id=run_id)
+    return await material_of(connection, own, calculation.thawed(kept))
 
 
-async def material_of(connection: AsyncConnection, its_head: RunHead, brought: Mapping[int, Brought]) -> Material:
-    """What a run is decided on where partners bring this."""
-    own = await cycle.windows(connection, run_id=its_head.run_id)
+async def material_of(connection: AsyncConnection, own: Sequence[Window], agreed: Agreed = _NOTHING) -> Material:
+    """What a run of these windows, of one currency, is decided on where this was agreed."""
     moved = await cycle.moved_of(connection, own)
     return Material(
-        currency=its_head.currency,
+        currency=own[0].currency,
         windows=tuple(window.name for window in own),
         moved=tuple(moved),
         terms=await clearing.agreed_terms(connection, shares.terms_ids(moved)),
-        brought=brought,
+        events=agreed.events,
+        stocks={n: found for n in sorted({w.cutoff_id for w in own}) if (found := await stock.as_of(connection, n))},
+        brought=agreed.brought,
     )
 
 

@@ -50,10 +50,14 @@ class Decision:
 
 def decide(material: Material) -> Decision:
     """Rate, draw and net. Raises statements.Imbalance, rating.Unrated: faults of the programme, nothing is settled."""
-    parts = [(shares.groups(found), material.stocks.get(cutoff_id, NO_STOCKS)) for cutoff_id, found in _by_cutoff(material)]
+    parts = [
+        (shares.groups(found), material.stocks.get(cutoff_id, NO_STOCKS)) for cutoff_id, found in _by_cutoff(material)
+    ]
     sides = Sides(
         partners=_sum(line for groups, stocks in parts for line in rating.rate(groups, material.terms, stocks)),
-        operator=_sum(line for groups, stocks in parts for line in rating.rate_operator(groups, material.terms, stocks)),
+        operator=_sum(
+            line for groups, stocks in parts for line in rating.rate_operator(groups, material.terms, stocks)
+        ),
         charged=events.rate(material.events),
     )
     drafts = statements.settle(sides, material.currency, material.brought)
@@ -89,19 +93,38 @@ def output_hash(decision: Decision) -> bytes:
     return _hash(asdict(decision))
 
 
-def frozen(brought: Mapping[int, Brought]) -> dict[str, Any]:
-    """What partners brought, as it is kept with the run."""
-    return {str(party): asdict(one) for party, one in sorted(brought.items())}
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What of a run's material is not in its windows: what partners bring, and money that moved without points."""
+
+    brought: Mapping[int, Brought]
+    events: tuple[MoneyEvent, ...] = ()
 
 
-def thawed(kept: Mapping[str, Any]) -> dict[int, Brought]:
+def frozen(agreed: Agreed) -> dict[str, Any]:
+    """The same as it is kept with the run."""
+    return {
+        "brought": {str(party): asdict(one) for party, one in sorted(agreed.brought.items())},
+        "events": [asdict(event) for event in agreed.events],
+    }
+
+
+def thawed(kept: Mapping[str, Any]) -> Agreed:
     """What `frozen` kept."""
-    found = {}
-    for party, one in kept.items():
+    brought = {}
+    for party, one in kept["brought"].items():
         said = dict(one["conditions"])
         conditions = Conditions(**{**said, "tax": TaxRule(**said["tax"])})
-        found[int(party)] = Brought(one["opening_minor"], one["released_minor"], conditions)
-    return found
+        brought[int(party)] = Brought(one["opening_minor"], one["released_minor"], conditions)
+    return Agreed(brought, tuple(MoneyEvent(**event) for event in kept["events"]))
+
+
+def rated(material: Material) -> list[tuple[int, list[RatedLine]]]:
+    """The partners' rated lines by cut-off, in order."""
+    return [
+        (cutoff_id, rating.rate(shares.groups(found), material.terms, material.stocks.get(cutoff_id, NO_STOCKS)))
+        for cutoff_id, found in _by_cutoff(material)
+    ]
 
 
 def _by_cutoff(material: Material) -> list[tuple[int, list[Moved]]]:

@@ -15,7 +15,7 @@ def is_business_day(day: date, holidays: Collection[date]) -> bool:
 
 
 def business_days_on(day: date, count: int, holidays: Collection[date]) -> date:
-    """The business day that is `count` of them after a day; for 0 the day itself. Rejects, with ValueError, count < 0."""
+    """The business day that is `count` of them after a day; for 0 the day itself. ValueError where count < 0."""
     if count < 0:
         raise ValueError("days are counted forward")
     while count:

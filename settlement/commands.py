@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,10 @@ from partners.terms import Terms
 from settlement import liability, runs, statements
 from settlement.rating import OPERATOR
 from settlement.runs import Obligation, Run, RunHead, Statement
+from settlement.windows import cycle, standing
+from settlement.windows import positions as position_batches
+from settlement.windows.cycle import Window
+from settlement.windows.standing import Position
 
 app = typer.Typer(name="settle", help="What partners owe each other: cut-offs, runs, statements.", no_args_is_help=True)
 
@@ -53,11 +58,86 @@ def close(at: At = None, actor: Actor = None) -> None:
     )
 
 
+RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="Number of a run, as `show` lists it.", min=1)]
+
+
 @app.command()
 def run(at: At = None, actor: Actor = None) -> None:
-    """Settle every closed cut-off that is not settled. Takes the role FINANCE_MAKER."""
+    """Claim every window that is balanced and calculate it, a run for each currency. Takes the role FINANCE_MAKER.
+
+    What was begun before and broken off goes on from where it stands.
+    """
     done, names = console.run(_run(at, actor))
-    _show_run(done, names)
+    for one in done:
+        _show_run(one, names)
+    for one in done:
+        _say(f"Next: tessera settle control {one.head.run_id}")
+
+
+@app.command()
+def control(run_id: RunNumber, at: At = None, actor: Actor = None) -> None:
+    """Hold a calculated run against every control. Takes the role FINANCE_MAKER."""
+    done = console.run(_step(run_id, runs.control, "Looking for violations", at, actor))
+    _say(f"Run {run_id} is {done.state}: every control holds. Next: tessera settle issue {run_id}")
+
+
+@app.command()
+def issue(run_id: RunNumber, at: At = None, actor: Actor = None) -> None:
+    """Issue statements and documents of a controlled run and open its review. Takes the role FINANCE_MAKER."""
+    done = console.run(_step(run_id, runs.issue, "Issuing statements and documents", at, actor))
+    _say(f"Run {run_id} is {done.state}. When nobody may object any more: tessera settle approve {run_id}")
+
+
+@app.command()
+def approve(run_id: RunNumber, at: At = None, actor: Actor = None) -> None:
+    """Approve a run after its review. Takes the role FINANCE_CHECKER, and somebody else than who made it."""
+    done = console.run(_step(run_id, runs.approve, "Approving", at, actor))
+    _say(f"Run {run_id} is {done.state}.")
+
+
+@app.command()
+def abort(
+    run_id: RunNumber,
+    reason: Annotated[str, typer.Option(help="Why; it stays with the run for ever.")],
+    at: At = None,
+    actor: Actor = None,
+) -> None:
+    """End a run before anything of it is paid; its windows are free again.
+
+    Takes the role FINANCE_MAKER; once statements are issued FINANCE_CHECKER, and somebody else than who made it.
+    """
+    done = console.run(_step(run_id, partial(runs.abort, reason=reason), "Taking it back", at, actor))
+    _say(f"Run {run_id} is {done.state}. Its windows can be settled again: tessera settle run")
+
+
+@app.command()
+def windows(
+    currency: Annotated[str | None, typer.Option(help="Of one currency.", show_default=False)] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="Of one state: OPEN, CUT, BALANCED, CLAIMED, SETTLED, BROKEN.", show_default=False),
+    ] = None,
+) -> None:
+    """List windows, the latest first: a cut-off in one currency, or what came late in it for an earlier one."""
+    _show_windows(console.run(_windows(currency, state)))
+
+
+@app.command()
+def positions(at: At = None) -> None:
+    """Show what every partner would receive or pay now for what no run has settled, or would have at an instant."""
+    instant, found, names = console.run(_positions(at))
+    if not found:
+        _say(f"At {_time(instant)} nothing is unsettled.")
+        return
+    table = Table("Partner", "Currency")
+    for column in ("Carried", "Moved since", "Receives (+) or pays (-)"):
+        table.add_column(column, justify="right")
+    for one in found:
+        amounts = (one.carried_micro, one.moved_micro, one.carried_micro + one.moved_micro)
+        shown = [f"{statements.decimal_from_micro(amount):+,f}" for amount in amounts]
+        table.add_row(names[one.partner_id].code, one.currency, *shown)
+    _say(f"At {_time(instant)}:")
+    console.out.print(table, markup=False)
 
 
 @app.command()
@@ -121,12 +201,51 @@ async def _close(at: datetime | None, actor: str | None) -> Cutoff:
             return await runs.close_cutoff(database, actor=actor or console.login_name(), at=instant, progress=advance)
 
 
-async def _run(at: datetime | None, actor: str | None) -> tuple[Run, dict[int, PartnerName]]:
+async def _run(at: datetime | None, actor: str | None) -> tuple[list[Run], dict[int, PartnerName]]:
+    """Each step a transaction of its own, so that what was done stays done whatever happens then."""
+    who = actor or console.login_name()
     async with console.database(settings()) as database:
         instant = await _instant(database, at)
+        with console.progress("Reading what was recorded") as advance:
+            await position_batches.catch_up(database, at=instant, advance=advance)
         async with database.transaction() as connection:
-            done = await runs.settle(connection, actor=actor or console.login_name(), at=instant)
-            return done, await clearing.names(connection)
+            begun = await runs.begin(connection, actor=who, at=instant)
+        with console.progress("Calculating", total=len(begun)) as advance:
+            for run_id in begun:
+                async with database.transaction() as connection:
+                    await runs.calculate(connection, run_id, actor=who, at=instant)
+                advance(1)
+        async with database.reading() as connection:
+            return [await runs.run(connection, n) for n in begun], await clearing.names(connection)
+
+
+async def _step(
+    run_id: int, step: Callable[..., Awaitable[RunHead]], doing: str, at: datetime | None, actor: str | None
+) -> RunHead:
+    async with console.database(settings()) as database:
+        instant = await _instant(database, at)
+        with console.progress(doing, total=1) as advance:
+            async with database.transaction() as connection:
+                done = await step(connection, run_id, actor=actor or console.login_name(), at=instant)
+            advance(1)
+            return done
+
+
+async def _windows(currency: str | None, state: str | None) -> list[Window]:
+    async with console.database(settings()) as database, database.reading() as connection:
+        found = await cycle.windows(connection, currency=currency, states=None if state is None else [state])
+    return found[::-1]
+
+
+async def _positions(at: datetime | None) -> tuple[datetime, list[Position], dict[int, PartnerName]]:
+    async with console.database(settings()) as database:
+        instant = await _instant(database, at)
+        if at is None:
+            with console.progress("Reading what was recorded") as advance:
+                await position_batches.catch_up(database, at=instant, advance=advance)
+        async with database.reading() as connection:
+            found = await standing.now(connection) if at is None else await standing.as_of(connection, at=instant)
+            return instant, found, await clearing.names(connection)
 
 
 async def _obligation(
@@ -234,16 +353,34 @@ def _show_runs(heads: list[RunHead]) -> None:
     if not heads:
         _say("Nothing is settled yet: tessera settle close, then tessera settle run")
         return
-    table = Table("Run", "At", "By", "From", "To", "Through cut-off")
+    table = Table("Run", "Name", "State", "At", "By", "From", "To", "Through cut-off")
     for head in heads:
         begin = "the beginning" if head.opened_at is None else _time(head.opened_at)
-        table.add_row(str(head.run_id), _time(head.at), head.actor, begin, _time(head.cut_at), str(head.through_cutoff))
+        table.add_row(
+            str(head.run_id), head.name, head.state, _time(head.at), head.actor, begin, _time(head.cut_at),
+            str(head.through_cutoff),
+        )  # fmt: skip
+    console.out.print(table, markup=False)
+
+
+def _show_windows(found: list[Window]) -> None:
+    if not found:
+        _say("There is no such window.")
+        return
+    table = Table("Window", "Cut-off", "State", "Came late for")
+    for column in ("Postings", "Points"):
+        table.add_column(column, justify="right")
+    for one in found:
+        counts = ["" if n is None else f"{n:,}" for n in (one.postings, one.points)]
+        late = f"cut-off {one.origin_cutoff}" if one.is_late else ""
+        table.add_row(one.name, str(one.cutoff_id), one.state, late, *counts)
     console.out.print(table, markup=False)
 
 
 def _show_run(done: Run, names: Mapping[int, PartnerName]) -> None:
     cutoffs = ", ".join(str(n) for n in done.cutoff_ids)
-    _say(f"Run {done.head.run_id} at {_time(done.head.at)} by {done.head.actor}, cut-offs {cutoffs}")
+    head = done.head
+    _say(f"Run {head.run_id} {head.name} at {_time(head.at)} by {head.actor}, cut-offs {cutoffs}: {head.state}")
     if not done.statements:
         _say("No money moved in it.")
         return

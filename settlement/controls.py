@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from settlement import archive, states, store
+from settlement.money import controls as books
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,12 @@ CONTROLS = (
     Control("S6", "payments are the nets", _by_statement(store.PAYMENTS_ARE_NETS)),
     Control("S7", "a run rated again gives its statements", _differs_when_rated_again),
     Control("S8", "every entry is in one window, however it is counted", _by_statement(store.WINDOWS_ARE_COMPLETE)),
-    Control("S9", "a statement opens with what the one before carried over", _by_statement(store.OPENINGS_ARE_CLOSINGS)),
+    Control("S9", "a statement opens with what was carried over", _by_statement(store.OPENINGS_ARE_CLOSINGS)),
     Control("S10", "rounding is at most half a minor unit a line", _by_statement(store.ROUNDING_IS_SMALL)),
     Control("S11", "windows and runs went allowed ways", _by_statement(store.STEPS_ARE_ALLOWED)),
     Control("S12", "who made a run did not approve it", _by_statement(store.TWO_PEOPLE)),
     Control("S13", "documents are numbered without a gap", _by_statement(store.NUMBERS_HAVE_NO_GAP)),
     Control("S14", "documents are what their statements say", _by_statement(store.DOCUMENTS_ADD_UP)),
     Control("S15", "an issued statement is what its hash says", _differs_from_its_hash),
+    *(Control(*rule) for rule in books.RULES),
 )

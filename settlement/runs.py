@@ -1,9 +1,9 @@
 """Settlement runs: windows that are balanced and not yet settled become statements, payments and obligation, once.
 
-A run is of one currency and goes its way in steps, each a transaction of its caller's: drafted (its windows are claimed),
-calculated, controlled, issued and in review, approved. A step is done wholly or not at all, and doing it again after it
-was done changes nothing. Nothing is edited: a run that is wrong is aborted before anything is paid, and what was wrong
-otherwise is put right by postings in a later cut-off.
+A run is of one currency and goes its way in steps, each a transaction of its caller's: drafted (its windows are
+claimed), calculated, controlled, issued and in review, approved. A step is done wholly or not at all, and doing it
+again after it was done changes nothing. Nothing is edited: a run that is wrong is aborted before anything is paid, and
+what was wrong otherwise is put right by postings in a later cut-off.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ledger import cutoffs
 from ledger.cutoffs import Cutoff
 from partners import clearing, programme
 from partners.terms import SettlementTerms
-from settlement import archive, calculation, calendars, charges, controls, states, statements, store
+from settlement import archive, calculation, calendars, charges, controls, periods, statements, states, store
 from settlement.archive import Obligation as Obligation
 from settlement.archive import Run as Run
 from settlement.archive import RunHead as RunHead
@@ -43,15 +43,17 @@ from settlement.archive import runs as runs
 from settlement.archive import statement as statement
 from settlement.archive import statements_page as statements_page
 from settlement.archive import trail as trail
-from settlement.calculation import Decision
+from settlement.calculation import Agreed, Decision
 from settlement.charges import Brought
 from settlement.documents import drawing, register, taxes
+from settlement.money import cutoffs as money_cutoffs
 from settlement.money import entries, journal
 from settlement.money.events import MoneyEvent
+from settlement.periods import Billed
 from settlement.rating import OPERATOR
-from settlement.states import APPROVED, CALCULATED, CONTROLLED, DRAFT, IN_REVIEW, STATEMENTS_ISSUED, RunState
 from settlement.statements import Draft, Line
-from settlement.windows import cycle
+from settlement.states import APPROVED, CALCULATED, CONTROLLED, DRAFT, IN_REVIEW, STATEMENTS_ISSUED, RunState
+from settlement.windows import cycle, positions, shares
 from settlement.windows.cycle import Window, WindowBroken, WindowUnread
 
 APPROVAL = "SETTLEMENT_RUN"
@@ -133,6 +135,7 @@ async def close_cutoff(
     closed = await cutoffs.close(database, at=at, progress=progress)
     await cycle.wait_until_read(database, closed.cutoff_id, at=at, actor=actor)
     async with database.transaction() as connection:
+        await book_cutoffs(connection, actor=actor)
         await _trail(
             connection, actor, "CUTOFF_CLOSED", f"cutoff:{closed.cutoff_id}", {"postings": closed.posting_count}, at
         )
@@ -167,6 +170,7 @@ async def begin(
     await _permit(connection, actor, actors.FINANCE_MAKER)
     await store.lock_runs(connection)
     await cycle.bring_to_date(connection, at=at, actor=actor)
+    await book_cutoffs(connection, actor=actor)
     begun = {r.currency: r.run_id for r in await runs(connection) if r.state in _UNFINISHED}
     free = await _free_windows(connection, through_cutoff)
     for currency in sorted(free.keys() - begun.keys()):
@@ -174,6 +178,18 @@ async def begin(
     if not begun:
         raise NothingToSettle("every closed cut-off is settled already; close one first")
     return [begun[currency] for currency in sorted(begun)]
+
+
+async def book_cutoffs(connection: AsyncConnection, *, actor: str) -> int:
+    """Book every cut-off that is balanced and not booked, in order, from what was added up of it; how many.
+
+    Rejects PERIOD_LOCKED. Raises rating.Unrated.
+    """
+    due = await store.unbooked_cutoff_ids(connection)
+    for cutoff_id in due:
+        groups = shares.groups(await positions.moved(connection, [cutoff_id]))
+        await money_cutoffs.book(connection, cutoff_id, actor=actor, groups=groups)
+    return len(due)
 
 
 async def calculate(connection: AsyncConnection, run_id: int, *, actor: str, at: datetime) -> RunHead:
@@ -186,14 +202,17 @@ async def calculate(connection: AsyncConnection, run_id: int, *, actor: str, at:
     its = await _locked(connection, run_id)
     if its.state != DRAFT:
         return _done(its, CALCULATED)
-    brought = await _brought(connection, its)
-    material = await archive.material_of(connection, its, brought)
+    own = await cycle.windows(connection, run_id=run_id)
+    signed = await _signed(connection, its)
+    events = await _period_events(connection, its, own, signed)
+    agreed = Agreed(await _brought(connection, its, signed), tuple(events))
+    material = await archive.material_of(connection, own, agreed)
     decision = calculation.decide(material)
     await _write(connection, run_id, decision)
     await _step(
         connection, its, CALCULATED, actor=actor, reason="calculated", at=at,
         input_hash=calculation.input_hash(material), output_hash=calculation.output_hash(decision),
-        evidence={"brought": calculation.frozen(brought), "windows": list(material.windows)},
+        evidence={**calculation.frozen(agreed), "windows": list(material.windows)},
     )  # fmt: skip
     return await head(connection, run_id)
 
@@ -237,7 +256,7 @@ async def issue(connection: AsyncConnection, run_id: int, *, actor: str, at: dat
     for draft in decision.drafts:
         if draft.party_id != OPERATOR:
             await _issue_documents(connection, its, draft, material.brought.get(draft.party_id, charges.NOTHING), at)
-    if booked := entries.of_events(_run_events(decision.drafts)):
+    if booked := entries.of_events([*material.events, *_run_events(decision.drafts)]):
         await journal.post(connection, source=f"run:{run_id}", entries=booked, at=at, actor=actor, run_id=run_id)
     await _step(connection, its, STATEMENTS_ISSUED, actor=actor, reason="statements and documents issued", at=at)
     proposal = await _propose(connection, its, actor, at)
@@ -248,9 +267,7 @@ async def issue(connection: AsyncConnection, run_id: int, *, actor: str, at: dat
     return await head(connection, run_id)
 
 
-async def accept(
-    connection: AsyncConnection, statement_id: int, *, partner_id: int, actor: str, at: datetime
-) -> None:
+async def accept(connection: AsyncConnection, statement_id: int, *, partner_id: int, actor: str, at: datetime) -> None:
     """Note that a partner accepts its statement before its time to object is over. Again changes nothing.
 
     actor is who says so for the partner. Rejects: STATEMENT_UNKNOWN.
@@ -280,9 +297,7 @@ async def approve(connection: AsyncConnection, run_id: int, *, actor: str, at: d
         until = max(r.review_ends_at for r in waiting if r.review_ends_at is not None)
         raise ReviewOpen(f"{len(waiting)} partners may object until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
     approval_id = await _proposal(connection, its, at)
-    await approvals.decide(
-        connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=True, at=at
-    )
+    await approvals.decide(connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=True, at=at)
     silent = [r.partner_id for r in found if r.accepted_at is None]
     said = {"approval_id": approval_id, "silent": silent}
     await _step(connection, its, APPROVED, actor=actor, reason="approved by a second person", at=at, evidence=said)
@@ -398,10 +413,11 @@ async def _draft(
     return run_id
 
 
-async def _brought(connection: AsyncConnection, its: RunHead) -> dict[int, Brought]:
+async def _brought(
+    connection: AsyncConnection, its: RunHead, signed: Mapping[int, SettlementTerms]
+) -> dict[int, Brought]:
     """What every partner with an agreement in the run's currency brings to it."""
     carried = {} if its.previous_run_id is None else await store.carried(connection, its.previous_run_id)
-    signed = await _signed(connection, its)
     released = await _released(connection, its, signed)
     rules = await taxes.in_force(connection, at=its.cut_at)
     found = {}
@@ -426,9 +442,67 @@ async def _signed(connection: AsyncConnection, its: RunHead) -> dict[int, Settle
     return found
 
 
-async def _released(
-    connection: AsyncConnection, its: RunHead, signed: Mapping[int, SettlementTerms]
-) -> dict[int, int]:
+async def _period_events(
+    connection: AsyncConnection, its: RunHead, own: Sequence[Window], signed: Mapping[int, SettlementTerms]
+) -> list[MoneyEvent]:
+    """Fees and rebates that volume periods bring to the run, of partners whose agreement knows any."""
+    wanted = {partner_id: terms for partner_id, terms in signed.items() if periods.needs_them(terms)}
+    if not wanted:
+        return []
+    zone = (await programme.read(connection)).time_zone
+    earliest = min(await _first_valid(connection, its, wanted))
+    since = earliest if its.previous_run_id is None else (await head(connection, its.previous_run_id)).cut_at
+    now = await _billed(connection, own)
+    before = await _billed(connection, await _settled_before(connection, its, since - 366 * _DAY))
+    found = []
+    for partner_id, terms in sorted(wanted.items()):
+        volumes = periods.covered(
+            terms, earlier=before.get(partner_id, []), own=now.get(partner_id, []),
+            since=max(since, terms.valid_from), until=its.cut_at, zone=zone,
+        )  # fmt: skip
+        found += periods.charges(terms, volumes)
+    return found
+
+
+async def _first_valid(
+    connection: AsyncConnection, its: RunHead, wanted: Mapping[int, SettlementTerms]
+) -> list[datetime]:
+    return [
+        terms.valid_from
+        for _, terms in await clearing.signed(connection)
+        if terms.currency == its.currency and terms.partner_id in wanted
+    ]
+
+
+async def _settled_before(connection: AsyncConnection, its: RunHead, since: datetime) -> list[Window]:
+    """Windows of the runs before, of cut-offs that were cut since an instant."""
+    found: list[Window] = []
+    before = its.previous_run_id
+    while before is not None:
+        found += [
+            w for w in await cycle.windows(connection, run_id=before) if w.cut_at is not None and w.cut_at >= since
+        ]
+        one = await head(connection, before)
+        before = one.previous_run_id if one.cut_at >= since else None
+    return found
+
+
+async def _billed(connection: AsyncConnection, own: Sequence[Window]) -> dict[int, list[Billed]]:
+    """What partners were billed for in windows, by partner, a value for each cut-off."""
+    if not own:
+        return {}
+    material = await archive.material_of(connection, own)
+    cut_at = {w.cutoff_id: w.cut_at for w in own}
+    found: dict[int, list[Billed]] = defaultdict(list)
+    for cutoff_id, lines in calculation.rated(material):
+        instant = cut_at[cutoff_id]
+        assert instant is not None, "a cut-off that is cut says when"
+        for partner_id, one in periods.billed(lines, instant, material.terms).items():
+            found[partner_id].append(one)
+    return found
+
+
+async def _released(connection: AsyncConnection, its: RunHead, signed: Mapping[int, SettlementTerms]) -> dict[int, int]:
     """What of each partner's holdback is old enough to be let go: when disputes about it can no longer come."""
     sums: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
     for row in await store.holdbacks(connection, its.currency):
@@ -565,16 +639,12 @@ async def _end(
     return await head(connection, run_id)
 
 
-async def _take_back(
-    connection: AsyncConnection, its: RunHead, *, checker: int, actor: str, at: datetime
-) -> None:
+async def _take_back(connection: AsyncConnection, its: RunHead, *, checker: int, actor: str, at: datetime) -> None:
     if its.state == APPROVED:  # what was approved is proposed once more, to be declined
         approval_id = await _propose(connection, its, await _maker(connection, its), at)
     else:
         approval_id = await _proposal(connection, its, at)
-    await approvals.decide(
-        connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=False, at=at
-    )
+    await approvals.decide(connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=False, at=at)
     await register.take_back(connection, its.run_id, at=at)
     booked = await journal.booking_of(connection, f"run:{its.run_id}")
     if booked is not None:

@@ -99,11 +99,13 @@ class Sides:
 
     def in_currency(self, currency: str) -> Sides:
         """The lines in one currency."""
-        return Sides(*([n for n in side if n.currency == currency] for side in (self.partners, self.operator, self.charged)))
+        return Sides(
+            *([n for n in side if n.currency == currency] for side in (self.partners, self.operator, self.charged))
+        )
 
 
 def draw(groups: Sequence[ClearingGroup], terms: Mapping[int, Terms]) -> list[Draft]:
-    """The statements of clearing groups, in every currency, of partners that bring nothing along. Raises as `settle`."""
+    """The statements of clearing groups in every currency, of partners that bring nothing. Raises as `settle`."""
     sides = Sides(rating.rate(groups, terms), rating.rate_operator(groups, terms))
     currencies = sorted({line.currency for side in (sides.partners, sides.operator) for line in side})
     return [draft for currency in currencies for draft in settle(sides, currency, {})]

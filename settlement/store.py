@@ -33,6 +33,22 @@ async def lock_runs(connection: AsyncConnection) -> None:
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
 
 
+async def unbooked_cutoff_ids(connection: AsyncConnection) -> list[int]:
+    """Cut-offs that are balanced and not booked, in order, up to the first that is not balanced."""
+    found = await connection.execute(
+        text(
+            "SELECT cutoff_id FROM settlement.stock_cutoff c "
+            "WHERE NOT EXISTS (SELECT FROM settlement.booking b WHERE b.source = 'cutoff:' || c.cutoff_id) "
+            "  AND NOT EXISTS (SELECT FROM settlement.window w JOIN settlement.window_step s USING (window_id) "
+            "                  WHERE w.cutoff_id <= c.cutoff_id AND s.to_state = 'BROKEN') "
+            "  AND cutoff_id < coalesce((SELECT min(cutoff_id) FROM ledger.cutoff k WHERE NOT EXISTS ("
+            "    SELECT FROM settlement.stock_cutoff d WHERE d.cutoff_id = k.cutoff_id)), cutoff_id + 1) "
+            "ORDER BY cutoff_id"
+        )
+    )
+    return list(found.scalars())
+
+
 async def insert_run(connection: AsyncConnection, row: Mapping[str, Any]) -> int:
     """A new run without a state yet; its version is how many there were of the same cut-offs. Returns its number."""
     made = await connection.execute(
@@ -262,7 +278,8 @@ async def holdbacks(connection: AsyncConnection, currency: str) -> Sequence[Row[
     found = await connection.execute(
         text(
             "SELECT s.partner_id, r.cut_at, "
-            "       CAST(coalesce(sum(-n.amount_minor) FILTER (WHERE n.kind = 'HOLDBACK'), 0) AS bigint) AS held_minor, "
+            "       CAST(coalesce(sum(-n.amount_minor) FILTER (WHERE n.kind = 'HOLDBACK'), 0) AS bigint) "
+            "         AS held_minor, "
             "       CAST(coalesce(sum(n.amount_minor) FILTER (WHERE n.kind = 'HOLDBACK_RELEASED'), 0) AS bigint) "
             "         AS released_minor, CAST(0 AS bigint) AS used_minor "
             f"FROM settlement.line n JOIN settlement.statement s USING (statement_id) "
@@ -535,7 +552,8 @@ OBLIGATION_IS_LOTS = f"""
 # number, and one of every posting now.
 WINDOWS_ARE_COMPLETE = """
     WITH added AS (
-      SELECT cutoff_id, sum(postings) AS postings, sum(points) AS points FROM settlement.position_delta GROUP BY cutoff_id
+      SELECT cutoff_id, sum(postings) AS postings, sum(points) AS points FROM settlement.position_delta
+      GROUP BY cutoff_id
     ), there AS (
       SELECT cutoff_id, count(*) AS postings, sum(amount) AS points FROM ledger.posting GROUP BY cutoff_id
     )
@@ -560,7 +578,8 @@ OPENINGS_ARE_CLOSINGS = f"""
       SELECT run_id, partner_id, opening_minor FROM settlement.statement JOIN live USING (run_id) WHERE partner_id <> 0
     ), closed AS (
       SELECT live.run_id, s.partner_id, -sum(n.amount_minor) AS minor
-      FROM live JOIN settlement.statement s ON s.run_id = live.previous_run_id JOIN settlement.line n USING (statement_id)
+      FROM live JOIN settlement.statement s ON s.run_id = live.previous_run_id
+      JOIN settlement.line n USING (statement_id)
       WHERE s.partner_id <> 0 AND n.kind = 'CARRIED_OUT' GROUP BY live.run_id, s.partner_id
     )
     SELECT format('run %s, partner %s: opens with %s minor units, the run before carried over %s', run_id, partner_id,
@@ -629,7 +648,8 @@ DOCUMENTS_ADD_UP = f"""
                 'STORED_SPEND')
           GROUP BY t.run_id, t.partner_id) s
     FULL JOIN (SELECT d.run_id, d.partner_id,
-                      sum(CASE WHEN d.kind IN ('SELF_BILLED', 'CREDIT_NOTE') THEN gross_minor ELSE -gross_minor END) AS minor
+                      sum(CASE WHEN d.kind IN ('SELF_BILLED', 'CREDIT_NOTE') THEN gross_minor
+                               ELSE -gross_minor END) AS minor
                FROM settlement.document d JOIN live USING (run_id) WHERE d.kind <> 'SET_OFF'
                GROUP BY d.run_id, d.partner_id) d USING (run_id, partner_id)
     WHERE coalesce(s.minor, 0) <> coalesce(d.minor, 0)

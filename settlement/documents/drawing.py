@@ -1,8 +1,8 @@
 """PURE: documents of what was supplied, from the lines of a statement. Netting nets payment, never these.
 
 The operator supplies points and services to whoever pays for them: an invoice, and a credit note for what is given
-back. A partner that honours points supplies the operator: the operator draws that invoice in its name (self-billed), and
-its credit note. What each line is worth is what the statement shows, in minor units; tax comes on top.
+back. A partner that honours points supplies the operator: the operator draws that invoice in its name (self-billed),
+and its credit note. What each line is worth is what the statement shows, in minor units; tax comes on top.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ LINE, DOCUMENT = "LINE", "DOCUMENT"
 SERIES = {
     INVOICE: "INV", CREDIT_NOTE: "CRN", SELF_BILLED: "SBI", SELF_BILLED_CREDIT: "SBC", SET_OFF: "OFF",
 }  # fmt: skip
-CORRECTS = {INVOICE: CREDIT_NOTE, SELF_BILLED: SELF_BILLED_CREDIT, CREDIT_NOTE: INVOICE, SELF_BILLED_CREDIT: SELF_BILLED}
+CORRECTS = {
+    INVOICE: CREDIT_NOTE,
+    SELF_BILLED: SELF_BILLED_CREDIT,
+    CREDIT_NOTE: INVOICE,
+    SELF_BILLED_CREDIT: SELF_BILLED,
+}
 """With which kind a document is taken back."""
 
 # Whose supply a line of a statement is about. What is not here is no supply: payment, carrying over, retention, tax.

@@ -1,7 +1,7 @@
 """The register of documents: drawn from what a run's statements say, numbered without a gap, kept for ever.
 
-Whoever numbers documents holds the counter's row until the transaction ends: a number is given back with everything else
-if it is rolled back. Self-billed documents are the partner's own and numbered in its name.
+Whoever numbers documents holds the counter's row until the transaction ends: a number is given back with everything
+else if it is rolled back. Self-billed documents are the partner's own and numbered in its name.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ async def insert_document_lines(connection: AsyncConnection, rows: Sequence[Mapp
     if rows:
         await connection.execute(
             text(
-                "INSERT INTO settlement.document_line (document_id, line_no, kind, terms_id, points, base_minor, tax_minor) "
+                "INSERT INTO settlement.document_line "
+                "       (document_id, line_no, kind, terms_id, points, base_minor, tax_minor) "
                 "VALUES (:document_id, :line_no, :kind, :terms_id, :points, :base_minor, :tax_minor)"
             ),
             list(rows),

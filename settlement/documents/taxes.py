@@ -31,9 +31,7 @@ class TaxRuleUnknown(Rejection):
     retryable = True
 
 
-async def propose(
-    connection: AsyncConnection, *, rule: TaxRule, valid_from: datetime, maker: str, at: datetime
-) -> int:
+async def propose(connection: AsyncConnection, *, rule: TaxRule, valid_from: datetime, maker: str, at: datetime) -> int:
     """Propose another version of a tax rule on behalf of a FINANCE_MAKER; its own version number is not looked at.
 
     Returns the proposal's number. Rejects ACTOR_UNKNOWN, NOT_PERMITTED, TAX_RULE_INVALID.
@@ -64,7 +62,9 @@ async def approve(connection: AsyncConnection, approval_id: int, *, checker: str
     valid_from = datetime.fromisoformat(said["valid_from"])
     latest = await store.latest_rule_from(connection, said["code"])
     if valid_from < at or (latest is not None and valid_from <= latest):
-        raise TaxRuleInvalid("a version holds from the instant of its approval at the earliest, and after the one before")
+        raise TaxRuleInvalid(
+            "a version holds from the instant of its approval at the earliest, and after the one before"
+        )
     await approvals.decide(
         connection, approval_id, checker=checker_id, role=actors.FINANCE_CHECKER, approved=True, at=at
     )

@@ -106,7 +106,9 @@ async def first_unrated_cutoff(connection: AsyncConnection) -> int:
         text(
             "SELECT 1 + greatest((SELECT coalesce(max(cutoff_id), 0) FROM settlement.booking "
             "                     WHERE source = 'cutoff:' || cutoff_id), "
-            "                    (SELECT coalesce(max(cutoff_id), 0) FROM settlement.run_cutoff))"
+            "                    (SELECT coalesce(max(w.cutoff_id), 0) "
+            "                     FROM settlement.window w JOIN settlement.window_step s USING (window_id) "
+            "                     WHERE s.to_state = 'CLAIMED'))"
         )
     )
     return int(found.scalar_one())

@@ -327,3 +327,50 @@ async def steps(connection: AsyncConnection, window_id: int) -> Sequence[Row[Any
         {"window_id": window_id},
     )
     return found.all()
+
+
+# --- Where partners stand -------------------------------------------------------------------------------------
+
+_LIVE_AT = (
+    "live AS (SELECT r.run_id, r.currency FROM settlement.run r CROSS JOIN LATERAL ("
+    "           SELECT to_state AS state FROM settlement.run_step x WHERE x.run_id = r.run_id "
+    "             AND (CAST(:at AS timestamptz) IS NULL OR x.at <= :at) ORDER BY step_no DESC LIMIT 1) s "
+    "         WHERE state NOT IN ('DRAFT', 'ABORTED', 'SUPERSEDED'))"
+)
+
+
+async def unsettled_cutoffs(connection: AsyncConnection, currency: str) -> list[int]:
+    """Cut-offs that no run has settled in a currency, open ones too."""
+    return await _unsettled(connection, currency, None)
+
+
+async def unsettled_cutoffs_at(connection: AsyncConnection, currency: str, at: datetime) -> list[int]:
+    """Cut-offs that had begun by an instant and that no run had settled then in a currency."""
+    return await _unsettled(connection, currency, at)
+
+
+async def _unsettled(connection: AsyncConnection, currency: str, at: datetime | None) -> list[int]:
+    found = await connection.execute(
+        text(
+            f"WITH {_LIVE_AT} SELECT c.cutoff_id FROM ledger.cutoff c "
+            "WHERE (CAST(:at AS timestamptz) IS NULL OR c.opened_at <= :at) AND NOT EXISTS ("
+            "  SELECT FROM settlement.window w JOIN settlement.run_window USING (window_id) JOIN live USING (run_id) "
+            "  WHERE w.cutoff_id = c.cutoff_id AND w.currency = :currency) ORDER BY c.cutoff_id"
+        ),
+        {"at": at, "currency": currency},
+    )
+    return list(found.scalars())
+
+
+async def carried_at(connection: AsyncConnection, at: datetime | None) -> Sequence[Row[Any]]:
+    """What the last run of each currency carried over, by partner; as it was at an instant where one is given."""
+    found = await connection.execute(
+        text(
+            f"WITH {_LIVE_AT}, last AS (SELECT currency, max(run_id) AS run_id FROM live GROUP BY currency) "
+            "SELECT s.partner_id, s.currency, CAST(-sum(n.amount_micro) AS bigint) AS carried_micro "
+            "FROM last JOIN settlement.statement s USING (run_id) JOIN settlement.line n USING (statement_id) "
+            "WHERE s.partner_id <> 0 AND n.kind = 'CARRIED_OUT' GROUP BY s.partner_id, s.currency"
+        ),
+        {"at": at},
+    )
+    return found.all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from ledger import cutoffs
 from partners import programme
 from partners.terms import Programme
 from settlement import controls, runs
+from settlement.netting import Instruction
 from settlement.runs import Run, Statement
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -26,6 +28,25 @@ PROGRAMME = Programme(
     name="Test", time_zone="UTC", base_currency="EUR", languages=("en",), bill_ceiling_bp=10_000,
     refund_grace_days=30, point_value_micro={"EUR": 10_000},
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The runs of all currencies that settled something together."""
+
+    runs: tuple[Run, ...]
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        return tuple(statement for run in self.runs for statement in run.statements)
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        return tuple(payment for run in self.runs for payment in run.instructions)
+
+    @property
+    def cutoff_ids(self) -> tuple[int, ...]:
+        return tuple(sorted({number for run in self.runs for number in run.cutoff_ids}))
 
 
 class Coalition:
@@ -39,7 +60,7 @@ class Coalition:
     async def found(self) -> None:
         async with self.database.transaction() as connection:
             self.maker = await actors.ensure_actor(connection, "maker", [actors.FINANCE_MAKER])
-            self.checker = await actors.ensure_actor(connection, "checker", [])
+            self.checker = await actors.ensure_actor(connection, "checker", [actors.FINANCE_CHECKER])
             await programme.found(connection, PROGRAMME)
 
     async def partner(self, code: str, *, key: bytes = bytes(64), currency: str = "EUR", **prices: int) -> int:
@@ -148,13 +169,21 @@ class Coalition:
     async def close(self) -> None:
         await cutoffs.close(self.database, at=self.at)
 
-    async def settle(self) -> Run:
-        """Close the open cut-off and settle all that is closed."""
+    async def settle(self) -> Settled:
+        """Close the open cut-off and settle all that is closed; nothing where all of it is empty."""
         await self.close()
-        async with self.database.transaction() as connection:
-            return await runs.settle(connection, actor="maker", at=self.at)
+        return await self.settle_closed()
 
-    def of(self, run: Run, code: str, currency: str = "EUR") -> Statement:
+    async def settle_closed(self, *, through_cutoff: int | None = None) -> Settled:
+        """Settle what is closed, in every currency."""
+        try:
+            async with self.database.transaction() as connection:
+                done = await runs.settle(connection, actor="maker", at=self.at, through_cutoff=through_cutoff)
+        except runs.NothingToSettle:
+            done = []
+        return Settled(tuple(done))
+
+    def of(self, run: Settled, code: str, currency: str = "EUR") -> Statement:
         """A partner's statement in a run; "" is the operator."""
         party = self.partners.get(code, 0)
         [found] = [s for s in run.statements if (s.partner_id, s.currency) == (party, currency)]
@@ -169,7 +198,11 @@ class Coalition:
 
     async def rows(self) -> dict[str, int]:
         """How many rows there are in what settlement writes, and in the trail."""
-        tables = ("run", "run_cutoff", "clearing_group", "statement", "line", "instruction", "obligation_movement")
+        tables = (
+            "run", "run_step", "run_window", "window", "window_step", "clearing_group", "statement", "line",
+            "instruction", "obligation_movement", "issued_statement", "document", "document_line", "booking",
+            "money_posting",
+        )  # fmt: skip
         counts = {t: await self.database.pool.fetchval(f"SELECT count(*) FROM settlement.{t}") for t in tables}
         return counts | {"audit_trail": await self.database.pool.fetchval("SELECT count(*) FROM kit.audit_trail")}
 
