@@ -130,7 +130,7 @@ ESTIMATES_ARE_THE_MODELS = """
       SELECT party_id AS funder_id, cohort_id AS terms_id, cohort_month AS month, sum(amount_micro) AS amount_micro
       FROM settlement.money_posting WHERE account = '2105' GROUP BY party_id, cohort_id, cohort_month
     )
-    SELECT format('funder %s, terms %s, month %s: 2105 is %s micro-units, the model says %s', funder_id, terms_id, month,
+    SELECT format('funder %s, terms %s, month %s: 2105 is %s, the model says %s', funder_id, terms_id, month,
                   coalesce(k.amount_micro, 0), coalesce(d.estimate_micro, 0))
     FROM due d FULL JOIN kept k USING (funder_id, terms_id, month)
     WHERE coalesce(k.amount_micro, 0) <> coalesce(d.estimate_micro, 0)
