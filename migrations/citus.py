@@ -46,6 +46,11 @@ LOCAL = {
     "partners.terminal": _DIRECTORY,
     "partners.agreement": _DIRECTORY,
     "partners.revision": _DIRECTORY,
+    "partners.mechanic": _DIRECTORY,
+    "partners.coupon_batch": _DIRECTORY,
+    "partners.coupon": "found by the hash of a code that anybody may show; before the holder's call, like the claim",
+    "partners.coupon_use": "beside its coupon",
+    "partners.coupon_guess": "counted by terminal and client too",
     "partners.adjustment": "proposals of the desk, a few a day, found by their approval",
 }
 LOCAL_SCHEMAS = {
