@@ -1,39 +1,38 @@
--- A marketing offer. Whoever sponsors it is a partner, or 0, the operator.
+-- A marketing offer, sponsored by a partner or by the operator, 0.
 CREATE TABLE partners.promotion (
   promotion_id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  code         text NOT NULL UNIQUE CHECK (code ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
+  code         text NOT NULL UNIQUE CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
   names        jsonb NOT NULL,             -- language to name
   sponsor_id   int NOT NULL CHECK (sponsor_id >= 0),
   author_id    int NOT NULL REFERENCES kit.actor,
   at           timestamptz NOT NULL
 );
 
--- A rule is one thing for ever, and its versions are what it said at a time. sha256 is of the document in canonical form.
+-- A rule is one thing for ever; its versions are what it said. A document is its source in canonical form, which is hashed.
 CREATE TABLE partners.rule (
   rule_id      int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   promotion_id int NOT NULL REFERENCES partners.promotion,
-  code         text NOT NULL UNIQUE CHECK (code ~ '^[a-z0-9][a-z0-9._-]{0,63}$')
+  code         text NOT NULL UNIQUE CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$')
 );
 CREATE TABLE partners.rule_version (
   rule_id    int NOT NULL REFERENCES partners.rule,
   version    int NOT NULL CHECK (version >= 1),
   document   text NOT NULL,
-  sha256     bytea NOT NULL CHECK (length(sha256) = 32),
-  valid_from timestamptz,                  -- what the document says of when it may begin, where it does
+  sha256     text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+  valid_from timestamptz NOT NULL,
   author_id  int NOT NULL REFERENCES kit.actor,
   at         timestamptz NOT NULL,
   PRIMARY KEY (rule_id, version)
 );
 
--- An immutable set of rule versions, made from the one before it. Published by two people; withdrawing rules takes one,
--- has nothing to decide, and works at once. In force at an instant is the binding one with the latest effective_from at or
--- before it, of two that begin together the later.
+-- An immutable set of rules, made from the one before it. Publishing takes two people. Taking rules out takes one and
+-- works at once: there is nothing to decide. What decides at an instant is told by partners.promotions.releases.pinned.
 CREATE TABLE partners.release (
   release_id     int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   parent_id      int REFERENCES partners.release,
   kind           text NOT NULL CHECK (kind IN ('PUBLICATION', 'SUSPENSION')),
   manifest       text NOT NULL,
-  sha256         bytea NOT NULL CHECK (length(sha256) = 32),
+  sha256         text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),
   effective_from timestamptz NOT NULL,
   author_id      int NOT NULL REFERENCES kit.actor,
   at             timestamptz NOT NULL,
@@ -48,24 +47,24 @@ CREATE TABLE partners.release_rule (
   FOREIGN KEY (rule_id, version) REFERENCES partners.rule_version
 );
 
--- A cap. scopes says per what it counts (none: in all), period for how long, in its own time zone. What is left of a
--- budget of money is a funding account: its ceiling is what was paid in.
+-- A cap. scopes says per what it counts (none: in all), period for how long, by the calendar of its zone. One of money is
+-- a funding account: its ceiling is what was paid in, and what was used of it was paid out.
 CREATE TABLE partners.budget (
   budget_id  int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  code       text NOT NULL UNIQUE CHECK (code ~ '^[a-z0-9][a-z0-9._-]{0,63}$'),
-  unit       text NOT NULL CHECK (unit IN ('POINTS', 'MONEY', 'COUNT')),
+  code       text NOT NULL UNIQUE CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
+  unit       text NOT NULL CHECK (unit IN ('points', 'money', 'count')),
   currency   text CHECK (currency ~ '^[A-Z]{3}$'),
-  scopes     text[] NOT NULL CHECK (scopes <@ '{MEMBER,HOUSEHOLD,INSTRUMENT,PARTNER,OUTLET,CODE,REFERRER}'),
-  period     text NOT NULL CHECK (period IN ('TOTAL', 'DAY', 'WEEK', 'MONTH', 'QUARTER', 'YEAR')),
-  time_zone  text NOT NULL,
-  on_exceed  text NOT NULL CHECK (on_exceed IN ('DENY', 'PARTIAL')),
+  scopes     text[] NOT NULL CHECK (scopes <@ '{member,household,card,instrument,partner,outlet,code,referrer}'),
+  period     text NOT NULL CHECK (period IN ('total', 'year', 'month', 'week', 'day')),
+  zone       text NOT NULL,
+  on_exceed  text NOT NULL CHECK (on_exceed IN ('deny', 'partial')),
   sponsor_id int NOT NULL CHECK (sponsor_id >= 0),
   ceiling    bigint NOT NULL CHECK (ceiling >= 0),
   author_id  int NOT NULL REFERENCES kit.actor,
   at         timestamptz NOT NULL,
-  CHECK ((unit = 'MONEY') = (currency IS NOT NULL))
+  CHECK ((unit = 'money') = (currency IS NOT NULL))
 );
--- How a budget's ceiling came to be what it is: set to a figure, or raised by a payment (funded, under a reference).
+-- How a budget's ceiling came to be what it is: set, or raised by a payment (funded) under the payer's reference.
 CREATE TABLE partners.budget_limit (
   budget_id int NOT NULL REFERENCES partners.budget,
   limit_no  int NOT NULL CHECK (limit_no >= 1),
@@ -73,7 +72,6 @@ CREATE TABLE partners.budget_limit (
   funded    bigint CHECK (funded > 0),
   payer_id  int CHECK (payer_id >= 0),
   reference text,
-  actor     text NOT NULL,
   at        timestamptz NOT NULL,
   PRIMARY KEY (budget_id, limit_no),
   UNIQUE (budget_id, reference),
@@ -109,13 +107,13 @@ CREATE TABLE partners.clearing_event (
   payer_id   int NOT NULL,                 -- a partner, or 0, the operator
   payee_id   int NOT NULL,
   terms_id   int NOT NULL,                 -- the agreement of the partner whose receipt it is
-  rule_id    int NOT NULL,
   cutoff_id  int NOT NULL,
   unit       smallint NOT NULL,
   event_no   smallint NOT NULL,
   kind       smallint NOT NULL,
-  currency   text NOT NULL,
   is_return  boolean NOT NULL,
+  currency   text NOT NULL,
+  rule       text NOT NULL,                -- code of the rule that gave it
   PRIMARY KEY (holder_id, seq, unit, event_no)
 );
 CREATE INDEX clearing_event_cutoff ON partners.clearing_event USING brin (cutoff_id);

@@ -52,7 +52,7 @@ END $$;
 CREATE FUNCTION partners.record_promoted(
   p_unit smallint, p_holders bigint[], p_seqs bigint[], p_if_seqs bigint[],
   p_charge_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[],
-  p_event_of int[], p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules int[],
+  p_event_of int[], p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules text[],
   p_owed bigint[], p_currencies text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE v_stale int[]; v_denied int[] := '{}'; v_take int[];
@@ -77,11 +77,11 @@ BEGIN
   INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
   SELECT p_holders[p_charge_of[c]], p_seqs[p_charge_of[c]], p_amounts[c], p_budgets[c], p_unit, p_scopes[c], p_periods[c]
   FROM unnest(v_take) c;
-  INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, rule_id, cutoff_id, unit,
-                                       event_no, kind, currency, is_return)
-  SELECT p_holders[p_event_of[e]], p_seqs[p_event_of[e]], p_owed[e], p_payers[e], p_payees[e], p_terms[e], p_rules[e],
-         ledger.entered_cutoff(), p_unit, row_number() OVER (PARTITION BY p_event_of[e] ORDER BY e), p_kinds[e],
-         p_currencies[e], false
+  INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,
+                                       is_return, currency, rule)
+  SELECT p_holders[p_event_of[e]], p_seqs[p_event_of[e]], p_owed[e], p_payers[e], p_payees[e], p_terms[e],
+         ledger.entered_cutoff(), p_unit, row_number() OVER (PARTITION BY p_event_of[e] ORDER BY e), p_kinds[e], false,
+         p_currencies[e], p_rules[e]
   FROM generate_subscripts(p_event_of, 1) e WHERE p_seqs[p_event_of[e]] IS NOT NULL;
   RETURN true;
 END $$;
@@ -91,7 +91,7 @@ END $$;
 CREATE FUNCTION partners.record_given_back(
   p_unit smallint, p_holder bigint, p_seq bigint,
   p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[],
-  p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules int[], p_owed bigint[],
+  p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules text[], p_owed bigint[],
   p_currencies text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
@@ -108,10 +108,10 @@ BEGIN
   INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
   SELECT p_holder, p_seq, -t.amount, t.budget_id, p_unit, t.scope, t.period
   FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) AS t(budget_id, scope, period, amount);
-  INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, rule_id, cutoff_id, unit,
-                                       event_no, kind, currency, is_return)
-  SELECT p_holder, p_seq, p_owed[e], p_payers[e], p_payees[e], p_terms[e], p_rules[e], ledger.entered_cutoff(), p_unit,
-         e, p_kinds[e], p_currencies[e], true
+  INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,
+                                       is_return, currency, rule)
+  SELECT p_holder, p_seq, p_owed[e], p_payers[e], p_payees[e], p_terms[e], ledger.entered_cutoff(), p_unit, e,
+         p_kinds[e], true, p_currencies[e], p_rules[e]
   FROM generate_subscripts(p_kinds, 1) e;
   RETURN true;
 END $$;
@@ -143,7 +143,7 @@ RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text) LANGUAGE
   SELECT 'B4', NULL, NULL, format('budget %s: ceiling %s, its changes say %s', b.budget_id, b.ceiling, l.ceiling)
   FROM partners.budget b
   LEFT JOIN LATERAL (
-    SELECT CASE b.unit WHEN 'MONEY' THEN sum(funded) ELSE max(ceiling) FILTER (WHERE is_last) END AS ceiling
+    SELECT CASE b.unit WHEN 'money' THEN sum(funded) ELSE max(ceiling) FILTER (WHERE is_last) END AS ceiling
     FROM (SELECT funded, ceiling, limit_no = max(limit_no) OVER () AS is_last
           FROM partners.budget_limit WHERE budget_id = b.budget_id) changes
   ) l ON true
