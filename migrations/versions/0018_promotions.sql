@@ -60,7 +60,7 @@ CREATE TABLE partners.budget (
   on_exceed  text NOT NULL CHECK (on_exceed IN ('deny', 'partial')),
   sponsor_id int NOT NULL CHECK (sponsor_id >= 0),
   ceiling    bigint NOT NULL CHECK (ceiling >= 0),
-  author_id  int NOT NULL REFERENCES kit.actor,
+  author_id  int REFERENCES kit.actor,     -- none where a part of the system added it
   at         timestamptz NOT NULL,
   CHECK ((unit = 'money') = (currency IS NOT NULL))
 );
