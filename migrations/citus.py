@@ -51,6 +51,14 @@ LOCAL = {
     "partners.coupon": "found by the hash of a code that anybody may show; before the holder's call, like the claim",
     "partners.coupon_use": "beside its coupon",
     "partners.coupon_guess": "counted by terminal and client too",
+    "partners.promotion": _DIRECTORY,
+    "partners.rule": _DIRECTORY,
+    "partners.rule_version": _DIRECTORY,
+    "partners.release": _DIRECTORY,
+    "partners.release_rule": _DIRECTORY,
+    "partners.budget": "read beside its counters",
+    "partners.budget_limit": "changes of budgets, a few a day",
+    "partners.budget_counter": "a budget counts over all members; as slots beside the shards where one row is too slow",
     "partners.adjustment": "proposals of the desk, a few a day, found by their approval",
 }
 LOCAL_SCHEMAS = {

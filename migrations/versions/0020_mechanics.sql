@@ -97,3 +97,139 @@ GRANT UPDATE (state, holder_id, expires_at, reserved_by, reserved_until) ON part
 GRANT UPDATE (state, until, claim, at) ON partners.coupon_use TO tessera_app;
 GRANT UPDATE (used) ON partners.coupon_count TO tessera_app;
 GRANT UPDATE (began_at, wrong) ON partners.coupon_guess TO tessera_app;
+
+-- What a member bought, added up from receipts behind the hot path: by partner and (0) in the whole coalition, ever and
+-- by year, month and day of the programme's calendar. A cache: what a fold gives again. Amounts are in minor units of the
+-- base currency and whole, also where points paid; below zero where what was bought before was returned within.
+CREATE TABLE members.activity (
+  member_id    bigint NOT NULL,
+  period       text NOT NULL CHECK (period ~ '^(ever|[0-9]{4}(-[0-9]{2}){0,2})$'),
+  partner_id   int NOT NULL,
+  purchases    bigint NOT NULL,
+  amount_minor bigint NOT NULL,
+  PRIMARY KEY (member_id, period, partner_id)
+) WITH (fillfactor = 80);
+-- Up to which entry of the member's journal it was added up.
+CREATE TABLE members.activity_position (
+  member_id bigint PRIMARY KEY,
+  seq       bigint NOT NULL CHECK (seq >= 0)
+) WITH (fillfactor = 80);
+
+-- Segments: whoever is in one is in a dated version of it, and a version never changes.
+CREATE TABLE members.segment_version (
+  segment    text NOT NULL CHECK (segment ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
+  version    int NOT NULL CHECK (version >= 1),
+  valid_from timestamptz NOT NULL,
+  members    bigint NOT NULL CHECK (members >= 0),
+  sha256     text NOT NULL CHECK (sha256 ~ '^[0-9a-f]{64}$'),   -- of the sorted numbers of the members
+  author_id  int NOT NULL REFERENCES kit.actor,
+  PRIMARY KEY (segment, version)
+);
+CREATE TABLE members.segment_member (
+  member_id bigint NOT NULL REFERENCES members.member,
+  segment   text NOT NULL,
+  version   int NOT NULL,
+  PRIMARY KEY (member_id, segment, version),
+  FOREIGN KEY (segment, version) REFERENCES members.segment_version
+);
+
+-- What somebody has looked at and found true of a member, until when: the last row of a kind tells. What was shown is
+-- named by its kind, never by its content.
+CREATE TABLE members.attribute (
+  member_id  bigint NOT NULL REFERENCES members.member,
+  seq        int NOT NULL CHECK (seq >= 1),
+  kind       text NOT NULL CHECK (kind ~ '^[A-Z]+(_[A-Z]+)*$'),
+  holds      boolean NOT NULL,
+  evidence   text NOT NULL CHECK (evidence ~ '^[A-Z]+(_[A-Z]+)*$'),
+  verifier   text NOT NULL,                        -- actor:3, partner:7
+  at         timestamptz NOT NULL,
+  expires_at timestamptz,
+  CHECK (holds = (expires_at IS NOT NULL) AND (expires_at IS NULL OR expires_at > at)),
+  PRIMARY KEY (member_id, seq)
+);
+
+-- Badges: worth nothing, seen by all; a club's and a discount card's too. cause is what it was given for, once.
+CREATE TABLE members.badge (
+  member_id  bigint NOT NULL REFERENCES members.member,
+  badge      text NOT NULL CHECK (badge ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
+  cause      uuid NOT NULL,
+  at         timestamptz NOT NULL,
+  expires_at timestamptz CHECK (expires_at > at),
+  revoked_at timestamptz,
+  PRIMARY KEY (member_id, badge, cause)
+);
+-- Credit toward a tier, which is no points.
+CREATE TABLE members.tier_credit (
+  member_id  bigint NOT NULL REFERENCES members.member,
+  reason     text NOT NULL,
+  cause      uuid NOT NULL,
+  credits    bigint NOT NULL CHECK (credits > 0),
+  at         timestamptz NOT NULL,
+  revoked_at timestamptz,
+  PRIMARY KEY (member_id, cause, reason)
+);
+-- A birth date is corrected once; the day in the year that was celebrated is not forgotten with it.
+CREATE TABLE members.birth_date_change (
+  member_id bigint PRIMARY KEY REFERENCES members.member,
+  at        timestamptz NOT NULL
+);
+-- What is given to a person once in the whole coalition, under a keyed hash of their phone number that outlives their
+-- membership: who leaves and comes again is the same person.
+CREATE TABLE members.person_once (
+  person    uuid NOT NULL,
+  what      text NOT NULL,
+  at        timestamptz NOT NULL,
+  PRIMARY KEY (person, what)
+);
+
+-- The ladder that decided, and on what.
+ALTER TABLE members.tier_assessment
+  ADD COLUMN ladder_version int NOT NULL DEFAULT 0 CHECK (ladder_version >= 0),
+  ADD COLUMN facts jsonb NOT NULL DEFAULT '{}';
+
+-- Rights to something, so many times.
+CREATE TABLE partners.entitlement (
+  holder_id  bigint NOT NULL,
+  code       text NOT NULL,
+  cause      uuid NOT NULL,
+  quantity   int NOT NULL CHECK (quantity > 0),
+  used       int NOT NULL DEFAULT 0 CHECK (used BETWEEN 0 AND quantity),
+  expires_at timestamptz,
+  at         timestamptz NOT NULL,
+  revoked_at timestamptz,
+  partner_id int NOT NULL,
+  PRIMARY KEY (holder_id, code, cause)
+) WITH (fillfactor = 80);
+CREATE TABLE partners.raffle_ticket (
+  holder_id  bigint NOT NULL,
+  raffle     text NOT NULL,
+  cause      uuid NOT NULL,
+  ticket_no  int NOT NULL CHECK (ticket_no >= 1),
+  at         timestamptz NOT NULL,
+  revoked_at timestamptz,
+  PRIMARY KEY (holder_id, raffle, cause, ticket_no)
+);
+-- Stamps are units of the ledger, by code; a unit belongs to a stamp card.
+CREATE TABLE partners.stamp_unit (
+  code text PRIMARY KEY CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
+  unit smallint NOT NULL UNIQUE REFERENCES ledger.unit CHECK (unit >= 100)
+);
+
+-- Days that a country keeps, beside those that are computed (partners/mechanics/holidays.py).
+CREATE TABLE partners.holiday (
+  country text NOT NULL CHECK (country ~ '^[A-Z]{2}$'),
+  day     date NOT NULL,
+  code    text NOT NULL CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
+  PRIMARY KEY (country, day, code)
+);
+
+GRANT SELECT, INSERT ON members.activity, members.activity_position, members.segment_version, members.segment_member,
+  members.attribute, members.badge, members.tier_credit, members.birth_date_change, members.person_once,
+  partners.entitlement, partners.raffle_ticket, partners.stamp_unit, partners.holiday TO tessera_app;
+GRANT UPDATE (purchases, amount_minor) ON members.activity TO tessera_app;
+GRANT UPDATE (seq) ON members.activity_position TO tessera_app;
+GRANT DELETE ON members.activity, members.activity_position TO tessera_app;   -- to be added up anew
+GRANT UPDATE (revoked_at) ON members.badge, members.tier_credit TO tessera_app;
+GRANT UPDATE (used, revoked_at) ON partners.entitlement TO tessera_app;
+GRANT UPDATE (revoked_at) ON partners.raffle_ticket TO tessera_app;
+GRANT INSERT ON ledger.unit TO tessera_ledger;

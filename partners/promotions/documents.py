@@ -6,14 +6,17 @@ A document is versioned and never edited. Who, where, what and when become condi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from kit.amounts import BASIS
+from kit.errors import FieldProblem
+from partners.promotions import conditions, expressions
+from partners.promotions.expressions import ExpressionInvalid
 from partners.promotions.plain import canonical, digest
 from partners.receipts import LINE_KINDS
 
@@ -116,7 +119,7 @@ class Where(Document):
 
 
 class What(Document):
-    """Lines a rule looks at, which are also those its effect falls on; nothing said means all.
+    """Lines a rule looks at, which are also those its effect falls on; without kinds, goods and services.
 
     line_cel is an expression over one line `l`. Thresholds are over the lines looked at (min_quantity_milli in
     thousandths, min_amount_minor) or the whole bill (min_basket_minor); amounts are counted `of` GROSS, before our
@@ -386,6 +389,7 @@ _EFFECTS_OF: Mapping[str, tuple[str, ...]] = {
     "grant": GRANT_EFFECTS,
     "benefit": (*POINTS_EFFECTS, *DISCOUNT_EFFECTS, *GRANT_EFFECTS, "set_redeem_cap"),
 }
+_EFFECT_TYPES = frozenset({*POINTS_EFFECTS, *DISCOUNT_EFFECTS, *GRANT_EFFECTS, "set_redeem_cap"})
 _NEEDS_BASKET = ("points_per_money", "points_multiplier", *DISCOUNT_EFFECTS, "set_redeem_cap")
 
 
@@ -408,9 +412,13 @@ class Funding(Document):
 
 
 class Codes(Document):
-    """A coupon of this batch must be presented; it is used up when the rule gives something, where `uses_up`."""
+    """So many coupons of this batch must be presented; used up when the rule gives something, where `uses_up`.
+
+    Rules that ask for the same batch share the coupons of a basket: one coupon may give a discount and a stamp.
+    """
 
     required: Code
+    quantity: Annotated[int, Field(ge=1, le=100)] = 1
     uses_up: bool = True
 
 
@@ -511,3 +519,92 @@ def read(source: Mapping[str, Any]) -> RuleDocument:
 def read_as(kind: type[D], source: Mapping[str, Any]) -> D:
     """As `read`, of any part of a release: BudgetDocument, GroupDocument."""
     return cast("D", _adapter(kind).validate_json(canonical(dict(source))))
+
+
+def problems(source: Mapping[str, Any] | RuleDocument) -> list[FieldProblem]:
+    """What is wrong with a rule document: where, and what was expected; empty when it may go into a release.
+
+    A condition that does not compile is told by its column. What needs the other rules of a release (groups, budgets,
+    parties) is `releases.problems`.
+    """
+    if not isinstance(source, RuleDocument):
+        try:
+            source = read(source)
+        except (ValidationError, TypeError) as refused:
+            return _refused(refused)
+    return [*_contradictions(source), *_expressions(source)]
+
+
+def _refused(refused: ValidationError | TypeError) -> list[FieldProblem]:
+    if isinstance(refused, TypeError):
+        return [FieldProblem((), "NOT_PLAIN", "expected plain JSON: texts, whole numbers, lists, mappings")]
+    return [
+        FieldProblem(
+            tuple(str(part) for part in one["loc"] if str(part) not in _EFFECT_TYPES),
+            one["type"].upper(),
+            one["msg"].removeprefix("Value error, "),
+        )
+        for one in refused.errors(include_url=False, include_input=False)
+    ]
+
+
+def _contradictions(rule: RuleDocument) -> Iterator[FieldProblem]:
+    effect = rule.effect.type
+    if effect not in _EFFECTS_OF[rule.kind]:
+        yield _problem("effect", "KIND", f"expected an effect of kind {rule.kind}: {', '.join(_EFFECTS_OF[rule.kind])}")
+    if effect in _NEEDS_BASKET and rule.trigger != "purchase":
+        yield _problem("trigger", "TRIGGER", f"expected trigger purchase, since {effect} looks at a basket")
+    if (rule.trigger == "event") != (rule.event is not None):
+        yield _problem("event", "EVENT", "expected the event's code for trigger event, and for no other")
+    if rule.code in BASE_RULES:
+        yield _problem("code", "RESERVED", "expected another code: this one is the agreement's own")
+    if rule.valid_until is not None and rule.valid_until <= rule.valid_from:
+        yield _problem("valid_until", "ORDER", "expected an instant after valid_from")
+    if any(at is not None and at.tzinfo is None for at in (rule.valid_from, rule.valid_until)):
+        yield _problem("valid_from", "ZONE", "expected instants with an offset from UTC")
+    if len(set(rule.caps)) != len(rule.caps):
+        yield _problem("caps", "REPEATED", "expected every budget once")
+    if rule.kind == "benefit" and not (rule.who.subscriber or rule.who.plans or rule.who.benefits or rule.who.tiers):
+        yield _problem("who", "BENEFIT", "expected plans, benefits, tiers or subscriber: a benefit is somebody's right")
+    if rule.what.of == "MONEY" and effect not in POINTS_EFFECTS + GRANT_EFFECTS:
+        yield _problem("what.of", "ORDER", "expected GROSS or AFTER_DISCOUNTS: what money pays is not known before")
+    yield from _funding(rule)
+    yield from _names(rule)
+
+
+def _funding(rule: RuleDocument) -> Iterator[FieldProblem]:
+    costs = rule.effect.type in POINTS_EFFECTS + DISCOUNT_EFFECTS
+    if (costs or rule.funding) and sum(one.bp for one in rule.funding) != BASIS:
+        yield _problem("funding", "SUM", f"expected shares that sum to {BASIS} basis points: somebody pays")
+    if len({one.party for one in rule.funding}) != len(rule.funding):
+        yield _problem("funding", "REPEATED", "expected every party once")
+
+
+def _names(rule: RuleDocument) -> Iterator[FieldProblem]:
+    names = [one.id for one in rule.conditions]
+    for index, name in enumerate(names):
+        if name in names[:index] or name.startswith(("who.", "where.", "what.", "when.")):
+            yield _problem(f"conditions.{index}.id", "REPEATED", "expected an id of its own")
+
+
+def _expressions(rule: RuleDocument) -> Iterator[FieldProblem]:
+    own = [(("conditions", str(index), "cel"), one.cel) for index, one in enumerate(rule.conditions)]
+    for path, source in own:
+        yield from _checked(path, source, expressions.check)
+    if rule.what.line_cel is not None:
+        yield from _checked(("what", "line_cel"), rule.what.line_cel, expressions.check_line)
+    if whole := conditions.fused(rule):
+        failed = list(_checked((), whole, expressions.predicate))
+        if failed and not any(True for path, source in own for _ in _checked(path, source, expressions.check)):
+            yield from failed
+
+
+def _checked(path: tuple[str, ...], source: str, check: Callable[[str], Any]) -> Iterator[FieldProblem]:
+    try:
+        check(source)
+    except ExpressionInvalid as refused:
+        yield FieldProblem(path, "EXPRESSION", str(refused))
+
+
+def _problem(path: str, code: str, message: str) -> FieldProblem:
+    return FieldProblem(tuple(path.split(".")), code, message)

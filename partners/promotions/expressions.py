@@ -1,0 +1,412 @@
+"""PURE: conditions in CEL: what they may speak of, whether they are sound, and what they answer.
+
+The engine is cel-expr-python, and its traps end here. It reports an error as a value, which Python would take for true:
+only a BOOL that is True holds. Its types are checked against messages that are built at start-up, so a misspelt field
+fails when a rule is saved. Its compiled form is not stable, so only sources are ever stored or hashed. Rules keep to what
+a second engine understands too; the tests run a corpus on both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from typing import Any, Protocol
+
+from cel_expr_python import cel
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from partners.promotions.basket import COUNTERS, Basket, Context
+
+ENVIRONMENT_VERSION = 1  # a change of what expressions may speak of is a new number
+MOST_ITERATIONS = 10_000  # the engine's own bound, for people who read its message
+HOLDS, FAILS, ERRED = "OK", "FALSE", "ERROR"
+_PACKAGE = "tessera"
+
+# What an expression may speak of: type of each field; `many` says a list, `map` a mapping from text.
+_FIELDS: Mapping[str, Mapping[str, str]] = {
+    "Line": {
+        "no": "int", "kind": "string", "sku": "string", "category": "string", "classes": "many string",
+        "quantity_milli": "int", "amount_minor": "int", "list_minor": "int",
+    },
+    "Payment": {"kind": "string", "amount_minor": "int"},
+    "Basket": {
+        "lines": "many Line", "payments": "many Payment", "currency": "string", "total_minor": "int",
+        "points_minor": "int",
+    },
+    "Member": {
+        "tier": "string", "plan": "string", "subscriber": "bool", "benefits": "many string", "segments": "many string",
+        "attributes": "many string", "badges": "many string", "age_days": "int", "enrolled_here": "bool",
+        "in_household": "bool", "has_birthday": "bool", "days_to_birthday": "int", "counters": "map int",
+        "stamps": "map int",
+    },
+    "Local": {"date": "string", "weekday": "int", "hour": "int", "minute": "int", "holidays": "many string"},
+    "Place": {"partner": "string", "outlet": "string", "channel": "string"},
+    "Event": {"code": "string", "numbers": "map int", "words": "map string"},
+    "Presented": {"batches": "many string"},
+}  # fmt: skip
+VARIABLES: Mapping[str, str] = {
+    "basket": "Basket", "member": "Member", "local": "Local", "place": "Place", "event": "Event", "coupons": "Presented",
+}  # fmt: skip
+_MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+_REFUSED = re.compile(
+    r"\b(getFullYear|getMonth|getDate|getDayOfMonth|getDayOfWeek|getDayOfYear|getHours|getMinutes|getSeconds"
+    r"|getMilliseconds|timestamp|duration|double|bytes|dyn|type)\s*\("
+)
+_TOKEN = re.compile(
+    r"""(?P<text>[rR]?(?:\"\"\".*?\"\"\"|'''.*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))"""
+    r"|(?P<number>\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+|0[xX][0-9a-fA-F]+[uU]?|\d+[uU]?)"
+    r"|(?P<name>[A-Za-z_]\w*)|(?P<operator>&&|\|\||[<>=!]=|\S)",
+    re.DOTALL,
+)
+
+
+class ExpressionInvalid(Exception):  # noqa: N818 - it is told to the author as a problem
+    """The expression cannot be part of a rule: at that column (from 1), and what was expected."""
+
+    def __init__(self, column: int, message: str) -> None:
+        super().__init__(f"column {column}: {message}")
+        self.column = column
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an expression came to: HOLDS, FAILS or ERRED with the engine's words."""
+
+    state: str
+    error: str = ""
+
+
+class Expression(Protocol):
+    """A compiled expression of some engine."""
+
+    def answer(self, facts: Any) -> Answer:
+        """Whether it holds for facts."""
+
+
+# --- what an expression may speak of ------------------------------------------------------------------------
+
+
+def _descriptor() -> descriptor_pb2.FileDescriptorProto:
+    described = descriptor_pb2.FileDescriptorProto(name="tessera/rules.proto", package=_PACKAGE, syntax="proto3")
+    for name, fields in _FIELDS.items():
+        message = described.message_type.add(name=name)
+        for number, (field, kind) in enumerate(fields.items(), start=1):
+            _field(message, number, field, kind)
+    return described
+
+
+def _field(message: Any, number: int, name: str, kind: str) -> None:
+    how, _, what = kind.rpartition(" ")
+    proto = descriptor_pb2.FieldDescriptorProto
+    simple = {"int": proto.TYPE_INT64, "string": proto.TYPE_STRING, "bool": proto.TYPE_BOOL}
+    label = proto.LABEL_REPEATED if how else proto.LABEL_OPTIONAL
+    if how == "map":
+        entry = message.nested_type.add(name=f"{name.title()}Entry")
+        entry.options.map_entry = True
+        entry.field.add(name="key", number=1, type=proto.TYPE_STRING, label=proto.LABEL_OPTIONAL)
+        entry.field.add(name="value", number=2, type=simple[what], label=proto.LABEL_OPTIONAL)
+        target = f".{_PACKAGE}.{message.name}.{entry.name}"
+    elif what in simple:
+        message.field.add(name=name, number=number, type=simple[what], label=label)
+        return
+    else:
+        target = f".{_PACKAGE}.{what}"
+    message.field.add(name=name, number=number, type=proto.TYPE_MESSAGE, label=label, type_name=target)
+
+
+_POOL = descriptor_pool.DescriptorPool()
+_POOL.Add(_descriptor())
+_MESSAGES = {
+    name: message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _FIELDS
+}
+_TYPES = {variable: cel.Type(f"{_PACKAGE}.{message}") for variable, message in VARIABLES.items()}
+_RULES = cel.NewEnv(descriptor_pool=_POOL, variables=_TYPES)
+_LINES = cel.NewEnv(descriptor_pool=_POOL, variables={**_TYPES, "l": cel.Type(f"{_PACKAGE}.Line")})
+
+
+def plain_facts(basket: Basket, context: Context) -> dict[str, Any]:
+    """What an expression sees, as plain values: one definition for every engine."""
+    member, local = context.member, context.local
+    event = context.event
+    return {
+        "basket": {
+            "lines": [
+                {
+                    "no": number, "kind": line.kind, "sku": line.sku, "category": line.category,
+                    "classes": line.classes, "quantity_milli": line.quantity_milli,
+                    "amount_minor": line.amount_minor,
+                    "list_minor": line.amount_minor if line.list_minor is None else line.list_minor,
+                }
+                for number, line in enumerate(basket.lines)
+            ],
+            "payments": [{"kind": paid.kind, "amount_minor": paid.amount_minor} for paid in basket.payments],
+            "currency": basket.currency, "total_minor": basket.total_minor, "points_minor": basket.points_minor,
+        },
+        "member": {
+            "tier": member.tier, "plan": member.plan, "subscriber": bool(member.plan), "benefits": member.benefits,
+            "segments": member.segments, "attributes": member.attributes, "badges": member.badges,
+            "age_days": member.age_days, "enrolled_here": member.enrolled_here, "in_household": member.in_household,
+            "has_birthday": member.days_to_birthday is not None, "days_to_birthday": member.days_to_birthday or 0,
+            "counters": member.counters, "stamps": member.stamps,
+        },
+        "local": {
+            "date": local.date, "weekday": local.weekday, "hour": local.hour, "minute": local.minute,
+            "holidays": local.holidays,
+        },
+        "place": {
+            "partner": context.partner, "outlet": f"{context.partner}:{context.outlet}", "channel": context.channel,
+        },
+        "event": {
+            "code": event.code if event else "", "numbers": event.numbers if event else {},
+            "words": event.words if event else {},
+        },
+        "coupons": {"batches": [coupon.batch for coupon in context.coupons if coupon.state == "VALID"]},
+    }  # fmt: skip
+
+
+class Facts:
+    """What expressions are asked about, built once for a basket and only when the first one asks."""
+
+    __slots__ = ("_activation", "_basket", "_context", "_failed")
+
+    def __init__(self, basket: Basket, context: Context) -> None:
+        self._basket, self._context = basket, context
+        self._activation: Any = None
+        self._failed = ""
+
+    def activation(self) -> Any:
+        """The engine's form of the facts. Raises ValueError where they do not fit, as a number beyond 64 bits."""
+        if self._failed:
+            raise ValueError(self._failed)
+        if self._activation is None:
+            try:
+                plain = plain_facts(self._basket, self._context)
+                self._activation = _RULES.Activation(
+                    {variable: _MESSAGES[message](**plain[variable]) for variable, message in VARIABLES.items()}
+                )
+            except (ValueError, TypeError) as refused:
+                self._failed = str(refused)
+                raise ValueError(self._failed) from refused
+        return self._activation
+
+
+# --- compiling and asking -----------------------------------------------------------------------------------
+
+
+class Predicate:
+    """A checked expression that answers yes or no."""
+
+    __slots__ = ("_compiled", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._compiled = _compiled(source)
+        if self._compiled.return_type().name() != "BOOL":
+            raise ExpressionInvalid(1, "expected an expression that is true or false")
+
+    def answer(self, facts: Facts) -> Answer:
+        """HOLDS only for a BOOL that is True; an error, in whatever way the engine tells it, is ERRED."""
+        try:
+            result = self._compiled.eval(facts.activation())
+        except (RuntimeError, ValueError, TypeError) as refused:
+            return Answer(ERRED, str(refused))
+        if result.type().name() != "BOOL":
+            return Answer(ERRED, str(result.value()))
+        return _HELD if result.value() is True else _FAILED
+
+    def holds(self, facts: Facts) -> bool | None:
+        """As `answer`, in one word for the hot path: None is an error."""
+        try:
+            result = self._compiled.eval(facts.activation())
+        except (RuntimeError, ValueError, TypeError):
+            return None
+        return result.value() is True if result.type() == _BOOL else None
+
+
+class Selection:
+    """Which lines of the basket an expression over one line `l` means."""
+
+    __slots__ = ("_compiled", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._compiled = _compiled(f"basket.lines.filter(l, {source}).map(l, l.no)")
+
+    def lines(self, facts: Facts) -> tuple[int, ...] | None:
+        """The positions of the lines meant, None where asking failed."""
+        try:
+            result = self._compiled.eval(facts.activation())
+        except (RuntimeError, ValueError, TypeError):
+            return None
+        return tuple(result.plain_value()) if result.type().name().startswith("LIST") else None
+
+
+_HELD, _FAILED = Answer(HOLDS), Answer(FAILS)
+_BOOL = cel.Type.BOOL
+
+
+@lru_cache(maxsize=8192)
+def predicate(source: str) -> Predicate:
+    """The compiled predicate of a source. Raises ExpressionInvalid."""
+    return Predicate(source)
+
+
+@lru_cache(maxsize=8192)
+def selection(source: str) -> Selection:
+    """The compiled selection of a line expression. Raises ExpressionInvalid."""
+    return Selection(source)
+
+
+def actual(source: str, facts: Facts) -> Any:
+    """The value of any expression as plain data, for people to read; None where it cannot be computed."""
+    try:
+        result = _value_of(source).eval(facts.activation())
+        return None if result.type().name() == "ERROR" else _plain(result.plain_value())
+    except (ExpressionInvalid, RuntimeError, ValueError, TypeError):
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    return str(value)
+
+
+@lru_cache(maxsize=8192)
+def _value_of(source: str) -> Any:
+    return _compiled(source)
+
+
+def _compiled(source: str) -> Any:
+    try:
+        return _RULES.compile(source)
+    except RuntimeError as refused:
+        raise _invalid(str(refused)) from refused
+
+
+def _invalid(text: str) -> ExpressionInvalid:
+    found = re.search(r"<input>:\d+:(\d+): (.*)", text)
+    column, message = (int(found[1]), found[2]) if found else (1, text.split("\n", maxsplit=1)[0])
+    return ExpressionInvalid(column, _expected(message))
+
+
+def _expected(message: str) -> str:
+    if unknown := re.search(r"undefined field '(\w+)' not found in struct '\w+\.(\w+)'", message):
+        return _instead(f"{unknown[2].lower()} has no {unknown[1]}", unknown[1], list(_FIELDS[unknown[2]]))
+    if unknown := re.search(r"undeclared reference to '(\w+)'", message):
+        return _instead(f"nothing is called {unknown[1]}", unknown[1], list(VARIABLES))
+    if mismatch := re.search(r"found no matching overload for '(\S+)' applied to '\((.*)\)'", message):
+        operator = mismatch[1].strip("_").replace("_", "")
+        return f"{operator} does not go with {mismatch[2]}: expected values of one type"
+    return message
+
+
+def _instead(what: str, wrong: str, known: Sequence[str]) -> str:
+    near = get_close_matches(wrong, known, n=1)
+    return f"{what}; expected {near[0]}" if near else f"{what}; expected one of {', '.join(known)}"
+
+
+# --- what an author may write -------------------------------------------------------------------------------
+
+
+def check(source: str) -> None:
+    """Raise ExpressionInvalid unless the source is a sound condition: typed, without fractions, clocks or nested loops."""
+    _lint(source)
+    Predicate(source)
+
+
+def check_line(source: str) -> None:
+    """As `check`, of an expression over one line `l`, which is asked in a loop already."""
+    _lint(source, depth=1)
+    try:
+        compiled = _LINES.compile(source)
+    except RuntimeError as refused:
+        raise _invalid(str(refused)) from refused
+    if compiled.return_type().name() != "BOOL":
+        raise ExpressionInvalid(1, "expected an expression that is true or false")
+
+
+def counters_named(source: str) -> frozenset[str]:
+    """The counters that an expression asks for by name."""
+    return frozenset(found[2] for found in re.finditer(r"counters\s*\[\s*(['\"])(.*?)\1", source))
+
+
+def _lint(source: str, depth: int = 0) -> None:
+    for token in _tokens(source):
+        if token.lastgroup == "number" and re.search(r"[.eE]", token[0]) and not token[0].lower().startswith("0x"):
+            raise ExpressionInvalid(token.start() + 1, "expected whole numbers: minor units, basis points, thousandths")
+    if refused := _REFUSED.search(_without_texts(source)):
+        raise ExpressionInvalid(refused.start() + 1, f"{refused[1]} is not for rules; expected the facts of `local`")
+    for name in sorted(counters_named(source) - COUNTERS):
+        near = get_close_matches(name, COUNTERS, n=1)
+        raise ExpressionInvalid(
+            source.index(name) + 1, f"no counter is called {name}; expected {near[0] if near else sorted(COUNTERS)[0]}"
+        )
+    _lint_loops(source, depth)
+
+
+def _lint_loops(source: str, depth: int) -> None:
+    """One loop at a time: what is asked of every line must not loop again."""
+    open_brackets: list[bool] = []
+    before: list[str] = ["", ""]
+    for token in _tokens(source):
+        if token[0] in ("(", "[", "{"):
+            loops = token[0] == "(" and before[1] in _MACROS and before[0] == "."
+            if loops and depth + sum(open_brackets) >= 1:
+                raise ExpressionInvalid(token.start() + 1, "expected one loop at a time, not one inside another")
+            open_brackets.append(loops)
+        elif token[0] in (")", "]", "}") and open_brackets:
+            open_brackets.pop()
+        before = [before[1], token[0]]
+
+
+def _tokens(source: str) -> Iterator[re.Match[str]]:
+    return _TOKEN.finditer(source)
+
+
+def _without_texts(source: str) -> str:
+    return _TOKEN.sub(lambda token: " " * len(token[0]) if token.lastgroup == "text" else token[0], source)
+
+
+@cache
+def subjects(source: str) -> tuple[str, ...]:
+    """The parts of a condition whose values explain it: of every comparison its left side, of what is none the whole."""
+    return tuple(dict.fromkeys(_left(part) for part in _split(source, ("&&", "||", "?", ":"))))
+
+
+def _split(source: str, operators: tuple[str, ...]) -> list[str]:
+    source = source.strip()
+    depth, start, parts = 0, 0, []
+    for token in _tokens(source):
+        depth += (token[0] in ("(", "[", "{")) - (token[0] in (")", "]", "}"))
+        if depth == 0 and token.lastgroup == "operator" and token[0] in operators:
+            parts.append(source[start : token.start()].strip())
+            start = token.end()
+    parts.append(source[start:].strip())
+    if len(parts) == 1 and source.startswith("(") and _closes_at_end(source):
+        return _split(source[1:-1], operators)
+    return [part for part in parts if part]
+
+
+def _closes_at_end(source: str) -> bool:
+    depth = 0
+    for token in _tokens(source):
+        depth += (token[0] == "(") - (token[0] == ")")
+        if depth == 0:
+            return token.end() == len(source)
+    return False
+
+
+def _left(part: str) -> str:
+    depth = 0
+    for token in _tokens(part):
+        depth += (token[0] in ("(", "[", "{")) - (token[0] in (")", "]", "}"))
+        if depth == 0 and (token[0] in ("==", "!=", "<", "<=", ">", ">=") or token[0] == "in") and token.start():
+            return part[: token.start()].strip()
+    return part
