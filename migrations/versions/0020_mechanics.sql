@@ -230,6 +230,6 @@ GRANT UPDATE (purchases, amount_minor) ON members.activity TO tessera_app;
 GRANT UPDATE (seq) ON members.activity_position TO tessera_app;
 GRANT DELETE ON members.activity, members.activity_position TO tessera_app;   -- to be added up anew
 GRANT UPDATE (revoked_at) ON members.badge, members.tier_credit TO tessera_app;
-GRANT UPDATE (used, revoked_at) ON partners.entitlement TO tessera_app;
+GRANT UPDATE (quantity, used, revoked_at) ON partners.entitlement TO tessera_app;
 GRANT UPDATE (revoked_at) ON partners.raffle_ticket TO tessera_app;
 GRANT INSERT ON ledger.unit TO tessera_ledger;
