@@ -259,4 +259,3 @@ async def _note(
     connection: AsyncConnection, action: str, code: str, actor: int | str, at: datetime, detail: Mapping[str, Any]
 ) -> None:
     await audit.write(connection, actor=actor, action=action, subject=f"budget:{code}", detail=detail, at=at)
-

@@ -34,7 +34,13 @@ async def insert_promotion(
         "VALUES (:code, CAST(:names AS jsonb), :sponsor_id, :author_id, :at) "
         "ON CONFLICT (code) DO NOTHING RETURNING promotion_id"
     )
-    values = {"code": code, "names": json.dumps(dict(names)), "sponsor_id": sponsor_id, "author_id": author_id, "at": at}
+    values = {
+        "code": code,
+        "names": json.dumps(dict(names)),
+        "sponsor_id": sponsor_id,
+        "author_id": author_id,
+        "at": at,
+    }
     return (await connection.execute(statement, values)).scalar_one_or_none()
 
 
