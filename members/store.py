@@ -152,6 +152,14 @@ async def insert_personal(
     )
 
 
+async def update_personal(connection: AsyncConnection, member_id: int, sealed: bytes) -> None:
+    """Replace what is sealed with a member's own key."""
+    await connection.execute(
+        text("UPDATE members.personal SET sealed = :sealed WHERE member_id = :member_id"),
+        {"member_id": member_id, "sealed": sealed},
+    )
+
+
 async def insert_aliases(connection: AsyncConnection, aliases: Sequence[tuple[int, Alias]]) -> set[Alias]:
     """Write aliases of members; those that are written. One that somebody has already is left out."""
     # In one order for everyone, so that two enrolments that share aliases wait for each other instead of deadlocking.
