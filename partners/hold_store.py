@@ -11,7 +11,7 @@ import asyncpg
 from ledger.accounts import POINTS
 from partners.earning import Lot
 from partners.receipt_store import lot_columns, promoted_after, promoted_columns
-from partners.records import HoldRow, ProofUse, Promoted, Row
+from partners.records import HoldRow, Promoted, ProofUse, Row
 
 _HOLD = "SELECT holder_id, seq, points, at, lapses_at, card_id, terms_id, reference FROM partners.hold "
 

@@ -14,7 +14,7 @@ import orjson
 
 from ledger.accounts import POINTS
 from partners.earning import Lot
-from partners.records import BudgetCharge, OwedRow, ProofUse, Promoted, Row, StoredReceipt
+from partners.records import BudgetCharge, OwedRow, Promoted, ProofUse, Row, StoredReceipt
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,

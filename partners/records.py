@@ -7,6 +7,8 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another because of a decision
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -82,7 +84,7 @@ class BudgetCharge:
 
 @dataclass(frozen=True, slots=True)
 class OwedRow:
-    """What one party owes another because of a decision, in minor units; kind as in partners.clearing."""
+    """What one party owes another because of a decision, in minor units; kind is DISCOUNT, COUPON or BENEFIT."""
 
     kind: int
     payer_id: int

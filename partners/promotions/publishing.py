@@ -1,4 +1,4 @@
-"""Publishing: rules are drafted, submitted as a release by one person, approved by another, and taken out by anyone of them.
+"""Publishing: rules are drafted, submitted as a release by one person, approved by another, and taken out by either.
 
 Every edit of a rule is a new version, and changes nothing before a release holds it. A release is made from the one
 before it, so what is published is always known whole. What was decided under a release stays decided: none begins

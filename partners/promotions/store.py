@@ -1,4 +1,4 @@
-"""The statements of promotions: what is drafted and published, budgets, and what a decision reads. Rows in, rows out."""
+"""The statements of promotions: what is drafted and published, and budgets. Rows in, rows out, no decisions."""
 
 from __future__ import annotations
 
