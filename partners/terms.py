@@ -61,3 +61,12 @@ class Terms:
     def issue_price_micro(self) -> int:
         """What the funder pays for one activated point: fund part plus service part, micro-units."""
         return self.fund_price_micro + self.service_price_micro
+
+
+def exposure_code(partner_code: str) -> str:
+    """The code of the budget that limits what points of a partner's may be granted; where there is none, nothing does.
+
+    It is one of points, in all, and its limit is settlement's to set. When it is used up the partner's purchases earn
+    nothing, and members spend as before.
+    """
+    return f"exposure:{partner_code}"

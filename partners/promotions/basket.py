@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from partners.promotions.plain import Plain, digest, many, mapping, of
+from partners.promotions.plain import Plain, digest
 from partners.terms import Programme, Terms
 
 UNIT = 1000  # thousandths in a quantity of one
@@ -43,7 +43,7 @@ class BasketLine(Plain):
     quantity_milli: int = UNIT
     sku: str = ""
     category: str = ""
-    classes: tuple[str, ...] = many(str)
+    classes: tuple[str, ...] = ()
     list_minor: int | None = None
     tax_minor: int = 0
 
@@ -66,11 +66,11 @@ class Basket(Plain):
     """
 
     currency: str
-    lines: tuple[BasketLine, ...] = many(BasketLine)
-    payments: tuple[Payment, ...] = many(Payment)
+    lines: tuple[BasketLine, ...] = ()
+    payments: tuple[Payment, ...] = ()
     points: int = 0
     points_minor: int = 0
-    line_points_minor: tuple[int, ...] = many(int)
+    line_points_minor: tuple[int, ...] = ()
 
     @property
     def total_minor(self) -> int:
@@ -85,17 +85,17 @@ class EarnBase(Plain):
     Gift cards never earn, whatever kinds say.
     """
 
-    kinds: tuple[str, ...] = field(default=("GOODS", "SERVICE"), metadata={"read": tuple, "write": list})
-    excluded_classes: tuple[str, ...] = many(str)
-    excluded_categories: tuple[str, ...] = many(str)
+    kinds: tuple[str, ...] = ("GOODS", "SERVICE")
+    excluded_classes: tuple[str, ...] = ()
+    excluded_categories: tuple[str, ...] = ()
     without_tax: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SpendBase(Plain):
-    """What points may pay for under the agreement: kinds of lines that they may not, and the money that must be paid."""
+    """What points may pay for under the agreement: kinds of lines that they may not, and the least money."""
 
-    excluded_kinds: tuple[str, ...] = many(str)
+    excluded_kinds: tuple[str, ...] = ()
     minimum_money_minor: int = 0
 
 
@@ -112,9 +112,9 @@ class BaseTerms(Plain):
     bill_share_bp: int
     bill_ceiling_bp: int
     point_value_micro: int
-    tier_bonus_bp: Mapping[str, int] = mapping()
-    earn: EarnBase = of(EarnBase, default=EarnBase())
-    spend: SpendBase = of(SpendBase, default=SpendBase())
+    tier_bonus_bp: Mapping[str, int] = field(default_factory=dict)
+    earn: EarnBase = field(default_factory=EarnBase)
+    spend: SpendBase = field(default_factory=SpendBase)
     proportional_returns: bool = False
 
     @classmethod
@@ -147,27 +147,27 @@ class Member(Plain):
 
     tier: str = "BASE"
     plan: str = ""
-    benefits: tuple[str, ...] = many(str)
-    segments: tuple[str, ...] = many(str)
-    attributes: tuple[str, ...] = many(str)
-    badges: tuple[str, ...] = many(str)
+    benefits: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    badges: tuple[str, ...] = ()
     age_days: int = 0
     enrolled_here: bool = False
     days_to_birthday: int | None = None
-    counters: Mapping[str, int] = mapping()
-    stamps: Mapping[str, int] = mapping()
+    counters: Mapping[str, int] = field(default_factory=dict)
+    stamps: Mapping[str, int] = field(default_factory=dict)
     in_household: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Local(Plain):
-    """The calendar at the outlet: ISO date, weekday (1 is Monday), hour and minute, and the codes of that day's holidays."""
+    """The calendar at the outlet: ISO date, weekday (1 is Monday), hour, minute, codes of the day's holidays."""
 
     date: str
     weekday: int
     hour: int
     minute: int = 0
-    holidays: tuple[str, ...] = many(str)
+    holidays: tuple[str, ...] = ()
 
     @classmethod
     def at(cls, occurred_at: datetime, zone: str, holidays: tuple[str, ...] = ()) -> Local:
@@ -190,8 +190,8 @@ class Event(Plain):
     """What happened where it is no purchase: the partner's own code, and figures and words that came with it."""
 
     code: str
-    numbers: Mapping[str, int] = mapping()
-    words: Mapping[str, str] = mapping()
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,24 +205,24 @@ class Context(Plain):
     write, whose rules are left out; seed feeds raffles.
     """
 
-    occurred_at: datetime = of(datetime)
-    received_at: datetime = of(datetime)
+    occurred_at: datetime
+    received_at: datetime
     partner: str
     outlet: str
     zone: str
-    local: Local = of(Local)
-    terms: BaseTerms = of(BaseTerms)
+    local: Local
+    terms: BaseTerms
     trigger: str = "purchase"
     channel: str = "pos"
-    member: Member = of(Member, default=Member())
-    event: Event | None = of(Event, default=None)
-    coupons: tuple[Coupon, ...] = many(Coupon)
+    member: Member = field(default_factory=Member)
+    event: Event | None = None
+    coupons: tuple[Coupon, ...] = ()
     available: int | None = None
     spend_locked: bool = False
-    arms: Mapping[str, str] = mapping()
-    scopes: Mapping[str, str] = mapping()
-    dates: Mapping[str, str] = mapping()
-    denied: tuple[str, ...] = many(str)
+    arms: Mapping[str, str] = field(default_factory=dict)
+    scopes: Mapping[str, str] = field(default_factory=dict)
+    dates: Mapping[str, str] = field(default_factory=dict)
+    denied: tuple[str, ...] = ()
     seed: int = 0
 
 
@@ -233,7 +233,7 @@ class Counters(Plain):
     A budget that is missing here was never used and has its whole limit.
     """
 
-    remaining: Mapping[str, int] = mapping()
+    remaining: Mapping[str, int] = field(default_factory=dict)
 
     @staticmethod
     def key(budget: str, scope_key: str, period_key: str) -> str:
@@ -250,8 +250,8 @@ class Lot(Plain):
     funder_id: int
     terms_id: int
     points: int
-    activates_at: datetime = of(datetime)
-    expires_at: datetime = of(datetime)
+    activates_at: datetime
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,16 +272,16 @@ class LinePart(Plain):
 
 @dataclass(frozen=True, slots=True)
 class Award(Plain):
-    """Points by one rule (or by the agreement: rule BASE or TIER_BONUS), split to lines and to funders; both sum to it."""
+    """Points by one rule, or by the agreement (BASE, TIER_BONUS), split to lines and to funders; both sum to it."""
 
     rule: str
     version: int
     points: int
-    lines: tuple[LinePart, ...] = many(LinePart)
-    funders: tuple[Share, ...] = many(Share)
-    activates_at: datetime | None = of(datetime, default=None)
-    expires_at: datetime | None = of(datetime, default=None)
-    facts: Mapping[str, int | str] = mapping()
+    lines: tuple[LinePart, ...] = ()
+    funders: tuple[Share, ...] = ()
+    activates_at: datetime | None = None
+    expires_at: datetime | None = None
+    facts: Mapping[str, int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +293,7 @@ class Discount(Plain):
     line_id: str
     amount_minor: int
     source: str
-    funders: tuple[Share, ...] = many(Share)
+    funders: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,8 +308,8 @@ class Grant(Plain):
     kind: str
     code: str
     quantity: int
-    expires_at: datetime | None = of(datetime, default=None)
-    funders: tuple[Share, ...] = many(Share)
+    expires_at: datetime | None = None
+    funders: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,9 +365,9 @@ class Step(Plain):
 
 
 REASONS = (
-    "APPLIED", "NOT_EFFECTIVE", "CONDITION_FALSE", "CONDITION_ERROR", "OUTRANKED_BY", "EXCLUSIVE_AFTER", "CODE_REQUIRED",
-    "CODE_INVALID", "BUDGET_EXHAUSTED", "CAPPED", "ZERO_EFFECT", "HOLDOUT", "BELOW_THRESHOLD", "SCOPE_MISSING",
-    "STAMPS_SHORT",
+    "APPLIED", "NOT_EFFECTIVE", "CONDITION_FALSE", "CONDITION_ERROR", "OUTRANKED_BY", "EXCLUSIVE_AFTER",
+    "CODE_REQUIRED", "CODE_INVALID", "BUDGET_EXHAUSTED", "CAPPED", "ZERO_EFFECT", "HOLDOUT", "BELOW_THRESHOLD",
+    "SCOPE_MISSING", "STAMPS_SHORT",
 )  # fmt: skip
 
 
@@ -376,16 +376,16 @@ class Outcome(Plain):
     """What a basket gets. points = Σ awards = Σ lots = Σ line_points; every award and discount sums over its parts."""
 
     points: int = 0
-    line_points: tuple[LinePart, ...] = many(LinePart)
-    lots: tuple[Lot, ...] = many(Lot)
-    awards: tuple[Award, ...] = many(Award)
-    discounts: tuple[Discount, ...] = many(Discount)
-    grants: tuple[Grant, ...] = many(Grant)
-    uses: tuple[Use, ...] = many(Use)
-    charges: tuple[Charge, ...] = many(Charge)
-    spend_limit: SpendLimit | None = of(SpendLimit, default=None)
-    line_points_minor: tuple[int, ...] = many(int)
-    steps: tuple[Step, ...] = many(Step)
+    line_points: tuple[LinePart, ...] = ()
+    lots: tuple[Lot, ...] = ()
+    awards: tuple[Award, ...] = ()
+    discounts: tuple[Discount, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    uses: tuple[Use, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    spend_limit: SpendLimit | None = None
+    line_points_minor: tuple[int, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     @property
     def discount_minor(self) -> int:
@@ -419,8 +419,3 @@ def days_to_birthday(day: int, month: int, on: date) -> int:
             nearest = away
     assert nearest is not None
     return nearest
-
-
-def utc(at: datetime) -> datetime:
-    """The instant in UTC."""
-    return at.astimezone(UTC)

@@ -122,7 +122,7 @@ async def add(
 async def set_limit(connection: AsyncConnection, code: str, ceiling: int, *, actor: int | str, at: datetime) -> None:
     """Let so much be used of a budget per scope and period from now on; what is used stays used, even above it.
 
-    This is how settlement sets how far a partner's exposure may go (`exposure_code`): actor is then its name. Calls
+    This is how settlement sets how far a partner's exposure may go (`partners.terms.exposure_code`): actor is then its name. Calls
     that began before may still see the old limit. Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_IS_FUNDED,
     BUDGET_INVALID.
     """
@@ -171,15 +171,6 @@ async def fund(
     detail = {"amount": amount_minor, "payer": payer_id, "reference": reference}
     await _note(connection, "BUDGET_FUNDED", code, actor, at, detail)
     return ceiling
-
-
-def exposure_code(partner_code: str) -> str:
-    """The code of the budget that limits what points of a partner's may be granted; where there is none, nothing does.
-
-    It is one of points, in all, and its limit is settlement's to set. When it is used up the partner's purchases earn
-    nothing, and members spend as before.
-    """
-    return f"exposure:{partner_code}"
 
 
 async def read(connection: AsyncConnection, code: str) -> Budget:
@@ -259,4 +250,3 @@ async def _note(
     connection: AsyncConnection, action: str, code: str, actor: int | str, at: datetime, detail: Mapping[str, Any]
 ) -> None:
     await audit.write(connection, actor=actor, action=action, subject=f"budget:{code}", detail=detail, at=at)
-

@@ -127,7 +127,9 @@ def _what(what: What) -> list[Named]:
     if source is None:
         return []
     named = (*what.kinds, *what.categories, *what.skus, *what.classes)
-    return [Named("what.lines", f"basket.lines.exists(l, {source})", "basket.lines.map(l, l.category)", ", ".join(named))]
+    return [
+        Named("what.lines", f"basket.lines.exists(l, {source})", "basket.lines.map(l, l.category)", ", ".join(named))
+    ]
 
 
 def _when(when: When) -> list[Named]:

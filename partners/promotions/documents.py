@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -272,7 +273,7 @@ class DiscountCumulative(Document):
     def _rising(self) -> Self:
         CounterSpan(counter=self.counter, min=0)
         pairs = [(step.from_amount, step.rate_bp) for step in self.steps]
-        if any(one[0] >= two[0] or one[1] >= two[1] for one, two in zip(pairs, pairs[1:], strict=False)):
+        if any(one[0] >= two[0] or one[1] >= two[1] for one, two in pairwise(pairs)):
             raise ValueError("expected steps that rise, both from_amount and rate_bp")
         return self
 
@@ -285,7 +286,7 @@ class DiscountAmount(Document):
 
 
 class FixedPrice(Document):
-    """A unit costs so much, whatever the list says, and never more than the list; prices by sku go before price_minor."""
+    """A unit costs so much whatever the list says, never more than the list; prices by sku go before price_minor."""
 
     type: Literal["fixed_price"]
     price_minor: Annotated[int, Field(ge=0, le=MOST_MINOR)] | None = None
@@ -394,7 +395,7 @@ _NEEDS_BASKET = ("points_per_money", "points_multiplier", *DISCOUNT_EFFECTS, "se
 
 
 class Stack(Document):
-    """Where a rule stands: its group (empty is the release's top, where all add up) and its priority there, lower first.
+    """Where a rule stands: its group (empty: the release's top, where all add up) and its priority there, lower first.
 
     exclusive: when it came to something, nothing after it in the group runs.
     """

@@ -2,8 +2,8 @@
 
 The engine is cel-expr-python, and its traps end here. It reports an error as a value, which Python would take for true:
 only a BOOL that is True holds. Its types are checked against messages that are built at start-up, so a misspelt field
-fails when a rule is saved. Its compiled form is not stable, so only sources are ever stored or hashed. Rules keep to what
-a second engine understands too; the tests run a corpus on both.
+fails when a rule is saved. Its compiled form is not stable, so only sources are ever stored or hashed. Rules keep to
+what a second engine understands too; the tests run a corpus on both.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ _FIELDS: Mapping[str, Mapping[str, str]] = {
     "Presented": {"batches": "many string"},
 }  # fmt: skip
 VARIABLES: Mapping[str, str] = {
-    "basket": "Basket", "member": "Member", "local": "Local", "place": "Place", "event": "Event", "coupons": "Presented",
+    "basket": "Basket", "member": "Member", "local": "Local", "place": "Place", "event": "Event",
+    "coupons": "Presented",
 }  # fmt: skip
 _MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
 _REFUSED = re.compile(
@@ -316,7 +317,7 @@ def _instead(what: str, wrong: str, known: Sequence[str]) -> str:
 
 
 def check(source: str) -> None:
-    """Raise ExpressionInvalid unless the source is a sound condition: typed, without fractions, clocks or nested loops."""
+    """Raise ExpressionInvalid unless the source is a sound condition: typed, no fractions, clocks or nested loops."""
     _lint(source)
     Predicate(source)
 
@@ -376,7 +377,7 @@ def _without_texts(source: str) -> str:
 
 @cache
 def subjects(source: str) -> tuple[str, ...]:
-    """The parts of a condition whose values explain it: of every comparison its left side, of what is none the whole."""
+    """The parts of a condition whose values explain it: of a comparison its left side, else the whole."""
     return tuple(dict.fromkeys(_left(part) for part in _split(source, ("&&", "||", "?", ":"))))
 
 

@@ -7,11 +7,12 @@ sorted by key; instants are ISO 8601 in UTC; there is no float anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, field, fields
-from datetime import UTC, date, datetime
+from dataclasses import MISSING, Field, fields
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
-from typing import Any, ClassVar, Self, cast
+from types import NoneType
+from typing import Any, ClassVar, Self, cast, get_args, get_origin, get_type_hints
 
 import orjson
 
@@ -28,44 +29,6 @@ def digest(value: Any) -> str:
     return sha256(canonical(value)).hexdigest()
 
 
-def of(kind: Any, **given: Any) -> Any:
-    """A dataclass field that holds one `kind`; given is what `dataclasses.field` takes."""
-    return field(metadata={"read": _reader(kind), "write": _writer(kind)}, **given)
-
-
-def many(kind: Any) -> Any:
-    """A dataclass field that holds a tuple of `kind`; empty where nothing is said."""
-    read, write = _reader(kind), _writer(kind)
-    return field(
-        default=(),
-        metadata={
-            "read": (lambda found: tuple(read(one) for one in found)) if read else tuple,
-            "write": (lambda held: [write(one) for one in held]) if write else list,
-        },
-    )
-
-
-def mapping() -> Any:
-    """A dataclass field that holds a mapping from text to something plain; empty where nothing is said."""
-    return field(default_factory=dict, metadata={"read": dict, "write": dict})
-
-
-def _reader(kind: Any) -> Callable[[Any], Any] | None:
-    if kind is datetime:
-        return datetime.fromisoformat
-    if kind is date:
-        return date.fromisoformat
-    return cast("Callable[[Any], Any]", kind.from_json) if hasattr(kind, "from_json") else None
-
-
-def _writer(kind: Any) -> Callable[[Any], Any] | None:
-    if kind is datetime:
-        return lambda at: at.astimezone(UTC).isoformat()
-    if kind is date:
-        return lambda day: day.isoformat()
-    return cast("Callable[[Any], Any]", kind.to_json) if hasattr(kind, "to_json") else None
-
-
 class Plain:
     """A frozen dataclass that can be written as plain JSON and read back."""
 
@@ -75,7 +38,7 @@ class Plain:
     def to_json(self) -> dict[str, Any]:
         """Plain values by field name; what equals its default is left out."""
         found = {}
-        for name, default, write in _written(type(self)):
+        for name, default, write in _written(cast("Any", type(self))):
             value = getattr(self, name)
             if value != default:
                 found[name] = write(value) if write and value is not None else value
@@ -84,7 +47,7 @@ class Plain:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
         """What `to_json` wrote. Raises TypeError where a field is missing or unknown."""
-        readers = _readers(cls)
+        readers = _readers(cast("Any", cls))
         return cls(
             **{
                 name: reader(value) if (reader := readers.get(name)) and value is not None else value
@@ -94,16 +57,49 @@ class Plain:
 
 
 @cache
-def _written(kind: type[Plain]) -> tuple[tuple[str, Any, Callable[[Any], Any] | None], ...]:
-    return tuple((one.name, _default(one), one.metadata.get("write")) for one in fields(kind))
+def _written(kind: type[Any]) -> tuple[tuple[str, Any, Callable[[Any], Any] | None], ...]:
+    hints = get_type_hints(kind)
+    return tuple((one.name, _default(one), _writer(hints[one.name])) for one in fields(kind))
 
 
 @cache
-def _readers(kind: type[Plain]) -> dict[str, Callable[[Any], Any]]:
-    return {one.name: one.metadata["read"] for one in fields(kind) if one.metadata.get("read")}
+def _readers(kind: type[Any]) -> dict[str, Callable[[Any], Any]]:
+    hints = get_type_hints(kind)
+    found = {one.name: _reader(hints[one.name]) for one in fields(kind)}
+    return {name: reader for name, reader in found.items() if reader}
 
 
 def _default(one: Field[Any]) -> Any:
     if one.default is not MISSING:
         return one.default
     return one.default_factory() if one.default_factory is not MISSING else MISSING
+
+
+def _inner(hint: Any) -> tuple[Any, Any]:
+    """The kind of collection and what is in it: (tuple, BasketLine), (dict, None), (None, datetime)."""
+    options = [one for one in get_args(hint) if one is not NoneType]
+    if get_origin(hint) is tuple:
+        return tuple, options[0]
+    if get_origin(hint) is Mapping:
+        return dict, None
+    return None, options[0] if options else hint
+
+
+def _reader(hint: Any) -> Callable[[Any], Any] | None:
+    collection, inner = _inner(hint)
+    read = getattr(inner, "fromisoformat", None) or getattr(inner, "from_json", None)
+    if collection is tuple:
+        return (lambda found: tuple(read(one) for one in found)) if read else tuple
+    return cast("Callable[[Any], Any] | None", collection or read)
+
+
+def _writer(hint: Any) -> Callable[[Any], Any] | None:
+    collection, inner = _inner(hint)
+    write = _instant if inner is datetime else getattr(inner, "to_json", None)
+    if collection is tuple:
+        return (lambda held: [write(one) for one in held]) if write else list
+    return cast("Callable[[Any], Any] | None", collection or write)
+
+
+def _instant(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()

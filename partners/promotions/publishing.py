@@ -1,4 +1,4 @@
-"""Publishing: rules are drafted, submitted as a release by one person, approved by another, and taken out by anyone of them.
+"""Publishing: rules are drafted, submitted as a release by one person, approved by another, and taken out by either.
 
 Every edit of a rule is a new version, and changes nothing before a release holds it. A release is made from the one
 before it, so what is published is always known whole. What was decided under a release stays decided: none begins
@@ -104,9 +104,7 @@ async def add_promotion(
     await _note(connection, "PROMOTION_ADDED", f"promotion:{code}", actor, at, {"sponsor": sponsor_id})
 
 
-async def draft(
-    connection: AsyncConnection, *, source: Mapping[str, Any], author: int, at: datetime
-) -> RuleDocument:
+async def draft(connection: AsyncConnection, *, source: Mapping[str, Any], author: int, at: datetime) -> RuleDocument:
     """Append a version of a rule from its document; the version in it is the next one, whatever the source says.
 
     A document that says what the latest version says is that version, and nothing is written. Rejects NOT_PERMITTED,
@@ -164,7 +162,9 @@ async def approve(connection: AsyncConnection, release_id: int, *, checker: int,
     row = await _examined(connection, release_id, checker)
     parent = await latest(connection)
     if (row["parent_id"] or 0) != parent.release_id:
-        raise ReleaseOutdated(f"it was made on release {row['parent_id'] or 0}, and {parent.release_id} is the last now")
+        raise ReleaseOutdated(
+            f"it was made on release {row['parent_id'] or 0}, and {parent.release_id} is the last now"
+        )
     if row["effective_from"] < at:
         raise ReleaseRetroactive(f"it would begin at {row['effective_from']:%Y-%m-%d %H:%M:%S} UTC, which is past")
     await _decide(connection, row, "RELEASE_PUBLISHED", checker, at)
@@ -232,9 +232,7 @@ async def read(connection: AsyncConnection, release_id: int) -> Release:
     )  # fmt: skip
 
 
-async def compose(
-    connection: AsyncConnection, parent: Release, change: Change, *, effective_from: datetime
-) -> Release:
+async def compose(connection: AsyncConnection, parent: Release, change: Change, *, effective_from: datetime) -> Release:
     """The release that a change makes of another, under number 0; what is simulated before it is submitted.
 
     Rejects RELEASE_INVALID.
@@ -242,9 +240,13 @@ async def compose(
     found: list[FieldProblem] = []
     if effective_from < parent.effective_from:
         begins = f"{parent.effective_from:%Y-%m-%d %H:%M:%S} UTC"
-        found.append(FieldProblem(("effective_from",), "BEFORE_PARENT", f"release {parent.release_id} begins at {begins}"))
+        found.append(
+            FieldProblem(("effective_from",), "BEFORE_PARENT", f"release {parent.release_id} begins at {begins}")
+        )
     rules = {rule.code: rule for rule in parent.rules}
-    found += [FieldProblem(("without", code), "UNKNOWN", "not in the release") for code in change.without if code not in rules]
+    found += [
+        FieldProblem(("without", code), "UNKNOWN", "not in the release") for code in change.without if code not in rules
+    ]
     rules = {code: rule for code, rule in rules.items() if code not in change.without}
     wanted, lost = await _versions(connection, change.rules)
     rules |= wanted
@@ -285,14 +287,15 @@ async def _versions(
     drafted: dict[str, dict[int, RowMapping]] = {}
     for row in rows:
         drafted.setdefault(row["code"], {})[row["version"]] = row
-    rules, problems = {}, []
+    rules: dict[str, RuleDocument] = {}
+    problems: list[FieldProblem] = []
     for code, version in wanted.items():
         versions = drafted.get(code, {})
-        row = versions.get(max(versions, default=0) if version is None else version)
-        if row is None:
+        chosen = versions.get(max(versions, default=0) if version is None else version)
+        if chosen is None:
             problems.append(FieldProblem(("rules", code), "UNKNOWN", "no such version was drafted"))
         else:
-            rules[code] = documents.read(orjson.loads(row["document"]))
+            rules[code] = documents.read(orjson.loads(chosen["document"]))
     return rules, problems
 
 
@@ -359,7 +362,13 @@ def _to_come(known: Sequence[Release], at: datetime) -> list[Release]:
 
 
 async def _insert(
-    connection: AsyncConnection, release: Release, parent: Release, *, author: int, at: datetime, approval_id: int | None
+    connection: AsyncConnection,
+    release: Release,
+    parent: Release,
+    *,
+    author: int,
+    at: datetime,
+    approval_id: int | None,
 ) -> int:
     manifest = release.manifest
     release_id = await store.insert_release(

@@ -98,6 +98,4 @@ def pinned(releases: Iterable[Release], *, occurred_at: datetime, received_at: d
 def suspended(release: Release, rules: Sequence[str], *, release_id: int, at: datetime, author: str) -> Release:
     """The release without some rules, in force from `at`: suspending is itself a release."""
     left = tuple(rule for rule in release.rules if rule.code not in rules)
-    return Release(
-        release_id, left, release.groups, release.budgets, release.parties, at, at, author, release.approver
-    )
+    return Release(release_id, left, release.groups, release.budgets, release.parties, at, at, author, release.approver)

@@ -1,4 +1,4 @@
-"""The statements of promotions: what is drafted and published, budgets, and what a decision reads. Rows in, rows out."""
+"""The statements of promotions: what is drafted and published, and budgets. Rows in, rows out, no decisions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,13 @@ async def insert_promotion(
         "VALUES (:code, CAST(:names AS jsonb), :sponsor_id, :author_id, :at) "
         "ON CONFLICT (code) DO NOTHING RETURNING promotion_id"
     )
-    values = {"code": code, "names": json.dumps(dict(names)), "sponsor_id": sponsor_id, "author_id": author_id, "at": at}
+    values = {
+        "code": code,
+        "names": json.dumps(dict(names)),
+        "sponsor_id": sponsor_id,
+        "author_id": author_id,
+        "at": at,
+    }
     return (await connection.execute(statement, values)).scalar_one_or_none()
 
 

@@ -1,13 +1,15 @@
 -- What a decision by rules writes beside points. It is called in the statement that recorded the receipt and behind that:
 -- the last locks of a call are those of budgets, in key order, so that the most wanted ones are held the shortest. Where a
 -- budget has no room any more, or a receipt came in between that the decision did not know of, the whole statement is
--- undone with TS002, whose detail tells the positions of the items: {"denied": [1], "stale": [2]}. They are decided again.
+-- undone with TS002, whose detail tells the positions of the items, and of budgets the numbers: {"denied": [[1, 17]], "stale": [2]}.
+-- They are decided again.
 
--- Charge budgets, a charge being of the item of its place in p_of. Returns the items that do not fit, taken in order;
--- where there are any, what was charged for the others has to be undone.
+-- Charge budgets, a charge being of the item of its place in p_of. Returns the items that do not fit, taken in order, and
+-- into what; where there are any, what was charged for the others has to be undone.
 CREATE FUNCTION partners.use_budgets(
-  p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[]) RETURNS int[]
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+  p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[])
+RETURNS TABLE (item int, budget_id int) LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+#variable_conflict use_column
 DECLARE v_budgets int[]; v_scopes text[]; v_periods text[];
 BEGIN
   WITH wanted AS MATERIALIZED (
@@ -30,10 +32,10 @@ BEGIN
   WHERE NOT EXISTS (
     SELECT FROM charged c WHERE (c.budget_id, c.scope, c.period) = (w.budget_id, w.scope, w.period));
   IF v_budgets IS NULL THEN
-    RETURN '{}';
+    RETURN;
   END IF;
-  RETURN ARRAY(
-    SELECT DISTINCT r.item
+  RETURN QUERY
+    SELECT DISTINCT r.item, r.budget_id
     FROM unnest(v_budgets, v_scopes, v_periods) AS d(budget_id, scope, period)
     JOIN (
       SELECT t.item, t.budget_id, t.scope, t.period,
@@ -42,8 +44,7 @@ BEGIN
     ) r ON (r.budget_id, r.scope, r.period) = (d.budget_id, d.scope, d.period)
     LEFT JOIN partners.budget b ON b.budget_id = d.budget_id
     LEFT JOIN partners.budget_counter k ON (k.budget_id, k.scope, k.period) = (d.budget_id, d.scope, d.period)
-    WHERE r.running > coalesce(b.ceiling, 0) - coalesce(k.used, 0)
-    ORDER BY r.item);
+    WHERE r.running > coalesce(b.ceiling, 0) - coalesce(k.used, 0);
 END $$;
 
 -- Write what decisions of items say: charges of budgets, and what one party owes another. p_seqs are the entries of the
@@ -55,7 +56,7 @@ CREATE FUNCTION partners.record_promoted(
   p_event_of int[], p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules text[],
   p_owed bigint[], p_currencies text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_stale int[]; v_denied int[] := '{}'; v_take int[];
+DECLARE v_stale int[]; v_denied jsonb; v_take int[];
 BEGIN
   v_stale := ARRAY(
     SELECT n FROM generate_subscripts(p_seqs, 1) n
@@ -65,14 +66,15 @@ BEGIN
   v_take := ARRAY(SELECT c FROM generate_subscripts(p_charge_of, 1) c
                   WHERE p_seqs[p_charge_of[c]] IS NOT NULL AND p_charge_of[c] <> ALL (v_stale));
   IF cardinality(v_take) > 0 THEN
-    v_denied := partners.use_budgets(
+    SELECT jsonb_agg(jsonb_build_array(u.item, u.budget_id)) INTO v_denied
+    FROM partners.use_budgets(
       ARRAY(SELECT p_charge_of[c] FROM unnest(v_take) c), ARRAY(SELECT p_budgets[c] FROM unnest(v_take) c),
       ARRAY(SELECT p_scopes[c] FROM unnest(v_take) c), ARRAY(SELECT p_periods[c] FROM unnest(v_take) c),
-      ARRAY(SELECT p_amounts[c] FROM unnest(v_take) c));
+      ARRAY(SELECT p_amounts[c] FROM unnest(v_take) c)) u;
   END IF;
-  IF cardinality(v_stale) + cardinality(v_denied) > 0 THEN
+  IF v_denied IS NOT NULL OR cardinality(v_stale) > 0 THEN
     RAISE EXCEPTION 'what was decided does not hold any more' USING ERRCODE = 'TS002',
-      DETAIL = jsonb_build_object('denied', v_denied, 'stale', v_stale)::text;
+      DETAIL = jsonb_build_object('denied', coalesce(v_denied, '[]'), 'stale', v_stale)::text;
   END IF;
   INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
   SELECT p_holders[p_charge_of[c]], p_seqs[p_charge_of[c]], p_amounts[c], p_budgets[c], p_unit, p_scopes[c], p_periods[c]
