@@ -26,3 +26,16 @@ LANGUAGE sql AS $$
   UPDATE members.tier_credit SET revoked_at = p_at
   WHERE member_id = p_member AND cause = p_cause AND reason = ANY (p_reasons) AND revoked_at IS NULL
 $$;
+
+-- What is given to a person once in the whole coalition, whoever they are a member as.
+CREATE FUNCTION members.was_given(p_person uuid, p_what text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT FROM members.person_once o WHERE o.person = p_person AND o.what = p_what)
+$$;
+
+CREATE FUNCTION members.give_once(p_person uuid, p_what text, p_at timestamptz) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+  INSERT INTO members.person_once (person, what, at) VALUES (p_person, p_what, p_at) ON CONFLICT DO NOTHING;
+  RETURN FOUND;
+END $$;

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import orjson
 from sqlalchemy import text
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Row, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partners.terms import Programme
@@ -39,7 +39,7 @@ class Found:
     seq: int
 
 
-def typed(row: Mapping[str, Any]) -> Found:
+def typed(row: RowMapping | Mapping[str, Any]) -> Found:
     """A row by its names, of either way into the database."""
     return Found(
         tier=row["tier"], enrolled_at=row["enrolled_at"], enrolled_by=row["enrolled_by"],
@@ -52,7 +52,7 @@ def typed(row: Mapping[str, Any]) -> Found:
 
 async def facts(
     connection: AsyncConnection, asked: Asked, day: date, programme: Programme, at: datetime
-) -> Mapping[str, Any] | None:
+) -> RowMapping | None:
     """The facts of one member."""
     found = await connection.execute(
         text("""

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import asyncpg
+from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.secrets import Vault
@@ -104,7 +105,7 @@ def _day(asked: Asked, programme: Programme) -> date:
 
 
 def _facts(
-    row: Mapping[str, object], asked: Asked, vault: Vault, programme: Programme, *, wants_birthday: bool
+    row: RowMapping | Mapping[str, object], asked: Asked, vault: Vault, programme: Programme, *, wants_birthday: bool
 ) -> Facts:
     found = fact_store.typed(row)
     scopes = {"member": str(asked.member_id)}

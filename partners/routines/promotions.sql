@@ -134,8 +134,9 @@ RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text) LANGUAGE
   SELECT 'B2', NULL, NULL, format('budget %s, scope "%s", period "%s": %s used of %s', budget_id, scope, period, used, ceiling)
   FROM partners.budget_counter WHERE used NOT BETWEEN 0 AND ceiling
   UNION ALL
-  SELECT 'B3', c.holder_id, c.unit, format('charge of budget %s in entry %s is of no receipt', c.budget_id, c.seq)
-  FROM partners.budget_charge c LEFT JOIN partners.receipt r USING (holder_id, unit, seq) WHERE r.seq IS NULL
+  SELECT 'B3', c.holder_id, c.unit, format('charge of budget %s in entry %s is of no receipt or moment', c.budget_id, c.seq)
+  FROM partners.budget_charge c LEFT JOIN partners.receipt r USING (holder_id, unit, seq)
+  LEFT JOIN partners.moment m USING (holder_id, unit, seq) WHERE r.seq IS NULL AND m.seq IS NULL
   UNION ALL
   SELECT 'B3', e.holder_id, e.unit, format('clearing event %s of entry %s: its receipt is in cut-off %s, itself in %s',
                                            e.event_no, e.seq, r.cutoff_id, e.cutoff_id)
