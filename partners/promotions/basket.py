@@ -368,7 +368,8 @@ class Step(Plain):
     """What became of one rule whose conditions held, or failed to be computed; reason is one of REASONS.
 
     computed is what its effect came to before caps, awarded what was given (points, minor units or pieces); by names
-    the rule that outranked it, limited_by the budget that bound and remaining what that had left.
+    the rule that outranked it, limited_by the budget that bound and remaining what that had left. Where a threshold was
+    not reached limited_by names it and remaining is what was missing; of stamps remaining is what the member has.
     """
 
     rule: str

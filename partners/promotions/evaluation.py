@@ -243,7 +243,10 @@ class Decision:
             self._return_to(start)
             if came_to > most or best is None:
                 best, most = member, came_to
-        assert best is not None
+        if best is None or not most:
+            for member in group.members:  # nobody gives anything: each says why
+                self._decide(member)
+            return 0
         self._decide(best)
         for member in group.members:
             if member is not best:
@@ -365,8 +368,8 @@ class Decision:
     def _compute(self, rule: Rule) -> Result | None:
         """What the effect comes to before caps; None where it does not come to it, told in a step."""
         lines = self._select(rule) or ()
-        if rule.thresholds and not self._reaches(rule, lines):
-            self._step(rule, "BELOW_THRESHOLD")
+        if rule.thresholds and (missing := self._missing(rule, lines)):
+            self._step(rule, "BELOW_THRESHOLD", limited_by=missing[0], remaining=missing[1])
             return None
         costs = rule.doc.costs
         if costs is not None and self._stamps(costs.unit) < costs.quantity:
@@ -378,18 +381,18 @@ class Decision:
             self._step(rule, "CONDITION_ERROR")
             return None
 
-    def _reaches(self, rule: Rule, lines: Sequence[int]) -> bool:
+    def _missing(self, rule: Rule, lines: Sequence[int]) -> tuple[str, int] | None:
+        """The first threshold that is not reached, and how much is missing to it."""
         what = rule.doc.what
-        if what.min_quantity_milli is not None and what.min_quantity_milli > sum(
-            self.lines[index].quantity_milli for index in lines
-        ):
-            return False
-        if what.min_amount_minor is None and what.min_basket_minor is None:
-            return True
         amounts = self.counted(what.of)
-        if what.min_amount_minor is not None and sum(amounts[index] for index in lines) < what.min_amount_minor:
-            return False
-        return what.min_basket_minor is None or sum(amounts) >= what.min_basket_minor
+        for name, least, there in (
+            ("min_quantity_milli", what.min_quantity_milli, (self.lines[index].quantity_milli for index in lines)),
+            ("min_amount_minor", what.min_amount_minor, (amounts[index] for index in lines)),
+            ("min_basket_minor", what.min_basket_minor, iter(amounts)),
+        ):
+            if least is not None and (missing := least - sum(there)) > 0:
+                return name, missing
+        return None
 
     def counted(self, of: str) -> list[int]:
         """Amounts per line as a threshold counts them: GROSS, AFTER_DISCOUNTS or MONEY."""
