@@ -7,9 +7,10 @@ The host computes calendar facts and member facts once; rules never look at a cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from partners.promotions.plain import Plain, digest
@@ -254,20 +255,36 @@ class Lot(Plain):
     expires_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Share(Plain):
-    """What one party pays of an effect: points of an award, minor units of a discount."""
+class Share(NamedTuple):
+    """What one party pays of an effect: points of an award, minor units of a discount. A pair in JSON."""
 
     party_id: int
     amount: int
 
+    def to_json(self) -> list[int]:
+        """The pair."""
+        return [self.party_id, self.amount]
 
-@dataclass(frozen=True, slots=True)
-class LinePart(Plain):
-    """What falls on one line: points of an award, minor units of a discount."""
+    @classmethod
+    def from_json(cls, found: Sequence[int]) -> Share:
+        """What `to_json` wrote."""
+        return cls(*found)
+
+
+class LinePart(NamedTuple):
+    """What falls on one line: points of an award, minor units of a discount. A pair in JSON."""
 
     line_id: str
     amount: int
+
+    def to_json(self) -> list[str | int]:
+        """The pair."""
+        return [self.line_id, self.amount]
+
+    @classmethod
+    def from_json(cls, found: Sequence[Any]) -> LinePart:
+        """What `to_json` wrote."""
+        return cls(*found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +368,8 @@ class Step(Plain):
     """What became of one rule whose conditions held, or failed to be computed; reason is one of REASONS.
 
     computed is what its effect came to before caps, awarded what was given (points, minor units or pieces); by names
-    the rule that outranked it, limited_by the budget that bound and remaining what that had left.
+    the rule that outranked it, limited_by the budget that bound and remaining what that had left. Where a threshold was
+    not reached limited_by names it and remaining is what was missing; of stamps remaining is what the member has.
     """
 
     rule: str

@@ -27,7 +27,9 @@ DISCOUNTS, LIMITS, POINTS, GRANTS = range(4)
 class Rule:
     """A rule ready to run. asks is its fused condition, selects its lines; None where there is nothing to ask.
 
-    funders are numbers with basis points; a number of -1 stands for the partner of the basket.
+    funders are numbers with basis points; a number of -1 stands for the partner of the basket. thresholds says whether
+    it has any, gated whether it uses up a coupon or stamps, late whether it waits for the other
+    discounts, exclusive whether nothing after it runs in its group when it came to something.
     """
 
     doc: RuleDocument
@@ -41,11 +43,9 @@ class Rule:
     parties: tuple[int, ...]
     shares: tuple[int, ...]
     late: bool
-
-    @property
-    def exclusive(self) -> bool:
-        """Whether nothing after it runs in its group when it came to something."""
-        return self.doc.stack.exclusive
+    thresholds: bool
+    gated: bool
+    exclusive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,10 @@ class Candidates:
     limits: tuple[Rule, ...]
     points: Group | None
     grants: Group | None
+    variables: tuple[str, ...]
 
 
-_NOTHING = Candidates((), None, (), None, None)
+_NOTHING = Candidates((), None, (), None, None, ())
 
 
 class Book:
@@ -114,6 +115,7 @@ class Book:
             tuple(rule for rule in rules if rule.phase == LIMITS),
             _tree(rules, groups, POINTS),
             _tree(rules, groups, GRANTS),
+            expressions.variables_of(one.source for rule in rules for one in (rule.asks, rule.selects) if one),
         )
 
 
@@ -141,11 +143,17 @@ def phase_of(doc: RuleDocument) -> int:
     return GRANTS if kind in GRANT_EFFECTS else LIMITS
 
 
+def has_thresholds(doc: RuleDocument) -> bool:
+    """Whether the rule needs so much on its lines or on the bill."""
+    what = doc.what
+    return any(one is not None for one in (what.min_quantity_milli, what.min_amount_minor, what.min_basket_minor))
+
+
 def is_late(doc: RuleDocument) -> bool:
     """Whether a discount waits for the others, because a threshold of it looks at what they left."""
     what = doc.what
-    thresholds = what.min_amount_minor is not None or what.min_basket_minor is not None
-    return thresholds and what.of == "AFTER_DISCOUNTS" and phase_of(doc) == DISCOUNTS
+    amounts = what.min_amount_minor is not None or what.min_basket_minor is not None
+    return amounts and what.of == "AFTER_DISCOUNTS" and phase_of(doc) == DISCOUNTS
 
 
 def _rule(doc: RuleDocument, budgets: Mapping[str, BudgetDocument], parties: Mapping[str, int]) -> Rule:
@@ -164,6 +172,9 @@ def _rule(doc: RuleDocument, budgets: Mapping[str, BudgetDocument], parties: Map
         parties=tuple(known[one.party] for one in doc.funding) or (-1,),
         shares=tuple(one.bp for one in doc.funding) or (1,),
         late=is_late(doc),
+        thresholds=has_thresholds(doc),
+        gated=doc.codes is not None or doc.costs is not None,
+        exclusive=doc.stack.exclusive,
     )
 
 

@@ -526,7 +526,7 @@ def problems(source: Mapping[str, Any] | RuleDocument) -> list[FieldProblem]:
     """What is wrong with a rule document: where, and what was expected; empty when it may go into a release.
 
     A condition that does not compile is told by its column. What needs the other rules of a release (groups, budgets,
-    parties) is `releases.problems`.
+    parties) is `checking.problems`.
     """
     if not isinstance(source, RuleDocument):
         try:

@@ -83,8 +83,8 @@ def _spread(total: int, weights: dict[int, int], ground: Ground) -> Result:
     """A total on the lines by weight; with lines there is nothing to give where no weight is."""
     if ground.lines and not any(weights.values()):
         return Result(0, (0,) * len(ground.lines))
-    if not ground.lines:
-        return Result(total, ())
+    if len(ground.lines) < 2:
+        return Result(total, (total,) if ground.lines else ())
     return Result(total, tuple(allocate(total, [weights.get(index, 0) for index in range(len(ground.lines))])))
 
 
@@ -252,9 +252,11 @@ def agreed_life(context: Context) -> tuple[datetime, datetime]:
     return activates_at, _after(activates_at, add_months(context.occurred_at, terms.expiry_months))
 
 
-def life(effect: PointsEffect, context: Context) -> tuple[datetime, datetime]:
-    """Activation and expiry of an effect's points: its own where it says so, else the agreement's (UTC)."""
-    activates_at, expires_at = agreed_life(context)
+def life(effect: PointsEffect, context: Context, agreed: tuple[datetime, datetime]) -> tuple[datetime, datetime]:
+    """Activation and expiry of an effect's points: its own where it says so, else those agreed (UTC)."""
+    if effect.activation_days is None and effect.expiry is None:
+        return agreed
+    activates_at, expires_at = agreed
     if effect.activation_days is not None:
         activates_at = context.occurred_at + timedelta(days=effect.activation_days)
     if effect.expiry is not None:

@@ -84,7 +84,7 @@ class Decision:
         self.tender: Sequence[int] = ()  # what points pay of each line
         self.money: list[int] = []  # what earns of each line: money really paid for what may earn
         self.base: list[int] = []  # base points of each line
-        self.facts = Facts(basket, context)
+        self.facts = Facts(basket, context, candidates.variables)
         self.remaining: dict[str, int] = {}
         self.charged: list[tuple[Cap, int]] = []
         self.stamps: dict[str, int] = {}
@@ -94,6 +94,7 @@ class Decision:
         self.grants: list[Grant] = []
         self.uses: list[Use] = []
         self.selected: dict[str, tuple[int, ...]] = {}
+        self.agreed = effects.agreed_life(context)
 
     # --- the phases -------------------------------------------------------------------------------------
 
@@ -184,7 +185,7 @@ class Decision:
             return ()
         split = allocate(points, self.money)
         self.base = allocate(base, split) if base != points else split
-        activates_at, expires_at = effects.agreed_life(context)
+        activates_at, expires_at = self.agreed
         here = terms.partner_id
         found = [
             Award("BASE", 0, base, self._parts(self.base), (Share(here, base),), activates_at, expires_at,
@@ -242,7 +243,10 @@ class Decision:
             self._return_to(start)
             if came_to > most or best is None:
                 best, most = member, came_to
-        assert best is not None
+        if best is None or not most:
+            for member in group.members:  # nobody gives anything: each says why
+                self._decide(member)
+            return 0
         self._decide(best)
         for member in group.members:
             if member is not best:
@@ -323,14 +327,14 @@ class Decision:
             return False
         if rule.selects is not None and not lines:
             return False
-        if self._held_out(rule):
+        if context.arms and self._held_out(rule):
             self._step(rule, "HOLDOUT")
             return False
         return True
 
     def _held_out(self, rule: Rule) -> bool:
         arms, doc = self.context.arms, rule.doc
-        if not arms or doc.kind in ("benefit", "redeem_limit"):
+        if doc.kind in ("benefit", "redeem_limit"):
             return False
         return arms.get(GLOBAL) == CONTROL or (doc.experiment is not None and arms.get(doc.experiment) == CONTROL)
 
@@ -364,8 +368,8 @@ class Decision:
     def _compute(self, rule: Rule) -> Result | None:
         """What the effect comes to before caps; None where it does not come to it, told in a step."""
         lines = self._select(rule) or ()
-        if not self._reaches(rule, lines):
-            self._step(rule, "BELOW_THRESHOLD")
+        if rule.thresholds and (missing := self._missing(rule, lines)):
+            self._step(rule, "BELOW_THRESHOLD", limited_by=missing[0], remaining=missing[1])
             return None
         costs = rule.doc.costs
         if costs is not None and self._stamps(costs.unit) < costs.quantity:
@@ -377,18 +381,18 @@ class Decision:
             self._step(rule, "CONDITION_ERROR")
             return None
 
-    def _reaches(self, rule: Rule, lines: Sequence[int]) -> bool:
+    def _missing(self, rule: Rule, lines: Sequence[int]) -> tuple[str, int] | None:
+        """The first threshold that is not reached, and how much is missing to it."""
         what = rule.doc.what
-        if what.min_quantity_milli is not None and what.min_quantity_milli > sum(
-            self.lines[index].quantity_milli for index in lines
-        ):
-            return False
-        if what.min_amount_minor is None and what.min_basket_minor is None:
-            return True
         amounts = self.counted(what.of)
-        if what.min_amount_minor is not None and sum(amounts[index] for index in lines) < what.min_amount_minor:
-            return False
-        return what.min_basket_minor is None or sum(amounts) >= what.min_basket_minor
+        for name, least, there in (
+            ("min_quantity_milli", what.min_quantity_milli, (self.lines[index].quantity_milli for index in lines)),
+            ("min_amount_minor", what.min_amount_minor, (amounts[index] for index in lines)),
+            ("min_basket_minor", what.min_basket_minor, iter(amounts)),
+        ):
+            if least is not None and (missing := least - sum(there)) > 0:
+                return name, missing
+        return None
 
     def counted(self, of: str) -> list[int]:
         """Amounts per line as a threshold counts them: GROSS, AFTER_DISCOUNTS or MONEY."""
@@ -412,6 +416,15 @@ class Decision:
         if not result.total:
             self._step(rule, "ZERO_EFFECT")
             return 0
+        if not rule.caps:
+            self._write(rule, result)
+            if rule.gated:
+                self._use_up(rule)
+            self._step(rule, "APPLIED", result.total, awarded=result.total)
+            return result.total
+        return self._give_capped(rule, result)
+
+    def _give_capped(self, rule: Rule, result: Result) -> int:
         caps = self._caps(rule)
         if caps is None:
             self._step(rule, "SCOPE_MISSING", result.total)
@@ -483,7 +496,7 @@ class Decision:
     def _write(self, rule: Rule, given: Result) -> None:
         effect = rule.doc.effect
         if isinstance(effect, PointsEffect):
-            activates_at, expires_at = effects.life(effect, self.context)
+            activates_at, expires_at = effects.life(effect, self.context, self.agreed)
             self.awards.append(
                 Award(rule.code, rule.version, given.total, self._parts(given.parts), self._funders(rule, given.total),
                       activates_at, expires_at)
@@ -516,6 +529,8 @@ class Decision:
         return [self.terms.partner_id if party < OPERATOR else party for party in rule.parties]
 
     def _funders(self, rule: Rule, total: int) -> tuple[Share, ...]:
+        if len(rule.shares) == 1:
+            return (Share(self._parties(rule)[0], total),)
         shares = allocate(total, rule.shares)
         return tuple(Share(party, share) for party, share in zip(self._parties(rule), shares, strict=True) if share)
 
@@ -597,7 +612,9 @@ def budget_keys(release: Release, context: Context) -> list[tuple[str, str, str]
     """
     event = context.event.code if context.event else ""
     rules = book(release).candidates(context.trigger, event, context.partner).rules
-    decision = Decision(Candidates(rules, None, (), None, None), Basket(context.terms.currency), context, Counters())
+    decision = Decision(
+        Candidates(rules, None, (), None, None, ()), Basket(context.terms.currency), context, Counters()
+    )
     found = set()
     for rule in rules:
         if rule.doc.codes is not None and len(decision._coupons(rule)) < rule.doc.codes.quantity:

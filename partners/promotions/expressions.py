@@ -9,7 +9,7 @@ what a second engine understands too; the tests run a corpus on both.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
@@ -125,57 +125,80 @@ _MESSAGES = {
     name: message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _FIELDS
 }
 _TYPES = {variable: cel.Type(f"{_PACKAGE}.{message}") for variable, message in VARIABLES.items()}
+_MESSAGE_OF = {variable: _MESSAGES[message] for variable, message in VARIABLES.items()}
 _RULES = cel.NewEnv(descriptor_pool=_POOL, variables=_TYPES)
 _LINES = cel.NewEnv(descriptor_pool=_POOL, variables={**_TYPES, "l": cel.Type(f"{_PACKAGE}.Line")})
 
 
-def plain_facts(basket: Basket, context: Context) -> dict[str, Any]:
-    """What an expression sees, as plain values: one definition for every engine."""
-    member, local = context.member, context.local
-    event = context.event
+def _basket(basket: Basket, context: Context) -> dict[str, Any]:
     return {
-        "basket": {
-            "lines": [
-                {
-                    "no": number, "kind": line.kind, "sku": line.sku, "category": line.category,
-                    "classes": line.classes, "quantity_milli": line.quantity_milli,
-                    "amount_minor": line.amount_minor,
-                    "list_minor": line.amount_minor if line.list_minor is None else line.list_minor,
-                }
-                for number, line in enumerate(basket.lines)
-            ],
-            "payments": [{"kind": paid.kind, "amount_minor": paid.amount_minor} for paid in basket.payments],
-            "currency": basket.currency, "total_minor": basket.total_minor, "points_minor": basket.points_minor,
-        },
-        "member": {
-            "tier": member.tier, "plan": member.plan, "subscriber": bool(member.plan), "benefits": member.benefits,
-            "segments": member.segments, "attributes": member.attributes, "badges": member.badges,
-            "age_days": member.age_days, "enrolled_here": member.enrolled_here, "in_household": member.in_household,
-            "has_birthday": member.days_to_birthday is not None, "days_to_birthday": member.days_to_birthday or 0,
-            "counters": member.counters, "stamps": member.stamps,
-        },
-        "local": {
-            "date": local.date, "weekday": local.weekday, "hour": local.hour, "minute": local.minute,
-            "holidays": local.holidays,
-        },
-        "place": {
-            "partner": context.partner, "outlet": f"{context.partner}:{context.outlet}", "channel": context.channel,
-        },
-        "event": {
-            "code": event.code if event else "", "numbers": event.numbers if event else {},
-            "words": event.words if event else {},
-        },
-        "coupons": {"batches": [coupon.batch for coupon in context.coupons if coupon.state == "VALID"]},
+        "lines": [
+            {
+                "no": number, "kind": line.kind, "sku": line.sku, "category": line.category, "classes": line.classes,
+                "quantity_milli": line.quantity_milli, "amount_minor": line.amount_minor,
+                "list_minor": line.amount_minor if line.list_minor is None else line.list_minor,
+            }
+            for number, line in enumerate(basket.lines)
+        ],
+        "payments": [{"kind": paid.kind, "amount_minor": paid.amount_minor} for paid in basket.payments],
+        "currency": basket.currency, "total_minor": basket.total_minor, "points_minor": basket.points_minor,
     }  # fmt: skip
 
 
+def _member(basket: Basket, context: Context) -> dict[str, Any]:
+    member = context.member
+    return {
+        "tier": member.tier, "plan": member.plan, "subscriber": bool(member.plan), "benefits": member.benefits,
+        "segments": member.segments, "attributes": member.attributes, "badges": member.badges,
+        "age_days": member.age_days, "enrolled_here": member.enrolled_here, "in_household": member.in_household,
+        "has_birthday": member.days_to_birthday is not None, "days_to_birthday": member.days_to_birthday or 0,
+        "counters": member.counters, "stamps": member.stamps,
+    }  # fmt: skip
+
+
+def _local(basket: Basket, context: Context) -> dict[str, Any]:
+    local = context.local
+    return {
+        "date": local.date, "weekday": local.weekday, "hour": local.hour, "minute": local.minute,
+        "holidays": local.holidays,
+    }  # fmt: skip
+
+
+def _place(basket: Basket, context: Context) -> dict[str, Any]:
+    return {
+        "partner": context.partner, "outlet": f"{context.partner}:{context.outlet}", "channel": context.channel,
+    }  # fmt: skip
+
+
+def _event(basket: Basket, context: Context) -> dict[str, Any]:
+    event = context.event
+    return {"code": event.code, "numbers": event.numbers, "words": event.words} if event else {"code": ""}
+
+
+def _presented(basket: Basket, context: Context) -> dict[str, Any]:
+    return {"batches": [coupon.batch for coupon in context.coupons if coupon.state == "VALID"]}
+
+
+_FACTS: Mapping[str, Callable[[Basket, Context], dict[str, Any]]] = {
+    "basket": _basket, "member": _member, "local": _local, "place": _place, "event": _event, "coupons": _presented,
+}  # fmt: skip
+
+
+def plain_facts(basket: Basket, context: Context) -> dict[str, Any]:
+    """What an expression sees, as plain values: one definition for every engine."""
+    return {variable: facts(basket, context) for variable, facts in _FACTS.items()}
+
+
 class Facts:
-    """What expressions are asked about, built once for a basket and only when the first one asks."""
+    """What expressions are asked about, built once for a basket and only when the first one asks.
 
-    __slots__ = ("_activation", "_basket", "_context", "_failed")
+    variables are those that will be asked about; the others are not there.
+    """
 
-    def __init__(self, basket: Basket, context: Context) -> None:
-        self._basket, self._context = basket, context
+    __slots__ = ("_activation", "_basket", "_context", "_failed", "_variables")
+
+    def __init__(self, basket: Basket, context: Context, variables: Iterable[str] = tuple(VARIABLES)) -> None:
+        self._basket, self._context, self._variables = basket, context, variables
         self._activation: Any = None
         self._failed = ""
 
@@ -185,9 +208,11 @@ class Facts:
             raise ValueError(self._failed)
         if self._activation is None:
             try:
-                plain = plain_facts(self._basket, self._context)
                 self._activation = _RULES.Activation(
-                    {variable: _MESSAGES[message](**plain[variable]) for variable, message in VARIABLES.items()}
+                    {
+                        variable: _MESSAGE_OF[variable](**_FACTS[variable](self._basket, self._context))
+                        for variable in self._variables
+                    }
                 )
             except (ValueError, TypeError) as refused:
                 self._failed = str(refused)
@@ -234,8 +259,8 @@ class Selection:
     __slots__ = ("_compiled", "source")
 
     def __init__(self, source: str) -> None:
-        self.source = source
-        self._compiled = _compiled(f"basket.lines.filter(l, {source}).map(l, l.no)")
+        self.source = f"basket.lines.filter(l, {source}).map(l, l.no)"
+        self._compiled = _compiled(self.source)
 
     def lines(self, facts: Facts) -> tuple[int, ...] | None:
         """The positions of the lines meant, None where asking failed."""
@@ -331,6 +356,12 @@ def check_line(source: str) -> None:
         raise _invalid(str(refused)) from refused
     if compiled.return_type().name() != "BOOL":
         raise ExpressionInvalid(1, "expected an expression that is true or false")
+
+
+def variables_of(sources: Iterable[str]) -> tuple[str, ...]:
+    """The variables that any of the sources names."""
+    named = {token[0] for source in sources for token in _tokens(source) if token.lastgroup == "name"}
+    return tuple(variable for variable in VARIABLES if variable in named)
 
 
 def counters_named(source: str) -> frozenset[str]:

@@ -115,7 +115,8 @@ async def draft(connection: AsyncConnection, *, source: Mapping[str, Any], autho
     promotion_id = await store.promotion_id(connection, document.promotion)
     if promotion_id is None:
         raise PromotionUnknown(f"there is no promotion {document.promotion}")
-    rule = await store.rule_for_update(connection, document.code, promotion_id)
+    await store.hold_releases(connection)
+    rule = await store.ensure_rule(connection, document.code, promotion_id)
     if rule["promotion_id"] != promotion_id:
         raise PromotionUnknown(f"rule {document.code} belongs to another promotion")
     earlier = await store.rule_versions(connection, [document.code])

@@ -50,16 +50,13 @@ async def promotion_id(connection: AsyncConnection, code: str) -> int | None:
     return (await connection.execute(statement, {"code": code})).scalar_one_or_none()
 
 
-async def rule_for_update(connection: AsyncConnection, code: str, promotion: int) -> RowMapping:
-    """The rule of this code, added to the promotion if new, held until the transaction ends: rule_id, promotion_id,
-    and its highest version (0 where it has none)."""
+async def ensure_rule(connection: AsyncConnection, code: str, promotion: int) -> RowMapping:
+    """The rule of this code, added to the promotion if new: rule_id, promotion_id, and its highest version (0 where it
+    has none). Whoever asks holds the releases."""
     await connection.execute(
         text("INSERT INTO partners.rule (promotion_id, code) VALUES (:promotion, :code) ON CONFLICT (code) DO NOTHING"),
         {"promotion": promotion, "code": code},
     )
-    await connection.execute(
-        text("SELECT FROM partners.rule WHERE code = :code FOR NO KEY UPDATE"), {"code": code}
-    )  # fmt: skip
     statement = text(
         "SELECT rule_id, promotion_id, coalesce((SELECT max(version) FROM partners.rule_version v "
         "                                        WHERE v.rule_id = r.rule_id), 0) AS version "
@@ -105,7 +102,7 @@ async def rule_versions(connection: AsyncConnection, codes: Sequence[str]) -> Se
 
 
 async def hold_releases(connection: AsyncConnection) -> None:
-    """Hold, until the transaction ends, the right to make a release binding."""
+    """Hold, until the transaction ends, the right to append to rules and releases."""
     await connection.execute(text("SELECT FROM partners.revision FOR UPDATE"))
 
 

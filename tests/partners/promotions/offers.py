@@ -70,7 +70,9 @@ def release(*parts: RuleDocument | BudgetDocument | GroupDocument) -> Release:
 
 def line(number: int, amount_minor: int, category: str = "", **given: Any) -> BasketLine:
     """A line of goods."""
-    return BasketLine(**{"line_id": str(number), "kind": "GOODS", "amount_minor": amount_minor, "category": category, **given})
+    return BasketLine(
+        **{"line_id": str(number), "kind": "GOODS", "amount_minor": amount_minor, "category": category, **given}
+    )
 
 
 def basket(*lines: BasketLine, **given: Any) -> Basket:

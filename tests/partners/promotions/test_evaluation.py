@@ -54,7 +54,14 @@ def test_without_rules_the_outcome_is_the_award_that_the_agreement_always_gave(
     assert found.points == before.points
     assert {part.line_id: part.amount for part in found.line_points} == dict(before.line_points)
     assert [tuple(lot.to_json().values())[1:] for lot in found.lots] == [
-        (lot.issuer_id, lot.funder_id, lot.terms_id, lot.points, lot.activates_at.isoformat(), lot.expires_at.isoformat())
+        (
+            lot.issuer_id,
+            lot.funder_id,
+            lot.terms_id,
+            lot.points,
+            lot.activates_at.isoformat(),
+            lot.expires_at.isoformat(),
+        )
         for lot in before.lots
     ]
     told = {reason.code: reason.points for reason in before.reasons if reason.code in ("BASE", "TIER_BONUS")}
@@ -100,7 +107,13 @@ def test_the_worked_example_comes_to_forty_points_funded_eleven_and_four() -> No
     assert [(share.party_id, share.amount) for share in coffee.funders] == [(CAFE, 11), (ROASTER, 4)]
     assert [(lot.funder_id, lot.points) for lot in found.lots] == [(CAFE, 36), (ROASTER, 4)]
     step = next(step for step in found.steps if step.rule == "coffee-month")
-    assert (step.reason, step.computed, step.awarded, step.limited_by, step.remaining) == ("CAPPED", 20, 15, "month", 15)
+    assert (step.reason, step.computed, step.awarded, step.limited_by, step.remaining) == (
+        "CAPPED",
+        20,
+        15,
+        "month",
+        15,
+    )
     assert [(one.budget, one.scope_key, one.period_key, one.amount) for one in found.charges] == [
         ("month", "member:17", "2026-03", 15)
     ]
