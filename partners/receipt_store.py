@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 from operator import itemgetter
@@ -15,6 +16,7 @@ import orjson
 from ledger.accounts import POINTS
 from partners.earning import Lot
 from partners.records import BudgetCharge, OwedRow, Promoted, ProofUse, Row, StoredReceipt
+from partners.returning import GivenBack
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,
@@ -55,6 +57,16 @@ _PROMOTED_PURCHASES = (
     "SELECT partners.record_promoted($1,$3,(SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) FROM r),"
     + ",".join(f"${number}" for number in range(28, 42))
     + ") AS done) SELECT r.* FROM r, p WHERE p.done"
+)
+
+
+_RECORD_RETURN = (
+    "partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,"
+    "$26,$27,$28)"
+)
+_RECORD_RETURN_BY_RULES = (
+    f"SELECT r.* FROM {_RECORD_RETURN} r CROSS JOIN LATERAL partners.record_given_back("
+    "$2,$6,CASE r.status WHEN 0 THEN r.seq END,$29,$30,$31,$32,$33,$34,$35,$36,$37,$38,$39) g"
 )
 
 
@@ -154,16 +166,17 @@ async def record_return(
     refund_points: int,
     grace: timedelta,
     at: datetime,
+    given_back: GivenBack | None = None,
 ) -> asyncpg.Record:
-    """Record a return or cancellation as decided on the account's state if_seq."""
+    """Record a return or cancellation as decided on the account's state if_seq; given_back is what of a decision by
+    rules it undoes."""
     return await pool.fetchrow(
-        "SELECT * FROM partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28)",
+        f"SELECT * FROM {_RECORD_RETURN}" if given_back is None else _RECORD_RETURN_BY_RULES,
         kind, POINTS, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.terms_id, row.reference, row.business_date,
         row.occurred_at, row.currency, row.total, row.detail, row.decision, original.seq,
         original.seq if original.kind == 1 else None, original.redemption_seq, list(lot_points),
-        list(lot_points.values()), shortfall, refund_points,
+        list(lot_points.values()), shortfall, refund_points, *(given_back_columns(given_back) if given_back else ()),
     )  # fmt: skip
 
 
@@ -192,6 +205,12 @@ def promoted_columns(items: Sequence[Promoted | None]) -> list[list[Any]]:
         [place for place, _ in owed],
         *owed_columns([one for _, one in owed]),
     ]
+
+
+def given_back_columns(given_back: GivenBack) -> list[list[Any]]:
+    """What a return undoes, as partners.record_given_back takes it: whoever was owed owes it back."""
+    owed = [replace(one, payer_id=one.payee_id, payee_id=one.payer_id) for one in given_back.owed]
+    return [*charge_columns(given_back.charges), *owed_columns(owed)]
 
 
 def charge_columns(charges: Sequence[BudgetCharge]) -> list[list[Any]]:

@@ -91,8 +91,8 @@ class OwedRow:
     payee_id: int
     terms_id: int
     rule: str
-    amount_minor: int
     currency: str
+    amount_minor: int
 
 
 @dataclass(frozen=True, slots=True)
