@@ -23,6 +23,8 @@ FINANCE_MAKER = "FINANCE_MAKER"
 FINANCE_CHECKER = "FINANCE_CHECKER"
 MEMBER_CARE_MAKER = "MEMBER_CARE_MAKER"
 MEMBER_CARE_CHECKER = "MEMBER_CARE_CHECKER"
+PROMOTION_MAKER = "PROMOTION_MAKER"
+PROMOTION_CHECKER = "PROMOTION_CHECKER"
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
@@ -34,6 +36,8 @@ ROLES: Mapping[str, str] = MappingProxyType(
         FINANCE_CHECKER: "approves or declines the settlement runs of another",
         MEMBER_CARE_MAKER: "proposes adjustments of members' points, merges and their ends",
         MEMBER_CARE_CHECKER: "approves or declines what another proposed of these",
+        PROMOTION_MAKER: "drafts rules, adds and funds budgets, submits releases, takes rules out of force",
+        PROMOTION_CHECKER: "publishes or declines the releases of another",
     }
 )
 

@@ -128,6 +128,22 @@ async def personal(connection: AsyncConnection, vault: Vault, member_id: int) ->
     return Personal(**told, birth_date=date.fromisoformat(born) if born else None)
 
 
+async def rewrite(connection: AsyncConnection, vault: Vault, member_id: int, personal: Personal, *, at: datetime) -> None:
+    """Put other personal data in the place of what a member told before, under the same key.
+
+    Rejects MEMBER_UNKNOWN where there is no key, PERSONAL_INVALID. Aliases stay as they are: phone and address are
+    changed by who proves to have them.
+    """
+    if problems := _problems(Newcomer((), personal=personal), at):
+        raise PersonalInvalid(problems)
+    row = await store.sealed_personal(connection, member_id)
+    if row is None:
+        raise MemberUnknown
+    key = vault.open(row.sealed_key, f"member_key:{member_id}")
+    sealed = seal_with(key, _as_json(personal), f"personal:{member_id}")
+    await store.update_personal(connection, member_id, sealed)
+
+
 async def bind_instrument(
     connection: AsyncConnection, vault: Vault, member_id: int, *, partner_id: int, token: str
 ) -> None:

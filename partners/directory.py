@@ -1,4 +1,4 @@
-"""The directory: partners, outlets, terminals and signed terms as a process remembers them.
+"""The directory: partners, outlets, terminals, signed terms and releases as a process remembers them.
 
 A purchase looks things up here without asking the database. A snapshot never changes; every few seconds one small
 query asks whether it is out of date. So a suspension or a new outlet is seen everywhere within FRESH_SECONDS.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -19,6 +19,8 @@ import asyncpg
 from kit.secrets import Vault
 from partners import agreements, onboarding, store
 from partners.programme import ProgrammeUnknown
+from partners.promotions import publishing
+from partners.promotions.shelf import Shelf
 from partners.terms import Programme, Terms
 
 FRESH_SECONDS = 5.0
@@ -55,6 +57,15 @@ class Terminal:
     status: str
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetHead:
+    """What of a budget never changes: its number, its unit, and the currency of one of money."""
+
+    budget_id: int
+    unit: str
+    currency: str | None
+
+
 class Directory:
     """All of it as it was together at one revision. Read only."""
 
@@ -67,9 +78,13 @@ class Directory:
         outlets: Sequence[Outlet],
         terminals: Sequence[Terminal],
         terms: Sequence[Terms],
+        shelf: Shelf,
+        budgets: Mapping[str, BudgetHead],
     ) -> None:
         self.revision = revision
         self.programme = programme
+        self.shelf = shelf
+        self.budgets = budgets
         self._partners = MappingProxyType({partner.partner_id: partner for partner in partners})
         self._partners_by_code = MappingProxyType({partner.code: partner for partner in partners})
         self._outlets = MappingProxyType({outlet.outlet_id: outlet for outlet in outlets})
@@ -163,12 +178,13 @@ class DirectoryCache:
         async with self._pool.acquire() as connection:
             held = self._held
             if held is None or await store.revision(connection) != held.revision:
-                held = _directory(await store.directory_rows(connection), self._vault)
+                shelf = held.shelf if held else Shelf()
+                held = _directory(await store.directory_rows(connection, shelf.known), self._vault, shelf)
         self._held, self._checked_at = held, asked_at
         return held
 
 
-def _directory(rows: store.DirectoryRows, vault: Vault) -> Directory:
+def _directory(rows: store.DirectoryRows, vault: Vault, shelf: Shelf) -> Directory:
     if rows.programme is None:
         raise ProgrammeUnknown("no programme was founded in this database yet")
     return Directory(
@@ -178,6 +194,8 @@ def _directory(rows: store.DirectoryRows, vault: Vault) -> Directory:
         outlets=[Outlet(*row) for row in rows.outlets],
         terminals=[Terminal(*row) for row in rows.terminals],
         terms=rows.terms,
+        shelf=shelf.extended(publishing.release_of(row) for row in rows.releases),
+        budgets={row["code"]: BudgetHead(row["budget_id"], row["unit"], row["currency"]) for row in rows.budgets},
     )
 
 

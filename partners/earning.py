@@ -86,7 +86,7 @@ def evaluate(
     reasons = [
         Reason("BASE", base_points, {"eligible_minor": sum(eligible), "rate_bp": terms.earn_rate_bp}),
         *_bonus_reason(points - base_points, tier, bonus_bp),
-        *_exclusions(lines),
+        *exclusions(lines),
     ]
     split = dict(zip((line.line_id for line in lines), allocate(points, eligible), strict=True))
     return Award(points, split, tuple(reasons), _lots(points, terms, occurred_at))
@@ -96,7 +96,8 @@ def _bonus_reason(points: int, tier: str, bonus_bp: int) -> list[Reason]:
     return [Reason("TIER_BONUS", points, {"tier": tier, "rate_bp": bonus_bp})] if bonus_bp else []
 
 
-def _exclusions(lines: Sequence[EarnLine]) -> list[Reason]:
+def exclusions(lines: Sequence[EarnLine]) -> list[Reason]:
+    """Why some of the lines' amounts earn nothing, whatever decides."""
     kinds = sorted({line.kind for line in lines if line.kind not in EARNING_KINDS and line.amount_minor})
     found = [Reason("KIND_DOES_NOT_EARN", 0, {"kind": kind}) for kind in kinds]
     paid = sum(line.points_value_minor for line in lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 from operator import itemgetter
@@ -14,7 +15,8 @@ import orjson
 
 from ledger.accounts import POINTS
 from partners.earning import Lot
-from partners.records import ProofUse, Row, StoredReceipt
+from partners.records import BudgetCharge, OwedRow, Promoted, ProofUse, Row, StoredReceipt
+from partners.returning import GivenBack
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,
@@ -24,25 +26,84 @@ _RECEIPT = """
 """
 
 
-async def record_purchase(pool: asyncpg.Pool, row: Row, lots: Sequence[Lot], at: datetime) -> dict[str, int | None]:
-    """Record one purchase that spends nothing, on its own; raises PostgresError TS001 where it is known already."""
-    found = await pool.fetchval(
-        "SELECT partners.record_purchase($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,"
-        "$22,$23,$24,$25,$26)",
+_RECORD_PURCHASE = (
+    "partners.record_purchase($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,"
+    "$25,$26)"
+)
+_RECORD_PURCHASES = (
+    "partners.record_purchases($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,"
+    "$25,$26,$27)"
+)
+_RECORD_SPENDING = (
+    "partners.record_spending($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,"
+    "$25,$26,$27,$28,$29,$30,$31,$32)"
+)
+
+
+def promoted_after(call: str, *, unit: str, holder: str, first: int) -> str:
+    """The statement that records one receipt by a call and then what its decision by rules says, parameters from number
+    `first` on: `promoted_columns`."""
+    rest = ",".join(f"${number}" for number in range(first, first + 14))
+    return (
+        f"SELECT r.* FROM {call} r CROSS JOIN LATERAL partners.record_promoted({unit},ARRAY[{holder}],"
+        f"ARRAY[CASE r.status WHEN 0 THEN r.seq END],{rest}) p"
+    )
+
+
+_PROMOTED_PURCHASE = promoted_after(_RECORD_PURCHASE, unit="$1", holder="$3", first=27)
+_PROMOTED_SPENDING = promoted_after(_RECORD_SPENDING, unit="$2", holder="$5", first=33)
+_PROMOTED_PURCHASES = (
+    f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}), p AS MATERIALIZED ("
+    "SELECT partners.record_promoted($1,$3,(SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) FROM r),"
+    + ",".join(f"${number}" for number in range(28, 42))
+    + ") AS done) SELECT r.* FROM r, p WHERE p.done"
+)
+
+
+_RECORD_RETURN = (
+    "partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,"
+    "$26,$27,$28)"
+)
+_RECORD_RETURN_BY_RULES = (
+    f"SELECT r.* FROM {_RECORD_RETURN} r CROSS JOIN LATERAL partners.record_given_back("
+    "$2,$6,CASE r.status WHEN 0 THEN r.seq END,$29,$30,$31,$32,$33,$34,$35,$36,$37,$38,$39) g"
+)
+
+
+async def record_purchase(
+    pool: asyncpg.Pool, row: Row, lots: Sequence[Lot], at: datetime, promoted: Promoted | None = None
+) -> dict[str, int | None]:
+    """Record one purchase that spends nothing, on its own; raises PostgresError TS001 where it is known already, and
+    TS002 where what promoted says does not hold any more."""
+    if promoted is not None:
+        record = await pool.fetchrow(
+            _PROMOTED_PURCHASE, *_purchase_columns(row, lots, at), *promoted_columns([promoted])
+        )
+        return dict(record)
+    found = await pool.fetchval(f"SELECT {_RECORD_PURCHASE}", *_purchase_columns(row, lots, at))
+    return dict(zip(("status", "seq", "available", "pending", "debt"), found, strict=True))
+
+
+def _purchase_columns(row: Row, lots: Sequence[Lot], at: datetime) -> tuple[Any, ...]:
+    return (
         POINTS, at, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
         row.currency, row.total, row.awarded, row.detail, row.decision, *lot_columns(lots),
     )  # fmt: skip
-    return dict(zip(("status", "seq", "available", "pending", "debt"), found, strict=True))
 
 
 async def record_purchases(
-    pool: asyncpg.Pool, rows: Sequence[Row], lots: Sequence[Sequence[Lot]], at: datetime
+    pool: asyncpg.Pool,
+    rows: Sequence[Row],
+    lots: Sequence[Sequence[Lot]],
+    at: datetime,
+    promoted: Sequence[Promoted | None] = (),
 ) -> list[asyncpg.Record]:
-    """Record purchases that spend nothing, in one call; a status row per item, in order."""
+    """Record purchases that spend nothing, in one call; a status row per item, in order. Raises PostgresError TS002
+    where what is promoted of an item does not hold any more: nothing was written then."""
+    with_rules = any(promoted)
     found: list[asyncpg.Record] = await pool.fetch(
-        "SELECT * FROM partners.record_purchases($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27)",
+        _PROMOTED_PURCHASES if with_rules else f"SELECT * FROM {_RECORD_PURCHASES}",
         POINTS,
         at,
         [row.holder_id for row in rows],
@@ -65,6 +126,7 @@ async def record_purchases(
         [row.decision for row in rows],
         list(accumulate(len(of_item) for of_item in lots)),
         *lot_columns([lot for of_item in lots for lot in of_item]),
+        *(promoted_columns(promoted) if with_rules else ()),
     )
     return sorted(found, key=itemgetter("ord"))
 
@@ -79,15 +141,16 @@ async def record_spending(
     use: ProofUse,
     day: date,
     at: datetime,
+    promoted: Promoted | None = None,
 ) -> asyncpg.Record:
-    """Record one purchase that spends points, or the spending alone; use is the proof to use up."""
+    """Record one purchase that spends points, or the spending alone; use is the proof to use up. Raises as
+    `record_purchase`."""
     return await pool.fetchrow(
-        "SELECT * FROM partners.record_spending($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31,$32)",
+        f"SELECT * FROM {_RECORD_SPENDING}" if promoted is None else _PROMOTED_SPENDING,
         kind, POINTS, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
         row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, use.code_card,
-        use.code_step, use.approval_no, *lot_columns(lots),
+        use.code_step, use.approval_no, *lot_columns(lots), *(promoted_columns([promoted]) if promoted else ()),
     )  # fmt: skip
 
 
@@ -103,16 +166,17 @@ async def record_return(
     refund_points: int,
     grace: timedelta,
     at: datetime,
+    given_back: GivenBack | None = None,
 ) -> asyncpg.Record:
-    """Record a return or cancellation as decided on the account's state if_seq."""
+    """Record a return or cancellation as decided on the account's state if_seq; given_back is what of a decision by
+    rules it undoes."""
     return await pool.fetchrow(
-        "SELECT * FROM partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28)",
+        f"SELECT * FROM {_RECORD_RETURN}" if given_back is None else _RECORD_RETURN_BY_RULES,
         kind, POINTS, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.terms_id, row.reference, row.business_date,
         row.occurred_at, row.currency, row.total, row.detail, row.decision, original.seq,
         original.seq if original.kind == 1 else None, original.redemption_seq, list(lot_points),
-        list(lot_points.values()), shortfall, refund_points,
+        list(lot_points.values()), shortfall, refund_points, *(given_back_columns(given_back) if given_back else ()),
     )  # fmt: skip
 
 
@@ -125,6 +189,50 @@ def lot_columns(lots: Sequence[Lot]) -> list[list[Any]]:
         [lot.points for lot in lots],
         [lot.activates_at for lot in lots],
         [lot.expires_at for lot in lots],
+    ]
+
+
+def promoted_columns(items: Sequence[Promoted | None]) -> list[list[Any]]:
+    """What decisions of items write, as partners.record_promoted takes it: an array per column, items told by their
+    places from 1."""
+    held = [(place, item) for place, item in enumerate(items, start=1) if item]
+    charges = [(place, charge) for place, item in held for charge in item.charges]
+    owed = [(place, one) for place, item in held for one in item.owed]
+    return [
+        [item.if_seq if item else None for item in items],
+        [place for place, _ in charges],
+        *charge_columns([charge for _, charge in charges]),
+        [place for place, _ in owed],
+        *owed_columns([one for _, one in owed]),
+    ]
+
+
+def given_back_columns(given_back: GivenBack) -> list[list[Any]]:
+    """What a return undoes, as partners.record_given_back takes it: whoever was owed owes it back."""
+    owed = [replace(one, payer_id=one.payee_id, payee_id=one.payer_id) for one in given_back.owed]
+    return [*charge_columns(given_back.charges), *owed_columns(owed)]
+
+
+def charge_columns(charges: Sequence[BudgetCharge]) -> list[list[Any]]:
+    """Charges of budgets: an array per column."""
+    return [
+        [charge.budget_id for charge in charges],
+        [charge.scope_key for charge in charges],
+        [charge.period_key for charge in charges],
+        [charge.amount for charge in charges],
+    ]
+
+
+def owed_columns(owed: Sequence[OwedRow]) -> list[list[Any]]:
+    """What parties owe each other: an array per column."""
+    return [
+        [one.kind for one in owed],
+        [one.payer_id for one in owed],
+        [one.payee_id for one in owed],
+        [one.terms_id for one in owed],
+        [one.rule for one in owed],
+        [one.amount_minor for one in owed],
+        [one.currency for one in owed],
     ]
 
 

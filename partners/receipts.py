@@ -80,10 +80,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """How a part of the total was paid with money, in minor units."""
+    """How a part of the total was paid with money, in minor units; instrument is the partner's token of a bank card, if
+    it told one. It is never stored."""
 
     kind: str
     amount_minor: int
+    instrument: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another because of a decision
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -67,6 +69,40 @@ class ProofUse:
     code_card: int | None = None
     code_step: int | None = None
     approval_no: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCharge:
+    """What a decision uses of a budget in a scope and a period: points, times, or minor units."""
+
+    budget_id: int
+    code: str
+    scope_key: str
+    period_key: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwedRow:
+    """What one party owes another because of a decision, in minor units; kind is DISCOUNT, COUPON or BENEFIT."""
+
+    kind: int
+    payer_id: int
+    payee_id: int
+    terms_id: int
+    rule: str
+    currency: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """What a decision by rules writes beside the receipt. if_seq is the account's number when its counters were read,
+    None where none was."""
+
+    charges: tuple[BudgetCharge, ...] = ()
+    owed: tuple[OwedRow, ...] = ()
+    if_seq: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,18 +156,29 @@ async def quote(desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *,
     directory = await desk.directory.get()
     place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
     member = await identify(desk, caller, ref, place.terminal_id, at)
-    prepared = purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None)
+    prepared = await purchases.decide(desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True)
     terms = directory.terms(prepared.row.terms_id)
     standing = await lots.standing(desk.pool, member.member_id, unit=POINTS, at=at)
     if standing is None:
         raise outcomes.rejection(4)
-    limit = spending.limit(
-        receipt.total_minor,
-        terms=terms,
-        programme=directory.programme,
-        available=standing.available,
-        locked=standing.spend_locked,
-    )
+    if prepared.decided is not None and prepared.decided.outcome.spend_limit is not None:
+        by_rules = prepared.decided.outcome.spend_limit
+        limit = SpendLimit(by_rules.points, by_rules.value_minor, by_rules.bound_by)
+        limit = spending.within(
+            limit,
+            terms=terms,
+            programme=directory.programme,
+            available=standing.available,
+            locked=standing.spend_locked,
+        )
+    else:
+        limit = spending.limit(
+            receipt.total_minor,
+            terms=terms,
+            programme=directory.programme,
+            available=standing.available,
+            locked=standing.spend_locked,
+        )
     return Quoted(member, prepared, terms, limit)
 
 
@@ -209,8 +220,8 @@ async def record_purchase(
         )  # fmt: skip
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
-    prepared = purchases.prepare(
-        directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+    prepared = await purchases.decide(
+        desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None,
     )  # fmt: skip
     terms = directory.terms(prepared.row.terms_id)
@@ -248,8 +259,8 @@ async def _record_with_hold(
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
     points = holds.points_to_capture(hold, asked)
-    prepared = purchases.prepare(
-        directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+    prepared = await purchases.decide(
+        desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None,
     )  # fmt: skip
     return await holds.capture_for(
@@ -428,7 +439,7 @@ async def _prepare_many(
             if earlier := await _recorded_as_another(desk, caller, member, place, receipt):
                 answers.append(earlier)
                 continue
-            one = purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None)
+            one = await purchases.decide(desk, directory, caller, member, receipt, at=at, idem_key=None)
             roles.require_issuer(directory.terms(one.row.terms_id))
             answers.append(one)
         except Rejection as no:

@@ -39,6 +39,7 @@ _CLAIM = (
     "holder's call to follow; a retry or the sweeper completes what was left in between"
 )
 _CODE = "a rotating code is used up with its card, which is found by number: on Citus before the holder's call, like the claim"
+_BUDGET = "a budget counts over all members: on Citus as slots beside the shards, or by a call of its own behind the holder's"
 
 # What breaks a rule knowingly, and why. docs/decisions/0011-sharding-by-holder.md says what Citus needs instead.
 EXCEPTIONS = {
@@ -54,6 +55,9 @@ EXCEPTIONS = {
     "partners.use_proof: touches members.code_use": _CODE,
     "partners.used_proof: touches members.approval_use": _CODE,
     "partners.use_proof: touches members.approval_use": _CODE,
+    "partners.use_budgets: touches partners.budget": _BUDGET,
+    "partners.use_budgets: touches partners.budget_counter": _BUDGET,
+    "partners.record_given_back: touches partners.budget_counter": _BUDGET,
     "partners.hold_store.claim_by_idem_key: touches partners.receipt_claim": _CLAIM,
     "partners.receipt_store.insert_tombstone: touches partners.receipt_claim": _CLAIM,
     "partners.receipt_store.claims: touches partners.receipt_claim": _CLAIM,
