@@ -110,10 +110,15 @@ class Quoted:
     limit: SpendLimit
 
 
-def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
-    """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
+def check_key(key: str) -> None:
+    """Nothing where a key has the form of one. Raises IdempotencyKeyInvalid."""
     if not _KEY.fullmatch(key):
         raise IdempotencyKeyInvalid("the idempotency key must be 16 to 64 visible ASCII characters")
+
+
+def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
+    """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
+    check_key(key)
     return purchases.idem_key_of(caller, operation, key)
 
 
