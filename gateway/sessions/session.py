@@ -182,6 +182,11 @@ async def forget(connection: AsyncConnection, *, now: datetime) -> int:
     return await store.forget(connection, now=now, sessions_before=now - timedelta(days=30))
 
 
+async def forget_members(connection: AsyncConnection, *, limit: int = 500) -> int:
+    """Delete what let members sign in who have left or were forgotten; how many rows. They are let in no more."""
+    return await store.forget_members(connection, limit)
+
+
 async def record(
     connection: AsyncConnection,
     person: Person,
