@@ -21,7 +21,7 @@ from gateway import masking
 from gateway.admission import Admission, Admitted, Asked, said
 from gateway.allowances import COST, DOCUMENTS, MISSES, Exhausted
 from gateway.context import Context, Services, Viewer, language_of
-from gateway.oauth.dpop import InvalidProof
+from gateway.oauth.dpop import InvalidProof, NonceWanted
 from gateway.oauth.jose import ALGORITHMS
 from gateway.oauth.tokens import Bearers, InvalidToken
 from gateway.prepared import Schema, Unacceptable
@@ -181,6 +181,11 @@ class Endpoint:
             if scheme != "bearer":
                 raise InvalidToken("scheme")
             return await self._bearers.viewer(token)
+        except NonceWanted as wanted:
+            challenge = b'DPoP error="use_dpop_nonce", algs=' + _PROOF_ALGORITHMS
+            headers = ((b"www-authenticate", challenge), (b"dpop-nonce", wanted.nonce.encode()))
+            message = "The DPoP proof has to carry the nonce of this answer."
+            raise Refused(401, masking.UNAUTHENTICATED, message, *headers) from wanted
         except InvalidProof as no:
             log.warning("proof_refused", reason=str(no))
             challenge = b'DPoP error="invalid_dpop_proof", algs=' + _PROOF_ALGORITHMS

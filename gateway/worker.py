@@ -234,7 +234,7 @@ def worker(heartbeat: Heartbeat = None) -> None:
         chosen = settings()
     try:
         sending.channels_of(chosen)
-    except sending.BadSmtpUrl as wrong:
+    except (sending.BadSmtpUrl, sending.BadSmsUrl) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))

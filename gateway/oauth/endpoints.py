@@ -29,7 +29,7 @@ from gateway.oauth import dpop, forms, grant_store, grants
 from gateway.oauth.authentication import TokenClient, named
 from gateway.oauth.clients import CLIENT_CREDENTIALS, DEVICE_CODE
 from gateway.oauth.desk import OAuth
-from gateway.oauth.dpop import InvalidProof
+from gateway.oauth.dpop import InvalidProof, NonceWanted
 from gateway.oauth.forms import Asked, Events, Form
 from gateway.oauth.grants import hash_of_credential, new_credential
 from gateway.oauth.server import Server, Standing
@@ -50,6 +50,21 @@ LONGEST_SCOPE = 1_000
 _TOKEN_SHARES = 1_024
 
 log = structlog.get_logger("gateway.oauth")
+
+
+class UseDPoPNonce(OAuth2Error):  # type: ignore[misc]  # noqa: N818 - it is what it says
+    """The proof has to carry the nonce that comes with this answer (RFC 9449, 8)."""
+
+    error = "use_dpop_nonce"
+    description = "Make the DPoP proof with the nonce of this answer."
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__()
+        self._nonce = nonce
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        """With the nonce."""
+        return [*super().get_headers(), ("DPoP-Nonce", self._nonce)]
 
 
 class InvalidDPoPProof(OAuth2Error):  # type: ignore[misc]  # noqa: N818 - it is what it says
@@ -139,9 +154,12 @@ async def _call(request: Request, authorization: str | None, form: Form) -> Call
 
 
 async def _proven(oauth: OAuth, request: Request, proofs: list[str], at: datetime) -> str:
-    """The thumbprint of the key whose proof a request brings. Raises invalid_dpop_proof."""
+    """The thumbprint of the key whose proof a request brings. Raises invalid_dpop_proof, use_dpop_nonce."""
     try:
-        proof = dpop.read(proofs, method=request.method, uri=oauth.issuer + request.url.path, at=at)
+        uri = oauth.issuer + request.url.path
+        proof = dpop.read(proofs, method=request.method, uri=uri, at=at, nonces=oauth.nonces)
+    except NonceWanted as wanted:
+        raise UseDPoPNonce(wanted.nonce) from wanted
     except InvalidProof as error:
         log.warning("proof_refused", reason=str(error))
         raise InvalidDPoPProof from error
