@@ -27,7 +27,7 @@ from kit.clock import wall
 LEASE_SECONDS = 1.0
 MICRO = 1_000_000
 
-COST, DOCUMENTS, MISSES = 1, 2, 3
+COST, DOCUMENTS, MISSES, TOKENS = 1, 2, 3, 4
 Key = tuple[int, int, int]  # client, member or 0, kind
 
 log = structlog.get_logger("gateway.allowances")

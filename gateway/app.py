@@ -70,7 +70,14 @@ def build(
             services = Services(settings, database, keys_of, directory)
             ring = KeyRing(database, keys_of, now=wall_clock)
             app.state.oauth = await open_oauth(
-                issuer, database, ring, directory, keys_of, signed_in=signed_in, now=wall_clock
+                issuer,
+                database,
+                ring,
+                directory,
+                keys_of,
+                signed_in=signed_in,
+                demands_nonces=settings.dpop_nonces,
+                now=wall_clock,
             )
             stack.push_async_callback(app.state.oauth.used.close)
             if opening is not None:

@@ -78,14 +78,14 @@ def serve() -> None:
     """Serve the gateway until a signal; settings come from the environment."""
     from gateway import application, serving
     from gateway.oauth.routes import BadIssuer
-    from gateway.sending import BadSmtpUrl
+    from gateway.sending import BadSmsUrl, BadSmtpUrl
     from kit import console
     from kit.settings import settings
 
     with console.clear_errors(), console.database_address(settings()) as (address, _):
         try:
             served = application.of(settings(), address)
-        except (BadIssuer, BadSmtpUrl) as wrong:
+        except (BadIssuer, BadSmtpUrl, BadSmsUrl) as wrong:
             console.fail(str(wrong))
         console.run(serving.check(address))
         serving.serve(served, settings())

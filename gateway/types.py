@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 from strawberry import Info
@@ -24,6 +24,9 @@ from partners.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.purchases import CANCELLATION, PURCHASE, REDEMPTION, RETURN
 from partners.records import StoredReceipt
+
+if TYPE_CHECKING:
+    from gateway.membership_types import Membership
 
 KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
 
@@ -257,6 +260,11 @@ def transaction(directory: Directory, receipt: StoredReceipt, language: str) -> 
     """The transaction that a receipt is, as its own partner sees it."""
     partner = directory.partner(receipt.partner_id)
     assert partner is not None
+    return transaction_of(receipt, partner, language)
+
+
+def transaction_of(receipt: StoredReceipt, partner: Partner, language: str) -> AnyTransaction:
+    """The transaction that a receipt of a partner's is; its id by that partner's key."""
     shown = Shown(receipt, partner, language)
     if receipt.kind == PURCHASE:
         return Purchase(shown=shown)
@@ -392,6 +400,9 @@ class Member(Node):
     )
     balance: Balance = described("Points; nothing is available while the member has locked spending.")
     visit: str | None = described("Names the member for ten minutes at the terminal that was given; null without one.")
+    own: Annotated["Membership", strawberry.lazy("gateway.membership_types")] | None = described(
+        "What only the member reads who is signed in; null for everybody else.", default=None
+    )
 
 
 @strawberry.type(description="A partner.")
@@ -400,17 +411,33 @@ class PartnerView(Node):
     code: str = described("Its short name.")
 
 
-@strawberry.type(description="The calling client of a partner.")
+def partner_view(partner: Partner) -> PartnerView:
+    """A partner as everybody may see it."""
+    return PartnerView(id=strawberry.ID(f"prt_{partner.code}"), name=partner.name, code=partner.code)
+
+
+@strawberry.type(description="Somebody who signs in for a partner.")
+class ColleagueView:
+    name: str = described("What the portal and the audit trail call them; unique at the partner.")
+    roles: list[str] = described("MANAGER, DEVELOPER, FINANCE; more may appear.")
+
+
+@strawberry.type(description="The calling client of a partner, or the portal in the name of one of its people.")
 class PartnerClient:
     client_id: str = described("The OAuth client.")
     partner: PartnerView = described("Whose client it is.")
     scopes: list[str] = described("What it may do.")
+    person: ColleagueView | None = described(
+        "Who is signed in at the portal; null where a program calls.", default=None
+    )
 
 
 @strawberry.type(description="The operator's staff.")
 class Staff:
     client_id: str = described("The OAuth client.")
     scopes: list[str] = described("What it may do.")
+    name: str | None = described("Who is signed in at the console; null where a program calls.", default=None)
+    roles: list[str] = described("The roles of the programme that they hold now.", default_factory=list)
 
 
 def balance(done: Recorded) -> Balance | None:

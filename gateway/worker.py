@@ -23,7 +23,7 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import expiry_notices, logs, sending
+from gateway import expiry_notices, logs, sending, usage
 from gateway.sessions import session
 from kit import clock, console
 from kit.database import Database
@@ -133,6 +133,24 @@ async def forget_sign_ins(database: Database, at: datetime, stopping: asyncio.Ev
     return done
 
 
+async def forget_members(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Delete sessions, passkeys and codes of members who have left; how many rows. Stops between two batches."""
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            forgotten = await session.forget_members(connection)
+        if not forgotten:
+            break
+        done += forgotten
+    return done
+
+
+async def forget_uses(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Delete counts of the use of fields that are older than anybody asks for; how many rows."""
+    async with database.transaction() as connection:
+        return await usage.forget(connection, today=clock.wall().date())
+
+
 SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
     "complete-transfers": ("* * * * *", complete_transfers),
@@ -141,6 +159,8 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "send-messages": ("* * * * *", sending.send_messages),
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),
+    "forget-members": ("*/5 * * * *", forget_members),
+    "forget-uses": ("11 4 * * *", forget_uses),
     "assess-tiers": ("17 * * * *", assess_tiers),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""
@@ -214,7 +234,7 @@ def worker(heartbeat: Heartbeat = None) -> None:
         chosen = settings()
     try:
         sending.channels_of(chosen)
-    except sending.BadSmtpUrl as wrong:
+    except (sending.BadSmtpUrl, sending.BadSmsUrl) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))

@@ -96,6 +96,17 @@ class IssuedCard:
     secret: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class HeldCard:
+    """A card as its member sees it in a list."""
+
+    card_id: int
+    last_four: str
+    status: str
+    status_at: datetime
+    issued_at: datetime
+
+
 def check_digit(payload: str) -> str:
     """The Luhn digit (ISO/IEC 7812-1) to put behind digits."""
     digits = [int(digit) for digit in reversed(payload)]
@@ -209,6 +220,11 @@ async def mark_lost(connection: AsyncConnection, card_id: int, *, at: datetime) 
 async def block(connection: AsyncConnection, card_id: int, *, at: datetime) -> None:
     """The programme blocks a card, as `mark_lost` does. Rejects CARD_UNKNOWN."""
     await _change_status(connection, card_id, "BLOCKED", at)
+
+
+async def of_member(connection: AsyncConnection, member_id: int) -> list[HeldCard]:
+    """The cards that were issued to a member, those in use first, then the latest."""
+    return [HeldCard(**row._mapping) for row in await store.cards_of(connection, member_id)]
 
 
 def open_secret(vault: Vault, sealed: bytes, lookup: UUID) -> bytes:

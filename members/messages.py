@@ -28,6 +28,7 @@ from members.enrolment import PersonalInvalid
 
 MEMBER: Final = "MEMBER"
 STAFF: Final = "STAFF"
+COLLEAGUE: Final = "COLLEAGUE"
 NOBODY: Final = "NOBODY"
 
 EMAIL: Final = "EMAIL"
@@ -326,7 +327,7 @@ async def _permitted(connection: AsyncConnection, audience: str, person_id: int,
 async def _open(
     connection: AsyncConnection, vault: Vault, audience: str, person_id: int, message_id: UUID, sealed: bytes
 ) -> Words | None:
-    key = staff_key(vault, person_id) if audience == STAFF else None
+    key = staff_key(vault, person_id) if audience in (STAFF, COLLEAGUE) else None
     if audience == MEMBER:
         sealed_key = await message_store.sealed_key(connection, person_id)
         key = None if sealed_key is None else _member_key(vault, person_id, sealed_key)
@@ -340,7 +341,7 @@ async def _open(
 
 
 def staff_key(vault: Vault, actor_id: int) -> bytes:
-    """The key that what is written to an actor lies under."""
+    """The key that what is written to an actor, of the staff or of a partner, lies under."""
     return vault.derive(f"staff_key:{actor_id}")
 
 

@@ -227,6 +227,18 @@ async def insert_cards(
     return {row.number_lookup: row.card_id for row in found}
 
 
+async def cards_of(connection: AsyncConnection, member_id: int) -> Sequence[Row[Any]]:
+    """A member's own cards as a list shows them."""
+    found = await connection.execute(
+        text("""
+            SELECT card_id, last_four, status, status_at, issued_at FROM members.card WHERE member_id = :member_id
+            ORDER BY (status = 'ACTIVE') DESC, card_id DESC
+        """),
+        {"member_id": member_id},
+    )
+    return found.all()
+
+
 async def change_card_status(connection: AsyncConnection, card_id: int, status: str, at: datetime) -> None:
     """Give an active card another status; one that is not active keeps its own."""
     await connection.execute(

@@ -321,6 +321,17 @@ async def receipts_at(pool: asyncpg.Pool, places: Sequence[tuple[int, int, int]]
     return [_stored(row) for row in rows]
 
 
+async def receipts_of_entries(pool: asyncpg.Pool, holder_id: int, seqs: Sequence[int]) -> list[StoredReceipt]:
+    """A holder's receipts whose own entry, or whose redemption, has one of these numbers."""
+    rows = await pool.fetch(
+        _RECEIPT
+        + "WHERE holder_id = $1 AND unit = 1 AND (seq = ANY ($2::bigint[]) OR redemption_seq = ANY ($2::bigint[]))",
+        holder_id,
+        list(seqs),
+    )
+    return [_stored(row) for row in rows]
+
+
 async def returns_of(pool: asyncpg.Pool, original: StoredReceipt) -> list[StoredReceipt]:
     """Returns and cancellations of a purchase, the earliest first."""
     rows = await pool.fetch(

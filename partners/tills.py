@@ -16,8 +16,9 @@ from kit.errors import Rejection
 from ledger import lots
 from ledger.accounts import POINTS
 from members import approvals, guesses, identification, merging, proofs
+from members.aliases import normal_phone
 from members.approvals import Approval
-from members.cards import CardUnknown, Recognised, check_number
+from members.cards import CardUnknown, MemberUnknown, Recognised, check_number
 from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
 from partners import holds, outcomes, purchases, receipt_store, receipts, roles, spending
@@ -110,10 +111,15 @@ class Quoted:
     limit: SpendLimit
 
 
-def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
-    """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
+def check_key(key: str) -> None:
+    """Nothing where a key has the form of one. Raises IdempotencyKeyInvalid."""
     if not _KEY.fullmatch(key):
         raise IdempotencyKeyInvalid("the idempotency key must be 16 to 64 visible ASCII characters")
+
+
+def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
+    """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
+    check_key(key)
     return purchases.idem_key_of(caller, operation, key)
 
 
@@ -122,10 +128,20 @@ async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int 
     if ref.card_number is not None:
         place = caller.terminal_id if terminal_id is None else terminal_id
         return await _identify_card(desk, ref.card_number, guesses.guesser(place, caller.client_no))
+    place = caller.terminal_id if terminal_id is None else terminal_id
+    asking = guesses.phone_guesser(place, caller.client_no) if ref.phone is not None else None
+    if asking is not None:
+        await desk.guesses.check(asking)
     async with desk.database.reading() as connection:
-        return await identification.identify(
-            connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
-        )
+        try:
+            return await identification.identify(
+                connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
+            )
+        except MemberUnknown as no:
+            unknown = no
+    if asking is not None and normal_phone(ref.phone or "") and await desk.guesses.count(asking) == 0:
+        raise RateLimited from unknown
+    raise unknown
 
 
 async def _identify_card(desk: Desk, number: str, asking: Guesser) -> Identified:

@@ -17,6 +17,7 @@ _TEXTS = {
     "PaymentKind": st.sampled_from(["CASH", "CARD", "SHELLS"]),
     "EntryMode": st.sampled_from(["ONLINE", "OFFLINE", "IMPORT", "PIGEON"]),
     "TransactionKind": st.sampled_from(["PURCHASE", "RETURN"]),
+    "EntryKind": st.just("ACCRUAL"),
     "RejectionCode": st.just("INSUFFICIENT_POINTS"),
 }
 

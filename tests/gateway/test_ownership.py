@@ -26,6 +26,7 @@ from starlette.applications import Starlette
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from gateway.schema import schema
+from gateway.scopes import OF_SESSIONS
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
@@ -40,6 +41,7 @@ from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_approval_api import ASK
 from tests.gateway.test_hold_api import PLACE
 from tests.gateway.test_purchase_api import MEMBER, QUOTE, record
+from tests.gateway.test_schema import demanded
 from tests.gateway.test_subscriptions import until_listening
 
 BUILT = schema.graphql
@@ -50,6 +52,8 @@ OPERATIONS: dict[str, GraphQLObjectType] = {
     for root in (BUILT.query_type, BUILT.subscription_type, BUILT.mutation_type)
     if root is not None
     for name in root.fields
+    # What takes a session is no token's to ask: tests/gateway/test_session_matrix.py has a table of its own.
+    if not (wanted := demanded(root.name, name)) or wanted - OF_SESSIONS.keys()
 }
 ROOTS: dict[str, GraphQLField] = {name: root.fields[name] for name, root in OPERATIONS.items()}
 
