@@ -217,7 +217,7 @@ async def material(connection: AsyncConnection, run_id: int) -> Material | None:
     if not kept:
         return None
     own = await cycle.windows(connection, run_id=run_id)
-    return await material_of(connection, own, calculation.thawed(kept))
+    return await material_of(connection, own, calculation.thawed(kept)) if own else None
 
 
 async def material_of(connection: AsyncConnection, own: Sequence[Window], agreed: Agreed = _NOTHING) -> Material:

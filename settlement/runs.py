@@ -259,6 +259,7 @@ async def issue(connection: AsyncConnection, run_id: int, *, actor: str, at: dat
     if booked := entries.of_events([*material.events, *_run_events(decision.drafts)]):
         await journal.post(connection, source=f"run:{run_id}", entries=booked, at=at, actor=actor, run_id=run_id)
     await _step(connection, its, STATEMENTS_ISSUED, actor=actor, reason="statements and documents issued", at=at)
+    await _trail(connection, actor, STATEMENTS_ISSUED, f"run:{run_id}", {"statements": len(decision.drafts)}, at)
     proposal = await _propose(connection, its, actor, at)
     its = await head(connection, run_id)
     await _step(
@@ -395,7 +396,7 @@ async def _free_windows(connection: AsyncConnection, through_cutoff: int | None)
 async def _draft(
     connection: AsyncConnection, own: Sequence[Window], *, actor: str, at: datetime, version_of: RunHead | None = None
 ) -> int:
-    last = max((w for w in own if not w.is_late), key=lambda w: w.cutoff_id)
+    last = max(own, key=lambda w: (w.cutoff_id, w.origin_cutoff))
     before = [r for r in await runs(connection, currency=last.currency) if r.state not in states.GONE]
     row = {
         "actor": actor, "at": at, "model": last.model, "currency": last.currency, "through_cutoff": last.cutoff_id,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 
 from gateway import worker
-from gateway.demo.coalition import MAKER
+from gateway.demo.coalition import CHECKER, MAKER
 from gateway.demo.data import Journeys
 from gateway.demo.replay import Replay, work_of
 from gateway.demo.report import Check, Points, points_of
@@ -19,6 +20,7 @@ from kit import clock
 from kit.database import Database
 from ledger import cutoffs
 from settlement import runs
+from settlement.states import IN_REVIEW
 
 Advance = Callable[[int], None]
 
@@ -55,7 +57,8 @@ async def forward(
 
 
 async def settle(database: Database, at: datetime) -> None:
-    """What an operator does at the end of a period: apply what is due, assess tiers, close the cut-off, settle.
+    """What an operator does at the end of a period: apply what is due, assess tiers, close the cut-off, settle, and
+    approve the runs to which nobody may object any more.
 
     Nothing happens twice: a cut-off that was closed at this instant stays closed, a settled one settled.
     """
@@ -67,11 +70,15 @@ async def settle(database: Database, at: datetime) -> None:
         opened_at = (await cutoffs.cutoffs(connection))[-1].opened_at
     if opened_at is None or opened_at < at:
         await runs.close_cutoff(database, actor=MAKER, at=at)
-    try:
+    with suppress(runs.NothingToSettle):
         async with database.transaction() as connection:
             await runs.settle(connection, actor=MAKER, at=at)
-    except runs.NothingToSettle:
-        return
+    async with database.reading() as connection:
+        reviewed = [run.run_id for run in await runs.runs(connection) if run.state == IN_REVIEW]
+    for run_id in reviewed:
+        with suppress(runs.ReviewOpen):
+            async with database.transaction() as connection:
+                await runs.approve(connection, run_id, actor=CHECKER, at=at)
 
 
 async def again(

@@ -346,13 +346,11 @@ async def test_a_run_through_a_cutoff_leaves_the_later_ones(coalition: Coalition
         await coalition.earn(member, "a", a, points)
         await coalition.close()
 
-    async with database.transaction() as connection:
-        first = await runs.settle(connection, actor="maker", at=coalition.at, through_cutoff=2)
+    first = await coalition.settle_closed(through_cutoff=2)
     assert first.cutoff_ids == (1, 2)
     assert lines(coalition.of(first, "a")) == [("ACTIVATION", 30, -300_000)]
     assert await coalition.violations() == []
-    async with database.transaction() as connection:
-        second = await runs.settle(connection, actor="maker", at=coalition.at)
+    second = await coalition.settle_closed()
     assert second.cutoff_ids == (3,)
     assert lines(coalition.of(second, "a")) == [("ACTIVATION", 40, -400_000)]
 
@@ -362,13 +360,13 @@ async def test_of_two_runs_at_once_one_settles(coalition: Coalition, database: D
     await coalition.earn(await coalition.member(), "a", a, 10)
     await coalition.close()
 
-    async def settle() -> runs.Run:
+    async def settle() -> list[runs.Run]:
         async with database.transaction() as connection:
             return await runs.settle(connection, actor="maker", at=coalition.at)
 
     outcomes = await asyncio.gather(settle(), settle(), settle(), return_exceptions=True)
 
-    assert sorted(type(o).__name__ for o in outcomes) == ["NothingToSettle", "NothingToSettle", "Run"]
+    assert sorted(type(o).__name__ for o in outcomes) == ["NothingToSettle", "NothingToSettle", "list"]
     assert (await coalition.rows())["run"] == 1
 
 
@@ -388,13 +386,16 @@ async def test_who_is_no_finance_maker_does_not_settle(coalition: Coalition, dat
 
 
 async def test_closing_and_settling_are_on_the_trail(coalition: Coalition, database: Database) -> None:
+    a = await coalition.partner("a")
+    await coalition.earn(await coalition.member(), "a", a, 10)
     await runs.close_cutoff(database, actor="maker", at=coalition.at)
     async with database.transaction() as connection:
         await runs.settle(connection, actor="maker", at=coalition.at)
 
     entries = await database.pool.fetch("SELECT actor, action, subject FROM kit.audit_trail ORDER BY entry_id")
-    assert [tuple(e) for e in entries[-2:]] == [
-        ("maker", "CUTOFF_CLOSED", "cutoff:1"), ("maker", "SETTLED", "run:1")
+    assert [tuple(e) for e in entries[-4:]] == [
+        ("maker", "CUTOFF_BOOKED", "booking:1"), ("maker", "CUTOFF_CLOSED", "cutoff:1"),
+        ("maker", "RUN_DRAFTED", "run:1"), ("maker", "STATEMENTS_ISSUED", "run:1"),
     ]  # fmt: skip
 
 
@@ -406,8 +407,11 @@ async def test_the_application_cannot_change_or_remove_what_a_run_wrote(
     await coalition.settle()
 
     columns = {
-        "run": "actor", "run_cutoff": "run_id", "clearing_group": "points", "statement": "net_minor",
-        "line": "amount_minor", "instruction": "amount_minor", "obligation_movement": "points",
+        "run": "actor", "run_step": "actor", "run_window": "run_id", "clearing_group": "points",
+        "statement": "net_minor", "line": "amount_minor", "instruction": "amount_minor", "obligation_movement": "points",
+        "issued_statement": "content_hash", "document": "gross_minor", "document_line": "base_minor",
+        "window": "name", "window_step": "actor", "window_count": "postings", "position_batch": "at",
+        "position_delta": "points", "position_entries": "entries", "stock": "pending", "cutoff_mark": "xid",
     }  # fmt: skip
     for table, column in columns.items():
         for attempt in (f"UPDATE settlement.{table} SET {column} = {column}", f"DELETE FROM settlement.{table}"):
@@ -418,17 +422,17 @@ async def test_the_application_cannot_change_or_remove_what_a_run_wrote(
 @pytest.mark.parametrize(
     ("alteration", "codes"),
     [
-        ("UPDATE settlement.line SET amount_minor = amount_minor + 1 WHERE kind = 'REDEMPTION'", {"S2", "S7"}),
+        ("UPDATE settlement.line SET amount_minor = amount_minor + 1 WHERE kind = 'REDEMPTION'", {"S2", "S7", "S14", "S15"}),
         ("UPDATE settlement.line SET points = points + 1, amount_micro = amount_micro + 8000 "
-         "WHERE kind = 'REDEMPTION'", {"S2", "S7"}),
-        ("UPDATE settlement.statement SET net_minor = net_minor + 1 WHERE partner_id = 1", {"S1", "S2", "S6", "S7"}),
+         "WHERE kind = 'REDEMPTION'", {"S2", "S7", "S15"}),
+        ("UPDATE settlement.statement SET net_minor = net_minor + 1 WHERE partner_id = 1", {"S1", "S2", "S6", "S7", "S15"}),
         ("UPDATE settlement.instruction SET amount_minor = amount_minor + 1 WHERE partner_id = 1", {"S6"}),
-        ("UPDATE settlement.clearing_group SET points = points + 1 WHERE kind = 'REDEMPTION'", {"S3", "S7"}),
+        ("UPDATE settlement.clearing_group SET points = points + 1 WHERE kind = 'REDEMPTION'", {"S3"}),
         ("UPDATE settlement.obligation_movement SET points = points + 1, amount_micro = amount_micro + 8500 "
          "WHERE kind = 'ACTIVATION' AND points = 1000", {"S4"}),
-        ("DELETE FROM settlement.line", {"S2", "S5", "S7"}),
-        ("INSERT INTO settlement.run_cutoff VALUES (3, 1)", {"S3"}),
-        ("UPDATE ledger.lot SET remaining = remaining - 1 WHERE remaining > 1", {"S4", "A2", "A3", "A11"}),
+        ("DELETE FROM settlement.line", {"S2", "S5", "S7", "S14", "S15"}),
+        ("DELETE FROM settlement.run_window WHERE run_id = 1", {"S3", "S4", "S15"}),
+        ("UPDATE ledger.lot SET remaining = remaining - 1 WHERE remaining > 1", {"S4", "M4", "M5", "A2", "A3", "A11"}),
     ],
 )  # fmt: skip
 async def test_the_controls_see_what_was_altered(
