@@ -195,8 +195,9 @@ def kept_at_expiry_micro(funder_id: int, terms: Terms, stocks: Stocks) -> int:
 
 
 def reimbursement_micro(group: ClearingGroup, terms: Mapping[int, Terms]) -> int:
-    """What whoever takes a point of a group is paid for it, micro-units of its own terms' currency. Raises Unrated."""
-    if is_unpriced(group.partner_id, group.terms_id) or is_borne_by_redeemer(group, terms):
+    """What whoever takes a point of a group is paid for it, micro-units of its own terms' currency; nothing where that
+    is the operator or the point was the taker's own gift. Raises Unrated."""
+    if group.partner_id == OPERATOR or is_borne_by_redeemer(group, terms):
         return 0
     return _terms(terms, group.terms_id).reimbursement_price_micro
 
