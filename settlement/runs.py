@@ -22,9 +22,7 @@ from kit.database import Database
 from kit.errors import Rejection
 from ledger import cutoffs
 from ledger.cutoffs import Cutoff
-from partners import clearing, programme
-from partners.terms import SettlementTerms
-from settlement import archive, calculation, calendars, charges, controls, periods, statements, states, store
+from settlement import archive, calculation, controls, statements, states, store
 from settlement.archive import Obligation as Obligation
 from settlement.archive import Run as Run
 from settlement.archive import RunHead as RunHead
@@ -43,15 +41,10 @@ from settlement.archive import runs as runs
 from settlement.archive import statement as statement
 from settlement.archive import statements_page as statements_page
 from settlement.archive import trail as trail
-from settlement.calculation import Agreed, Decision
-from settlement.charges import Brought
-from settlement.documents import drawing, register, taxes
+from settlement.calculation import Decision
 from settlement.money import cutoffs as money_cutoffs
-from settlement.money import entries, journal
-from settlement.money.events import MoneyEvent
-from settlement.periods import Billed
 from settlement.rating import OPERATOR
-from settlement.statements import Draft, Line
+from settlement.statements import Draft
 from settlement.states import APPROVED, CALCULATED, CONTROLLED, DRAFT, IN_REVIEW, STATEMENTS_ISSUED, RunState
 from settlement.windows import cycle, positions, shares
 from settlement.windows.cycle import Window, WindowBroken, WindowUnread
@@ -203,16 +196,14 @@ async def calculate(connection: AsyncConnection, run_id: int, *, actor: str, at:
     if its.state != DRAFT:
         return _done(its, CALCULATED)
     own = await cycle.windows(connection, run_id=run_id)
-    signed = await _signed(connection, its)
-    events = await _period_events(connection, its, own, signed)
-    agreed = Agreed(await _brought(connection, its, signed), tuple(events))
-    material = await archive.material_of(connection, own, agreed)
+    found = await agreed.of_run(connection, its, own)
+    material = await archive.material_of(connection, own, found)
     decision = calculation.decide(material)
     await _write(connection, run_id, decision)
     await _step(
         connection, its, CALCULATED, actor=actor, reason="calculated", at=at,
         input_hash=calculation.input_hash(material), output_hash=calculation.output_hash(decision),
-        evidence={**calculation.frozen(agreed), "windows": list(material.windows)},
+        evidence={**calculation.frozen(found), "windows": list(material.windows)},
     )  # fmt: skip
     return await head(connection, run_id)
 
@@ -252,12 +243,7 @@ async def issue(connection: AsyncConnection, run_id: int, *, actor: str, at: dat
     assert material is not None, "only runs that were settled before runs had steps kept no material"
     decision = calculation.decide(material)
     await _check_same(connection, its, decision)
-    await _issue_statements(connection, its, decision.drafts, material.windows, material.brought, at)
-    for draft in decision.drafts:
-        if draft.party_id != OPERATOR:
-            await _issue_documents(connection, its, draft, material.brought.get(draft.party_id, charges.NOTHING), at)
-    if booked := entries.of_events([*material.events, *_run_events(decision.drafts)]):
-        await journal.post(connection, source=f"run:{run_id}", entries=booked, at=at, actor=actor, run_id=run_id)
+    await issuing.issue(connection, its, material, decision, actor=actor, at=at)
     await _step(connection, its, STATEMENTS_ISSUED, actor=actor, reason="statements and documents issued", at=at)
     await _trail(connection, actor, STATEMENTS_ISSUED, f"run:{run_id}", {"statements": len(decision.drafts)}, at)
     proposal = await _propose(connection, its, actor, at)
@@ -414,112 +400,6 @@ async def _draft(
     return run_id
 
 
-async def _brought(
-    connection: AsyncConnection, its: RunHead, signed: Mapping[int, SettlementTerms]
-) -> dict[int, Brought]:
-    """What every partner with an agreement in the run's currency brings to it."""
-    carried = {} if its.previous_run_id is None else await store.carried(connection, its.previous_run_id)
-    released = await _released(connection, its, signed)
-    rules = await taxes.in_force(connection, at=its.cut_at)
-    found = {}
-    for partner_id, terms in signed.items():
-        rule = rules.get(terms.tax_rule)
-        if rule is None:
-            raise taxes.TaxRuleUnknown(f"no version of tax rule {terms.tax_rule} holds at {its.cut_at.isoformat()}")
-        found[partner_id] = Brought(
-            opening_minor=carried.get(partner_id, 0),
-            released_minor=released.get(partner_id, 0),
-            conditions=charges.conditions(terms, rule),
-        )
-    return found
-
-
-async def _signed(connection: AsyncConnection, its: RunHead) -> dict[int, SettlementTerms]:
-    """By partner the last version in the run's currency that was in force by its cut."""
-    found: dict[int, SettlementTerms] = {}
-    for _, terms in await clearing.signed(connection):
-        if terms.currency == its.currency and terms.valid_from <= its.cut_at:
-            found[terms.partner_id] = terms
-    return found
-
-
-async def _period_events(
-    connection: AsyncConnection, its: RunHead, own: Sequence[Window], signed: Mapping[int, SettlementTerms]
-) -> list[MoneyEvent]:
-    """Fees and rebates that volume periods bring to the run, of partners whose agreement knows any."""
-    wanted = {partner_id: terms for partner_id, terms in signed.items() if periods.needs_them(terms)}
-    if not wanted:
-        return []
-    zone = (await programme.read(connection)).time_zone
-    earliest = min(await _first_valid(connection, its, wanted))
-    since = earliest if its.previous_run_id is None else (await head(connection, its.previous_run_id)).cut_at
-    now = await _billed(connection, own)
-    before = await _billed(connection, await _settled_before(connection, its, since - 366 * _DAY))
-    found = []
-    for partner_id, terms in sorted(wanted.items()):
-        volumes = periods.covered(
-            terms, earlier=before.get(partner_id, []), own=now.get(partner_id, []),
-            since=max(since, terms.valid_from), until=its.cut_at, zone=zone,
-        )  # fmt: skip
-        found += periods.charges(terms, volumes)
-    return found
-
-
-async def _first_valid(
-    connection: AsyncConnection, its: RunHead, wanted: Mapping[int, SettlementTerms]
-) -> list[datetime]:
-    return [
-        terms.valid_from
-        for _, terms in await clearing.signed(connection)
-        if terms.currency == its.currency and terms.partner_id in wanted
-    ]
-
-
-async def _settled_before(connection: AsyncConnection, its: RunHead, since: datetime) -> list[Window]:
-    """Windows of the runs before, of cut-offs that were cut since an instant."""
-    found: list[Window] = []
-    before = its.previous_run_id
-    while before is not None:
-        found += [
-            w for w in await cycle.windows(connection, run_id=before) if w.cut_at is not None and w.cut_at >= since
-        ]
-        one = await head(connection, before)
-        before = one.previous_run_id if one.cut_at >= since else None
-    return found
-
-
-async def _billed(connection: AsyncConnection, own: Sequence[Window]) -> dict[int, list[Billed]]:
-    """What partners were billed for in windows, by partner, a value for each cut-off."""
-    if not own:
-        return {}
-    material = await archive.material_of(connection, own)
-    cut_at = {w.cutoff_id: w.cut_at for w in own}
-    found: dict[int, list[Billed]] = defaultdict(list)
-    for cutoff_id, lines in calculation.rated(material):
-        instant = cut_at[cutoff_id]
-        assert instant is not None, "a cut-off that is cut says when"
-        for partner_id, one in periods.billed(lines, instant, material.terms).items():
-            found[partner_id].append(one)
-    return found
-
-
-async def _released(connection: AsyncConnection, its: RunHead, signed: Mapping[int, SettlementTerms]) -> dict[int, int]:
-    """What of each partner's holdback is old enough to be let go: when disputes about it can no longer come."""
-    sums: dict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for row in await store.holdbacks(connection, its.currency):
-        terms = signed.get(row.partner_id)
-        if terms is not None:
-            total = sums[row.partner_id]
-            is_old = row.held_minor and row.cut_at + terms.dispute_days * _DAY <= its.cut_at
-            total[0] += row.held_minor if is_old else 0
-            total[1] += row.released_minor
-            total[2] += row.used_minor
-    return {
-        partner_id: charges.due_release(held_minor=held, released_minor=released, used_minor=used)
-        for partner_id, (held, released, used) in sums.items()
-    }
-
-
 async def _write(connection: AsyncConnection, run_id: int, decision: Decision) -> None:
     await store.insert_clearing_groups(connection, [{"run_id": run_id, **asdict(g)} for g in decision.groups])
     for draft in decision.drafts:
@@ -547,58 +427,6 @@ async def _check_same(connection: AsyncConnection, its: RunHead, decision: Decis
     written = tuple(s.draft() for s in (await run(connection, its.run_id)).statements)
     if calculation.output_hash(decision) != calculated.output_hash or written != decision.drafts:
         raise statements.Imbalance(f"run {its.name} comes to something else than it was calculated with")
-
-
-async def _issue_statements(
-    connection: AsyncConnection, its: RunHead, drafts: Sequence[Draft], windows: Sequence[str],
-    brought: Mapping[int, Brought], at: datetime,
-) -> None:  # fmt: skip
-    numbers = await store.statement_ids(connection, its.run_id)
-    zone = (await programme.read(connection)).time_zone
-    holidays = frozenset(row.day for row in await store.holidays(connection))
-    rows = []
-    for draft in drafts:
-        days = brought.get(draft.party_id, charges.NOTHING).conditions.review_days if draft.party_id else 0
-        rows.append(
-            {
-                "statement_id": numbers[draft.party_id],
-                "issued_at": at,
-                "review_ends_at": calendars.review_end(at, days, zone=zone, holidays=holidays),
-                "content_hash": statements.content_hash(draft, windows),
-            }
-        )
-    await store.insert_issued(connection, rows)
-
-
-async def _issue_documents(
-    connection: AsyncConnection, its: RunHead, draft: Draft, brought: Brought, at: datetime
-) -> None:
-    supplies = (statements.supply(line) for line in draft.lines)
-    drawn = drawing.draw(draft.party_id, supplies, brought.conditions.tax)
-    await register.issue(
-        connection, run_id=its.run_id, partner_id=draft.party_id, currency=its.currency, drafts=drawn,
-        is_netted=brought.conditions.is_netted, at=at,
-    )  # fmt: skip
-
-
-def _run_events(drafts: Sequence[Draft]) -> list[MoneyEvent]:
-    """What the run alone decided, as money events: rounding, tax, what is retained and let go."""
-    return [
-        event
-        for draft in drafts
-        if draft.party_id != OPERATOR
-        for line in draft.lines
-        if (event := _run_event(draft, line)) is not None
-    ]
-
-
-def _run_event(draft: Draft, line: Line) -> MoneyEvent | None:
-    if line.kind in (charges.OUTPUT_TAX, charges.HOLDBACK):  # said from the side of who pays
-        payer, payee = (draft.party_id, OPERATOR) if line.kind == charges.OUTPUT_TAX else (OPERATOR, draft.party_id)
-        return MoneyEvent(line.kind, payer, payee, draft.currency, -line.amount_micro)
-    if line.kind in (charges.INPUT_TAX, charges.HOLDBACK_RELEASED, charges.ROUNDING) and line.amount_micro:
-        return MoneyEvent(line.kind, OPERATOR, draft.party_id, draft.currency, line.amount_micro)
-    return None
 
 
 async def _propose(connection: AsyncConnection, its: RunHead, actor: str, at: datetime) -> int:
@@ -646,13 +474,7 @@ async def _take_back(connection: AsyncConnection, its: RunHead, *, checker: int,
     else:
         approval_id = await _proposal(connection, its, at)
     await approvals.decide(connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=False, at=at)
-    await register.take_back(connection, its.run_id, at=at)
-    booked = await journal.booking_of(connection, f"run:{its.run_id}")
-    if booked is not None:
-        back = [entries.reversed_of(e) for e in await journal.entries_of(connection, booked.booking_id)]
-        await journal.post(
-            connection, source=f"run:{its.run_id}/aborted", entries=back, at=at, actor=actor, run_id=its.run_id
-        )
+    await issuing.take_back(connection, its, actor=actor, at=at)
 
 
 async def _maker(connection: AsyncConnection, its: RunHead) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database
 from kit.errors import Rejection
+from ledger import cutoffs
 from partners import clearing
 from settlement import states
 from settlement.windows import names, positions, shares, store
@@ -128,6 +129,11 @@ async def windows(
 async def trail(connection: AsyncConnection, window_id: int) -> list[Step]:
     """How a window got where it is."""
     return [Step(**row._mapping) for row in await store.steps(connection, window_id)]
+
+
+async def open_cutoff(connection: AsyncConnection) -> int:
+    """The number of the cut-off that is open."""
+    return (await cutoffs.cutoffs(connection))[-1].cutoff_id
 
 
 async def claim(connection: AsyncConnection, found: Sequence[Window], *, run_id: int, actor: str, at: datetime) -> None:

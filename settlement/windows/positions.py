@@ -7,7 +7,6 @@ batch and none that commits late is passed over. Adding a batch again is impossi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,19 +17,9 @@ from kit.database import Database
 from ledger.accounts import POINTS
 from ledger.cutoffs import Turnover
 from settlement.windows import store
-from settlement.windows.shares import Moved
+from settlement.windows.shares import Moved, Outstanding
 
 ENTRIES_AT_ONCE = 50_000
-
-
-@dataclass(frozen=True, slots=True)
-class Stock:
-    """Points that somebody funds, under one version of terms: pending, and spendable (available or held)."""
-
-    funder_id: int
-    lot_terms_id: int
-    pending: int
-    spendable: int
 
 
 async def add_up(connection: AsyncConnection, *, at: datetime, limit: int = ENTRIES_AT_ONCE) -> int:
@@ -80,9 +69,9 @@ async def difference(connection: AsyncConnection, cutoff_id: int) -> str | None:
     return "added up {} entries, {} postings, {} points; counted at the cut {}, {}, {}".format(*added, *counted)
 
 
-async def stock(connection: AsyncConnection) -> list[Stock]:
+async def outstanding(connection: AsyncConnection) -> list[Outstanding]:
     """What there is of each funder's points, as far as it was added up."""
-    return [Stock(**row._mapping) for row in await store.stock_now(connection)]
+    return [Outstanding(**row._mapping) for row in await store.stock_now(connection)]
 
 
 def _moved(rows: Sequence[Row[Any]]) -> list[Moved]:

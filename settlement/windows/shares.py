@@ -21,6 +21,16 @@ class Moved:
     turnover: Turnover
 
 
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """Points that somebody funds, under one version of terms: pending, and spendable (available or held)."""
+
+    funder_id: int
+    lot_terms_id: int
+    pending: int
+    spendable: int
+
+
 def currencies_of(group: ClearingGroup, terms: Mapping[int, Terms], base: str) -> frozenset[str]:
     """The currencies in which a group moves something: that of the lot, and where points are used also that of who
     took them. What has no agreement, as the operator's own gifts, is in the base currency. Raises Unrated.

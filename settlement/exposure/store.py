@@ -1,0 +1,95 @@
+"""Statements on exposure and defaults. Private to the package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_EXPOSURE = "partner_id, currency, debit_micro, pending_micro, cover_micro, cap_micro, policy, limit_points"
+
+
+async def insert_exposures(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Where partners stood at an instant."""
+    if rows:
+        await connection.execute(
+            text(
+                f"INSERT INTO settlement.exposure (at, {_EXPOSURE}) VALUES (:at, :partner_id, :currency, :debit_micro, "
+                "  :pending_micro, :cover_micro, :cap_micro, :policy, :limit_points)"
+            ),
+            list(rows),
+        )
+
+
+async def last_exposures(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Where every partner stood when it was last looked at."""
+    found = await connection.execute(
+        text(
+            f"SELECT DISTINCT ON (partner_id, currency) {_EXPOSURE} FROM settlement.exposure "
+            "ORDER BY partner_id, currency, exposure_id DESC"
+        )
+    )
+    return found.all()
+
+
+async def reached(connection: AsyncConnection) -> str:
+    """A transaction number above which everything that is recorded from now on lies."""
+    return str((await connection.execute(text("SELECT CAST(ledger.reached() AS text)"))).scalar_one())
+
+
+async def is_read(connection: AsyncConnection, xid: str) -> bool:
+    """Whether everything below a transaction number is added up."""
+    found = await connection.execute(
+        text("SELECT coalesce(max(until_xid), '0') >= CAST(:xid AS xid8) FROM settlement.position_batch"), {"xid": xid}
+    )
+    return bool(found.scalar_one())
+
+
+async def pay_in(connection: AsyncConnection, run_id: int, partner_id: int) -> int:
+    """What a partner has to pay for a run, less what was taken for it before; minor units."""
+    found = await connection.execute(
+        text(
+            "SELECT coalesce((SELECT sum(amount_minor) FROM settlement.instruction WHERE run_id = :run_id "
+            "                   AND partner_id = :partner_id AND direction = 'PAY_IN'), 0) "
+            "     - coalesce((SELECT sum(amount_minor) FROM settlement.default_step WHERE run_id = :run_id "
+            "                   AND partner_id = :partner_id), 0)"
+        ),
+        {"run_id": run_id, "partner_id": partner_id},
+    )
+    return int(found.scalar_one())
+
+
+async def insert_default_steps(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What was taken for what a partner did not pay."""
+    await connection.execute(
+        text(
+            "INSERT INTO settlement.default_step (run_id, partner_id, currency, step_no, source, amount_minor, actor, "
+            "                                     approval_id, at) "
+            "VALUES (:run_id, :partner_id, :currency, :step_no, :source, :amount_minor, :actor, :approval_id, :at)"
+        ),
+        list(rows),
+    )
+
+
+async def default_steps(connection: AsyncConnection, run_id: int) -> Sequence[Row[Any]]:
+    """What was taken for what partners did not pay for a run."""
+    found = await connection.execute(
+        text(
+            "SELECT partner_id, currency, step_no, source, amount_minor, actor, at FROM settlement.default_step "
+            "WHERE run_id = :run_id ORDER BY partner_id, step_no"
+        ),
+        {"run_id": run_id},
+    )
+    return found.all()
+
+
+async def latest_calculated_at(connection: AsyncConnection, currency: str) -> datetime | None:
+    """The business instant of the latest run of a currency."""
+    found = await connection.execute(
+        text("SELECT max(at) FROM settlement.run WHERE currency = :currency"), {"currency": currency}
+    )
+    latest: datetime | None = found.scalar_one()
+    return latest
