@@ -265,22 +265,6 @@ def rate_obligation(
     return sorted(moved, key=lambda m: (m.funder_id, m.terms_id, m.kind))
 
 
-def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping[int, Terms]) -> int:
-    """What a partner pays or is paid for one point of a clearing event, micro-units, not signed. Raises Unrated.
-
-    The price of the event's own line under the terms that were signed; what is billed at use is a line of its own.
-    """
-    if kind == RETURN_OWED:
-        return _terms(terms, lot_terms_id).issue_price_micro
-    if kind in _ISSUED + _TAKEN_BACK:
-        lot = _terms(terms, lot_terms_id)
-        return lot.billed_fund_micro + lot.service_price_micro
-    if kind in (REDEMPTION, REFUND):
-        is_gift = lot_terms_id != 0 and _terms(terms, lot_terms_id).funding == BY_REDEEMER
-        return 0 if is_gift else _terms(terms, terms_id).reimbursement_price_micro
-    return 0
-
-
 def stock_sign(kind: str) -> int:
     """1 where an event of this kind makes points spendable, -1 where they cease to be, 0 where neither."""
     return _OBLIGATION_SIGN.get(kind, 0)

@@ -24,6 +24,7 @@ from partners import clearing
 from partners.terms import OPERATOR, Terms
 from settlement.money import accounts, entries, journal, stock_store, store
 from settlement.money.entries import Entry, Posting
+from settlement.money.events import MoneyEvent
 from settlement.rating import Stock, Stocks
 
 TRANSFER, OPENING = "STOCK_TRANSFER", "OPENING_STOCK"
@@ -104,6 +105,23 @@ async def as_of(connection: AsyncConnection, cutoff_id: int) -> Stocks:
 async def holdings(connection: AsyncConnection, funder_id: int | None = None) -> list[Holding]:
     """What is out there of a funder's points, or of everybody's, by version."""
     return [Holding(**row._mapping) for row in await stock_store.stock(connection, funder_id=funder_id)]
+
+
+async def paid_in(connection: AsyncConnection, cutoff_ids: Sequence[int], currency: str) -> list[MoneyEvent]:
+    """What partners pay for stock that changes hands with these cut-offs, in a currency: a run states it.
+
+    It was booked when it was approved.
+    """
+    rows = await stock_store.paid_in(connection, cutoff_ids)
+    terms = await clearing.agreed_terms(connection, {row.terms_id for row in rows})
+    return [
+        MoneyEvent(
+            TRANSFER, row.party_id, OPERATOR, currency, row.paid_micro, terms_id=row.terms_id,
+            cutoff_id=row.from_cutoff, points=row.points,
+        )
+        for row in rows
+        if terms[row.terms_id].currency == currency
+    ]  # fmt: skip
 
 
 # --- Somebody else carries them -----------------------------------------------------------------------------------

@@ -65,6 +65,20 @@ async def transfers_by(connection: AsyncConnection, cutoff_id: int) -> Sequence[
     return found.all()
 
 
+async def paid_in(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """Transfers that begin with one of these cut-offs and that a partner pays for or is paid for: who, and how much."""
+    found = await connection.execute(
+        text(
+            "SELECT t.terms_id, t.points, t.paid_micro, t.from_cutoff, p.party_id FROM settlement.stock_transfer t "
+            "JOIN settlement.money_posting p USING (booking_id) "
+            "WHERE t.from_cutoff = ANY (:cutoff_ids) AND p.account = '1200' AND p.terms_id = t.terms_id "
+            "ORDER BY t.from_cutoff, t.terms_id"
+        ),
+        {"cutoff_ids": list(cutoff_ids)},
+    )
+    return found.all()
+
+
 async def openings(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """What was brought in from before."""
     found = await connection.execute(
