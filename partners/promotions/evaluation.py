@@ -79,6 +79,7 @@ class Decision:
         self.candidates, self.basket, self.context, self.counters = candidates, basket, context, counters
         self.terms = context.terms
         self.lines = basket.lines
+        self.bought = bool(basket.lines) or context.trigger == "purchase"
         self.gross = [line.amount_minor for line in basket.lines]
         self.amounts = list(self.gross)  # what discounts leave of each line
         self.tender: Sequence[int] = ()  # what points pay of each line
@@ -512,9 +513,8 @@ class Decision:
     def _write_discounts(self, rule: Rule, given: Result) -> None:
         """The funders share the whole; each line's share of each funder is cut so that both sums hold."""
         source = "COUPON" if rule.doc.codes else "PROGRAMME"
-        whole = [share.amount for share in self._funders(rule, given.total)]
+        left, rest = allocate(given.total, rule.shares), given.total
         parties = self._parties(rule)
-        left, rest = list(whole), given.total
         for index, amount in enumerate(given.parts):
             if not amount:
                 continue
