@@ -91,12 +91,14 @@ def _spread(total: int, weights: dict[int, int], ground: Ground) -> Result:
         return Result(0, (0,) * len(ground.lines))
     if len(ground.lines) == 1:
         return Result(total, (total,))
-    return Result(total, tuple(allocate(total, [weights.get(index, 0) for index in range(len(ground.lines))])))
+    return _vector(dict(zip(weights, allocate(total, list(weights.values())), strict=True)), ground)
 
 
 def _vector(parts: dict[int, int], ground: Ground) -> Result:
-    found = tuple(parts.get(index, 0) for index in range(len(ground.lines)))
-    return Result(sum(found), found)
+    found = [0] * len(ground.lines)
+    for index, part in parts.items():
+        found[index] = part
+    return Result(sum(found), tuple(found))
 
 
 # --- points -------------------------------------------------------------------------------------------------

@@ -129,10 +129,18 @@ def test_a_selection_names_lines_by_position_and_none_where_it_errs() -> None:
 
 
 def test_only_what_is_asked_about_is_built() -> None:
-    assert expressions.variables_of(['member.tier == "basket"', "local.hour > 1"]) == ("member", "local")
-    few = Facts(BASKET, CONTEXT, ("member",))
+    named = expressions.needed(['member.tier == "basket.lines"', 'basket.lines.exists(x, x.sku == "a")'])
+    assert named == {"basket": ("lines",), "member": ("tier",), "Line": ("sku",)}
+    few = Facts(BASKET, CONTEXT, named)
     assert Predicate('member.tier == "GOLD"').holds(few) is True
+    assert Predicate('basket.lines.exists(x, x.sku == "tob-2")').holds(few) is True
     assert Predicate("local.hour > 1").holds(few) is None
+
+
+@pytest.mark.parametrize(("source", "expected"), CORPUS)
+def test_a_row_is_answered_alike_when_only_what_it_names_is_built(source: str, expected: str) -> None:
+    facts = Facts(BASKET, CONTEXT, expressions.needed([source]))
+    assert Predicate(source).answer(facts).state == expected
 
 
 def test_the_values_that_explain_a_condition_are_its_left_sides() -> None:
