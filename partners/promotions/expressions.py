@@ -281,12 +281,12 @@ class Predicate:
         return _HELD if result.value() is True else _FAILED
 
     def holds(self, facts: Facts) -> bool | None:
-        """As `answer`, in one word for the hot path: None is an error."""
+        """As `answer`, in one word for the hot path; None is an error, whose value is a text, never True or False."""
         try:
-            result = self._compiled.eval(facts.activation())
+            found = self._compiled.eval(facts.activation()).value()
         except (RuntimeError, ValueError, TypeError):
             return None
-        return result.value() is True if result.type() == _BOOL else None
+        return found if found is True or found is False else None
 
 
 class Selection:
@@ -308,7 +308,6 @@ class Selection:
 
 
 _HELD, _FAILED = Answer(HOLDS), Answer(FAILS)
-_BOOL = cel.Type.BOOL
 
 
 @lru_cache(maxsize=8192)
