@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from kit.amounts import minor_from_decimal
@@ -34,7 +35,7 @@ from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.basket import Payment as BasketPayment
 from partners.promotions.compiling import POINTS, phase_of
 from partners.promotions.releases import ENGINE_VERSION, Release
-from partners.promotions.shelf import Shelf
+from partners.promotions.shelf import Needs, Shelf
 from partners.receipts import WHOLE_RECEIPT, Line, Payment, Receipt
 from partners.records import BENEFIT, COUPON, DISCOUNT, BudgetCharge, OwedRow, Promoted, StoredReceipt
 from partners.terms import Programme, Terms, exposure_code
@@ -148,6 +149,18 @@ def context_of(
     )
 
 
+def told(member: Member, tier: str, needs: Needs) -> Member:
+    """Facts about a member as a decision keeps them: the tier that the card told, and of counters and stamps those that
+    rules ask for, with zero where there is nothing."""
+    stamps = dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps)
+    return replace(
+        member,
+        tier=tier,
+        counters={name: member.counters.get(name, 0) for name in sorted(needs.counters)},
+        stamps=stamps,
+    )
+
+
 def decide(basis: Basis, basket: Basket) -> Decided:
     """The outcome of a basket, with what it was decided on."""
     return Decided(basis, basket, evaluation.evaluate(basis.release, basket, basis.context, basis.counters))
@@ -246,6 +259,31 @@ def promoted_of(decided: Decided, budget_ids: Mapping[str, int]) -> Promoted:
     return Promoted(charges, owed_of(outcome, decided.basis.release, terms), decided.basis.if_seq)
 
 
+def given_of(
+    outcome: Outcome, *, lookups: Mapping[int, UUID], drawn: Sequence[tuple[UUID, str]], about: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What an outcome uses up and gives beside points, as partners.record_given takes it; None where it is nothing.
+
+    lookups are the keyed hashes of presented coupons by number, drawn the hash and tail of a new code for each coupon
+    that is granted, about where and when it is.
+    """
+    if not outcome.uses and not outcome.grants:
+        return None
+    stamps = [one for one in outcome.uses if one.kind == "STAMP"]
+    return {
+        **about,
+        "coupons": [lookups[int(one.code)] for one in outcome.uses if one.kind == "COUPON"],
+        "stamps": [one.code for one in stamps],
+        "counts": [one.quantity for one in stamps],
+        "kinds": [one.kind for one in outcome.grants],
+        "codes": [one.code for one in outcome.grants],
+        "quantities": [one.quantity for one in outcome.grants],
+        "ends": [one.expires_at for one in outcome.grants],
+        "lookups": [lookup for lookup, _ in drawn],
+        "tails": [tail for _, tail in drawn],
+    }
+
+
 def owed_of(outcome: Outcome, release: Release, terms: BaseTerms) -> tuple[OwedRow, ...]:
     """What funders other than the partner owe it for discounts that it gave: a row per rule and payer."""
     benefits = {rule.code for rule in release.rules if rule.kind == "benefit"}
@@ -256,7 +294,7 @@ def owed_of(outcome: Outcome, release: Release, terms: BaseTerms) -> tuple[OwedR
             if share.party_id != terms.partner_id:
                 sums[one.rule, share.party_id, kind] += share.amount
     return tuple(
-        OwedRow(kind, payer_id, terms.partner_id, terms.terms_id, rule, amount, terms.currency)
+        OwedRow(kind, payer_id, terms.partner_id, terms.terms_id, rule, terms.currency, amount)
         for (rule, payer_id, kind), amount in sorted(sums.items())
         if amount
     )
@@ -266,15 +304,26 @@ def stored(decided: Decided, promoted: Promoted) -> dict[str, Any]:
     """What is kept of a decision by rules, beside what is kept of every one."""
     basis = decided.basis
     return {
-        "charges": [[one.budget_id, one.code, one.scope_key, one.period_key, one.amount] for one in promoted.charges],
+        **given(promoted.charges, promoted.owed),
         "release": basis.release.release_id,
         "engine": ENGINE_VERSION,
         "context": basis.context.to_json(),
         "counters": basis.counters.to_json(),
         "outcome": decided.outcome.to_json(),
         "outcome_sha256": decided.outcome.outcome_sha256,
-        "snapshot_sha256": snapshot_sha256(decided.basket, basis.context, basis.counters),
+        "snapshot_sha256": snapshot_of(decided),
     }
+
+
+def snapshot_of(decided: Decided) -> str:
+    """The hash of all that a decision was made on but its release."""
+    return snapshot_sha256(decided.basket, decided.basis.context, decided.basis.counters)
+
+
+def given(charges: Sequence[BudgetCharge], owed: Sequence[OwedRow]) -> dict[str, Any]:
+    """Charges and what parties owe each other as they are kept: lists whose last entry is the amount."""
+    found = {"charges": [[*astuple(one)] for one in charges], "owed": [[*astuple(one)] for one in owed]}
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def was_by_rules(receipt: StoredReceipt) -> bool:

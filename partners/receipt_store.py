@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 from operator import itemgetter
@@ -15,6 +16,7 @@ import orjson
 from ledger.accounts import POINTS
 from partners.earning import Lot
 from partners.records import BudgetCharge, OwedRow, Promoted, ProofUse, Row, StoredReceipt
+from partners.returning import GivenBack
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,
@@ -42,19 +44,32 @@ def promoted_after(call: str, *, unit: str, holder: str, first: int) -> str:
     """The statement that records one receipt by a call and then what its decision by rules says, parameters from number
     `first` on: `promoted_columns`."""
     rest = ",".join(f"${number}" for number in range(first, first + 14))
+    items = f"ARRAY[{holder}],ARRAY[CASE r.status WHEN 0 THEN r.seq END]"
     return (
-        f"SELECT r.* FROM {call} r CROSS JOIN LATERAL partners.record_promoted({unit},ARRAY[{holder}],"
-        f"ARRAY[CASE r.status WHEN 0 THEN r.seq END],{rest}) p"
+        f"SELECT r.* FROM {call} r CROSS JOIN LATERAL partners.record_given({items},${first + 14}) g "
+        f"CROSS JOIN LATERAL partners.record_promoted({unit},{items},{rest}) p WHERE g"
     )
 
 
 _PROMOTED_PURCHASE = promoted_after(_RECORD_PURCHASE, unit="$1", holder="$3", first=27)
 _PROMOTED_SPENDING = promoted_after(_RECORD_SPENDING, unit="$2", holder="$5", first=33)
 _PROMOTED_PURCHASES = (
-    f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}), p AS MATERIALIZED ("
-    "SELECT partners.record_promoted($1,$3,(SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) FROM r),"
+    f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}), "
+    "s AS MATERIALIZED (SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) AS seqs FROM r), "
+    "g AS MATERIALIZED (SELECT partners.record_given($3,s.seqs,$42) AS done FROM s), "
+    "p AS MATERIALIZED (SELECT partners.record_promoted($1,$3,s.seqs,"
     + ",".join(f"${number}" for number in range(28, 42))
-    + ") AS done) SELECT r.* FROM r, p WHERE p.done"
+    + ") AS done FROM s, g WHERE g.done) SELECT r.* FROM r, p WHERE p.done"
+)
+_RECORD_RETURN = (
+    "partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,"
+    "$26,$27,$28)"
+)
+_RECORD_RETURN_BY_RULES = (
+    f"SELECT r.* FROM {_RECORD_RETURN} r CROSS JOIN LATERAL partners.record_taken_back("
+    "$2,$6,$10,CASE r.status WHEN 0 THEN r.seq END,$22,$8,$3,$5,$40,$41,$42,$43) t "
+    "CROSS JOIN LATERAL partners.record_given_back("
+    "$2,$6,CASE r.status WHEN 0 THEN r.seq END,$29,$30,$31,$32,$33,$34,$35,$36,$37,$38,$39) g"
 )
 
 
@@ -154,16 +169,17 @@ async def record_return(
     refund_points: int,
     grace: timedelta,
     at: datetime,
+    given_back: GivenBack | None = None,
 ) -> asyncpg.Record:
-    """Record a return or cancellation as decided on the account's state if_seq."""
+    """Record a return or cancellation as decided on the account's state if_seq; given_back is what of a decision by
+    rules it undoes."""
     return await pool.fetchrow(
-        "SELECT * FROM partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28)",
+        f"SELECT * FROM {_RECORD_RETURN}" if given_back is None else _RECORD_RETURN_BY_RULES,
         kind, POINTS, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.terms_id, row.reference, row.business_date,
         row.occurred_at, row.currency, row.total, row.detail, row.decision, original.seq,
         original.seq if original.kind == 1 else None, original.redemption_seq, list(lot_points),
-        list(lot_points.values()), shortfall, refund_points,
+        list(lot_points.values()), shortfall, refund_points, *(given_back_columns(given_back) if given_back else ()),
     )  # fmt: skip
 
 
@@ -179,9 +195,9 @@ def lot_columns(lots: Sequence[Lot]) -> list[list[Any]]:
     ]
 
 
-def promoted_columns(items: Sequence[Promoted | None]) -> list[list[Any]]:
+def promoted_columns(items: Sequence[Promoted | None]) -> list[Any]:
     """What decisions of items write, as partners.record_promoted takes it: an array per column, items told by their
-    places from 1."""
+    places from 1; and last what partners.record_given takes."""
     held = [(place, item) for place, item in enumerate(items, start=1) if item]
     charges = [(place, charge) for place, item in held for charge in item.charges]
     owed = [(place, one) for place, item in held for one in item.owed]
@@ -191,6 +207,27 @@ def promoted_columns(items: Sequence[Promoted | None]) -> list[list[Any]]:
         *charge_columns([charge for _, charge in charges]),
         [place for place, _ in owed],
         *owed_columns([one for _, one in owed]),
+        _given(held),
+    ]
+
+
+def _given(held: Sequence[tuple[int, Promoted]]) -> str | None:
+    given = [{"of": place, **item.given} for place, item in held if item.given]
+    return orjson.dumps(given).decode() if given else None
+
+
+def given_back_columns(given_back: GivenBack) -> list[Any]:
+    """What a return undoes, as partners.record_given_back takes it: whoever was owed owes it back; then what
+    partners.record_taken_back takes."""
+    owed = [replace(one, payer_id=one.payee_id, payee_id=one.payer_id) for one in given_back.owed]
+    grants = given_back.grants
+    return [
+        *charge_columns(given_back.charges),
+        *owed_columns(owed),
+        [grant.kind for grant in grants],
+        [grant.code for grant in grants],
+        [grant.quantity for grant in grants],
+        given_back.uses,
     ]
 
 

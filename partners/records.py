@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -91,18 +92,19 @@ class OwedRow:
     payee_id: int
     terms_id: int
     rule: str
-    amount_minor: int
     currency: str
+    amount_minor: int
 
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
     """What a decision by rules writes beside the receipt. if_seq is the account's number when its counters were read,
-    None where none was."""
+    None where none was; given is what partners.record_given takes of the item, None where it gives and uses nothing."""
 
     charges: tuple[BudgetCharge, ...] = ()
     owed: tuple[OwedRow, ...] = ()
     if_seq: int | None = None
+    given: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -195,7 +195,7 @@ def _sentence(
     return worded(
         REASON_TEXTS, step.reason, language,
         title=titles[rule.code][language], given=_given(rule, step.awarded, currency, language),
-        computed=_given(rule, step.computed, currency, language), budget=step.limited_by or ", ".join(rule.doc.caps),
+        computed=_figure(rule, step.computed, currency), budget=step.limited_by or ", ".join(rule.doc.caps),
         conditions="; ".join(failed), by=titles[step.by][language] if step.by in titles else step.by,
         missing=_missing(step, currency, language), needed=costs.quantity if costs else 0, had=step.remaining or 0,
     )  # fmt: skip
@@ -208,6 +208,10 @@ def _given(rule: Rule, amount: int, currency: str, language: str) -> str:
         return worded(WORDS, "off" if rule.phase == DISCOUNTS else "limit", language, figure=_money(amount, currency))
     assert isinstance(rule.doc.effect, GrantEffect)
     return worded(WORDS, granted(rule.doc.effect)[0], language, figure=amount)
+
+
+def _figure(rule: Rule, amount: int, currency: str) -> str:
+    return _money(amount, currency) if rule.phase in (DISCOUNTS, LIMITS) else str(amount)
 
 
 def _missing(step: Step, currency: str, language: str) -> str:

@@ -11,25 +11,29 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from partners.promotions import conditions, releases
+from partners.promotions import conditions, expressions, releases
 from partners.promotions.compiling import DISCOUNTS, Rule, book, phase_of
 from partners.promotions.documents import DiscountCumulative
 from partners.promotions.releases import EMPTY, Release
 
 _FROM_THE_CARD = re.compile(r"\bmember\.(?!tier\b)")
 _OF_FACTS = frozenset({"household", "referrer"})  # scopes that only facts about the member tell
+_STAMPS = re.compile(r"stamps\s*\[\s*(['\"])(.*?)\1")
 _BIRTHDAY = re.compile(r"\bmember\.(days_to_birthday|has_birthday)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What must be known before the rules of a trigger at a partner can decide: nothing where there are no such rules
-    (any is False); facts about the member beside the tier, the birthday among them; what is left of budgets."""
+    (any is False); facts about the member beside the tier, the birthday among them, and the counters and stamps that are asked
+    for by name; what is left of budgets."""
 
     any: bool = False
     facts: bool = False
     birthday: bool = False
     budgets: bool = False
+    counters: frozenset[str] = frozenset()
+    stamps: frozenset[str] = frozenset()
 
 
 NOTHING = Needs()
@@ -47,6 +51,10 @@ class Shelf:
     def known(self) -> list[int]:
         """Numbers of the releases on it."""
         return list(self._releases)
+
+    def knows(self, release_id: int) -> bool:
+        """Whether the release of this number is on it; 0 stands for none."""
+        return release_id == 0 or release_id in self._releases
 
     def extended(self, more: Iterable[Release]) -> Shelf:
         """The shelf with more releases; itself where there are none."""
@@ -92,13 +100,19 @@ def needs_of(rules: Iterable[Rule]) -> Needs:
     found = NOTHING
     for rule in rules:
         asked = f"{conditions.fused(rule.doc)} {rule.doc.what.line_cel or ''}"
+        effect = rule.doc.effect
+        counters = expressions.counters_named(asked)
+        counters |= {effect.counter} if isinstance(effect, DiscountCumulative) else set()
+        stamps = {name for _, name in _STAMPS.findall(asked)}
         facts = bool(_FROM_THE_CARD.search(asked)) or rule.doc.costs is not None
-        facts = facts or isinstance(rule.doc.effect, DiscountCumulative)
+        facts = facts or bool(counters)
         facts = facts or any(_OF_FACTS.intersection(budget.scopes) for budget in rule.caps)
         found = Needs(
             any=True,
             facts=found.facts or facts,
             birthday=found.birthday or bool(_BIRTHDAY.search(asked)),
             budgets=found.budgets or bool(rule.caps),
+            counters=found.counters | counters,
+            stamps=found.stamps | stamps,
         )
     return found

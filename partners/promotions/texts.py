@@ -134,14 +134,14 @@ CONDITION_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ro": "pentru cei cu {expected}",
         },
         "who.segments": {
-            "en": "for a group of members that does not include this one",
-            "ru": "для группы, в которую участник не входит",
-            "ro": "pentru un grup din care membrul nu face parte",
+            "en": "only for a group of members",
+            "ru": "только для группы участников",
+            "ro": "numai pentru un grup de membri",
         },
         "who.exclude_segments": {
-            "en": "not for a group of members that includes this one",
-            "ru": "не для группы, в которую входит участник",
-            "ro": "nu pentru un grup din care membrul face parte",
+            "en": "not for a group of members",
+            "ru": "не для группы участников",
+            "ro": "nu pentru un grup de membri",
         },
         "who.attributes": {
             "en": "needs verified evidence: {expected}",
@@ -194,9 +194,9 @@ CONDITION_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ro": "canal: necesar {expected}, iar acesta este {actual}",
         },
         "what.lines": {
-            "en": "nothing on the bill that it is for: {expected}",
-            "ru": "в чеке нет подходящего: {expected}",
-            "ro": "pe bon nu există nimic potrivit: {expected}",
+            "en": "needs on the bill: {expected}",
+            "ru": "нужно в чеке: {expected}",
+            "ro": "necesar pe bon: {expected}",
         },
         "when.dates": {
             "en": "on {expected}, and it is {actual}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from partners.promotions.basket import Basket, BasketLine, BaseTerms, Context, Counters, Local, Member, Outcome
+from partners.promotions.basket import BaseTerms, Basket, BasketLine, Context, Counters, Local, Member, Outcome
 from partners.promotions.documents import BudgetDocument, GroupDocument, RuleDocument, problems, read
 from partners.promotions.evaluation import evaluate
 from partners.promotions.releases import Release
