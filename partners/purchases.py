@@ -761,8 +761,10 @@ async def redeem(
     use: ProofUse,
     idem_key: UUID,
     at: datetime,
+    reward_id: int | None = None,
 ) -> Recorded:
-    """The spending half alone: points for a reward or a service, no money and nothing earned.
+    """The spending half alone: points for a reward or a service, no money and nothing earned. A reward of the catalogue
+    is taken from its stock.
 
     Raises PointsNotPositive and what `purchase` raises.
     """
@@ -770,7 +772,8 @@ async def redeem(
         raise PointsNotPositive("the number of points to spend must be above zero")
     directory = await desk.directory.get()
     prepared = bare(prepare(directory, caller, member, receipt, at=at, idem_key=idem_key), member)
-    row = replace(prepared.row, fingerprint=redemption_content_of(prepared.row.fingerprint, points))
+    content = redemption_content_of(prepared.row.fingerprint, points)
+    row = replace(prepared.row, fingerprint=content, reward_id=reward_id)
     return await _spend(desk, replace(prepared, row=row), kind=REDEMPTION, redeem_points=points, use=use)
 
 
