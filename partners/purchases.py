@@ -481,6 +481,7 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
     context = decisions.context_of(
         receipt, partner=asked.partner.code, zone=programme.time_zone, terms=asked.terms, programme=programme,
         release=asked.release, member=known, scopes=scopes, at=at, denied=[*asked.denied, *foreign],
+        holidays=directory.calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at),
         coupons=tuple(ShownCoupon(one.batch, str(one.coupon_id)) for one in asked.presented.coupons),
     )  # fmt: skip
     keys = evaluation.budget_keys(asked.release, context) if needs.budgets else []

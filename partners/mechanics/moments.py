@@ -192,9 +192,11 @@ async def _decide(desk: Desk, directory: Directory, moment: Moment, denied: Coll
     if found is None:
         raise outcomes.rejection(4)
     zones = {budget.zone for budget in release.budgets}
+    day = purchases.day_of(directory, moment.occurred_at)
+    holidays = directory.calendar.codes(day, at=moment.occurred_at)
     context = Context(
         occurred_at=moment.occurred_at, received_at=moment.at, partner=partner.code, outlet="", zone=programme.time_zone,
-        local=Local.at(moment.occurred_at, programme.time_zone), terms=BaseTerms.signed(terms, programme),
+        local=Local.at(moment.occurred_at, programme.time_zone, holidays), terms=BaseTerms.signed(terms, programme),
         trigger=moment.kind, channel="call", member=found.member, event=moment.event,
         scopes={"partner": partner.code, **found.scopes, **_referrer(moment)},
         dates={zone: moment.occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in sorted(zones)},
