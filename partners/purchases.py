@@ -482,6 +482,7 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
     context = decisions.context_of(
         receipt, partner=asked.partner.code, zone=programme.time_zone, terms=asked.terms, programme=programme,
         release=asked.release, member=known, scopes=scopes, at=at, denied=[*asked.denied, *foreign],
+        holidays=directory.calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at),
         coupons=tuple(ShownCoupon(one.batch, str(one.coupon_id)) for one in asked.presented.coupons),
     )  # fmt: skip
     keys = evaluation.budget_keys(asked.release, context) if needs.budgets else []
@@ -763,8 +764,10 @@ async def redeem(
     use: ProofUse,
     idem_key: UUID,
     at: datetime,
+    reward_id: int | None = None,
 ) -> Recorded:
-    """The spending half alone: points for a reward or a service, no money and nothing earned.
+    """The spending half alone: points for a reward or a service, no money and nothing earned. A reward of the catalogue
+    is taken from its stock.
 
     Raises PointsNotPositive and what `purchase` raises.
     """
@@ -772,7 +775,8 @@ async def redeem(
         raise PointsNotPositive("the number of points to spend must be above zero")
     directory = await desk.directory.get()
     prepared = bare(prepare(directory, caller, member, receipt, at=at, idem_key=idem_key), member)
-    row = replace(prepared.row, fingerprint=redemption_content_of(prepared.row.fingerprint, points))
+    content = redemption_content_of(prepared.row.fingerprint, points)
+    row = replace(prepared.row, fingerprint=content, reward_id=reward_id)
     return await _spend(desk, replace(prepared, row=row), kind=REDEMPTION, redeem_points=points, use=use)
 
 

@@ -13,7 +13,8 @@ DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another beca
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points."""
+    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points. reward_id
+    is the reward of the catalogue that a redemption is for, to be taken from its stock in the same call."""
 
     holder_id: int
     claim: UUID
@@ -33,6 +34,7 @@ class Row:
     awarded: int
     detail: str | None
     decision: str
+    reward_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -403,7 +403,14 @@ def _promised_terms(promise: Promise | QuoteExpired | None, member: Identified) 
 
 
 async def redeem_points(
-    desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, *, points: int, proof: Proof | None
+    desk: Desk,
+    call: Call,
+    ref: MemberRef,
+    receipt: Receipt,
+    *,
+    points: int,
+    proof: Proof | None,
+    reward_id: int | None = None,
 ) -> Recorded:
     """The spending half alone; the receipt is one of nothing, in the place and under the reference of the spending."""
     directory = await desk.directory.get()
@@ -430,8 +437,9 @@ async def redeem_points(
             member=member,
         )  # fmt: skip
     return await purchases.redeem(
-        desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at
-    )
+        desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at,
+        reward_id=reward_id,
+    )  # fmt: skip
 
 
 async def accrue_many(

@@ -6,6 +6,7 @@ as they decide on a basket, with nothing in it; it is recorded in one call, once
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -109,30 +110,30 @@ async def record(desk: Desk, moment: Moment) -> Counted:
 
     Raises MomentCounted, IdempotencyKeyReused, AccountUnknown, AgreementMissing, Stale and GrantUnknown.
     """
-    denied: set[str] = set()
-    stale = 0
+    outrun: Counter[str] = Counter()
     while True:
         directory = await desk.directory.get()
+        denied = {code for code, times in outrun.items() if code and times >= ATTEMPTS}
         prepared = await _decide(desk, directory, moment, denied)
         try:
             row = await purchases.call_safely(moment_store.record, desk.pool, prepared)
         except asyncpg.PostgresError as error:
-            stale += 1
-            if stale > ATTEMPTS + len(directory.budgets):
+            outrun.update(_outrun(error, prepared))
+            if outrun.total() > ATTEMPTS * (len(prepared.promoted.charges) + 2):
                 raise outcomes.rejection(outcomes.STALE) from error
-            denied |= _outrun(error, prepared)
             continue
         return await _answer(desk, prepared, row)
 
 
 def _outrun(error: asyncpg.PostgresError, prepared: Prepared) -> set[str]:
-    """Budgets that have no room any more; raises an error again that says something else."""
+    """Budgets that have no room any more, which are left out once they had none three times; "" where the account moved
+    or the moment is being recorded by another call. Raises an error again that says something else."""
     if error.sqlstate == purchases.CLAIM_LOST:
-        return set()
+        return {""}
     if error.sqlstate != purchases.OUTRUN:
         raise error
     budget_ids = {budget_id for _, budget_id in orjson.loads(error.detail or "{}")["denied"]}
-    return {charge.code for charge in prepared.promoted.charges if charge.budget_id in budget_ids}
+    return {charge.code for charge in prepared.promoted.charges if charge.budget_id in budget_ids} or {""}
 
 
 async def _answer(desk: Desk, prepared: Prepared, row: asyncpg.Record) -> Counted:
@@ -191,9 +192,11 @@ async def _decide(desk: Desk, directory: Directory, moment: Moment, denied: Coll
     if found is None:
         raise outcomes.rejection(4)
     zones = {budget.zone for budget in release.budgets}
+    day = purchases.day_of(directory, moment.occurred_at)
+    holidays = directory.calendar.codes(day, at=moment.occurred_at)
     context = Context(
         occurred_at=moment.occurred_at, received_at=moment.at, partner=partner.code, outlet="", zone=programme.time_zone,
-        local=Local.at(moment.occurred_at, programme.time_zone), terms=BaseTerms.signed(terms, programme),
+        local=Local.at(moment.occurred_at, programme.time_zone, holidays), terms=BaseTerms.signed(terms, programme),
         trigger=moment.kind, channel="call", member=found.member, event=moment.event,
         scopes={"partner": partner.code, **found.scopes, **_referrer(moment)},
         dates={zone: moment.occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in sorted(zones)},
