@@ -474,7 +474,7 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
             desk.pool, desk.vault, programme, [wanted], at=at, wants_birthday=needs.birthday
         )
         if found is not None:
-            known, if_seq = decisions.told(found.member, member.tier, needs), found.seq
+            known, if_seq = decisions.told(found.member, member.tier, needs), found.seq if needs.account else None
             scopes |= found.scopes
     foreign = {
         code for code, head in directory.budgets.items() if head.currency not in (None, asked.terms.currency)

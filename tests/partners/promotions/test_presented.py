@@ -130,8 +130,8 @@ async def test_stamps_are_used_by_one_of_many_purchases_at_once(market: Market) 
     )
     card = await market.coalition.add_member()
     await market.buy(card, basket({"1": (20_000, "coffee")}))
-    done = await asyncio.gather(*(market.buy(card, a_receipt(50)) for _ in range(5)))
-    assert sorted(one.receipt.awarded_points for one in done) == [0, 0, 0, 0, 250]
+    done = await asyncio.gather(*(market.buy(card, a_receipt(50)) for _ in range(3)))
+    assert sorted(one.receipt.awarded_points for one in done) == [0, 0, 250]
 
 
 async def test_a_purchase_paid_with_a_hold_is_decided_by_rules_and_within_budgets(market: Market) -> None:
