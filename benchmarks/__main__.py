@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
-from benchmarks import coalition, levels, long, report, scenarios, stage
+from benchmarks import coalition, levels, long, report, rules, scenarios, stage
 from benchmarks.coalition import PARTNERS, Crowd
 from benchmarks.figures import Figure
 from benchmarks.peers import drivers
@@ -112,6 +113,22 @@ def long_run(
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
         console.run(go())
+
+
+@app.command("rules")
+def rules_alone(
+    baskets: Annotated[int, typer.Option(help="Stored baskets to simulate a draft over.", min=1000)] = 100_000,
+) -> None:
+    """What promotions cost in processor time, without a database: decisions, hashes, a simulation."""
+    with console.clear_errors(), _bar(baskets) as bar:
+        rows = [(cost.name, str(cost.micros), str(cost.applied or "")) for cost in rules.measure()]
+        task = bar.add_task("simulating", total=baskets)
+        seconds, points = rules.simulated(baskets, lambda done: bar.update(task, completed=done))
+    table = Table("one core", "µs", "rules that gave something")
+    for row in rows:
+        table.add_row(*row)
+    console.out.print(table)
+    console.out.print(f"{baskets} baskets under ten rules: {seconds:.1f} s of processor time, {points} points")
 
 
 @app.command("report")

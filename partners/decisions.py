@@ -59,7 +59,9 @@ class Basis:
     """What a decision by rules is made on, beside the receipt.
 
     if_seq is the account's number when counters of the
-    member were read, None where none was. exposure is what the partner may still grant, None where nothing limits it. Of a quote discounts are proposals."""
+    member were read, None where none was. exposure is what the partner may still grant, None where nothing limits it.
+    Of a quote discounts are proposals.
+    """
 
     release: Release
     context: Context
@@ -177,7 +179,11 @@ def check_discounts(receipt: Receipt, outcome: Outcome) -> None:
         for rule, amount in reported(line, receipt.currency).items()
     }
     problems = [
-        FieldProblem(("receipt", "lines", line_id, "discounts", rule), "DISCOUNT", f"{granted.get((line_id, rule), 0)} minor units")
+        FieldProblem(
+            ("receipt", "lines", line_id, "discounts", rule),
+            "DISCOUNT",
+            f"{granted.get((line_id, rule), 0)} minor units",
+        )
         for line_id, rule in sorted(given.keys() | granted.keys())
         if given.get((line_id, rule), 0) != granted.get((line_id, rule), 0)
     ]  # fmt: skip

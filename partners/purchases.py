@@ -441,7 +441,8 @@ def _with_given(desk: Desk, directory: Directory, prepared: Prepared, presented:
         drawn=[(codes.lookup(desk.vault, code), code[-codes.TAIL :]) for code in new],
         about={
             "partner": row.partner_id, "terms": row.terms_id, "claim": row.claim, "at": prepared.at,
-            "day": day_of(directory, prepared.at), "wall": presented.wall_at or prepared.at, "proved": presented.is_proved,
+            "day": day_of(directory, prepared.at), "wall": presented.wall_at or prepared.at,
+            "proved": presented.is_proved,
         },
     )  # fmt: skip
     return replace(prepared.promoted, given=given)
@@ -576,8 +577,9 @@ async def _decided_again(desk: Desk, item: Prepared, outrun: Outrun) -> Recorded
 async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) -> list[Recorded | Rejection | Outrun]:
     """Record purchases that spend nothing, in one call; each item answers for itself, in order.
 
-    One that was outrun is answered so, and the others are recorded without it. An item that another call is recording in this moment, or that repeats an earlier item, is tried again. One whose
-    account somebody keeps locked is answered Busy, and the others do not wait for it.
+    One that was outrun is answered so, and the others are recorded without it. An item that another call is recording
+    in this moment, or that repeats an earlier item, is tried again. One whose account somebody keeps locked is answered
+    Busy, and the others do not wait for it.
     """
     found: dict[int, Recorded | Rejection | Outrun] = {}
     holder_ids = [item.row.holder_id for item in items]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import accumulate
@@ -338,6 +338,24 @@ async def receipts_at(pool: asyncpg.Pool, places: Sequence[tuple[int, int, int]]
         [seq for _, _, seq in places],
     )
     return [_stored(row) for row in rows]
+
+
+async def purchases_between(
+    connection: asyncpg.Connection, since: datetime, until: datetime
+) -> Callable[[int], Coroutine[Any, Any, list[StoredReceipt]]]:
+    """A reader of the purchases that occurred in [since, until), in order: called with a number, it gives the next so
+    many, nothing at the end. Needs a transaction, and reads everything: for reports."""
+    cursor = await connection.cursor(
+        _RECEIPT + "WHERE kind = 1 AND unit = 1 AND occurred_at >= $1 AND occurred_at < $2 "
+        "ORDER BY occurred_at, holder_id, seq",
+        since,
+        until,
+    )
+
+    async def take(count: int) -> list[StoredReceipt]:
+        return [_stored(row) for row in await cursor.fetch(count)]
+
+    return take
 
 
 async def returns_of(pool: asyncpg.Pool, original: StoredReceipt) -> list[StoredReceipt]:

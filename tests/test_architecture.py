@@ -94,9 +94,8 @@ def toy(folder: Path, contents: dict[str, str]) -> Path:
         (folder / package / "__init__.py").write_text("")
     for module in named | own | set(contents):
         file = folder.joinpath(*module.split(".")).with_suffix(".py")
-        if not file.parent.exists():
-            file.parent.mkdir()
-            (file.parent / "__init__.py").write_text("")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / "__init__.py").touch()
         file.write_text(contents.get(module, ""))
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (folder / "pyproject.toml").write_text(text[text.index("[tool.importlinter]") :])

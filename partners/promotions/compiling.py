@@ -17,7 +17,7 @@ from partners.promotions.documents import (
     GroupDocument,
     RuleDocument,
 )
-from partners.promotions.expressions import Predicate, Selection
+from partners.promotions.expressions import Needed, Predicate, Selection
 from partners.promotions.releases import Release
 
 DISCOUNTS, LIMITS, POINTS, GRANTS = range(4)
@@ -74,10 +74,10 @@ class Candidates:
     limits: tuple[Rule, ...]
     points: Group | None
     grants: Group | None
-    variables: tuple[str, ...]
+    named: Needed
 
 
-_NOTHING = Candidates((), None, (), None, None, ())
+_NOTHING = Candidates((), None, (), None, None, {})
 
 
 class Book:
@@ -115,7 +115,7 @@ class Book:
             tuple(rule for rule in rules if rule.phase == LIMITS),
             _tree(rules, groups, POINTS),
             _tree(rules, groups, GRANTS),
-            expressions.variables_of(one.source for rule in rules for one in (rule.asks, rule.selects) if one),
+            expressions.needed(one.source for rule in rules for one in (rule.asks, rule.selects) if one),
         )
 
 

@@ -116,10 +116,10 @@ def _collected(rule: RuleDocument, point_minor: Fraction) -> Iterator[Way]:
     if not isinstance(effect, GrantStamp | GrantCoupon) or rule.trigger != "purchase" or rule.what.of == "MONEY":
         return
     least = Fraction(max(rule.what.min_amount_minor or 0, rule.what.min_basket_minor or 0, 1))
-    cheapest = max(least / point_minor, Fraction(1))
+    cheapest = max(Fraction(least, point_minor), Fraction(1))
     what = f"stamp {effect.unit}" if isinstance(effect, GrantStamp) else f"coupon {effect.batch}"
     if not rule.codes and not rule.costs:
-        yield Way(POINTS, what, effect.quantity / cheapest, rule.code)
+        yield Way(POINTS, what, Fraction(effect.quantity, cheapest), rule.code)
 
 
 def _cashed(rule: RuleDocument) -> Iterator[Way]:

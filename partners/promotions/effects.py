@@ -50,8 +50,12 @@ class Result(NamedTuple):
 
 
 class Ground(Protocol):
-    """What an effect is computed on: the basket as the phases before have left it."""
+    """What an effect is computed on: the basket as the phases before have left it.
 
+    bought says that something is (or was) bought, so an effect needs a line; otherwise it falls on none.
+    """
+
+    bought: bool
     lines: tuple[BasketLine, ...]
     gross: list[int]
     amounts: list[int]
@@ -80,17 +84,21 @@ def rounded(numerator: int, denominator: int, rounding: str) -> int:
 
 
 def _spread(total: int, weights: dict[int, int], ground: Ground) -> Result:
-    """A total on the lines by weight; with lines there is nothing to give where no weight is."""
-    if ground.lines and not any(weights.values()):
+    """A total on the lines by weight; where something is bought there is nothing to give without a weight."""
+    if not ground.bought:
+        return Result(total, ())
+    if not any(weights.values()):
         return Result(0, (0,) * len(ground.lines))
-    if len(ground.lines) < 2:
-        return Result(total, (total,) if ground.lines else ())
-    return Result(total, tuple(allocate(total, [weights.get(index, 0) for index in range(len(ground.lines))])))
+    if len(ground.lines) == 1:
+        return Result(total, (total,))
+    return _vector(dict(zip(weights, allocate(total, list(weights.values())), strict=True)), ground)
 
 
 def _vector(parts: dict[int, int], ground: Ground) -> Result:
-    found = tuple(parts.get(index, 0) for index in range(len(ground.lines)))
-    return Result(sum(found), found)
+    found = [0] * len(ground.lines)
+    for index, part in parts.items():
+        found[index] = part
+    return Result(sum(found), tuple(found))
 
 
 # --- points -------------------------------------------------------------------------------------------------
@@ -114,7 +122,7 @@ def _earning_base(base: str, index: int, ground: Ground) -> int:
 
 def _fixed_points(effect: PointsFixed, lines: Sequence[int], ground: Ground) -> Result:
     """Fixed points need money that earns: what points or a gift card pay for earns no fixed points either."""
-    if not ground.lines:
+    if not ground.bought:
         return Result(effect.points, ())
     paid = [index for index in lines if ground.money[index]]
     if effect.per == "basket":
@@ -188,14 +196,16 @@ def _off(parts: dict[int, int], ground: Ground) -> Result:
 
 
 def _pieces(effect: GrantEffect, lines: Sequence[int], ground: Ground) -> Result:
-    return Result(effect.quantity if lines or not ground.lines else 0, ())
+    return Result(effect.quantity if lines or not ground.bought else 0, ())
 
 
 def _stamps(effect: GrantStamp, lines: Sequence[int], ground: Ground) -> Result:
     """Stamps for what still costs something: a unit that is free gives none."""
-    if effect.per == "basket" or not ground.lines:
-        return Result(effect.quantity if not ground.lines or any(ground.amounts[i] for i in lines) else 0, ())
+    if not ground.bought:
+        return Result(effect.quantity, ())
     paid = [index for index in lines if ground.amounts[index]]
+    if effect.per == "basket":
+        return Result(effect.quantity if paid else 0, ())
     if effect.per == "line":
         return Result(effect.quantity * len(paid), ())
     return Result(effect.quantity * sum(ground.lines[index].quantity_milli // UNIT for index in paid), ())

@@ -79,12 +79,13 @@ class Decision:
         self.candidates, self.basket, self.context, self.counters = candidates, basket, context, counters
         self.terms = context.terms
         self.lines = basket.lines
+        self.bought = bool(basket.lines) or context.trigger == "purchase"
         self.gross = [line.amount_minor for line in basket.lines]
         self.amounts = list(self.gross)  # what discounts leave of each line
         self.tender: Sequence[int] = ()  # what points pay of each line
         self.money: list[int] = []  # what earns of each line: money really paid for what may earn
         self.base: list[int] = []  # base points of each line
-        self.facts = Facts(basket, context, candidates.variables)
+        self.facts = Facts(basket, context, candidates.named)
         self.remaining: dict[str, int] = {}
         self.charged: list[tuple[Cap, int]] = []
         self.stamps: dict[str, int] = {}
@@ -512,9 +513,8 @@ class Decision:
     def _write_discounts(self, rule: Rule, given: Result) -> None:
         """The funders share the whole; each line's share of each funder is cut so that both sums hold."""
         source = "COUPON" if rule.doc.codes else "PROGRAMME"
-        whole = [share.amount for share in self._funders(rule, given.total)]
+        left, rest = allocate(given.total, rule.shares), given.total
         parties = self._parties(rule)
-        left, rest = list(whole), given.total
         for index, amount in enumerate(given.parts):
             if not amount:
                 continue
@@ -554,9 +554,8 @@ class Decision:
     # --- putting together -------------------------------------------------------------------------------
 
     def _parts(self, parts: Sequence[int]) -> tuple[LinePart, ...]:
-        return tuple(
-            LinePart(line.line_id, part) for line, part in zip(self.lines, parts, strict=True) if part
-        ) if parts else ()  # fmt: skip
+        lines = self.lines
+        return tuple([LinePart(lines[index].line_id, part) for index, part in enumerate(parts) if part])
 
     def _line_points(self, awards: Sequence[Award]) -> tuple[LinePart, ...]:
         if not self.lines:
@@ -613,7 +612,7 @@ def budget_keys(release: Release, context: Context) -> list[tuple[str, str, str]
     event = context.event.code if context.event else ""
     rules = book(release).candidates(context.trigger, event, context.partner).rules
     decision = Decision(
-        Candidates(rules, None, (), None, None, ()), Basket(context.terms.currency), context, Counters()
+        Candidates(rules, None, (), None, None, {}), Basket(context.terms.currency), context, Counters()
     )
     found = set()
     for rule in rules:

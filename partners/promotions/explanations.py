@@ -13,7 +13,7 @@ from typing import Any
 
 from kit.amounts import decimal_from_minor
 from partners.promotions import conditions, expressions
-from partners.promotions.basket import UNIT, Award, Basket, Context, Counters, Outcome, Share, SpendLimit, Step
+from partners.promotions.basket import Award, Basket, Context, Counters, Outcome, Share, SpendLimit, Step
 from partners.promotions.compiling import DISCOUNTS, LIMITS, POINTS, Rule, book
 from partners.promotions.conditions import Named
 from partners.promotions.documents import GrantEffect
@@ -217,7 +217,7 @@ def _figure(rule: Rule, amount: int, currency: str) -> str:
 def _missing(step: Step, currency: str, language: str) -> str:
     missing = step.remaining or 0
     if step.limited_by == "min_quantity_milli":
-        return worded(WORDS, "units", language, figure=_plain(Decimal(missing) / UNIT))
+        return worded(WORDS, "units", language, figure=_plain(Decimal(missing).scaleb(-3)))
     return _money(missing, currency)
 
 
@@ -257,7 +257,7 @@ def _agreed(outcome: Outcome, basket: Basket, context: Context) -> list[AgreedFo
 def _contract(award: Award, currency: str) -> AgreedFound:
     figures = {
         "points": award.points,
-        "rate": _plain(Decimal(award.facts["rate_bp"]) / 100),
+        "rate": _plain(Decimal(award.facts["rate_bp"]).scaleb(-2)),
         "tier": award.facts.get("tier", ""),
         "amount": _money(int(award.facts.get("eligible_minor", 0)), currency),
     }

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from partners.promotions.basket import COUNTERS, Basket, Context
+from partners.promotions.basket import COUNTERS, Basket, BasketLine, Context
 
 ENVIRONMENT_VERSION = 1  # a change of what expressions may speak of is a new number
 MOST_ITERATIONS = 10_000  # the engine's own bound, for people who read its message
@@ -51,6 +51,7 @@ VARIABLES: Mapping[str, str] = {
     "basket": "Basket", "member": "Member", "local": "Local", "place": "Place", "event": "Event",
     "coupons": "Presented",
 }  # fmt: skip
+Needed = Mapping[str, tuple[str, ...]]
 _MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
 _REFUSED = re.compile(
     r"\b(getFullYear|getMonth|getDate|getDayOfMonth|getDayOfWeek|getDayOfYear|getHours|getMinutes|getSeconds"
@@ -130,75 +131,105 @@ _RULES = cel.NewEnv(descriptor_pool=_POOL, variables=_TYPES)
 _LINES = cel.NewEnv(descriptor_pool=_POOL, variables={**_TYPES, "l": cel.Type(f"{_PACKAGE}.Line")})
 
 
-def _basket(basket: Basket, context: Context) -> dict[str, Any]:
-    return {
-        "lines": [
-            {
-                "no": number, "kind": line.kind, "sku": line.sku, "category": line.category, "classes": line.classes,
-                "quantity_milli": line.quantity_milli, "amount_minor": line.amount_minor,
-                "list_minor": line.amount_minor if line.list_minor is None else line.list_minor,
-            }
-            for number, line in enumerate(basket.lines)
-        ],
-        "payments": [{"kind": paid.kind, "amount_minor": paid.amount_minor} for paid in basket.payments],
-        "currency": basket.currency, "total_minor": basket.total_minor, "points_minor": basket.points_minor,
-    }  # fmt: skip
+_Getter = Callable[[Basket, Context], Any]
+_LINE: Mapping[str, Callable[[int, BasketLine], Any]] = {
+    "no": lambda number, line: number,
+    "kind": lambda number, line: line.kind,
+    "sku": lambda number, line: line.sku,
+    "category": lambda number, line: line.category,
+    "classes": lambda number, line: line.classes,
+    "quantity_milli": lambda number, line: line.quantity_milli,
+    "amount_minor": lambda number, line: line.amount_minor,
+    "list_minor": lambda number, line: line.amount_minor if line.list_minor is None else line.list_minor,
+}
+_BASKET: Mapping[str, _Getter] = {
+    "payments": lambda basket, context: [
+        {"kind": paid.kind, "amount_minor": paid.amount_minor} for paid in basket.payments
+    ],
+    "currency": lambda basket, context: basket.currency,
+    "total_minor": lambda basket, context: basket.total_minor,
+    "points_minor": lambda basket, context: basket.points_minor,
+}
+_MEMBER: Mapping[str, _Getter] = {
+    "subscriber": lambda basket, context: bool(context.member.plan),
+    "has_birthday": lambda basket, context: context.member.days_to_birthday is not None,
+    "days_to_birthday": lambda basket, context: context.member.days_to_birthday or 0,
+}
+_PLACE: Mapping[str, _Getter] = {
+    "partner": lambda basket, context: context.partner,
+    "outlet": lambda basket, context: f"{context.partner}:{context.outlet}",
+    "channel": lambda basket, context: context.channel,
+}
+_PRESENTED: Mapping[str, _Getter] = {
+    "batches": lambda basket, context: [one.batch for one in context.coupons if one.state == "VALID"],
+}
 
 
-def _member(basket: Basket, context: Context) -> dict[str, Any]:
+def _of_basket(names: Iterable[str], basket: Basket, context: Context, named: Needed) -> dict[str, Any]:
+    found = {name: _BASKET[name](basket, context) for name in names if name != "lines"}
+    if "lines" in names:
+        getters = [(name, _LINE[name]) for name in named["Line"]]
+        found["lines"] = [
+            {name: get(number, line) for name, get in getters} for number, line in enumerate(basket.lines)
+        ]
+    return found
+
+
+def _of_member(names: Iterable[str], basket: Basket, context: Context, named: Needed) -> dict[str, Any]:
     member = context.member
-    return {
-        "tier": member.tier, "plan": member.plan, "subscriber": bool(member.plan), "benefits": member.benefits,
-        "segments": member.segments, "attributes": member.attributes, "badges": member.badges,
-        "age_days": member.age_days, "enrolled_here": member.enrolled_here, "in_household": member.in_household,
-        "has_birthday": member.days_to_birthday is not None, "days_to_birthday": member.days_to_birthday or 0,
-        "counters": member.counters, "stamps": member.stamps,
-    }  # fmt: skip
+    return {name: _MEMBER[name](basket, context) if name in _MEMBER else getattr(member, name) for name in names}
 
 
-def _local(basket: Basket, context: Context) -> dict[str, Any]:
-    local = context.local
-    return {
-        "date": local.date, "weekday": local.weekday, "hour": local.hour, "minute": local.minute,
-        "holidays": local.holidays,
-    }  # fmt: skip
+def _of_local(names: Iterable[str], basket: Basket, context: Context, named: Needed) -> dict[str, Any]:
+    return {name: getattr(context.local, name) for name in names}
 
 
-def _place(basket: Basket, context: Context) -> dict[str, Any]:
-    return {
-        "partner": context.partner, "outlet": f"{context.partner}:{context.outlet}", "channel": context.channel,
-    }  # fmt: skip
+def _of_place(names: Iterable[str], basket: Basket, context: Context, named: Needed) -> dict[str, Any]:
+    return {name: _PLACE[name](basket, context) for name in names}
 
 
-def _event(basket: Basket, context: Context) -> dict[str, Any]:
-    event = context.event
-    return {"code": event.code, "numbers": event.numbers, "words": event.words} if event else {"code": ""}
+def _of_event(names: Iterable[str], basket: Basket, context: Context, named: Needed) -> dict[str, Any]:
+    return {name: getattr(context.event, name) for name in names} if context.event else {}
 
 
-def _presented(basket: Basket, context: Context) -> dict[str, Any]:
-    return {"batches": [coupon.batch for coupon in context.coupons if coupon.state == "VALID"]}
+def _of_presented(names: Iterable[str], basket: Basket, context: Context, named: Needed) -> dict[str, Any]:
+    return {name: _PRESENTED[name](basket, context) for name in names}
 
 
-_FACTS: Mapping[str, Callable[[Basket, Context], dict[str, Any]]] = {
-    "basket": _basket, "member": _member, "local": _local, "place": _place, "event": _event, "coupons": _presented,
+_FACTS: Mapping[str, Callable[[Iterable[str], Basket, Context, Needed], dict[str, Any]]] = {
+    "basket": _of_basket, "member": _of_member, "local": _of_local, "place": _of_place, "event": _of_event,
+    "coupons": _of_presented,
 }  # fmt: skip
+EVERYTHING: Needed = {
+    **{variable: tuple(_FIELDS[message]) for variable, message in VARIABLES.items()}, "Line": tuple(_FIELDS["Line"]),
+}  # fmt: skip
+
+
+def needed(sources: Iterable[str]) -> Needed:
+    """What expressions speak of: fields by variable, and those of a line under `Line`. The rest need not be built."""
+    names = {token[0] for source in sources for token in _tokens(source) if token.lastgroup == "name"}
+    return {
+        variable: tuple(field for field in fields if field in names)
+        for variable, fields in EVERYTHING.items()
+        if variable in names or variable == "Line"
+    }
 
 
 def plain_facts(basket: Basket, context: Context) -> dict[str, Any]:
     """What an expression sees, as plain values: one definition for every engine."""
-    return {variable: facts(basket, context) for variable, facts in _FACTS.items()}
+    return {variable: _FACTS[variable](EVERYTHING[variable], basket, context, EVERYTHING) for variable in VARIABLES}
 
 
 class Facts:
     """What expressions are asked about, built once for a basket and only when the first one asks.
 
-    variables are those that will be asked about; the others are not there.
+    named is what will be asked about (`needed`); the rest is not there.
     """
 
-    __slots__ = ("_activation", "_basket", "_context", "_failed", "_variables")
+    __slots__ = ("_activation", "_basket", "_context", "_failed", "_named")
 
-    def __init__(self, basket: Basket, context: Context, variables: Iterable[str] = tuple(VARIABLES)) -> None:
-        self._basket, self._context, self._variables = basket, context, variables
+    def __init__(self, basket: Basket, context: Context, named: Needed = EVERYTHING) -> None:
+        self._basket, self._context, self._named = basket, context, named
         self._activation: Any = None
         self._failed = ""
 
@@ -208,16 +239,21 @@ class Facts:
             raise ValueError(self._failed)
         if self._activation is None:
             try:
-                self._activation = _RULES.Activation(
-                    {
-                        variable: _MESSAGE_OF[variable](**_FACTS[variable](self._basket, self._context))
-                        for variable in self._variables
-                    }
-                )
+                self._activation = self._built()
             except (ValueError, TypeError) as refused:
                 self._failed = str(refused)
                 raise ValueError(self._failed) from refused
         return self._activation
+
+    def _built(self) -> Any:
+        named = self._named
+        return _RULES.Activation(
+            {
+                variable: _MESSAGE_OF[variable](**_FACTS[variable](fields, self._basket, self._context, named))
+                for variable, fields in named.items()
+                if variable != "Line"
+            }
+        )
 
 
 # --- compiling and asking -----------------------------------------------------------------------------------
@@ -245,12 +281,12 @@ class Predicate:
         return _HELD if result.value() is True else _FAILED
 
     def holds(self, facts: Facts) -> bool | None:
-        """As `answer`, in one word for the hot path: None is an error."""
+        """As `answer`, in one word for the hot path; None is an error, whose value is a text, never True or False."""
         try:
-            result = self._compiled.eval(facts.activation())
+            found = self._compiled.eval(facts.activation()).value()
         except (RuntimeError, ValueError, TypeError):
             return None
-        return result.value() is True if result.type() == _BOOL else None
+        return found if found is True or found is False else None
 
 
 class Selection:
@@ -272,7 +308,6 @@ class Selection:
 
 
 _HELD, _FAILED = Answer(HOLDS), Answer(FAILS)
-_BOOL = cel.Type.BOOL
 
 
 @lru_cache(maxsize=8192)
@@ -356,12 +391,6 @@ def check_line(source: str) -> None:
         raise _invalid(str(refused)) from refused
     if compiled.return_type().name() != "BOOL":
         raise ExpressionInvalid(1, "expected an expression that is true or false")
-
-
-def variables_of(sources: Iterable[str]) -> tuple[str, ...]:
-    """The variables that any of the sources names."""
-    named = {token[0] for source in sources for token in _tokens(source) if token.lastgroup == "name"}
-    return tuple(variable for variable in VARIABLES if variable in named)
 
 
 def counters_named(source: str) -> frozenset[str]:

@@ -25,8 +25,8 @@ _BIRTHDAY = re.compile(r"\bmember\.(days_to_birthday|has_birthday)\b")
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What must be known before the rules of a trigger at a partner can decide: nothing where there are no such rules
-    (any is False); facts about the member beside the tier, the birthday among them, and the counters and stamps that are asked
-    for by name; what is left of budgets."""
+    (any is False); facts about the member beside the tier, the birthday among them, and the counters and stamps that
+    are asked for by name; what is left of budgets."""
 
     any: bool = False
     facts: bool = False
