@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from kit.amounts import minor_from_decimal
@@ -58,7 +59,9 @@ class Basis:
     """What a decision by rules is made on, beside the receipt.
 
     if_seq is the account's number when counters of the
-    member were read, None where none was. exposure is what the partner may still grant, None where nothing limits it. Of a quote discounts are proposals."""
+    member were read, None where none was. exposure is what the partner may still grant, None where nothing limits it.
+    Of a quote discounts are proposals.
+    """
 
     release: Release
     context: Context
@@ -176,7 +179,11 @@ def check_discounts(receipt: Receipt, outcome: Outcome) -> None:
         for rule, amount in reported(line, receipt.currency).items()
     }
     problems = [
-        FieldProblem(("receipt", "lines", line_id, "discounts", rule), "DISCOUNT", f"{granted.get((line_id, rule), 0)} minor units")
+        FieldProblem(
+            ("receipt", "lines", line_id, "discounts", rule),
+            "DISCOUNT",
+            f"{granted.get((line_id, rule), 0)} minor units",
+        )
         for line_id, rule in sorted(given.keys() | granted.keys())
         if given.get((line_id, rule), 0) != granted.get((line_id, rule), 0)
     ]  # fmt: skip
@@ -256,6 +263,31 @@ def promoted_of(decided: Decided, budget_ids: Mapping[str, int]) -> Promoted:
         if one.amount
     )
     return Promoted(charges, owed_of(outcome, decided.basis.release, terms), decided.basis.if_seq)
+
+
+def given_of(
+    outcome: Outcome, *, lookups: Mapping[int, UUID], drawn: Sequence[tuple[UUID, str]], about: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What an outcome uses up and gives beside points, as partners.record_given takes it; None where it is nothing.
+
+    lookups are the keyed hashes of presented coupons by number, drawn the hash and tail of a new code for each coupon
+    that is granted, about where and when it is.
+    """
+    if not outcome.uses and not outcome.grants:
+        return None
+    stamps = [one for one in outcome.uses if one.kind == "STAMP"]
+    return {
+        **about,
+        "coupons": [lookups[int(one.code)] for one in outcome.uses if one.kind == "COUPON"],
+        "stamps": [one.code for one in stamps],
+        "counts": [one.quantity for one in stamps],
+        "kinds": [one.kind for one in outcome.grants],
+        "codes": [one.code for one in outcome.grants],
+        "quantities": [one.quantity for one in outcome.grants],
+        "ends": [one.expires_at for one in outcome.grants],
+        "lookups": [lookup for lookup, _ in drawn],
+        "tails": [tail for _, tail in drawn],
+    }
 
 
 def owed_of(outcome: Outcome, release: Release, terms: BaseTerms) -> tuple[OwedRow, ...]:

@@ -15,11 +15,15 @@ from datetime import datetime
 from types import MappingProxyType
 
 import asyncpg
+import orjson
 
 from kit.secrets import Vault
 from partners import agreements, onboarding, store
+from partners.mechanics.documents import CalendarDocument
+from partners.mechanics.holidays import Calendar
 from partners.programme import ProgrammeUnknown
 from partners.promotions import publishing
+from partners.promotions.documents import read_as
 from partners.promotions.shelf import Shelf
 from partners.terms import Programme, Terms
 
@@ -66,6 +70,9 @@ class BudgetHead:
     currency: str | None
 
 
+NO_CALENDAR = Calendar()
+
+
 class Directory:
     """All of it as it was together at one revision. Read only."""
 
@@ -80,11 +87,13 @@ class Directory:
         terms: Sequence[Terms],
         shelf: Shelf,
         budgets: Mapping[str, BudgetHead],
+        calendar: Calendar = NO_CALENDAR,
     ) -> None:
         self.revision = revision
         self.programme = programme
         self.shelf = shelf
         self.budgets = budgets
+        self.calendar = calendar
         self._partners = MappingProxyType({partner.partner_id: partner for partner in partners})
         self._partners_by_code = MappingProxyType({partner.code: partner for partner in partners})
         self._outlets = MappingProxyType({outlet.outlet_id: outlet for outlet in outlets})
@@ -196,7 +205,12 @@ def _directory(rows: store.DirectoryRows, vault: Vault, shelf: Shelf) -> Directo
         terms=rows.terms,
         shelf=shelf.extended(publishing.release_of(row) for row in rows.releases),
         budgets={row["code"]: BudgetHead(row["budget_id"], row["unit"], row["currency"]) for row in rows.budgets},
+        calendar=Calendar([(row["valid_from"], _calendar(row["document"])) for row in rows.calendars]),
     )
+
+
+def _calendar(document: str) -> CalendarDocument:
+    return read_as(CalendarDocument, orjson.loads(document))
 
 
 def _partner(row: asyncpg.Record, vault: Vault) -> Partner:

@@ -30,15 +30,19 @@ from members.guesses import CardGuesses
 from members.identification import Identified
 from members.proofs import CodeUsed
 from partners import decisions, earning, outcomes, receipt_store, receipts, spending
+from partners.coupons import codes, coupons
+from partners.coupons.coupons import LIMIT_LOST, Shown
 from partners.decisions import Basis, Decided
 from partners.directory import Directory, DirectoryCache, Partner
 from partners.earning import Award, Lot
 from partners.mechanics import facts
 from partners.mechanics.facts import Asked
+from partners.mechanics.grants import STAMPS_SHORT
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.promotions import counter_store, evaluation
 from partners.promotions.basket import OPERATOR, Counters, Member, Outcome
+from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.releases import Release
 from partners.promotions.shelf import Needs
 from partners.receipts import Receipt
@@ -110,6 +114,18 @@ class Place:
     partner: Partner
     outlet_id: int
     terminal_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """Coupons that a member shows, looked at and good; whether the member proved who it is, and the wall's instant."""
+
+    coupons: tuple[Shown, ...] = ()
+    is_proved: bool = False
+    wall_at: datetime | None = None
+
+
+NOTHING_PRESENTED = Presented()
 
 
 class Again(Protocol):
@@ -370,6 +386,7 @@ async def decide(
     idem_key: UUID | None,
     redeem_points: int = 0,
     terms: Terms | None = None,
+    presented: Presented = NOTHING_PRESENTED,
     is_quote: bool = False,
     denied: Collection[str] = (),
 ) -> Prepared:
@@ -388,7 +405,9 @@ async def decide(
     limited = exposure_code(partner.code) in directory.budgets
     basis = None
     if needs.any or limited:
-        asked = _Asked(desk, directory, caller, member, receipt, partner, signed, release, at, is_quote, denied)
+        asked = _Asked(
+            desk, directory, caller, member, receipt, partner, signed, release, at, presented, is_quote, denied
+        )
         basis = await _basis(asked, needs, limited=limited)
     prepared = prepare(
         directory,
@@ -403,13 +422,30 @@ async def decide(
     )
     if basis is None:
         return prepared
-    return replace(
-        prepared,
-        again=partial(
-            decide, desk, directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points,
-            terms=terms,
-        ),
+    again = partial(
+        decide, desk, directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points,
+        terms=terms, presented=presented,
     )  # fmt: skip
+    return replace(prepared, promoted=_with_given(desk, directory, prepared, presented), again=again)
+
+
+def _with_given(desk: Desk, directory: Directory, prepared: Prepared, presented: Presented) -> Promoted | None:
+    """What is promoted, with what the outcome uses up and gives beside points."""
+    if prepared.decided is None or prepared.promoted is None:
+        return prepared.promoted
+    outcome, row = prepared.decided.outcome, prepared.row
+    new = [codes.draw() for one in outcome.grants if one.kind == "COUPON" for _ in range(one.quantity)]
+    given = decisions.given_of(
+        outcome,
+        lookups={coupon.coupon_id: coupon.lookup for coupon in presented.coupons},
+        drawn=[(codes.lookup(desk.vault, code), code[-codes.TAIL :]) for code in new],
+        about={
+            "partner": row.partner_id, "terms": row.terms_id, "claim": row.claim, "at": prepared.at,
+            "day": day_of(directory, prepared.at), "wall": presented.wall_at or prepared.at,
+            "proved": presented.is_proved,
+        },
+    )  # fmt: skip
+    return replace(prepared.promoted, given=given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,6 +459,7 @@ class _Asked:
     terms: Terms
     release: Release
     at: datetime
+    presented: Presented
     is_quote: bool
     denied: Collection[str]
 
@@ -437,7 +474,7 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
             desk.pool, desk.vault, programme, [wanted], at=at, wants_birthday=needs.birthday
         )
         if found is not None:
-            known, if_seq = decisions.told(found.member, member.tier, needs), found.seq
+            known, if_seq = decisions.told(found.member, member.tier, needs), found.seq if needs.account else None
             scopes |= found.scopes
     foreign = {
         code for code, head in directory.budgets.items() if head.currency not in (None, asked.terms.currency)
@@ -445,6 +482,8 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
     context = decisions.context_of(
         receipt, partner=asked.partner.code, zone=programme.time_zone, terms=asked.terms, programme=programme,
         release=asked.release, member=known, scopes=scopes, at=at, denied=[*asked.denied, *foreign],
+        holidays=directory.calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at),
+        coupons=tuple(ShownCoupon(one.batch, str(one.coupon_id)) for one in asked.presented.coupons),
     )  # fmt: skip
     keys = evaluation.budget_keys(asked.release, context) if needs.budgets else []
     exposure = (exposure_code(asked.partner.code), "", "")
@@ -538,8 +577,9 @@ async def _decided_again(desk: Desk, item: Prepared, outrun: Outrun) -> Recorded
 async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) -> list[Recorded | Rejection | Outrun]:
     """Record purchases that spend nothing, in one call; each item answers for itself, in order.
 
-    One that was outrun is answered so, and the others are recorded without it. An item that another call is recording in this moment, or that repeats an earlier item, is tried again. One whose
-    account somebody keeps locked is answered Busy, and the others do not wait for it.
+    One that was outrun is answered so, and the others are recorded without it. An item that another call is recording
+    in this moment, or that repeats an earlier item, is tried again. One whose account somebody keeps locked is answered
+    Busy, and the others do not wait for it.
     """
     found: dict[int, Recorded | Rejection | Outrun] = {}
     holder_ids = [item.row.holder_id for item in items]
@@ -579,22 +619,32 @@ async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) ->
     return [found.get(index) or Busy("the account is in use") for index in range(len(items))]
 
 
-def outruns(error: asyncpg.PostgresError, items: Sequence[Prepared]) -> dict[int, Outrun]:
-    """Which items of a call were outrun, by their places from 0, as the call says; raises any other error again."""
+def outruns(error: asyncpg.PostgresError, items: Sequence[Prepared]) -> dict[int, Outrun | Rejection]:
+    """Which items of a call were outrun, by their places from 0, as the call says; raises any other error again.
+
+    Whose coupon was used meanwhile hears that, and is not decided again: the till counts on its discount.
+    """
+    if error.sqlstate == LIMIT_LOST and len(items) == 1:
+        return {0: Outrun(frozenset(), stale=True)}
     if error.sqlstate != OUTRUN:
         raise error
     told = orjson.loads(error.detail or "{}")
     stale = {place - 1 for place in told["stale"]}
+    used = {place - 1: status for place, status in told.get("used", ())}
+    stale |= {place for place, status in used.items() if status == STAMPS_SHORT}
     denied: dict[int, set[str]] = {place: set() for place in stale}
     for place, budget_id in told["denied"]:
         promoted = items[place - 1].promoted
         assert promoted is not None
         codes = {charge.code for charge in promoted.charges if charge.budget_id == budget_id}
         denied.setdefault(place - 1, set()).update(codes)
-    return {place: Outrun(frozenset(codes), stale=place in stale) for place, codes in denied.items()}
+    found: dict[int, Outrun | Rejection] = {
+        place: Outrun(frozenset(codes), stale=place in stale) for place, codes in denied.items()
+    }
+    return found | {place: coupons.rejection(status) for place, status in used.items() if status != STAMPS_SHORT}
 
 
-async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | Busy | Outrun | None:
+async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | Rejection | Outrun | None:
     """A lone till need not pay for what a batch needs. None where something stands in the way: nothing was written."""
     try:
         record = await call_safely(
@@ -714,8 +764,10 @@ async def redeem(
     use: ProofUse,
     idem_key: UUID,
     at: datetime,
+    reward_id: int | None = None,
 ) -> Recorded:
-    """The spending half alone: points for a reward or a service, no money and nothing earned.
+    """The spending half alone: points for a reward or a service, no money and nothing earned. A reward of the catalogue
+    is taken from its stock.
 
     Raises PointsNotPositive and what `purchase` raises.
     """
@@ -723,7 +775,8 @@ async def redeem(
         raise PointsNotPositive("the number of points to spend must be above zero")
     directory = await desk.directory.get()
     prepared = bare(prepare(directory, caller, member, receipt, at=at, idem_key=idem_key), member)
-    row = replace(prepared.row, fingerprint=redemption_content_of(prepared.row.fingerprint, points))
+    content = redemption_content_of(prepared.row.fingerprint, points)
+    row = replace(prepared.row, fingerprint=content, reward_id=reward_id)
     return await _spend(desk, replace(prepared, row=row), kind=REDEMPTION, redeem_points=points, use=use)
 
 

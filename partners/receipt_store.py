@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import accumulate
@@ -44,28 +44,31 @@ def promoted_after(call: str, *, unit: str, holder: str, first: int) -> str:
     """The statement that records one receipt by a call and then what its decision by rules says, parameters from number
     `first` on: `promoted_columns`."""
     rest = ",".join(f"${number}" for number in range(first, first + 14))
+    items = f"ARRAY[{holder}],ARRAY[CASE r.status WHEN 0 THEN r.seq END]"
     return (
-        f"SELECT r.* FROM {call} r CROSS JOIN LATERAL partners.record_promoted({unit},ARRAY[{holder}],"
-        f"ARRAY[CASE r.status WHEN 0 THEN r.seq END],{rest}) p"
+        f"SELECT r.* FROM {call} r CROSS JOIN LATERAL partners.record_given({items},${first + 14}) g "
+        f"CROSS JOIN LATERAL partners.record_promoted({unit},{items},{rest}) p WHERE g"
     )
 
 
 _PROMOTED_PURCHASE = promoted_after(_RECORD_PURCHASE, unit="$1", holder="$3", first=27)
 _PROMOTED_SPENDING = promoted_after(_RECORD_SPENDING, unit="$2", holder="$5", first=33)
 _PROMOTED_PURCHASES = (
-    f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}), p AS MATERIALIZED ("
-    "SELECT partners.record_promoted($1,$3,(SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) FROM r),"
+    f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}), "
+    "s AS MATERIALIZED (SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) AS seqs FROM r), "
+    "g AS MATERIALIZED (SELECT partners.record_given($3,s.seqs,$42) AS done FROM s), "
+    "p AS MATERIALIZED (SELECT partners.record_promoted($1,$3,s.seqs,"
     + ",".join(f"${number}" for number in range(28, 42))
-    + ") AS done) SELECT r.* FROM r, p WHERE p.done"
+    + ") AS done FROM s, g WHERE g.done) SELECT r.* FROM r, p WHERE p.done"
 )
-
-
 _RECORD_RETURN = (
     "partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,"
     "$26,$27,$28)"
 )
 _RECORD_RETURN_BY_RULES = (
-    f"SELECT r.* FROM {_RECORD_RETURN} r CROSS JOIN LATERAL partners.record_given_back("
+    f"SELECT r.* FROM {_RECORD_RETURN} r CROSS JOIN LATERAL partners.record_taken_back("
+    "$2,$6,$10,CASE r.status WHEN 0 THEN r.seq END,$22,$8,$3,$5,$40,$41,$42,$43) t "
+    "CROSS JOIN LATERAL partners.record_given_back("
     "$2,$6,CASE r.status WHEN 0 THEN r.seq END,$29,$30,$31,$32,$33,$34,$35,$36,$37,$38,$39) g"
 )
 
@@ -145,8 +148,11 @@ async def record_spending(
 ) -> asyncpg.Record:
     """Record one purchase that spends points, or the spending alone; use is the proof to use up. Raises as
     `record_purchase`."""
+    taking = (
+        f", CASE WHEN status = 0 THEN partners.take_reward({row.reward_id:d},$5,seq,$2,$3) END" if row.reward_id else ""
+    )
     return await pool.fetchrow(
-        f"SELECT * FROM {_RECORD_SPENDING}" if promoted is None else _PROMOTED_SPENDING,
+        f"SELECT *{taking} FROM {_RECORD_SPENDING}" if promoted is None else _PROMOTED_SPENDING,
         kind, POINTS, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
         row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, use.code_card,
@@ -192,9 +198,9 @@ def lot_columns(lots: Sequence[Lot]) -> list[list[Any]]:
     ]
 
 
-def promoted_columns(items: Sequence[Promoted | None]) -> list[list[Any]]:
+def promoted_columns(items: Sequence[Promoted | None]) -> list[Any]:
     """What decisions of items write, as partners.record_promoted takes it: an array per column, items told by their
-    places from 1."""
+    places from 1; and last what partners.record_given takes."""
     held = [(place, item) for place, item in enumerate(items, start=1) if item]
     charges = [(place, charge) for place, item in held for charge in item.charges]
     owed = [(place, one) for place, item in held for one in item.owed]
@@ -204,13 +210,28 @@ def promoted_columns(items: Sequence[Promoted | None]) -> list[list[Any]]:
         *charge_columns([charge for _, charge in charges]),
         [place for place, _ in owed],
         *owed_columns([one for _, one in owed]),
+        _given(held),
     ]
 
 
-def given_back_columns(given_back: GivenBack) -> list[list[Any]]:
-    """What a return undoes, as partners.record_given_back takes it: whoever was owed owes it back."""
+def _given(held: Sequence[tuple[int, Promoted]]) -> str | None:
+    given = [{"of": place, **item.given} for place, item in held if item.given]
+    return orjson.dumps(given).decode() if given else None
+
+
+def given_back_columns(given_back: GivenBack) -> list[Any]:
+    """What a return undoes, as partners.record_given_back takes it: whoever was owed owes it back; then what
+    partners.record_taken_back takes."""
     owed = [replace(one, payer_id=one.payee_id, payee_id=one.payer_id) for one in given_back.owed]
-    return [*charge_columns(given_back.charges), *owed_columns(owed)]
+    grants = given_back.grants
+    return [
+        *charge_columns(given_back.charges),
+        *owed_columns(owed),
+        [grant.kind for grant in grants],
+        [grant.code for grant in grants],
+        [grant.quantity for grant in grants],
+        given_back.uses,
+    ]
 
 
 def charge_columns(charges: Sequence[BudgetCharge]) -> list[list[Any]]:
@@ -330,6 +351,24 @@ async def receipts_of_entries(pool: asyncpg.Pool, holder_id: int, seqs: Sequence
         list(seqs),
     )
     return [_stored(row) for row in rows]
+
+
+async def purchases_between(
+    connection: asyncpg.Connection, since: datetime, until: datetime
+) -> Callable[[int], Coroutine[Any, Any, list[StoredReceipt]]]:
+    """A reader of the purchases that occurred in [since, until), in order: called with a number, it gives the next so
+    many, nothing at the end. Needs a transaction, and reads everything: for reports."""
+    cursor = await connection.cursor(
+        _RECEIPT + "WHERE kind = 1 AND unit = 1 AND occurred_at >= $1 AND occurred_at < $2 "
+        "ORDER BY occurred_at, holder_id, seq",
+        since,
+        until,
+    )
+
+    async def take(count: int) -> list[StoredReceipt]:
+        return [_stored(row) for row in await cursor.fetch(count)]
+
+    return take
 
 
 async def returns_of(pool: asyncpg.Pool, original: StoredReceipt) -> list[StoredReceipt]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -12,7 +13,8 @@ DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another beca
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points."""
+    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points. reward_id
+    is the reward of the catalogue that a redemption is for, to be taken from its stock in the same call."""
 
     holder_id: int
     claim: UUID
@@ -32,6 +34,7 @@ class Row:
     awarded: int
     detail: str | None
     decision: str
+    reward_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,12 @@ class OwedRow:
 @dataclass(frozen=True, slots=True)
 class Promoted:
     """What a decision by rules writes beside the receipt. if_seq is the account's number when its counters were read,
-    None where none was."""
+    None where none was; given is what partners.record_given takes of the item, None where it gives and uses nothing."""
 
     charges: tuple[BudgetCharge, ...] = ()
     owed: tuple[OwedRow, ...] = ()
     if_seq: int | None = None
+    given: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

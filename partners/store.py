@@ -12,6 +12,7 @@ import asyncpg
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partners.mechanics import mechanic_store
 from partners.promotions import store as promotion_store
 from partners.terms import Programme, SettlementTerms, Terms, VolumeRebate, VolumeTier
 
@@ -266,6 +267,7 @@ class DirectoryRows:
     terms: Sequence[Terms]
     releases: Sequence[asyncpg.Record]  # besides those that were known
     budgets: Sequence[asyncpg.Record]
+    calendars: Sequence[asyncpg.Record]
 
 
 async def revision(connection: asyncpg.Connection) -> int:
@@ -291,6 +293,7 @@ async def directory_rows(connection: asyncpg.Connection, known_releases: Collect
             terms=[terms_of(row) for row in signed],
             releases=await promotion_store.binding_besides(connection, known_releases),
             budgets=await promotion_store.budget_rows(connection),
+            calendars=await mechanic_store.versions(connection, "CALENDAR"),
         )
 
 

@@ -22,9 +22,11 @@ from members.cards import CardUnknown, MemberUnknown, Recognised, check_number
 from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
 from partners import holds, outcomes, purchases, receipt_store, receipts, roles, spending
+from partners.coupons import coupons
+from partners.coupons.guesses import Asking
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk, Prepared
+from partners.purchases import Caller, Desk, Prepared, Presented
 from partners.receipts import Receipt
 from partners.records import ProofUse
 from partners.spending import SpendLimit
@@ -89,6 +91,17 @@ class Spend:
     points: int | None
     hold: HoldRef | None
     proof: Proof | None
+
+
+@dataclass(frozen=True, slots=True)
+class Coupons:
+    """Codes of coupons that are shown, and the wall's instant."""
+
+    codes: tuple[str, ...] = field(default=(), repr=False)
+    wall_at: datetime | None = None
+
+
+NO_COUPONS = Coupons()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +180,10 @@ async def _told(
     raise found
 
 
-async def quote(desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime) -> Quoted:
-    """What a purchase would earn and the most points it takes; writes nothing."""
+async def quote(
+    desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime, shown: Coupons = NO_COUPONS
+) -> Quoted:
+    """What a purchase would earn, the discounts it may get, and the most points it takes; writes nothing of it."""
     directory = await desk.directory.get()
     place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
     member = await identify(desk, caller, ref, place.terminal_id, at)
@@ -207,6 +222,7 @@ async def record_purchase(
     spend: Spend | None,
     promise: Promise | QuoteExpired | None = None,
     must_earn: bool = False,
+    shown: Coupons = NO_COUPONS,
 ) -> Recorded:
     """The till's one call: the receipt earns, and spends if it says so. promise is that of a quote to honour; that it
     has expired is said only to who was not answered before. A partner that issues nothing records its receipts with
@@ -214,8 +230,11 @@ async def record_purchase(
 
     Raises what identification, proofs, purchases.prepare, the partner's role and the recording raise.
     """
+    receipt = _with_coupons(desk, receipt, shown)
     if spend is not None and spend.hold is not None:
-        return await _record_with_hold(desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise)
+        return await _record_with_hold(
+            desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise, shown=shown
+        )
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     points = (spend and spend.points) or 0
@@ -229,6 +248,7 @@ async def record_purchase(
             return earlier
         terms_id = _promised_terms(promise, member)
         use = await _check_proof(desk, call, member, points, spend.proof) if spend else ProofUse()
+        presented = await _presented(desk, call.caller, place, member, shown, at=call.at, is_proved=spend is not None)
     except Rejection as no:
         return await _replay_or(
             no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
@@ -238,7 +258,7 @@ async def record_purchase(
         directory = await desk.directory_with(terms_id)
     prepared = await purchases.decide(
         desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
-        terms=directory.terms(terms_id) if terms_id is not None else None,
+        terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
     )  # fmt: skip
     terms = directory.terms(prepared.row.terms_id)
     if must_earn:
@@ -258,6 +278,7 @@ async def _record_with_hold(
     *,
     asked: int | None,
     promise: Promise | QuoteExpired | None,
+    shown: Coupons,
 ) -> Recorded:
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
@@ -270,6 +291,7 @@ async def _record_with_hold(
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         terms_id = _promised_terms(promise, member)
         hold = await holds.own(desk, call.caller, hold_ref, at=call.at, member_id=member.member_id)
+        presented = await _presented(desk, call.caller, place, member, shown, at=call.at, is_proved=True)
     except Rejection as no:
         return await _replay_or(no, desk, call, place, receipt, content, member=member)
     if terms_id is not None:
@@ -277,7 +299,7 @@ async def _record_with_hold(
     points = holds.points_to_capture(hold, asked)
     prepared = await purchases.decide(
         desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
-        terms=directory.terms(terms_id) if terms_id is not None else None,
+        terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
     )  # fmt: skip
     return await holds.capture_for(
         desk, prepared, hold_ref, points, content=content(member.member_id, prepared.row.claim)
@@ -364,6 +386,35 @@ async def release_hold(desk: Desk, call: Call, ref: HoldRef) -> Held:
     return await holds.release(desk, call.caller, hold, idem_key=call.idem_key, at=call.at)
 
 
+async def _presented(
+    desk: Desk,
+    caller: Caller,
+    place: purchases.Place,
+    member: Identified,
+    shown: Coupons,
+    *,
+    at: datetime,
+    is_proved: bool = False,
+) -> Presented:
+    """The coupons behind codes. Raises what coupons.look raises; codes that are no good are counted."""
+    if not shown.codes:
+        return purchases.NOTHING_PRESENTED
+    assert shown.wall_at is not None
+    asking = Asking(member.member_id, place.terminal_id, caller.client_no)
+    found = await coupons.look(
+        desk.database, desk.vault, shown.codes, asking=asking, partner_id=caller.partner_id, at=at, now=shown.wall_at
+    )
+    return Presented(tuple(found), is_proved, shown.wall_at)
+
+
+def _with_coupons(desk: Desk, receipt: Receipt, shown: Coupons) -> Receipt:
+    """The receipt with what tells the same coupons again and no others, but not their codes."""
+    if not shown.codes:
+        return receipt
+    told = sorted(desk.vault.lookup("coupons shown", code).hex for code in shown.codes)
+    return receipts.with_fact(receipt, "coupons", told)
+
+
 def _promised_terms(promise: Promise | QuoteExpired | None, member: Identified) -> int | None:
     if promise is None:
         return None
@@ -375,7 +426,14 @@ def _promised_terms(promise: Promise | QuoteExpired | None, member: Identified) 
 
 
 async def redeem_points(
-    desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, *, points: int, proof: Proof | None
+    desk: Desk,
+    call: Call,
+    ref: MemberRef,
+    receipt: Receipt,
+    *,
+    points: int,
+    proof: Proof | None,
+    reward_id: int | None = None,
 ) -> Recorded:
     """The spending half alone; the receipt is one of nothing, in the place and under the reference of the spending."""
     directory = await desk.directory.get()
@@ -403,8 +461,9 @@ async def redeem_points(
             member=member,
         )  # fmt: skip
     return await purchases.redeem(
-        desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at
-    )
+        desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at,
+        reward_id=reward_id,
+    )  # fmt: skip
 
 
 async def accrue_many(

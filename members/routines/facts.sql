@@ -81,3 +81,11 @@ BEGIN
   ON CONFLICT (member_id, period, partner_id) DO UPDATE
   SET purchases = a.purchases + EXCLUDED.purchases, amount_minor = a.amount_minor + EXCLUDED.amount_minor;
 END $$;
+
+-- Whether any of some members was ever in a household that any of others was in.
+CREATE FUNCTION members.shared_household(p_members bigint[], p_others bigint[]) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (
+    SELECT FROM members.household_move a JOIN members.household_move b USING (household_id)
+    WHERE a.member_id = ANY (p_members) AND b.member_id = ANY (p_others))
+$$;

@@ -215,17 +215,9 @@ CREATE TABLE partners.stamp_unit (
   unit smallint NOT NULL UNIQUE REFERENCES ledger.unit CHECK (unit >= 100)
 );
 
--- Days that a country keeps, beside those that are computed (partners/mechanics/holidays.py).
-CREATE TABLE partners.holiday (
-  country text NOT NULL CHECK (country ~ '^[A-Z]{2}$'),
-  day     date NOT NULL,
-  code    text NOT NULL CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'),
-  PRIMARY KEY (country, day, code)
-);
-
 GRANT SELECT, INSERT ON members.activity, members.activity_position, members.segment_version, members.segment_member,
   members.attribute, members.badge, members.tier_credit, members.birth_date_change, members.person_once,
-  partners.entitlement, partners.raffle_ticket, partners.stamp_unit, partners.holiday TO tessera_app;
+  partners.entitlement, partners.raffle_ticket, partners.stamp_unit TO tessera_app;
 GRANT UPDATE (purchases, amount_minor) ON members.activity TO tessera_app;
 GRANT UPDATE (seq) ON members.activity_position TO tessera_app;
 GRANT DELETE ON members.activity, members.activity_position TO tessera_app;   -- to be added up anew

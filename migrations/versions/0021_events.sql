@@ -52,7 +52,7 @@ CREATE INDEX invitation_holder ON partners.invitation (holder_id);
 CREATE TABLE partners.referral (
   holder_id    bigint PRIMARY KEY,           -- who came
   referrer_id  bigint NOT NULL,
-  state        text NOT NULL CHECK (state IN ('REGISTERED', 'QUALIFYING', 'REWARDED', 'REFUSED', 'LAPSED')),
+  state        text NOT NULL CHECK (state IN ('REGISTERED', 'QUALIFYING', 'REWARDED', 'LAPSED')),
   partner_id   int NOT NULL,                 -- where they came
   device       uuid,
   at           timestamptz NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE partners.referral (
   reason       text,
   CHECK (referrer_id <> holder_id),
   CHECK ((purchase_seq IS NULL) = (qualifies_at IS NULL)),
-  CHECK ((state IN ('REWARDED', 'REFUSED', 'LAPSED')) = (decided_at IS NOT NULL))
+  CHECK ((state IN ('REWARDED', 'LAPSED')) = (decided_at IS NOT NULL))
 );
 CREATE INDEX referral_referrer ON partners.referral (referrer_id, at);
 CREATE INDEX referral_waiting ON partners.referral (state, holder_id) WHERE state IN ('REGISTERED', 'QUALIFYING');

@@ -18,12 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database
 from kit.errors import Rejection
-from kit.secrets import Vault
+from kit.secrets import Vault, opaque_id, read_opaque_id
 from partners.coupons import codes, guesses, store
 from partners.coupons.batches import Batch
 from partners.coupons.guesses import Asking
 
 MOST_SHOWN = 20
+REF = "cpn"
 RESERVED_FOR = timedelta(minutes=15)
 NO_GOOD, TOO_MANY, TOO_FEW, PROOF_NEEDED, USED_UP = 40, 41, 42, 43, 44
 LIMIT_LOST = "TS003"
@@ -122,7 +123,7 @@ def rejection(status: int) -> Rejection:
 async def look(
     database: Database,
     vault: Vault,
-    shown: Sequence[str | int],
+    shown: Sequence[str],
     *,
     asking: Asking,
     partner_id: int,
@@ -130,7 +131,7 @@ async def look(
     now: datetime,
     by: UUID | None = None,
 ) -> list[Shown]:
-    """The coupons behind codes and words, or behind numbers of coupons that lie with the member, in order.
+    """The coupons behind codes and words, or behind references (`ref_for`) to coupons that lie with the member, in order.
 
     by is the reservation that they are under, now the wall's instant. Rejects COUPONS_LIMITED, COUPON_INVALID and
     COUPONS_TOO_MANY; codes that are no good are counted, whatever becomes of the caller's transaction.
@@ -141,7 +142,7 @@ async def look(
         raise CouponsTooMany(f"at most {MOST_SHOWN} coupons at one purchase")
     async with database.reading() as connection:
         await guesses.check(connection, asking, now=now)
-        lookups = await _lookups(connection, vault, shown)
+        lookups = await _lookups(connection, vault, shown, partner_id)
         known = [lookup for lookup in lookups if lookup is not None]
         rows = await store.judged(
             connection, known, holder_id=asking.member_id, partner_id=partner_id, by=by, at=at
@@ -240,10 +241,29 @@ async def held(connection: AsyncConnection, holder_id: int, *, at: datetime) -> 
     ]  # fmt: skip
 
 
-async def _lookups(connection: AsyncConnection, vault: Vault, shown: Sequence[str | int]) -> list[UUID | None]:
-    numbers = [one for one in shown if isinstance(one, int)]
-    by_number = await store.lookups_of(connection, numbers) if numbers else {}
-    return [by_number.get(one) if isinstance(one, int) else _lookup(vault, one) for one in shown]
+def ref_for(vault: Vault, partner_id: int, coupon_id: int) -> str:
+    """What a partner may show in place of the code of a coupon that lies with a member: an id of that partner's."""
+    clear = partner_id.to_bytes(4, "big") + coupon_id.to_bytes(8, "big")
+    return opaque_id(_ref_key(vault), REF, clear)
+
+
+async def _lookups(
+    connection: AsyncConnection, vault: Vault, shown: Sequence[str], partner_id: int
+) -> list[UUID | None]:
+    numbers = {one: number for one in shown if (number := _number(vault, one, partner_id)) is not None}
+    by_number = await store.lookups_of(connection, list(numbers.values())) if numbers else {}
+    return [by_number.get(numbers[one]) if one in numbers else _lookup(vault, one) for one in shown]
+
+
+def _number(vault: Vault, text: str, partner_id: int) -> int | None:
+    raw = read_opaque_id(_ref_key(vault), REF, text)
+    if raw is None or len(raw) != 12 or int.from_bytes(raw[:4], "big") != partner_id:
+        return None
+    return int.from_bytes(raw[4:], "big")
+
+
+def _ref_key(vault: Vault) -> bytes:
+    return vault.derive("coupon ref 1") + vault.derive("coupon ref 2")
 
 
 def _lookup(vault: Vault, text: str) -> UUID | None:

@@ -1,8 +1,9 @@
-"""PURE: mechanics as documents: the ladder of tiers, events, invitations. What people agreed on, validated."""
+"""PURE: mechanics as documents: the ladder of tiers, events, invitations, holidays. What people agreed on, validated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -10,7 +11,7 @@ from pydantic import Field, model_validator
 from members import tiers
 from partners.promotions.documents import Code, Document, read_as
 
-LADDER, EVENT, INVITATION = "LADDER", "EVENT", "INVITATION"
+LADDER, EVENT, INVITATION, CALENDAR = "LADDER", "EVENT", "INVITATION", "CALENDAR"
 
 Count = Annotated[int, Field(ge=0, le=10**15)]
 
@@ -74,10 +75,27 @@ class InvitationDocument(Document):
     per_year: Annotated[int, Field(ge=1, le=10_000)] = 12
 
 
-KINDS: Mapping[str, type[Document]] = {LADDER: LadderDocument, EVENT: EventDocument, INVITATION: InvitationDocument}
+class HolidayDocument(Document):
+    """Days of the programme's own under one code."""
+
+    code: Code
+    dates: tuple[date, ...] = Field(min_length=1, max_length=1000)
+
+
+class CalendarDocument(Document):
+    """The holidays that rules may name: those of a country without some codes, and the programme's own days."""
+
+    country: Literal["MD", "RO", "RU"] | None = None
+    without: tuple[Code, ...] = ()
+    days: tuple[HolidayDocument, ...] = ()
+
+
+KINDS: Mapping[str, type[Document]] = {
+    LADDER: LadderDocument, EVENT: EventDocument, INVITATION: InvitationDocument, CALENDAR: CalendarDocument,
+}  # fmt: skip
 """What a document of each kind must be."""
 
-SINGLE = {LADDER: "tiers", INVITATION: "invitations"}
+SINGLE = {LADDER: "tiers", INVITATION: "invitations", CALENDAR: "calendar"}
 """Of which a programme has one, and its code."""
 
 

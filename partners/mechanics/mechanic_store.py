@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -54,3 +55,11 @@ async def in_force(connection: AsyncConnection, kind: str, code: str, at: dateti
         {"kind": kind, "code": code, "at": at},
     )
     return found.one_or_none()
+
+
+async def versions(connection: asyncpg.Connection, kind: str) -> list[asyncpg.Record]:
+    """Every version of a kind of which a programme has one, in order: valid_from, document."""
+    found: list[asyncpg.Record] = await connection.fetch(
+        "SELECT valid_from, document FROM partners.mechanic WHERE kind = $1 ORDER BY version", kind
+    )
+    return found

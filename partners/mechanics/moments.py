@@ -6,7 +6,8 @@ as they decide on a basket, with nothing in it; it is recorded in one call, once
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -21,15 +22,16 @@ from partners import decisions, outcomes, purchases
 from partners.coupons import batches, coupons
 from partners.coupons.coupons import Granted
 from partners.decisions import Basis, Decided
-from partners.directory import Directory
+from partners.directory import Directory, Partner
 from partners.earning import Award
 from partners.mechanics import facts, grants, moment_store
-from partners.mechanics.facts import Asked
+from partners.mechanics.facts import Asked, Facts
 from partners.promotions import counter_store, evaluation
-from partners.promotions.basket import BaseTerms, Basket, Context, Counters, Event, Grant, Local, Outcome
+from partners.promotions.basket import BaseTerms, Basket, Context, Counters, Coupon, Event, Grant, Local, Outcome
+from partners.promotions.releases import Release
 from partners.purchases import ATTEMPTS, Caller, Desk
 from partners.records import Promoted
-from partners.terms import exposure_code
+from partners.terms import Terms, exposure_code
 
 EVENT, ENROLMENT, INVITATION = "event", "enrolment", "referral_qualified"
 COUNTED_BEFORE, PERSON_HAD_IT = 46, 47
@@ -109,30 +111,30 @@ async def record(desk: Desk, moment: Moment) -> Counted:
 
     Raises MomentCounted, IdempotencyKeyReused, AccountUnknown, AgreementMissing, Stale and GrantUnknown.
     """
-    denied: set[str] = set()
-    stale = 0
+    outrun: Counter[str] = Counter()
     while True:
         directory = await desk.directory.get()
+        denied = {code for code, times in outrun.items() if code and times >= ATTEMPTS}
         prepared = await _decide(desk, directory, moment, denied)
         try:
             row = await purchases.call_safely(moment_store.record, desk.pool, prepared)
         except asyncpg.PostgresError as error:
-            stale += 1
-            if stale > ATTEMPTS + len(directory.budgets):
+            outrun.update(_outrun(error, prepared))
+            if outrun.total() > ATTEMPTS * (len(prepared.promoted.charges) + 2):
                 raise outcomes.rejection(outcomes.STALE) from error
-            denied |= _outrun(error, prepared)
             continue
         return await _answer(desk, prepared, row)
 
 
 def _outrun(error: asyncpg.PostgresError, prepared: Prepared) -> set[str]:
-    """Budgets that have no room any more; raises an error again that says something else."""
+    """Budgets that have no room any more, which are left out once they had none three times; "" where the account moved
+    or the moment is being recorded by another call. Raises an error again that says something else."""
     if error.sqlstate == purchases.CLAIM_LOST:
-        return set()
+        return {""}
     if error.sqlstate != purchases.OUTRUN:
         raise error
     budget_ids = {budget_id for _, budget_id in orjson.loads(error.detail or "{}")["denied"]}
-    return {charge.code for charge in prepared.promoted.charges if charge.budget_id in budget_ids}
+    return {charge.code for charge in prepared.promoted.charges if charge.budget_id in budget_ids} or {""}
 
 
 async def _answer(desk: Desk, prepared: Prepared, row: asyncpg.Record) -> Counted:
@@ -183,21 +185,10 @@ async def _decide(desk: Desk, directory: Directory, moment: Moment, denied: Coll
     terms = purchases.terms_at(directory, partner.partner_id, moment.occurred_at)
     release = directory.shelf.at(moment.occurred_at, moment.at)
     needs = directory.shelf.needs(release, moment.kind, _code(moment), partner.code)
-    programme = directory.programme
-    asked = Asked(moment.member_id, partner.partner_id, moment.occurred_at)
-    [found] = await facts.member_facts_of_many(
-        desk.pool, desk.vault, programme, [asked], at=moment.at, wants_birthday=needs.birthday
-    )
-    if found is None:
-        raise outcomes.rejection(4)
-    zones = {budget.zone for budget in release.budgets}
-    context = Context(
-        occurred_at=moment.occurred_at, received_at=moment.at, partner=partner.code, outlet="", zone=programme.time_zone,
-        local=Local.at(moment.occurred_at, programme.time_zone), terms=BaseTerms.signed(terms, programme),
-        trigger=moment.kind, channel="call", member=found.member, event=moment.event,
-        scopes={"partner": partner.code, **found.scopes, **_referrer(moment)},
-        dates={zone: moment.occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in sorted(zones)},
-        denied=tuple(sorted(denied)),
+    found, context = await around(
+        desk, directory, partner, Asked(moment.member_id, partner.partner_id, moment.occurred_at), terms=terms,
+        release=release, at=moment.at, trigger=moment.kind, event=moment.event, scopes=_referrer(moment), denied=denied,
+        wants_birthday=needs.birthday,
     )  # fmt: skip
     exposure = (exposure_code(partner.code), "", "")
     limited = exposure[0] in directory.budgets
@@ -209,6 +200,42 @@ async def _decide(desk: Desk, directory: Directory, moment: Moment, denied: Coll
     basis = Basis(release, context, counters, found.seq, granted_at_most if limited else None)
     decided = decisions.decide(basis, Basket(terms.currency))
     return await _prepared(desk, directory, moment, decided)
+
+
+async def around(
+    desk: Desk,
+    directory: Directory,
+    partner: Partner,
+    asked: Asked,
+    *,
+    terms: Terms,
+    release: Release,
+    at: datetime,
+    trigger: str,
+    event: Event | None = None,
+    scopes: Mapping[str, str] | None = None,
+    denied: Collection[str] = (),
+    wants_birthday: bool = True,
+    presented: tuple[Coupon, ...] = (),
+) -> tuple[Facts, Context]:
+    """The facts of a member, and all that rules may look at where there is no basket. Raises AccountUnknown."""
+    programme, occurred_at = directory.programme, asked.occurred_at
+    [found] = await facts.member_facts_of_many(
+        desk.pool, desk.vault, programme, [asked], at=at, wants_birthday=wants_birthday
+    )
+    if found is None:
+        raise outcomes.rejection(4)
+    zones = {budget.zone for budget in release.budgets}
+    holidays = directory.calendar.codes(purchases.day_of(directory, occurred_at), at=occurred_at)
+    context = Context(
+        occurred_at=occurred_at, received_at=at, partner=partner.code, outlet="", zone=programme.time_zone,
+        local=Local.at(occurred_at, programme.time_zone, holidays), terms=BaseTerms.signed(terms, programme),
+        trigger=trigger, channel="call", member=found.member, event=event, coupons=presented,
+        scopes={"partner": partner.code, **found.scopes, **(scopes or {})},
+        dates={zone: occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in sorted(zones)},
+        denied=tuple(sorted(denied)),
+    )  # fmt: skip
+    return found, context
 
 
 def _referrer(moment: Moment) -> dict[str, str]:

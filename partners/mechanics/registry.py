@@ -14,7 +14,7 @@ from kit import actors, approvals, audit
 from kit.approvals import Approval
 from kit.errors import FieldProblem, Rejection
 from members.tiers import STANDARD, Ladder
-from partners import programme
+from partners import programme, store
 from partners.mechanics import documents, mechanic_store
 from partners.mechanics.documents import EventDocument, InvitationDocument, LadderDocument
 
@@ -89,6 +89,7 @@ async def decide(
     )
     if version is None:
         raise MechanicRetroactive("a later version is in force or will be")
+    await store.bump_revision(connection)
     return version
 
 

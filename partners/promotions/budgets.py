@@ -122,8 +122,8 @@ async def add(
 async def set_limit(connection: AsyncConnection, code: str, ceiling: int, *, actor: int | str, at: datetime) -> None:
     """Let so much be used of a budget per scope and period from now on; what is used stays used, even above it.
 
-    This is how settlement sets how far a partner's exposure may go (`partners.terms.exposure_code`): actor is then its name. Calls
-    that began before may still see the old limit. Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_IS_FUNDED,
+    This is how settlement sets how far a partner's exposure may go (`partners.terms.exposure_code`): actor is then its
+    name. Calls that began before may still see the old limit. Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_IS_FUNDED,
     BUDGET_INVALID.
     """
     await _require(connection, actor)

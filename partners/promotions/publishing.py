@@ -19,10 +19,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, approvals, audit
 from kit.errors import FieldProblem, Rejection
+from partners import programme
 from partners import store as partner_store
-from partners.promotions import budgets, documents, releases, store
+from partners.promotions import budgets, checking, documents, launching, releases, store
+from partners.promotions.basket import BaseTerms
 from partners.promotions.budgets import field_problems
 from partners.promotions.documents import GroupDocument, RuleDocument
+from partners.promotions.launching import Expectation, Objective
 from partners.promotions.plain import canonical, digest
 from partners.promotions.releases import EMPTY, Release
 
@@ -78,6 +81,21 @@ class ReleaseRetroactive(Rejection):
     retryable = False
 
 
+class LaunchRefused(Rejection):
+    """The release does not pass the gate before its launch; the checker may publish it in spite of that."""
+
+    code = "LAUNCH_REFUSED"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a release is for and what is expected of it, to be examined before it is launched."""
+
+    objective: Objective | None
+    expected: Expectation
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a release changes of the one before it: rules by code with their version (None: the latest) come in or are
@@ -121,7 +139,7 @@ async def draft(connection: AsyncConnection, *, source: Mapping[str, Any], autho
         raise PromotionUnknown(f"rule {document.code} belongs to another promotion")
     earlier = await store.rule_versions(connection, [document.code])
     if earlier:
-        latest = read_rule(orjson.loads(earlier[-1]["document"]))
+        latest = documents.read(orjson.loads(earlier[-1]["document"]))
         if latest == document.model_copy(update={"version": latest.version}):
             return latest
     document = document.model_copy(update={"version": rule["version"] + 1})
@@ -135,29 +153,38 @@ async def draft(connection: AsyncConnection, *, source: Mapping[str, Any], autho
 
 
 async def submit(
-    connection: AsyncConnection, change: Change, *, effective_from: datetime, maker: int, at: datetime
+    connection: AsyncConnection,
+    change: Change,
+    *,
+    effective_from: datetime,
+    maker: int,
+    at: datetime,
+    launch: Launch | None = None,
 ) -> int:
     """Submit a release for somebody else to approve; returns its number. It decides nothing yet.
 
-    Rejects NOT_PERMITTED, RELEASE_INVALID.
+    launch is examined now, and what stands against it is what the checker has to answer for. Rejects NOT_PERMITTED,
+    RELEASE_INVALID.
     """
     await actors.require_role(connection, maker, actors.PROMOTION_MAKER)
     await store.hold_releases(connection)
     parent = await latest(connection)
     release = await compose(connection, parent, change, effective_from=effective_from)
     subject = f"release of {len(release.rules)} rules on {parent.release_id}"
-    approval_id = await approvals.propose(
-        connection, kind=KIND, subject=subject, detail=_detail(release, change), maker=maker, at=at
-    )
+    detail = _detail(release, change) | _gate(launch, at)
+    approval_id = await approvals.propose(connection, kind=KIND, subject=subject, detail=detail, maker=maker, at=at)
     release_id = await _insert(connection, release, parent, author=maker, at=at, approval_id=approval_id)
-    await _note(connection, "RELEASE_SUBMITTED", f"release:{release_id}", maker, at, _detail(release, change))
+    await _note(connection, "RELEASE_SUBMITTED", f"release:{release_id}", maker, at, detail)
     return release_id
 
 
-async def approve(connection: AsyncConnection, release_id: int, *, checker: int, at: datetime) -> None:
+async def approve(
+    connection: AsyncConnection, release_id: int, *, checker: int, at: datetime, in_spite: bool = False
+) -> None:
     """Publish a submitted release: it decides from its effective_from on, and every process is told.
 
-    Rejects RELEASE_UNKNOWN, NOT_PERMITTED, FOUR_EYES_REQUIRED, ALREADY_DECIDED, RELEASE_OUTDATED, RELEASE_RETROACTIVE.
+    in_spite: also where its launch was examined and did not pass; the trail says so. Rejects RELEASE_UNKNOWN,
+    NOT_PERMITTED, FOUR_EYES_REQUIRED, ALREADY_DECIDED, RELEASE_OUTDATED, RELEASE_RETROACTIVE, LAUNCH_REFUSED.
     """
     await store.hold_releases(connection)
     row = await _examined(connection, release_id, checker)
@@ -168,7 +195,11 @@ async def approve(connection: AsyncConnection, release_id: int, *, checker: int,
         )
     if row["effective_from"] < at:
         raise ReleaseRetroactive(f"it would begin at {row['effective_from']:%Y-%m-%d %H:%M:%S} UTC, which is past")
-    await _decide(connection, row, "RELEASE_PUBLISHED", checker, at)
+    against = (await approvals.read(connection, row["approval_id"])).detail.get("against", [])
+    if against and not in_spite:
+        problems = [FieldProblem(tuple(path), code, message) for path, code, message in against]
+        raise LaunchRefused("the release does not pass the gate before its launch", problems=problems)
+    await _decide(connection, row, "RELEASE_PUBLISHED", checker, at, in_spite=bool(against))
     await partner_store.bump_revision(connection)
 
 
@@ -259,18 +290,18 @@ async def compose(connection: AsyncConnection, parent: Release, change: Change, 
     release = Release(
         0, tuple(rules[code] for code in sorted(rules)), groups, known, parties, effective_from, effective_from
     )
-    found += _contradictions(release)
+    if not found:
+        found += checking.problems(release, await _agreements(connection))
     if found:
         raise ReleaseInvalid("these rules cannot be released together", problems=found)
     return release
 
 
 def read_rule(source: Mapping[str, Any]) -> RuleDocument:
-    """The rule of a document. Rejects RULE_INVALID."""
-    try:
-        return documents.read(source)
-    except ValidationError as error:
-        raise RuleInvalid("this is no rule", problems=field_problems(error)) from error
+    """The rule of a document. Rejects RULE_INVALID, which tells where it is wrong, and of a condition at which column."""
+    if found := documents.problems(source):
+        raise RuleInvalid("this is no rule", problems=found)
+    return documents.read(source)
 
 
 def release_of(row: RowMapping | Mapping[str, Any]) -> Release:
@@ -339,21 +370,12 @@ async def _named(
     return tuple(held[code] for code in sorted(held)), parties, problems
 
 
-def _contradictions(release: Release) -> list[FieldProblem]:
-    """Priorities that are not unique in a group, and groups that are not there."""
-    problems = []
-    places: dict[tuple[str, int], str] = {}
-    codes = {group.code for group in release.groups}
-    named = [(rule.code, rule.stack.group, rule.stack.priority) for rule in release.rules]
-    named += [(group.code, group.parent, group.priority) for group in release.groups]
-    for code, group, priority in named:
-        if group and group not in codes:
-            problems.append(FieldProblem(("rules", code, "stack", "group"), "UNKNOWN", f"there is no group {group}"))
-        if other := places.get((group, priority)):
-            message = f"{other} has priority {priority} in this group already"
-            problems.append(FieldProblem(("rules", code, "stack", "priority"), "NOT_UNIQUE", message))
-        places.setdefault((group, priority), code)
-    return problems
+async def _agreements(connection: AsyncConnection) -> list[BaseTerms]:
+    """What every partner has signed last, as decisions see it."""
+    rules = await programme.read(connection)
+    signed = await partner_store.signed_terms(connection)
+    last = {terms.partner_id: terms for terms in sorted(signed, key=lambda terms: (terms.valid_from, terms.version))}
+    return [BaseTerms.signed(terms, rules) for _, terms in sorted(last.items())]
 
 
 def _to_come(known: Sequence[Release], at: datetime) -> list[Release]:
@@ -389,13 +411,29 @@ async def _examined(connection: AsyncConnection, release_id: int, checker: int) 
     return row
 
 
-async def _decide(connection: AsyncConnection, row: RowMapping, action: str, checker: int, at: datetime) -> None:
+async def _decide(
+    connection: AsyncConnection, row: RowMapping, action: str, checker: int, at: datetime, *, in_spite: bool = False
+) -> None:
     await approvals.decide(
         connection, row["approval_id"], checker=checker, role=actors.PROMOTION_CHECKER,
         approved=action == "RELEASE_PUBLISHED", at=at,
     )  # fmt: skip
-    detail = {"sha256": row["sha256"], "parent": row["parent_id"]}
+    detail = {"sha256": row["sha256"], "parent": row["parent_id"]} | ({"in_spite": True} if in_spite else {})
     await _note(connection, action, f"release:{row['release_id']}", checker, at, detail)
+
+
+def _gate(launch: Launch | None, at: datetime) -> dict[str, Any]:
+    """What the examination of a launch found, for the checker."""
+    if launch is None:
+        return {}
+    verdict = launching.examine(launch.objective, launch.expected, on=at.date())
+    return {
+        "gain_minor": verdict.gain_minor,
+        "cost_minor": verdict.cost_minor,
+        "break_even_sales_minor": verdict.break_even_sales_minor,
+        "obligation_after_minor": verdict.obligation_after_minor,
+        "against": [[list(one.path), one.code, one.message] for one in verdict.problems],
+    }
 
 
 def _detail(release: Release, change: Change) -> dict[str, Any]:

@@ -88,6 +88,66 @@ BEGIN
   RETURN true;
 END $$;
 
+-- Use up what decisions of items used and give what they gave beside points, before budgets are charged: p_given is a JSON
+-- list, of the items (`of`, from 1) that have any. Where something is used up already the whole statement is undone with
+-- TS002, whose detail tells it: {"used": [[1, 44]]}, with the statuses of partners.use_coupons and partners.use_stamps.
+CREATE FUNCTION partners.record_given(p_holders bigint[], p_seqs bigint[], p_given text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE g record; v_status smallint; v_used jsonb := '[]';
+BEGIN
+  IF p_given IS NULL THEN
+    RETURN true;
+  END IF;
+  FOR g IN
+    SELECT * FROM jsonb_to_recordset(p_given::jsonb) AS x(
+      of int, partner int, terms int, claim uuid, at timestamptz, day date, wall timestamptz, proved boolean, coupons uuid[],
+      stamps text[], counts int[], kinds text[], codes text[], quantities int[], ends timestamptz[], lookups uuid[],
+      tails text[])
+    ORDER BY x.coupons, x.of
+  LOOP
+    CONTINUE WHEN p_seqs[g.of] IS NULL;
+    SELECT u.status INTO v_status
+    FROM partners.use_coupons(g.coupons, p_holders[g.of], g.partner, NULL, g.claim, NULL, g.proved, g.wall, g.at) u;
+    IF v_status = 0 AND cardinality(g.stamps) > 0 THEN
+      v_status := partners.use_stamps(p_holders[g.of], g.partner, g.terms, g.claim, g.at, g.day, g.stamps, g.counts);
+    END IF;
+    IF v_status <> 0 THEN
+      v_used := v_used || jsonb_build_array(jsonb_build_array(g.of, v_status));
+    ELSIF cardinality(g.kinds) > 0 THEN
+      PERFORM partners.give_grants(p_holders[g.of], g.partner, g.terms, g.claim, g.at, g.kinds, g.codes, g.quantities,
+                                   g.ends, g.lookups, g.tails);
+    END IF;
+  END LOOP;
+  IF v_used <> '[]' THEN
+    RAISE EXCEPTION 'something is used up already' USING ERRCODE = 'TS002',
+      DETAIL = jsonb_build_object('denied', '[]'::jsonb, 'stale', '[]'::jsonb, 'used', v_used)::text;
+  END IF;
+  RETURN true;
+END $$;
+
+-- What a return takes back and gives back of a purchase (p_original its entry) beside points: grants by kind and code, and,
+-- where the decision does not use them any more, the coupons and stamps that it had used up.
+CREATE FUNCTION partners.record_taken_back(
+  p_unit smallint, p_holder bigint, p_partner int, p_seq bigint, p_original bigint, p_key uuid, p_at timestamptz,
+  p_grace interval, p_kinds text[], p_codes text[], p_quantities int[], p_uses boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE v_claim uuid;
+BEGIN
+  IF p_seq IS NULL OR cardinality(p_kinds) = 0 AND NOT p_uses THEN
+    RETURN false;
+  END IF;
+  SELECT r.claim INTO STRICT v_claim FROM partners.receipt r
+  WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq = p_original;
+  IF cardinality(p_kinds) > 0 THEN
+    PERFORM partners.take_back_grants(p_holder, p_partner, v_claim, p_key, p_at, p_kinds, p_codes, p_quantities);
+  END IF;
+  IF p_uses THEN
+    PERFORM partners.release_coupons(NULL, v_claim, NULL);
+    PERFORM partners.give_back_stamps(p_holder, p_partner, v_claim, p_key, p_grace, p_at);
+  END IF;
+  RETURN true;
+END $$;
+
 -- What a return gives back: to budgets, for the period they were charged to, and what parties owed each other for what was
 -- returned, the other way round. p_seq is the return's entry, null where nothing was recorded now.
 CREATE FUNCTION partners.record_given_back(
@@ -120,7 +180,7 @@ END $$;
 
 -- What is wrong with budgets and clearing events; must be nothing.
 -- B1: what is used of a budget is what its charges say. B2: no more is used than the ceiling was when it was charged.
--- B3: a charge, and what a party owes another, is of a receipt, and in the receipt's cut-off. B4: a budget's ceiling is what
+-- B3: a charge is of an entry, and what a party owes another of a receipt, in the receipt's cut-off. B4: a budget's ceiling is what
 -- its last change says, and of one of money what was paid in.
 CREATE FUNCTION partners.audit_promotions()
 RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text) LANGUAGE sql STABLE AS $$

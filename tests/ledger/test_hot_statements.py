@@ -39,7 +39,9 @@ _CLAIM = (
     "holder's call to follow; a retry or the sweeper completes what was left in between"
 )
 _CODE = "a rotating code is used up with its card, which is found by number: on Citus before the holder's call, like the claim"
-_BUDGET = "a budget counts over all members: on Citus as slots beside the shards, or by a call of its own behind the holder's"
+_BUDGET = (
+    "a budget counts over all members: on Citus as slots beside the shards, or by a call of its own behind the holder's"
+)
 
 # What breaks a rule knowingly, and why. docs/decisions/0011-sharding-by-holder.md says what Citus needs instead.
 EXCEPTIONS = {

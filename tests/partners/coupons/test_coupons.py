@@ -51,7 +51,7 @@ class Shop:
         return Asking(self.members[member], terminal, 100)
 
     async def look(
-        self, *shown: str | int, member: int = 0, partner: int = BAKERY, at: datetime = NOON, now: datetime = NOON,
+        self, *shown: str, member: int = 0, partner: int = BAKERY, at: datetime = NOON, now: datetime = NOON,
         by: UUID | None = None, terminal: int | None = 1,
     ) -> list[Shown]:  # fmt: skip
         return await coupons.look(
@@ -170,15 +170,15 @@ async def test_without_the_guard_the_same_test_sees_several_redeem(
     assert [type(one).__name__ for one in done] == ["UUID"] * 6
 
 
-async def test_whoever_comes_second_waits_to_see_what_becomes_of_the_first(shop: Shop, server: Server, database_name: str) -> None:
+async def test_whoever_comes_second_waits_to_see_what_becomes_of_the_first(
+    shop: Shop, server: Server, database_name: str
+) -> None:
     """Two calls, the second of which looks while the first has not committed: with the lock it waits and is refused."""
     [code] = await shop.batch()
     given = {
         "lookups": [shop.lookup(code)], "holder": shop.members[0], "at": NOON,
     }  # fmt: skip
-    statement = (
-        "SELECT status FROM partners.use_coupons($1, $2, 7, NULL, gen_random_uuid(), NULL, false, $3, $3)"
-    )
+    statement = "SELECT status FROM partners.use_coupons($1, $2, 7, NULL, gen_random_uuid(), NULL, false, $3, $3)"
     outcomes = {}
     for locked in (True, False):
         first, second = await shop.database.pool.acquire(), await shop.database.pool.acquire()
@@ -327,7 +327,11 @@ async def test_a_purchase_grants_a_coupon_for_the_next_one_once(shop: Shop) -> N
     assert [(one.batch, one.tail, one.expires_at) for one in held] == [
         ("next", code[-3:], NOON + 14 * DAY) for code in drawn.codes
     ]
-    [by_number] = await shop.look(held[0].coupon_id)
+    ref = coupons.ref_for(shop.vault, BAKERY, held[0].coupon_id)
+    [by_number] = await shop.look(ref)
+    for member, partner in ((1, BAKERY), (0, PHARMACY)):
+        with pytest.raises(coupons.CouponInvalid):
+            await shop.look(ref, member=member, partner=partner)
     [by_code] = await shop.look(drawn.codes[0])
     assert by_number == by_code
     with pytest.raises(coupons.CouponInvalid):
