@@ -93,10 +93,17 @@ async def member_facts_of_many(
     ]
 
 
-async def fold(connection: AsyncConnection, programme: Programme, *, after: int = 0, limit: int = FOLD) -> Folded:
-    """Add up what up to `limit` members bought, in order of their numbers beyond `after`, so that a decision need not read
-    all their receipts. Changes no answer. Each call is one transaction's work: go on with `next_after`."""
-    row = await fact_store.fold(connection, after, limit, programme)
+async def fold(
+    connection: AsyncConnection,
+    programme: Programme,
+    *,
+    after: int = 0,
+    limit: int = FOLD,
+    only: Sequence[int] | None = None,
+) -> Folded:
+    """Add up what up to `limit` members bought, in order of their numbers beyond `after` and of those in `only` where it is
+    given, so that a decision need not read all their receipts. Changes no answer. Each call is one transaction's work: go on with `next_after`."""
+    row = await fact_store.fold(connection, after, limit, programme, only)
     return Folded(row.looked, row.folded, row.next_after)
 
 
