@@ -81,7 +81,9 @@ class RecordEventSuccess:
     points: Points = described("Points that it gave.")
     coupons: list[GivenCoupon] = described("Coupons that it gave; none in a replay.")
     review_id: strawberry.ID | None = described("What `moderateEvent` takes, of one that waits.")
-    balance: Balance | None = described("The member's points after it; null in a replay and where nothing was recorded.")
+    balance: Balance | None = described(
+        "The member's points after it; null in a replay and where nothing was recorded."
+    )
     replayed: bool = described("True when an earlier call told it; nothing was written now.")
     cashier_text: str = described("For the till's screen.")
     slip_lines: list[str] = described("For the printed receipt.")
@@ -135,8 +137,8 @@ class OfferQuery:
     @access.query(
         scopes=(scopes.MEMBERS_READ,),
         size=access.paged(),
-        description="What is on offer to a member at this partner, and what each offer asks for. What is for others only "
-        "is not among it. Who cannot be found is an error with the rejection's code.",
+        description="What is on offer to a member at this partner, and what each offer asks for. What is for others "
+        "only is not among it. Who cannot be found is an error with the rejection's code.",
     )
     async def offers(
         self, info: Info[Context, None], member: MemberRefInput, first: First = 20, after: After = None
@@ -160,8 +162,8 @@ class OfferQuery:
 class EventMutation:
     @access.mutation(
         scopes=(scopes.EVENTS_WRITE,),
-        description="Tells of something that is no purchase, a registration, a review, whatever was declared; rules say "
-        "what it gives. What counts once counts once, whatever key is sent.",
+        description="Tells of something that is no purchase, a registration, a review, whatever was declared; rules "
+        "say what it gives. What counts once counts once, whatever key is sent.",
     )
     async def record_event(self, info: Info[Context, None], input: RecordEventInput) -> RecordEventResult:
         counter, call = await call_of(info, "recordEvent", input.idempotency_key)

@@ -61,8 +61,8 @@ async def apply_due(database: Database, at: datetime, stopping: asyncio.Event) -
 
 
 async def assess_tiers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
-    """Add up what members bought and decide every member's tier as of a business instant; how many changed. Stops between
-    two batches."""
+    """Add up what members bought and decide every member's tier as of a business instant; how many changed. Stops
+    between two batches."""
     changes, after = 0, 0
     while not stopping.is_set():
         async with database.transaction() as connection:

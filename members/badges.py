@@ -33,7 +33,13 @@ class Badge:
 
 
 async def give(
-    connection: AsyncConnection, member_id: int, badge: str, *, cause: UUID, at: datetime, expires_at: datetime | None = None
+    connection: AsyncConnection,
+    member_id: int,
+    badge: str,
+    *,
+    cause: UUID,
+    at: datetime,
+    expires_at: datetime | None = None,
 ) -> bool:
     """Give a member a badge for a cause, once; False where they had it for it.
 

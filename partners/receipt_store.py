@@ -148,7 +148,9 @@ async def record_spending(
 ) -> asyncpg.Record:
     """Record one purchase that spends points, or the spending alone; use is the proof to use up. Raises as
     `record_purchase`."""
-    taking = f", CASE WHEN status = 0 THEN partners.take_reward({row.reward_id:d},$5,seq,$2,$3) END" if row.reward_id else ""
+    taking = (
+        f", CASE WHEN status = 0 THEN partners.take_reward({row.reward_id:d},$5,seq,$2,$3) END" if row.reward_id else ""
+    )
     return await pool.fetchrow(
         f"SELECT *{taking} FROM {_RECORD_SPENDING}" if promoted is None else _PROMOTED_SPENDING,
         kind, POINTS, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,

@@ -92,8 +92,10 @@ async def fold(
 ) -> Row[Any]:
     """Add up what the next members bought: looked, folded, next_after."""
     found = await connection.execute(
-        text("SELECT looked, folded, next_after FROM partners.fold_activity(:after, :limit, :zone, :currency, "
-             "CAST(:only AS bigint[]))"),
+        text(
+            "SELECT looked, folded, next_after FROM partners.fold_activity(:after, :limit, :zone, :currency, "
+            "CAST(:only AS bigint[]))"
+        ),
         {
             "after": after,
             "limit": limit,

@@ -81,9 +81,7 @@ async def define_stamps(connection: AsyncConnection, code: str, description: str
     return unit
 
 
-async def give(
-    connection: AsyncConnection, vault: Vault, grants: Sequence[Grant], *, source: Source
-) -> list[str]:
+async def give(connection: AsyncConnection, vault: Vault, grants: Sequence[Grant], *, source: Source) -> list[str]:
     """Give what was decided, once for the cause; the codes of coupons, told here and never again.
 
     Rejects GRANT_UNKNOWN.
@@ -100,27 +98,21 @@ async def give(
     return list(drawn.codes)
 
 
-async def use_stamps(
-    connection: AsyncConnection, stamps: Mapping[str, int], *, source: Source, day: date
-) -> None:
+async def use_stamps(connection: AsyncConnection, stamps: Mapping[str, int], *, source: Source, day: date) -> None:
     """Use up stamps, once for the cause; day is the programme's. Rejects STAMPS_SHORT."""
     await grant_store.lock(connection, source.holder_id)
     if await grant_store.use_stamps(connection, source, stamps, day) == STAMPS_SHORT:
         raise StampsShort("the member has fewer stamps than it takes")
 
 
-async def take_back(
-    connection: AsyncConnection, grants: Sequence[Grant], *, source: Source, key: UUID
-) -> None:
+async def take_back(connection: AsyncConnection, grants: Sequence[Grant], *, source: Source, key: UUID) -> None:
     """Take back what was given for a cause, as far as it is there; stamps that were used are forgiven. key is whoever's
     that takes back, once."""
     await grant_store.lock(connection, source.holder_id)
     await grant_store.take_back(connection, source, grants, key)
 
 
-async def give_back_stamps(
-    connection: AsyncConnection, *, source: Source, key: UUID, grace: timedelta
-) -> int:
+async def give_back_stamps(connection: AsyncConnection, *, source: Source, key: UUID, grace: timedelta) -> int:
     """Give back the stamps that a cause used up, good for the grace at least; how many."""
     await grant_store.lock(connection, source.holder_id)
     return await grant_store.give_back_stamps(connection, source, key, grace)

@@ -93,7 +93,9 @@ async def review_by_key(connection: AsyncConnection, idem_key: UUID) -> Row[Any]
     return found.one_or_none()
 
 
-async def review(connection: AsyncConnection, holder_id: int, review_no: int, *, locked: bool = False) -> Row[Any] | None:
+async def review(
+    connection: AsyncConnection, holder_id: int, review_no: int, *, locked: bool = False
+) -> Row[Any] | None:
     """An event that was kept, by member and number."""
     found = await connection.execute(
         text(

@@ -68,8 +68,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A moment on record: the points it gave with the reason for each, what else it gave, and the codes of coupons, told
-    once. Balances are those after it, None in a replay."""
+    """A moment on record: the points it gave with the reason for each, what else it gave, and the codes of coupons,
+    told once. Balances are those after it, None in a replay."""
 
     member_id: int
     seq: int
@@ -259,9 +259,7 @@ async def _prepared(desk: Desk, directory: Directory, moment: Moment, decided: D
         "reasons": [[one.code, one.points, one.facts] for one in award.reasons],
         "lots": {str(lot.lot_no): lot.points for lot in award.lots},
     }
-    return Prepared(
-        moment, context.terms.terms_id, award, promoted, outcome.grants, drawn, orjson.dumps(kept).decode()
-    )
+    return Prepared(moment, context.terms.terms_id, award, promoted, outcome.grants, drawn, orjson.dumps(kept).decode())
 
 
 async def _drawn(desk: Desk, wanted: list[str], at: datetime) -> Granted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -170,15 +169,15 @@ async def test_without_the_guard_the_same_test_sees_several_redeem(
     assert [type(one).__name__ for one in done] == ["UUID"] * 6
 
 
-async def test_whoever_comes_second_waits_to_see_what_becomes_of_the_first(shop: Shop, server: Server, database_name: str) -> None:
+async def test_whoever_comes_second_waits_to_see_what_becomes_of_the_first(
+    shop: Shop, server: Server, database_name: str
+) -> None:
     """Two calls, the second of which looks while the first has not committed: with the lock it waits and is refused."""
     [code] = await shop.batch()
     given = {
         "lookups": [shop.lookup(code)], "holder": shop.members[0], "at": NOON,
     }  # fmt: skip
-    statement = (
-        "SELECT status FROM partners.use_coupons($1, $2, 7, NULL, gen_random_uuid(), NULL, false, $3, $3)"
-    )
+    statement = "SELECT status FROM partners.use_coupons($1, $2, 7, NULL, gen_random_uuid(), NULL, false, $3, $3)"
     outcomes = {}
     for locked in (True, False):
         first, second = await shop.database.pool.acquire(), await shop.database.pool.acquire()

@@ -48,9 +48,7 @@ class Fair:
         async with self.coalition.database.transaction() as connection:
             number = await registry.propose(connection, draft, maker=self.market.maker, at=EARLIER)
             proposal = await approvals.read(connection, number)
-            return await registry.decide(
-                connection, proposal, checker=self.market.checker, approved=True, at=EARLIER
-            )
+            return await registry.decide(connection, proposal, checker=self.market.checker, approved=True, at=EARLIER)
 
     def call(self, operation: str, key: str, *, partner: str = "bakery", at: datetime = NOON) -> Call:
         caller = self.coalition.callers[partner]

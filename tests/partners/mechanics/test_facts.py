@@ -90,9 +90,7 @@ async def test_a_newcomer_has_bought_nothing_anywhere(coalition: Coalition) -> N
 
 async def nobody(coalition: Coalition) -> Facts | None:
     async with coalition.database.reading() as connection:
-        return await facts.member_facts(
-            connection, coalition.vault, PROGRAMME, 10**9, 1, occurred_at=NOON, at=NOON
-        )
+        return await facts.member_facts(connection, coalition.vault, PROGRAMME, 10**9, 1, occurred_at=NOON, at=NOON)
 
 
 async def test_purchases_are_counted_by_place_and_period(coalition: Coalition) -> None:
@@ -240,7 +238,10 @@ async def test_of_a_birthday_only_the_distance_is_told_and_a_correction_does_not
         at = datetime.fromisoformat(f"{day}T12:00:00+00:00")
         one = await seen(coalition, born.member_id, at=max(at, NOON), occurred=at)
         assert (one.member.days_to_birthday, one.member.enrolled_here) == (away, True), day
-    for wish, at in ((date(1984, 3, 20), NOON), (date(1984, 8, 1), datetime.fromisoformat("2027-02-01T12:00:00+00:00"))):
+    for wish, at in (
+        (date(1984, 3, 20), NOON),
+        (date(1984, 8, 1), datetime.fromisoformat("2027-02-01T12:00:00+00:00")),
+    ):
         async with coalition.database.transaction() as connection:
             with pytest.raises(birthdays.BirthDateFixed):
                 await birthdays.correct(connection, coalition.vault, born.member_id, wish, at=at)

@@ -91,14 +91,19 @@ async def test_the_ladder_in_force_decides_tiers_on_what_was_bought(fair: Fair) 
     for number in range(2):
         directory = await fair.coalition.desk.directory.get()
         receipt = a_receipt(500, at=NOON + number * DAY)
-        prepared = purchases.prepare(directory, caller, identified(card), receipt, at=receipt.occurred_at, idem_key=None)
+        prepared = purchases.prepare(
+            directory, caller, identified(card), receipt, at=receipt.occurred_at, idem_key=None
+        )
         await purchases.accrue(fair.coalition.desk, prepared)
     at = NOON + 3 * DAY
     async with fair.coalition.database.transaction() as connection:
         ladder = await registry.ladder(connection, at=at)
         assert (await standings.assess(connection, at=at, ladder=ladder)).changes == 0
         await facts.fold(connection, PROGRAMME)
-        assert (await standings.standing(connection, card.member_id, at, ladder=ladder)).ways == ({}, {"amount_minor": 99_000})
+        assert (await standings.standing(connection, card.member_id, at, ladder=ladder)).ways == (
+            {},
+            {"amount_minor": 99_000},
+        )
         assert (await standings.assess(connection, at=at, ladder=ladder)).changes == 1
         held = await standings.standing(connection, card.member_id, at, ladder=ladder)
     assert (held.tier, held.points_to_next) == ("FRIEND", None)
