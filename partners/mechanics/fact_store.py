@@ -87,11 +87,22 @@ async def facts_of_many(
     return found
 
 
-async def fold(connection: AsyncConnection, after: int, limit: int, programme: Programme) -> Row[Any]:
+async def fold(
+    connection: AsyncConnection, after: int, limit: int, programme: Programme, only: Sequence[int] | None
+) -> Row[Any]:
     """Add up what the next members bought: looked, folded, next_after."""
     found = await connection.execute(
-        text("SELECT looked, folded, next_after FROM partners.fold_activity(:after, :limit, :zone, :currency)"),
-        {"after": after, "limit": limit, "zone": programme.time_zone, "currency": programme.base_currency},
+        text(
+            "SELECT looked, folded, next_after FROM partners.fold_activity(:after, :limit, :zone, :currency, "
+            "CAST(:only AS bigint[]))"
+        ),
+        {
+            "after": after,
+            "limit": limit,
+            "zone": programme.time_zone,
+            "currency": programme.base_currency,
+            "only": None if only is None else list(only),
+        },
     )
     return found.one()
 

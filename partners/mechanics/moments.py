@@ -68,8 +68,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A moment on record: the points it gave with the reason for each, what else it gave, and the codes of coupons, told
-    once. Balances are those after it, None in a replay."""
+    """A moment on record: the points it gave with the reason for each, what else it gave, and the codes of coupons,
+    told once. Balances are those after it, None in a replay."""
 
     member_id: int
     seq: int

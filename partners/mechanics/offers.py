@@ -58,8 +58,8 @@ class Asks:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Something on offer to a member. code is the rule's, the batch's, the reward's or the stamps'; titles are in the
-    programme's languages, empty where there is none. points is a reward's price, quantity how many stamps or coupons the
-    member has; ref is what a till shows of a coupon. activation: the promotion to be activated first."""
+    programme's languages, empty where there is none. points is a reward's price, quantity how many stamps or coupons
+    the member has; ref is what a till shows of a coupon. activation: the promotion to be activated first."""
 
     kind: str
     code: str

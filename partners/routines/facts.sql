@@ -69,10 +69,10 @@ LANGUAGE sql STABLE AS $$
   ORDER BY t.ord
 $$;
 
--- Add up what was bought of the next members in order of their numbers; how many there were, how many had something new,
+-- Add up what was bought of the next members in order of their numbers (of some only, where they are named); how many there were, how many had something new,
 -- and where to go on (null: at the end). While another does it, nothing: one is enough.
 CREATE FUNCTION partners.fold_activity(
-  p_after bigint, p_limit int, p_zone text, p_currency text,
+  p_after bigint, p_limit int, p_zone text, p_currency text, p_only bigint[],
   OUT looked bigint, OUT folded bigint, OUT next_after bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE v_holders bigint[]; v_from bigint[]; v_until bigint[]; v_all bigint[];
@@ -82,7 +82,7 @@ BEGIN
   IF NOT pg_try_advisory_xact_lock(7305007) THEN
     RETURN;
   END IF;
-  v_all := ARRAY(SELECT a.holder_id FROM ledger.account a WHERE a.holder_id > p_after AND a.unit = 1
+  v_all := ARRAY(SELECT a.holder_id FROM ledger.account a WHERE a.holder_id > p_after AND a.unit = 1 AND (p_only IS NULL OR a.holder_id = ANY (p_only))
                  ORDER BY a.holder_id LIMIT p_limit);
   SELECT array_agg(a.holder_id ORDER BY a.holder_id), array_agg(coalesce(p.seq, 0) ORDER BY a.holder_id),
          array_agg(a.seq ORDER BY a.holder_id)
