@@ -25,8 +25,9 @@ from pgqueuer.domain.settings import DBSettings
 
 from gateway import expiry_notices, logs, sending, usage
 from gateway.sessions import session
-from kit import clock, console
+from kit import clock, console, keyring
 from kit.database import Database
+from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
 from members import merging, messages, standings
@@ -245,5 +246,7 @@ async def _worker(settings: Settings, heartbeat: Path | None) -> None:
     for reason in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(reason, stopping.set)
     async with console.database(settings) as database:
+        async with database.transaction() as connection:
+            await keyring.admit(connection, Vault(load_master_key(settings)), now=clock.wall())
         console.out.print(f"Working: {', '.join(SCHEDULE)}.")
         await work(database, settings, stopping, heartbeat)

@@ -62,3 +62,22 @@ ALTER TABLE members.guess
 
 -- A year and a month of uses are kept.
 GRANT DELETE ON gateway.field_use TO tessera_app;
+
+-- Which master key the database is sealed with. A check value tells keys apart and says nothing of them.
+CREATE TABLE kit.master_key (
+  generation  int PRIMARY KEY CHECK (generation >= 1),
+  check_value bytea NOT NULL CHECK (octet_length(check_value) = 16),
+  began_at    timestamptz NOT NULL,       -- wall instants
+  finished_at timestamptz CHECK (finished_at >= began_at)
+);
+-- How far the rotation to a generation is; written with the rows that were done, so that whoever goes on does none twice.
+CREATE TABLE kit.key_rotation (
+  generation int NOT NULL REFERENCES kit.master_key,
+  part       text NOT NULL,
+  after      bigint NOT NULL CHECK (after >= 0),
+  rows       bigint NOT NULL CHECK (rows >= 0),
+  is_done    boolean NOT NULL,
+  PRIMARY KEY (generation, part)
+);
+GRANT SELECT, INSERT ON kit.master_key TO tessera_app;
+GRANT SELECT ON kit.key_rotation TO tessera_app;

@@ -14,7 +14,7 @@ import pytest
 from gateway import client_rules, scopes
 from gateway.oauth import clients
 from gateway.sessions import session
-from kit import actors, clock, postgres
+from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import accounts
@@ -439,4 +439,3 @@ async def test_a_member_listens_to_the_own_balance_and_to_nobody_elses(house: Ho
     ) as stream:
         name, told = await stream.event()
         assert (name, told["errors"][0]["extensions"]["code"]) == ("next", "BAD_USER_INPUT")
-    assert await clock.sandbox_of(house.pool) >= NOON
