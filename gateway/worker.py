@@ -31,6 +31,7 @@ from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
 from members import merging, messages, standings
+from partners import paces
 
 JOBS_SCHEMA = "jobs"
 BEAT_SECONDS = 15
@@ -134,6 +135,15 @@ async def forget_sign_ins(database: Database, at: datetime, stopping: asyncio.Ev
     return done
 
 
+async def watch_paces(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Stop partners that give far more points than they ever did; how many were stopped now."""
+    async with database.transaction() as connection:
+        stopped = await paces.watch(connection, at=at)
+    for burst in stopped:
+        log.error("a partner gives far too many points", partner=burst.partner_id, points=burst.points, most=burst.most)
+    return len(stopped)
+
+
 async def forget_members(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Delete sessions, passkeys and codes of members who have left; how many rows. Stops between two batches."""
     done = 0
@@ -157,6 +167,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "complete-transfers": ("* * * * *", complete_transfers),
     "roll-up": ("* * * * *", roll_up),
     "watch-accounts": ("* * * * *", watch_accounts),
+    "watch-paces": ("* * * * *", watch_paces),
     "send-messages": ("* * * * *", sending.send_messages),
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),

@@ -32,6 +32,7 @@ from partners.directory import Directory, DirectoryCache, Partner
 from partners.earning import Award, Lot
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
+from partners.paces import EarningPaused
 from partners.receipts import Receipt
 from partners.records import ProofUse, Row, StoredReceipt
 from partners.terms import Terms
@@ -213,7 +214,8 @@ def prepare(
     """Decide a purchase: its place, terms, award and what is stored of it. PURE but for the directory's snapshot.
 
     at is the business instant of recording. Without an idem_key the receipt itself is the key. terms are those of a
-    quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at and PointsExceedShare.
+    quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at, PointsExceedShare and
+    EarningPaused.
     """
     place = place_of(directory, caller, receipt.outlet, receipt.terminal)
     terms = terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
@@ -226,6 +228,8 @@ def prepare(
             raise PointsExceedShare("points may not pay that much of this bill", maximum_points=most.points)
     paid_points, lines = spending.spread(receipt.effective_lines, redeem_points, value_minor)
     award = earning.evaluate(lines, terms=terms, programme=programme, tier=member.tier, occurred_at=receipt.occurred_at)
+    if award.points and place.partner.paused_until is not None and at < place.partner.paused_until:
+        raise EarningPaused
     claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     detail = receipt.detail
     stored_detail = orjson.dumps(detail).decode() if detail else None
