@@ -1,6 +1,7 @@
 """Roles change with two people: one OPERATOR_ADMIN proposes, another decides. Where there is one alone, they act alone.
 
-Giving a role away is what needs two; so does taking OPERATOR_ADMIN from somebody else, or two could be made one. Any other role is taken back at once, because that must be quick and opens nothing.
+Giving a role away is what needs two; so does taking OPERATOR_ADMIN from somebody else, or two could be made one. Any
+other role is taken back at once, because that must be quick and opens nothing.
 """
 
 from __future__ import annotations

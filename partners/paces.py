@@ -1,8 +1,8 @@
 """How fast partners give points: whoever gives far more in an hour than ever is stopped for a while, and told of.
 
 A partner that inflates its accruals (a stolen credential, a till gone mad, its own staff) takes points out of nothing
-for which all pay later. What is usual is the partner's own busiest day of four weeks; more than that within an hour is not.
-What is spent, returned or cancelled goes on meanwhile, and staff can let the partner go on.
+for which all pay later. What is usual is the partner's own busiest day of four weeks; more than that within an hour is
+not. What is spent, returned or cancelled goes on meanwhile, and staff can let the partner go on.
 """
 
 from __future__ import annotations
