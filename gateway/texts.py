@@ -23,6 +23,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Карта не найдена. Проверьте номер.",
             "ro": "Cardul nu este cunoscut. Verificați numărul.",
         },
+        "EARNING_PAUSED": {
+            "en": "No points can be given for the moment. Finish the sale without them.",
+            "ru": "Сейчас баллы не начисляются. Завершите продажу без них.",
+            "ro": "Momentan nu se pot acorda puncte. Finalizați vânzarea fără ele.",
+        },
         "MEMBER_UNKNOWN": {
             "en": "No member was found.",
             "ru": "Участник не найден.",

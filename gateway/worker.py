@@ -25,12 +25,13 @@ from pgqueuer.domain.settings import DBSettings
 
 from gateway import expiry_notices, logs, sending, usage
 from gateway.sessions import session
-from kit import clock, console
+from kit import clock, console, keyring
 from kit.database import Database
 from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
 from members import merging, messages
+from partners import paces
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
 from partners.purchases import Desk
@@ -171,6 +172,15 @@ async def forget_sign_ins(database: Database, at: datetime, stopping: asyncio.Ev
     return done
 
 
+async def watch_paces(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Stop partners that give far more points than they ever did; how many were stopped now."""
+    async with database.transaction() as connection:
+        stopped = await paces.watch(connection, at=at)
+    for burst in stopped:
+        log.error("a partner gives far too many points", partner=burst.partner_id, points=burst.points, most=burst.most)
+    return len(stopped)
+
+
 async def forget_members(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Delete sessions, passkeys and codes of members who have left; how many rows. Stops between two batches."""
     done = 0
@@ -194,6 +204,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "complete-transfers": ("* * * * *", complete_transfers),
     "roll-up": ("* * * * *", roll_up),
     "watch-accounts": ("* * * * *", watch_accounts),
+    "watch-paces": ("* * * * *", watch_paces),
     "send-messages": ("* * * * *", sending.send_messages),
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),
@@ -285,5 +296,7 @@ async def _worker(settings: Settings, heartbeat: Path | None) -> None:
     for reason in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(reason, stopping.set)
     async with console.database(settings) as database:
+        async with database.transaction() as connection:
+            await keyring.admit(connection, Vault(load_master_key(settings)), now=clock.wall())
         console.out.print(f"Working: {', '.join(SCHEDULE)}.")
         await work(database, settings, stopping, heartbeat)

@@ -137,8 +137,11 @@ def ref(vault: Vault, card_id: int) -> str:
 
 def read_ref(vault: Vault, card_ref: str) -> int | None:
     """The card's id inside what `ref` made; None for anything else."""
-    clear = read_opaque_id(long_key(vault, "card-ref"), "c", card_ref)
-    return None if clear is None else int.from_bytes(clear, "big")
+    for mac, encrypt in zip(vault.derived("card-ref.mac"), vault.derived("card-ref.encrypt"), strict=True):
+        clear = read_opaque_id(mac + encrypt, "c", card_ref)
+        if clear is not None:
+            return int.from_bytes(clear, "big")
+    return None
 
 
 def long_key(vault: Vault, purpose: str) -> bytes:
@@ -173,7 +176,7 @@ async def issue_many(
             [member_id for member_id, _, _, _ in cards],
             [lookup for _, lookup, _, _ in cards],
             [number[-4:] for _, _, number, _ in cards],
-            [vault.seal(secret, _secret_context(lookup)) for _, lookup, _, secret in cards],
+            [vault.seal(secret, secret_context(lookup)) for _, lookup, _, secret in cards],
             at,
         )
         for member_id, lookup, number, secret in cards:
@@ -229,7 +232,7 @@ async def of_member(connection: AsyncConnection, member_id: int) -> list[HeldCar
 
 def open_secret(vault: Vault, sealed: bytes, lookup: UUID) -> bytes:
     """The secret of a card, sealed in its row under the hash of its number."""
-    return vault.open(sealed, _secret_context(lookup))
+    return vault.open(sealed, secret_context(lookup))
 
 
 async def _change_status(connection: AsyncConnection, card_id: int, status: str, at: datetime) -> None:
@@ -243,5 +246,6 @@ def _draw_number() -> str:
     return payload + check_digit(payload)
 
 
-def _secret_context(lookup: UUID) -> str:
+def secret_context(lookup: UUID) -> str:
+    """What the seal of a card's secret is bound to."""
     return f"card:{lookup}"

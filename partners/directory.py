@@ -32,13 +32,17 @@ FRESH_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """A partner; id_key (64 bytes, AES-SIV) encrypts the ids of members and transactions that it is shown."""
+    """A partner; id_key (64 bytes, AES-SIV) encrypts the ids of members and transactions that it is shown.
+
+    paused_until: it gives no points before that business instant, because it gave far too many.
+    """
 
     partner_id: int
     code: str
     name: str
     status: str
     id_key: bytes = field(repr=False)
+    paused_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ def _calendar(document: str) -> CalendarDocument:
 
 def _partner(row: asyncpg.Record, vault: Vault) -> Partner:
     id_key = vault.open(row["sealed_id_key"], onboarding.id_key_context(row["code"]))
-    return Partner(row["partner_id"], row["code"], row["name"], row["status"], id_key)
+    return Partner(row["partner_id"], row["code"], row["name"], row["status"], id_key, row["paused_until"])
 
 
 def _by_partner(terms: Sequence[Terms]) -> dict[int, list[Terms]]:

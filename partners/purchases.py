@@ -40,6 +40,7 @@ from partners.mechanics.facts import Asked
 from partners.mechanics.grants import STAMPS_SHORT
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
+from partners.paces import EarningPaused
 from partners.promotions import counter_store, evaluation
 from partners.promotions.basket import OPERATOR, Counters, Member, Outcome
 from partners.promotions.basket import Coupon as ShownCoupon
@@ -282,7 +283,8 @@ def prepare(
 
     basis is what rules decide on; without one the agreement alone decides, and `decide` tells which it is.
     at is the business instant of recording. Without an idem_key the receipt itself is the key. terms are those of a
-    quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at and PointsExceedShare.
+    quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at, PointsExceedShare and
+    EarningPaused.
     """
     place = place_of(directory, caller, receipt.outlet, receipt.terminal)
     terms = terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
@@ -290,6 +292,8 @@ def prepare(
     receipts.check(receipt, currency=terms.currency, at=at, points_value_minor=value_minor)
     price = _Price(directory, terms, redeem_points, value_minor)
     verdict = _by_agreement(price, member, receipt) if basis is None else _by_rules(price, basis, receipt)
+    if verdict.award.points and place.partner.paused_until is not None and at < place.partner.paused_until:
+        raise EarningPaused
     claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     detail = receipt.detail
     stored_detail = orjson.dumps(detail).decode() if detail else None

@@ -286,7 +286,9 @@ async def directory_rows(connection: asyncpg.Connection, known_releases: Collect
             revision=await revision(connection),
             programme=programme_of(rules, dict(point_values)) if rules else None,
             partners=await connection.fetch(
-                "SELECT partner_id, code, name, status, sealed_id_key FROM partners.partner ORDER BY code"
+                "SELECT partner_id, code, name, status, sealed_id_key, (SELECT max(b.ends_at) FROM partners.brake b "
+                "WHERE b.partner_id = p.partner_id AND b.lifted_at IS NULL) AS paused_until "
+                "FROM partners.partner p ORDER BY code"
             ),
             outlets=await connection.fetch("SELECT outlet_id, partner_id, code, name FROM partners.outlet"),
             terminals=await connection.fetch("SELECT terminal_id, outlet_id, code, status FROM partners.terminal"),

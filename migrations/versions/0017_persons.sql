@@ -62,3 +62,43 @@ ALTER TABLE members.guess
 
 -- A year and a month of uses are kept.
 GRANT DELETE ON gateway.field_use TO tessera_app;
+
+-- Which master key the database is sealed with. A check value tells keys apart and says nothing of them.
+CREATE TABLE kit.master_key (
+  generation  int PRIMARY KEY CHECK (generation >= 1),
+  check_value bytea NOT NULL CHECK (octet_length(check_value) = 16),
+  began_at    timestamptz NOT NULL,       -- wall instants
+  finished_at timestamptz CHECK (finished_at >= began_at)
+);
+-- How far the rotation to a generation is; written with the rows that were done, so that whoever goes on does none twice.
+CREATE TABLE kit.key_rotation (
+  generation int NOT NULL REFERENCES kit.master_key,
+  part       text NOT NULL,
+  after      bigint NOT NULL CHECK (after >= 0),
+  rows       bigint NOT NULL CHECK (rows >= 0),
+  is_done    boolean NOT NULL,
+  PRIMARY KEY (generation, part)
+);
+GRANT SELECT, INSERT ON kit.master_key TO tessera_app;
+GRANT SELECT ON kit.key_rotation TO tessera_app;
+
+-- What each partner had given in all, as the watch saw it once a minute; kept for two hours.
+CREATE TABLE partners.award_pace (
+  partner_id int NOT NULL REFERENCES partners.partner,
+  at         timestamptz NOT NULL,        -- business instant
+  points     bigint NOT NULL CHECK (points >= 0),
+  PRIMARY KEY (partner_id, at)
+);
+-- Partners that gave far more within an hour than ever: they give none until it ends or staff lift it.
+CREATE TABLE partners.brake (
+  partner_id int NOT NULL REFERENCES partners.partner,
+  began_at   timestamptz NOT NULL,
+  ends_at    timestamptz NOT NULL CHECK (ends_at > began_at),
+  points     bigint NOT NULL CHECK (points > most),
+  most       bigint NOT NULL CHECK (most > 0),
+  lifted_at  timestamptz CHECK (lifted_at >= began_at),
+  PRIMARY KEY (partner_id, began_at)
+);
+GRANT SELECT, INSERT, DELETE ON partners.award_pace TO tessera_app;
+GRANT SELECT, INSERT ON partners.brake TO tessera_app;
+GRANT UPDATE (ends_at, lifted_at) ON partners.brake TO tessera_app;

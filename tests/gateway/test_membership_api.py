@@ -14,7 +14,7 @@ import pytest
 from gateway import client_rules, scopes
 from gateway.oauth import clients
 from gateway.sessions import session
-from kit import actors, clock, postgres
+from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import accounts
@@ -275,6 +275,21 @@ async def test_a_till_asks_the_member_agrees_at_home_and_the_till_spends(house: 
     assert again["code"] == "APPROVAL_USED"
 
 
+async def test_l28_what_was_agreed_to_on_the_phone_is_good_for_that_shop_and_amount_alone(house: House) -> None:
+    approval_id = await question(house, "50")
+    [waiting] = (await house.own())["own"]["approvals"]
+    # Whoever is asked sees where and how much, so a stranger on the phone cannot call it something else.
+    assert (waiting["points"], waiting["outlet"], waiting["partner"]["code"]) == ("50", "Main street", "bakery")
+    await house.ada.ask(ANSWER, input=keyed(approvalId=waiting["id"], approved=True))
+    before = await rows_written(house.pool)
+    for points in ("500", "51", "49"):
+        no = await house.till.ask(REDEEM, input=redeeming(by_number(house.card), points, {"approvalId": approval_id}))
+        assert no["code"] == "APPROVAL_MISMATCH"
+    assert await rows_written(house.pool) == before
+    done = await house.till.ask(REDEEM, input=redeeming(by_number(house.card), "50", {"approvalId": approval_id}))
+    assert done["transaction"]["redeemed"] == "50"
+
+
 async def test_agreeing_takes_a_fresh_proof_and_declining_does_not(house: House) -> None:
     approval_id = await question(house)
     [waiting] = (await house.own())["own"]["approvals"]
@@ -439,4 +454,3 @@ async def test_a_member_listens_to_the_own_balance_and_to_nobody_elses(house: Ho
     ) as stream:
         name, told = await stream.event()
         assert (name, told["errors"][0]["extensions"]["code"]) == ("next", "BAD_USER_INPUT")
-    assert await clock.sandbox_of(house.pool) >= NOON
