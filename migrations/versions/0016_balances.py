@@ -1,4 +1,4 @@
-"""Balances as a domain, rules of a new lot, what an accrual answers; the statements are in the file of the same name."""
+"""Balances as a domain, rules of a new lot, what an accrual answers; the file of the same name has the statements."""
 
 from pathlib import Path
 
