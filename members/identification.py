@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -82,7 +82,10 @@ class MemberRef:
     external_id: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if sum(getattr(self, part.name) is not None for part in fields(self)) != 1:
+        given = (
+            self.id, self.card_number, self.card_code, self.visit, self.phone, self.instrument_token, self.external_id,
+        )  # fmt: skip
+        if given.count(None) != len(given) - 1:
             raise ValueError("a member is named in exactly one way")
 
 

@@ -200,7 +200,7 @@ def _problems(receipt: Receipt) -> list[FieldProblem]:
         found.append(FieldProblem(("receipt", "reference"), "LENGTH", f"1 to {LONGEST_REFERENCE} characters"))
     if len(receipt.lines) > MOST_LINES:
         found.append(FieldProblem(("receipt", "lines"), "TOO_MANY", f"at most {MOST_LINES} lines"))
-    return found + _line_problems(receipt.lines)
+    return found + _line_problems(receipt.lines) if receipt.lines else found
 
 
 def _line_problems(lines: Sequence[Line]) -> list[FieldProblem]:
