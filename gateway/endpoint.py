@@ -42,6 +42,7 @@ GRAPHQL_JSON = b"application/graphql-response+json"
 EVENT_STREAM = b"text/event-stream"
 
 _PROOF_ALGORITHMS = b'"' + " ".join(ALGORITHMS).encode() + b'"'
+_PLAIN_JSON = frozenset({b"application/json", b"application/json; charset=utf-8"})
 _UTF8_JSON = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE)
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,127}")
 # The status of a request error under application/graphql-response+json; under application/json it is 200.
@@ -73,8 +74,14 @@ class Shown:
 
 def shown_by(headers: Sequence[tuple[bytes, bytes]], method: str) -> Shown:
     """What the headers of a request show."""
-    authorization = next((value for name, value in headers if name == b"authorization"), None)
-    return Shown(authorization, tuple(value.decode("latin-1") for name, value in headers if name == b"dpop"), method)
+    authorization = None
+    proofs: tuple[str, ...] = ()
+    for name, value in headers:
+        if name == b"authorization" and authorization is None:
+            authorization = value
+        elif name == b"dpop":
+            proofs = (*proofs, value.decode("latin-1"))
+    return Shown(authorization, proofs, method)
 
 
 class Endpoint:
@@ -328,7 +335,7 @@ def _token_refused(no: InvalidToken, scheme: str) -> Refused:
 
 def _single(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     found = dict(headers)
-    if sum(1 for name, _ in headers if name == b"authorization") > 1:
+    if len(found) < len(headers) and sum(1 for name, _ in headers if name == b"authorization") > 1:
         raise _bad("Send one Authorization header.")
     return found
 
@@ -347,6 +354,8 @@ def _media_type(accept: bytes | None) -> bytes:
 
 
 def _check_content_type(content_type: bytes | None) -> None:
+    if content_type in _PLAIN_JSON:
+        return
     if content_type is None or not _UTF8_JSON.fullmatch(content_type.strip()):
         raise Refused(415, masking.BAD_REQUEST, "Send application/json in UTF-8.")
 

@@ -102,7 +102,7 @@ def read_opaque_id(key: bytes, prefix: str, opaque: str) -> bytes | None:
 
 def fingerprint(*parts: bytes | str) -> UUID:
     """First 128 bits of SHA-256 over parts that cannot run into each other."""
-    pieces = []
+    pieces: list[bytes] = []
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
         pieces += (len(raw).to_bytes(8, "big"), raw)
