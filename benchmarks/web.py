@@ -88,37 +88,68 @@ async def _answering(process: asyncio.subprocess.Process, port: int) -> None:
     raise RuntimeError("the gateway does not listen")
 
 
-class Connection:
-    """One keep-alive connection that posts."""
+class Connection(asyncio.Protocol):
+    """One keep-alive connection that posts, and does no more than it must: it shares the processors with the gateway."""
 
     def __init__(self, port: int, token: str = "") -> None:
         self._port = port
-        self._token = token
+        self._bearer = f"Bearer {token}"
+        self._said = b""
+        self._answered: asyncio.Future[bytes]
 
     async def open(self) -> Connection:
         """Connect."""
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._loop = asyncio.get_running_loop()
+        self._transport, _ = await self._loop.create_connection(lambda: self, "127.0.0.1", self._port)
         return self
+
+    def head(self, path: str, content_type: str = "application/json", authorization: str = "", more: str = "") -> bytes:
+        """The first lines of a request, up to the length of its body."""
+        return (
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Type: {content_type}\r\n"
+            f"Authorization: {authorization or self._bearer}\r\n{more}Content-Length: "
+        ).encode()
+
+    async def answer(self, head: bytes, body: bytes) -> tuple[int, bytes, bytes]:
+        """The status, head and body of the answer to a request. Raises ConnectionError where the other side hangs up."""
+        self._answered = self._loop.create_future()
+        self._transport.write(b"%s%d\r\n\r\n%s" % (head, len(body), body))
+        said = await self._answered
+        ends = said.index(b"\r\n\r\n")
+        return int(said[9:12]), said[:ends], said[ends + 4 :]
 
     async def post(
         self, path: str, body: bytes, content_type: str = "application/json", authorization: str = ""
     ) -> bytes:
         """The answer's body; raises RuntimeError on any status but 200."""
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Type: {content_type}\r\n"
-            f"Authorization: {authorization or 'Bearer ' + self._token}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        self._writer.write(head.encode() + body)
-        said = await self._reader.readuntil(b"\r\n\r\n")
-        length = int(said.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        answer = await self._reader.readexactly(length)
-        if b" 200 " not in said[:20]:
-            raise RuntimeError(answer.decode()[:500])
+        return await self.good(self.head(path, content_type, authorization), body)
+
+    async def good(self, head: bytes, body: bytes) -> bytes:
+        """The same for a head that was made before."""
+        status, _, answer = await self.answer(head, body)
+        if status != 200:
+            raise RuntimeError(f"{status}: {answer.decode()[:500]}")
         return answer
+
+    def data_received(self, data: bytes) -> None:
+        """Gather an answer, and hand it over when it is whole."""
+        self._said = said = self._said + data if self._said else data
+        ends = said.find(b"\r\n\r\n")
+        if ends < 0:
+            return
+        at = said.find(b"content-length: ", 0, ends) + 16
+        if len(said) >= ends + 4 + int(said[at : said.index(b"\r\n", at)]):
+            self._said = b""
+            self._answered.set_result(said)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Whoever waits for an answer hears that there will be none."""
+        if not self._loop.is_closed() and hasattr(self, "_answered") and not self._answered.done():
+            self._answered.set_exception(ConnectionResetError("the gateway hung up"))
 
     def close(self) -> None:
         """Hang up."""
-        self._writer.close()
+        self._transport.close()
 
 
 async def token_of(made: Coalition, code: str, port: int) -> str:
@@ -152,34 +183,65 @@ def sent_receipt(lines: int) -> dict[str, object]:
     return receipt
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A request's body with gaps: what a call fills in is put between pieces that were made once."""
+
+    pieces: tuple[bytes, ...]
+
+    @staticmethod
+    def of(value: object, *gaps: str) -> Form:
+        """A value as JSON, cut at strings that stand for what is filled in, in their order."""
+        pieces, rest = [], orjson.dumps(value)
+        for gap in gaps:
+            before, _, rest = rest.partition(gap.encode())
+            pieces.append(before)
+        return Form((*pieces, rest))
+
+    def filled(self, *parts: bytes) -> bytes:
+        """The body with these parts in its gaps."""
+        return b"".join([each for pair in zip(self.pieces, (*parts, b""), strict=True) for each in pair])
+
+
+KEY, CARD, REFERENCE, ITEMS = "@key", "@card", "@reference", "@items"
+
+
+def forms_of(items: int, lines: int) -> tuple[Form, Form]:
+    """The body of accruePoints (items 0) or accrueMany, and an item of the latter."""
+    item = {"member": {"cardNumber": CARD}, "receipt": {**sent_receipt(lines), "reference": REFERENCE}}
+    each = Form.of(item, CARD, REFERENCE)
+    if items:
+        whole = {"query": MANY, "variables": {"input": {"idempotencyKey": KEY, "items": ITEMS}}}
+        return Form.of(whole, KEY, f'"{ITEMS}"'), each
+    return Form.of({"query": ONE, "variables": {"input": {"idempotencyKey": KEY, **item}}}, KEY, CARD, REFERENCE), each
+
+
 @asynccontextmanager
 async def tills(
     port: int, token: str, cards: Sequence[IssuedCard], *, connections: int, items: int, lines: int, seed: int
 ) -> AsyncIterator[Load]:
     """A load of accruePoints (items 0) or accrueMany over keep-alive connections with a bearer token."""
     drawn = random.Random(seed)
+    numbers = [card.number.encode() for card in cards]
     opened = [await Connection(port, token).open() for _ in range(connections)]
+    head = opened[0].head("/graphql")
+    whole, each = forms_of(items, lines)
+    wanted = items or 1
 
     async def call(number: int) -> int:
-        batch = [
-            {"member": {"cardNumber": drawn.choice(cards).number}, "receipt": sent_receipt(lines)}
-            for _ in range(items or 1)
-        ]
-        given = {"idempotencyKey": uuid4().hex, **({"items": batch} if items else batch[0])}
-        body = orjson.dumps({"query": MANY if items else ONE, "variables": {"input": given}})
-        answer = orjson.loads(await opened[number].post("/graphql", body))
-        done = _done(answer, items)
-        if done != (items or 1):
-            raise RuntimeError(f"the gateway answered {str(answer)[:500]}")
-        return done
+        key = uuid4().hex.encode()
+        if items:
+            batch = b",".join(
+                [each.filled(drawn.choice(numbers), b"%s-%d" % (key, item)) for item in range(items)]
+            )
+            body = whole.filled(key, b"[%s]" % batch)
+        else:
+            body = whole.filled(key, drawn.choice(numbers), key)
+        answer = await opened[number].good(head, body)
+        if answer.count(b'"AccruePointsSuccess"') != wanted or b'"replayed":true' in answer:
+            raise RuntimeError(f"the gateway answered {answer.decode()[:500]}")
+        return wanted
 
     yield callers.load(connections, call)
     for connection in opened:
         connection.close()
-
-
-def _done(answer: dict[str, dict[str, dict[str, object]]], items: int) -> int:
-    data = answer.get("data") or {}
-    if items:
-        return int(str(data.get("accrueMany", {}).get("accepted", 0)))
-    return int(data.get("accruePoints", {}).get("__typename") == "AccruePointsSuccess")
