@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

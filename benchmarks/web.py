@@ -89,7 +89,7 @@ async def _answering(process: asyncio.subprocess.Process, port: int) -> None:
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection that posts, and does no more than it must: it shares the processors with the gateway."""
+    """One keep-alive connection that posts, and does no more than it must: it shares the machine with the gateway."""
 
     def __init__(self, port: int, token: str = "") -> None:
         self._port = port
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         ).encode()
 
     async def answer(self, head: bytes, body: bytes) -> tuple[int, bytes, bytes]:
-        """The status, head and body of the answer to a request. Raises ConnectionError where the other side hangs up."""
+        """The status, head and body of the answer to a request. Raises ConnectionError where there is none."""
         self._answered = self._loop.create_future()
         self._transport.write(b"%s%d\r\n\r\n%s" % (head, len(body), body))
         said = await self._answered
@@ -231,9 +231,7 @@ async def tills(
     async def call(number: int) -> int:
         key = uuid4().hex.encode()
         if items:
-            batch = b",".join(
-                [each.filled(drawn.choice(numbers), b"%s-%d" % (key, item)) for item in range(items)]
-            )
+            batch = b",".join([each.filled(drawn.choice(numbers), b"%s-%d" % (key, item)) for item in range(items)])
             body = whole.filled(key, b"[%s]" % batch)
         else:
             body = whole.filled(key, drawn.choice(numbers), key)

@@ -31,6 +31,7 @@ from gateway.scopes import POINTS_ACCRUE
 from gateway.shedding import Overloaded
 from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
 from kit.errors import OutcomeUnknown
+from kit.values import quick
 
 LARGEST_BODY = 64 * 1024
 LARGEST_BATCH = 2 * 1024 * 1024
@@ -57,6 +58,7 @@ _EXHAUSTED = {
 log = structlog.get_logger("gateway.graphql")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a caller shows of itself: an Authorization header, and the DPoP proofs that it made for a method."""

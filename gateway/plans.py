@@ -3,10 +3,10 @@
 Core asks at every request and for every field what document and schema say of it, which was most of what a small
 request cost. A plan has asked beforehand: which resolver, what reads its arguments, which attributes make the answer.
 
-It knows the good way alone. Whatever is not as planned (a variable of the wrong type, a resolver that raises, null where
-there must be none) is core's to judge: the request is executed there, with what the root field's resolver answered
-before, if it was called, so that nothing is done twice and every error is core's own. Documents whose answers depend
-on more than their fields (directives, several root fields, arguments below the root) have no plan.
+It knows the good way alone. Whatever is not as planned (a variable of the wrong type, a resolver that raises, null
+where there must be none) is core's to judge: the request is executed there, with what the root field's resolver
+answered before, if it was called, so that nothing is done twice and every error is core's own. Documents whose answers
+depend on more than their fields (directives, several root fields, arguments below the root) have no plan.
 """
 
 from __future__ import annotations

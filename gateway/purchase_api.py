@@ -51,6 +51,7 @@ from gateway.types import (
 )
 from kit import clock, errors
 from kit.amounts import Points
+from kit.values import quick
 from members.cards import MemberUnknown
 from members.identification import MemberRef
 from partners import outcomes, purchases, receipts, returns, tills
@@ -96,6 +97,7 @@ CancelPurchaseResult = Annotated[
 ]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Counter:
     """Where a partner's client stands: the desk, the directory as it is, who asks."""

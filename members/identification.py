@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.errors import Rejection
 from kit.secrets import Vault, opaque_id, read_opaque_id
+from kit.values import quick
 from members import aliases, cards, proofs, store
 from members.cards import CardBlocked, CardUnknown, MemberClosed, MemberUnknown, Recognised
 
@@ -50,6 +51,7 @@ class Visit:
     expires_at: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Identified:
     """A member, recognised. level says by what; of a visit, visit.level says by what it was begun.
@@ -68,6 +70,7 @@ class Identified:
     issued_to: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberRef:
     """What a till says of a member: exactly one of these. id is the member's number, already read from the partner's

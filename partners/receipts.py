@@ -15,6 +15,7 @@ from uuid import UUID
 
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import fingerprint
+from kit.values import quick
 
 LARGEST_AMOUNT_MINOR = 10**12
 MOST_LINES = 500
@@ -68,6 +69,7 @@ class ReceiptInFuture(Rejection):
     retryable = True
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line: its amount is after discounts and before points, in minor units."""
@@ -86,6 +88,7 @@ class Payment:
     amount_minor: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """A purchase as a partner reports it. outlet and terminal are the partner's own codes."""

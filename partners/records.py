@@ -7,7 +7,10 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from kit.values import quick
 
+
+@quick
 @dataclass(frozen=True, slots=True)
 class Row:
     """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points."""
@@ -32,6 +35,7 @@ class Row:
     decision: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
     """A receipt as it is recorded. kind: 1 purchase, 2 redemption, 3 return, 4 cancellation."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from kit.errors import Rejection
+from kit.values import quick
 from ledger import lots
 from ledger.accounts import POINTS
 from members import approvals, guesses, identification, merging, proofs
@@ -90,6 +91,7 @@ class Spend:
     proof: Proof | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a till: who asks, the idempotency key in its scope, the business instant and the wall's."""
