@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kit.settings import Settings
 
 KEY_BYTES = 32
+_SAFE_UNKNOWN = SafeUUID.unknown
 
 
 class BadKey(ValueError):  # noqa: N818 - a sentence for people
@@ -112,7 +113,7 @@ def _uuid(raw: bytes) -> UUID:
     """As UUID(bytes=raw), without the look at the seven other ways of making one: a purchase takes four of them."""
     made = UUID.__new__(UUID)
     object.__setattr__(made, "int", int.from_bytes(raw, "big"))
-    object.__setattr__(made, "is_safe", SafeUUID.unknown)
+    object.__setattr__(made, "is_safe", _SAFE_UNKNOWN)
     return made
 
 
