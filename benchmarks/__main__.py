@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import coalition, levels, long, report, rules, scenarios, stage
+from benchmarks import coalition, levels, long, overload, profile, report, rules, scenarios, stage
 from benchmarks.coalition import PARTNERS, Crowd
 from benchmarks.figures import Figure
 from benchmarks.peers import drivers
@@ -19,7 +19,7 @@ from benchmarks.stage import Plan, Stage
 from kit import console, postgres
 
 FOLDER = Path(".data/bench")
-LOADS = {"levels": 9, "scenarios": 10, "peers": 5}  # what each part tells of as it goes
+LOADS = {"levels": 12, "scenarios": 10, "peers": 5}  # what each part tells of as it goes
 
 Seconds = Annotated[int, typer.Option(help="Length of a slice: of a load, and of TPC-B before and after it.", min=1)]
 Rounds = Annotated[int, typer.Option(help="Slices of each load, each between two of TPC-B.", min=1)]
@@ -129,6 +129,53 @@ def rules_alone(
         table.add_row(*row)
     console.out.print(table)
     console.out.print(f"{baskets} baskets under ten rules: {seconds:.1f} s of processor time, {points} points")
+
+
+@app.command("overload")
+def besiege(
+    seconds: Annotated[int, typer.Option(help="Length of the flood.", min=1)] = 30,
+    times: Annotated[int, typer.Option(help="How many times the capacity becomes due.", min=2)] = 10,
+    connections: Annotated[int, typer.Option(help="Connections that the flood comes over.", min=100)] = 1_500,
+    members: Members = _DEFAULT.members,
+    seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
+) -> None:
+    """Ten times as much as the gateway can do, for half a minute: what it still does, for whom, and how soon after."""
+
+    async def go() -> None:
+        async with coalition.founded(server, members=members, holders=0, partners=0) as crowd:
+            await crowd.made.add_partner(overload.PARTNER, return_window_days=0)
+            await coalition.stocked(server, crowd.pool, [card.member_id for card in crowd.cards], 1)
+            found = await overload.measure(
+                server, crowd, seconds=seconds, times=times, connections=connections, seed=seed
+            )
+            settings = await stage.settings_of(server)
+        settings |= {"seconds": seconds, "times": times, "connections": connections, "members": members, "seed": seed}
+        console.out.print(f"stored in {report.store('overload', found.content(), settings, folder=into)}")
+        console.out.print(report.write_page(into).read_text().partition("## Overload")[2], markup=False)
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go())
+
+
+@app.command("profile")
+def profile_gateway(
+    seconds: Annotated[int, typer.Option(help="Length of each load.", min=2)] = 20,
+    members: Members = 5_000,
+    seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
+) -> None:
+    """Where the gateway's processor time goes, by samples taken inside it: results/profile.txt."""
+
+    async def go() -> None:
+        async with coalition.founded(server, members=members, holders=1_000, partners=1) as crowd:
+            found = await profile.measure(server, crowd, seconds=seconds, seed=seed)
+        path = profile.store(found, into)
+        console.out.print(path.read_text(), markup=False, highlight=False)
+        console.out.print(f"stored in {path}")
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go())
 
 
 @app.command("report")

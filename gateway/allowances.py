@@ -23,6 +23,7 @@ import structlog
 from gateway import allowance_store
 from gateway.masking import is_unavailable
 from kit.clock import wall
+from kit.values import quick
 
 LEASE_SECONDS = 1.0
 MICRO = 1_000_000
@@ -51,6 +52,7 @@ MEMBER = Allowance(200, 10)
 """Of one member in the members' own app."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Status:
     """How an allowance stands as far as this process knows, in points of cost."""

@@ -11,6 +11,7 @@ from kit import clock
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings
+from kit.values import quick
 
 if TYPE_CHECKING:
     from gateway.following import Follower
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 LANGUAGES = ("en", "ru", "ro")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Person:
     """Who is signed in at a browser: a MEMBER by the member's number, STAFF or a partner's COLLEAGUE by the actor's.

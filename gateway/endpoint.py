@@ -31,6 +31,7 @@ from gateway.scopes import POINTS_ACCRUE
 from gateway.shedding import Overloaded
 from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
 from kit.errors import OutcomeUnknown
+from kit.values import quick
 
 LARGEST_BODY = 64 * 1024
 LARGEST_BATCH = 2 * 1024 * 1024
@@ -42,6 +43,7 @@ GRAPHQL_JSON = b"application/graphql-response+json"
 EVENT_STREAM = b"text/event-stream"
 
 _PROOF_ALGORITHMS = b'"' + " ".join(ALGORITHMS).encode() + b'"'
+_PLAIN_JSON = frozenset({b"application/json", b"application/json; charset=utf-8"})
 _UTF8_JSON = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE)
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,127}")
 # The status of a request error under application/graphql-response+json; under application/json it is 200.
@@ -56,6 +58,7 @@ _EXHAUSTED = {
 log = structlog.get_logger("gateway.graphql")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a caller shows of itself: an Authorization header, and the DPoP proofs that it made for a method."""
@@ -73,8 +76,14 @@ class Shown:
 
 def shown_by(headers: Sequence[tuple[bytes, bytes]], method: str) -> Shown:
     """What the headers of a request show."""
-    authorization = next((value for name, value in headers if name == b"authorization"), None)
-    return Shown(authorization, tuple(value.decode("latin-1") for name, value in headers if name == b"dpop"), method)
+    authorization = None
+    proofs: tuple[str, ...] = ()
+    for name, value in headers:
+        if name == b"authorization" and authorization is None:
+            authorization = value
+        elif name == b"dpop":
+            proofs = (*proofs, value.decode("latin-1"))
+    return Shown(authorization, proofs, method)
 
 
 class Endpoint:
@@ -350,7 +359,7 @@ def _token_refused(no: InvalidToken, scheme: str) -> Refused:
 
 def _single(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     found = dict(headers)
-    if sum(1 for name, _ in headers if name == b"authorization") > 1:
+    if len(found) < len(headers) and sum(1 for name, _ in headers if name == b"authorization") > 1:
         raise _bad("Send one Authorization header.")
     return found
 
@@ -370,6 +379,8 @@ def media_type_of(accept: bytes | None) -> bytes:
 
 def check_content_type(content_type: bytes | None) -> None:
     """Nothing where a body says that it is JSON in UTF-8. Raises Refused (415)."""
+    if content_type in _PLAIN_JSON:
+        return
     if content_type is None or not _UTF8_JSON.fullmatch(content_type.strip()):
         raise Refused(415, masking.BAD_REQUEST, "Send application/json in UTF-8.")
 

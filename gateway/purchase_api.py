@@ -53,6 +53,7 @@ from gateway.types import (
 )
 from kit import clock, errors
 from kit.amounts import Points
+from kit.values import quick
 from members.cards import MemberUnknown
 from members.identification import MemberRef
 from partners import outcomes, purchases, returns, rules, tills
@@ -98,6 +99,7 @@ CancelPurchaseResult = Annotated[
 ]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Counter:
     """Where a partner's client stands: the desk, the directory as it is, who asks."""

@@ -15,6 +15,7 @@ from gateway.inputs import described
 from gateway.scalars import CurrencyCode, TransactionKind
 from kit.amounts import Points, decimal_from_minor
 from kit.secrets import opaque_id, read_opaque_id
+from kit.values import quick
 from ledger import debts as ledger_debts
 from ledger import holds as ledger_holds
 from ledger.accounts import POINTS
@@ -177,6 +178,7 @@ class PurchaseLine:
     value_paid: Money = described("What those points were worth.")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A receipt as it is shown: to its own partner, in a language. Its types compute only what is asked for."""

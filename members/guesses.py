@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import audit, clock
 from kit.database import Database
 from kit.errors import Rejection
+from kit.values import quick
 from members import guess_store
 
 TERMINAL = "TERMINAL"
@@ -45,6 +46,7 @@ class RateLimited(Rejection):
         super().__init__("too many unknown numbers from here; try again later")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Guesser:
     """Where numbers come from: a terminal, or a client that names none."""

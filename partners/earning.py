@@ -14,11 +14,13 @@ from typing import Any
 
 from kit.amounts import BASIS, allocate, micro_per_minor
 from kit.instants import add_months
+from kit.values import quick
 from partners.terms import Programme, Terms
 
 EARNING_KINDS = frozenset({"GOODS", "SERVICE"})
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class EarnLine:
     """What earning looks at: a line's amount and the part of it that points pay, both in minor units."""
@@ -34,6 +36,7 @@ class EarnLine:
         return max(self.amount_minor - self.points_value_minor, 0) if self.kind in EARNING_KINDS else 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why points were or were not given: a code, the points it accounts for, and the figures it was computed on."""
@@ -43,6 +46,7 @@ class Reason:
     facts: Mapping[str, Any]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Lot:
     """Points to be granted by one funder under one set of terms."""
@@ -56,6 +60,7 @@ class Lot:
     expires_at: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Award:
     """What a purchase earns: the points, their split to lines, the reasons (which sum to the points), the lots."""

@@ -22,6 +22,7 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.lane import Busy, Lane
 from kit.secrets import Vault, fingerprint
+from kit.values import quick
 from ledger.accounts import POINTS
 from ledger.jams import Jams
 from members import aliases, identification
@@ -99,6 +100,7 @@ class PointsExceedShare(Rejection):
     retryable = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the partner and the number of its OAuth client; terminal_id where it is one till and no other."""
@@ -108,6 +110,7 @@ class Caller:
     terminal_id: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where it happened, checked: the partner, its outlet's number and its terminal's, if one was named."""
@@ -117,6 +120,7 @@ class Place:
     terminal_id: int | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Presented:
     """Coupons that a member shows, looked at and good; whether the member proved who it is, and the wall's instant."""

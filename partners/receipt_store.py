@@ -31,8 +31,10 @@ _RECORD_PURCHASE = (
     "$25,$26)"
 )
 _RECORD_PURCHASES = (
-    "partners.record_purchases($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,"
-    "$25,$26,$27)"
+    "partners.record_purchases($1,$2,$3::text::bigint[],$4,$5,$6,$7::text::int[],$8::text::int[],$9::text::int[],"
+    "$10::text::int[],$11::text::bigint[],$12::text::int[],$13,$14,$15,string_to_array($16,chr(31)),"
+    "$17::text::bigint[],$18::text::bigint[],string_to_array($19,chr(31),''),string_to_array($20,chr(31)),"
+    "$21::text::int[],$22::text::int[],$23::text::int[],$24::text::int[],$25::text::bigint[],$26,$27)"
 )
 _RECORD_SPENDING = (
     "partners.record_spending($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,"
@@ -56,8 +58,8 @@ _PROMOTED_SPENDING = promoted_after(_RECORD_SPENDING, unit="$2", holder="$5", fi
 _PROMOTED_PURCHASES = (
     f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}), "
     "s AS MATERIALIZED (SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) AS seqs FROM r), "
-    "g AS MATERIALIZED (SELECT partners.record_given($3,s.seqs,$42) AS done FROM s), "
-    "p AS MATERIALIZED (SELECT partners.record_promoted($1,$3,s.seqs,"
+    "g AS MATERIALIZED (SELECT partners.record_given($3::text::bigint[],s.seqs,$42) AS done FROM s), "
+    "p AS MATERIALIZED (SELECT partners.record_promoted($1,$3::text::bigint[],s.seqs,"
     + ",".join(f"${number}" for number in range(28, 42))
     + ") AS done FROM s, g WHERE g.done) SELECT r.* FROM r, p WHERE p.done"
 )
@@ -71,6 +73,17 @@ _RECORD_RETURN_BY_RULES = (
     "CROSS JOIN LATERAL partners.record_given_back("
     "$2,$6,CASE r.status WHEN 0 THEN r.seq END,$29,$30,$31,$32,$33,$34,$35,$36,$37,$38,$39) g"
 )
+
+
+def _literal(integers: Sequence[int | None]) -> str:
+    """An array of integers as PostgreSQL writes one. Of an array that it is given, the driver looks at each element
+    whether it is an array too, which for a batch's fifteen arrays cost more than all else that it does."""
+    return "{" + ",".join(["NULL" if each is None else str(each) for each in integers]) + "}"
+
+
+def _joined(texts: Sequence[str | None]) -> str:
+    """Texts that cannot hold a control character (JSON, currencies) with one between them, for the same reason."""
+    return "\x1f".join([text or "" for text in texts])
 
 
 async def record_purchase(
@@ -105,30 +118,36 @@ async def record_purchases(
     """Record purchases that spend nothing, in one call; a status row per item, in order. Raises PostgresError TS002
     where what is promoted of an item does not hold any more: nothing was written then."""
     with_rules = any(promoted)
+    flat = [lot for of_item in lots for lot in of_item]
     found: list[asyncpg.Record] = await pool.fetch(
         _PROMOTED_PURCHASES if with_rules else f"SELECT * FROM {_RECORD_PURCHASES}",
         POINTS,
         at,
-        [row.holder_id for row in rows],
+        _literal([row.holder_id for row in rows]),
         [row.claim for row in rows],
         [row.idem_key for row in rows],
         [row.fingerprint for row in rows],
-        [row.partner_id for row in rows],
-        [row.outlet_id for row in rows],
-        [row.terminal_id for row in rows],
-        [row.client_id for row in rows],
-        [row.card_id for row in rows],
-        [row.terms_id for row in rows],
+        _literal([row.partner_id for row in rows]),
+        _literal([row.outlet_id for row in rows]),
+        _literal([row.terminal_id for row in rows]),
+        _literal([row.client_id for row in rows]),
+        _literal([row.card_id for row in rows]),
+        _literal([row.terms_id for row in rows]),
         [row.reference for row in rows],
         [row.business_date for row in rows],
         [row.occurred_at for row in rows],
-        [row.currency for row in rows],
-        [row.total for row in rows],
-        [row.awarded for row in rows],
-        [row.detail for row in rows],
-        [row.decision for row in rows],
-        list(accumulate(len(of_item) for of_item in lots)),
-        *lot_columns([lot for of_item in lots for lot in of_item]),
+        _joined([row.currency for row in rows]),
+        _literal([row.total for row in rows]),
+        _literal([row.awarded for row in rows]),
+        _joined([row.detail for row in rows]),
+        _joined([row.decision for row in rows]),
+        _literal(list(accumulate(len(of_item) for of_item in lots))),
+        _literal([lot.issuer_id for lot in flat]),
+        _literal([lot.funder_id for lot in flat]),
+        _literal([lot.terms_id for lot in flat]),
+        _literal([lot.points for lot in flat]),
+        [lot.activates_at for lot in flat],
+        [lot.expires_at for lot in flat],
         *(promoted_columns(promoted) if with_rules else ()),
     )
     return sorted(found, key=itemgetter("ord"))

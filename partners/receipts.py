@@ -15,6 +15,7 @@ from uuid import UUID
 
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import fingerprint
+from kit.values import quick
 
 LARGEST_AMOUNT_MINOR = 10**12
 MOST_LINES = 500
@@ -68,6 +69,7 @@ class ReceiptInFuture(Rejection):
     retryable = True
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line: its amount is after discounts and before points, in minor units."""
@@ -88,6 +90,7 @@ class Payment:
     instrument: str = field(default="", repr=False)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """A purchase as a partner reports it. outlet and terminal are the partner's own codes."""
@@ -202,7 +205,7 @@ def _problems(receipt: Receipt) -> list[FieldProblem]:
         found.append(FieldProblem(("receipt", "reference"), "LENGTH", f"1 to {LONGEST_REFERENCE} characters"))
     if len(receipt.lines) > MOST_LINES:
         found.append(FieldProblem(("receipt", "lines"), "TOO_MANY", f"at most {MOST_LINES} lines"))
-    return found + _line_problems(receipt.lines)
+    return found + _line_problems(receipt.lines) if receipt.lines else found
 
 
 def _line_problems(lines: Sequence[Line]) -> list[FieldProblem]:

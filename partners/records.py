@@ -8,9 +8,12 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from kit.values import quick
+
 DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another because of a decision
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Row:
     """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points. reward_id
@@ -37,6 +40,7 @@ class Row:
     reward_id: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
     """A receipt as it is recorded. kind: 1 purchase, 2 redemption, 3 return, 4 cancellation."""

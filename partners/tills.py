@@ -13,6 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from kit.errors import Rejection
+from kit.values import quick
 from ledger import lots
 from ledger.accounts import POINTS
 from members import approvals, guesses, identification, merging, proofs
@@ -93,6 +94,7 @@ class Spend:
     proof: Proof | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Coupons:
     """Codes of coupons that are shown, and the wall's instant."""
