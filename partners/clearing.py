@@ -31,6 +31,9 @@ class ClearingEvent:
     cutoff_id: int
     debit: int
     credit: int
+    issuer_id: int
+    funder_id: int
+    partner_id: int
     holder_id: int
     points: int
     lot_terms_id: int
@@ -80,13 +83,14 @@ async def names(connection: AsyncConnection) -> dict[int, PartnerName]:
 
 
 async def events(
-    connection: AsyncConnection, *, partner_id: int, currency: str, cutoff_ids: Sequence[int]
+    connection: AsyncConnection, *, partner_id: int, cutoff_ids: Sequence[int], carried: Sequence[tuple[int, int]] = ()
 ) -> AsyncIterator[ClearingEvent]:
-    """The postings of cut-offs that a partner pays or is paid for in a currency, in order of recording.
+    """The postings of cut-offs that a partner may pay or be paid for, in order of recording; rating says what.
 
-    Needs a connection in a transaction: they are streamed, however many they are.
+    carried are the funders and versions of points that it carries though another funded them. Needs a connection in a
+    transaction: they are streamed, however many they are.
     """
-    rows = clearing_store.clearing_events(connection, partner_id=partner_id, currency=currency, cutoff_ids=cutoff_ids)
+    rows = clearing_store.clearing_events(connection, partner_id=partner_id, cutoff_ids=cutoff_ids, carried=carried)
     async for row in rows:
         yield ClearingEvent(**row._mapping)
 

@@ -35,24 +35,22 @@ async def names(connection: AsyncConnection) -> Sequence[Row[Any]]:
 
 
 async def clearing_events(
-    connection: AsyncConnection, *, partner_id: int, currency: str, cutoff_ids: Sequence[int]
+    connection: AsyncConnection, *, partner_id: int, cutoff_ids: Sequence[int], carried: Sequence[tuple[int, int]]
 ) -> AsyncIterator[Row[Any]]:
-    """Postings that one partner pays or is paid for, with its own receipts and nobody else's.
+    """Postings that one partner may have to do with, with its own receipts and nobody else's.
 
-    What it funded: activations, returns, also of points that are owed or forgiven, and adjustments; what it honoured:
-    redemptions and refunds. The receipt of an activation is the one that earned the lot, wherever the lot came from; of
-    the others, the one that moved the points.
+    What it funded or carries (carried are funders and versions): activations, returns, also of points that are owed or
+    forgiven, adjustments, uses and expiries; what it honoured: redemptions and refunds. The receipt of an activation is
+    the one that earned the lot, wherever the lot came from; of the others, the one that moved the points.
     It is only shown if it is the partner's own. Needs a transaction: the rows are streamed.
     """
     rows = await connection.stream(
         text(
             """
-            SELECT p.cutoff_id, p.debit, p.credit, p.holder_id, p.amount AS points, p.lot_terms_id, p.terms_id, j.at,
-                   r.business_date, o.code AS outlet, r.reference
+            SELECT p.cutoff_id, p.debit, p.credit, p.issuer_id, p.funder_id, p.partner_id, p.holder_id,
+                   p.amount AS points, p.lot_terms_id, p.terms_id, j.at, r.business_date, o.code AS outlet, r.reference
             FROM ledger.posting p
             JOIN ledger.journal j USING (holder_id, unit, seq)
-            JOIN partners.agreement a ON a.terms_id = CASE WHEN p.debit = 11 OR p.credit = 11 THEN p.terms_id
-                                                           ELSE p.lot_terms_id END
             LEFT JOIN ledger.lot l ON p.debit = 2 AND l.holder_id = p.holder_id AND l.unit = p.unit
                                    AND l.seq = p.lot_seq AND l.lot_no = p.lot_no
             LEFT JOIN LATERAL (
@@ -64,16 +62,24 @@ async def clearing_events(
               ORDER BY r.seq LIMIT 1
             ) r ON true
             LEFT JOIN partners.outlet o ON o.outlet_id = r.outlet_id
-            WHERE p.cutoff_id = ANY (:cutoff_ids) AND p.unit = 1 AND a.currency = :currency
-              AND (p.funder_id = :partner_id
+            WHERE p.cutoff_id = ANY (:cutoff_ids) AND p.unit = 1
+              AND ((p.funder_id = :partner_id
+                    OR (p.funder_id, p.lot_terms_id) IN (
+                      SELECT * FROM unnest(CAST(:funders AS int[]), CAST(:versions AS int[]))))
                    AND (p.debit IN (2, 10, 15) AND p.credit = 1 OR p.debit IN (1, 4, 19) AND p.credit = 13
-                        OR p.debit = 1 AND p.credit = 15)
+                        OR p.debit IN (1, 3) AND p.credit = 11 OR p.debit = 11 AND p.credit = 1
+                        OR p.debit = 1 AND p.credit IN (4, 12, 15))
                    OR p.partner_id = :partner_id
                    AND (p.debit IN (1, 3) AND p.credit = 11 OR p.debit = 11 AND p.credit = 1))
             ORDER BY p.cutoff_id, j.recorded_at, p.holder_id, p.seq, p.leg
             """
         ),
-        {"partner_id": partner_id, "currency": currency, "cutoff_ids": list(cutoff_ids)},
+        {
+            "partner_id": partner_id,
+            "cutoff_ids": list(cutoff_ids),
+            "funders": [funder_id for funder_id, _ in carried],
+            "versions": [terms_id for _, terms_id in carried],
+        },
     )
     async for row in rows:
         yield row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, TypedDict
 from zoneinfo import ZoneInfo
@@ -16,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, console
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from partners import agreements, onboarding, programme, store
+from partners import agreements, drafts, onboarding, programme, store
 from partners.agreements import AgreementDraft, Version
-from partners.terms import HOLD_MINUTES, Terms
+from partners.drafts import Difference
+from partners.terms import HOLD_MINUTES, SettlementTerms, Terms
 
 app = typer.Typer(name="partner", help="Partners, their outlets, terminals and agreements.", no_args_is_help=True)
 agreement_app = typer.Typer(name="agreement", help="What a partner signs, version by version.", no_args_is_help=True)
@@ -159,6 +161,12 @@ def _in_brief(terms: Terms | None) -> str:
 # --- Agreements ---------------------------------------------------------------------------------------------
 
 
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any other term: NAME=VALUE, such as role=ISSUER or volume_tiers=1000:50. Repeatable."),
+]
+
+
 @agreement_app.command()
 def propose(
     partner: PartnerCode,
@@ -186,6 +194,7 @@ def propose(
         list[str] | None, typer.Option(help="Basis points added to the earn rate for a tier: GOLD=50. Repeatable.")
     ] = None,
     currency: Annotated[str | None, typer.Option(help="Default: the programme's base currency.")] = None,
+    set_: Set = None,
     actor: Actor = None,
 ) -> None:
     """Propose a version for somebody else to approve. Takes the role AGREEMENT_MAKER."""
@@ -207,9 +216,51 @@ def propose(
                 return_policy=return_policy,
                 tier_bonus_bp=_tier_bonus(tier_bonus or []),
             ),
+            _written(set_ or []),
         )
     )
     _say(f"Proposed as {terms_id}. Somebody else now says: tessera partner agreement approve {terms_id}")
+
+
+@agreement_app.command()
+def amend(
+    partner: PartnerCode,
+    valid_from: Annotated[
+        str,
+        typer.Option(help="Begin, as 2026-01-31 or 2026-01-31T08:00; the programme's time zone.", show_default=False),
+    ],
+    set_: Set = None,
+    actor: Actor = None,
+) -> None:
+    """Propose the version in force again with some terms changed. Takes the role AGREEMENT_MAKER."""
+    terms_id, found = console.run(_amend(partner, valid_from, actor, _written(set_ or [])))
+    _say(f"Agreement {terms_id} is proposed. Somebody else signs it: tessera partner agreement approve {terms_id}")
+    _show_differences(found)
+
+
+@agreement_app.command()
+def diff(
+    partner: PartnerCode,
+    before: Annotated[int, typer.Argument(help="Number of the version to compare with.", min=1)],
+    after: Annotated[int, typer.Argument(help="Number of the version to look at.", min=1)],
+) -> None:
+    """What one version of a partner's agreement says otherwise than another."""
+    versions, _ = console.run(_versions(partner))
+    by_number = {version.terms.version: version for version in versions}
+    for number in (before, after):
+        if number not in by_number:
+            console.fail(f"{partner} has no version {number}: tessera partner agreement show {partner}")
+    _show_differences(drafts.differences(by_number[before], by_number[after]))
+
+
+def _show_differences(found: list[Difference]) -> None:
+    if not found:
+        _say("They say the same.")
+        return
+    table = Table("Term", "Before", "After")
+    for one in found:
+        table.add_row(one.name, one.before, one.after)
+    console.out.print(table, markup=False)
 
 
 @agreement_app.command()
@@ -241,6 +292,14 @@ def show_agreement(partner: PartnerCode) -> None:
     console.out.print(table, markup=False)
 
 
+def _settlement(name: str) -> Callable[[Version], str]:
+    return lambda version: drafts.written(getattr(version.settlement, name))
+
+
+SETTLEMENT_NAMES = tuple(
+    name for name in drafts.NAMES if name in SettlementTerms.__slots__ and name not in Terms.__slots__
+)
+
 _ROWS: dict[str, Callable[[Version], str]] = {
     "Terms number": lambda version: str(version.terms.terms_id),
     "Valid from (UTC)": lambda version: f"{version.terms.valid_from:%Y-%m-%d %H:%M}",
@@ -255,6 +314,11 @@ _ROWS: dict[str, Callable[[Version], str]] = {
     "Expiry, months": lambda version: str(version.terms.expiry_months),
     "Share of a bill, bp": lambda version: str(version.terms.bill_share_bp),
     "Longest hold, minutes": lambda version: str(version.terms.hold_minutes),
+    "Role": lambda version: version.terms.role,
+    "Funding": lambda version: version.terms.funding,
+    "Fund price at once, micro": lambda version: str(version.terms.billed_fund_micro),
+    "Share of breakage, bp": lambda version: str(version.terms.breakage_share_bp),
+    **{name: _settlement(name) for name in SETTLEMENT_NAMES},
     "Proposed by": lambda version: version.maker,
     "Decided by": lambda version: version.checker or "nobody yet",
 }
@@ -273,13 +337,48 @@ class _Figures(TypedDict):
     tier_bonus_bp: dict[str, int]
 
 
-async def _propose(partner: str, valid_from: str, currency: str | None, actor: str | None, figures: _Figures) -> int:
+async def _propose(
+    partner: str,
+    valid_from: str,
+    currency: str | None,
+    actor: str | None,
+    figures: _Figures,
+    written: dict[str, str],
+) -> int:
     async with _acting(actor) as (connection, actor_id, at):
         rules = await programme.read(connection)
         begin = _instant(valid_from, rules.time_zone)
         draft = AgreementDraft(valid_from=begin, currency=currency or rules.base_currency, **figures)
+        draft = drafts.changed(draft, written)
         partner_id = await onboarding.partner_id_of(connection, partner)
         return await agreements.propose(connection, partner_id=partner_id, draft=draft, maker=actor_id, at=at)
+
+
+async def _amend(
+    partner: str, valid_from: str, actor: str | None, written: dict[str, str]
+) -> tuple[int, list[Difference]]:
+    async with _acting(actor) as (connection, actor_id, at):
+        begin = _instant(valid_from, (await programme.read(connection)).time_zone)
+        partner_id = await onboarding.partner_id_of(connection, partner)
+        signed = [v for v in await agreements.versions(connection, partner_id) if v.state == "APPROVED"]
+        current = agreements.in_force([version.terms for version in signed], at)
+        if current is None:
+            console.fail(f"{partner} has no agreement in force: tessera partner agreement propose {partner} --help")
+        held = next(version for version in signed if version.terms == current)
+        draft = replace(drafts.changed(drafts.of_version(held), written), valid_from=begin)
+        terms_id = await agreements.propose(connection, partner_id=partner_id, draft=draft, maker=actor_id, at=at)
+        proposed = (await agreements.versions(connection, partner_id))[-1]
+        return terms_id, drafts.differences(held, proposed)
+
+
+def _written(given: list[str]) -> dict[str, str]:
+    found = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals:
+            console.fail(f"'{one}' is not a term and its value such as role=ISSUER")
+        found[name.strip()] = value
+    return found
 
 
 async def _decide(terms_id: int, actor: str | None, *, approved: bool) -> None:

@@ -16,6 +16,7 @@ from settlement.archive import RunHead
 from settlement.calculation import Agreed
 from settlement.charges import Brought
 from settlement.documents import taxes
+from settlement.money import stock
 from settlement.money.events import MoneyEvent
 from settlement.periods import Billed
 from settlement.windows import cycle
@@ -31,6 +32,7 @@ async def of_run(connection: AsyncConnection, its: RunHead, own: Sequence[Window
     """
     signed = await _signed(connection, its)
     found = await _period_events(connection, its, own, signed)
+    found += await stock.paid_in(connection, [window.cutoff_id for window in own], its.currency)
     return Agreed(await _brought(connection, its, signed), tuple(found))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from settlement import calculation, netting, rating, statements, store
 from settlement.calculation import Agreed, Material
 from settlement.money import stock
 from settlement.netting import Bilateral, Instruction
-from settlement.rating import ClearingGroup
+from settlement.rating import ClearingGroup, RatedLine
 from settlement.statements import Detail, Draft, Line
 from settlement.windows import cycle, shares
 from settlement.windows.cycle import Window
@@ -193,11 +193,15 @@ async def detail(connection: AsyncConnection, statement: Statement, *, id_key: b
     """
     cutoff_ids = await store.run_cutoff_ids(connection, statement.run_id)
     terms = {version.terms_id: version for version, _ in await clearing.signed(connection)}
+    stocks = {cutoff_id: await stock.as_of(connection, cutoff_id) for cutoff_id in cutoff_ids}
+    carried = {key for found in stocks.values() for key, one in found.items() if one.carrier_id == statement.partner_id}
     events = clearing.events(
-        connection, partner_id=statement.partner_id, currency=statement.currency, cutoff_ids=cutoff_ids
+        connection, partner_id=statement.partner_id, cutoff_ids=cutoff_ids, carried=sorted(carried)
     )
     async for event in events:
-        yield _detail(event, terms, id_key)
+        for line in rating.rate([_group(event)], terms, stocks[event.cutoff_id]):
+            if (line.party_id, line.currency) == (statement.partner_id, statement.currency):
+                yield _detail(event, line, id_key)
 
 
 async def clearing_groups(connection: AsyncConnection, run_id: int | None = None) -> list[ClearingGroup]:
@@ -231,6 +235,7 @@ async def material_of(connection: AsyncConnection, own: Sequence[Window], agreed
         events=agreed.events,
         stocks={n: found for n in sorted({w.cutoff_id for w in own}) if (found := await stock.as_of(connection, n))},
         brought=agreed.brought,
+        handed_over=tuple(await stock.repriced_in(connection, [w.cutoff_id for w in own], own[0].currency)),
     )
 
 
@@ -283,18 +288,22 @@ def _line(row: Any) -> Line:
     return Line(**{name: value for name, value in row._mapping.items() if name != "statement_id"})
 
 
-def _detail(event: ClearingEvent, terms: Mapping[int, Terms], id_key: bytes) -> Detail:
+def _group(event: ClearingEvent) -> ClearingGroup:
     kind = rating.kind_of(event.debit, event.credit)
-    price = rating.unit_price_micro(kind, event.lot_terms_id, event.terms_id, terms)
+    parties = event.issuer_id, event.funder_id, event.partner_id
+    return ClearingGroup(kind, *parties, event.lot_terms_id, event.terms_id, event.points, 1)
+
+
+def _detail(event: ClearingEvent, line: RatedLine, id_key: bytes) -> Detail:
     return Detail(
         cutoff_id=event.cutoff_id,
-        kind=kind,
+        kind=line.kind,
         at=event.at,
         business_date=event.business_date,
         outlet=event.outlet,
         reference=event.reference,
         member=secrets.opaque_id(id_key, "mbr", event.holder_id.to_bytes(8, "big")),
         points=event.points,
-        unit_price_micro=price,
-        amount_micro=rating.sign(kind) * event.points * price,
+        unit_price_micro=line.unit_price_micro,
+        amount_micro=line.amount_micro,
     )

@@ -265,22 +265,6 @@ def rate_obligation(
     return sorted(moved, key=lambda m: (m.funder_id, m.terms_id, m.kind))
 
 
-def unit_price_micro(kind: str, lot_terms_id: int, terms_id: int, terms: Mapping[int, Terms]) -> int:
-    """What a partner pays or is paid for one point of a clearing event, micro-units, not signed. Raises Unrated.
-
-    The price of the event's own line under the terms that were signed; what is billed at use is a line of its own.
-    """
-    if kind == RETURN_OWED:
-        return _terms(terms, lot_terms_id).issue_price_micro
-    if kind in _ISSUED + _TAKEN_BACK:
-        lot = _terms(terms, lot_terms_id)
-        return lot.billed_fund_micro + lot.service_price_micro
-    if kind in (REDEMPTION, REFUND):
-        is_gift = lot_terms_id != 0 and _terms(terms, lot_terms_id).funding == BY_REDEEMER
-        return 0 if is_gift else _terms(terms, terms_id).reimbursement_price_micro
-    return 0
-
-
 def stock_sign(kind: str) -> int:
     """1 where an event of this kind makes points spendable, -1 where they cease to be, 0 where neither."""
     return _OBLIGATION_SIGN.get(kind, 0)
@@ -381,9 +365,10 @@ def add(one: RatedLine, other: RatedLine) -> RatedLine:
     )
 
 
-def fund_price_micro(terms: Mapping[int, Terms], terms_id: int) -> int:
-    """What of the price of a point issued under a version is kept to redeem it, micro-units. Raises Unrated."""
-    return _terms(terms, terms_id).fund_price_micro
+def billed_fund_micro(funder_id: int, terms_id: int, terms: Mapping[int, Terms], stocks: Stocks = NO_STOCKS) -> int:
+    """What of the fund part of a point was billed before its use, micro-units. Raises Unrated."""
+    stock = stocks.get((funder_id, terms_id))
+    return _terms(terms, terms_id).billed_fund_micro if stock is None else stock.billed_fund_micro
 
 
 def is_unpriced(party_id: int, terms_id: int) -> bool:

@@ -51,7 +51,8 @@ class Rule:
 
     An account of the operator's own is kept for nobody. Where payer or payee of a partner's account is the operator,
     operator_debit and operator_credit stand in for it. is_billed says that statements show it. tax is the account of
-    the tax on top: output tax is owed with what is debited, input tax with what is credited.
+    the tax on top: output tax is owed with what is debited, input tax with what is credited. is_booked_before: it was
+    booked where it arose, and a run only states it.
     """
 
     debit: str
@@ -62,6 +63,7 @@ class Rule:
     operator_credit: str | None = None
     is_billed: bool = False
     tax: str | None = None
+    is_booked_before: bool = False
 
 
 def _between() -> Rule:
@@ -103,6 +105,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         # the plan
         "SUBSCRIPTION_PAID": Rule(accounts.SETTLEMENT_BANK, accounts.SUBSCRIPTION_DEFERRED, tax=accounts.OUTPUT_TAX),
         "SUBSCRIPTION_EARNED": Rule(accounts.SUBSCRIPTION_DEFERRED, accounts.SUBSCRIPTIONS),
+        # stock that changed hands
+        "STOCK_TRANSFER": Rule(accounts.POSITION, accounts.OBLIGATION, PAYER, PAYER, accounts.PROMOTIONS,
+                               is_billed=True, is_booked_before=True),
         # disputes
         "DISPUTE_WITHHELD": Rule(accounts.DISPUTED, accounts.POSITION, PAYER, PAYER, is_billed=True),
         "DISPUTE_UPHELD": Rule(accounts.POSITION, accounts.DISPUTED, PAYER, PAYER, is_billed=True),

@@ -17,11 +17,11 @@ from kit import actors
 from kit.approvals import AlreadyDecided, FourEyesRequired
 from kit.database import Database
 from kit.secrets import Vault
-from partners import agreements, onboarding, programme
+from partners import agreements, clearing, drafts, onboarding, programme
 from partners.agreements import AgreementInvalid, AgreementRetroactive, AgreementUnknown
 from partners.directory import Directory, DirectoryCache
 from partners.onboarding import PartnerUnknown
-from partners.terms import Terms
+from partners.terms import SettlementTerms, Terms, VolumeRebate, VolumeTier
 from tests.builders import DAY, NOON, PROGRAMME, draft
 
 INSTANT = timedelta(microseconds=1)
@@ -200,6 +200,27 @@ async def test_versions_are_numbered_without_a_gap_when_many_propose_at_once(tab
         ({"return_policy": "SHRUG"}, ("return_policy",), "UNKNOWN"),
         ({"tier_bonus_bp": {"gold": 100}}, ("tier_bonus_bp", "gold"), "INVALID"),
         ({"tier_bonus_bp": {"GOLD": -100}}, ("tier_bonus_bp", "GOLD"), "INVALID"),
+        ({"role": "GUEST"}, ("role",), "UNKNOWN"),
+        ({"cap_policy": "SHOUT", "debit_cap_micro": 5}, ("cap_policy",), "UNKNOWN"),
+        ({"cap_policy": "BLOCK"}, ("cap_policy",), "NO_CAP"),
+        ({"debit_cap_micro": -1}, ("debit_cap_micro",), "OUT_OF_RANGE"),
+        ({"cycle": "YEAR"}, ("cycle",), "UNKNOWN"),
+        ({"volume_period": "WEEK"}, ("volume_period",), "UNKNOWN"),
+        ({"tax_rule": "vat 20"}, ("tax_rule",), "INVALID"),
+        ({"fx_rule": ""}, ("fx_rule",), "INVALID"),
+        ({"breakage_share_bp": 10_001}, ("breakage_share_bp",), "OUT_OF_RANGE"),
+        ({"minimum_payout_minor": -1}, ("minimum_payout_minor",), "OUT_OF_RANGE"),
+        ({"review_days": 121}, ("review_days",), "OUT_OF_RANGE"),
+        ({"funding": "REDEEMER"}, ("fund_price_micro",), "NOT_FUNDED"),
+        ({"funding": "HYBRID"}, ("hybrid_fund_micro",), "OUT_OF_RANGE"),
+        ({"funding": "HYBRID", "hybrid_fund_micro": 8_500}, ("hybrid_fund_micro",), "OUT_OF_RANGE"),
+        ({"hybrid_fund_micro": 1}, ("hybrid_fund_micro",), "NOT_HYBRID"),
+        ({"funding": "OPERATOR"}, ("service_price_micro",), "NOT_BILLED"),
+        ({"role": "HONOURS"}, ("bill_share_bp",), "NO_POINTS"),
+        ({"volume_tiers": (VolumeTier(5, 1), VolumeTier(5, 2))}, ("volume_tiers",), "NOT_ASCENDING"),
+        ({"volume_tiers": (VolumeTier(5, 1_501),)}, ("volume_tiers",), "OUT_OF_RANGE"),
+        ({"volume_rebates": (VolumeRebate(5, 10_001),)}, ("volume_rebates",), "OUT_OF_RANGE"),
+        ({"volume_rebates": (VolumeRebate(-5, 1),)}, ("volume_rebates",), "NOT_ASCENDING"),
     ],
 )
 def test_terms_that_cannot_be_signed_have_a_problem_at_its_place(
@@ -239,6 +260,71 @@ async def test_nobody_edits_a_version(table: Table, change: str) -> None:
     with pytest.raises(DBAPIError, match="permission denied"):
         async with table.database.transaction() as connection:
             await connection.execute(text(change))
+
+
+SETTLED = {
+    "role": "ISSUER", "funding": "HYBRID", "hybrid_fund_micro": 4_000, "breakage_share_bp": 2_500,
+    "volume_period": "QUARTER", "volume_tiers": (VolumeTier(0, 10), VolumeTier(1_000, 100)),
+    "volume_rebates": (VolumeRebate(5_000, 250),), "platform_fee_micro": 50_000_000, "minimum_fee_micro": 60_000_000,
+    "debit_cap_micro": 10**10, "cap_policy": "PENDING_HOLD", "prefunding_micro": 10**9, "collateral_micro": 10**9,
+    "holdback_bp": 500, "payment_days": 5, "is_netted": False, "tax_rule": "RO_2026", "fx_rule": "BNM_DAILY",
+    "review_days": 7, "dispute_days": 90, "dispute_minimum_minor": 100, "tolerance_minor": 5, "tolerance_days": 2,
+    "cycle": "WEEK", "minimum_payout_minor": 1_000,
+}  # fmt: skip
+
+
+async def test_every_term_that_was_signed_is_read_again_by_the_till_and_by_settlement(
+    table: Table, vault: Vault
+) -> None:
+    terms_id = await table.propose(**SETTLED)
+    await table.approve(terms_id)
+    hot = (await signed_by(table, vault)).terms(terms_id)
+    async with table.database.reading() as connection:
+        cold = (await clearing.settlement_terms(connection, [terms_id]))[terms_id]
+        assert await clearing.agreed_terms(connection, [terms_id]) == {terms_id: hot}
+        assert await clearing.settlement_terms_at(connection, at=NOON) == {table.partner_id: cold}
+        assert await clearing.settlement_terms_at(connection, at=draft().valid_from - INSTANT) == {}
+        [version] = await agreements.versions(connection, table.partner_id)
+    for name, value in SETTLED.items():
+        assert getattr(hot if name in Terms.__slots__ else cold, name) == value, name
+    assert version.settlement == cold
+    assert drafts.of_version(version) == draft(**SETTLED)
+
+
+async def test_a_version_that_says_nothing_of_settlement_has_the_terms_of_before(table: Table) -> None:
+    terms_id = await table.propose()
+    async with table.database.reading() as connection:
+        cold = (await clearing.settlement_terms(connection, [terms_id]))[terms_id]
+    assert cold == SettlementTerms(terms_id, table.partner_id, 1, draft().valid_from, "EUR")
+
+
+async def test_what_two_versions_say_otherwise(table: Table) -> None:
+    await table.propose()
+    await table.propose(volume_tiers=(VolumeTier(10, 5),), is_netted=False, tier_bonus_bp={"GOLD": 50})
+    async with table.database.reading() as connection:
+        one, other = await agreements.versions(connection, table.partner_id)
+    assert [(d.name, d.before, d.after) for d in drafts.differences(one, other)] == [
+        ("tier_bonus_bp", "none", "GOLD:50"),
+        ("volume_tiers", "none", "10:5"),
+        ("is_netted", "yes", "no"),
+    ]
+    assert drafts.differences(one, one) == []
+
+
+@given(st.sampled_from(sorted(SETTLED)))
+def test_a_term_is_read_as_it_is_written(name: str) -> None:
+    whole = draft(**SETTLED)
+    assert drafts.changed(draft(), {name: drafts.written(getattr(whole, name))}) == draft(**{name: SETTLED[name]})
+
+
+def test_terms_that_nobody_knows_or_can_read_are_refused_together() -> None:
+    with pytest.raises(AgreementInvalid) as no:
+        drafts.changed(draft(), {"colour": "red", "payment_days": "soon", "is_netted": "maybe", "volume_tiers": "1"})
+    assert [(p.path[0], p.code) for p in no.value.problems] == [
+        ("colour", "UNKNOWN"), ("payment_days", "UNREADABLE"), ("is_netted", "UNREADABLE"),
+        ("volume_tiers", "UNREADABLE"),
+    ]  # fmt: skip
+    assert drafts.changed(draft(), {"debit_cap_micro": "none", "volume_tiers": "none"}) == draft()
 
 
 # --- Which version is in force: against a model that walks the calendar --------------------------------------

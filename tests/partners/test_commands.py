@@ -113,3 +113,23 @@ def test_a_database_that_is_not_there_is_one_sentence(monkeypatch: pytest.Monkey
     monkeypatch.setenv("DATABASE_URL", server.dsn("no_such_database", APPLICATION_ROLE))
     settings.cache_clear()
     assert "DATABASE_URL" in refused("partner list")
+
+
+def test_an_amendment_shows_what_changes_and_versions_are_compared(founded: None) -> None:
+    done("actor add olga --role OPERATOR_ADMIN --role ONBOARDING --role AGREEMENT_MAKER")
+    done("actor add chen --role AGREEMENT_CHECKER")
+    done("partner add bakery --name Bakery")
+    assert "no agreement in force" in refused("partner agreement amend bakery --valid-from 2030-01-01")
+    done("partner agreement propose bakery --valid-from 2020-01-01 --service-price-micro 500 --set cycle=WEEK")
+    done("partner agreement approve 1 --actor chen")
+    shown = done("partner agreement amend bakery --valid-from 2030-01-01 --set volume_tiers=1000:50 --set is_netted=no")
+    for words in ("Agreement 2 is proposed", "volume_tiers", "1000:50", "is_netted", "yes", "no"):
+        assert words in shown
+    assert "cycle" not in shown
+    assert shown.split("Term")[1] == done("partner agreement diff bakery 1 2").split("Term")[1]
+    assert "They say the same" in done("partner agreement diff bakery 2 2")
+    assert "no version 3" in refused("partner agreement diff bakery 1 3")
+    assert "colour" in refused("partner agreement amend bakery --valid-from 2030-01-01 --set colour=red")
+    assert "role=ISSUER" in refused("partner agreement amend bakery --valid-from 2030-01-01 --set colour")
+    for words in ("WEEK", "1000:50", "Funding", "POOL"):
+        assert words in done("partner agreement show bakery")
