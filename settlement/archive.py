@@ -235,6 +235,7 @@ async def material_of(connection: AsyncConnection, own: Sequence[Window], agreed
         events=agreed.events,
         stocks={n: found for n in sorted({w.cutoff_id for w in own}) if (found := await stock.as_of(connection, n))},
         brought=agreed.brought,
+        handed_over=tuple(await stock.repriced_in(connection, [w.cutoff_id for w in own], own[0].currency)),
     )
 
 

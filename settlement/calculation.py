@@ -27,7 +27,8 @@ from settlement.windows.shares import Moved
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """All that a run is decided on. windows are their names in order; stocks are by cut-off, as clearing knows them."""
+    """All that a run is decided on. windows are their names in order; stocks are by cut-off, as clearing knows them;
+    handed_over is what stock that changes hands with these cut-offs does to the obligation."""
 
     currency: str
     windows: tuple[str, ...]
@@ -36,6 +37,7 @@ class Material:
     events: tuple[MoneyEvent, ...] = ()
     stocks: Mapping[int, Stocks] = field(default_factory=dict)
     brought: Mapping[int, Brought] = field(default_factory=dict)
+    handed_over: tuple[Movement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ def decide(material: Material) -> Decision:
     )
     drafts = statements.settle(sides, material.currency, material.brought)
     gross = {party for party, one in material.brought.items() if not one.conditions.is_netted}
-    moved = (m for groups, stocks in parts for m in rating.rate_obligation(groups, material.terms, stocks))
+    moved = [m for groups, stocks in parts for m in rating.rate_obligation(groups, material.terms, stocks)]
+    moved += material.handed_over
     return Decision(
         groups=tuple(shares.groups(material.moved)),
         drafts=tuple(drafts),
@@ -84,6 +87,7 @@ def input_hash(material: Material) -> bytes:
             for n, stocks in material.stocks.items()
         },
         "brought": {str(n): asdict(one) for n, one in material.brought.items()},
+        "handed_over": [asdict(one) for one in material.handed_over],
     }
     return _hash(said)
 

@@ -1,4 +1,4 @@
-"""What goes out with a run: statements with their time to object, documents with their numbers, and its own bookings."""
+"""What goes out with a run: statements with their time to object, numbered documents, and its own bookings."""
 
 from __future__ import annotations
 

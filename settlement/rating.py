@@ -365,9 +365,10 @@ def add(one: RatedLine, other: RatedLine) -> RatedLine:
     )
 
 
-def fund_price_micro(terms: Mapping[int, Terms], terms_id: int) -> int:
-    """What of the price of a point issued under a version is kept to redeem it, micro-units. Raises Unrated."""
-    return _terms(terms, terms_id).fund_price_micro
+def billed_fund_micro(funder_id: int, terms_id: int, terms: Mapping[int, Terms], stocks: Stocks = NO_STOCKS) -> int:
+    """What of the fund part of a point was billed before its use, micro-units. Raises Unrated."""
+    stock = stocks.get((funder_id, terms_id))
+    return _terms(terms, terms_id).billed_fund_micro if stock is None else stock.billed_fund_micro
 
 
 def is_unpriced(party_id: int, terms_id: int) -> bool:

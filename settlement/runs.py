@@ -22,7 +22,7 @@ from kit.database import Database
 from kit.errors import Rejection
 from ledger import cutoffs
 from ledger.cutoffs import Cutoff
-from settlement import archive, calculation, controls, statements, states, store
+from settlement import agreed, archive, calculation, controls, issuing, statements, states, store
 from settlement.archive import Obligation as Obligation
 from settlement.archive import Run as Run
 from settlement.archive import RunHead as RunHead

@@ -111,7 +111,8 @@ CREATE TABLE settlement.stock_transfer (
   terms_id          int NOT NULL,
   from_cutoff       int NOT NULL,        -- the first that is rated like this
   carrier_id        int NOT NULL,        -- who pays and is paid for them from then on; 0 is the operator
-  billed_fund_micro bigint NOT NULL CHECK (billed_fund_micro >= 0),   -- of the fund part, what is billed by then
+  was_billed_micro  bigint NOT NULL CHECK (was_billed_micro >= 0),    -- of the fund part, what was billed before
+  billed_fund_micro bigint NOT NULL CHECK (billed_fund_micro >= 0),   -- what is billed from then on, and was made good
   points            bigint NOT NULL CHECK (points >= 0),              -- that could be spent at the end of the cut-off before
   paid_micro        bigint NOT NULL,     -- what the one who gave them up pays for it; below zero: is paid
   booking_id        bigint NOT NULL REFERENCES settlement.booking,

@@ -25,7 +25,7 @@ from partners.terms import OPERATOR, Terms
 from settlement.money import accounts, entries, journal, stock_store, store
 from settlement.money.entries import Entry, Posting
 from settlement.money.events import MoneyEvent
-from settlement.rating import Stock, Stocks
+from settlement.rating import Movement, Stock, Stocks
 
 TRANSFER, OPENING = "STOCK_TRANSFER", "OPENING_STOCK"
 KINDS = (TRANSFER, OPENING)
@@ -124,6 +124,19 @@ async def paid_in(connection: AsyncConnection, cutoff_ids: Sequence[int], curren
     ]  # fmt: skip
 
 
+async def repriced_in(connection: AsyncConnection, cutoff_ids: Sequence[int], currency: str) -> list[Movement]:
+    """How stock that changes hands with these cut-offs changes the obligation: points off at what was billed, on at
+    what is."""
+    rows = await stock_store.repriced_in(connection, cutoff_ids)
+    terms = await clearing.agreed_terms(connection, {row.terms_id for row in rows})
+    return [
+        Movement(row.funder_id, row.terms_id, currency, TRANSFER, way * row.points, price, way * row.points * price)
+        for row in rows
+        if terms[row.terms_id].currency == currency
+        for way, price in ((-1, row.was_billed_micro), (1, row.billed_fund_micro))
+    ]
+
+
 # --- Somebody else carries them -----------------------------------------------------------------------------------
 
 
@@ -207,6 +220,7 @@ async def _hand_over(connection: AsyncConnection, approval: Approval, checker: i
                 "terms_id": one.terms_id,
                 "from_cutoff": from_cutoff,
                 "carrier_id": one.carrier_id,
+                "was_billed_micro": _held(one, terms[one.terms_id], stocks).billed_fund_micro,
                 "billed_fund_micro": one.billed_fund_micro,
                 "points": points.get((one.funder_id, one.terms_id), 0),
                 "paid_micro": paid_micro,
@@ -221,7 +235,7 @@ def repriced(one: Handover, terms: Terms, stocks: Stocks, points: int) -> tuple[
     The obligation changes by the difference of the billed fund parts; whoever gives the points up pays what was agreed,
     and the operator keeps or bears the rest. The next carrier settles with the operator outside, or not at all.
     """
-    held = stocks.get((one.funder_id, one.terms_id)) or Stock(one.funder_id, terms.billed_fund_micro)
+    held = _held(one, terms, stocks)
     gained = points * (one.billed_fund_micro - held.billed_fund_micro)
     is_operators = held.carrier_id == OPERATOR
     paid = one.paid_micro if one.paid_micro is not None else gained
@@ -236,6 +250,10 @@ def repriced(one: Handover, terms: Terms, stocks: Stocks, points: int) -> tuple[
     rest = Posting(accounts.PRICE_DIFFERENCES, terms.currency, gained - paid, terms_id=one.terms_id)
     postings = tuple(p for p in (payer, obligation, rest) if p.amount_micro)
     return (entries.checked(Entry(TRANSFER, postings)) if postings else None), paid
+
+
+def _held(one: Handover, terms: Terms, stocks: Stocks) -> Stock:
+    return stocks.get((one.funder_id, one.terms_id)) or Stock(one.funder_id, terms.billed_fund_micro)
 
 
 def _transfer_problems(handovers: Sequence[Handover], terms: Mapping[int, Terms], reason: str) -> list[FieldProblem]:

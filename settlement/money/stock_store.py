@@ -79,6 +79,19 @@ async def paid_in(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> Seq
     return found.all()
 
 
+async def repriced_in(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """Transfers that begin with one of these cut-offs and reprice points that are out there."""
+    found = await connection.execute(
+        text(
+            "SELECT funder_id, terms_id, points, was_billed_micro, billed_fund_micro FROM settlement.stock_transfer "
+            "WHERE from_cutoff = ANY (:cutoff_ids) AND points > 0 AND was_billed_micro <> billed_fund_micro "
+            "ORDER BY from_cutoff, funder_id, terms_id"
+        ),
+        {"cutoff_ids": list(cutoff_ids)},
+    )
+    return found.all()
+
+
 async def openings(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """What was brought in from before."""
     found = await connection.execute(
@@ -106,9 +119,9 @@ async def insert_transfer(connection: AsyncConnection, values: Mapping[str, Any]
     await connection.execute(
         text(
             "INSERT INTO settlement.stock_transfer (approval_id, funder_id, terms_id, from_cutoff, carrier_id, "
-            "                                       billed_fund_micro, points, paid_micro, booking_id) "
-            "VALUES (:approval_id, :funder_id, :terms_id, :from_cutoff, :carrier_id, :billed_fund_micro, :points, "
-            "        :paid_micro, :booking_id)"
+            "  was_billed_micro, billed_fund_micro, points, paid_micro, booking_id) "
+            "VALUES (:approval_id, :funder_id, :terms_id, :from_cutoff, :carrier_id, :was_billed_micro, "
+            "        :billed_fund_micro, :points, :paid_micro, :booking_id)"
         ),
         values,
     )

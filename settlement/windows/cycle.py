@@ -87,8 +87,8 @@ async def bring_to_date(connection: AsyncConnection, *, at: datetime, actor: str
     await store.lock_positions(connection)
     await _open_missing(connection, at=at, actor=actor)
     await _follow(connection, at=at, actor=actor)
-    while await store.add_batch(connection, at=at, entries=positions.ENTRIES_AT_ONCE):
-        pass
+    while await store.add_batch(connection, at=at, entries=positions.ENTRIES_AT_ONCE) >= positions.ENTRIES_AT_ONCE:
+        pass  # a batch that is not full came to the end; while tills go on there is always more
     for cutoff_id in await store.read_cutoffs(connection):
         await _balance(connection, cutoff_id, at=at, actor=actor)
 

@@ -33,15 +33,15 @@ async def add_up(connection: AsyncConnection, *, at: datetime, limit: int = ENTR
 
 
 async def catch_up(database: Database, *, at: datetime, advance: Callable[[int], None] = lambda _: None) -> int:
-    """Add all that was recorded since, a transaction for each batch; how many entries."""
+    """Add all that was recorded by now, a transaction for each batch; how many entries."""
     done = 0
     while True:
         async with database.transaction() as connection:
             taken = await add_up(connection, at=at)
-        if not taken:
-            return done
         advance(taken)
         done += taken
+        if taken < ENTRIES_AT_ONCE:  # the end; while tills go on there is always more
+            return done
 
 
 async def moved(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> list[Moved]:

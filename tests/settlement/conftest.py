@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -19,6 +20,7 @@ from partners.terms import Programme
 from settlement import controls, runs
 from settlement.netting import Instruction
 from settlement.runs import Run, Statement
+from settlement.windows import cycle
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -63,7 +65,10 @@ class Coalition:
             self.checker = await actors.ensure_actor(connection, "checker", [actors.FINANCE_CHECKER])
             await programme.found(connection, PROGRAMME)
 
-    async def partner(self, code: str, *, key: bytes = bytes(64), currency: str = "EUR", **prices: int) -> int:
+    async def partner(
+        self, code: str, *, key: bytes = bytes(64), currency: str = "EUR", says: dict[str, object] | None = None,
+        **prices: int,
+    ) -> int:  # fmt: skip
         """A partner with an outlet and one version of terms, whose number it returns."""
         self.partners[code] = await self.database.pool.fetchval(
             "INSERT INTO partners.partner (code, name, status, sealed_id_key, created_at) "
@@ -74,21 +79,24 @@ class Coalition:
             "INSERT INTO partners.outlet (partner_id, code, name) VALUES ($1, $2, $2)",
             self.partners[code], f"{code}-1",
         )  # fmt: skip
-        return await self.sign(code, currency=currency, **prices)
+        return await self.sign(code, currency=currency, says=says, **prices)
 
-    async def sign(self, code: str, *, currency: str = "EUR", **prices: int) -> int:
-        """Another version of a partner's terms; returns its number."""
-        price = PRICES | prices
+    async def sign(
+        self, code: str, *, currency: str = "EUR", says: dict[str, object] | None = None, **prices: int
+    ) -> int:
+        """Another version of a partner's terms, with what else it says by column; returns its number."""
+        price, more = PRICES | prices, {"funding": "POOL"} | (says or {})
+        places = ", ".join(f"${n}" for n, _ in enumerate(more, start=10))
         return await self.database.pool.fetchval(
             "WITH a AS (INSERT INTO kit.approval (kind, subject, maker_id, made_at, checker_id, decided_at, approved) "
             "           VALUES ('AGREEMENT', $1, $2, $3, $4, $3, true) RETURNING approval_id) "
             "INSERT INTO partners.agreement (partner_id, version, valid_from, currency, earn_rate_bp, fund_price_micro,"
-            "  service_price_micro, reimbursement_price_micro, funding, return_window_days, expiry_months,"
-            "  bill_share_bp, return_policy, approval_id) "
+            "  service_price_micro, reimbursement_price_micro, return_window_days, expiry_months,"
+            f"  bill_share_bp, return_policy, approval_id, {', '.join(more)}) "
             "SELECT $5, 1 + (SELECT count(*) FROM partners.agreement WHERE partner_id = $5), $3, $6, 100, $7, $8, $9,"
-            "       'POOL', 0, 12, 5000, 'ISSUER_BEARS', approval_id FROM a RETURNING terms_id",
+            f"       0, 12, 5000, 'ISSUER_BEARS', approval_id, {places} FROM a RETURNING terms_id",
             code, self.maker, START, self.checker, self.partners[code], currency,
-            price["fund"], price["service"], price["reimbursement"],
+            price["fund"], price["service"], price["reimbursement"], *more.values(),
         )  # fmt: skip
 
     async def member(self) -> int:
@@ -182,6 +190,16 @@ class Coalition:
         except runs.NothingToSettle:
             done = []
         return Settled(tuple(done))
+
+    async def step(self, use_case: Callable[..., Awaitable[Any]], *args: Any, by: str = "maker", **more: Any) -> Any:
+        """One of a run's steps in a transaction of its own, now."""
+        async with self.database.transaction() as connection:
+            return await use_case(connection, *args, actor=by, at=self.at, **more)
+
+    async def states(self) -> dict[str, str]:
+        """The state of every window by its name."""
+        async with self.database.reading() as connection:
+            return {w.name: w.state for w in await cycle.windows(connection)}
 
     def of(self, run: Settled, code: str, currency: str = "EUR") -> Statement:
         """A partner's statement in a run; "" is the operator."""
