@@ -29,8 +29,9 @@ from partners.promotions.basket import (
     snapshot,
     snapshot_sha256,
 )  # fmt: skip
+from partners.promotions.compiling import book
 from partners.promotions.documents import RuleDocument, problems, read
-from partners.promotions.evaluation import evaluate
+from partners.promotions.evaluation import Decision, evaluate
 from partners.promotions.explanations import explain
 from partners.promotions.plain import canonical, digest
 from partners.promotions.releases import EMPTY, Release
@@ -813,6 +814,41 @@ def test_a_decision_is_replayed_from_its_stored_form_to_the_same_hash(
     assert again.outcome_sha256 == outcome.outcome_sha256
     assert Outcome.from_json(orjson.loads(canonical(outcome.to_json()))) == outcome
     assert snapshot_sha256(what, around, counters) == digest(stored)
+
+
+@given(offers(), bought(), members)
+@settings(max_examples=100, deadline=None)
+def test_asking_all_rules_at_once_or_one_by_one_comes_to_the_same(
+    made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member
+) -> None:
+    rules, others = made
+    candidates = book(release(*rules, *others)).candidates("purchase", "", "cafe")
+    around = context(member=member)
+    together = Decision(candidates, what, around, Counters()).outcome()
+    alone = Decision(replace(candidates, poll=None), what, around, Counters()).outcome()
+    assert alone == together
+
+
+def test_one_rule_that_errs_leaves_the_others_as_they_were() -> None:
+    odd = {"id": "c", "label": texts(), "cel": "1 / (basket.total_minor - 100) > 0"}
+    offer = release(
+        rule("odd", {"type": "points_fixed", "points": 5}, conditions=[odd]),
+        rule("tea", {"type": "points_fixed", "points": 6}, what={"categories": ["tea"]}, stack={"priority": 2}),
+        rule("gold", {"type": "points_fixed", "points": 7}, who={"tiers": ["GOLD"]}, stack={"priority": 3}),
+        rule("all", {"type": "points_fixed", "points": 8}, stack={"priority": 4}),
+    )
+    found = decide(offer, basket(line(1, 100, "tea")))
+    assert reasons(found) == {"odd": "CONDITION_ERROR", "tea": "APPLIED", "all": "APPLIED"}
+    assert reasons(decide(offer, basket(line(1, 101, "tea")))) == {"odd": "APPLIED", "tea": "APPLIED", "all": "APPLIED"}
+
+
+def test_a_rule_with_conditions_fires_on_an_event_which_has_no_lines() -> None:
+    offer = release(
+        rule("gold", {"type": "points_fixed", "points": 7}, trigger="event", event="review", who={"tiers": ["GOLD"]})
+    )
+    for tier, points in (("GOLD", 7), ("BASE", 0)):
+        around = context(trigger="event", event=Event("review"), member=Member(tier=tier))
+        assert decide(offer, basket(), around).points == points
 
 
 # --- failing safely -------------------------------------------------------------------------------------------
