@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partners import earning, spending
@@ -29,8 +29,9 @@ from partners.promotions.basket import (
     snapshot,
     snapshot_sha256,
 )  # fmt: skip
+from partners.promotions.compiling import book
 from partners.promotions.documents import RuleDocument, problems, read
-from partners.promotions.evaluation import evaluate
+from partners.promotions.evaluation import Decision, evaluate
 from partners.promotions.explanations import explain
 from partners.promotions.plain import canonical, digest
 from partners.promotions.releases import EMPTY, Release
@@ -705,7 +706,7 @@ members = st.builds(Member, tier=st.sampled_from(["BASE", "GOLD"]))
 
 
 @given(offers(), bought(), members)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_the_rules_parts_sum_and_base_points_are_untouched(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member
 ) -> None:
@@ -724,7 +725,7 @@ def test_whatever_the_rules_parts_sum_and_base_points_are_untouched(
 
 
 @given(offers(), bought(), members, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_order_of_rules_and_of_mappings_means_nothing(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member, chance: random.Random
 ) -> None:
@@ -741,7 +742,7 @@ def test_the_order_of_rules_and_of_mappings_means_nothing(
 
 
 @given(offers(capped=False), bought(), members, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_order_of_lines_changes_nothing_but_who_gets_the_odd_unit(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member, chance: random.Random
 ) -> None:
@@ -760,7 +761,7 @@ def test_the_order_of_lines_changes_nothing_but_who_gets_the_odd_unit(
 
 
 @given(offers(), bought(), members)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_rule_that_is_added_never_changes_whether_the_conditions_of_another_hold(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member
 ) -> None:
@@ -777,7 +778,7 @@ def test_a_rule_that_is_added_never_changes_whether_the_conditions_of_another_ho
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 100), st.integers(0, 100),
        st.sampled_from(["deny", "partial"]))  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_raising_a_budget_that_rules_share_never_lowers_what_the_member_gets(
     wanted: list[int], limit: int, more: int, on_exceed: str
 ) -> None:
@@ -794,7 +795,7 @@ def test_raising_a_budget_that_rules_share_never_lowers_what_the_member_gets(
 
 
 @given(offers(), bought(), members, st.integers(0, 50))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_decision_is_replayed_from_its_stored_form_to_the_same_hash(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member, left: int
 ) -> None:
@@ -813,6 +814,41 @@ def test_a_decision_is_replayed_from_its_stored_form_to_the_same_hash(
     assert again.outcome_sha256 == outcome.outcome_sha256
     assert Outcome.from_json(orjson.loads(canonical(outcome.to_json()))) == outcome
     assert snapshot_sha256(what, around, counters) == digest(stored)
+
+
+@given(offers(), bought(), members)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_asking_all_rules_at_once_or_one_by_one_comes_to_the_same(
+    made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member
+) -> None:
+    rules, others = made
+    candidates = book(release(*rules, *others)).candidates("purchase", "", "cafe")
+    around = context(member=member)
+    together = Decision(candidates, what, around, Counters()).outcome()
+    alone = Decision(replace(candidates, poll=None), what, around, Counters()).outcome()
+    assert alone == together
+
+
+def test_one_rule_that_errs_leaves_the_others_as_they_were() -> None:
+    odd = {"id": "c", "label": texts(), "cel": "1 / (basket.total_minor - 100) > 0"}
+    offer = release(
+        rule("odd", {"type": "points_fixed", "points": 5}, conditions=[odd]),
+        rule("tea", {"type": "points_fixed", "points": 6}, what={"categories": ["tea"]}, stack={"priority": 2}),
+        rule("gold", {"type": "points_fixed", "points": 7}, who={"tiers": ["GOLD"]}, stack={"priority": 3}),
+        rule("all", {"type": "points_fixed", "points": 8}, stack={"priority": 4}),
+    )
+    found = decide(offer, basket(line(1, 100, "tea")))
+    assert reasons(found) == {"odd": "CONDITION_ERROR", "tea": "APPLIED", "all": "APPLIED"}
+    assert reasons(decide(offer, basket(line(1, 101, "tea")))) == {"odd": "APPLIED", "tea": "APPLIED", "all": "APPLIED"}
+
+
+def test_a_rule_with_conditions_fires_on_an_event_which_has_no_lines() -> None:
+    offer = release(
+        rule("gold", {"type": "points_fixed", "points": 7}, trigger="event", event="review", who={"tiers": ["GOLD"]})
+    )
+    for tier, points in (("GOLD", 7), ("BASE", 0)):
+        around = context(trigger="event", event=Event("review"), member=Member(tier=tier))
+        assert decide(offer, basket(), around).points == points
 
 
 # --- failing safely -------------------------------------------------------------------------------------------
