@@ -50,10 +50,10 @@ class EntitlementUsed(Rejection):
     retryable = True
 
 
-class GrantUnknown(Rejection):
+class GrantMissing(Rejection):
     """What was to be given does not exist: a batch of coupons, or stamps nobody defined."""
 
-    code = "GRANT_UNKNOWN"
+    code = "GRANT_MISSING"
     retryable = True
 
 
@@ -84,14 +84,14 @@ async def define_stamps(connection: AsyncConnection, code: str, description: str
 async def give(connection: AsyncConnection, vault: Vault, grants: Sequence[Grant], *, source: Source) -> list[str]:
     """Give what was decided, once for the cause; the codes of coupons, told here and never again.
 
-    Rejects GRANT_UNKNOWN.
+    Rejects GRANT_MISSING.
     """
     wanted = [grant.code for grant in grants if grant.kind == COUPON for _ in range(grant.quantity)]
     known = await batches.of_codes(connection, sorted(set(wanted)))
     stamps = {grant.code for grant in grants if grant.kind == STAMP}
     missing = sorted((set(wanted) - known.keys()) | (stamps - await grant_store.stamp_codes(connection)))
     if missing:
-        raise GrantUnknown(f"there is nothing called {', '.join(missing)}")
+        raise GrantMissing(f"there is nothing called {', '.join(missing)}")
     await grant_store.lock(connection, source.holder_id)
     drawn = coupons.draw(vault, [known[code] for code in wanted], at=source.at)
     await grant_store.give(connection, source, grants, drawn.lookups, drawn.tails)

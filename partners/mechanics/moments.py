@@ -109,7 +109,7 @@ async def is_rewarded(desk: Desk, kind: str, code: str, partner_id: int, *, at: 
 async def record(desk: Desk, moment: Moment) -> Counted:
     """Decide a moment by the rules in force when it occurred and record it, once whatever is retried.
 
-    Raises MomentCounted, IdempotencyKeyReused, AccountUnknown, AgreementMissing, Stale and GrantUnknown.
+    Raises MomentCounted, IdempotencyKeyReused, AccountUnknown, AgreementMissing, Stale and GrantMissing.
     """
     outrun: Counter[str] = Counter()
     while True:
@@ -268,5 +268,5 @@ async def _drawn(desk: Desk, wanted: list[str], at: datetime) -> Granted:
     async with desk.database.reading() as connection:
         known = await batches.of_codes(connection, sorted(set(wanted)))
     if missing := sorted(set(wanted) - known.keys()):
-        raise grants.GrantUnknown(f"there is no batch {', '.join(missing)}")
+        raise grants.GrantMissing(f"there is no batch {', '.join(missing)}")
     return coupons.draw(desk.vault, [known[code] for code in wanted], at=at)
