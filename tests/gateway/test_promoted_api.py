@@ -57,7 +57,7 @@ async def test_a_quote_proposes_and_explains_and_the_purchase_gives_what_it_prop
     rich = bonus("rich", 5, what={"min_basket_minor": 100_000}, stack={"priority": 12})
     secret = bonus("club", 5, who={"segments": ["vip"]}, stack={"priority": 13}, visible="eligible")
     await market.publish(off, gift, rich, secret)
-    await gateway.coalition.desk.directory.refresh()
+    await gateway.app.state.services.lanes.directory.refresh()
     card = await gateway.coalition.add_member()
     till = gateway.tills["bakery"]
     till.language = "ru"
