@@ -28,6 +28,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Сейчас баллы не начисляются. Завершите продажу без них.",
             "ro": "Momentan nu se pot acorda puncte. Finalizați vânzarea fără ele.",
         },
+        "DISCOUNT_NOT_GRANTED": {
+            "en": "This discount does not apply any more. Ask for the price again.",
+            "ru": "Эта скидка больше не действует. Запросите цену ещё раз.",
+            "ro": "Această reducere nu mai este valabilă. Cereți din nou prețul.",
+        },
         "MEMBER_UNKNOWN": {
             "en": "No member was found.",
             "ru": "Участник не найден.",
