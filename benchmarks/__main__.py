@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -103,7 +104,7 @@ def long_run(
     into: Into = report.RESULTS,
     anew: Annotated[bool, typer.Option("--anew", help="Begin again though an interrupted run could go on.")] = False,
 ) -> None:
-    """Ten million lots and a soak on them: an hour, some 12 GB of disk. Ctrl-C stops it; said again, it goes on."""
+    """Ten million lots and a soak on them: an hour, some 15 GB of disk. Ctrl-C stops it; said again, it goes on."""
     terms = long.Terms(lots, minutes, scale, seed)
 
     async def go() -> None:
@@ -210,8 +211,8 @@ def _teller(bar: Progress) -> long.Teller:
             bar.update(task, advance=some)
             if total and not console.err.is_terminal and int(20 * done / total) > told:
                 told = int(20 * done / total)
-                left = (time.monotonic() - began) * (total - done) / done
-                console.err.print(f"{done / total:.0%} of {name}, about {left / 60:.0f} minutes left", markup=False)
+                left = timedelta(seconds=round((time.monotonic() - began) * (total - done) / done))
+                console.err.print(f"{done / total:.0%} of {name}, about {left} left", markup=False)
 
         return advance
 
