@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from benchmarks import coalition, levels, long, overload, profile, report, rules, scenarios, stage
@@ -90,25 +100,24 @@ def peers_alone(
 def long_run(
     lots: Annotated[int, typer.Option(help="Lots to record first, ten for each holder.", min=1000)] = 10_000_000,
     minutes: Annotated[int, typer.Option(help="Length of the soak.", min=2)] = 30,
-    window: Annotated[int, typer.Option(help="Seconds of which a rate is taken.", min=1)] = 60,
     scale: Scale = _DEFAULT.scale,
     seed: Seed = _DEFAULT.seed,
     into: Into = report.RESULTS,
+    anew: Annotated[bool, typer.Option("--anew", help="Begin again though an interrupted run could go on.")] = False,
 ) -> None:
-    """Ten million lots and a soak on them: half an hour and more, and some 15 GB of disk."""
-    plan = Plan(seconds=10, scale=scale, seed=seed)
+    """Ten million lots and a soak on them: an hour, some 15 GB of disk. Ctrl-C stops it; said again, it goes on."""
+    terms = long.Terms(lots, minutes, scale, seed)
 
     async def go() -> None:
-        with _bar(lots) as bar:
-            task = bar.add_task("", total=lots)
-            watch = _watch(bar, task)
-            async with _stage(server, plan, watch) as ready:
-                found = await long.measure(
-                    ready, lots=lots, minutes=minutes, window_seconds=window, advance=lambda n: bar.advance(task, n)
-                )
+        with _long_bar() as bar:
+            watch = _watch(bar, bar.add_task("", total=None))
+            async with _stage(server, Plan(scale=scale, seed=seed), watch) as ready:
+                found = await long.measure(ready, terms, into, _teller(bar), anew=anew)
                 settings = await ready.settings()
-        settings["minutes"] = minutes
-        console.out.print(f"stored in {report.store('long', found.content(), settings, folder=into)}")
+                del settings["seconds"], settings["rounds"], settings["members"], settings["holders"]
+        path = report.store("long", found.content(), settings, folder=into)
+        long.clear_away(ready, into)
+        console.out.print(f"stored in {path}")
         console.out.print(report.write_page(into).read_text().partition("## Long")[2])
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
@@ -240,6 +249,41 @@ async def _stage(server: postgres.Server, plan: Plan, watch: Callable[[str], Non
 def _bar(total: int) -> Progress:
     columns = (TimeElapsedColumn(), BarColumn(), TextColumn("{task.description}", markup=False))
     return Progress(*columns, console=console.err, transient=True, disable=not console.err.is_terminal)
+
+
+def _long_bar() -> Progress:
+    columns = (TimeElapsedColumn(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+               TextColumn("{task.description}", markup=False))  # fmt: skip
+    return Progress(
+        *columns, console=console.err, transient=True, disable=not console.err.is_terminal, speed_estimate_period=300
+    )
+
+
+def _teller(bar: Progress) -> long.Teller:
+    """A bar with the time left for each step; without a terminal a line now and then."""
+
+    def step(name: str, total: float | None) -> long.Advance:
+        say(name)
+        for before in bar.tasks:
+            bar.remove_task(before.id)
+        task = bar.add_task(name, total=total)
+        began, done, told = time.monotonic(), 0.0, 0
+
+        def advance(some: float) -> None:
+            nonlocal done, told
+            done += some
+            bar.update(task, advance=some)
+            if total and not console.err.is_terminal and int(20 * done / total) > told:
+                told = int(20 * done / total)
+                left = timedelta(seconds=round((time.monotonic() - began) * (total - done) / done))
+                console.err.print(f"{done / total:.0%} of {name}, about {left} left", markup=False)
+
+        return advance
+
+    def say(line: str) -> None:
+        bar.console.print(line, markup=False)
+
+    return long.Teller(step, say)
 
 
 def _watch(bar: Progress, task: TaskID, *, advances: bool = False) -> Callable[[str], None]:
