@@ -19,7 +19,7 @@ from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal, format_percent
 
 from kit.errors import Rejection
-from kit.reports.tables import Cell, Kind, Report, Table, in_language
+from kit.reports.tables import Cell, Kind, Report, Table, Term, in_language
 
 MOST_ROWS = 2_000  # of a report on paper; what is longer is for machines
 _TEMPLATE = Path(__file__).with_name("report.typ")
@@ -102,6 +102,8 @@ def shown(cell: Cell, kind: Kind, places: int, report: Report, language: str) ->
     if isinstance(cell, datetime):
         local = cell.astimezone(report.zone)
         return str(format_datetime(local, f"{_DAY.get(language, _DAY['en'])} HH:mm:ss", locale=language))
+    if isinstance(cell, Term):
+        return in_language(cell.words, language)
     if isinstance(cell, date):
         return str(format_date(cell, _DAY.get(language, _DAY["en"]), locale=language))
     return str(cell)

@@ -17,9 +17,19 @@ from zoneinfo import ZoneInfo
 
 LANGUAGES = ("en", "ru", "ro")
 
-Cell = str | int | Decimal | date | datetime | bool | None
-Row = Sequence[Cell]
 Words = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A cell with a code for machines and words for people: a kind of line, a state."""
+
+    code: str
+    words: Words
+
+
+Cell = str | int | Decimal | date | datetime | bool | Term | None
+Row = Sequence[Cell]
 
 
 class Kind(Enum):
@@ -149,6 +159,8 @@ def machine_text(cell: Cell) -> str:
         return f"{cell:f}"
     if isinstance(cell, datetime | date):
         return cell.isoformat()
+    if isinstance(cell, Term):
+        return cell.code
     return str(cell)
 
 

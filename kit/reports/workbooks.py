@@ -17,7 +17,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.utility import xl_col_to_name
 from xlsxwriter.worksheet import Worksheet
 
-from kit.reports.tables import Cell, Column, Fact, Kind, LongTable, Report, Table, in_language
+from kit.reports.tables import Cell, Column, Fact, Kind, LongTable, Report, Table, Term, in_language
 
 MOST_ROWS = 1_000_000  # a sheet holds 1,048,576; what is longer goes on in the next
 LONGEST_TEXT = 32_767
@@ -146,7 +146,7 @@ class _Book:
     def _widen(self, sheet: Worksheet, table: Table) -> None:
         for index, column in enumerate(table.columns):
             if column.kind is Kind.TEXT and table.rows:
-                longest = max(len(str(row[index] or "")) for row in table.rows[:1000])
+                longest = max(len(self._said(row[index])) for row in table.rows[:1000])
                 width = _width(column, in_language(column.title, self._language))
                 sheet.set_column(index, index, min(max(width, longest + 2), _WIDEST))
 
@@ -171,7 +171,10 @@ class _Book:
         elif isinstance(cell, date):
             sheet.write_datetime(number, index, cell, style)
         else:
-            sheet.write_string(number, index, str(cell)[:LONGEST_TEXT], style)
+            sheet.write_string(number, index, self._said(cell)[:LONGEST_TEXT], style)
+
+    def _said(self, cell: Cell) -> str:
+        return in_language(cell.words, self._language) if isinstance(cell, Term) else str(cell or "")
 
     def _write_totals(self, sheet: Worksheet, rows: int, totals: Sequence[Cell], columns: Sequence[Column]) -> None:
         number = rows + 1

@@ -15,7 +15,7 @@ import pypdfium2
 import pytest
 
 from kit.reports import csv_files, documents, workbooks
-from kit.reports.tables import LANGUAGES, Column, Fact, Kind, LongTable, Report, Row, Table
+from kit.reports.tables import LANGUAGES, Column, Fact, Kind, LongTable, Report, Row, Table, Term
 
 HOSTILE = '=cmd|"/C calc"!A0 #import "x" $y$ *b* «Ștefan»'
 
@@ -122,6 +122,16 @@ def test_a_number_too_long_for_a_sheet_is_written_as_text_rather_than_wrongly() 
     plain = Report("X", words("X"), "", AT, "UTC", (), (table,))
     book = openpyxl.load_workbook(io.BytesIO(workbooks.render(plain, language="en")))
     assert book.worksheets[1]["A2"].value == "9007199254740993"
+
+
+def test_a_term_is_words_for_people_and_a_code_for_machines() -> None:
+    state = Term("PAID", words("Paid", "Оплачено", "Plătit"))
+    table = Table("t", words("T"), (Column("state", words("State")),), [(state,)])
+    paper = Report("X", words("X"), "", AT, "UTC", (), (table,))
+    assert csv_files.render(table) == "state\nPAID\n"
+    assert "Оплачено" in text_of(documents.render(paper, language="ru"))
+    book = openpyxl.load_workbook(io.BytesIO(workbooks.render(paper, language="ro")))
+    assert book.worksheets[1]["A2"].value == "Plătit"
 
 
 def test_csv_is_the_same_for_every_language_and_reads_back() -> None:
