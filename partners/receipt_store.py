@@ -54,8 +54,7 @@ def promoted_after(call: str, *, unit: str, holder: str, first: int) -> str:
 
 
 _TAKEN_SPENDING = (
-    "SELECT *, CASE WHEN status = 0 THEN partners.take_reward($33,$5,seq,$2,$3) END AS taken "
-    f"FROM {_RECORD_SPENDING}"
+    f"SELECT *, CASE WHEN status = 0 THEN partners.take_reward($33,$5,seq,$2,$3) END AS taken FROM {_RECORD_SPENDING}"
 )
 
 _PROMOTED_PURCHASE = promoted_after(_RECORD_PURCHASE, unit="$1", holder="$3", first=27)

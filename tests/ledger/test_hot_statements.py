@@ -43,7 +43,9 @@ _CODE = "a rotating code is used up with its card, which is found by number: on 
 _BUDGET = (
     "a budget counts over all members: on Citus as slots beside the shards, or by a call of its own behind the holder's"
 )
-_COUPON = "a coupon is found by the hash of a code that anybody may show: on Citus before the holder's call, like the claim"
+_COUPON = (
+    "a coupon is found by the hash of a code that anybody may show: on Citus before the holder's call, like the claim"
+)
 
 # What breaks a rule knowingly, and why. docs/decisions/0011-sharding-by-holder.md says what Citus needs instead.
 EXCEPTIONS = {
@@ -73,7 +75,8 @@ EXCEPTIONS = {
     "partners.use_coupons: touches partners.coupon_use": _COUPON,
     "partners.is_guessed_at: touches partners.coupon_guess": _COUPON,
     "partners.is_guessed_at: touches partners.coupon_use": _COUPON,
-    "partners.coupons_left: partners.coupon_count without the holder": "what all have used is counted under holder 0: see " + _BUDGET,
+    "partners.coupons_left: partners.coupon_count without the holder": "what all have used is counted under holder 0: see "
+    + _BUDGET,
     "partners.take_reward: touches partners.reward": "a stock is for all members: see " + _BUDGET,
     "partners.record_moment: touches partners.receipt_claim": _CLAIM,
     "partners.hold_store.claim_by_idem_key: touches partners.receipt_claim": _CLAIM,

@@ -49,7 +49,9 @@ def test_the_very_first_window_is_named_for_the_beginning() -> None:
     assert names.parse(FIRST).since == names.BEGINNING
 
 
-@pytest.mark.parametrize("text", ["NET.EUR.2026.03.01.09.00", "NET.EUR.2026.3.1.9.0.1", "net.EUR.2026.03.01.09.00.1", ""])
+@pytest.mark.parametrize(
+    "text", ["NET.EUR.2026.03.01.09.00", "NET.EUR.2026.3.1.9.0.1", "net.EUR.2026.03.01.09.00.1", ""]
+)
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not the name"):
         names.parse(text)
