@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0017"
-down_revision = "0015"
+down_revision = "0016"
 
 
 def upgrade() -> None:
