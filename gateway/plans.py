@@ -96,12 +96,13 @@ Complete = Callable[[Any, Run], Any]
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The plan of an operation with one root field. inputs are, for each of the resolver's arguments that the document
-    takes from a variable, its name, the variable's and what reads it; constants are arguments left to their defaults.
+    takes from a variable, its name, the variable's, what reads it, and whether the variable may be left out; constants
+    are the defaults of what is left out.
     """
 
     response_name: str
     resolve: Callable[..., Any]
-    inputs: tuple[tuple[str, str, Read], ...]
+    inputs: tuple[tuple[str, str, Read, bool], ...]
     constants: Mapping[str, Any]
     field: StrawberryField
     takes_rejection: bool
@@ -111,8 +112,11 @@ class Plan:
         """What the resolver is called with; None where core has to look at the variables."""
         given = dict(self.constants)
         try:
-            for name, variable, read in self.inputs:
-                given[name] = read(variables[variable])
+            for name, variable, read, may_be_absent in self.inputs:
+                if variable in variables:
+                    given[name] = read(variables[variable])
+                elif not may_be_absent:
+                    return None
         except Exception:
             return None
         return given
@@ -192,32 +196,34 @@ class _Planner:
             response_name=response_name,
             resolve=field.base_resolver.wrapped_func,  # type: ignore[union-attr, arg-type]
             inputs=tuple(self._inputs(node, declared)),
-            constants=_constants(node, declared),
+            constants=_defaults(declared),
             field=field,
             takes_rejection=_takes_rejection(declared),
             complete=self._completer(declared.type, details),
         )
 
     @cached_property
-    def _variables(self) -> dict[str, Any]:
-        return {
-            each.variable.name.value: type_from_ast(self._schema, each.type)
-            for each in self._operation.variable_definitions or ()
-        }
+    def _variables(self) -> dict[str, tuple[Any, bool]]:
+        """The type of each variable, and whether it may be absent: one with a default of its own is left to core."""
+        found = {}
+        for each in self._operation.variable_definitions or ():
+            kind = type_from_ast(self._schema, each.type)
+            found[each.variable.name.value] = kind, each.default_value is None and not is_non_null_type(kind)
+        return found
 
-    def _inputs(self, node: FieldNode, declared: GraphQLField) -> list[tuple[str, str, Read]]:
+    def _inputs(self, node: FieldNode, declared: GraphQLField) -> list[tuple[str, str, Read, bool]]:
         return [self._input(given, declared) for given in node.arguments or ()]
 
-    def _input(self, given: ArgumentNode, declared: GraphQLField) -> tuple[str, str, Read]:
+    def _input(self, given: ArgumentNode, declared: GraphQLField) -> tuple[str, str, Read, bool]:
         if not isinstance(given.value, VariableNode):
             raise NotPlannable("an argument that is no variable")
         argument = declared.args[given.name.value]
         variable = given.value.name.value
-        kind = self._variables[variable]
+        kind, may_be_absent = self._variables[variable]
         if str(kind) not in (str(argument.type), f"{argument.type}!"):
             raise NotPlannable("a variable of another type than its argument")
         taken = argument.extensions[BACKREF]
-        return taken.python_name, variable, reader(kind, taken.type)
+        return taken.python_name, variable, reader(kind, taken.type), may_be_absent
 
     # --- What becomes of a value ---------------------------------------------------------------------------
 
@@ -308,12 +314,11 @@ def _is_plain_root(field: StrawberryField) -> bool:
     return _is_plain(field) and field.is_async and resolver is not None and resolver.info_parameter is not None
 
 
-def _constants(node: FieldNode, declared: GraphQLField) -> dict[str, Any]:
-    """Arguments that the document does not give and that have a default."""
-    given = {argument.name.value for argument in node.arguments or ()}
+def _defaults(declared: GraphQLField) -> dict[str, Any]:
+    """The arguments that have a default."""
     found = {}
-    for name, argument in declared.args.items():
-        default = Undefined if name in given else coerce_default_value(argument)
+    for argument in declared.args.values():
+        default = coerce_default_value(argument)
         if default is not Undefined:
             if default is not None and not isinstance(default, str | int):
                 raise NotPlannable("a default that is not a plain value")
