@@ -126,7 +126,7 @@ def _object(kind: GraphQLInputObjectType, definition: StrawberryObjectDefinition
             raise NotAsPlanned
         return read(value)
 
-    return read_one_of if kind.is_one_of else read
+    return read_one_of if definition.is_one_of else read
 
 
 def _constant(default: Any) -> Any:

@@ -73,10 +73,10 @@ class Outcome:
     value: Any = None
     error: Exception | None = None
 
-    def again(self, resolve: Callable[..., Any], source: Any, info: Any, **given: Any) -> Any:
+    def resolve(self, resolver: Callable[..., Any], source: Any, info: Any, **given: Any) -> Any:
         """As a middleware of core's: the root field has this outcome, the fields below it are resolved."""
         if info.path.prev is not None:
-            return resolve(source, info, **given)
+            return resolver(source, info, **given)
         if self.error is not None:
             raise self.error
         return self.value

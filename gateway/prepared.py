@@ -257,7 +257,7 @@ class Schema(strawberry.Schema):
             operation_name=operation_name,
             is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]
             executor_class=StrawberryGraphQLCoreExecutionContext,
-            middleware=[outcome.again] if outcome else None,
+            middleware=[outcome] if outcome else None,
             max_coercion_errors=masking.MOST_COMPLAINTS,
             hide_suggestions=True,
         )

@@ -100,7 +100,10 @@ class Lane(Generic[Item, Answer]):
         answers: list[Answer | Exception] = []
         try:
             for each in entered:
-                answers.append(each if isinstance(each, Busy) else await _told(each.answer))
+                if isinstance(each, Busy):
+                    answers.append(each)
+                else:
+                    answers.append(await _told(each.answer))
         finally:
             if len(answers) < len(entered):  # the caller went away
                 self._forget([each for each in entered if not isinstance(each, Busy)], patient)

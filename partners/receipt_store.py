@@ -28,7 +28,8 @@ _RECORD_PURCHASES = """
     SELECT * FROM partners.record_purchases(
       $1, $2, $3::text::bigint[], $4, $5, $6, $7::text::int[], $8::text::int[], $9::text::int[], $10::text::int[],
       $11::text::bigint[], $12::text::int[], $13, $14, $15, string_to_array($16, chr(31)), $17::text::bigint[],
-      $18::text::bigint[], string_to_array($19, chr(31), ''), string_to_array($20, chr(31)), $21::text::int[], $22::text::int[], $23::text::int[], $24::text::int[], $25::text::bigint[], $26, $27)
+      $18::text::bigint[], string_to_array($19, chr(31), ''), string_to_array($20, chr(31)),
+      $21::text::int[], $22::text::int[], $23::text::int[], $24::text::int[], $25::text::bigint[], $26, $27)
 """
 
 
