@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from itertools import count
 from uuid import uuid4
@@ -140,15 +141,48 @@ async def _over_http(stage: Stage, crowd: Crowd) -> list[Figure]:
             ("accrueMany, 100 total-only receipts", 4, 100, 0),
             ("accrueMany, 100 receipts of four lines", 4, 100, 4),
         ):
-            async with web.tills(
+            load = web.tills(
                 served.port, token, crowd.cards, connections=connections, items=items, lines=lines, seed=stage.plan.seed
-            ) as load:
-                figures.append(
-                    await stage.measure(
-                        name, load, database=DATABASE, gateway=served.pid, entries=ONE_ENTRY, counts_fsyncs=False
-                    )
-                )
+            )
+            figures.append(await _over(stage, served, name, load, ONE_ENTRY))
+        figures += await _other_calls(stage, crowd, served, token)
     return figures
+
+
+async def _other_calls(stage: Stage, crowd: Crowd, served: web.Gateway, token: str) -> list[Figure]:
+    """What is reported beside the bars: a token bound to a key, a read, and the issue of tokens."""
+    code, seed = next(iter(crowd.made.callers)), stage.plan.seed
+    bound = await web.signing_client(crowd.made, code, served.port, binds_tokens=True)
+    free = await web.signing_client(crowd.made, code, served.port, binds_tokens=False)
+    return [
+        await _over(
+            stage, served, "accruePoints with a DPoP proof, 64 connections",
+            web.bound_tills(bound, crowd.cards, connections=64, seed=seed), ONE_ENTRY,
+            note="proofs and assertions are signed before each slice; the driver's time has them in it",
+        ),
+        await _over(
+            stage, served, "member { balance } over HTTP, 64 connections",
+            web.readers(served.port, token, crowd.cards, connections=64, seed=seed), None,
+        ),
+        await _over(
+            stage, served, "token by private_key_jwt, 16 connections", web.askers(free, connections=16), None
+        ),
+    ]  # fmt: skip
+
+
+async def _over(
+    stage: Stage,
+    served: web.Gateway,
+    name: str,
+    opening: AbstractAsyncContextManager[Load],
+    entries: tuple[float, float] | None,
+    *,
+    note: str = "",
+) -> Figure:
+    async with opening as load:
+        return await stage.measure(
+            name, load, database=DATABASE, gateway=served.pid, entries=entries, counts_fsyncs=False, note=note
+        )
 
 
 def four_lines() -> str:

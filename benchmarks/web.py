@@ -12,25 +12,31 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import orjson
 
 from benchmarks import callers
 from benchmarks.coalition import DATABASE
+from benchmarks.signing import Signed, Signer
 from benchmarks.stage import Load
 from gateway import client_rules, scopes
 from gateway.allowances import Allowance
 from gateway.oauth import clients
+from gateway.oauth.authentication import ASSERTION_TYPE
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE
 from members.cards import IssuedCard
 from tests.builders import Coalition
 
+FORM = "application/x-www-form-urlencoded"
 MASTER_KEY = b64encode(bytes(range(32))).decode()
 PLENTY = Allowance(1_000_000_000, 1_000_000)
 ONE = """mutation Accrue($input: AccruePointsInput!) { accruePoints(input: $input) { __typename
   ... on AccruePointsSuccess { replayed transaction { id points } } ... on Rejection { code } } }"""
+MEMBER = """query Balance($ref: MemberRefInput!) { member(ref: $ref) { id tier
+  balance { available pending debt } } }"""
 MANY = """mutation Batch($input: AccrueManyInput!) { accrueMany(input: $input) { __typename
   ... on AccrueManySuccess { accepted rejected results { __typename ... on AccruePointsSuccess { replayed
   transaction { id points } } ... on Rejection { code } } } ... on Rejection { code } } }"""
@@ -44,9 +50,12 @@ class Gateway:
     port: int
 
 
+SERVE = ("-m", "gateway.commands", "serve")
+
+
 @asynccontextmanager
-async def gateway(server: postgres.Server) -> AsyncIterator[Gateway]:
-    """The gateway, listening on a free port of loopback."""
+async def gateway(server: postgres.Server, *, command: Sequence[str] = SERVE) -> AsyncIterator[Gateway]:
+    """The gateway, listening on a free port of loopback. command is what Python is told to run."""
     port = _free_port()
     environment = {
         **os.environ,
@@ -58,7 +67,7 @@ async def gateway(server: postgres.Server) -> AsyncIterator[Gateway]:
         "TESSERA_CLOCK": "wall",
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway.commands", "serve", env=environment, stdout=asyncio.subprocess.DEVNULL
+        sys.executable, *command, env=environment, stdout=asyncio.subprocess.DEVNULL
     )
     try:
         await _answering(process, port)
@@ -152,6 +161,52 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
+@dataclass(frozen=True, slots=True)
+class SigningClient:
+    """A client that signs with a key of its own, and the gateway's address."""
+
+    client_id: str
+    signer: Signer
+    port: int
+
+    @property
+    def issuer(self) -> str:
+        """The gateway as it names itself."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def asks(self, assertion: str) -> bytes:
+        """The form that asks for a token."""
+        form = {
+            "grant_type": "client_credentials", "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion,
+        }  # fmt: skip
+        return urlencode(form).encode()
+
+    async def bound_token(self) -> str:
+        """A token that is bound to the client's key."""
+        asking = await Connection(self.port).open()
+        proof = self.signer.proof(f"{self.issuer}/oauth/token")
+        head = asking.head("/oauth/token", FORM, "-", f"DPoP: {proof}\r\n").replace(b"Authorization: -\r\n", b"")
+        answer = await asking.good(head, self.asks(self.signer.assertion(self.client_id, self.issuer)))
+        asking.close()
+        said = orjson.loads(answer)
+        if said["token_type"] != "DPoP":
+            raise RuntimeError("the token is not bound")
+        return str(said["access_token"])
+
+
+async def signing_client(made: Coalition, code: str, port: int, *, binds_tokens: bool) -> SigningClient:
+    """A fresh client of a partner that signs (private_key_jwt); its tokens are bound to its key if it wants that."""
+    signer = Signer()
+    async with made.database.transaction() as connection:
+        await actors.ensure_actor(connection, "bench", [actors.ONBOARDING])
+        client_id = await clients.add_key_client(
+            connection, partner_id=made.callers[code].partner_id, name=f"signs {code}", scopes=scopes.TILL,
+            jwk=signer.public, redirect_uris=(), binds_tokens=binds_tokens, by="bench", at=clock.wall(),
+        )  # fmt: skip
+        await client_rules.change(connection, client_id, by="bench", at=clock.wall(), allowance=PLENTY)
+    return SigningClient(client_id, signer, port)
+
+
 async def token_of(made: Coalition, code: str, port: int) -> str:
     """An access token of a fresh client of a partner."""
     async with made.database.transaction() as connection:
@@ -164,8 +219,7 @@ async def token_of(made: Coalition, code: str, port: int) -> str:
         await client_rules.change(connection, client_id, by="bench", at=clock.wall(), allowance=PLENTY)
     asking = await Connection(port).open()
     basic = "Basic " + b64encode(f"{client_id}:{secret}".encode()).decode()
-    form = "application/x-www-form-urlencoded"
-    answer = await asking.post("/oauth/token", b"grant_type=client_credentials", form, basic)
+    answer = await asking.post("/oauth/token", b"grant_type=client_credentials", FORM, basic)
     asking.close()
     return str(orjson.loads(answer)["access_token"])
 
@@ -241,5 +295,70 @@ async def tills(
         return wanted
 
     yield callers.load(connections, call)
+    for connection in opened:
+        connection.close()
+
+
+@asynccontextmanager
+async def bound_tills(
+    client: SigningClient, cards: Sequence[IssuedCard], *, connections: int, seed: int
+) -> AsyncIterator[Load]:
+    """A load of accruePoints with a token that is bound to a key, and a fresh proof of that key in each request."""
+    drawn = random.Random(seed)
+    numbers = [card.number.encode() for card in cards]
+    token = await client.bound_token()
+    proofs = Signed(lambda: client.signer.proof(f"{client.issuer}/graphql", token))
+    opened = [await Connection(client.port).open() for _ in range(connections)]
+    before, _, after = opened[0].head("/graphql", authorization=f"DPoP {token}", more="DPoP: @\r\n").partition(b"@")
+    whole, _ = forms_of(0, 0)
+
+    async def call(number: int) -> int:
+        key = uuid4().hex.encode()
+        body = whole.filled(key, drawn.choice(numbers), key)
+        answer = await opened[number].good(before + proofs.take().encode() + after, body)
+        if b'"AccruePointsSuccess"' not in answer or b'"replayed":true' in answer:
+            raise RuntimeError(f"the gateway answered {answer.decode()[:500]}")
+        return 1
+
+    yield proofs.beside(callers.load(connections, call))
+    for connection in opened:
+        connection.close()
+
+
+@asynccontextmanager
+async def readers(
+    port: int, token: str, cards: Sequence[IssuedCard], *, connections: int, seed: int
+) -> AsyncIterator[Load]:
+    """A load of `member { balance }` with a bearer token."""
+    drawn = random.Random(seed)
+    numbers = [card.number.encode() for card in cards]
+    opened = [await Connection(port, token).open() for _ in range(connections)]
+    head = opened[0].head("/graphql")
+    whole = Form.of({"query": MEMBER, "variables": {"ref": {"cardNumber": CARD}}}, CARD)
+
+    async def call(number: int) -> int:
+        answer = await opened[number].good(head, whole.filled(drawn.choice(numbers)))
+        if b'"balance":{"available":"' not in answer:
+            raise RuntimeError(f"the gateway answered {answer.decode()[:500]}")
+        return 1
+
+    yield callers.load(connections, call)
+    for connection in opened:
+        connection.close()
+
+
+@asynccontextmanager
+async def askers(client: SigningClient, *, connections: int) -> AsyncIterator[Load]:
+    """A load of client credentials: each call asks for a token with a fresh assertion."""
+    assertions = Signed(lambda: client.signer.assertion(client.client_id, client.issuer))
+    opened = [await Connection(client.port).open() for _ in range(connections)]
+    head = opened[0].head("/oauth/token", FORM, "-").replace(b"Authorization: -\r\n", b"")
+
+    async def call(number: int) -> int:
+        if b'"access_token"' not in await opened[number].good(head, client.asks(assertions.take())):
+            raise RuntimeError("there is no token in the answer")
+        return 1
+
+    yield assertions.beside(callers.load(connections, call))
     for connection in opened:
         connection.close()

@@ -103,7 +103,8 @@ class Lane(Generic[Item, Answer]):
                 if isinstance(each, Busy):
                     answers.append(each)
                 else:
-                    answers.append(await _told(each.answer))
+                    told = await _told(each.answer)
+                    answers.append(told)
         finally:
             if len(answers) < len(entered):  # the caller went away
                 self._forget([each for each in entered if not isinstance(each, Busy)], patient)
