@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from benchmarks import coalition, levels, long, report, scenarios, stage
+from benchmarks import coalition, levels, long, profile, report, scenarios, stage
 from benchmarks.coalition import PARTNERS, Crowd
 from benchmarks.figures import Figure
 from benchmarks.peers import drivers
@@ -109,6 +109,26 @@ def long_run(
         settings["minutes"] = minutes
         console.out.print(f"stored in {report.store('long', found.content(), settings, folder=into)}")
         console.out.print(report.write_page(into).read_text().partition("## Long")[2])
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go())
+
+
+@app.command("profile")
+def profile_gateway(
+    seconds: Annotated[int, typer.Option(help="Length of each load.", min=2)] = 20,
+    members: Members = 5_000,
+    seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
+) -> None:
+    """Where the gateway's processor time goes, by samples taken inside it: results/profile.txt."""
+
+    async def go() -> None:
+        async with coalition.founded(server, members=members, holders=1_000, partners=1) as crowd:
+            found = await profile.measure(server, crowd, seconds=seconds, seed=seed)
+        path = profile.store(found, into)
+        console.out.print(path.read_text(), markup=False, highlight=False)
+        console.out.print(f"stored in {path}")
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
         console.run(go())
