@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from benchmarks import coalition, levels, long, profile, report, scenarios, stage
+from benchmarks import coalition, levels, long, overload, profile, report, scenarios, stage
 from benchmarks.coalition import PARTNERS, Crowd
 from benchmarks.figures import Figure
 from benchmarks.peers import drivers
@@ -109,6 +109,33 @@ def long_run(
         settings["minutes"] = minutes
         console.out.print(f"stored in {report.store('long', found.content(), settings, folder=into)}")
         console.out.print(report.write_page(into).read_text().partition("## Long")[2])
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go())
+
+
+@app.command("overload")
+def besiege(
+    seconds: Annotated[int, typer.Option(help="Length of the flood.", min=1)] = 30,
+    times: Annotated[int, typer.Option(help="How many times the capacity becomes due.", min=2)] = 10,
+    connections: Annotated[int, typer.Option(help="Connections that the flood comes over.", min=100)] = 1_500,
+    members: Members = _DEFAULT.members,
+    seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
+) -> None:
+    """Ten times as much as the gateway can do, for half a minute: what it still does, for whom, and how soon after."""
+
+    async def go() -> None:
+        async with coalition.founded(server, members=members, holders=0, partners=0) as crowd:
+            await crowd.made.add_partner(overload.PARTNER, return_window_days=0)
+            await coalition.stocked(server, crowd.pool, [card.member_id for card in crowd.cards], 1)
+            found = await overload.measure(
+                server, crowd, seconds=seconds, times=times, connections=connections, seed=seed
+            )
+            settings = await stage.settings_of(server)
+        settings |= {"seconds": seconds, "times": times, "connections": connections, "members": members, "seed": seed}
+        console.out.print(f"stored in {report.store('overload', found.content(), settings, folder=into)}")
+        console.out.print(report.write_page(into).read_text().partition("## Overload")[2], markup=False)
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
         console.run(go())

@@ -52,6 +52,8 @@ def page(folder: Path = RESULTS) -> str:
     for name, title in PARTS.items():
         if (whole := _read(folder, name)) is not None:
             sections += _part(title, whole)
+    if (whole := _read(folder, "overload")) is not None:
+        sections += _overload(whole)
     if (whole := _read(folder, "long")) is not None:
         sections += _long(whole)
     return "\n\n".join(sections) + "\n"
@@ -76,7 +78,7 @@ def _part(title: str, whole: Mapping[str, Any]) -> list[str]:
 def _settings(settings: Mapping[str, Any]) -> str:
     named = (
         "server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "cores", "seconds",
-        "rounds", "members", "holders", "scale", "seed", "audit_violations",
+        "rounds", "members", "holders", "scale", "times", "connections", "seed", "audit_violations",
     )  # fmt: skip
     return ", ".join(f"{name} {settings[name]}" for name in named if name in settings)
 
@@ -128,6 +130,40 @@ def _split(spent: Mapping[str, float] | None) -> str:
 
 def _stored(size: Mapping[str, float] | None) -> str:
     return "" if size is None else f"{size['heap']:.0f} + {size['indexes']:.0f}"
+
+
+OVERLOAD_HEAD = ("kind", "rank", "sent", "answered", "share", "refused", "with Retry-After", "failed", "p50 ms",
+                 "p99 ms")  # fmt: skip
+
+
+def _overload(whole: Mapping[str, Any]) -> list[str]:
+    normal = whole["seconds_to_normal"]
+    back = f"back to normal after {normal} s" if normal is not None else "**not back to normal**"
+    lines = [
+        f"Server on one core, callers on another. Capacity {whole['capacity']:,.0f} answers a second (p99 "
+        f"{whole['normal_p99_ms']:.0f} ms); {whole['due']:,} requests became due within {whole['settings']['seconds']} s. "
+        f"Goodput {whole['goodput']:,.0f} a second, **{whole['share']:.0%}** of the capacity; {back}. "
+        f"The audit found {whole['audit_violations']} violations.",
+    ]
+    rows = [_overload_row(kind) for kind in whole["kinds"]]
+    return ["## Overload", _settings(whole["settings"]), "\n\n".join(lines), markdown(OVERLOAD_HEAD, rows)]
+
+
+def _overload_row(kind: Mapping[str, Any]) -> list[str]:
+    """The cells of a kind of request, as `OVERLOAD_HEAD` names them."""
+    sent, refused = kind["sent"], kind["refused"]
+    return [
+        kind["name"],
+        str(kind["rank"]),
+        f"{sent:,}",
+        f"{kind['answered']:,}",
+        f"{kind['answered'] / sent:.0%}" if sent else "",
+        f"{refused:,}",
+        f"{kind['told_when'] / refused:.0%}" if refused else "",
+        f"{kind['failed']:,}",
+        _number(kind["p50_ms"], ",.0f"),
+        _number(kind["p99_ms"], ",.0f"),
+    ]
 
 
 def _long(whole: Mapping[str, Any]) -> list[str]:
