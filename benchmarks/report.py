@@ -141,7 +141,7 @@ def _overload(whole: Mapping[str, Any]) -> list[str]:
     back = f"back to normal after {normal} s" if normal is not None else "**not back to normal**"
     lines = [
         f"Server on one core, callers on another. Capacity {whole['capacity']:,.0f} answers a second (p99 "
-        f"{whole['normal_p99_ms']:.0f} ms); {whole['due']:,} requests became due within {whole['settings']['seconds']} s. "
+        f"{whole['normal_p99_ms']:.0f} ms); {whole['due']:,} requests became due in {whole['settings']['seconds']} s. "
         f"Goodput {whole['goodput']:,.0f} a second, **{whole['share']:.0%}** of the capacity; {back}. "
         f"The audit found {whole['audit_violations']} violations.",
     ]

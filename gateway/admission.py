@@ -20,7 +20,7 @@ from gateway.client_rules import ClientRule, ClientRules, hash_of
 from gateway.context import Services, Viewer
 from gateway.prepared import Prepared, Schema, Unacceptable
 from gateway.pricing import Operation
-from gateway.shedding import Turnstile
+from gateway.shedding import Overloaded, Turnstile
 from gateway.usage import Usage
 from kit.clock import wall
 
@@ -96,6 +96,10 @@ class Admission:
         """Wait for a place, to be left with `leave`. Raises Overloaded, and what was handed out is given back."""
         try:
             await self.turnstile.enter(admitted.operation.rank)
+        except Overloaded as no:
+            self.undo(admitted)
+            await asyncio.sleep(no.hold_seconds)
+            raise
         except BaseException:
             self.undo(admitted)
             raise

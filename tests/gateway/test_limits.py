@@ -191,7 +191,7 @@ def crowded(toy: Toy, turnstile: Turnstile) -> Admission:
 
 
 async def test_with_no_place_left_a_request_is_a_503_with_retry_after_and_runs_nothing(own_toy: Toy) -> None:
-    turnstile = Turnstile(1, waiting=0)
+    turnstile = Turnstile(1, waiting=0, patience_seconds=0.01)
     admission = crowded(own_toy, turnstile)
     await turnstile.enter(2)
     own_toy.seen.calls.clear()
