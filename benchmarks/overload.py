@@ -1,9 +1,11 @@
 """Overload: what a gateway still does, and for whom, when ten times as much is wanted of it as it can do.
 
 The server (gateway and PostgreSQL) has one core, the callers another. First the capacity: as many callers as keep the
-gateway busy, each asking again when it is answered. Then requests become due at ten times that rate, over as many
-connections as tills of a large coalition hold open, and nobody heeds Retry-After. Then the first load again, second by
-second, until it is as it was.
+gateway busy, each asking again when it is answered; each kind of request alone, which tells what it costs, then all of
+them mixed. Then requests become due at ten times that rate, over as many connections as tills of a large coalition hold
+open, and nobody heeds Retry-After. Then the first load again, second by second, until it is as it was.
+
+Goodput is weighed: an answer counts as much as it costs, since who sheds the cheap for the dear answers fewer.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from uuid import uuid4
@@ -31,6 +33,7 @@ from members.cards import IssuedCard
 
 PARTNER = "besieged"
 CAPACITY_CALLERS = 64
+CAPACITY_SECONDS = 10
 NORMAL_SHARE = 0.9
 """Of the capacity: what counts as normal again. A second is short, and the machine itself moves by a tenth."""
 MOST_SECONDS_TO_NORMAL = 30
@@ -42,6 +45,7 @@ CANCEL = """mutation Cancel($input: CancelPurchaseInput!) { cancelPurchase(input
 READ, EARN, SPEND, UNDO = "reads", "earns", "spends", "undoes"
 MIX = {READ: 40, EARN: 40, SPEND: 10, UNDO: 10}
 """Of a hundred requests."""
+_MIXED = [kind for kind, number in MIX.items() for _ in range(number)]
 _DOCUMENTS = {READ: web.MEMBER, EARN: web.ONE, SPEND: REDEEM, UNDO: CANCEL}
 
 
@@ -79,9 +83,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Siege:
-    """Everything that was found. Rates are answers a second; due is how many requests became due in the flood."""
+    """Everything that was found. Rates are answers a second; due is how many requests became due in the flood; alone is
+    the rate of each kind by itself, work the share of a second's capacity that answers were worth: in the mix before
+    the flood, and in the flood."""
 
     capacity: float
+    alone: dict[str, float]
+    work_before: float
+    work: float
     due: int
     seconds: float
     connections: int
@@ -97,8 +106,8 @@ class Siege:
 
     @property
     def share(self) -> float:
-        """Of the capacity."""
-        return self.goodput / self.capacity
+        """Goodput of the capacity, weighed by what each kind costs."""
+        return self.work / self.work_before
 
     def content(self) -> dict[str, object]:
         """As it is stored."""
@@ -145,7 +154,7 @@ class Callers:
         self._served = served
         self._token = token
         self._drawn = random.Random(seed)
-        self._kinds = [kind for kind, number in MIX.items() for _ in range(number)]
+        self._kinds = _MIXED
         self._spenders = itertools.cycle(self._drawn.sample(crowd.cards, len(crowd.cards)))
         self._recorded: deque[bytes] = deque(maxlen=100_000)
         self._opened: list[Connection] = []
@@ -166,9 +175,12 @@ class Callers:
         for connection in self._opened:
             connection.close()
 
-    async def ask_again_and_again(self, seconds: float, callers: int = CAPACITY_CALLERS) -> float:
-        """A closed loop; answers a second."""
+    async def ask_again_and_again(
+        self, seconds: float, callers: int = CAPACITY_CALLERS, *, kinds: Sequence[str] = ()
+    ) -> float:
+        """A closed loop of the mix, or of some kinds alone; answers a second."""
         self.tallies = {kind: Tally() for kind in MIX}
+        self._kinds = list(kinds) or _MIXED
         began = time.perf_counter()
 
         async def one(number: int) -> None:
@@ -183,6 +195,7 @@ class Callers:
         """Requests due at a rate, over all connections; how long it took. One that is due when every connection waits
         for an answer is sent when one is free."""
         self.tallies = {kind: Tally() for kind in MIX}
+        self._kinds = _MIXED
         began, due = time.perf_counter(), itertools.count()
 
         async def one(number: int) -> None:
@@ -267,18 +280,27 @@ async def measure(
             callers = Callers(crowd, served, token, seed)
             await callers.open(CAPACITY_CALLERS)
             await callers.ask_again_and_again(3)
-            capacity = await callers.ask_again_and_again(10)
+            alone = {kind: await callers.ask_again_and_again(4, kinds=[kind]) for kind in MIX}
+            capacity = await callers.ask_again_and_again(CAPACITY_SECONDS)
+            work_before = _work(callers.tallies, alone) / CAPACITY_SECONDS
             latencies = sorted(ms for tally in callers.tallies.values() for ms in tally.latencies_ms)
             normal_p99_ms = figures.percentile(latencies, 0.99) or 0.0
             await callers.open(connections)
             took = await callers.flood(capacity * times, seconds)
+            work = _work(callers.tallies, alone) / took
             kinds = [_kind(kind, tally) for kind, tally in callers.tallies.items()]
             to_normal = await _seconds_to_normal(callers, capacity, normal_p99_ms)
             callers.close()
     violations: int = await crowd.pool.fetchval("SELECT count(*) FROM ledger.audit()", timeout=600)
+    due = round(capacity * times * seconds)
     return Siege(
-        capacity, round(capacity * times * seconds), took, connections, kinds, to_normal, normal_p99_ms, violations
+        capacity, alone, work_before, work, due, took, connections, kinds, to_normal, normal_p99_ms, violations
     )
+
+
+def _work(tallies: Mapping[str, Tally], alone: Mapping[str, float]) -> float:
+    """How many seconds the answers would have taken, each kind by itself."""
+    return sum(tally.answered / max(alone[kind], 1e-9) for kind, tally in tallies.items())
 
 
 def _kind(name: str, tally: Tally) -> Kind:

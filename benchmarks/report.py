@@ -142,8 +142,8 @@ def _overload(whole: Mapping[str, Any]) -> list[str]:
     lines = [
         f"Server on one core, callers on another. Capacity {whole['capacity']:,.0f} answers a second (p99 "
         f"{whole['normal_p99_ms']:.0f} ms); {whole['due']:,} requests became due in {whole['settings']['seconds']} s. "
-        f"Goodput {whole['goodput']:,.0f} a second, **{whole['share']:.0%}** of the capacity; {back}. "
-        f"The audit found {whole['audit_violations']} violations.",
+        f"Goodput {whole['goodput']:,.0f} answers a second, which is **{whole['share']:.0%}** of the capacity, each "
+        f"kind weighed by what it costs; {back}. The audit found {whole['audit_violations']} violations.",
     ]
     rows = [_overload_row(kind) for kind in whole["kinds"]]
     return ["## Overload", _settings(whole["settings"]), "\n\n".join(lines), markdown(OVERLOAD_HEAD, rows)]
