@@ -225,7 +225,7 @@ def _transaction(
     partner = None if receipt is None else directory.partner(receipt.partner_id)
     if receipt is None or partner is None:
         return None
-    return transaction_of(receipt, replace(partner, id_key=own_key(services.vault)), language, directory.shelf)
+    return transaction_of(receipt, replace(partner, id_key=own_key(services.vault)), language, directory)
 
 
 def _partner(directory: Directory, partner_id: int) -> PartnerView | None:

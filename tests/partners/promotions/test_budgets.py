@@ -12,7 +12,7 @@ from kit.database import APPLICATION_ROLE, Database, driver_url
 from kit.postgres import Server
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import purchases
+from partners import decisions, purchases
 from partners.promotions import budgets
 from partners.promotions.budgets import BudgetExists, BudgetInvalid, BudgetIsFunded, BudgetNotFunded, FundingReused
 from partners.receipts import Payment
@@ -110,7 +110,7 @@ async def test_a_budget_that_denies_gives_whole_effects_or_none(market: Market) 
     done = await asyncio.gather(*(market.buy(card, a_receipt(50)) for card in cards))
     assert sum(one.receipt.awarded_points for one in done) == 90
     short = next(one for one in done if not one.receipt.awarded_points)
-    assert "BUDGET_EXHAUSTED" in {step["reason"] for step in short.receipt.decision["outcome"]["steps"]}
+    assert "BUDGET_EXHAUSTED" in {reason for reason, _, _ in short.receipt.decision["reasons"]}
 
 
 async def test_a_purchase_for_which_a_budget_has_no_room_writes_nothing_of_its_own(market: Market) -> None:
@@ -172,7 +172,8 @@ async def test_a_purchase_without_the_scope_of_a_cap_gets_nothing_of_its_rule(ma
     await market.publish(bonus("gift", 60, caps=["by-card"]))
     done = await market.buy(await market.coalition.add_member(), a_receipt(100))
     assert done.receipt.awarded_points == 1
-    assert [step["reason"] for step in done.receipt.decision["outcome"]["steps"]] == ["SCOPE_MISSING"]
+    around = (await market.desk.directory.get()).around(done.receipt)
+    assert [step.reason for step in decisions.recalled(done.receipt, around).outcome.steps] == ["SCOPE_MISSING"]
 
 
 async def test_a_limit_that_is_lowered_below_what_is_used_stops_and_takes_nothing_back(market: Market) -> None:

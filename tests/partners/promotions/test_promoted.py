@@ -286,13 +286,13 @@ async def test_whatever_was_decided_in_a_long_run_is_decided_alike_again(market:
     done = [await _shop(market, chance, chance.choice(cards)) for _ in range(60)]
     for bought in chance.sample([one for one in done if one.receipt.total_minor], 20):
         await give_back(market, bought, Wish(lines={chance.choice(list(bought.receipt.decision["lines"])): None}))
-    shelf = (await market.desk.directory.get()).shelf
+    directory = await market.desk.directory.get()
     rows = await market.desk.pool.fetch("SELECT partner_id, holder_id, seq FROM partners.receipt WHERE kind = 1")
     kept = await receipt_store.receipts_at(market.desk.pool, [tuple(row) for row in rows])
     assert len(kept) == 60
     for one in kept:
-        recalled, again = decisions.replay(one, shelf)
-        assert again.outcome_sha256 == one.decision["outcome_sha256"] == recalled.outcome.outcome_sha256
+        recalled = decisions.recalled(one, directory.around(one))
+        assert recalled.outcome.outcome_sha256 == one.decision["outcome_sha256"]
         assert decisions.snapshot_of(recalled) == one.decision["snapshot_sha256"]
         assert sum(reason[1] for reason in one.decision["reasons"]) == one.awarded_points
 
