@@ -23,7 +23,7 @@ class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery):
 
 
 @strawberry.type(description="What may be done. A document has at most one field that moves points.")
-class Mutation(PurchaseMutation, HoldMutation, ApprovalMutation, EnrolmentMutation, EventMutation):
+class Mutation(PurchaseMutation, HoldMutation, ApprovalMutation, EventMutation, EnrolmentMutation):
     pass
 
 
