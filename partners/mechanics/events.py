@@ -97,8 +97,8 @@ async def record_event(
     once_key: str = "",
     terminal_id: int | None = None,
 ) -> Counted | Waiting:
-    """Tell an event of a member; what it gave, or that it waits to be looked at. Once whatever is retried. terminal_id is
-    the till that a visit is good at.
+    """Tell an event of a member; what it gave, or that it waits to be looked at. Once whatever is retried. terminal_id
+    is the till that a visit is good at.
 
     Rejects what identification rejects, EVENT_UNKNOWN, EVENT_INVALID, EVENT_PERSON_UNKNOWN, MOMENT_COUNTED,
     IDEMPOTENCY_KEY_REUSED, PARTNER_SUSPENDED, AGREEMENT_MISSING.
