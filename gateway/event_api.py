@@ -17,7 +17,7 @@ from gateway.scalars import OfferKind
 from gateway.types import Balance, member_id_for
 from kit.amounts import Points
 from kit.secrets import opaque_id, read_opaque_id
-from partners import tills
+from partners import purchases, tills
 from partners.directory import Partner
 from partners.mechanics import events, offers
 from partners.mechanics.events import Waiting
@@ -53,6 +53,10 @@ class RecordEventInput:
     )
     figures: list[FigureInput] | None = described("Figures that rules may look at.", default=None)
     words: list[WordInput] | None = described("Words that rules may look at. Nothing personal.", default=None)
+    outlet: str | None = described(
+        "The partner's code of the outlet; needed, with the till, where the member is named by a visit.", default=None
+    )
+    terminal: str | None = described("The outlet's code of the till.", default=None)
 
     def told(self) -> Event:
         """The event as the partners' package has it."""
@@ -119,6 +123,10 @@ class ActivateOfferInput:
     idempotency_key: str = described(KEY)
     member: MemberRefInput = described("Whose.")
     promotion: str = described("The offer's `activation`.")
+    outlet: str | None = described(
+        "The partner's code of the outlet; needed, with the till, where the member is named by a visit.", default=None
+    )
+    terminal: str | None = described("The outlet's code of the till.", default=None)
 
 
 @strawberry.type(description="A personal offer that counts from now on.")
@@ -141,13 +149,20 @@ class OfferQuery:
         "only is not among it. Who cannot be found is an error with the rejection's code.",
     )
     async def offers(
-        self, info: Info[Context, None], member: MemberRefInput, first: First = 20, after: After = None
+        self,
+        info: Info[Context, None],
+        member: MemberRefInput,
+        outlet: str | None = None,
+        terminal: str | None = None,
+        first: First = 20,
+        after: After = None,
     ) -> Connection[Offer]:
         counter = await counter_of(info)
         at = await info.context.now()
         cursors = Cursors(info.context.services.vault, "offer")
         begin = cursors.read(after) or 0
-        found = await tills.identify(counter.desk, counter.caller, counter.member_ref(member), None, at)
+        terminal_id = _terminal(counter, outlet, terminal)
+        found = await tills.identify(counter.desk, counter.caller, counter.member_ref(member), terminal_id, at)
         rows = list(enumerate(await offers.offers_to(counter.desk, counter.caller, found, at=at), start=1))
         return connections.page(
             rows[begin : begin + connections.bounded(first) + 1],
@@ -169,7 +184,7 @@ class EventMutation:
         counter, call = await call_of(info, "recordEvent", input.idempotency_key)
         done = await events.record_event(
             counter.desk, call, counter.member_ref(input.member), input.told(), occurred_at=input.occurred_at,
-            once_key=input.once_key,
+            once_key=input.once_key, terminal_id=_terminal(counter, input.outlet, input.terminal),
         )  # fmt: skip
         return _recorded(counter, done, call.at, info.context.language)
 
@@ -194,11 +209,20 @@ class EventMutation:
     )
     async def activate_offer(self, info: Info[Context, None], input: ActivateOfferInput) -> ActivateOfferResult:
         counter, call = await call_of(info, "activateOffer", input.idempotency_key)
-        found = await tills.identify(counter.desk, counter.caller, counter.member_ref(input.member), None, call.at)
+        terminal_id = _terminal(counter, input.outlet, input.terminal)
+        found = await tills.identify(
+            counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
+        )
         await offers.activate(counter.desk, counter.caller, found, input.promotion, at=call.at)
         return ActivateOfferSuccess(
             promotion=input.promotion, member_id=member_id_for(counter.partner, found.member_id)
         )
+
+
+def _terminal(counter: Counter, outlet: str | None, terminal: str | None) -> int | None:
+    if outlet is None:
+        return None
+    return purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
 
 
 def _recorded(counter: Counter, done: Counted | Waiting, at: datetime, language: str) -> RecordEventSuccess:

@@ -110,3 +110,12 @@ async def fold(
 def _numbers(value: Any) -> dict[str, int]:
     read: dict[str, int] = orjson.loads(value) if isinstance(value, str | bytes) else value
     return dict(read)
+
+
+async def audit(connection: AsyncConnection, programme: Programme) -> Sequence[Row[Any]]:
+    """What is wrong with mechanics: rule, holder_id, detail."""
+    found = await connection.execute(
+        text("SELECT rule, holder_id, detail FROM partners.audit_mechanics(:zone, :currency)"),
+        {"zone": programme.time_zone, "currency": programme.base_currency},
+    )
+    return found.all()

@@ -108,6 +108,11 @@ async def fold(
     return Folded(row.looked, row.folded, row.next_after)
 
 
+async def audit(connection: AsyncConnection, programme: Programme) -> list[str]:
+    """What is wrong with coupons, rewards and with what was added up, a sentence each; must be nothing."""
+    return [f"{row.rule}: {row.detail}" for row in await fact_store.audit(connection, programme)]
+
+
 def _day(asked: Asked, programme: Programme) -> date:
     return asked.occurred_at.astimezone(ZoneInfo(programme.time_zone)).date()
 

@@ -104,3 +104,43 @@ BEGIN
     ) g;
   END IF;
 END $$;
+
+-- What is wrong with mechanics; must be nothing.
+-- M1: a coupon that is redeemed was redeemed once, and no other was. M2: what is counted of a batch is what was reserved or
+-- redeemed of it. M3: as many of a reward are taken as were ordered and not returned. M4: what was added up is what the
+-- receipts say up to there.
+CREATE FUNCTION partners.audit_mechanics(p_zone text, p_currency text)
+RETURNS TABLE (rule text, holder_id bigint, detail text) LANGUAGE sql STABLE AS $$
+  SELECT 'M1', c.holder_id, format('coupon %s is in state %s and was redeemed %s times', c.coupon_id, c.state, u.times)
+  FROM partners.coupon c JOIN partners.coupon_batch b USING (batch_id)
+  CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE x.state = 3) AS times FROM partners.coupon_use x WHERE x.coupon_id = c.coupon_id) u
+  WHERE b.kind = 'UNIQUE' AND u.times <> CASE c.state WHEN 3 THEN 1 ELSE 0 END
+  UNION ALL
+  SELECT 'M2', n.holder_id, format('batch %s: %s counted, %s used', n.batch_id, n.used, u.times)
+  FROM partners.coupon_count n
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS times FROM partners.coupon_use x
+    WHERE x.batch_id = n.batch_id AND x.state IN (2, 3) AND n.holder_id IN (0, x.holder_id)) u
+  WHERE n.used <> u.times
+  UNION ALL
+  SELECT 'M3', NULL, format('reward %s: %s taken, %s ordered', w.reward_id, w.taken, o.orders)
+  FROM partners.reward w
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS orders FROM partners.reward_order x WHERE x.reward_id = w.reward_id AND x.returned_at IS NULL) o
+  WHERE w.taken <> o.orders
+  UNION ALL
+  SELECT 'M4', coalesce(a.member_id, f.member_id),
+         format('%s at partner %s: %s purchases of %s added up, receipts say %s of %s', coalesce(a.period, f.period),
+                coalesce(a.partner_id, f.partner_id), a.purchases, a.amount_minor, f.purchases, f.amount)
+  FROM members.activity a
+  FULL JOIN (
+    SELECT p.member_id, period, w.partner_id, sum(g.purchases) AS purchases, sum(g.amount) AS amount
+    FROM members.activity_position p
+    CROSS JOIN LATERAL partners.bought(p.member_id, 1::smallint, 0, p.seq, p_zone, p_currency) g
+    CROSS JOIN LATERAL unnest(members.periods(g.day)) AS period
+    CROSS JOIN LATERAL (VALUES (0), (g.partner_id)) AS w(partner_id)
+    GROUP BY 1, 2, 3
+  ) f USING (member_id, period, partner_id)
+  WHERE (a.purchases, a.amount_minor) IS DISTINCT FROM (f.purchases, f.amount)
+$$;
