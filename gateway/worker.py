@@ -30,6 +30,7 @@ from kit.database import Database
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
 from members import merging, messages, standings
+from settlement.windows import positions
 
 JOBS_SCHEMA = "jobs"
 BEAT_SECONDS = 15
@@ -101,6 +102,18 @@ async def roll_up(database: Database, at: datetime, stopping: asyncio.Event) -> 
     return done
 
 
+async def add_up_positions(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Add to settlement's positions what was recorded since; how many entries. Stops between two batches."""
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            taken = await positions.add_up(connection, at=at)
+        done += taken
+        if taken < positions.ENTRIES_AT_ONCE:
+            break
+    return done
+
+
 async def watch_accounts(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Audit the accounts touched since, and the next slice of all; how many violations are new.
 
@@ -137,6 +150,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
     "complete-transfers": ("* * * * *", complete_transfers),
     "roll-up": ("* * * * *", roll_up),
+    "add-up-positions": ("* * * * *", add_up_positions),
     "watch-accounts": ("* * * * *", watch_accounts),
     "send-messages": ("* * * * *", sending.send_messages),
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
