@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import orjson
 
-from benchmarks import callers, draws, pgbench, web
+from benchmarks import callers, draws, offers, pgbench, web
 from benchmarks.coalition import DATABASE, Crowd
 from benchmarks.figures import Figure
 from benchmarks.stage import Load, Stage
@@ -81,16 +81,29 @@ async def _library(stage: Stage, crowd: Crowd) -> list[Figure]:
             )
         )  # fmt: skip
         await lane.close()
-    spread = await _buying(stage, crowd, list(crowd.made.callers))
+    partners = list(crowd.made.callers)
+    third = len(partners) // 3
+    await offers.publish(crowd, partners[third : 2 * third], partners[2 * third :])
+    spread = await _buying(stage, crowd, partners[:third])
     one = await _buying(stage, crowd, list(crowd.made.callers)[:1])
     name = "library: the desk's lane, 64 callers"
     figures.append(await stage.measure(name, spread, database=DATABASE, entries=ONE_ENTRY, reports=crowd.report))
     figures.append(
         await stage.measure(
-            "desk's lane: all on one partner ÷ spread over fifty", one, database=DATABASE, entries=None,
+            "desk's lane: all on one partner ÷ spread over many", one, database=DATABASE, entries=None,
             against=(name, spread), reports=crowd.report,
         )
     )  # fmt: skip
+    for what, at_partners in (
+        ("that read nothing", partners[third : 2 * third]), ("that count and read", partners[2 * third :]),
+    ):  # fmt: skip
+        ruled = await _buying(stage, crowd, at_partners)
+        figures.append(
+            await stage.measure(
+                f"desk's lane: three candidate rules {what} ÷ no rules", ruled, database=DATABASE, entries=None,
+                against=(name, spread), reports=crowd.report,
+            )
+        )  # fmt: skip
     return figures
 
 
@@ -123,8 +136,9 @@ async def _buying(stage: Stage, crowd: Crowd, partners: Sequence[str]) -> Load:
         caller = crowd.made.callers[partners[number % len(partners)]]
         receipt = a_receipt(1_000, reference=f"L{next(_references)}")
         member = identified(drawn.choice(crowd.cards))
-        prepared = purchases.prepare(directory, caller, member, receipt, at=NOON, idem_key=None)
-        await purchases.accrue(crowd.made.desk, prepared)
+        desk = crowd.made.desk
+        prepared = await purchases.decide(desk, directory, caller, member, receipt, at=NOON, idem_key=None)
+        await purchases.accrue(desk, prepared)
         return 1
 
     return callers.load(64, call)

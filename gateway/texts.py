@@ -23,6 +23,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Карта не найдена. Проверьте номер.",
             "ro": "Cardul nu este cunoscut. Verificați numărul.",
         },
+        "DISCOUNT_NOT_GRANTED": {
+            "en": "This discount does not apply any more. Ask for the price again.",
+            "ru": "Эта скидка больше не действует. Запросите цену ещё раз.",
+            "ro": "Această reducere nu mai este valabilă. Cereți din nou prețul.",
+        },
         "MEMBER_UNKNOWN": {
             "en": "No member was found.",
             "ru": "Участник не найден.",

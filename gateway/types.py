@@ -25,7 +25,6 @@ from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.promotions.basket import Discount
-from partners.promotions.shelf import Shelf
 from partners.purchases import CANCELLATION, PURCHASE, REDEMPTION, RETURN
 from partners.records import StoredReceipt
 
@@ -179,7 +178,7 @@ class Shown:
     receipt: StoredReceipt
     partner: Partner
     language: str
-    shelf: Shelf
+    directory: Directory
 
     def money(self, amount_minor: int) -> Money:
         """Money in the receipt's currency."""
@@ -239,7 +238,7 @@ class Purchase(Transaction):
     @access.field(description="Why, summing to `awarded`.")
     def reasons(self) -> list[Reason]:
         receipt = self.shown.receipt
-        titles = rules.titles(receipt.decision.get("release", 0), self.shown.shelf, self.shown.language)
+        titles = rules.titles(receipt.decision.get("release", 0), self.shown.directory.shelf, self.shown.language)
         return reasons(receipt.decision["reasons"], receipt.currency, self.shown.language, titles)
 
     @access.field(description="Discounts of the programme's that the till gave, line by line.")
@@ -247,14 +246,16 @@ class Purchase(Transaction):
         receipt = self.shown.receipt
         if not decisions.was_by_rules(receipt):
             return []
-        return line_discounts(decisions.recalled(receipt, self.shown.shelf).outcome.discounts, receipt.currency)
+        return line_discounts(
+            decisions.recalled(receipt, self.shown.directory.around(receipt)).outcome.discounts, receipt.currency
+        )
 
     @access.field(cost=5, description="What became of each rule that the till may know of; empty where none was asked.")
     def rules(self) -> list[RuleAnswer]:
         receipt = self.shown.receipt
         if not decisions.was_by_rules(receipt):
             return []
-        return rule_answers(decisions.recalled(receipt, self.shown.shelf), self.shown.language)
+        return rule_answers(decisions.recalled(receipt, self.shown.directory.around(receipt)), self.shown.language)
 
 
 @strawberry.type(description="Points spent on a reward or a service.")
@@ -296,7 +297,7 @@ def transaction(directory: Directory, receipt: StoredReceipt, language: str) -> 
     """The transaction that a receipt is, as its own partner sees it."""
     partner = directory.partner(receipt.partner_id)
     assert partner is not None
-    shown = Shown(receipt, partner, language, directory.shelf)
+    shown = Shown(receipt, partner, language, directory)
     if receipt.kind == PURCHASE:
         return Purchase(shown=shown)
     return Redemption(shown=shown) if receipt.kind == REDEMPTION else PurchaseReturn(shown=shown)
@@ -318,9 +319,7 @@ def purchase_lines(
     ]
 
 
-def reasons(
-    decided: Sequence[Sequence[Any]], currency: str, language: str, titles: Mapping[str, str]
-) -> list[Reason]:
+def reasons(decided: Sequence[Sequence[Any]], currency: str, language: str, titles: Mapping[str, str]) -> list[Reason]:
     """Stored reasons with a sentence each; titles are those of rules by code, in the language."""
     return [
         Reason(

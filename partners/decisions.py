@@ -1,7 +1,7 @@
 """PURE: decisions by rules: what a receipt is to the engine, and what the engine's outcome is to the database.
 
 A decision is kept so that it can be made again: which release, on which context and counters, with which outcome. The
-basket is the receipt itself; `replay` makes one of the other and must come to the same outcome for ever.
+basket is the receipt itself; `recalled` makes one of the other and must come to the same outcome for ever.
 """
 
 from __future__ import annotations
@@ -163,6 +163,12 @@ def told(member: Member, tier: str, needs: Needs) -> Member:
     )
 
 
+def scopes_of(member_id: int, card_id: int | None, partner: str, outlet: str) -> dict[str, str]:
+    """Whose a budget may be, as far as the receipt itself tells."""
+    found = {"member": str(member_id), "partner": partner, "outlet": f"{partner}:{outlet}"}
+    return found if card_id is None else found | {"card": str(card_id)}
+
+
 def decide(basis: Basis, basket: Basket) -> Decided:
     """The outcome of a basket, with what it was decided on."""
     return Decided(basis, basket, evaluation.evaluate(basis.release, basket, basis.context, basis.counters))
@@ -227,7 +233,7 @@ def _reasons(outcome: Outcome) -> list[Reason]:
         else Reason(RULE, one.points, {"rule": one.rule, "version": one.version})
         for one in outcome.awards
     ]
-    bound = [one for one in outcome.steps if one.limited_by]
+    bound = [one for one in outcome.steps if one.reason in ("CAPPED", "BUDGET_EXHAUSTED")]
     return found + [
         Reason(one.reason, 0, {"rule": one.rule, "version": one.version, "budget": one.limited_by}) for one in bound
     ]
@@ -307,7 +313,7 @@ def owed_of(outcome: Outcome, release: Release, terms: BaseTerms) -> tuple[OwedR
 
 
 def stored(decided: Decided, promoted: Promoted) -> dict[str, Any]:
-    """What is kept of a decision by rules, beside what is kept of every one."""
+    """All of a decision by rules that has no receipt, as it is kept beside what is kept of every one."""
     basis = decided.basis
     return {
         **given(promoted.charges, promoted.owed),
@@ -337,21 +343,75 @@ def was_by_rules(receipt: StoredReceipt) -> bool:
     return "release" in receipt.decision
 
 
-def recalled(receipt: StoredReceipt, shelf: Shelf) -> Decided:
-    """A stored decision as it was made. Raises KeyError where the shelf does not hold its release."""
-    kept = receipt.decision
-    sent = receipt_of(receipt)
-    paid = kept.get("paid", {}).values()
+def kept(decided: Decided, promoted: Promoted, receipt: Receipt, member_id: int, card_id: int | None) -> dict[str, Any]:
+    """What is kept of a purchase that rules decided: what its receipt, its terms and its release do not say already.
+
+    The outcome is not: whoever wants it decides again (`recalled`), and its hash tells that it is the same.
+    """
+    basis, context = decided.basis, decided.basis.context
+    own = scopes_of(member_id, card_id, context.partner, context.outlet)
+    known = {
+        "member": context.member.to_json(),
+        "scopes": {name: value for name, value in context.scopes.items() if own.get(name) != value},
+        "denied": list(context.denied),
+        "coupons": [one.to_json() for one in context.coupons],
+        "holidays": list(context.local.holidays),
+        "left": dict(basis.counters.remaining),
+    }
+    return {
+        **given(promoted.charges, promoted.owed),
+        "release": basis.release.release_id,
+        "engine": ENGINE_VERSION,
+        "received": context.received_at.isoformat(),
+        "zone": context.zone,
+        "worth": [context.terms.bill_ceiling_bp, context.terms.point_value_micro],
+        "known": {name: value for name, value in known.items() if value},
+        "outcome_sha256": decided.outcome.outcome_sha256,
+        "snapshot_sha256": snapshot_of(decided),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What stands around a stored receipt and never changes: codes, the terms it was decided under, the releases."""
+
+    partner: str
+    outlet: str
+    terms: Terms
+    programme: Programme
+    shelf: Shelf
+
+
+def recalled(receipt: StoredReceipt, around: Around) -> Decided:
+    """A stored decision as it was made, decided again. Raises KeyError where the shelf does not hold its release."""
+    decision = receipt.decision
+    sent = replace(receipt_of(receipt), outlet=around.outlet)
+    paid = decision.get("paid", {}).values()
     basket = basket_of(sent, points=sum(points for points, _ in paid), points_minor=sum(minor for _, minor in paid))
-    release = shelf.honouring(shelf.release(kept["release"]), reported_rules(sent))
-    basis = Basis(release, Context.from_json(kept["context"]), Counters.from_json(kept["counters"]))
-    return Decided(basis, basket, Outcome.from_json(kept["outcome"]))
+    release = around.shelf.honouring(around.shelf.release(decision["release"]), reported_rules(sent))
+    counters = Counters(decision["known"].get("left", {}))
+    return decide(Basis(release, _context(receipt, sent, around, release), counters), basket)
 
 
-def replay(receipt: StoredReceipt, shelf: Shelf) -> tuple[Decided, Outcome]:
-    """A stored decision, and what the same engine decides on the same input: the hashes of both must be equal."""
-    kept = recalled(receipt, shelf)
-    return kept, decide(kept.basis, kept.basket).outcome
+def _context(receipt: StoredReceipt, sent: Receipt, around: Around, release: Release) -> Context:
+    decision, known = receipt.decision, receipt.decision["known"]
+    ceiling_bp, value_micro = decision["worth"]
+    context = context_of(
+        sent,
+        partner=around.partner,
+        zone=decision["zone"],
+        terms=around.terms,
+        programme=around.programme,
+        release=release,
+        member=Member.from_json(known.get("member", {})),
+        scopes=scopes_of(receipt.holder_id, receipt.card_id, around.partner, around.outlet) | known.get("scopes", {}),
+        at=datetime.fromisoformat(decision["received"]),
+        holidays=tuple(known.get("holidays", ())),
+        coupons=tuple(ShownCoupon.from_json(one) for one in known.get("coupons", ())),
+        denied=known.get("denied", ()),
+    )
+    terms = replace(context.terms, bill_ceiling_bp=ceiling_bp, point_value_micro=value_micro)
+    return replace(context, terms=terms)
 
 
 def receipt_of(stored: StoredReceipt) -> Receipt:

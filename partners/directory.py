@@ -21,10 +21,12 @@ from kit.secrets import Vault
 from partners import agreements, onboarding, store
 from partners.mechanics.documents import CalendarDocument
 from partners.mechanics.holidays import Calendar
+from partners.decisions import Around
 from partners.programme import ProgrammeUnknown
 from partners.promotions import publishing
 from partners.promotions.documents import read_as
 from partners.promotions.shelf import Shelf
+from partners.records import StoredReceipt
 from partners.terms import Programme, Terms
 
 FRESH_SECONDS = 5.0
@@ -134,6 +136,13 @@ class Directory:
     def terms_at(self, partner_id: int, at: datetime) -> Terms | None:
         """The terms in force for a partner at a business instant; None before the first signed version."""
         return agreements.in_force(self._signed.get(partner_id, ()), at)
+
+    def around(self, receipt: StoredReceipt) -> Around:
+        """What stands around a receipt. Raises KeyError where this snapshot does not know its terms."""
+        partner, outlet = self.partner(receipt.partner_id), self.outlet_by_id(receipt.outlet_id)
+        assert partner is not None
+        assert outlet is not None
+        return Around(partner.code, outlet.code, self.terms(receipt.terms_id), self.programme, self.shelf)
 
     def knows_terms(self, terms_id: int) -> bool:
         """Whether these terms were signed when the snapshot was taken."""

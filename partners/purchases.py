@@ -313,7 +313,7 @@ def prepare(
             total=receipt.total_minor,
             awarded=verdict.award.points,
             detail=stored_detail,
-            decision=_decision(verdict, member),
+            decision=_decision(verdict, member, receipt),
         ),
         award=verdict.award,
         at=at,
@@ -474,7 +474,7 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
             desk.pool, desk.vault, programme, [wanted], at=at, wants_birthday=needs.birthday
         )
         if found is not None:
-            known, if_seq = decisions.told(found.member, member.tier, needs), found.seq
+            known, if_seq = decisions.told(found.member, member.tier, needs), found.seq if needs.account else None
             scopes |= found.scopes
     foreign = {
         code for code, head in directory.budgets.items() if head.currency not in (None, asked.terms.currency)
@@ -496,10 +496,8 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
 
 def _scopes(asked: _Asked) -> dict[str, str]:
     """Whose a budget may be, as far as the receipt and the card tell."""
-    member, receipt, code = asked.member, asked.receipt, asked.partner.code
-    found = {"member": str(member.member_id), "partner": code, "outlet": f"{code}:{receipt.outlet}"}
-    if member.card_id is not None:
-        found["card"] = str(member.card_id)
+    member, receipt = asked.member, asked.receipt
+    found = decisions.scopes_of(member.member_id, member.card_id, asked.partner.code, receipt.outlet)
     tokens = sorted({paid.instrument for paid in receipt.payments if paid.instrument})
     if len(tokens) == 1:  # of two cards neither is the one that paid
         paid_with = aliases.instrument(asked.desk.vault, asked.caller.partner_id, tokens[0])
@@ -521,7 +519,7 @@ def _content(
     return fingerprint(orjson.dumps([*head, redeem_points, kept], option=orjson.OPT_SORT_KEYS))
 
 
-def _decision(verdict: _Verdict, member: Identified) -> str:
+def _decision(verdict: _Verdict, member: Identified, receipt: Receipt) -> str:
     award = verdict.award
     decided: dict[str, Any] = {
         "tier": member.tier,
@@ -539,7 +537,7 @@ def _decision(verdict: _Verdict, member: Identified) -> str:
             if points or line.points_value_minor
         }
     if verdict.decided is not None and verdict.promoted is not None:
-        decided |= decisions.stored(verdict.decided, verdict.promoted)
+        decided |= decisions.kept(verdict.decided, verdict.promoted, receipt, member.member_id, member.card_id)
     return orjson.dumps(decided).decode()
 
 

@@ -319,10 +319,11 @@ async def _decide(desk: Desk, directory: Directory, original: StoredReceipt, wis
     bought, held = _bought_lines(original, earlier), _lots_left(original, earlier)
     if decisions.was_by_rules(original):
         left = _left(original, earlier)
-        code = exposure_code(original.decision["context"]["partner"])
+        around = directory.around(original)
+        code = exposure_code(around.partner)
         limited = any(one.code == code for one in left.charges)
         takeback = returning.decide_by_rules(
-            bought, wish, lot_points=held, decided=decisions.recalled(original, directory.shelf), left=left,
+            bought, wish, lot_points=held, decided=decisions.recalled(original, around), left=left,
             exposure_here=original.partner_id if limited else None,
         )  # fmt: skip
         return _Case(original, terms, takeback)

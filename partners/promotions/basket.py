@@ -203,7 +203,7 @@ class Context(Plain):
     date of every zone that budgets of the release count in (`releases.Release.zones`); available is the points that
     the member could spend, None where it is not to count; arms tells the arm of each experiment, CONTROL or TREATED;
     scopes gives the value of each scope (SCOPES) that is known; denied are budgets that turned out exhausted in the
-    write, whose rules are left out; seed feeds raffles.
+    write, whose rules are left out.
     """
 
     occurred_at: datetime
@@ -224,7 +224,6 @@ class Context(Plain):
     scopes: Mapping[str, str] = field(default_factory=dict)
     dates: Mapping[str, str] = field(default_factory=dict)
     denied: tuple[str, ...] = ()
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, audit
 from kit.errors import FieldProblem, Rejection
+from ledger.audit import Violation
 from partners import programme
 from partners import store as partner_store
 from partners.promotions import store
@@ -193,6 +194,14 @@ async def usage(connection: AsyncConnection, code: str, *, limit: int = MOST_SHO
         raise BudgetUnknown(f"there is no budget {code}")
     found = await store.usage(connection, rows[0]["budget_id"], limit=limit)
     return [Usage(one["scope"], one["period"], one["used"], max(rows[0]["ceiling"] - one["used"], 0)) for one in found]
+
+
+async def violations(connection: AsyncConnection) -> list[Violation]:
+    """What is wrong with budgets and with what parties owe each other for discounts; must be nothing."""
+    return [
+        Violation(row["rule"], row["holder_id"], row["unit"] or 0, row["detail"])
+        for row in await store.audit(connection)
+    ]
 
 
 def budget_of(row: RowMapping) -> Budget:

@@ -17,7 +17,7 @@ from partners.promotions.documents import (
     GroupDocument,
     RuleDocument,
 )
-from partners.promotions.expressions import Needed, Predicate, Selection
+from partners.promotions.expressions import ExpressionInvalid, Needed, Poll, Predicate, Selection
 from partners.promotions.releases import Release
 
 DISCOUNTS, LIMITS, POINTS, GRANTS = range(4)
@@ -67,7 +67,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Rules that a basket at one partner may fall under: by code, and per phase as a tree where there is any."""
+    """Rules that a basket at one partner may fall under: by code, and per phase as a tree where there is any.
+
+    poll asks those that have something to ask all at once; places are where in it. named is what they speak of.
+    """
 
     rules: tuple[Rule, ...]
     discounts: Group | None
@@ -75,9 +78,11 @@ class Candidates:
     points: Group | None
     grants: Group | None
     named: Needed
+    poll: Poll | None
+    places: Mapping[str, int]
 
 
-_NOTHING = Candidates((), None, (), None, None, {})
+_NOTHING = Candidates((), None, (), None, None, {}, None, {})
 
 
 class Book:
@@ -109,6 +114,7 @@ class Book:
             if not rule.doc.where.partners or partner in rule.doc.where.partners
         )
         groups = self.release.groups
+        asking = [rule for rule in rules if rule.asks or rule.selects]
         return Candidates(
             rules,
             _tree(rules, groups, DISCOUNTS),
@@ -116,6 +122,8 @@ class Book:
             _tree(rules, groups, POINTS),
             _tree(rules, groups, GRANTS),
             expressions.needed(one.source for rule in rules for one in (rule.asks, rule.selects) if one),
+            _poll(asking),
+            {rule.code: place for place, rule in enumerate(asking)},
         )
 
 
@@ -176,6 +184,13 @@ def _rule(doc: RuleDocument, budgets: Mapping[str, BudgetDocument], parties: Map
         gated=doc.codes is not None or doc.costs is not None,
         exclusive=doc.stack.exclusive,
     )
+
+
+def _poll(rules: Sequence[Rule]) -> Poll | None:
+    try:
+        return Poll([(rule.asks, rule.selects) for rule in rules]) if rules else None
+    except ExpressionInvalid:  # more than the engine takes at once: they are asked one by one
+        return None
 
 
 def _tree(rules: Iterable[Rule], groups: Sequence[GroupDocument], phase: int) -> Group | None:

@@ -40,7 +40,7 @@ from partners.promotions.compiling import Candidates, Group, Rule, book
 from partners.promotions.conditions import ORDINARY_KINDS
 from partners.promotions.documents import BudgetDocument, GrantEffect, PointsEffect, SetRedeemCap
 from partners.promotions.effects import Result
-from partners.promotions.expressions import Facts
+from partners.promotions.expressions import EVERY, Facts
 from partners.promotions.releases import Release
 
 GLOBAL = "GLOBAL"  # the programme's own hold-out
@@ -94,7 +94,9 @@ class Decision:
         self.discounts: list[Discount] = []
         self.grants: list[Grant] = []
         self.uses: list[Use] = []
-        self.selected: dict[str, tuple[int, ...]] = {}
+        self.polled = False
+        self.answers: list[Sequence[int] | None] | None = None
+        self.ordinary: Sequence[int] | None = None
         self.agreed = effects.agreed_life(context)
 
     # --- the phases -------------------------------------------------------------------------------------
@@ -316,17 +318,10 @@ class Decision:
             return False
         if doc.codes is not None and len(self._coupons(rule)) < doc.codes.quantity:
             return False
-        if rule.asks is not None:
-            held = rule.asks.holds(self.facts)
-            if held is None:
-                self._step(rule, "CONDITION_ERROR")
-            if not held:
-                return False
-        lines = self._select(rule)
-        if lines is None:
+        held, _ = self._asked(rule)
+        if held is None:
             self._step(rule, "CONDITION_ERROR")
-            return False
-        if rule.selects is not None and not lines:
+        if not held:
             return False
         if context.arms and self._held_out(rule):
             self._step(rule, "HOLDOUT")
@@ -344,20 +339,31 @@ class Decision:
         batch = rule.doc.codes.required
         return sorted(one.coupon for one in self.context.coupons if one.batch == batch and one.state == "VALID")
 
-    def _select(self, rule: Rule) -> tuple[int, ...] | None:
-        """Positions of the lines the rule looks at; None where asking failed."""
-        key = rule.selects.source if rule.selects else ""
-        lines = self.selected.get(key)
+    def _asked(self, rule: Rule) -> tuple[bool | None, Sequence[int]]:
+        """Whether the rule's conditions hold (None: asking failed), and the positions of the lines it looks at."""
+        if rule.asks is None and rule.selects is None:
+            return True, self._ordinary()
+        if not self.polled:
+            self.polled, poll = True, self.candidates.poll
+            self.answers = poll.answers(self.facts) if poll else None
+        if self.answers is None:
+            return self._asked_alone(rule)
+        lines = self.answers[self.candidates.places[rule.code]]
         if lines is None:
-            found = (
-                rule.selects.lines(self.facts)
-                if rule.selects
-                else tuple(index for index, line in enumerate(self.lines) if line.kind in ORDINARY_KINDS)
-            )
-            if found is None:
-                return None
-            lines = self.selected[key] = found
-        return lines
+            return False, ()
+        return (True, self._ordinary()) if lines == EVERY else (bool(lines), lines)
+
+    def _asked_alone(self, rule: Rule) -> tuple[bool | None, Sequence[int]]:
+        held = rule.asks.holds(self.facts) if rule.asks else True
+        if not held or rule.selects is None:
+            return held, self._ordinary() if held else ()
+        lines = rule.selects.lines(self.facts)
+        return (None, ()) if lines is None else (bool(lines), lines)
+
+    def _ordinary(self) -> Sequence[int]:
+        if self.ordinary is None:
+            self.ordinary = tuple(index for index, line in enumerate(self.lines) if line.kind in ORDINARY_KINDS)
+        return self.ordinary
 
     def _apply(self, rule: Rule) -> int:
         """Decide one rule wholly; answers what it gave."""
@@ -368,7 +374,7 @@ class Decision:
 
     def _compute(self, rule: Rule) -> Result | None:
         """What the effect comes to before caps; None where it does not come to it, told in a step."""
-        lines = self._select(rule) or ()
+        _, lines = self._asked(rule)
         if rule.thresholds and (missing := self._missing(rule, lines)):
             self._step(rule, "BELOW_THRESHOLD", limited_by=missing[0], remaining=missing[1])
             return None
@@ -612,7 +618,7 @@ def budget_keys(release: Release, context: Context) -> list[tuple[str, str, str]
     event = context.event.code if context.event else ""
     rules = book(release).candidates(context.trigger, event, context.partner).rules
     decision = Decision(
-        Candidates(rules, None, (), None, None, {}), Basket(context.terms.currency), context, Counters()
+        Candidates(rules, None, (), None, None, {}, None, {}), Basket(context.terms.currency), context, Counters()
     )
     found = set()
     for rule in rules:

@@ -307,6 +307,37 @@ class Selection:
         return tuple(result.plain_value()) if result.type().name().startswith("LIST") else None
 
 
+class Poll:
+    """The conditions and line selections of several rules asked in one go, which costs little more than one of them.
+
+    Questions are pairs of a predicate and a selection, either None where there is nothing to ask.
+    """
+
+    __slots__ = ("_compiled",)
+
+    def __init__(self, questions: Sequence[tuple[Predicate | None, Selection | None]]) -> None:
+        parts = [
+            f"({asks.source if asks else 'true'}\n) ? {selects.source if selects else '[-2]'} : [-1]"
+            for asks, selects in questions
+        ]
+        self._compiled = _compiled(f"[{', '.join(parts)}]")
+
+    def answers(self, facts: Facts) -> list[Sequence[int] | None] | None:
+        """Of each question None where its condition fails, else the lines selected; EVERY where it selects none.
+
+        None in all where any of them errs or the engine's bound is reached: then each has to be asked by itself.
+        """
+        try:
+            result = self._compiled.eval(facts.activation())
+        except (RuntimeError, ValueError, TypeError):
+            return None
+        found = result.plain_value()
+        if not isinstance(found, list):
+            return None
+        return [None if lines == _NO else lines for lines in found]
+
+
+_NO, EVERY = [-1], [-2]
 _HELD, _FAILED = Answer(HOLDS), Answer(FAILS)
 
 

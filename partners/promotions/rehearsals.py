@@ -21,7 +21,7 @@ from partners.promotions import simulation
 from partners.promotions.basket import Context, Counters, Member
 from partners.promotions.compiling import book
 from partners.promotions.releases import EMPTY, Release
-from partners.promotions.shelf import Shelf, needs_of
+from partners.promotions.shelf import needs_of
 from partners.promotions.simulation import Simulation
 from partners.promotions.tallies import Tallies
 from partners.records import StoredReceipt
@@ -60,16 +60,16 @@ async def simulate(
 
 async def replay(pool: asyncpg.Pool, directory: Directory, *, since: datetime, until: datetime) -> list[Difference]:
     """Decide every purchase of a window [since, until) that rules decided once more; those that come out otherwise."""
-    shelf = directory.shelf
     async with _receipts(pool, since, until) as chunks:
-        return await asyncio.to_thread(_differences, chunks, shelf)
+        return await asyncio.to_thread(_differences, chunks, directory)
 
 
-def _differences(chunks: Iterable[list[StoredReceipt]], shelf: Shelf) -> list[Difference]:
+def _differences(chunks: Iterable[list[StoredReceipt]], directory: Directory) -> list[Difference]:
     found = []
     for receipt in (one for chunk in chunks for one in chunk):
         if decisions.was_by_rules(receipt):
-            kept, again = receipt.decision["outcome_sha256"], decisions.replay(receipt, shelf)[1].outcome_sha256
+            again = decisions.recalled(receipt, directory.around(receipt)).outcome.outcome_sha256
+            kept = receipt.decision["outcome_sha256"]
             if kept != again:
                 found.append(Difference(receipt.holder_id, receipt.seq, kept, again))
     return found
@@ -96,7 +96,8 @@ class _Past:
 
     def _as_decided(self, receipt: StoredReceipt, counted: dict[str, int]) -> simulation.Decided:
         by_rules = decisions.was_by_rules(receipt)
-        kept = decisions.recalled(receipt, self._directory.shelf) if by_rules else self._by_agreement(receipt)
+        around = self._directory.around(receipt)
+        kept = decisions.recalled(receipt, around) if by_rules else self._by_agreement(receipt)
         context = kept.basis.context
         member = replace(context.member, counters=counted | dict(context.member.counters))
         dates = {zone: context.occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in self._draft.zones}
@@ -109,15 +110,11 @@ class _Past:
         return decisions.decide(decisions.Basis(EMPTY, self._context(receipt), Counters()), basket)
 
     def _context(self, receipt: StoredReceipt) -> Context:
-        directory = self._directory
-        partner, outlet = directory.partner(receipt.partner_id), directory.outlet_by_id(receipt.outlet_id)
-        code, place = partner.code if partner else "", outlet.code if outlet else ""
-        scopes = {"member": str(receipt.holder_id), "partner": code, "outlet": f"{code}:{place}"}
-        if receipt.card_id is not None:
-            scopes["card"] = str(receipt.card_id)
+        directory, around = self._directory, self._directory.around(receipt)
+        scopes = decisions.scopes_of(receipt.holder_id, receipt.card_id, around.partner, around.outlet)
         return decisions.context_of(
-            replace(decisions.receipt_of(receipt), outlet=place), partner=code, zone=directory.programme.time_zone,
-            terms=directory.terms(receipt.terms_id), programme=directory.programme, release=self._draft,
+            replace(decisions.receipt_of(receipt), outlet=around.outlet), partner=around.partner, zone=directory.programme.time_zone,
+            terms=around.terms, programme=directory.programme, release=self._draft,
             member=Member(tier=receipt.decision["tier"]), scopes=scopes, at=receipt.at,
         )  # fmt: skip
 

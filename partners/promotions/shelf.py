@@ -26,7 +26,7 @@ _BIRTHDAY = re.compile(r"\bmember\.(days_to_birthday|has_birthday)\b")
 class Needs:
     """What must be known before the rules of a trigger at a partner can decide: nothing where there are no such rules
     (any is False); facts about the member beside the tier, the birthday among them, and the counters and stamps that
-    are asked for by name; what is left of budgets."""
+    are asked for by name; what is left of budgets; whether stamps are used up."""
 
     any: bool = False
     facts: bool = False
@@ -34,6 +34,12 @@ class Needs:
     budgets: bool = False
     counters: frozenset[str] = frozenset()
     stamps: frozenset[str] = frozenset()
+    costs: bool = False
+
+    @property
+    def account(self) -> bool:
+        """Whether a purchase that the decision does not know of would change it."""
+        return bool(self.counters or self.stamps or self.costs)
 
 
 NOTHING = Needs()
@@ -114,5 +120,6 @@ def needs_of(rules: Iterable[Rule]) -> Needs:
             budgets=found.budgets or bool(rule.caps),
             counters=found.counters | counters,
             stamps=found.stamps | stamps,
+            costs=found.costs or rule.doc.costs is not None,
         )
     return found

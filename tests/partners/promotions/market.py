@@ -103,9 +103,7 @@ async def open_market(coalition: Coalition) -> Market:
     async with coalition.database.transaction() as connection:
         maker = await actors.ensure_actor(connection, "marketer", [actors.PROMOTION_MAKER])
         checker = await actors.ensure_actor(connection, "publisher", [actors.PROMOTION_CHECKER])
-        await publishing.add_promotion(
-            connection, code="test", names=texts(), sponsor_id=0, actor=maker, at=EARLIER
-        )
+        await publishing.add_promotion(connection, code="test", names=texts(), sponsor_id=0, actor=maker, at=EARLIER)
     return Market(coalition, maker, checker)
 
 

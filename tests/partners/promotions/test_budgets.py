@@ -12,7 +12,7 @@ from kit.database import APPLICATION_ROLE, Database, driver_url
 from kit.postgres import Server
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import purchases
+from partners import decisions, purchases
 from partners.promotions import budgets
 from partners.promotions.budgets import BudgetExists, BudgetInvalid, BudgetIsFunded, BudgetNotFunded, FundingReused
 from partners.receipts import Payment
@@ -110,7 +110,7 @@ async def test_a_budget_that_denies_gives_whole_effects_or_none(market: Market) 
     done = await asyncio.gather(*(market.buy(card, a_receipt(50)) for card in cards))
     assert sum(one.receipt.awarded_points for one in done) == 90
     short = next(one for one in done if not one.receipt.awarded_points)
-    assert "BUDGET_EXHAUSTED" in {step["reason"] for step in short.receipt.decision["outcome"]["steps"]}
+    assert "BUDGET_EXHAUSTED" in {reason for reason, _, _ in short.receipt.decision["reasons"]}
 
 
 async def test_a_purchase_for_which_a_budget_has_no_room_writes_nothing_of_its_own(market: Market) -> None:
@@ -147,7 +147,9 @@ async def test_a_month_ends_by_the_budgets_own_calendar(market: Market) -> None:
     before = a_receipt(50, at=NOON.replace(month=3, day=31, hour=9))
     after = a_receipt(50, at=NOON.replace(month=3, day=31, hour=11))  # 1 April, 01:00 there
     assert [(await market.buy(card, one)).receipt.awarded_points for one in (before, after)] == [10, 10]
-    assert set(await market.used("monthly")) == {(f"member:{card.member_id}", month) for month in ("2026-03", "2026-04")}
+    assert set(await market.used("monthly")) == {
+        (f"member:{card.member_id}", month) for month in ("2026-03", "2026-04")
+    }
 
 
 async def test_whichever_cap_bites_first_the_members_or_the_cards(market: Market) -> None:
@@ -170,7 +172,8 @@ async def test_a_purchase_without_the_scope_of_a_cap_gets_nothing_of_its_rule(ma
     await market.publish(bonus("gift", 60, caps=["by-card"]))
     done = await market.buy(await market.coalition.add_member(), a_receipt(100))
     assert done.receipt.awarded_points == 1
-    assert [step["reason"] for step in done.receipt.decision["outcome"]["steps"]] == ["SCOPE_MISSING"]
+    around = (await market.desk.directory.get()).around(done.receipt)
+    assert [step.reason for step in decisions.recalled(done.receipt, around).outcome.steps] == ["SCOPE_MISSING"]
 
 
 async def test_a_limit_that_is_lowered_below_what_is_used_stops_and_takes_nothing_back(market: Market) -> None:
@@ -187,12 +190,17 @@ async def test_a_limit_that_is_lowered_below_what_is_used_stops_and_takes_nothin
     assert await market.used("pot") == {("", ""): 120}
 
 
-async def test_a_partner_whose_exposure_is_used_up_earns_its_members_nothing_and_lets_them_spend(market: Market) -> None:
+async def test_a_partner_whose_exposure_is_used_up_earns_its_members_nothing_and_lets_them_spend(
+    market: Market,
+) -> None:
     card = await market.coalition.add_member()
     await market.buy(card, a_receipt(50_000))
     async with market.coalition.database.transaction() as connection:
         await budgets.add(
-            connection, source={"code": "exposure:bakery", "unit": "points", "limit": 15}, sponsor_id=0, actor="settlement",
+            connection,
+            source={"code": "exposure:bakery", "unit": "points", "limit": 15},
+            sponsor_id=0,
+            actor="settlement",
             at=NOON,
         )
     await market.desk.directory.refresh()
@@ -208,7 +216,10 @@ async def test_a_partner_whose_exposure_is_used_up_earns_its_members_nothing_and
 async def test_exposure_holds_to_the_point_when_many_buy_at_once(market: Market) -> None:
     async with market.coalition.database.transaction() as connection:
         await budgets.add(
-            connection, source={"code": "exposure:bakery", "unit": "points", "limit": 95}, sponsor_id=0, actor="settlement",
+            connection,
+            source={"code": "exposure:bakery", "unit": "points", "limit": 95},
+            sponsor_id=0,
+            actor="settlement",
             at=NOON,
         )
     await market.desk.directory.refresh()
@@ -275,4 +286,3 @@ async def test_the_application_can_neither_forget_nor_change_a_charge(market: Ma
     ):  # fmt: skip
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await market.desk.pool.execute(statement)
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partners import earning
+from partners import earning, spending
 from partners.promotions.basket import (
     BaseTerms,
     Basket,
@@ -29,11 +29,13 @@ from partners.promotions.basket import (
     snapshot,
     snapshot_sha256,
 )  # fmt: skip
+from partners.promotions.compiling import book
 from partners.promotions.documents import RuleDocument, problems, read
-from partners.promotions.evaluation import evaluate
+from partners.promotions.evaluation import Decision, evaluate
 from partners.promotions.explanations import explain
 from partners.promotions.plain import canonical, digest
 from partners.promotions.releases import EMPTY, Release
+from partners.receipts import Line
 from partners.terms import Terms
 from tests.builders import PROGRAMME
 from tests.partners.promotions.offers import (
@@ -331,6 +333,33 @@ def test_rules_lower_what_points_may_pay_and_forbid_it_to_those_who_may_not() ->
     ]  # fmt: skip
 
 
+@given(
+    st.integers(0, 10**9), st.integers(0, 10_000), st.integers(0, 10_000), st.one_of(st.none(), st.integers(0, 10**6)),
+    st.booleans(), st.sampled_from([1, 7, 10_000, 25_000]),
+)  # fmt: skip
+@settings(deadline=None)
+def test_without_rules_points_may_pay_what_the_agreement_and_the_programme_always_allowed(
+    total: int, ceiling_bp: int, share_bp: int, available: int | None, locked: bool, value_micro: int
+) -> None:
+    programme = replace(PROGRAMME, bill_ceiling_bp=ceiling_bp, point_value_micro={"EUR": value_micro})
+    terms = Terms(7, 3, 1, NOON, "EUR", 150, 8_500, 1_500, 8_000, "POOL", 14, 12, share_bp, "ISSUER_BEARS")
+    before = spending.limit(total, terms=terms, programme=programme, available=available, locked=locked)
+    around = context(terms=BaseTerms.signed(terms, programme), available=available, spend_locked=locked)
+    found = decide(EMPTY, basket(line(1, total)), around).spend_limit
+    assert found is not None
+    assert (found.points, found.value_minor, found.bound_by) == (before.points, before.value_minor, before.bound_by)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=6), st.integers(0, 10**6))
+@settings(deadline=None)
+def test_without_rules_points_fall_on_the_lines_as_they_always_did(drawn: list[int], asked: int) -> None:
+    paid = min(asked, sum(drawn) // 2)
+    lines = [Line(str(number), "GOODS", amount) for number, amount in enumerate(drawn)]
+    _, before = spending.spread(lines, paid, paid)
+    found = decide(EMPTY, basket(*(line(n, amount) for n, amount in enumerate(drawn)), points=paid, points_minor=paid))
+    assert found.line_points_minor == (tuple(one.points_value_minor for one in before) if paid else ())
+
+
 # --- stacking -------------------------------------------------------------------------------------------------
 
 
@@ -516,6 +545,74 @@ def test_a_member_held_out_gets_base_points_and_benefits_but_no_promotion() -> N
         ["APPLIED", "HOLDOUT", "APPLIED"], ["APPLIED", "APPLIED", "APPLIED"],
     ]  # fmt: skip
     assert decide(offer, bought, context(arms={"GLOBAL": "CONTROL"})).points == 50
+
+
+def test_by_line_points_too_are_the_best_or_the_first_of_each_line() -> None:
+    def earned(mode: str) -> dict[str, int]:
+        offer = release(
+            group("g", mode, scope="line"),
+            rule("all", {"type": "points_per_money", "rate_bp": 1_000, "at": "line"}, stack={"group": "g", "priority": 1}),
+            rule("tea", {"type": "points_per_money", "rate_bp": 3_000, "at": "line"}, what={"categories": ["tea"]},
+                 stack={"group": "g", "priority": 2}),
+        )  # fmt: skip
+        found = decide(offer, basket(line(1, 100, "tea"), line(2, 100, "coffee")))
+        return {award.rule: award.points for award in found.awards}
+
+    assert earned("BEST") == {"BASE": 10, "all": 10, "tea": 30}
+    assert earned("FIRST") == {"BASE": 10, "all": 20}
+
+
+def test_tickets_are_for_every_so_much_money_and_none_for_what_points_paid() -> None:
+    offer = release(rule("draw", {"type": "raffle_ticket", "raffle": "may", "per_minor": 300}))
+    (ticket,) = decide(offer, basket(line(1, 1_000), points=200, points_minor=200)).grants
+    assert (ticket.kind, ticket.code, ticket.quantity) == ("RAFFLE_TICKET", "may", 2)
+
+
+def test_a_cumulative_discount_without_its_counter_errs_and_gives_nothing() -> None:
+    offer = release(
+        rule("card", {"type": "discount_cumulative", "counter": "coalition.ever.sum",
+                      "steps": [{"from_amount": 0, "rate_bp": 300}]}),
+    )  # fmt: skip
+    assert reasons(decide(offer, basket(line(1, 100)))) == {"card": "CONDITION_ERROR"}
+
+
+def test_an_empty_basket_gets_nothing() -> None:
+    offer = release(
+        rule("points", {"type": "points_fixed", "points": 5}),
+        rule("badge", {"type": "grant_badge", "badge": "b"}, stack={"priority": 2}),
+        rule("stamp", {"type": "grant_stamp", "unit": "cup"}, stack={"priority": 3}),
+    )
+    found = decide(offer, basket())
+    assert (found.points, found.grants, found.awards) == (0, (), ())
+
+
+@pytest.mark.parametrize(
+    ("expiry", "ends"),
+    [
+        ({"days": 14}, datetime(2026, 3, 16, 12, 0, tzinfo=UTC)),
+        ({"months": 1}, datetime(2026, 4, 2, 12, 0, tzinfo=UTC)),
+        ({"end_of_month_after": 0}, datetime(2026, 3, 31, 21, 0, tzinfo=UTC)),
+        ({"end_of_month_after": 12}, datetime(2027, 3, 31, 21, 0, tzinfo=UTC)),
+        ({"on": "2027-01-31"}, datetime(2027, 1, 31, 21, 0, tzinfo=UTC)),
+    ],
+)  # fmt: skip
+def test_an_end_is_after_days_or_months_at_an_end_of_month_or_on_a_date_of_the_outlet(
+    expiry: dict[str, Any], ends: datetime
+) -> None:
+    offer = release(
+        rule("r", {"type": "points_fixed", "points": 5, "activation_days": 0, "expiry": expiry}),
+        rule("g", {"type": "grant_coupon", "batch": "next", "expiry": expiry}, stack={"priority": 2}),
+    )
+    found = decide(offer, basket(line(1, 100)))
+    assert [award.expires_at for award in found.awards if award.rule == "r"] == [ends]
+    assert [one.expires_at for one in found.grants] == [ends]
+
+
+def test_points_that_would_end_before_they_begin_live_for_a_day() -> None:
+    offer = release(rule("r", {"type": "points_fixed", "points": 5, "activation_days": 30, "expiry": {"days": 5}}))
+    award = next(one for one in decide(offer, basket(line(1, 100))).awards if one.rule == "r")
+    assert award.activates_at == NOON + timedelta(days=30)
+    assert award.expires_at == NOON + timedelta(days=31)
 
 
 # --- budgets --------------------------------------------------------------------------------------------------
@@ -717,6 +814,41 @@ def test_a_decision_is_replayed_from_its_stored_form_to_the_same_hash(
     assert again.outcome_sha256 == outcome.outcome_sha256
     assert Outcome.from_json(orjson.loads(canonical(outcome.to_json()))) == outcome
     assert snapshot_sha256(what, around, counters) == digest(stored)
+
+
+@given(offers(), bought(), members)
+@settings(max_examples=100, deadline=None)
+def test_asking_all_rules_at_once_or_one_by_one_comes_to_the_same(
+    made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member
+) -> None:
+    rules, others = made
+    candidates = book(release(*rules, *others)).candidates("purchase", "", "cafe")
+    around = context(member=member)
+    together = Decision(candidates, what, around, Counters()).outcome()
+    alone = Decision(replace(candidates, poll=None), what, around, Counters()).outcome()
+    assert alone == together
+
+
+def test_one_rule_that_errs_leaves_the_others_as_they_were() -> None:
+    odd = {"id": "c", "label": texts(), "cel": "1 / (basket.total_minor - 100) > 0"}
+    offer = release(
+        rule("odd", {"type": "points_fixed", "points": 5}, conditions=[odd]),
+        rule("tea", {"type": "points_fixed", "points": 6}, what={"categories": ["tea"]}, stack={"priority": 2}),
+        rule("gold", {"type": "points_fixed", "points": 7}, who={"tiers": ["GOLD"]}, stack={"priority": 3}),
+        rule("all", {"type": "points_fixed", "points": 8}, stack={"priority": 4}),
+    )
+    found = decide(offer, basket(line(1, 100, "tea")))
+    assert reasons(found) == {"odd": "CONDITION_ERROR", "tea": "APPLIED", "all": "APPLIED"}
+    assert reasons(decide(offer, basket(line(1, 101, "tea")))) == {"odd": "APPLIED", "tea": "APPLIED", "all": "APPLIED"}
+
+
+def test_a_rule_with_conditions_fires_on_an_event_which_has_no_lines() -> None:
+    offer = release(
+        rule("gold", {"type": "points_fixed", "points": 7}, trigger="event", event="review", who={"tiers": ["GOLD"]})
+    )
+    for tier, points in (("GOLD", 7), ("BASE", 0)):
+        around = context(trigger="event", event=Event("review"), member=Member(tier=tier))
+        assert decide(offer, basket(), around).points == points
 
 
 # --- failing safely -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from members.cards import IssuedCard
 from partners import clearing, decisions, purchases, receipt_store, returns
 from partners.decisions import DiscountNotGranted
 from partners.outcomes import Recorded
+from partners.promotions import budgets, publishing
 from partners.purchases import PointsExceedShare
 from partners.receipts import Line, Receipt
 from partners.returning import Wish
@@ -148,7 +149,9 @@ async def test_the_first_purchase_counts_once_however_many_are_decided_at_once(m
 
 async def test_a_discount_is_proposed_given_by_the_till_and_owed_by_whoever_funds_it(market: Market) -> None:
     tenth = {"type": "discount_percent", "rate_bp": 1_000}
-    await market.publish(document("tenth", tenth, what={"categories": ["bread"]}, funding=[{"party": "grocer", "bp": 10_000}]))
+    await market.publish(
+        document("tenth", tenth, what={"categories": ["bread"]}, funding=[{"party": "grocer", "bp": 10_000}])
+    )
     card = await market.coalition.add_member()
     goods = {"1": (2_000, "bread"), "2": (1_000, "tea")}
     quote = await market.decide(card, basket(goods), is_quote=True)
@@ -159,7 +162,9 @@ async def test_a_discount_is_proposed_given_by_the_till_and_owed_by_whoever_fund
     assert await owed(market) == [(other, here, 200, False)]
     async with market.coalition.database.transaction() as connection:
         (group,) = await clearing.owed_groups(connection, [done_cutoff := await cutoff(market)])
-        rows = [one async for one in clearing.owed(connection, partner_id=other, currency="EUR", cutoff_ids=[done_cutoff])]
+        rows = [
+            one async for one in clearing.owed(connection, partner_id=other, currency="EUR", cutoff_ids=[done_cutoff])
+        ]
     assert (group.payer_id, group.payee_id, group.amount_minor, group.count) == (other, here, 200, 1)
     assert [(one.reference, one.rule) for one in rows] == [(done.receipt.reference, "tenth")]
 
@@ -224,12 +229,16 @@ async def test_a_return_below_a_threshold_takes_the_bonus_back_and_gives_its_bud
     assert await market.desk.pool.fetchval("SELECT available FROM ledger.account WHERE unit = 1") == 0
 
 
-async def test_a_return_of_a_part_lets_the_payer_owe_less_and_keeps_a_lost_discount_from_the_refund(market: Market) -> None:
+async def test_a_return_of_a_part_lets_the_payer_owe_less_and_keeps_a_lost_discount_from_the_refund(
+    market: Market,
+) -> None:
     off = document("tenth", {"type": "discount_percent", "rate_bp": 1_000}, funding=OPERATOR_PAYS,
                    what={"min_basket_minor": 3_000, "of": "GROSS"})  # fmt: skip
     await market.publish(off)
     goods = {"1": (2_000, "a"), "2": (1_500, "b")}
-    done = await market.buy(await market.coalition.add_member(), basket(goods, {"1": ("tenth", 200), "2": ("tenth", 150)}))
+    done = await market.buy(
+        await market.coalition.add_member(), basket(goods, {"1": ("tenth", 200), "2": ("tenth", 150)})
+    )
     here = market.coalition.callers["bakery"].partner_id
     assert await owed(market) == [(0, here, 350, False)]
     back = await give_back(market, done, Wish(lines={"2": None}))
@@ -241,8 +250,6 @@ async def test_a_return_of_a_part_lets_the_payer_owe_less_and_keeps_a_lost_disco
 
 
 async def test_what_a_partner_may_grant_comes_back_with_a_return(market: Market) -> None:
-    from partners.promotions import budgets
-
     async with market.coalition.database.transaction() as connection:
         source = {"code": "exposure:bakery", "unit": "points", "limit": 30}
         await budgets.add(connection, source=source, sponsor_id=0, actor="settlement", at=EARLIER)
@@ -254,8 +261,6 @@ async def test_what_a_partner_may_grant_comes_back_with_a_return(market: Market)
 
 
 async def test_a_suspended_rule_still_decides_what_happened_before(market: Market) -> None:
-    from partners.promotions import publishing
-
     await market.publish(bonus("gift", 50))
     async with market.coalition.database.transaction() as connection:
         await publishing.suspend(connection, ["gift"], actor=market.maker, at=NOON)
@@ -281,13 +286,13 @@ async def test_whatever_was_decided_in_a_long_run_is_decided_alike_again(market:
     done = [await _shop(market, chance, chance.choice(cards)) for _ in range(60)]
     for bought in chance.sample([one for one in done if one.receipt.total_minor], 20):
         await give_back(market, bought, Wish(lines={chance.choice(list(bought.receipt.decision["lines"])): None}))
-    shelf = (await market.desk.directory.get()).shelf
+    directory = await market.desk.directory.get()
     rows = await market.desk.pool.fetch("SELECT partner_id, holder_id, seq FROM partners.receipt WHERE kind = 1")
     kept = await receipt_store.receipts_at(market.desk.pool, [tuple(row) for row in rows])
     assert len(kept) == 60
     for one in kept:
-        recalled, again = decisions.replay(one, shelf)
-        assert again.outcome_sha256 == one.decision["outcome_sha256"] == recalled.outcome.outcome_sha256
+        recalled = decisions.recalled(one, directory.around(one))
+        assert recalled.outcome.outcome_sha256 == one.decision["outcome_sha256"]
         assert decisions.snapshot_of(recalled) == one.decision["snapshot_sha256"]
         assert sum(reason[1] for reason in one.decision["reasons"]) == one.awarded_points
 
@@ -298,6 +303,8 @@ async def _shop(market: Market, chance: random.Random, card: IssuedCard) -> Reco
     quote = await market.decide(card, replace(basket(goods), occurred_at=at), is_quote=True)
     off: dict[str, Any] = {one.line_id: (one.rule, one.amount_minor) for one in quote.decided.outcome.discounts}
     receipt = replace(basket(goods, off if chance.random() < 0.7 else {}), occurred_at=at)
-    held = await market.desk.pool.fetchval("SELECT available FROM ledger.account WHERE holder_id = $1 AND unit = 1", card.member_id)
+    held = await market.desk.pool.fetchval(
+        "SELECT available FROM ledger.account WHERE holder_id = $1 AND unit = 1", card.member_id
+    )
     spend = chance.choice([0, min(held, receipt.total_minor * 3 // 10)])
     return await market.buy(card, receipt, spend=spend)

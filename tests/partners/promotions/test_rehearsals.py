@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
 
-from kit.database import Database
+from kit.database import Database, driver_url
 from kit.postgres import Server
 from kit.secrets import Vault
 from partners.promotions import rehearsals
@@ -41,7 +42,12 @@ async def test_a_draft_is_compared_with_what_was_given_and_nothing_is_written(ma
                          who={"counters": [{"counter": "coalition.ever.count", "min": 2}]}))  # fmt: skip
     told: list[int] = []
     found = await rehearsals.simulate(
-        market.desk.pool, await market.desk.directory.get(), draft, since=NOON, until=NOON + 9 * DAY, progress=told.append
+        market.desk.pool,
+        await market.desk.directory.get(),
+        draft,
+        since=NOON,
+        until=NOON + 9 * DAY,
+        progress=told.append,
     )
     assert (found.baskets, found.was.points, found.draft.points) == (12, 120, 120 + 6 * 50)
     assert (found.winners, found.losers, told[-1]) == (3, 0, 12)
@@ -53,9 +59,7 @@ async def test_the_window_is_kept_and_what_is_in_force_simulates_to_no_change(ma
     await trade(market)
     directory = await market.desk.directory.get()
     draft = directory.shelf.at(NOON, NOON)
-    found = await rehearsals.simulate(
-        market.desk.pool, directory, draft, since=NOON + DAY, until=NOON + 3 * DAY
-    )
+    found = await rehearsals.simulate(market.desk.pool, directory, draft, since=NOON + DAY, until=NOON + 3 * DAY)
     assert (found.baskets, found.was.points, found.draft.points, found.unchanged) == (6, 102, 102, 3)
     nothing = await rehearsals.simulate(market.desk.pool, directory, EMPTY, since=NOON, until=NOON + 3 * DAY)
     assert (nothing.was.points, nothing.draft.points, nothing.losers) == (153, 90, 3)
@@ -64,10 +68,6 @@ async def test_the_window_is_kept_and_what_is_in_force_simulates_to_no_change(ma
 async def test_every_stored_decision_is_decided_alike_and_one_that_was_altered_is_found(
     market: Market, server: Server, database_name: str
 ) -> None:
-    import asyncpg
-
-    from kit.database import driver_url
-
     await market.publish(bonus("gift", 7))
     await trade(market)
     directory = await market.desk.directory.get()
