@@ -68,7 +68,9 @@ async def test_a_mechanic_is_proposed_by_one_and_approved_by_another(coalition: 
         assert (await registry.ladder(connection, at=NOON)).rank("FRIEND") == 1
     told = await run("mechanics", "propose", "event", "visit", written(tmp_path, {"onec": "member"}), code=2)
     assert "this is no such mechanic" in told
-    assert "expected a JSON object" in await run("mechanics", "propose", "event", "visit", written(tmp_path, []), code=2)
+    assert "expected a JSON object" in await run(
+        "mechanics", "propose", "event", "visit", written(tmp_path, []), code=2
+    )
     await run("mechanics", "propose", "event", "visit", written(tmp_path, {}), "--actor", "paul", code=2)
 
 
