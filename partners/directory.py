@@ -19,9 +19,9 @@ import orjson
 
 from kit.secrets import Vault
 from partners import agreements, onboarding, store
+from partners.decisions import Around
 from partners.mechanics.documents import CalendarDocument
 from partners.mechanics.holidays import Calendar
-from partners.decisions import Around
 from partners.programme import ProgrammeUnknown
 from partners.promotions import publishing
 from partners.promotions.documents import read_as
