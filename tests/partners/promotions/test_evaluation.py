@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partners import earning, spending
@@ -706,7 +706,7 @@ members = st.builds(Member, tier=st.sampled_from(["BASE", "GOLD"]))
 
 
 @given(offers(), bought(), members)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_the_rules_parts_sum_and_base_points_are_untouched(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member
 ) -> None:
@@ -725,7 +725,7 @@ def test_whatever_the_rules_parts_sum_and_base_points_are_untouched(
 
 
 @given(offers(), bought(), members, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_order_of_rules_and_of_mappings_means_nothing(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member, chance: random.Random
 ) -> None:
@@ -742,7 +742,7 @@ def test_the_order_of_rules_and_of_mappings_means_nothing(
 
 
 @given(offers(capped=False), bought(), members, st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_order_of_lines_changes_nothing_but_who_gets_the_odd_unit(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member, chance: random.Random
 ) -> None:
@@ -761,7 +761,7 @@ def test_the_order_of_lines_changes_nothing_but_who_gets_the_odd_unit(
 
 
 @given(offers(), bought(), members)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_rule_that_is_added_never_changes_whether_the_conditions_of_another_hold(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member
 ) -> None:
@@ -778,7 +778,7 @@ def test_a_rule_that_is_added_never_changes_whether_the_conditions_of_another_ho
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.integers(0, 100), st.integers(0, 100),
        st.sampled_from(["deny", "partial"]))  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_raising_a_budget_that_rules_share_never_lowers_what_the_member_gets(
     wanted: list[int], limit: int, more: int, on_exceed: str
 ) -> None:
@@ -795,7 +795,7 @@ def test_raising_a_budget_that_rules_share_never_lowers_what_the_member_gets(
 
 
 @given(offers(), bought(), members, st.integers(0, 50))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_decision_is_replayed_from_its_stored_form_to_the_same_hash(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member, left: int
 ) -> None:
@@ -817,7 +817,7 @@ def test_a_decision_is_replayed_from_its_stored_form_to_the_same_hash(
 
 
 @given(offers(), bought(), members)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_asking_all_rules_at_once_or_one_by_one_comes_to_the_same(
     made: tuple[list[RuleDocument], list[Any]], what: Basket, member: Member
 ) -> None:

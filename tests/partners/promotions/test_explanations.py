@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from partners.promotions import texts as words
 from partners.promotions.basket import REASONS, Basket, Counters, Coupon, Member
@@ -135,7 +135,7 @@ def test_an_offer_of_a_club_is_shown_to_who_belongs_even_when_something_else_is_
 
 
 @given(offers(), bought(), members)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_an_explanation_always_sums_to_the_outcome_and_survives_being_stored(
     made: tuple[list[Any], list[Any]], what: Basket, member: Member
 ) -> None:

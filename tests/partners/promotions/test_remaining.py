@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partners.promotions.basket import Basket, Context, Counters, Coupon, Member, Outcome
@@ -110,7 +110,7 @@ def test_a_part_of_a_line_shrinks_amount_and_quantity() -> None:
 
 
 @given(offers(), bought(), members, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_returns_in_any_order_take_no_more_than_was_given_and_in_the_end_all_of_it(
     made: tuple[list[object], list[object]], what: Basket, member: Member, data: st.DataObject
 ) -> None:
