@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -149,7 +150,8 @@ async def _over_http(stage: Stage, crowd: Crowd) -> list[Figure]:
     """The real gateway with a bearer token; driver and server share the machine."""
     figures = []
     async with web.gateway(stage.server) as served:
-        token = await web.token_of(crowd.made, next(iter(crowd.made.callers)), served.port)
+        partners = list(crowd.made.callers)
+        token = await web.token_of(crowd.made, partners[0], served.port)
         for name, connections, items, lines in (
             ("accruePoints over HTTP, 64 connections", 64, 0, 0),
             ("accrueMany, 100 total-only receipts", 4, 100, 0),
@@ -160,6 +162,28 @@ async def _over_http(stage: Stage, crowd: Crowd) -> list[Figure]:
             )
             figures.append(await _over(stage, served, name, load, ONE_ENTRY))
         figures += await _other_calls(stage, crowd, served, token)
+        figures += await _over_http_under_rules(stage, crowd, served, token)
+    return figures
+
+
+async def _over_http_under_rules(stage: Stage, crowd: Crowd, served: web.Served, token: str) -> list[Figure]:
+    """accruePoints at partners with three candidate rules, against one without, in turn."""
+    partners = list(crowd.made.callers)
+    third = len(partners) // 3
+    figures = []
+    for what, code in (("that read nothing", partners[third]), ("that count and read", partners[2 * third])):
+        ruled = await web.token_of(crowd.made, code, served.port)
+        given: dict[str, Any] = {"connections": 64, "items": 0, "lines": 0, "seed": stage.plan.seed}
+        async with (
+            web.tills(served.port, token, crowd.cards, **given) as without,
+            web.tills(served.port, ruled, crowd.cards, **given) as load,
+        ):
+            figures.append(
+                await stage.measure(
+                    f"accruePoints over HTTP: three candidate rules {what} ÷ no rules", load, database=DATABASE,
+                    against=("without rules", without), gateway=served.pid, entries=None, counts_fsyncs=False,
+                )
+            )  # fmt: skip
     return figures
 
 

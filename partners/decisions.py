@@ -343,7 +343,7 @@ def was_by_rules(receipt: StoredReceipt) -> bool:
     return "release" in receipt.decision
 
 
-def kept(decided: Decided, promoted: Promoted, receipt: Receipt, member_id: int, card_id: int | None) -> dict[str, Any]:
+def kept(decided: Decided, promoted: Promoted, member_id: int, card_id: int | None) -> dict[str, Any]:
     """What is kept of a purchase that rules decided: what its receipt, its terms and its release do not say already.
 
     The outcome is not: whoever wants it decides again (`recalled`), and its hash tells that it is the same.
@@ -367,7 +367,6 @@ def kept(decided: Decided, promoted: Promoted, receipt: Receipt, member_id: int,
         "worth": [context.terms.bill_ceiling_bp, context.terms.point_value_micro],
         "known": {name: value for name, value in known.items() if value},
         "outcome_sha256": decided.outcome.outcome_sha256,
-        "snapshot_sha256": snapshot_of(decided),
     }
 
 

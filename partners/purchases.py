@@ -6,6 +6,7 @@ and the business instant, and answers a `Recorded` or raises a Rejection.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -37,7 +38,7 @@ from partners.decisions import Basis, Decided
 from partners.directory import Directory, DirectoryCache, Partner
 from partners.earning import Award, Lot
 from partners.mechanics import facts
-from partners.mechanics.facts import Asked
+from partners.mechanics.facts import Asked, Facts
 from partners.mechanics.grants import STAMPS_SHORT
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
@@ -195,6 +196,45 @@ class Prepared:
         )  # fmt: skip
 
 
+BudgetKey = tuple[str, str, str]  # code, scope, period
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Facts that a decision asks for, the birthday among them or not, as known at an instant."""
+
+    asked: Asked
+    at: datetime
+    birthday: bool
+
+
+class Moved:
+    """Where accounts stood after what this process recorded last: what was decided before is not worth a call."""
+
+    MOST = 10_000
+
+    def __init__(self) -> None:
+        self._seqs: OrderedDict[int, int] = OrderedDict()
+
+    def note(self, holder_id: int, seq: int) -> None:
+        """A purchase of a holder was recorded as this entry."""
+        self._seqs[holder_id] = seq
+        self._seqs.move_to_end(holder_id)
+        if len(self._seqs) > self.MOST:
+            self._seqs.popitem(last=False)
+
+    def outran(self, items: Sequence[Prepared]) -> dict[int, Outrun]:
+        """Items, by place, that were decided before a purchase that this process knows of, or one before them brings."""
+        found, here = {}, set[int]()
+        for place, item in enumerate(items):
+            seq, holder_id = item.promoted.if_seq if item.promoted else None, item.row.holder_id
+            if seq is not None and (holder_id in here or self._seqs.get(holder_id, 0) > seq):
+                found[place] = Outrun(frozenset(), stale=True)
+            else:
+                here.add(holder_id)
+        return found
+
+
 class Desk:
     """What a process needs to record purchases. Open one per process, close it to drain its lanes.
 
@@ -213,11 +253,16 @@ class Desk:
         self.jams = Jams(database.pool)
         self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS)
         self.cards: Lane[str, Identified] = Lane(self._identify_batch)
+        self.facts: Lane[Wanted, Facts | None] = Lane(self._facts_batch, flights=FLIGHTS)
+        self.left: Lane[Sequence[BudgetKey], Mapping[BudgetKey, int]] = Lane(self._left_batch, flights=FLIGHTS)
+        self.moved = Moved()
         self.guesses = guesses or CardGuesses(database)
 
     async def close(self) -> None:
         """Finish what is queued."""
         await self.cards.close()
+        await self.facts.close()
+        await self.left.close()
         await self.lane.close()
 
     async def directory_with(self, terms_id: int) -> Directory:
@@ -228,6 +273,18 @@ class Desk:
     async def _identify_batch(self, numbers: Sequence[str]) -> list[Identified | Exception]:
         found = await identification.identify_cards(self.pool, self.vault, numbers)
         return [found[number] for number in numbers]
+
+    async def _facts_batch(self, items: Sequence[Wanted]) -> list[Facts | None]:
+        rules = (await self.directory.get()).programme
+        birthday, at = any(item.birthday for item in items), max(item.at for item in items)
+        return await facts.member_facts_of_many(
+            self.pool, self.vault, rules, [item.asked for item in items], at=at, wants_birthday=birthday
+        )
+
+    async def _left_batch(self, items: Sequence[Sequence[BudgetKey]]) -> list[Mapping[BudgetKey, int]]:
+        rows = await counter_store.remaining(self.pool, sorted({key for keys in items for key in keys}))
+        left = {(row["code"], row["scope"], row["period"]): row["remaining"] for row in rows}
+        return [{key: left[key] for key in keys} for keys in items]
 
     async def _record_batch(self, items: Sequence[Prepared]) -> list[Recorded | Exception]:
         found = await record_many(self, items, at=max(item.at for item in items))
@@ -282,15 +339,16 @@ def prepare(
     redeem_points: int = 0,
     terms: Terms | None = None,
     basis: Basis | None = None,
+    place: Place | None = None,
 ) -> Prepared:
     """Decide a purchase: its place, terms, award and what is stored of it. PURE but for the directory's snapshot.
 
-    basis is what rules decide on; without one the agreement alone decides, and `decide` tells which it is.
+    place is where it happened, where that was looked up before. basis is what rules decide on; without one the agreement alone decides, and `decide` tells which it is.
     at is the business instant of recording. Without an idem_key the receipt itself is the key. terms are those of a
     quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at, PointsExceedShare and
     EarningPaused.
     """
-    place = place_of(directory, caller, receipt.outlet, receipt.terminal)
+    place = place or place_of(directory, caller, receipt.outlet, receipt.terminal)
     terms = terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
     value_minor = spending.value_of(redeem_points, terms=terms, programme=directory.programme)
     receipts.check(receipt, currency=terms.currency, at=at, points_value_minor=value_minor)
@@ -321,7 +379,7 @@ def prepare(
             total=receipt.total_minor,
             awarded=verdict.award.points,
             detail=stored_detail,
-            decision=_decision(verdict, member, receipt),
+            decision=_decision(verdict, member),
         ),
         award=verdict.award,
         at=at,
@@ -374,7 +432,8 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
     funders = {lot.funder_id for lot in decided.outcome.lots} - {OPERATOR, price.terms.partner_id}
     signed = {funder: directory.terms_at(funder, receipt.occurred_at) for funder in funders}
     award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms})
-    budget_ids = {code: head.budget_id for code, head in directory.budgets.items()}
+    charged = bool(decided.outcome.charges) or basis.exposure is not None
+    budget_ids = {code: head.budget_id for code, head in directory.budgets.items()} if charged else {}
     promoted = decisions.promoted_of(decided, budget_ids)
     if basis.exposure is not None:
         award, promoted = decisions.within_exposure(award, promoted, basis, budget_ids)
@@ -404,30 +463,24 @@ async def decide(
     proposals; a purchase is decided with those that the till says it gave, which must be right. denied are budgets that
     have no room. Raises what `prepare` raises, and DiscountNotGranted.
     """
-    partner = place_of(directory, caller, receipt.outlet, receipt.terminal).partner
-    shelf, signed = directory.shelf, terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
+    place = place_of(directory, caller, receipt.outlet, receipt.terminal)
+    partner, shelf = place.partner, directory.shelf
+    terms = terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
     release = shelf.at(receipt.occurred_at, at)
     if release.rules and not is_quote:
         release = shelf.honouring(release, decisions.reported_rules(receipt))
     needs = shelf.needs(release, PURCHASE_TRIGGER, "", partner.code)
-    limited = exposure_code(partner.code) in directory.budgets
+    limited = bool(directory.budgets) and exposure_code(partner.code) in directory.budgets
     basis = None
     if needs.any or limited:
         asked = _Asked(
-            desk, directory, caller, member, receipt, partner, signed, release, at, presented, is_quote, denied
+            desk, directory, caller, member, receipt, partner, terms, release, at, presented, is_quote, denied
         )
         basis = await _basis(asked, needs, limited=limited)
     prepared = prepare(
-        directory,
-        caller,
-        member,
-        receipt,
-        at=at,
-        idem_key=idem_key,
-        redeem_points=redeem_points,
-        terms=terms,
-        basis=basis,
-    )
+        directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points, terms=terms,
+        basis=basis, place=place,
+    )  # fmt: skip
     if basis is None:
         return prepared
     again = partial(
@@ -478,9 +531,7 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
     known, scopes, if_seq = Member(tier=member.tier), _scopes(asked), None
     if needs.facts:
         wanted = Asked(member.member_id, asked.caller.partner_id, receipt.occurred_at)
-        (found,) = await facts.member_facts_of_many(
-            desk.pool, desk.vault, programme, [wanted], at=at, wants_birthday=needs.birthday
-        )
+        found = await desk.facts.submit(Wanted(wanted, at, needs.birthday))
         if found is not None:
             known, if_seq = decisions.told(found.member, member.tier, needs), found.seq if needs.account else None
             scopes |= found.scopes
@@ -495,8 +546,8 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
     )  # fmt: skip
     keys = evaluation.budget_keys(asked.release, context) if needs.budgets else []
     exposure = (exposure_code(asked.partner.code), "", "")
-    rows = await counter_store.remaining(desk.pool, [*keys, exposure] if limited else keys) if keys or limited else []
-    left = {(row["code"], row["scope"], row["period"]): row["remaining"] for row in rows}
+    keys += [exposure] if limited else []
+    left = dict(await desk.left.submit(keys)) if keys else {}
     granted = 0 if exposure[0] in asked.denied else left.pop(exposure, 0)
     counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(left.items())})
     return Basis(asked.release, context, counters, if_seq, granted if limited else None, asked.is_quote)
@@ -527,7 +578,7 @@ def _content(
     return fingerprint(orjson.dumps([*head, redeem_points, kept], option=orjson.OPT_SORT_KEYS))
 
 
-def _decision(verdict: _Verdict, member: Identified, receipt: Receipt) -> str:
+def _decision(verdict: _Verdict, member: Identified) -> str:
     award = verdict.award
     decided: dict[str, Any] = {
         "tier": member.tier,
@@ -545,7 +596,7 @@ def _decision(verdict: _Verdict, member: Identified, receipt: Receipt) -> str:
             if points or line.points_value_minor
         }
     if verdict.decided is not None and verdict.promoted is not None:
-        decided |= decisions.kept(verdict.decided, verdict.promoted, receipt, member.member_id, member.card_id)
+        decided |= decisions.kept(verdict.decided, verdict.promoted, member.member_id, member.card_id)
     return orjson.dumps(decided).decode()
 
 
@@ -587,12 +638,12 @@ async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) ->
     in this moment, or that repeats an earlier item, is tried again. One whose account somebody keeps locked is answered
     Busy, and the others do not wait for it.
     """
-    found: dict[int, Recorded | Rejection | Outrun] = {}
+    found: dict[int, Recorded | Rejection | Outrun] = {**desk.moved.outran(items)}
     holder_ids = [item.row.holder_id for item in items]
     jammed = await desk.jams.known(holder_ids)
-    if len(items) == 1 and not jammed and (alone := await _record_alone(desk, items[0], at)):
+    if len(items) == 1 and not jammed and not found and (alone := await _record_alone(desk, items[0], at)):
         return [alone]
-    waiting = list(range(len(items)))
+    waiting = [index for index in range(len(items)) if index not in found]
     attempts = 0
     while attempts < ATTEMPTS:
         waiting = [index for index in waiting if holder_ids[index] not in jammed]
@@ -663,6 +714,7 @@ async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | 
         return None if error.sqlstate == CLAIM_LOST else outruns(error, [item])[0]
     if record["status"] != outcomes.RECORDED:
         return None
+    desk.moved.note(item.row.holder_id, record["seq"])
     receipt = item.stored(record, kind=PURCHASE, redeemed=0, redemption_seq=None)
     return Recorded(receipt, False, record["available"], record["pending"], record["debt"])
 
@@ -675,6 +727,7 @@ async def _answers(
     found: dict[int, Recorded | Rejection] = {}
     for index, record in records.items():
         if record["status"] == outcomes.RECORDED:
+            desk.moved.note(items[index].row.holder_id, record["seq"])
             receipt = items[index].stored(record, kind=PURCHASE, redeemed=0, redemption_seq=None)
             found[index] = Recorded(receipt, False, record["available"], record["pending"], record["debt"])
         elif index in earlier:
