@@ -25,7 +25,9 @@ MUTANTS = {
     "who goes away stays in the queue": (
         "return await entry.answer\n        finally:\n            self._queues[patient].pop(entry, None)",
         "return await entry.answer\n        finally:\n            pass"),
-    "a file that goes away stays in the queue": ("for entry in entries:\n                self._queues[patient].pop(entry, None)", "pass"),
+    "a file that goes away stays in the queue": (
+        "            self._queues[patient].pop(entry, None)\n            if entry.answer.done()", "            if entry.answer.done()"),
+    "nobody sees that a file went away": ("if len(answers) < len(entered):", "if False:"),
     "an account may be twice in a batch": ("if self._key is None or entry.key not in keys:", "if True:"),
     "the last that came goes first": ("for entry in queue:\n            if len(batch)", "for entry in reversed(queue):\n            if len(batch)"),
     "an item is sent again": ("            del queue[entry]\n", "            pass\n"),
