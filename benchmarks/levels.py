@@ -166,7 +166,7 @@ async def _over_http(stage: Stage, crowd: Crowd) -> list[Figure]:
     return figures
 
 
-async def _over_http_under_rules(stage: Stage, crowd: Crowd, served: web.Served, token: str) -> list[Figure]:
+async def _over_http_under_rules(stage: Stage, crowd: Crowd, served: web.Gateway, token: str) -> list[Figure]:
     """accruePoints at partners with three candidate rules, against one without, in turn."""
     partners = list(crowd.made.callers)
     third = len(partners) // 3

@@ -34,9 +34,7 @@ amounts = st.integers(0, 10**9)
 def test_the_waterfall_covers_all_of_a_shortfall_in_its_order(
     shortfall: int, prefunding: int, holdback: int, collateral: int
 ) -> None:
-    found = caps.waterfall(
-        shortfall, prefunding_minor=prefunding, holdback_minor=holdback, collateral_minor=collateral
-    )
+    found = caps.waterfall(shortfall, prefunding_minor=prefunding, holdback_minor=holdback, collateral_minor=collateral)
     assert sum(draw.amount_minor for draw in found) == shortfall
     there = {PREFUNDING: prefunding, HOLDBACK: holdback, COLLATERAL: collateral, OPERATORS: shortfall}
     order = list(there)
@@ -48,13 +46,13 @@ def test_the_waterfall_covers_all_of_a_shortfall_in_its_order(
             assert taken == there[earlier], "a later source gives nothing before an earlier one is used up"
 
 
-@given(st.integers(-(10**12), 10**12), amounts, amounts, amounts, st.integers(0, 10**6), st.sampled_from([ALERT, BLOCK]))
+@given(
+    st.integers(-(10**12), 10**12), amounts, amounts, amounts, st.integers(0, 10**6), st.sampled_from([ALERT, BLOCK])
+)
 def test_within_the_limit_the_cap_is_kept_to_the_point(
     position: int, pending: int, cover: int, cap: int, price: int, policy: str
 ) -> None:
-    terms = SettlementTerms(
-        1, 1, 1, datetime(2026, 1, 1, tzinfo=UTC), "EUR", debit_cap_micro=cap, cap_policy=policy
-    )
+    terms = SettlementTerms(1, 1, 1, datetime(2026, 1, 1, tzinfo=UTC), "EUR", debit_cap_micro=cap, cap_policy=policy)
     one = caps.exposure(terms, price, position_micro=position, pending_micro=pending, cover_micro=cover)
     assert one is not None
     if policy == ALERT or not price:
