@@ -173,6 +173,10 @@ class ClientRules:
             await self._renew()
         return self._by_client.get(client_no, EVERY_CLIENT)
 
+    def look_again(self) -> None:
+        """Ask the database at the next question, however lately it was asked: a rule was changed in this process."""
+        self._read_at = float("-inf")
+
     async def text(self, client_no: int, document_hash: bytes) -> str | None:
         """The text of a registered document; None where the client registered none of this hash."""
         key = (client_no, document_hash)

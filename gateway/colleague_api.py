@@ -84,7 +84,7 @@ class ColleagueMutation:
         invitation = None
         async with services.database.transaction() as connection:
             is_new = await person_calls.is_new(
-                connection, person, "inviteColleague", input.idempotency_key, *content, at=at
+                connection, services.vault, person, "inviteColleague", input.idempotency_key, *content, at=at
             )
             if is_new:
                 person_calls.require_fresh(person)
@@ -105,7 +105,7 @@ class ColleagueMutation:
         person = _manager(info)
         async with services.database.transaction() as connection:
             is_new = await person_calls.is_new(
-                connection, person, "removeColleague", input.idempotency_key, input.name, at=at
+                connection, services.vault, person, "removeColleague", input.idempotency_key, input.name, at=at
             )
             if is_new:
                 person_calls.require_fresh(person)

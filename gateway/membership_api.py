@@ -254,7 +254,8 @@ def names_self(info: Info[Context, None], ref: MemberRefInput) -> bool:
 async def _once(info: Info[Context, None], operation: str, key: str, change: Deed, *content: str, at: datetime) -> bool:
     """Do something in a transaction, once under its key; whether it was done now."""
     async with info.context.services.database.transaction() as connection:
-        is_new = await person_calls.is_new(connection, _person(info), operation, key, *content, at=at)
+        vault = info.context.services.vault
+        is_new = await person_calls.is_new(connection, vault, _person(info), operation, key, *content, at=at)
         if is_new:
             await change(connection)
     return is_new

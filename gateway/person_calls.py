@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import masking, person_call_store
 from gateway.context import Person, Viewer
 from gateway.sessions.session import StepUpRequired
-from kit.secrets import fingerprint
+from kit.secrets import Vault, fingerprint
 from partners import outcomes, tills
 
 
@@ -31,14 +31,15 @@ def require_fresh(person: Person) -> None:
 
 
 async def is_new(
-    connection: AsyncConnection, person: Person, operation: str, key: str, *content: str, at: datetime
+    connection: AsyncConnection, vault: Vault, person: Person, operation: str, key: str, *content: str, at: datetime
 ) -> bool:
     """Whether this is to be done now; False where it was done under this key before. content is what is asked for.
 
-    Rejects IDEMPOTENCY_KEY_INVALID, IDEMPOTENCY_KEY_REUSED.
+    It is kept as a keyed hash, because an address in it could be guessed. Rejects IDEMPOTENCY_KEY_INVALID,
+    IDEMPOTENCY_KEY_REUSED.
     """
     tills.check_key(key)
-    asked = fingerprint(operation, *content)
+    asked = vault.lookup("person_call", fingerprint(operation, *content).hex)
     earlier = await person_call_store.insert_call(
         connection, person_id=person.number, audience=person.audience, operation=operation,
         idem_key=fingerprint(key), fingerprint=asked, at=at,

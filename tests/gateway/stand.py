@@ -88,6 +88,7 @@ class Gateway:
             )
             if allowance is not None:
                 await client_rules.change(connection, client_id, by="tester", at=clock.wall(), allowance=allowance)
+        self.app.state.endpoint.admission.rules.look_again()
         answer = await self.http.post(
             "/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"}
         )

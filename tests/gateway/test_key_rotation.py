@@ -292,6 +292,7 @@ GIVEN_OVER = {
 }  # fmt: skip
 SHORT_LIVED = {
     "gateway/sessions/codes.py": "codes of ten minutes, budgets of an hour, and what a browser is recognised by",
+    "gateway/person_calls.py": "a retry that comes after a rotation is refused, not done twice",
     "gateway/oauth/endpoints.py": "user codes of ten minutes",
     "gateway/oauth/pages.py": "user codes of ten minutes",
 }

@@ -25,7 +25,10 @@ def every_letter(language: str) -> list[Letter]:
         letters.invitation(language, name="anna", programme="Old Town", site=SITE),
         *(
             letters.security_notice(language, what=what, at=AT, zone=CHISINAU, site=SITE)
-            for what in (letters.PASSKEY_ADDED, letters.PASSKEY_REMOVED, letters.SIGNED_OUT_EVERYWHERE)
+            for what in (
+                letters.PASSKEY_ADDED, letters.PASSKEY_REMOVED, letters.SIGNED_OUT_EVERYWHERE,
+                letters.SPENDING_UNLOCKED, letters.DAILY_CAP_RAISED,
+            )
         ),
         letters.expiry_notice(language, points=1_500, expires_at=AT, zone=CHISINAU, programme="Old Town"),
         letters.renewal_notice(

@@ -101,6 +101,7 @@ async def a_till(desk: Desk) -> Till:
             connection, partner_id=partner_id, name="till", scopes=scopes.TILL, by="tester", at=desk.wall()
         )
         await client_rules.change(connection, client_id, by="tester", at=desk.wall(), allowance=stand.PLENTY)
+    desk.application.state.endpoint.admission.rules.look_again()
     http: httpx2.AsyncClient = desk.browser().http
     form = {"grant_type": "client_credentials"}
     answer = await http.post("/oauth/token", auth=(client_id, secret), data=form)
