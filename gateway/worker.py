@@ -35,6 +35,7 @@ from partners import paces
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
 from partners.purchases import Desk
+from settlement.windows import positions
 
 JOBS_SCHEMA = "jobs"
 BEAT_SECONDS = 15
@@ -140,6 +141,18 @@ async def roll_up(database: Database, at: datetime, stopping: asyncio.Event) -> 
     return done
 
 
+async def add_up_positions(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Add to settlement's positions what was recorded since; how many entries. Stops between two batches."""
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            taken = await positions.add_up(connection, at=at)
+        done += taken
+        if taken < positions.ENTRIES_AT_ONCE:
+            break
+    return done
+
+
 async def watch_accounts(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Audit the accounts touched since, and the next slice of all; how many violations are new.
 
@@ -203,6 +216,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
     "complete-transfers": ("* * * * *", complete_transfers),
     "roll-up": ("* * * * *", roll_up),
+    "add-up-positions": ("* * * * *", add_up_positions),
     "watch-accounts": ("* * * * *", watch_accounts),
     "watch-paces": ("* * * * *", watch_paces),
     "send-messages": ("* * * * *", sending.send_messages),

@@ -6,6 +6,7 @@ function that the caller gives; the purchase's own call keeps it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -68,10 +69,10 @@ async def enforce(database: Database, limits: Limits, *, at: datetime) -> list[E
         names = await clearing.names(connection)
         mark = await store.reached(connection)
         used = {n: await limits.used(connection, name.code) for n, name in names.items()}
+    if not await _is_over(database, mark):
+        return []
     await positions.catch_up(database, at=at)
     async with database.transaction() as connection:
-        if not await store.is_read(connection, mark):
-            return []
         found = await measure(connection, at=at)
         await store.insert_exposures(connection, [{"at": at, **asdict(one)} for one in found])
         for one in found:
@@ -96,6 +97,16 @@ async def cover_of(connection: AsyncConnection, partner_id: int, currency: str) 
                 deposited -= balance.amount_micro if account == accounts.DEPOSITS else 0
                 retained -= balance.amount_micro if account == accounts.HOLDBACK else 0
     return deposited, retained
+
+
+async def _is_over(database: Database, mark: int) -> bool:
+    """Whether everything that began before a mark has ended, after waiting a moment for it."""
+    for _ in range(cycle.PATIENCE):
+        async with database.reading() as connection:
+            if await store.is_over(connection, mark):
+                return True
+        await asyncio.sleep(cycle.PAUSE.total_seconds())
+    return False
 
 
 async def _cover(connection: AsyncConnection) -> dict[tuple[int, str], int]:

@@ -35,16 +35,14 @@ async def last_exposures(connection: AsyncConnection) -> Sequence[Row[Any]]:
     return found.all()
 
 
-async def reached(connection: AsyncConnection) -> str:
-    """A transaction number above which everything that is recorded from now on lies."""
-    return str((await connection.execute(text("SELECT CAST(ledger.reached() AS text)"))).scalar_one())
+async def reached(connection: AsyncConnection) -> int:
+    """A transaction number below which everything lies that was recorded by now, also what is not committed yet."""
+    return int((await connection.execute(text("SELECT ledger.reached()"))).scalar_one())
 
 
-async def is_read(connection: AsyncConnection, xid: str) -> bool:
-    """Whether everything below a transaction number is added up."""
-    found = await connection.execute(
-        text("SELECT coalesce(max(until_xid), '0') >= CAST(:xid AS xid8) FROM settlement.position_batch"), {"xid": xid}
-    )
+async def is_over(connection: AsyncConnection, xid: int) -> bool:
+    """Whether every transaction below a number has ended, so that what it recorded can be read."""
+    found = await connection.execute(text("SELECT ledger.horizon() >= CAST(:xid AS xid8)"), {"xid": xid})
     return bool(found.scalar_one())
 
 

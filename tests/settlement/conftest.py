@@ -239,3 +239,9 @@ async def owner(server: Server, database_name: str) -> AsyncIterator[asyncpg.Con
     connection = await asyncpg.connect(server.dsn(database_name, server.superuser))
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def coalition_of() -> type[Coalition]:
+    """What makes a coalition on a database that the test opened itself."""
+    return Coalition

@@ -235,7 +235,7 @@ def test_however_a_year_is_cut_into_runs_its_months_are_charged_once(
         1, 1, 1, datetime(2026, 1, 1, tzinfo=UTC), "EUR", platform_fee_micro=7, volume_period="QUARTER"
     )
     start = signed.valid_from
-    all_of_them = sorted(Billed(start + day * DAY, points, points) for day, points in cutoffs)
+    all_of_them = [Billed(start + day * DAY, points, points) for day, points in sorted(cutoffs)]
     bounds, charged, points = [0, *sorted(ends), 400], 0, 0
     for since, until in pairwise(bounds):
         begin, end = start + since * DAY, start + until * DAY

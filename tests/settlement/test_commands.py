@@ -86,6 +86,34 @@ async def test_closing_settling_and_showing(coalition: Coalition, settle: Settle
     assert await coalition.violations() == []
 
 
+async def test_a_run_goes_through_its_steps_and_is_taken_back(coalition: Coalition, settle: Settle) -> None:
+    await a_day_of_trade(coalition)
+    before = await settle("positions", "--at", "2026-03-01T10:00:00+0000")
+    assert "-10.000000" in before.stdout
+    await settle("close", "--at", "2026-03-02")
+    await settle("run", "--at", "2026-03-02")
+    said = {
+        "control": "CONTROLLED: every control holds", "issue": "IN_REVIEW. When nobody may object",
+    }  # fmt: skip
+    for step, sentence in said.items():
+        done = await settle(step, "1", "--at", "2026-03-02")
+        assert done.exit_code == 0, done.output
+        assert sentence in done.stdout
+    early = await settle("approve", "1", "--at", "2026-03-03", "--actor", "checker")
+    assert early.exit_code == 2
+    assert "2 partners may object until 2026-03-10 00:00 UTC (REVIEW_OPEN)" in early.stderr
+    approved = await settle("approve", "1", "--at", "2026-03-10", "--actor", "checker")
+    assert "Run 1 is APPROVED." in approved.stdout
+    windows = (await settle("windows", "--state", "CLAIMED")).stdout
+    assert "NET.EUR.0001.01.01.00.00.1" in windows
+    ended = await settle("abort", "1", "--reason", "bank", "--at", "2026-03-10", "--actor", "checker")
+    assert "Run 1 is ABORTED." in ended.stdout
+    assert "There is no such window." in (await settle("windows", "--state", "CLAIMED")).stdout
+    after = await settle("positions")
+    assert "+4.800000" in after.stdout
+    assert await coalition.violations() == []
+
+
 async def test_the_obligation_now_and_before_anything_happened(coalition: Coalition, settle: Settle) -> None:
     await a_day_of_trade(coalition)
     now = await settle("obligation", "--at", coalition.at.strftime("%Y-%m-%dT%H:%M:%S%z"))

@@ -373,3 +373,79 @@ async def test_closing_windows_under_eight_writers_loses_nothing_and_every_windo
     assert sum(1 for w in found if w.postings) >= 10
     assert coalition.of(done, "a").net_minor == -10 * written["a"]
     assert await coalition.violations() == []
+
+
+LOCK = "v_locked := pg_advisory_xact_lock_shared(7305002, v_cutoff) IS NOT NULL;"
+
+
+async def test_without_the_cutoff_s_lock_a_writer_that_commits_late_breaks_its_window(
+    coalition: Coalition, owner: asyncpg.Connection, server: Server, database_name: str
+) -> None:
+    """The guard is taken away, and the other countings, which know nothing of it, see what it would have kept out."""
+    source = await owner.fetchval("SELECT pg_get_functiondef('ledger.enter_cutoff'::regproc)")
+    assert LOCK in source
+    await owner.execute(source.replace(LOCK, ""))
+    a = await coalition.partner("a")
+    late, early = await coalition.member(), await coalition.member()
+    writer = await asyncpg.connect(server.dsn(database_name, APPLICATION_ROLE))
+    try:
+        writing = writer.transaction()
+        await writing.start()
+        await writer.fetchval(
+            "SELECT status FROM ledger.accrue($1, 1::smallint, 1, $2, $2, $3, ARRAY[1], ARRAY[1], ARRAY[$4::int],"
+            " ARRAY[10::bigint], ARRAY[$3::timestamptz], ARRAY[$3::timestamptz + interval '1 year'])",
+            late, uuid4(), coalition.at, a,
+        )  # fmt: skip
+        await coalition.earn(early, "a", a, 5)
+        await coalition.close()
+        await bring_to_date(coalition)
+        assert (await coalition.states())[FIRST] == "CUT"  # what was before it still runs
+        await writing.commit()
+    finally:
+        await writer.close()
+
+    await bring_to_date(coalition)
+
+    assert (await coalition.states())[FIRST] == "BROKEN"
+    with pytest.raises(cycle.WindowBroken):
+        await coalition.step(runs.settle)
+    assert {"S8", "A16"} <= {v.split()[0] for v in await coalition.violations()}
+
+
+# --- Shapes of faults that others had ---------------------------------------------------------------------------
+
+
+async def test_what_expires_is_what_is_left_of_a_lot_and_not_what_was_spent_of_it_too(coalition: Coalition) -> None:
+    """An expiry that filters credits and not the debits paired to them makes the balance collapse."""
+    a, b = await coalition.partner("a"), await coalition.partner("b")
+    member = await coalition.member()
+    await coalition.earn(member, "a", a, 100, lasts=10 * DAY)
+    await coalition.earn(member, "a", a, 100, lasts=90 * DAY)
+    await coalition.spend(member, "b", b, 60)
+    coalition.at += 20 * DAY
+    await coalition.settle()
+    again = await coalition.settle()  # an expiry that was done is done
+
+    assert again.runs == ()
+    expired = await coalition.database.pool.fetch("SELECT amount FROM ledger.posting WHERE credit = 12")
+    assert [row["amount"] for row in expired] == [40]
+    assert await coalition.database.pool.fetchval("SELECT sum(available) FROM ledger.account") == 100
+    assert await coalition.spend(member, "b", b, 101) is None
+    assert await coalition.violations() == []
+
+
+async def test_points_of_every_origin_are_spent_once(coalition: Coalition) -> None:
+    """A redemption that is checked against all and deducted from one kind alone can be repeated for ever."""
+    a, b = await coalition.partner("a"), await coalition.partner("b")
+    member = await coalition.member()
+    await coalition.earn(member, "a", a, 30)
+    await coalition.earn(member, "b", b, 30, funder="")
+    redemption = await coalition.spend(member, "b", b, 60)
+    assert redemption is not None
+    assert await coalition.spend(member, "a", a, 1) is None
+    await coalition.refund(member, redemption, 10, "b")
+    assert await coalition.spend(member, "a", a, 10)
+    assert await coalition.spend(member, "a", a, 1) is None
+    done = await coalition.settle()
+    assert coalition.of(done, "b").net_micro == 400_000
+    assert await coalition.violations() == []
