@@ -141,6 +141,11 @@ async def roll_up(database: Database, at: datetime, stopping: asyncio.Event) -> 
     return done
 
 
+async def tally_up(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Count what was recorded in cut-offs since, so that closing one need not; how many entries."""
+    return await cutoffs.tally_up(database)
+
+
 async def add_up_positions(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Add to settlement's positions what was recorded since; how many entries. Stops between two batches."""
     done = 0
@@ -216,6 +221,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
     "complete-transfers": ("* * * * *", complete_transfers),
     "roll-up": ("* * * * *", roll_up),
+    "tally-up": ("* * * * *", tally_up),
     "add-up-positions": ("* * * * *", add_up_positions),
     "watch-accounts": ("* * * * *", watch_accounts),
     "watch-paces": ("* * * * *", watch_paces),

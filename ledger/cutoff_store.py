@@ -29,6 +29,12 @@ async def seal_cutoff(connection: AsyncConnection, *, cutoff_id: int) -> Row[tup
     return sealed.one()
 
 
+async def tallied(connection: AsyncConnection, entries: int) -> int:
+    """How many entries were counted, about as many as asked for."""
+    found = await connection.execute(text("SELECT ledger.tally_up(:entries)"), {"entries": entries})
+    return int(found.scalar_one())
+
+
 async def sweep_due(connection: AsyncConnection, *, unit: int, at: datetime, limit: int) -> int:
     """How many accounts had something due and got it, at most `limit`; 0 when none is left."""
     swept = await connection.execute(

@@ -18,6 +18,7 @@ from kit.errors import Rejection
 from ledger import cutoff_store
 from ledger.accounts import POINTS
 
+COUNTED_AT_ONCE = 20_000
 SWEPT_AT_ONCE = 500  # accounts per transaction: what a till may have to wait for
 
 
@@ -62,7 +63,8 @@ class Turnover:
 async def close(database: Database, *, at: datetime, progress: Callable[[int], None] | None = None) -> Cutoff:
     """Close the open cut-off at a business instant and open the next; returns it with its counts.
 
-    First applies what is due up to `at`, so that activations and expiries lie in the cut-off they belong to.
+    First applies what is due up to `at`, so that activations and expiries lie in the cut-off they belong to, and counts
+    what was recorded and not counted yet, so that nobody waits for it.
     Takes the database and opens its own transactions, because the protocol needs several: the next cut-off must be
     seen by everyone before the writers of the old one are waited for. A crash in between leaves the old one
     draining; closing again finishes it first. progress hears how many accounts each step of the sweep touched.
@@ -70,6 +72,7 @@ async def close(database: Database, *, at: datetime, progress: Callable[[int], N
     """
     await _check_order(database, at)
     await _sweep(database, at, progress or (lambda _: None))
+    await tally_up(database)
     while True:
         closed = await _cut(database, at)
         if closed.cut_at == at:
@@ -82,6 +85,20 @@ async def sweep(connection: AsyncConnection, *, at: datetime, limit: int = SWEPT
     0 when none is left. May be repeated, and run beside tills and other sweeps: it locks accounts in their order.
     """
     return await cutoff_store.sweep_due(connection, unit=POINTS, at=at, limit=limit)
+
+
+async def tally_up(database: Database, *, limit: int = COUNTED_AT_ONCE) -> int:
+    """Count what was recorded in cut-offs by now, in transactions of about `limit` entries; how many entries.
+
+    Beside the tills, whenever one likes: what is counted then need not be counted when the cut-off closes.
+    """
+    done = 0
+    while True:
+        async with database.transaction() as connection:
+            taken = await cutoff_store.tallied(connection, limit)
+        done += taken
+        if taken < limit:  # the end; while tills go on there is always more
+            return done
 
 
 async def cutoffs(connection: AsyncConnection) -> list[Cutoff]:

@@ -40,6 +40,7 @@ LOCAL = {
     "ledger.epoch": _ROLLED,
     "ledger.watermark": _ROLLED,
     "ledger.rollup": _ROLLED,
+    "ledger.tally": _ROLLED,
     "ledger.watch_position": _ROLLED,
     "ledger.violation": _ROLLED,
     "ledger.clearance": _ROLLED,

@@ -51,16 +51,49 @@ LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
   ORDER BY holder_id, unit, seq
 $$;
 
--- The seal of a cut-off: over the seal before and, in order, the head within it of every account that it touched.
+CREATE FUNCTION ledger.seal_before(p_cutoff int) RETURNS bytea LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+  SELECT coalesce((SELECT seal FROM ledger.cutoff WHERE cutoff_id = p_cutoff - 1), ''::bytea)
+$$;
+
+-- The seal of a cut-off: over the seal before and the hashes of its tallies. One that was sealed before there were
+-- tallies: over the seal before and, in order, the head within it of every account that it touched.
 CREATE FUNCTION ledger.seal_of(p_cutoff int) RETURNS bytea LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
-  SELECT sha256(coalesce((SELECT seal FROM ledger.cutoff WHERE cutoff_id = p_cutoff - 1), ''::bytea)
-             || coalesce(string_agg(int8send(holder_id) || int2send(unit) || int8send(seq) || hash, ''::bytea
-                                    ORDER BY holder_id, unit), ''::bytea))
-  FROM (SELECT DISTINCT ON (holder_id, unit) holder_id, unit, seq, hash FROM ledger.journal
-        WHERE cutoff_id = p_cutoff ORDER BY holder_id, unit, seq DESC) head
+  SELECT CASE WHEN EXISTS (SELECT FROM ledger.tally WHERE cutoff_id = p_cutoff)
+    THEN (SELECT sha256(ledger.seal_before(p_cutoff) || string_agg(hash, ''::bytea ORDER BY tally_no))
+          FROM ledger.tally WHERE cutoff_id = p_cutoff)
+    ELSE (SELECT sha256(ledger.seal_before(p_cutoff)
+                 || coalesce(string_agg(int8send(holder_id) || int2send(unit) || int8send(seq) || hash, ''::bytea
+                                        ORDER BY holder_id, unit), ''::bytea))
+          FROM (SELECT DISTINCT ON (holder_id, unit) holder_id, unit, seq, hash FROM ledger.journal
+                WHERE cutoff_id = p_cutoff ORDER BY holder_id, unit, seq DESC) head)
+  END
+$$;
+
+-- Tallies whose hash is not what their entries say. Every entry of a cut-off is in one: in that of its transaction, or
+-- in the rest.
+CREATE FUNCTION ledger.verify_tallies() RETURNS TABLE (cutoff_id int, tally_no int)
+LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_custom_plan AS $$
+  WITH placed AS (
+    SELECT r.cutoff_id, coalesce(t.tally_no, r.tally_no) AS tally_no, j.holder_id, j.unit, j.seq, j.hash
+    FROM ledger.journal j
+    JOIN ledger.tally r ON r.cutoff_id = j.cutoff_id AND r.until_xid IS NULL
+    LEFT JOIN ledger.tally t ON t.cutoff_id = j.cutoff_id AND j.xid >= t.from_xid AND j.xid < t.until_xid
+  ), found AS (
+    SELECT cutoff_id, tally_no,
+           sha256(string_agg(int8send(holder_id) || int2send(unit) || int8send(seq) || hash, ''::bytea
+                             ORDER BY holder_id, unit, seq)) AS hash
+    FROM placed GROUP BY cutoff_id, tally_no
+  )
+  SELECT t.cutoff_id, t.tally_no
+  FROM ledger.tally t JOIN ledger.cutoff c ON c.cutoff_id = t.cutoff_id AND c.state = 'CUT'
+  LEFT JOIN found f ON f.cutoff_id = t.cutoff_id AND f.tally_no = t.tally_no
+  WHERE t.hash <> coalesce(f.hash, sha256(''))
 $$;
 
 -- Cut-offs whose seal is not what their entries say.
 CREATE FUNCTION ledger.verify_seals() RETURNS SETOF int LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
-  SELECT cutoff_id FROM ledger.cutoff WHERE state = 'CUT' AND seal <> ledger.seal_of(cutoff_id) ORDER BY cutoff_id
+  SELECT cutoff_id FROM ledger.cutoff WHERE state = 'CUT' AND seal <> ledger.seal_of(cutoff_id)
+  UNION
+  SELECT cutoff_id FROM ledger.verify_tallies()
+  ORDER BY cutoff_id
 $$;

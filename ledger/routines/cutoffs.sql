@@ -52,19 +52,23 @@ BEGIN
   RETURN v_cutoff;
 END $$;
 
--- Second step, in a transaction of its own: wait for every writer that holds the cut-off, then count.
+-- Second step, in a transaction of its own: wait for every writer that holds the cut-off, then count what was not
+-- counted as it came.
 CREATE FUNCTION ledger.seal_cutoff(p_cutoff int) RETURNS ledger.cutoff
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE v ledger.cutoff;
 BEGIN
   PERFORM pg_advisory_xact_lock(7305002, p_cutoff);
-  UPDATE ledger.cutoff c
-  SET state = 'CUT',
-      seal = ledger.seal_of(p_cutoff),
-      journal_count = (SELECT count(*) FROM ledger.journal WHERE cutoff_id = p_cutoff),
-      posting_count = (SELECT count(*) FROM ledger.posting WHERE cutoff_id = p_cutoff),
-      posting_points = (SELECT coalesce(sum(amount), 0) FROM ledger.posting WHERE cutoff_id = p_cutoff)
-  WHERE cutoff_id = p_cutoff AND state = 'DRAINING';
+  PERFORM FROM ledger.cutoff WHERE cutoff_id = p_cutoff AND state = 'DRAINING' FOR UPDATE;
+  IF FOUND THEN
+    PERFORM ledger.tally_rest(p_cutoff);
+    UPDATE ledger.cutoff c
+    SET state = 'CUT', seal = ledger.seal_of(p_cutoff), journal_count = n.journal_count,
+        posting_count = n.posting_count, posting_points = n.posting_points
+    FROM (SELECT sum(journal_count) AS journal_count, sum(posting_count) AS posting_count,
+                 sum(posting_points) AS posting_points FROM ledger.tally WHERE cutoff_id = p_cutoff) n
+    WHERE c.cutoff_id = p_cutoff;
+  END IF;
   SELECT * INTO STRICT v FROM ledger.cutoff WHERE cutoff_id = p_cutoff;
   RETURN v;
 END $$;

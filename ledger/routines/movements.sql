@@ -9,7 +9,8 @@ $$;
 CREATE FUNCTION ledger.moved(p_from xid8, p_until xid8)
 RETURNS TABLE (cutoff_id int, origin_cutoff int, unit smallint, debit smallint, credit smallint, issuer_id int,
                funder_id int, partner_id int, lot_terms_id int, terms_id int, points bigint, postings bigint)
-LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_custom_plan AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog SET plan_cache_mode = force_custom_plan
+SET enable_hashjoin = off SET enable_mergejoin = off AS $$
   SELECT p.cutoff_id, CASE WHEN j.at < c.opened_at THEN ledger.cutoff_of(j.at, p.cutoff_id) ELSE p.cutoff_id END AS origin,
          p.unit, p.debit, p.credit, p.issuer_id, p.funder_id, p.partner_id, p.lot_terms_id, p.terms_id,
          sum(p.amount)::bigint, count(*)
