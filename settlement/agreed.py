@@ -19,6 +19,7 @@ from settlement.documents import taxes
 from settlement.money import owed, stock
 from settlement.money.events import MoneyEvent
 from settlement.periods import Billed
+from settlement.volumes import Volume
 from settlement.windows import cycle
 from settlement.windows.cycle import Window
 
@@ -72,6 +73,20 @@ async def _period_events(
     connection: AsyncConnection, its: RunHead, own: Sequence[Window], signed: Mapping[int, SettlementTerms]
 ) -> list[MoneyEvent]:
     """Fees and rebates that volume periods bring to the run, of partners whose agreement knows any."""
+    found = await _volumes(connection, its, own, signed)
+    return [event for terms, volumes in found for event in periods.charges(terms, volumes)]
+
+
+async def volumes(
+    connection: AsyncConnection, its: RunHead, own: Sequence[Window]
+) -> list[tuple[SettlementTerms, list[Volume]]]:
+    """By partner whose agreement asks for it, what of its volume periods a run of these windows covers."""
+    return await _volumes(connection, its, own, await _signed(connection, its))
+
+
+async def _volumes(
+    connection: AsyncConnection, its: RunHead, own: Sequence[Window], signed: Mapping[int, SettlementTerms]
+) -> list[tuple[SettlementTerms, list[Volume]]]:
     wanted = {partner_id: terms for partner_id, terms in signed.items() if periods.needs_them(terms)}
     if not wanted:
         return []
@@ -82,11 +97,11 @@ async def _period_events(
     before = await _billed(connection, await _settled_before(connection, its, since - 366 * _DAY))
     found = []
     for partner_id, terms in sorted(wanted.items()):
-        volumes = periods.covered(
+        covered = periods.covered(
             terms, earlier=before.get(partner_id, []), own=now.get(partner_id, []),
             since=max(since, terms.valid_from), until=its.cut_at, zone=zone,
         )  # fmt: skip
-        found += periods.charges(terms, volumes)
+        found.append((terms, covered))
     return found
 
 

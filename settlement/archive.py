@@ -333,4 +333,5 @@ def _detail(event: ClearingEvent, line: RatedLine, id_key: bytes) -> Detail:
         points=event.points,
         unit_price_micro=line.unit_price_micro,
         amount_micro=line.amount_micro,
+        terms_id=line.terms_id,
     )

@@ -22,7 +22,7 @@ from kit.database import Database
 from kit.errors import Rejection
 from ledger import cutoffs
 from ledger.cutoffs import Cutoff
-from settlement import agreed, archive, calculation, controls, issuing, statements, states, store
+from settlement import agreed, archive, calculation, certificate, controls, issuing, statements, states, store
 from settlement.archive import Obligation as Obligation
 from settlement.archive import Run as Run
 from settlement.archive import RunHead as RunHead
@@ -211,9 +211,9 @@ async def calculate(connection: AsyncConnection, run_id: int, *, actor: str, at:
 async def control(
     connection: AsyncConnection, run_id: int, *, actor: str, at: datetime, evidence: Mapping[str, Any] | None = None
 ) -> RunHead:
-    """Hold a calculated run against every control, on behalf of a FINANCE_MAKER.
+    """Hold a calculated run against every control and a second engine, on behalf of a FINANCE_MAKER.
 
-    evidence is what else speaks for it, as a certificate of another engine; it is kept with the step. Rejects:
+    The certificate of the second engine and evidence, what else speaks for the run, are kept with the step. Rejects:
     ACTOR_UNKNOWN, NOT_PERMITTED, RUN_UNKNOWN, RUN_STATE, CONTROL_FAILED.
     """
     await _permit(connection, actor, actors.FINANCE_MAKER)
@@ -223,7 +223,13 @@ async def control(
     if found := await controls.run(connection):
         first = "; ".join(f"{v.code} {v.detail}" for v in found[:3])
         raise ControlFailed(f"{len(found)} violations, of which: {first}")
-    said = {"controls": [c.code for c in controls.CONTROLS], **(evidence or {})}
+    certified = await certificate.certify(connection, run_id)
+    if not certified.holds:
+        first = "; ".join(certified.differences[:3])
+        raise ControlFailed(f"the second engine finds {len(certified.differences)} differences, of which: {first}")
+    said = {
+        "controls": [c.code for c in controls.CONTROLS], **(evidence or {}), "certificate": certified.evidence(),
+    }  # fmt: skip
     await _step(connection, its, CONTROLLED, actor=actor, reason="every control holds", at=at, evidence=said)
     return await head(connection, run_id)
 

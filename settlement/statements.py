@@ -73,7 +73,7 @@ class Detail:
     """One posting behind a line, as the partner that pays or is paid for it may see it.
 
     reference, outlet and business_date are those of the partner's own receipt, None where the points moved without
-    one of its own. member is the partner's own opaque id of the card holder.
+    one of its own. member is the partner's own opaque id of the card holder. terms_id is the version that priced it.
     """
 
     cutoff_id: int
@@ -86,6 +86,7 @@ class Detail:
     points: int
     unit_price_micro: int
     amount_micro: int
+    terms_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

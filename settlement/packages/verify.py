@@ -27,6 +27,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FORMAT = "tessera-settlement-package/1"
 LARGEST_FILE = 16 * 2**30
+WAYS = {"ACTIVATION": 1, "ADJUSTMENT": 1, "RETURN": -1, "RETURN_OWED": -1, "ADJUSTMENT_TAKEN": -1}
+BY_PARTNER = ("REDEMPTION", "REFUND", "BENEFIT", "DISCOUNT", "COUPON", "EXPIRY")
+NO_SUPPLY = (
+    "HOLDBACK_USED", "DEPOSIT_USED", "DEFAULT_LOSS", "DISPUTE_WITHHELD", "DISPUTE_UPHELD", "STORED_LOAD",
+    "STORED_SPEND",
+)  # fmt: skip
+RULED = {
+    "PERIOD": ("TIER_REBATE", "VOLUME_REBATE", "PLATFORM_FEE", "MINIMUM_FEE"),
+    "TAX": ("INPUT_TAX", "OUTPUT_TAX"),
+    "RETENTION": ("HOLDBACK", "HOLDBACK_RELEASED", "CARRIED_OUT"),
+    "ROUNDING": ("ROUNDING",),
+}
 
 
 class Wrong(Exception):  # noqa: N818 - it is a sentence
@@ -106,20 +118,56 @@ def manifest_is_signed(package: Package, trusted: dict[str, Any] | None) -> str:
     return f"signed by {head['kid']} ({whose})"
 
 
+def prices_follow_from_the_terms(package: Package) -> str:
+    """Each price of a kind is what the terms of its agreement and the way its points are funded make it."""
+    checked = 0
+    for number, version in package.json("agreements.json")["versions"].items():
+        allowed = prices_of(version)
+        for kind, prices in version["prices"].items():
+            for price in prices:
+                if (int(price["sign"]), int(price["unit_price_micro"])) not in allowed.get(kind, ()):
+                    raise Wrong(f"agreement {number} gives {kind} no price of {price['unit_price_micro']}")
+                checked += 1
+    return f"{checked} prices follow from the terms"
+
+
+def prices_of(version: dict[str, Any]) -> dict[str, set[tuple[int, int]]]:
+    """Signs and prices that an agreement gives each kind of movement, micro-units per point."""
+    fund, service = int(version["fund_price_micro"]), int(version["service_price_micro"])
+    found: dict[str, set[tuple[int, int]]] = {
+        "REDEMPTION": {(1, int(version["reimbursement_price_micro"]))},
+        "REFUND": {(-1, int(version["reimbursement_price_micro"]))},
+        "REDEMPTION_BORNE": {(1, 0)},
+        "REFUND_BORNE": {(-1, 0)},
+        "FORGIVEN": {(0, 0)},
+        "OPENING": {(0, 0)},
+        "RETURN_OWED": {(1, fund + service)},
+    }
+    for text in version["billed_fund_micro"]:
+        billed = int(text)
+        for kind, way, price in (
+            ("ACTIVATION", -1, billed + service), ("ADJUSTMENT", -1, billed + service),
+            ("RETURN", 1, billed + service), ("ADJUSTMENT_TAKEN", 1, billed + service),
+            ("FUNDED_REDEMPTION", -1, fund - billed), ("FUNDED_REFUND", 1, fund - billed),
+            ("FUNDED_REPAYMENT", -1, fund - billed),
+            ("EXPIRY", 1, billed * int(version["breakage_share_bp"]) // 10_000),
+        ):  # fmt: skip
+            found.setdefault(kind, set()).add((way, price))
+    return found
+
+
 def movements_have_the_agreed_prices(package: Package) -> str:
     """Each movement's amount is its points at the agreed price; together they are what the manifest says."""
-    agreements = package.json("agreements.json")["versions"]
+    versions = package.json("agreements.json")["versions"]
     count = points = micro = 0
     for number, row in enumerate(package.detail(), start=2):
-        amount = int(row["amount_micro"])
-        if row["unit_price_micro"]:
-            price = agreements[row["agreement"]]["prices"].get(row["kind"])
-            if price is None:
-                raise Wrong(f"detail.csv line {number}: {row['kind']} has no price in agreement {row['agreement']}")
-            if row["unit_price_micro"] != price["unit_price_micro"]:
-                raise Wrong(f"detail.csv line {number}: not the price of agreement {row['agreement']}")
-            if amount != int(price["sign"]) * int(row["points"]) * int(price["unit_price_micro"]):
-                raise Wrong(f"detail.csv line {number}: the amount is not points times price")
+        amount, price = int(row["amount_micro"]), row["unit_price_micro"]
+        agreed = versions[row["agreement"]]["prices"].get(row["kind"], [])
+        signs = [int(one["sign"]) for one in agreed if one["unit_price_micro"] == price]
+        if not signs:
+            raise Wrong(f"detail.csv line {number}: not the price of agreement {row['agreement']} for {row['kind']}")
+        if amount != signs[0] * int(row["points"]) * int(price):
+            raise Wrong(f"detail.csv line {number}: the amount is not points times price")
         count, points, micro = count + 1, points + int(row["points"]), micro + amount
     entry = next(entry for entry in package.manifest["files"] if entry["name"] == "detail.csv")
     if (str(count), str(points), str(micro)) != (entry["rows"], entry["points"], entry["amount_micro"]):
@@ -128,26 +176,128 @@ def movements_have_the_agreed_prices(package: Package) -> str:
 
 
 def lines_are_sums_of_movements(package: Package) -> str:
-    """Each line is the sum of its movements, or follows from other lines by a rule of the agreement."""
-    sums: dict[tuple[str, str], list[int]] = {}
-    for row in package.detail():
-        total = sums.setdefault((row["kind"], row["agreement"]), [0, 0, 0])
-        total[0] += int(row["points"])
-        total[1] += 1
-        total[2] += int(row["amount_micro"])
+    """Each line of points is the sum of its movements, each line of other money the sum of its events."""
     statement = package.json("statement.json")
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row in package.detail():
+        add_to(sums, ("MOVEMENTS", row["kind"], row["agreement"], row["unit_price_micro"]), row, 1)
+    for event in statement["events"]:
+        add_to(sums, ("EVENTS", event["kind"], event["agreement"], "0"), event, int(event["count"]))
     recomputed = 0
     for line in statement["lines"]:
-        if line["basis"] != "MOVEMENTS":
+        if line["basis"] not in ("MOVEMENTS", "EVENTS"):
             continue
-        found = sums.pop((line["kind"], line["agreement"]), [0, 0, 0])
+        found = sums.pop((line["basis"], line["kind"], line["agreement"], line["unit_price_micro"]), [0, 0, 0])
         said = [int(line["points"]), int(line["postings"]), int(line["amount_micro"])]
         if found != said:
             raise Wrong(f"line {line['line_no']} says {said}, its movements {found}")
         recomputed += 1
     if sums:
-        raise Wrong(f"movements that no line counts: {sorted(sums)}")
+        raise Wrong(f"movements that no line counts: {sorted(map(str, sums))}")
     return f"{recomputed} lines are the sums of their movements"
+
+
+def add_to(sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], row: dict[str, Any], count: int) -> None:
+    """Add a row's points, count and amount to the sums of its line."""
+    total = sums.setdefault(key, [0, 0, 0])
+    total[0] += int(row["points"])
+    total[1] += count
+    total[2] += int(row["amount_micro"])
+
+
+def every_other_line_follows_by_rule(package: Package) -> str:
+    """Fees and rebates of volume periods, tax, what is retained and carried over: each by its rule, none left out."""
+    statement = package.json("statement.json")
+    agreements = package.json("agreements.json")
+    per_minor = int(statement["micro_per_minor"])
+    wanted: dict[str, int] = {}
+    for kind, micro in period_lines(package, statement, agreements["versions"]).items():
+        wanted[kind] = wanted.get(kind, 0) + micro
+    base = [line for line in statement["lines"] if line["basis"] in ("MOVEMENTS", "EVENTS", "PERIOD")]
+    taxes = tax_lines(base, agreements["conditions"]["tax"])
+    own_micro = sum(int(line["amount_micro"]) for line in base) + sum(taxes.values()) * per_minor
+    own_minor = half_even(own_micro, per_minor)
+    kept = retained(statement, agreements["conditions"], own_minor)
+    for kind, minor in [*taxes.items(), *kept.items()]:
+        wanted[kind] = minor * per_minor
+    wanted["ROUNDING"] = own_minor * per_minor - own_micro
+    said: dict[str, int] = {}
+    for line in statement["lines"]:
+        if line["basis"] not in ("MOVEMENTS", "EVENTS"):
+            if line["kind"] not in RULED.get(line["basis"], ()):
+                raise Wrong(f"line {line['line_no']} is {line['kind']}, which no rule {line['basis']} makes")
+            said[line["kind"]] = said.get(line["kind"], 0) + int(line["amount_micro"])
+    for kind in sorted(wanted.keys() | said.keys()):
+        if wanted.get(kind, 0) != said.get(kind, 0):
+            raise Wrong(f"{kind} is {said.get(kind, 0)} micro-units, by its rule it is {wanted.get(kind, 0)}")
+    return f"{len(said)} kinds of fee, tax, retention and rounding follow by their rules"
+
+
+def period_lines(package: Package, statement: dict[str, Any], versions: dict[str, Any]) -> dict[str, int]:
+    """What volume periods bring, by kind, micro-units: progressive tiers, rebates, platform and minimum fee."""
+    found = {"TIER_REBATE": 0, "VOLUME_REBATE": 0, "PLATFORM_FEE": 0, "MINIMUM_FEE": 0}
+    if not statement["volumes"]:
+        return found
+    billed = service = 0
+    for row in package.detail():
+        way = WAYS.get(row["kind"], 0)
+        billed += way * int(row["points"])
+        service += way * int(row["points"]) * int(versions[row["agreement"]]["service_price_micro"])
+    if billed != sum(int(volume["points"]) for volume in statement["volumes"]):
+        raise Wrong("the volumes are not those of the movements")
+    for volume in statement["volumes"]:
+        terms = versions[volume["agreement"]]
+        tiers = [(int(above), int(rebate)) for above, rebate in terms["volume_tiers"]]
+        before, points = int(volume["before_points"]), int(volume["points"])
+        fee = int(terms["platform_fee_micro"])
+        found["TIER_REBATE"] += up_to(tiers, before + points) - up_to(tiers, before)
+        found["PLATFORM_FEE"] -= fee * int(volume["months"])
+        if volume["is_over"]:
+            total, charged = before + points, int(volume["service_micro"])
+            if not before and len(statement["volumes"]) == 1 and charged != service:
+                raise Wrong("the service part of the volume is not that of the movements")
+            rates = [int(bp) for least, bp in terms["volume_rebates"] if total >= int(least)]
+            rebate = half_even(max(0, charged) * rates[-1], 10_000) if rates else 0
+            months = int(volume["months"]) + int(volume["charged_months"])
+            brought = charged + fee * months - up_to(tiers, total) - rebate
+            found["VOLUME_REBATE"] += rebate
+            found["MINIMUM_FEE"] -= max(0, int(terms["minimum_fee_micro"]) - brought)
+    return found
+
+
+def up_to(tiers: list[tuple[int, int]], points: int) -> int:
+    """What progressive tiers give for the first so many points of a period."""
+    given = 0
+    for number, (above, rebate) in enumerate(tiers):
+        end = tiers[number + 1][0] if number + 1 < len(tiers) else points
+        given += max(0, min(points, end) - above) * rebate
+    return given
+
+
+def tax_lines(lines: list[dict[str, Any]], rule: dict[str, str]) -> dict[str, int]:
+    """Tax on what each side supplied, minor units: rounded on every line, or once for each document."""
+    bases: dict[tuple[str, int], list[int]] = {}
+    for line in lines:
+        minor = int(line["amount_minor"])
+        if minor and line["kind"] not in NO_SUPPLY:
+            kind = "INPUT_TAX" if line["kind"] in BY_PARTNER else "OUTPUT_TAX"
+            bases.setdefault((kind, 1 if minor > 0 else -1), []).append(abs(minor))
+    found = {"INPUT_TAX": 0, "OUTPUT_TAX": 0}
+    rate = int(rule["rate_bp"])
+    for (kind, way), amounts in bases.items():
+        taxed = amounts if rule["rounding"] == "LINE" else [sum(amounts)]
+        found[kind] += way * sum(half_even(amount * rate, 10_000) for amount in taxed)
+    return found
+
+
+def retained(statement: dict[str, Any], conditions: dict[str, Any], own_minor: int) -> dict[str, int]:
+    """What is retained, let go and carried over, minor units."""
+    opening, released = int(statement["opening_minor"]), int(statement["released_minor"])
+    payable = opening + own_minor
+    held = max(0, min(own_minor, payable)) * int(conditions["holdback_bp"]) // 10_000
+    payable += released - held
+    is_small = conditions["is_netted"] and abs(payable) < int(conditions["minimum_payout_minor"])
+    return {"HOLDBACK_RELEASED": released, "HOLDBACK": -held, "CARRIED_OUT": -payable if is_small else 0}
 
 
 def lines_sum_to_the_net(package: Package) -> str:
@@ -193,6 +343,8 @@ def run_nets_to_zero_and_holds_this_net(package: Package) -> str:
 def statement_follows_the_previous(package: Package, previous: Package | None) -> str:
     """The statement names the one before it, and opens with what that one left."""
     said = package.manifest["previous_statement_sha256"]
+    if package.json("statement.json")["previous_statement_sha256"] != said:
+        raise Wrong("the statement names another predecessor than the manifest")
     if previous is None:
         return (
             "names its predecessor "
@@ -276,8 +428,10 @@ def main(arguments: list[str]) -> int:
     checks: list[Callable[[], str]] = [
         lambda: files_are_those_of_the_manifest(package),
         lambda: manifest_is_signed(package, trusted),
+        lambda: prices_follow_from_the_terms(package),
         lambda: movements_have_the_agreed_prices(package),
         lambda: lines_are_sums_of_movements(package),
+        lambda: every_other_line_follows_by_rule(package),
         lambda: lines_sum_to_the_net(package),
         lambda: run_nets_to_zero_and_holds_this_net(package),
         lambda: statement_follows_the_previous(package, previous),

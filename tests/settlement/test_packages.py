@@ -35,25 +35,33 @@ DETAIL = (
 AGREEMENTS = {
     "versions": {
         "1": {
+            "fund_price_micro": "8500", "service_price_micro": "1500", "reimbursement_price_micro": "8001",
+            "breakage_share_bp": "0", "billed_fund_micro": ["8500"],
             "prices": {
-                "ACTIVATION": {"sign": "-1", "unit_price_micro": "10000"},
-                "REDEMPTION": {"sign": "1", "unit_price_micro": "8001"},
-            }
+                "ACTIVATION": [{"sign": "-1", "unit_price_micro": "10000"}],
+                "REDEMPTION": [{"sign": "1", "unit_price_micro": "8001"}],
+            },
         }
-    }
-}
+    },
+    "conditions": {
+        "is_netted": True, "minimum_payout_minor": "0", "holdback_bp": "0",
+        "tax": {"rate_bp": "0", "rounding": "LINE"},
+    },
+}  # fmt: skip
 
 
 def line(number: int, kind: str, basis: str, points: int, postings: int, micro: int, minor: int) -> dict[str, str]:
     return {
         "line_no": str(number), "kind": kind, "basis": basis, "agreement": "1", "points": str(points),
+        "unit_price_micro": {"ACTIVATION": "10000", "REDEMPTION": "8001"}.get(kind, "0"),
         "postings": str(postings), "amount_micro": str(micro), "amount_minor": str(minor),
     }  # fmt: skip
 
 
 STATEMENT = {
     "partner": "cafe", "currency": "EUR", "micro_per_minor": "10000", "opening_micro": "0", "opening_minor": "0",
-    "net_micro": "-8530000", "net_minor": "-853", "carried_minor": "0",
+    "net_micro": "-8530000", "net_minor": "-853", "carried_minor": "0", "released_minor": "0", "previous_statement_sha256": None, "events": [],
+    "volumes": [],
     "lines": [
         line(1, "ACTIVATION", "MOVEMENTS", 1333, 2, -13330000, -1333),
         line(2, "REDEMPTION", "MOVEMENTS", 600, 1, 4800600, 480),
