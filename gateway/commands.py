@@ -16,6 +16,12 @@ _ELSEWHERE = {
     "oauth": ("gateway.oauth.key_commands", "app", "Clients' keys, and what people allowed clients to do."),
     "member": ("partners.member_commands", "app", "Members, their cards and points, at the operator's own desk."),
     "household": ("partners.household_commands", "app", "Members who spend from one pool."),
+    "mechanics": (
+        "partners.mechanics.commands",
+        "app",
+        "Tiers, events, invitations, stamps, rewards, segments, badges.",
+    ),
+    "coupons": ("partners.mechanics.commands", "coupon_app", "Coupons and promo codes: batches, codes, a stop."),
     "approvals": (
         "partners.approval_commands",
         "app",

@@ -24,6 +24,7 @@ LineKind = NewType("LineKind", str)
 PaymentKind = NewType("PaymentKind", str)
 EntryMode = NewType("EntryMode", str)
 TransactionKind = NewType("TransactionKind", str)
+OfferKind = NewType("OfferKind", str)
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -148,4 +149,5 @@ SCALARS: dict[Any, ScalarDefinition] = {
     PaymentKind: _open_set("PaymentKind", "CARD", "How a part of a receipt was paid."),
     EntryMode: _open_set("EntryMode", "ONLINE", "How a receipt reached us: ONLINE, OFFLINE, IMPORT."),
     TransactionKind: _open_set("TransactionKind", "PURCHASE", "What a journal entry is."),
+    OfferKind: _open_set("OfferKind", "PROMOTION", "What is on offer: PROMOTION, COUPON, REWARD, STAMPS."),
 }

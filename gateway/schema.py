@@ -6,6 +6,7 @@ import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
 from gateway.enrolment_api import EnrolmentMutation
+from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance_api import FinanceQuery
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
@@ -17,12 +18,12 @@ from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery, FinanceQuery):
+class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery):
     pass
 
 
 @strawberry.type(description="What may be done. A document has at most one field that moves points.")
-class Mutation(PurchaseMutation, HoldMutation, ApprovalMutation, EnrolmentMutation):
+class Mutation(PurchaseMutation, HoldMutation, ApprovalMutation, EventMutation, EnrolmentMutation):
     pass
 
 

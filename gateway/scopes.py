@@ -12,6 +12,8 @@ POINTS_REDEEM = "points:redeem"
 POINTS_RETURN = "points:return"
 MEMBERS_READ = "members:read"
 MEMBERS_ENROL = "members:enrol"
+EVENTS_WRITE = "events:write"
+EVENTS_MODERATE = "events:moderate"
 HISTORY_READ = "history:read"
 SETTLEMENT_READ = "settlement:read"
 SCHEMA_READ = "schema:read"
@@ -23,6 +25,8 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         POINTS_RETURN: "take purchases back and cancel them",
         MEMBERS_READ: "look up members and quote purchases",
         MEMBERS_ENROL: "enrol members",
+        EVENTS_WRITE: "tell of events that earn points",
+        EVENTS_MODERATE: "decide on events that somebody has to look at",
         HISTORY_READ: "read own transactions",
         SETTLEMENT_READ: "read own settlement statements",
         SCHEMA_READ: "ask the GraphQL endpoint for its schema",

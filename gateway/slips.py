@@ -43,6 +43,12 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Добро пожаловать! Карта, последние цифры {card}.",
             "ro": "Bun venit! Cardul se termină în {card}.",
         },
+        "event_waiting": {
+            "en": "Recorded. Somebody will look at it first.",
+            "ru": "Записано. Сначала это проверят.",
+            "ro": "Înregistrat. Mai întâi va fi verificat.",
+        },
+        "event_declined": {"en": "It does not count.", "ru": "Не засчитано.", "ro": "Nu se ia în considerare."},
         "cancelled": {"en": "The receipt is cancelled.", "ru": "Чек отменён.", "ro": "Bonul este anulat."},
         "cancelled_unknown": {
             "en": "The receipt never arrived and will be refused.",

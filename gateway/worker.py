@@ -27,9 +27,13 @@ from gateway import expiry_notices, logs, sending
 from gateway.sessions import session
 from kit import clock, console
 from kit.database import Database
+from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
-from members import merging, messages, standings
+from members import merging, messages
+from partners.directory import DirectoryCache
+from partners.mechanics import invitations, ranks, rewards
+from partners.purchases import Desk
 
 JOBS_SCHEMA = "jobs"
 BEAT_SECONDS = 15
@@ -57,16 +61,50 @@ async def apply_due(database: Database, at: datetime, stopping: asyncio.Event) -
 
 
 async def assess_tiers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
-    """Decide every member's tier as of a business instant; how many changed. Stops between two batches."""
+    """Add up what members bought and decide every member's tier as of a business instant; how many changed. Stops
+    between two batches."""
     changes, after = 0, 0
     while not stopping.is_set():
         async with database.transaction() as connection:
-            done = await standings.assess(connection, at=at, after=after)
+            done = await ranks.assess(connection, at=at, after=after)
         changes += done.changes
         if done.next_after is None:
             break
         after = done.next_after
     return changes
+
+
+_CLIMBERS = ranks.Climbers()
+
+
+async def raise_tiers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Decide the tiers of whoever did something since the last time, so that a tier that is reached counts at once; how
+    many changed. Stops between two steps."""
+    changes = 0
+    while not stopping.is_set():
+        changed, is_more = await _CLIMBERS.step(database, at=at)
+        changes += changed
+        if not is_more:
+            break
+    return changes
+
+
+async def advance_invitations(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Go on with invitations: find first purchases, reward those that were kept; put returned rewards back into stock.
+    How many. Stops between two steps."""
+    vault = Vault(load_master_key(settings()))
+    desk = Desk(database, vault, DirectoryCache(database.pool, vault))
+    done = 0
+    try:
+        while not stopping.is_set():
+            step = await invitations.advance(desk, at=at)
+            restocked = await rewards.restock(database, at=at)
+            done += step.rewarded + restocked
+            if not (step.qualifying or step.rewarded or step.lapsed or restocked):
+                break
+    finally:
+        await desk.close()
+    return done
 
 
 async def complete_transfers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
@@ -142,6 +180,8 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),
     "assess-tiers": ("17 * * * *", assess_tiers),
+    "raise-tiers": ("* * * * *", raise_tiers),
+    "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""
 

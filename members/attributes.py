@@ -59,7 +59,14 @@ async def verify(
     member = await sharing.person(connection, member_id)
     await store.lock_member(connection, member.member_id)
     await attribute_store.append(
-        connection, member.member_id, kind, holds=True, evidence=evidence, verifier=verifier, at=at, expires_at=expires_at
+        connection,
+        member.member_id,
+        kind,
+        holds=True,
+        evidence=evidence,
+        verifier=verifier,
+        at=at,
+        expires_at=expires_at,
     )
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.errors import Rejection
+from kit.secrets import fingerprint
 from members import badge_store, sharing
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
@@ -33,7 +34,13 @@ class Badge:
 
 
 async def give(
-    connection: AsyncConnection, member_id: int, badge: str, *, cause: UUID, at: datetime, expires_at: datetime | None = None
+    connection: AsyncConnection,
+    member_id: int,
+    badge: str,
+    *,
+    cause: UUID,
+    at: datetime,
+    expires_at: datetime | None = None,
 ) -> bool:
     """Give a member a badge for a cause, once; False where they had it for it.
 
@@ -43,6 +50,11 @@ async def give(
         raise BadgeInvalid("a badge has a code of 1 to 64 letters, digits and _ . : - and ends later than it begins")
     member = await sharing.person(connection, member_id)
     return await badge_store.insert(connection, member.member_id, badge, cause, at, expires_at)
+
+
+def by_hand(member_id: int, badge: str, at: datetime) -> UUID:
+    """The cause of a badge that somebody gave at an instant."""
+    return fingerprint("badge", str(member_id), badge, at.isoformat())
 
 
 async def revoke(connection: AsyncConnection, member_id: int, badge: str, *, at: datetime) -> bool:

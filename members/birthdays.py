@@ -76,4 +76,3 @@ async def correct(connection: AsyncConnection, vault: Vault, member_id: int, bor
         if min(days) < FROZEN_DAYS or not await birthday_store.insert_change(connection, member_id, at):
             raise BirthDateFixed("a birth date is corrected once, and not shortly before a birthday")
     await enrolment.rewrite(connection, vault, member_id, replace(told, birth_date=born), at=at)
-

@@ -128,7 +128,9 @@ async def personal(connection: AsyncConnection, vault: Vault, member_id: int) ->
     return Personal(**told, birth_date=date.fromisoformat(born) if born else None)
 
 
-async def rewrite(connection: AsyncConnection, vault: Vault, member_id: int, personal: Personal, *, at: datetime) -> None:
+async def rewrite(
+    connection: AsyncConnection, vault: Vault, member_id: int, personal: Personal, *, at: datetime
+) -> None:
     """Put other personal data in the place of what a member told before, under the same key.
 
     Rejects MEMBER_UNKNOWN where there is no key, PERSONAL_INVALID. Aliases stay as they are: phone and address are

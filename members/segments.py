@@ -54,7 +54,9 @@ async def take(
     if await segment_store.insert_members(connection, segment, version, chosen) != len(chosen):
         raise SegmentInvalid("some of these members do not exist")
     detail = {"version": version, "members": len(chosen)}
-    await audit.write(connection, actor=author, action="SEGMENT_TAKEN", subject=f"segment:{segment}", detail=detail, at=at)
+    await audit.write(
+        connection, actor=author, action="SEGMENT_TAKEN", subject=f"segment:{segment}", detail=detail, at=at
+    )
     return Snapshot(segment, version, at, len(chosen), digest)
 
 

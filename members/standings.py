@@ -59,9 +59,7 @@ async def assess(
     return Assessment(len(held), len(changes), held[-1].member_id if len(held) == limit else None)
 
 
-async def standing(
-    connection: AsyncConnection, member_id: int, at: datetime, *, ladder: Ladder = STANDARD
-) -> Standing:
+async def standing(connection: AsyncConnection, member_id: int, at: datetime, *, ladder: Ladder = STANDARD) -> Standing:
     """A member's tier as assessed by an instant, its end, and what is missing for the next one.
 
     Rejects MEMBER_UNKNOWN.
@@ -85,9 +83,7 @@ async def _activity(
     since = ladder.since(at)
     merged = await succession_store.merged_into(connection, member_ids)
     points = await _points(connection, member_ids, merged, since, at)
-    bought = {
-        row.member_id: row for row in await standing_store.bought(connection, member_ids, since, at, ladder.zone)
-    }
+    bought = {row.member_id: row for row in await standing_store.bought(connection, member_ids, since, at, ladder.zone)}
     return {
         member_id: Activity(
             points=points[member_id] + (bought[member_id].credits if member_id in bought else 0),

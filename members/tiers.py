@@ -21,8 +21,8 @@ BASE = "BASE"
 
 AFTER_MONTHS, END_OF_YEAR, ANNIVERSARY, FOR_EVER = "AFTER_MONTHS", "END_OF_YEAR", "ANNIVERSARY", "FOR_EVER"
 EXPIRIES = (AFTER_MONTHS, END_OF_YEAR, ANNIVERSARY, FOR_EVER)
-"""A tier ends so many months after it was reached; at the end of the year after so many months; at the anniversary of the
-enrolment after so many months; never."""
+"""A tier ends so many months after it was reached; at the end of the year after so many months; at the anniversary of
+the enrolment after so many months; never."""
 
 TO_WHAT_QUALIFIES, ONE_STEP = "TO_WHAT_QUALIFIES", "ONE_STEP"
 DOWNGRADES = (TO_WHAT_QUALIFIES, ONE_STEP)
@@ -75,8 +75,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """Steps from the bottom, over BASE. months is how far back activity qualifies and, where the expiry policy asks, how
-    long a tier lasts at least; zone is where years begin (IANA). Raises ValueError for what makes no ladder."""
+    """Steps from the bottom, over BASE. months is how far back activity qualifies and, where the expiry policy asks,
+    how long a tier lasts at least; zone is where years begin (IANA). Raises ValueError for what makes no ladder."""
 
     steps: tuple[Step, ...]
     version: int = 0

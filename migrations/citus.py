@@ -26,7 +26,12 @@ FIRST = "ledger.account"
 ROUTINES = Path(__file__).with_suffix(".sql")
 
 # Read inside the calls that run on a shard's node, therefore copied to every node. Never written on the hot path.
-REFERENCE = frozenset({"ledger.unit", "ledger.account_kind", "ledger.entry_kind", "ledger.cutoff"})
+REFERENCE = frozenset(
+    {
+        "ledger.unit", "ledger.account_kind", "ledger.entry_kind", "ledger.cutoff", "partners.stamp_unit",
+        "partners.coupon_batch",
+    }
+)  # fmt: skip
 
 # Whole, on the coordinator, and why. What is not named is either the holder's, by its key, or an error.
 _ROLLED = "read and written by the jobs that read the journal, none of which is hot"
@@ -47,10 +52,12 @@ LOCAL = {
     "partners.agreement": _DIRECTORY,
     "partners.revision": _DIRECTORY,
     "partners.mechanic": _DIRECTORY,
-    "partners.coupon_batch": _DIRECTORY,
     "partners.coupon": "found by the hash of a code that anybody may show; before the holder's call, like the claim",
     "partners.coupon_use": "beside its coupon",
     "partners.coupon_guess": "counted by terminal and client too",
+    "partners.event_review": "what waits for somebody to look at it, a few a day",
+    "partners.invitation": "found by the hash of a code that anybody may show",
+    "partners.reward": "its stock is for all members: before the holder's call, like the claim",
     "partners.promotion": _DIRECTORY,
     "partners.rule": _DIRECTORY,
     "partners.rule_version": _DIRECTORY,

@@ -13,11 +13,12 @@ from kit.settings import settings
 from members import merging
 from members.commands import Actor
 from partners import adjustments, sharing
+from partners.mechanics import registry
 from partners.member_commands import desk
 
 app = typer.Typer(name="approvals", help="What somebody proposed about members, to be decided by another.",
                   no_args_is_help=True)  # fmt: skip
-KINDS = (adjustments.KIND, merging.MERGE, merging.UNMERGE)
+KINDS = (adjustments.KIND, merging.MERGE, merging.UNMERGE, registry.KIND)
 Number = Annotated[int, typer.Argument(help="Number that the proposal printed.", metavar="APPROVAL")]
 
 
@@ -41,7 +42,7 @@ def show() -> None:
 def approve(approval: Number, actor: Actor = None) -> None:
     """Approve what somebody else proposed, and do it.
 
-    Takes the role MEMBER_CARE_CHECKER, for a large adjustment FINANCE_CHECKER.
+    Takes the role MEMBER_CARE_CHECKER, for a large adjustment FINANCE_CHECKER, for a mechanic PROMOTION_CHECKER.
     """
     console.run(_decide(approval, actor, approved=True))
     console.out.print(f"Proposal {approval} is approved and done.", markup=False)
@@ -65,6 +66,8 @@ async def _decide(approval_id: int, actor: str | None, *, approved: bool) -> Non
         found = await approvals.read(opened.connection, approval_id)
         if found.kind == adjustments.KIND:
             await adjustments.decide(opened.connection, found, checker=opened.actor_id, approved=approved, at=opened.at)
+        elif found.kind == registry.KIND:
+            await registry.decide(opened.connection, found, checker=opened.actor_id, approved=approved, at=opened.at)
         elif found.kind in KINDS:
             day = await sharing.day_of(opened.connection, opened.at)
             opened.sent.extend(

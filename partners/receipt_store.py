@@ -51,6 +51,11 @@ def promoted_after(call: str, *, unit: str, holder: str, first: int) -> str:
     )
 
 
+_TAKEN_SPENDING = (
+    "SELECT *, CASE WHEN status = 0 THEN partners.take_reward($33,$5,seq,$2,$3) END AS taken "
+    f"FROM {_RECORD_SPENDING}"
+)
+
 _PROMOTED_PURCHASE = promoted_after(_RECORD_PURCHASE, unit="$1", holder="$3", first=27)
 _PROMOTED_SPENDING = promoted_after(_RECORD_SPENDING, unit="$2", holder="$5", first=33)
 _PROMOTED_PURCHASES = (
@@ -148,14 +153,17 @@ async def record_spending(
 ) -> asyncpg.Record:
     """Record one purchase that spends points, or the spending alone; use is the proof to use up. Raises as
     `record_purchase`."""
-    taking = f", CASE WHEN status = 0 THEN partners.take_reward({row.reward_id:d},$5,seq,$2,$3) END" if row.reward_id else ""
-    return await pool.fetchrow(
-        f"SELECT *{taking} FROM {_RECORD_SPENDING}" if promoted is None else _PROMOTED_SPENDING,
+    columns = (
         kind, POINTS, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
         row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, use.code_card,
-        use.code_step, use.approval_no, *lot_columns(lots), *(promoted_columns([promoted]) if promoted else ()),
+        use.code_step, use.approval_no, *lot_columns(lots),
     )  # fmt: skip
+    if row.reward_id is not None:
+        return await pool.fetchrow(_TAKEN_SPENDING, *columns, row.reward_id)
+    if promoted is not None:
+        return await pool.fetchrow(_PROMOTED_SPENDING, *columns, *promoted_columns([promoted]))
+    return await pool.fetchrow(f"SELECT * FROM {_RECORD_SPENDING}", *columns)
 
 
 async def record_return(

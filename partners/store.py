@@ -297,6 +297,11 @@ async def directory_rows(connection: asyncpg.Connection, known_releases: Collect
         )
 
 
+async def partner_ids(connection: AsyncConnection) -> list[int]:
+    """The numbers of all partners."""
+    return list((await connection.execute(text("SELECT partner_id FROM partners.partner"))).scalars())
+
+
 # --- Rows as values -------------------------------------------------------------------------------------------
 
 

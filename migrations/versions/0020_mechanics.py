@@ -1,4 +1,4 @@
-"""Tables of coupons, of what members did, and of the programme's mechanics; the statements are in the file of the same name."""
+"""Tables of coupons, of what members did, and of mechanics; the statements are in the file of the same name."""
 
 from pathlib import Path
 

@@ -75,7 +75,7 @@ CREATE INDEX coupon_use_reserved ON partners.coupon_use (batch_id, until) WHERE 
 -- How often a batch was reserved or redeemed: altogether (holder 0) and by a member.
 CREATE TABLE partners.coupon_count (
   holder_id bigint NOT NULL,
-  batch_id  int NOT NULL REFERENCES partners.coupon_batch,
+  batch_id  int NOT NULL,
   used      bigint NOT NULL CHECK (used >= 0),
   most      bigint CHECK (used <= most),
   PRIMARY KEY (holder_id, batch_id)

@@ -23,8 +23,8 @@ CREATE TABLE partners.moment (
 
 -- An event that somebody has to look at first: a review that may be spam. What was told is kept until it is decided.
 CREATE TABLE partners.event_review (
+  cause       uuid PRIMARY KEY,
   holder_id   bigint NOT NULL,
-  cause       uuid NOT NULL,
   review_no   bigint GENERATED ALWAYS AS IDENTITY,
   partner_id  int NOT NULL,
   client_id   int NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE partners.event_review (
   approved    boolean,
   decided_at  timestamptz,
   CHECK ((approved IS NULL) = (decided_at IS NULL)),
-  PRIMARY KEY (holder_id, cause)
+  UNIQUE (holder_id, review_no)
 );
 
 -- A member's code for those whom they bring, and who came by it. One who came was brought by one.
@@ -50,7 +50,7 @@ CREATE TABLE partners.invitation (
 );
 CREATE INDEX invitation_holder ON partners.invitation (holder_id);
 CREATE TABLE partners.referral (
-  holder_id    bigint PRIMARY KEY,           -- who came
+  holder_id    bigint NOT NULL,              -- who came
   referrer_id  bigint NOT NULL,
   state        text NOT NULL CHECK (state IN ('REGISTERED', 'QUALIFYING', 'REWARDED', 'LAPSED')),
   partner_id   int NOT NULL,                 -- where they came
@@ -62,6 +62,7 @@ CREATE TABLE partners.referral (
   decided_at   timestamptz,
   rewarded     int NOT NULL DEFAULT 0 CHECK (rewarded BETWEEN 0 AND 2),
   reason       text,
+  PRIMARY KEY (holder_id),
   CHECK (referrer_id <> holder_id),
   CHECK ((purchase_seq IS NULL) = (qualifies_at IS NULL)),
   CHECK ((state IN ('REWARDED', 'LAPSED')) = (decided_at IS NOT NULL))

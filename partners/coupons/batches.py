@@ -228,7 +228,9 @@ def _problems(draft: BatchDraft) -> Iterator[FieldProblem]:
     if draft.word is not None and codes.normal_word(draft.word) is None:
         yield FieldProblem(("word",), "INVALID", "4 to 32 letters, digits and hyphens")
     if is_generic and (draft.bound_to != NOBODY or draft.per_receipt != 1 or draft.lasts_days is not None):
-        yield FieldProblem(("kind",), "INVALID", "a word is nobody's own, lasts as its batch, and counts once a purchase")
+        yield FieldProblem(
+            ("kind",), "INVALID", "a word is nobody's own, lasts as its batch, and counts once a purchase"
+        )
 
 
 async def _note(

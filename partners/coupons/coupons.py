@@ -131,7 +131,8 @@ async def look(
     now: datetime,
     by: UUID | None = None,
 ) -> list[Shown]:
-    """The coupons behind codes and words, or behind references (`ref_for`) to coupons that lie with the member, in order.
+    """The coupons behind codes and words, or behind references (`ref_for`) to coupons that lie with the member, in
+    order.
 
     by is the reservation that they are under, now the wall's instant. Rejects COUPONS_LIMITED, COUPON_INVALID and
     COUPONS_TOO_MANY; codes that are no good are counted, whatever becomes of the caller's transaction.
@@ -236,7 +237,9 @@ async def take_granted(connection: AsyncConnection, cause: UUID) -> int:
 async def held(connection: AsyncConnection, holder_id: int, *, at: datetime) -> list[Held]:
     """The good coupons that lie with a member, those that end first first."""
     return [
-        Held(row.coupon_id, row.tail, row.batch_code, row.expires_at, tuple(row.honoured_by), row.per_receipt, row.needed)
+        Held(
+            row.coupon_id, row.tail, row.batch_code, row.expires_at, tuple(row.honoured_by), row.per_receipt, row.needed
+        )
         for row in await store.held(connection, holder_id, at)
     ]  # fmt: skip
 

@@ -63,8 +63,8 @@ async def check(connection: AsyncConnection, asking: Asking, *, now: datetime) -
 async def count_wrong(
     connection: AsyncConnection, asking: Asking, wrong: int, batch_ids: Sequence[int], *, now: datetime
 ) -> None:
-    """Count codes that were no good; batch_ids are those of them that have a batch. In a transaction of its own, so that
-    the count stays though the call is refused. Who has no try left is written to the audit trail once a window."""
+    """Count codes that were no good; batch_ids are those of them that have a batch. In a transaction of its own, so
+    that the count stays though the call is refused. Who has no try left is written to the audit trail once a window."""
     for kind, subject in sorted(asking.subjects.items()):
         counted = await store.count_wrong(connection, kind, subject, wrong, now=now, since=now - WINDOW)
         if counted - wrong < MOST[kind] <= counted:

@@ -64,7 +64,13 @@ async def insert_coupons(
             FROM unnest(CAST(:lookups AS uuid[]), CAST(:tails AS text[])) AS t(lookup, tail)
             ON CONFLICT (code_lookup) DO NOTHING RETURNING code_lookup
         """),
-        {"batch_id": batch_id, "lookups": list(lookups), "tails": list(tails), "expires_at": expires_at, "state": state},
+        {
+            "batch_id": batch_id,
+            "lookups": list(lookups),
+            "tails": list(tails),
+            "expires_at": expires_at,
+            "state": state,
+        },
     )
     return list(done.scalars())
 
@@ -123,7 +129,13 @@ async def figures(connection: AsyncConnection, batch_id: int) -> dict[str, int]:
 
 
 async def judged(
-    connection: AsyncConnection, lookups: Sequence[UUID], *, holder_id: int, partner_id: int, by: UUID | None, at: datetime
+    connection: AsyncConnection,
+    lookups: Sequence[UUID],
+    *,
+    holder_id: int,
+    partner_id: int,
+    by: UUID | None,
+    at: datetime,
 ) -> Sequence[Row[Any]]:
     """What is known of codes, in order: ord, reason (None: good), coupon_id, batch_id, batch_code."""
     found = await connection.execute(
@@ -149,9 +161,7 @@ async def use(connection: AsyncConnection, given: Mapping[str, Any]) -> Row[Any]
     return found.one()
 
 
-async def release(
-    connection: AsyncConnection, *, by: UUID | None, claim: UUID | None, lookups: Sequence[UUID]
-) -> int:
+async def release(connection: AsyncConnection, *, by: UUID | None, claim: UUID | None, lookups: Sequence[UUID]) -> int:
     """Let a reservation go, or give back what a purchase had used; how many coupons."""
     found = await connection.execute(
         text("SELECT partners.release_coupons(:by, :claim, CAST(:lookups AS uuid[]))"),

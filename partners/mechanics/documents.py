@@ -1,4 +1,5 @@
-"""PURE: mechanics as documents: the ladder of tiers, events, invitations, holidays. What people agreed on, validated."""
+"""PURE: mechanics as documents: the ladder of tiers, events, invitations, holidays. What people agreed on,
+validated."""
 
 from __future__ import annotations
 
@@ -56,8 +57,8 @@ class LadderDocument(Document):
 
 class EventDocument(Document):
     """An event that partners may tell (nobody named: all). once: how often it counts for a member (or a person, whoever
-    they are a member as), under each key that the partner gives; at each partner, or in the whole coalition. A moderated
-    one counts when somebody has approved it."""
+    they are a member as), under each key that the partner gives; at each partner, or in the whole coalition. A
+    moderated one counts when somebody has approved it."""
 
     partners: tuple[Code, ...] = ()
     once: Literal["no", "member", "person"] = "no"

@@ -88,9 +88,17 @@ class Waiting:
 
 
 async def record_event(
-    desk: Desk, call: Call, ref: MemberRef, event: Event, *, occurred_at: datetime, once_key: str = ""
+    desk: Desk,
+    call: Call,
+    ref: MemberRef,
+    event: Event,
+    *,
+    occurred_at: datetime,
+    once_key: str = "",
+    terminal_id: int | None = None,
 ) -> Counted | Waiting:
-    """Tell an event of a member; what it gave, or that it waits to be looked at. Once whatever is retried.
+    """Tell an event of a member; what it gave, or that it waits to be looked at. Once whatever is retried. terminal_id
+    is the till that a visit is good at.
 
     Rejects what identification rejects, EVENT_UNKNOWN, EVENT_INVALID, EVENT_PERSON_UNKNOWN, MOMENT_COUNTED,
     IDEMPOTENCY_KEY_REUSED, PARTNER_SUSPENDED, AGREEMENT_MISSING.
@@ -104,7 +112,7 @@ async def record_event(
         document = await registry.event(connection, event.code, at=call.at)
     if document is None or (document.partners and partner.code not in document.partners):
         raise EventUnknown("no such event was declared for this partner")
-    member = await tills.identify(desk, call.caller, ref, None, call.at)
+    member = await tills.identify(desk, call.caller, ref, terminal_id, call.at)
     told = Told(member.member_id, call.caller, event, occurred_at, call.at, call.idem_key, once_key)
     if document.moderated:
         return await _keep(desk, told, document)

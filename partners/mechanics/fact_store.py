@@ -87,11 +87,22 @@ async def facts_of_many(
     return found
 
 
-async def fold(connection: AsyncConnection, after: int, limit: int, programme: Programme) -> Row[Any]:
+async def fold(
+    connection: AsyncConnection, after: int, limit: int, programme: Programme, only: Sequence[int] | None
+) -> Row[Any]:
     """Add up what the next members bought: looked, folded, next_after."""
     found = await connection.execute(
-        text("SELECT looked, folded, next_after FROM partners.fold_activity(:after, :limit, :zone, :currency)"),
-        {"after": after, "limit": limit, "zone": programme.time_zone, "currency": programme.base_currency},
+        text(
+            "SELECT looked, folded, next_after FROM partners.fold_activity(:after, :limit, :zone, :currency, "
+            "CAST(:only AS bigint[]))"
+        ),
+        {
+            "after": after,
+            "limit": limit,
+            "zone": programme.time_zone,
+            "currency": programme.base_currency,
+            "only": None if only is None else list(only),
+        },
     )
     return found.one()
 
@@ -99,3 +110,12 @@ async def fold(connection: AsyncConnection, after: int, limit: int, programme: P
 def _numbers(value: Any) -> dict[str, int]:
     read: dict[str, int] = orjson.loads(value) if isinstance(value, str | bytes) else value
     return dict(read)
+
+
+async def audit(connection: AsyncConnection, programme: Programme) -> Sequence[Row[Any]]:
+    """What is wrong with mechanics: rule, holder_id, detail."""
+    found = await connection.execute(
+        text("SELECT rule, holder_id, detail FROM partners.audit_mechanics(:zone, :currency)"),
+        {"zone": programme.time_zone, "currency": programme.base_currency},
+    )
+    return found.all()

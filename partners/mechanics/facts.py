@@ -68,8 +68,8 @@ async def member_facts(
     at: datetime,
     wants_birthday: bool = True,
 ) -> Facts | None:
-    """The facts of a member at a partner for a basket bought at occurred_at, as known at an instant; None where there is
-    no such member. Counters are of the programme's calendar at occurred_at and without the basket."""
+    """The facts of a member at a partner for a basket bought at occurred_at, as known at an instant; None where there
+    is no such member. Counters are of the programme's calendar at occurred_at and without the basket."""
     asked = Asked(member_id, partner_id, occurred_at)
     row = await fact_store.facts(connection, asked, _day(asked, programme), programme, at)
     return _facts(row, asked, vault, programme, wants_birthday=wants_birthday) if row else None
@@ -93,11 +93,24 @@ async def member_facts_of_many(
     ]
 
 
-async def fold(connection: AsyncConnection, programme: Programme, *, after: int = 0, limit: int = FOLD) -> Folded:
-    """Add up what up to `limit` members bought, in order of their numbers beyond `after`, so that a decision need not read
-    all their receipts. Changes no answer. Each call is one transaction's work: go on with `next_after`."""
-    row = await fact_store.fold(connection, after, limit, programme)
+async def fold(
+    connection: AsyncConnection,
+    programme: Programme,
+    *,
+    after: int = 0,
+    limit: int = FOLD,
+    only: Sequence[int] | None = None,
+) -> Folded:
+    """Add up what up to `limit` members bought, in order of their numbers beyond `after` and of those in `only` where
+    it is given, so that a decision need not read all their receipts. Changes no answer. Each call is one transaction's
+    work: go on with `next_after`."""
+    row = await fact_store.fold(connection, after, limit, programme, only)
     return Folded(row.looked, row.folded, row.next_after)
+
+
+async def audit(connection: AsyncConnection, programme: Programme) -> list[str]:
+    """What is wrong with coupons, rewards and with what was added up, a sentence each; must be nothing."""
+    return [f"{row.rule}: {row.detail}" for row in await fact_store.audit(connection, programme)]
 
 
 def _day(asked: Asked, programme: Programme) -> date:

@@ -21,7 +21,8 @@ async def define_stamps(connection: AsyncConnection, code: str, description: str
     done = await connection.execute(
         text("""
             WITH made AS (
-              INSERT INTO partners.stamp_unit (code, unit) SELECT :code, ledger.define_unit('STAMP:' || :code, :description)
+              INSERT INTO partners.stamp_unit (code, unit)
+              SELECT :code, ledger.define_unit('STAMP:' || :code, :description)
               ON CONFLICT (code) DO NOTHING RETURNING unit
             )
             SELECT unit FROM made UNION ALL SELECT unit FROM partners.stamp_unit WHERE code = :code LIMIT 1

@@ -50,10 +50,10 @@ class EntitlementUsed(Rejection):
     retryable = True
 
 
-class GrantUnknown(Rejection):
+class GrantMissing(Rejection):
     """What was to be given does not exist: a batch of coupons, or stamps nobody defined."""
 
-    code = "GRANT_UNKNOWN"
+    code = "GRANT_MISSING"
     retryable = True
 
 
@@ -81,46 +81,38 @@ async def define_stamps(connection: AsyncConnection, code: str, description: str
     return unit
 
 
-async def give(
-    connection: AsyncConnection, vault: Vault, grants: Sequence[Grant], *, source: Source
-) -> list[str]:
+async def give(connection: AsyncConnection, vault: Vault, grants: Sequence[Grant], *, source: Source) -> list[str]:
     """Give what was decided, once for the cause; the codes of coupons, told here and never again.
 
-    Rejects GRANT_UNKNOWN.
+    Rejects GRANT_MISSING.
     """
     wanted = [grant.code for grant in grants if grant.kind == COUPON for _ in range(grant.quantity)]
     known = await batches.of_codes(connection, sorted(set(wanted)))
     stamps = {grant.code for grant in grants if grant.kind == STAMP}
     missing = sorted((set(wanted) - known.keys()) | (stamps - await grant_store.stamp_codes(connection)))
     if missing:
-        raise GrantUnknown(f"there is nothing called {', '.join(missing)}")
+        raise GrantMissing(f"there is nothing called {', '.join(missing)}")
     await grant_store.lock(connection, source.holder_id)
     drawn = coupons.draw(vault, [known[code] for code in wanted], at=source.at)
     await grant_store.give(connection, source, grants, drawn.lookups, drawn.tails)
     return list(drawn.codes)
 
 
-async def use_stamps(
-    connection: AsyncConnection, stamps: Mapping[str, int], *, source: Source, day: date
-) -> None:
+async def use_stamps(connection: AsyncConnection, stamps: Mapping[str, int], *, source: Source, day: date) -> None:
     """Use up stamps, once for the cause; day is the programme's. Rejects STAMPS_SHORT."""
     await grant_store.lock(connection, source.holder_id)
     if await grant_store.use_stamps(connection, source, stamps, day) == STAMPS_SHORT:
         raise StampsShort("the member has fewer stamps than it takes")
 
 
-async def take_back(
-    connection: AsyncConnection, grants: Sequence[Grant], *, source: Source, key: UUID
-) -> None:
+async def take_back(connection: AsyncConnection, grants: Sequence[Grant], *, source: Source, key: UUID) -> None:
     """Take back what was given for a cause, as far as it is there; stamps that were used are forgiven. key is whoever's
     that takes back, once."""
     await grant_store.lock(connection, source.holder_id)
     await grant_store.take_back(connection, source, grants, key)
 
 
-async def give_back_stamps(
-    connection: AsyncConnection, *, source: Source, key: UUID, grace: timedelta
-) -> int:
+async def give_back_stamps(connection: AsyncConnection, *, source: Source, key: UUID, grace: timedelta) -> int:
     """Give back the stamps that a cause used up, good for the grace at least; how many."""
     await grant_store.lock(connection, source.holder_id)
     return await grant_store.give_back_stamps(connection, source, key, grace)

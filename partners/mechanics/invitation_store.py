@@ -53,8 +53,8 @@ async def is_brought(connection: AsyncConnection, holder_id: int) -> bool:
 
 
 async def arrival(connection: AsyncConnection, holder_id: int, referrer_id: int, at: datetime) -> Row[Any]:
-    """What is known of somebody who came and of who brought them, as `inviting.Arrival` names it; devices are those that
-    the referrer's codes were asked for on and that the referrer came on."""
+    """What is known of somebody who came and of who brought them, as `inviting.Arrival` names it; devices are those
+    that the referrer's codes were asked for on and that the referrer came on."""
     found = await connection.execute(
         text("""
             WITH RECURSIVE self AS (SELECT array_agg(id) AS ids FROM members.selves(:holder_id) AS s(id)),

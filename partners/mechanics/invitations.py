@@ -16,7 +16,7 @@ from kit.secrets import Vault, fingerprint
 from members import persons, sharing
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
-from partners.mechanics import inviting, invitation_store, moments, registry
+from partners.mechanics import invitation_store, inviting, moments, registry
 from partners.mechanics.documents import InvitationDocument
 from partners.mechanics.inviting import Arrival
 from partners.mechanics.moments import Moment, MomentCounted
@@ -54,7 +54,8 @@ class AlreadyInvited(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Advance:
-    """What one call of `advance` did: those whose first purchase was found, those rewarded, those who bought nothing."""
+    """What one call of `advance` did: those whose first purchase was found, those rewarded, those who bought
+    nothing."""
 
     qualifying: int
     rewarded: int
@@ -130,13 +131,19 @@ async def accept(
         if inviting.refusal(arrival, rules, at=at) is not None:
             raise InvitationInvalid
         await invitation_store.insert_referral(
-            connection, asking.member_id, row.holder_id, partner_id, shown_on, at, at + timedelta(days=rules.purchase_days)
+            connection,
+            asking.member_id,
+            row.holder_id,
+            partner_id,
+            shown_on,
+            at,
+            at + timedelta(days=rules.purchase_days),
         )
 
 
 async def advance(desk: Desk, *, at: datetime, limit: int = MOST) -> Advance:
-    """Go on with invitations as of an instant: find first purchases, reward those whose return window is over, end those
-    who bought nothing. May be repeated and run beside others: each is rewarded once."""
+    """Go on with invitations as of an instant: find first purchases, reward those whose return window is over, end
+    those who bought nothing. May be repeated and run beside others: each is rewarded once."""
     async with desk.database.reading() as connection:
         rules = await registry.invitations(connection, at=at)
     if rules is None:
@@ -157,7 +164,8 @@ async def brought(database: Database, member_id: int) -> list[Brought]:
     """Whom a member brought, the last first: nothing that tells who."""
     async with database.reading() as connection:
         return [
-            Brought(row.at, row.state, row.qualifies_at) for row in await invitation_store.brought(connection, member_id)
+            Brought(row.at, row.state, row.qualifies_at)
+            for row in await invitation_store.brought(connection, member_id)
         ]
 
 

@@ -25,9 +25,7 @@ async def insert(
     approval_id: int,
 ) -> int | None:
     """Store the next version; its number, None where one that begins later, or then, is there."""
-    await connection.execute(
-        text("SELECT pg_advisory_xact_lock(7305009, hashtext(:name))"), {"name": f"{kind}:{code}"}
-    )
+    await connection.execute(text("SELECT pg_advisory_xact_lock(7305009, hashtext(:name))"), {"name": f"{kind}:{code}"})
     done = await connection.execute(
         text("""
             INSERT INTO partners.mechanic (kind, code, version, valid_from, document, approval_id)

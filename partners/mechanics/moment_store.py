@@ -67,7 +67,7 @@ async def insert_review(connection: AsyncConnection, cause: UUID, told: Told, fi
                                                idem_key, fingerprint)
             VALUES (:holder_id, :cause, :partner_id, :client_id, :code, CAST(:told AS jsonb), :occurred_at, :at,
                     :idem_key, :fingerprint)
-            ON CONFLICT (holder_id, cause) DO NOTHING RETURNING review_no
+            ON CONFLICT (cause) DO NOTHING RETURNING review_no
         """),
         {
             "holder_id": told.member_id,
@@ -93,7 +93,9 @@ async def review_by_key(connection: AsyncConnection, idem_key: UUID) -> Row[Any]
     return found.one_or_none()
 
 
-async def review(connection: AsyncConnection, holder_id: int, review_no: int, *, locked: bool = False) -> Row[Any] | None:
+async def review(
+    connection: AsyncConnection, holder_id: int, review_no: int, *, locked: bool = False
+) -> Row[Any] | None:
     """An event that was kept, by member and number."""
     found = await connection.execute(
         text(

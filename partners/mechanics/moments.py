@@ -68,8 +68,8 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A moment on record: the points it gave with the reason for each, what else it gave, and the codes of coupons, told
-    once. Balances are those after it, None in a replay."""
+    """A moment on record: the points it gave with the reason for each, what else it gave, and the codes of coupons,
+    told once. Balances are those after it, None in a replay."""
 
     member_id: int
     seq: int
@@ -109,7 +109,7 @@ async def is_rewarded(desk: Desk, kind: str, code: str, partner_id: int, *, at: 
 async def record(desk: Desk, moment: Moment) -> Counted:
     """Decide a moment by the rules in force when it occurred and record it, once whatever is retried.
 
-    Raises MomentCounted, IdempotencyKeyReused, AccountUnknown, AgreementMissing, Stale and GrantUnknown.
+    Raises MomentCounted, IdempotencyKeyReused, AccountUnknown, AgreementMissing, Stale and GrantMissing.
     """
     outrun: Counter[str] = Counter()
     while True:
@@ -259,9 +259,7 @@ async def _prepared(desk: Desk, directory: Directory, moment: Moment, decided: D
         "reasons": [[one.code, one.points, one.facts] for one in award.reasons],
         "lots": {str(lot.lot_no): lot.points for lot in award.lots},
     }
-    return Prepared(
-        moment, context.terms.terms_id, award, promoted, outcome.grants, drawn, orjson.dumps(kept).decode()
-    )
+    return Prepared(moment, context.terms.terms_id, award, promoted, outcome.grants, drawn, orjson.dumps(kept).decode())
 
 
 async def _drawn(desk: Desk, wanted: list[str], at: datetime) -> Granted:
@@ -270,5 +268,5 @@ async def _drawn(desk: Desk, wanted: list[str], at: datetime) -> Granted:
     async with desk.database.reading() as connection:
         known = await batches.of_codes(connection, sorted(set(wanted)))
     if missing := sorted(set(wanted) - known.keys()):
-        raise grants.GrantUnknown(f"there is no batch {', '.join(missing)}")
+        raise grants.GrantMissing(f"there is no batch {', '.join(missing)}")
     return coupons.draw(desk.vault, [known[code] for code in wanted], at=at)

@@ -58,8 +58,8 @@ class Asks:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """Something on offer to a member. code is the rule's, the batch's, the reward's or the stamps'; titles are in the
-    programme's languages, empty where there is none. points is a reward's price, quantity how many stamps or coupons the
-    member has; ref is what a till shows of a coupon. activation: the promotion to be activated first."""
+    programme's languages, empty where there is none. points is a reward's price, quantity how many stamps or coupons
+    the member has; ref is what a till shows of a coupon. activation: the promotion to be activated first."""
 
     kind: str
     code: str
@@ -173,12 +173,12 @@ def _is_of_member(one: Named) -> bool:
 def _coupon(desk: Desk, caller: Caller, held: Held, directory: Directory) -> Offer:
     release = directory.shelf.at(held.expires_at, held.expires_at)
     titles: Sequence[Mapping[str, str]] = [
-        rule.title.model_dump() for rule in release.rules if rule.codes is not None and rule.codes.required == held.batch
+        rule.title.model_dump()
+        for rule in release.rules
+        if rule.codes is not None and rule.codes.required == held.batch
     ]
     ref = coupons.ref_for(desk.vault, caller.partner_id, held.coupon_id)
-    return Offer(
-        COUPON, held.batch, titles[0] if titles else {}, valid_until=held.expires_at, quantity=1, ref=ref
-    )
+    return Offer(COUPON, held.batch, titles[0] if titles else {}, valid_until=held.expires_at, quantity=1, ref=ref)
 
 
 async def promotions_activated(connection: AsyncConnection, member_id: int, *, at: datetime) -> list[str]:

@@ -104,7 +104,5 @@ async def fulfil(connection: AsyncConnection, holder_id: int, seq: int, partner_
 
 async def restock(connection: AsyncConnection, at: datetime, limit: int) -> int:
     """Put back what was returned; how many."""
-    found = await connection.execute(
-        text("SELECT partners.restock_rewards(:at, :limit)"), {"at": at, "limit": limit}
-    )
+    found = await connection.execute(text("SELECT partners.restock_rewards(:at, :limit)"), {"at": at, "limit": limit})
     return int(found.scalar_one())

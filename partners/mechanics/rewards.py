@@ -1,4 +1,5 @@
-"""Rewards: what a partner gives for points, so many as there are. Taken from its stock in the call that spends the points.
+"""Rewards: what a partner gives for points, so many as there are. Taken from its stock in the call that spends the
+points.
 
 A reward that is for some members only is to everybody else as if it were not there.
 """
@@ -57,7 +58,8 @@ class RewardInvalid(Rejection):
 @dataclass(frozen=True, slots=True)
 class RewardDraft:
     """A reward as somebody defines it: its name in three languages, its price in points, how many there are, from when
-    until when; for members of these tiers, with one of these badges, in one of these segments (none named: everybody)."""
+    until when; for members of these tiers, with one of these badges, in one of these segments (none named:
+    everybody)."""
 
     partner_id: int
     code: str
@@ -135,6 +137,7 @@ async def take(desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, code: s
     async with desk.database.reading() as connection:
         row = await reward_store.by_code(connection, call.caller.partner_id, code)
         earlier = await reward_store.taken_under(connection, call.idem_key)
+    points, reward_id = (earlier.redeemed, earlier.reward_id) if earlier else (0, 0)
     if earlier is None:
         if row is None or not row.valid_from <= call.at < row.valid_until:
             raise RewardUnknown("the partner has no such reward now")
@@ -148,7 +151,7 @@ async def take(desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, code: s
             raise RewardUnknown("the partner has no such reward now")
         if row.taken >= row.stock:
             raise RewardSoldOut("none of the reward is left")
-    points, reward_id = (earlier.redeemed, earlier.reward_id) if earlier else (row.points, row.reward_id)
+        points, reward_id = row.points, row.reward_id
     try:
         return await tills.redeem_points(desk, call, ref, receipt, points=points, proof=proof, reward_id=reward_id)
     except asyncpg.PostgresError as error:
@@ -157,7 +160,9 @@ async def take(desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, code: s
         raise RewardSoldOut("none of the reward is left") from error
 
 
-async def shown_to(connection: AsyncConnection, member: Member, *, partner_id: int | None, at: datetime) -> list[Reward]:
+async def shown_to(
+    connection: AsyncConnection, member: Member, *, partner_id: int | None, at: datetime
+) -> list[Reward]:
     """The rewards that a member may have at an instant, of one partner or of all, the cheapest first."""
     rows = await reward_store.offered(connection, partner_id, at)
     return [reward for row in rows if (reward := reward_of(row)).is_for(member) and reward.left > 0]

@@ -22,7 +22,7 @@ async def give(desk: Desk, caller: Caller, member_id: int, *, at: datetime) -> C
     """Welcome a member who was enrolled at a partner; what it gave, None where nothing is given, or was to this person
     before. May be repeated.
 
-    Rejects AGREEMENT_MISSING, GRANT_UNKNOWN, STALE.
+    Rejects AGREEMENT_MISSING, GRANT_MISSING, STALE.
     """
     if not await moments.is_rewarded(desk, moments.ENROLMENT, "", caller.partner_id, at=at):
         return None

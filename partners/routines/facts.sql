@@ -69,10 +69,10 @@ LANGUAGE sql STABLE AS $$
   ORDER BY t.ord
 $$;
 
--- Add up what was bought of the next members in order of their numbers; how many there were, how many had something new,
+-- Add up what was bought of the next members in order of their numbers (of some only, where they are named); how many there were, how many had something new,
 -- and where to go on (null: at the end). While another does it, nothing: one is enough.
 CREATE FUNCTION partners.fold_activity(
-  p_after bigint, p_limit int, p_zone text, p_currency text,
+  p_after bigint, p_limit int, p_zone text, p_currency text, p_only bigint[],
   OUT looked bigint, OUT folded bigint, OUT next_after bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE v_holders bigint[]; v_from bigint[]; v_until bigint[]; v_all bigint[];
@@ -82,7 +82,7 @@ BEGIN
   IF NOT pg_try_advisory_xact_lock(7305007) THEN
     RETURN;
   END IF;
-  v_all := ARRAY(SELECT a.holder_id FROM ledger.account a WHERE a.holder_id > p_after AND a.unit = 1
+  v_all := ARRAY(SELECT a.holder_id FROM ledger.account a WHERE a.holder_id > p_after AND a.unit = 1 AND (p_only IS NULL OR a.holder_id = ANY (p_only))
                  ORDER BY a.holder_id LIMIT p_limit);
   SELECT array_agg(a.holder_id ORDER BY a.holder_id), array_agg(coalesce(p.seq, 0) ORDER BY a.holder_id),
          array_agg(a.seq ORDER BY a.holder_id)
@@ -104,3 +104,43 @@ BEGIN
     ) g;
   END IF;
 END $$;
+
+-- What is wrong with mechanics; must be nothing.
+-- M1: a coupon that is redeemed was redeemed once, and no other was. M2: what is counted of a batch is what was reserved or
+-- redeemed of it. M3: as many of a reward are taken as were ordered and not returned. M4: what was added up is what the
+-- receipts say up to there.
+CREATE FUNCTION partners.audit_mechanics(p_zone text, p_currency text)
+RETURNS TABLE (rule text, holder_id bigint, detail text) LANGUAGE sql STABLE AS $$
+  SELECT 'M1', c.holder_id, format('coupon %s is in state %s and was redeemed %s times', c.coupon_id, c.state, u.times)
+  FROM partners.coupon c JOIN partners.coupon_batch b USING (batch_id)
+  CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE x.state = 3) AS times FROM partners.coupon_use x WHERE x.coupon_id = c.coupon_id) u
+  WHERE b.kind = 'UNIQUE' AND u.times <> CASE c.state WHEN 3 THEN 1 ELSE 0 END
+  UNION ALL
+  SELECT 'M2', n.holder_id, format('batch %s: %s counted, %s used', n.batch_id, n.used, u.times)
+  FROM partners.coupon_count n
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS times FROM partners.coupon_use x
+    WHERE x.batch_id = n.batch_id AND x.state IN (2, 3) AND n.holder_id IN (0, x.holder_id)) u
+  WHERE n.used <> u.times
+  UNION ALL
+  SELECT 'M3', NULL, format('reward %s: %s taken, %s ordered', w.reward_id, w.taken, o.orders)
+  FROM partners.reward w
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS orders FROM partners.reward_order x WHERE x.reward_id = w.reward_id AND x.returned_at IS NULL) o
+  WHERE w.taken <> o.orders
+  UNION ALL
+  SELECT 'M4', coalesce(a.member_id, f.member_id),
+         format('%s at partner %s: %s purchases of %s added up, receipts say %s of %s', coalesce(a.period, f.period),
+                coalesce(a.partner_id, f.partner_id), a.purchases, a.amount_minor, f.purchases, f.amount)
+  FROM members.activity a
+  FULL JOIN (
+    SELECT p.member_id, period, w.partner_id, sum(g.purchases) AS purchases, sum(g.amount) AS amount
+    FROM members.activity_position p
+    CROSS JOIN LATERAL partners.bought(p.member_id, 1::smallint, 0, p.seq, p_zone, p_currency) g
+    CROSS JOIN LATERAL unnest(members.periods(g.day)) AS period
+    CROSS JOIN LATERAL (VALUES (0), (g.partner_id)) AS w(partner_id)
+    GROUP BY 1, 2, 3
+  ) f USING (member_id, period, partner_id)
+  WHERE (a.purchases, a.amount_minor) IS DISTINCT FROM (f.purchases, f.amount)
+$$;

@@ -17,7 +17,7 @@ DECLARE e record; v_cutoff int := ledger.keep_cutoff(); n int := coalesce(cardin
 BEGIN
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
   SELECT CASE WHEN k.fingerprint = p_fingerprint THEN 1 ELSE 2 END, m.seq INTO status, seq
-  FROM partners.receipt_claim k LEFT JOIN partners.moment m ON m.holder_id = k.holder_id AND m.cause = k.claim
+  FROM partners.receipt_claim k LEFT JOIN partners.moment m ON m.holder_id = p_holder AND m.cause = k.claim
   WHERE k.idem_key = p_idem_key;
   IF FOUND THEN
     RETURN;

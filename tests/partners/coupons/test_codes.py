@@ -18,7 +18,9 @@ def test_a_drawn_code_is_twelve_characters_and_a_check_and_reads_as_itself() -> 
         assert codes.normal(codes.shown(code).lower()) == code
 
 
-@given(body=st.text(codes.ALPHABET, min_size=12, max_size=12), at=st.integers(0, 11), other=st.sampled_from(codes.ALPHABET))
+@given(
+    body=st.text(codes.ALPHABET, min_size=12, max_size=12), at=st.integers(0, 11), other=st.sampled_from(codes.ALPHABET)
+)
 def test_one_wrong_character_is_seen(body: str, at: int, other: str) -> None:
     code = body + codes.check_character(body)
     wrong = code[:at] + other + code[at + 1 :]

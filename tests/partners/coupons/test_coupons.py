@@ -22,6 +22,8 @@ from partners.coupons import batches, codes, coupons, guesses
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import Shown
 from partners.coupons.guesses import Asking
+from partners.mechanics import facts
+from tests.builders import PROGRAMME
 
 DAY = timedelta(days=1)
 NOON = datetime.fromisoformat("2026-03-02T12:00:00+00:00")
@@ -37,6 +39,7 @@ class Shop:
     vault: Vault
     actor: int
     members: list[int]
+    is_unguarded: bool = False
 
     async def batch(self, code: str = "spring", count: int = 1, **changes: object) -> list[str]:
         """A batch with codes drawn."""
@@ -99,11 +102,15 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(database: Database, vault: Vault) -> Shop:
+async def shop(database: Database, vault: Vault) -> AsyncIterator[Shop]:
     async with database.transaction() as connection:
         actor = await actors.ensure_actor(connection, "marketer", [actors.PROMOTION_MAKER])
         members = await accounts.open_accounts(connection, 3)
-    return Shop(database, vault, actor, members)
+    opened = Shop(database, vault, actor, members)
+    yield opened
+    if not opened.is_unguarded:
+        async with database.reading() as connection:
+            assert await facts.audit(connection, PROGRAMME) == []
 
 
 async def states(shop: Shop, code: str = "spring") -> dict[str, int]:
@@ -159,6 +166,7 @@ async def test_of_many_baskets_at_once_exactly_one_redeems(shop: Shop) -> None:
 async def test_without_the_guard_the_same_test_sees_several_redeem(
     shop: Shop, server: Server, database_name: str
 ) -> None:
+    shop.is_unguarded = True
     [code] = await shop.batch()
     owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
     source = await owner.fetchval("SELECT pg_get_functiondef('partners.judge_coupons'::regproc)")
@@ -170,35 +178,24 @@ async def test_without_the_guard_the_same_test_sees_several_redeem(
     assert [type(one).__name__ for one in done] == ["UUID"] * 6
 
 
-async def test_whoever_comes_second_waits_to_see_what_becomes_of_the_first(shop: Shop, server: Server, database_name: str) -> None:
-    """Two calls, the second of which looks while the first has not committed: with the lock it waits and is refused."""
+@pytest.mark.parametrize(("commits", "second"), [(True, coupons.NO_GOOD), (False, 0)])
+async def test_whoever_comes_second_waits_to_see_what_becomes_of_the_first(
+    shop: Shop, commits: bool, second: int
+) -> None:
     [code] = await shop.batch()
-    given = {
-        "lookups": [shop.lookup(code)], "holder": shop.members[0], "at": NOON,
-    }  # fmt: skip
-    statement = (
-        "SELECT status FROM partners.use_coupons($1, $2, 7, NULL, gen_random_uuid(), NULL, false, $3, $3)"
-    )
-    outcomes = {}
-    for locked in (True, False):
-        first, second = await shop.database.pool.acquire(), await shop.database.pool.acquire()
-        begun = first.transaction()
+    statement = "SELECT status FROM partners.use_coupons($1, $2, 7, NULL, gen_random_uuid(), NULL, false, $3, $3)"
+    given = ([shop.lookup(code)], shop.members[0], NOON)
+    async with shop.database.pool.acquire() as one, shop.database.pool.acquire() as other:
+        begun = one.transaction()
         await begun.start()
-        assert await first.fetchval(statement, *given.values()) == 0
-        waiting = asyncio.create_task(second.fetchval(statement, *given.values()))
-        while not waiting.done() and not await shop.database.pool.fetchval(
-            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid = $1)", second.get_server_pid()
-        ):
+        assert await one.fetchval(statement, *given) == 0
+        waiting = asyncio.create_task(other.fetchval(statement, *given))
+        blocked = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pid = $1)"
+        while not await shop.database.pool.fetchval(blocked, other.get_server_pid()):
+            assert not waiting.done()
             await asyncio.wait([waiting], timeout=0.01)
-        if locked:
-            await begun.commit()
-        else:
-            await begun.rollback()
-        outcomes[locked] = await waiting
-        await shop.database.pool.release(first)
-        await shop.database.pool.release(second)
-        await shop.database.pool.execute("UPDATE partners.coupon SET state = 1")
-    assert outcomes == {True: coupons.NO_GOOD, False: 0}
+        await (begun.commit() if commits else begun.rollback())
+        assert await waiting == second
 
 
 async def test_all_of_a_basket_or_none(shop: Shop) -> None:
@@ -282,6 +279,7 @@ async def test_without_the_guard_a_word_takes_more_than_its_limit(
     shop: Shop, server: Server, database_name: str
 ) -> None:
     [word] = await shop.batch(kind=batches.GENERIC, word="spring-26", total_limit=5)
+    shop.is_unguarded = True
     owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
     for function, guard in (
         ("count_coupons", "WHERE n.used + EXCLUDED.used <= n.most"),

@@ -19,10 +19,10 @@ from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from partners import purchases
-from partners.mechanics import registry
+from partners.mechanics import facts, registry
 from partners.mechanics.registry import Draft
 from partners.tills import Call
-from tests.builders import DAY, NOON, Coalition, found
+from tests.builders import DAY, NOON, PROGRAMME, Coalition, found
 from tests.partners.promotions.market import EARLIER, Market, open_market
 
 TABLES = (
@@ -48,9 +48,7 @@ class Fair:
         async with self.coalition.database.transaction() as connection:
             number = await registry.propose(connection, draft, maker=self.market.maker, at=EARLIER)
             proposal = await approvals.read(connection, number)
-            return await registry.decide(
-                connection, proposal, checker=self.market.checker, approved=True, at=EARLIER
-            )
+            return await registry.decide(connection, proposal, checker=self.market.checker, approved=True, at=EARLIER)
 
     def call(self, operation: str, key: str, *, partner: str = "bakery", at: datetime = NOON) -> Call:
         caller = self.coalition.callers[partner]
@@ -88,6 +86,8 @@ async def opened(database: Database, vault: Vault) -> AsyncIterator[Fair]:
     market = await open_market(coalition)
     yield Fair(market)
     assert await market.violations() == []
+    async with database.reading() as connection:
+        assert await facts.audit(connection, PROGRAMME) == []
     await coalition.desk.close()
 
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
 from kit import actors
 from kit.database import Database
+from kit.postgres import Server
 from kit.secrets import Vault
 from members import attributes, badges, birthdays, enrolment, households, segments
 from members.cards import IssuedCard
@@ -38,6 +40,8 @@ async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition
     await made.add_partner("books", currency="USD")
     yield made
     assert await violations(database.pool) == []
+    async with database.reading() as connection:
+        assert await facts.audit(connection, PROGRAMME) == []
     await made.desk.close()
 
 
@@ -90,9 +94,7 @@ async def test_a_newcomer_has_bought_nothing_anywhere(coalition: Coalition) -> N
 
 async def nobody(coalition: Coalition) -> Facts | None:
     async with coalition.database.reading() as connection:
-        return await facts.member_facts(
-            connection, coalition.vault, PROGRAMME, 10**9, 1, occurred_at=NOON, at=NOON
-        )
+        return await facts.member_facts(connection, coalition.vault, PROGRAMME, 10**9, 1, occurred_at=NOON, at=NOON)
 
 
 async def test_purchases_are_counted_by_place_and_period(coalition: Coalition) -> None:
@@ -240,7 +242,10 @@ async def test_of_a_birthday_only_the_distance_is_told_and_a_correction_does_not
         at = datetime.fromisoformat(f"{day}T12:00:00+00:00")
         one = await seen(coalition, born.member_id, at=max(at, NOON), occurred=at)
         assert (one.member.days_to_birthday, one.member.enrolled_here) == (away, True), day
-    for wish, at in ((date(1984, 3, 20), NOON), (date(1984, 8, 1), datetime.fromisoformat("2027-02-01T12:00:00+00:00"))):
+    for wish, at in (
+        (date(1984, 3, 20), NOON),
+        (date(1984, 8, 1), datetime.fromisoformat("2027-02-01T12:00:00+00:00")),
+    ):
         async with coalition.database.transaction() as connection:
             with pytest.raises(birthdays.BirthDateFixed):
                 await birthdays.correct(connection, coalition.vault, born.member_id, wish, at=at)
@@ -260,3 +265,32 @@ async def test_two_who_add_up_at_once_add_once(coalition: Coalition) -> None:
         assert (await facts.fold(one, PROGRAMME)).changes == 1
         assert await facts.fold(other, PROGRAMME) == facts.Folded(0, 0, None)
     assert (await seen(coalition, card.member_id)).member.counters["coalition.ever.count"] == 1
+
+
+async def test_the_audit_sees_what_is_wrong(coalition: Coalition, server: Server, database_name: str) -> None:
+    card = await coalition.add_member()
+    await buy(coalition, card)
+    await fold(coalition)
+    owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    batch = (
+        "INSERT INTO partners.coupon_batch (partner_id, code, kind, bound_to, honoured_by, valid_from, expires_at, per_receipt, needed)"
+        " VALUES (0, 'b', 'UNIQUE', 'NOBODY', '{}', now(), now() + interval '1 day', 1, 1)"
+    )
+    coupon = "INSERT INTO partners.coupon (code_lookup, expires_at, batch_id, state, tail) VALUES (gen_random_uuid(), now(), 1, 3, 'ABC')"
+    reward = (
+        "INSERT INTO partners.reward (partner_id, code, names, points, stock, taken, tiers, badges, segments, valid_from, valid_until)"
+        " VALUES (1, 'r', '{}', 1, 2, 1, '{}', '{}', '{}', now(), now() + interval '1 day')"
+    )
+    wrong = {
+        "M1": (batch, coupon), "M2": ("INSERT INTO partners.coupon_count VALUES (0, 1, 4, 9)",), "M3": (reward,),
+        "M4": ("UPDATE members.activity SET purchases = 7 WHERE period = 'ever' AND partner_id = 0",),
+    }  # fmt: skip
+    for rule, breaches in wrong.items():
+        for breach in breaches:
+            await owner.execute(breach)
+        async with coalition.database.reading() as connection:
+            found = await facts.audit(connection, PROGRAMME)
+        assert {one.partition(":")[0] for one in found} >= {rule}, found
+    await owner.execute("TRUNCATE partners.coupon_count, partners.reward, members.activity, members.activity_position")
+    await owner.execute("TRUNCATE partners.coupon CASCADE")
+    await owner.close()

@@ -195,8 +195,8 @@ async def use_right(giving: Giving, at: datetime = NOON) -> None:
 
 
 async def test_what_nobody_defined_is_not_given(giving: Giving) -> None:
-    await giving.refused(giving.give(Grant("r", 1, "STAMP", "tea", 1)), grants.GrantUnknown)
-    await giving.refused(giving.give(stamp(), Grant("r", 1, "COUPON", "nothing", 1)), grants.GrantUnknown)
+    await giving.refused(giving.give(Grant("r", 1, "STAMP", "tea", 1)), grants.GrantMissing)
+    await giving.refused(giving.give(stamp(), Grant("r", 1, "COUPON", "nothing", 1)), grants.GrantMissing)
     async with giving.coalition.database.transaction() as connection:
         with pytest.raises(grants.StampUnitInvalid):
             await grants.define_stamps(connection, "no code", "x", actor=giving.actor, at=NOON)
@@ -204,7 +204,5 @@ async def test_what_nobody_defined_is_not_given(giving: Giving) -> None:
 
 async def test_a_lock_on_points_is_none_on_stamps(giving: Giving) -> None:
     await giving.give(stamp(2))
-    await giving.coalition.database.pool.execute(
-        "SELECT ledger.lock_spending($1, 1::smallint, true)", giving.member_id
-    )
+    await giving.coalition.database.pool.execute("SELECT ledger.lock_spending($1, 1::smallint, true)", giving.member_id)
     await giving.use(2, at=NOON + timedelta(minutes=1))

@@ -42,7 +42,9 @@ async def test_a_closed_club_is_not_there_for_who_is_not_in_it(fair: Fair) -> No
     await fair.market.publish(
         bonus("for-gold", 10, who={"tiers": ["GOLD"]}, stack={"priority": 1}),
         bonus("for-club", 20, who={"badges": ["club:bakers"]}, stack={"priority": 2}),
-        bonus("for-regulars", 30, who={"counters": [{"counter": "partner.ever.count", "min": 2}]}, stack={"priority": 3}),
+        bonus(
+            "for-regulars", 30, who={"counters": [{"counter": "partner.ever.count", "min": 2}]}, stack={"priority": 3}
+        ),
         bonus("for-families", 40, who={"attributes": ["LARGE_FAMILY"]}, stack={"priority": 4}),
         bonus("for-all", 50, stack={"priority": 5}),
     )
@@ -83,9 +85,7 @@ def stack_of(code: str, priority: int) -> dict[str, Any]:
 
 
 async def test_a_personal_offer_counts_after_the_member_has_said_yes(fair: Fair) -> None:
-    await fair.market.publish(
-        bonus("yours", 70, who={"segments": ["sleepers"], "badges": [offers.ACTIVATED + "test"]})
-    )
+    await fair.market.publish(bonus("yours", 70, who={"segments": ["sleepers"], "badges": [offers.ACTIVATED + "test"]}))
     card, other = await fair.coalition.add_member(), await fair.coalition.add_member()
     async with fair.coalition.database.transaction() as connection:
         await segments.take(connection, "sleepers", [card.member_id], author=fair.market.maker, at=NOON - DAY)
@@ -111,13 +111,19 @@ async def test_coupons_rewards_and_stamps_are_shown_where_they_are_good(fair: Fa
     card = await fair.coalition.add_member()
     async with fair.coalition.database.transaction() as connection:
         for code, honoured in (("next", (grocer,)), ("any", ())):
-            draft = BatchDraft(code, EARLIER, NOON + 60 * DAY, bound_to=batches.MEMBER, honoured_by=honoured, lasts_days=14)
+            draft = BatchDraft(
+                code, EARLIER, NOON + 60 * DAY, bound_to=batches.MEMBER, honoured_by=honoured, lasts_days=14
+            )
             await batches.add(connection, fair.coalition.vault, draft, actor=fair.market.maker, at=EARLIER)
         await grants.define_stamps(connection, "coffee", "ten are a coffee", actor=fair.market.maker, at=EARLIER)
         names = {"en": "Mug", "ru": "Кружка", "ro": "Cană"}
         draft_reward = RewardDraft(bakery, "mug", names, 100, 3, EARLIER, NOON + 9 * DAY)
         await rewards.add(connection, draft_reward, actor=fair.market.maker, at=EARLIER)
-        given = [Grant("r", 1, "COUPON", "next", 1), Grant("r", 1, "COUPON", "any", 1), Grant("r", 1, "STAMP", "coffee", 4)]
+        given = [
+            Grant("r", 1, "COUPON", "next", 1),
+            Grant("r", 1, "COUPON", "any", 1),
+            Grant("r", 1, "STAMP", "coffee", 4),
+        ]
         source = Source(card.member_id, bakery, 1, uuid4(), NOON)
         await grants.give(connection, fair.coalition.vault, given, source=source)
     await fair.market.publish(

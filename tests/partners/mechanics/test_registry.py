@@ -14,7 +14,7 @@ from kit.secrets import Vault
 from members import standings
 from members.tiers import STANDARD
 from partners import purchases
-from partners.mechanics import documents, facts, registry
+from partners.mechanics import documents, facts, ranks, registry
 from partners.mechanics.registry import Draft
 from tests.builders import PROGRAMME, a_receipt, identified
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, opened
@@ -91,17 +91,43 @@ async def test_the_ladder_in_force_decides_tiers_on_what_was_bought(fair: Fair) 
     for number in range(2):
         directory = await fair.coalition.desk.directory.get()
         receipt = a_receipt(500, at=NOON + number * DAY)
-        prepared = purchases.prepare(directory, caller, identified(card), receipt, at=receipt.occurred_at, idem_key=None)
+        prepared = purchases.prepare(
+            directory, caller, identified(card), receipt, at=receipt.occurred_at, idem_key=None
+        )
         await purchases.accrue(fair.coalition.desk, prepared)
     at = NOON + 3 * DAY
     async with fair.coalition.database.transaction() as connection:
         ladder = await registry.ladder(connection, at=at)
         assert (await standings.assess(connection, at=at, ladder=ladder)).changes == 0
         await facts.fold(connection, PROGRAMME)
-        assert (await standings.standing(connection, card.member_id, at, ladder=ladder)).ways == ({}, {"amount_minor": 99_000})
+        assert (await standings.standing(connection, card.member_id, at, ladder=ladder)).ways == (
+            {},
+            {"amount_minor": 99_000},
+        )
         assert (await standings.assess(connection, at=at, ladder=ladder)).changes == 1
         held = await standings.standing(connection, card.member_id, at, ladder=ladder)
     assert (held.tier, held.points_to_next) == ("FRIEND", None)
     row = await fair.coalition.desk.pool.fetchrow("SELECT ladder_version, facts FROM members.tier_assessment")
     assert row["ladder_version"] == 1
     assert '"purchases": 2' in row["facts"]
+
+
+async def test_a_tier_that_is_reached_counts_at_once_and_ends_at_its_end(fair: Fair) -> None:
+    await fair.agree(documents.LADDER, "tiers", **LADDER)
+    card = await fair.coalition.add_member()
+    climbers = ranks.Climbers()
+    database = fair.coalition.database
+    assert await climbers.step(database, at=NOON) == (0, False)
+    for number, changed in ((0, 0), (1, 1)):
+        at = NOON + number * DAY
+        await fair.market.buy(card, a_receipt(500, at=at), at=at)
+        changes, is_more = await climbers.step(database, at=at)
+        while is_more:
+            more, is_more = await climbers.step(database, at=at)
+            changes += more
+        assert changes == changed
+    row = await fair.coalition.desk.pool.fetchrow("SELECT tier, tier_until FROM members.member")
+    assert row["tier"] == "FRIEND"
+    async with database.transaction() as connection:
+        assert (await ranks.assess(connection, at=row["tier_until"])).changes == 1
+    assert await fair.coalition.desk.pool.fetchval("SELECT tier FROM members.member") == "BASE"

@@ -1,0 +1,237 @@
+"""`tessera mechanics` and `tessera coupons`: what surrounds the rules, by the people of promotions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from kit import console
+from kit.errors import FieldProblem
+from kit.settings import settings
+from members import attributes, badges, segments
+from members.commands import Actor, CardNumber
+from partners import onboarding
+from partners.coupons import batches
+from partners.coupons.batches import BatchDraft, CouponBatchInvalid
+from partners.mechanics import documents, grants, registry, rewards
+from partners.mechanics.registry import Draft, MechanicInvalid
+from partners.mechanics.rewards import RewardDraft
+from partners.member_commands import desk
+
+app = typer.Typer(name="mechanics", help="Tiers, events, invitations, holidays, stamps, rewards, segments, badges.",
+                  no_args_is_help=True)  # fmt: skip
+coupon_app = typer.Typer(name="coupons", help="Coupons and promo codes: batches, codes, a stop.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Argument(help="A JSON file.", exists=True, dir_okay=False, show_default=False)]
+Code = Annotated[str, typer.Argument(help="Its code.", show_default=False)]
+Instant = Annotated[
+    datetime | None, typer.Option("--from", help="From when, UTC; from its approval where nothing is said.")
+]
+
+
+@app.command()
+def propose(
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(sorted(documents.KINDS))}.", show_default=False)],
+    code: Code,
+    file: File,
+    valid_from: Instant = None,
+    actor: Actor = None,
+) -> None:
+    """Propose a version of a mechanic for another to approve. Takes the role PROMOTION_MAKER."""
+    number = console.run(_propose(kind, code, _read(file), valid_from, actor))
+    console.out.print(f"Proposal {number}: another approves it with `tessera approvals approve {number}`.")
+
+
+@app.command()
+def stamps(
+    code: Code,
+    description: Annotated[str, typer.Option(help="What they are good for.", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Let there be stamps of a code. Takes the role PROMOTION_MAKER."""
+    unit = console.run(_stamps(code, description, actor))
+    console.out.print(f"Stamps {code} are unit {unit}.")
+
+
+@app.command()
+def reward(file: File, actor: Actor = None) -> None:
+    """Add a reward of a partner: partner, code, names, points, stock, valid_from, valid_until; tiers, badges, segments.
+
+    Takes the role PROMOTION_MAKER.
+    """
+    number = console.run(_reward(_read(file), actor))
+    console.out.print(f"Reward {number} is there.")
+
+
+@app.command()
+def segment(code: Code, file: File, actor: Actor = None) -> None:
+    """Take a new version of a segment from a JSON list of card numbers. Takes the role PROMOTION_MAKER."""
+    taken = console.run(_segment(code, _read(file), actor))
+    console.out.print(f"Segment {code}, version {taken.version}: {taken.members} members.")
+
+
+@app.command()
+def verify(
+    card: CardNumber,
+    attribute: Annotated[str, typer.Argument(help="What was found true: LARGE_FAMILY.", show_default=False)],
+    evidence: Annotated[str, typer.Option(help="Kind of what was shown: CERTIFICATE. No number.", show_default=False)],
+    until: Annotated[datetime, typer.Option(help="When it is to be looked at again, UTC.", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Note that evidence of a member was looked at and is good. Takes the role ONBOARDING."""
+    console.run(_verify(card, attribute, evidence, until.replace(tzinfo=UTC), actor))
+    console.out.print(f"{attribute} holds until {until:%Y-%m-%d}.", markup=False)
+
+
+@app.command()
+def invite(
+    card: CardNumber,
+    badge: Annotated[str, typer.Argument(help="The badge that lets into the club.", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Invite a member into a closed club: give them its badge. Takes the role ONBOARDING."""
+    console.run(_invite(card, badge, actor))
+    console.out.print(f"The member bears {badge}.", markup=False)
+
+
+@coupon_app.command("add")
+def add_batch(file: File, actor: Actor = None) -> None:
+    """Add a batch: code, valid_from, expires_at; partner, kind, word, bound_to, honoured_by, limits and the others.
+
+    Takes the role PROMOTION_MAKER.
+    """
+    number = console.run(_add_batch(_read(file), actor))
+    console.out.print(f"Batch {number} is there.")
+
+
+@coupon_app.command()
+def draw(
+    code: Code,
+    count: Annotated[int, typer.Argument(help="How many.", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Draw codes of a batch and print them, one a line: they are told here and never again. Takes PROMOTION_MAKER."""
+    for drawn in console.run(_draw(code, count, actor)):
+        print(drawn)
+
+
+@coupon_app.command()
+def stop(code: Code, actor: Actor = None) -> None:
+    """Let no coupon of a batch be used from now on. Takes the role PROMOTION_MAKER."""
+    console.run(_stop(code, actor))
+    console.out.print(f"Batch {code} is stopped.")
+
+
+@coupon_app.command()
+def show(code: Code) -> None:
+    """How many coupons of a batch are in which state."""
+    table = Table("State", "Coupons")
+    for state, number in console.run(_figures(code)).items():
+        table.add_row(state, str(number))
+    console.out.print(table)
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        problem = FieldProblem(("file",), "INVALID", str(error))
+        raise MechanicInvalid(f"{file.name} is no JSON: {error}", problems=[problem]) from error
+
+
+def _given(source: Any, times: tuple[str, ...], lists: tuple[str, ...]) -> dict[str, Any]:
+    """A draft's fields of plain JSON: instants read, lists made tuples."""
+    if not isinstance(source, Mapping):
+        raise MechanicInvalid("expected a JSON object")
+    found = dict(source)
+    try:
+        found |= {name: _instant(found[name]) for name in times if name in found}
+    except (TypeError, ValueError) as error:
+        raise MechanicInvalid(f"an instant is written like 2026-03-01T00:00:00Z: {error}") from error
+    return found | {name: tuple(found[name]) for name in lists if name in found}
+
+
+def _instant(text: str) -> datetime:
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+async def _propose(kind: str, code: str, document: Any, valid_from: datetime | None, actor: str | None) -> int:
+    async with desk(actor) as opened:
+        begins = valid_from.replace(tzinfo=UTC) if valid_from else opened.at
+        draft = Draft(kind.upper(), code, _given(document, (), ()), begins)
+        return await registry.propose(opened.connection, draft, maker=opened.actor_id, at=opened.at)
+
+
+async def _stamps(code: str, description: str, actor: str | None) -> int:
+    async with desk(actor) as opened:
+        return await grants.define_stamps(
+            opened.connection, code, description, actor=opened.actor_id, at=opened.at
+        )  # fmt: skip
+
+
+async def _reward(source: Any, actor: str | None) -> int:
+    given = _given(source, ("valid_from", "valid_until"), ("tiers", "badges", "segments"))
+    async with desk(actor) as opened:
+        partner_id = await onboarding.partner_id_of(opened.connection, str(given.pop("partner", "")))
+        try:
+            draft = RewardDraft(partner_id, **given)
+        except TypeError as error:
+            raise rewards.RewardInvalid(f"expected the fields of a reward: {error}") from error
+        return await rewards.add(opened.connection, draft, actor=opened.actor_id, at=opened.at)
+
+
+async def _segment(code: str, cards: Any, actor: str | None) -> segments.Snapshot:
+    async with desk(actor) as opened:
+        member_ids = [await opened.member_of(str(card)) for card in cards]
+        return await segments.take(opened.connection, code, member_ids, author=opened.actor_id, at=opened.at)
+
+
+async def _verify(card: str, attribute: str, evidence: str, until: datetime, actor: str | None) -> None:
+    async with desk(actor, "ONBOARDING") as opened:
+        await attributes.verify(
+            opened.connection, await opened.member_of(card), attribute, evidence=evidence,
+            verifier=f"actor:{opened.actor_id}", expires_at=until, at=opened.at,
+        )  # fmt: skip
+
+
+async def _invite(card: str, badge: str, actor: str | None) -> None:
+    async with desk(actor, "ONBOARDING") as opened:
+        member_id = await opened.member_of(card)
+        await badges.give(
+            opened.connection, member_id, badge, cause=badges.by_hand(member_id, badge, opened.at), at=opened.at
+        )
+
+
+async def _add_batch(source: Any, actor: str | None) -> int:
+    given = _given(source, ("valid_from", "expires_at"), ("honoured_by",))
+    async with desk(actor) as opened:
+        whose = given.pop("partner", None)
+        partner_id = 0 if whose is None else await onboarding.partner_id_of(opened.connection, whose)
+        honoured = [await onboarding.partner_id_of(opened.connection, one) for one in given.pop("honoured_by", ())]
+        try:
+            draft = BatchDraft(partner_id=partner_id, honoured_by=honoured, **given)
+        except TypeError as error:
+            raise CouponBatchInvalid(f"expected the fields of a batch: {error}") from error
+        return await batches.add(opened.connection, opened.vault, draft, actor=opened.actor_id, at=opened.at)
+
+
+async def _draw(code: str, count: int, actor: str | None) -> list[str]:
+    async with desk(actor) as opened:
+        return await batches.draw(opened.connection, opened.vault, code, count, actor=opened.actor_id, at=opened.at)
+
+
+async def _stop(code: str, actor: str | None) -> None:
+    async with desk(actor) as opened:
+        await batches.stop(opened.connection, code, actor=opened.actor_id, at=opened.at)
+
+
+async def _figures(code: str) -> dict[str, int]:
+    async with console.database(settings()) as database, database.reading() as connection:
+        return await batches.figures(connection, code)
