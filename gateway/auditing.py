@@ -1,4 +1,4 @@
-"""`tessera audit`: whether the rules of the ledger and of budgets hold, for a person or for a job that watches the exit code."""
+"""`tessera audit`: whether the ledger's rules and the budgets' hold, for a person or a job that reads the exit code."""
 
 from __future__ import annotations
 

@@ -298,7 +298,7 @@ async def compose(connection: AsyncConnection, parent: Release, change: Change, 
 
 
 def read_rule(source: Mapping[str, Any]) -> RuleDocument:
-    """The rule of a document. Rejects RULE_INVALID, which tells where it is wrong, and of a condition at which column."""
+    """The rule of a document. Rejects RULE_INVALID, which tells where it is wrong, of a condition the column."""
     if found := documents.problems(source):
         raise RuleInvalid("this is no rule", problems=found)
     return documents.read(source)

@@ -113,7 +113,8 @@ class _Past:
         directory, around = self._directory, self._directory.around(receipt)
         scopes = decisions.scopes_of(receipt.holder_id, receipt.card_id, around.partner, around.outlet)
         return decisions.context_of(
-            replace(decisions.receipt_of(receipt), outlet=around.outlet), partner=around.partner, zone=directory.programme.time_zone,
+            replace(decisions.receipt_of(receipt), outlet=around.outlet), partner=around.partner,
+            zone=directory.programme.time_zone,
             terms=around.terms, programme=directory.programme, release=self._draft,
             member=Member(tier=receipt.decision["tier"]), scopes=scopes, at=receipt.at,
         )  # fmt: skip
