@@ -91,13 +91,13 @@ class Directory:
         outlets: Sequence[Outlet],
         terminals: Sequence[Terminal],
         terms: Sequence[Terms],
-        shelf: Shelf,
-        budgets: Mapping[str, BudgetHead],
+        shelf: Shelf | None = None,
+        budgets: Mapping[str, BudgetHead] = MappingProxyType({}),
         calendar: Calendar = NO_CALENDAR,
     ) -> None:
         self.revision = revision
         self.programme = programme
-        self.shelf = shelf
+        self.shelf = shelf or Shelf()
         self.budgets = budgets
         self.calendar = calendar
         self._partners = MappingProxyType({partner.partner_id: partner for partner in partners})

@@ -224,7 +224,7 @@ class Moved:
             self._seqs.popitem(last=False)
 
     def outran(self, items: Sequence[Prepared]) -> dict[int, Outrun]:
-        """Items, by place, that were decided before a purchase that this process knows of, or one before them brings."""
+        """Items, by place, decided before a purchase that this process knows of, or that one before them brings."""
         found, here = {}, set[int]()
         for place, item in enumerate(items):
             seq, holder_id = item.promoted.if_seq if item.promoted else None, item.row.holder_id
@@ -343,7 +343,8 @@ def prepare(
 ) -> Prepared:
     """Decide a purchase: its place, terms, award and what is stored of it. PURE but for the directory's snapshot.
 
-    place is where it happened, where that was looked up before. basis is what rules decide on; without one the agreement alone decides, and `decide` tells which it is.
+    place is where it happened, where that was looked up before. basis is what rules decide on; without one the
+    agreement alone decides, and `decide` tells which it is.
     at is the business instant of recording. Without an idem_key the receipt itself is the key. terms are those of a
     quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at, PointsExceedShare and
     EarningPaused.
