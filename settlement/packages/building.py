@@ -61,7 +61,7 @@ async def build(
         Part("statement.json", said, {"rows": str(len(its.lines))}),
         detail,
         Part("agreements.json", canonical_bytes(content.agreements(its, facts, terms, signed, stocks)), {}),
-        Part("seals.json", canonical_bytes(content.seals((r[0], r[1], r[2], r[3]) for r in seals)), {}),
+        Part("seals.json", canonical_bytes(content.seals(tuple(row) for row in seals)), {}),
     ]
     leaves, own = await _leaves(connection, run, its)
     manifest = {
