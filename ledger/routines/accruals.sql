@@ -20,7 +20,7 @@ CREATE FUNCTION ledger.record_accruals(
 RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint, debt_after bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 #variable_conflict use_column
-DECLARE n int; v_from int;
+DECLARE n int; v_from int; v_recorded int;
 BEGIN
   RETURN QUERY
   WITH item AS (
@@ -84,6 +84,10 @@ BEGIN
     WHERE n.is_last AND a.holder_id = n.holder_id AND a.unit = p_unit
   )
   SELECT ord, seq, available_after, pending_after, debt FROM placed;
+  GET DIAGNOSTICS v_recorded = ROW_COUNT;
+  IF v_recorded = cardinality(p_take) THEN
+    RETURN;
+  END IF;
   FOR n IN SELECT o FROM unnest(p_take) AS o
            JOIN ledger.account a ON a.holder_id = p_holders[o] AND a.unit = p_unit AND a.debt > 0 ORDER BY o LOOP
     v_from := coalesce(p_lot_until[n - 1], 0) + 1;
@@ -108,7 +112,7 @@ RETURNS ledger.accrued LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_ca
 DECLARE
   v_cutoff int := nullif(current_setting('tessera.last_cutoff', true), ''); v_locked boolean; e ledger.accrued;
   v_row tid; v_seq bigint; v_available bigint; v_pending bigint; v_held bigint; v_debt bigint; v_due timestamptz;
-  v_last timestamptz; v_hash bytea; v_bytes bytea := ''; v_amount bigint := 0; v_before bigint;
+  v_last timestamptz; v_hash bytea; v_text text := ''; v_amount bigint := 0; v_before bigint;
   v_lot_no smallint := 0; v_issuer int; v_funder int; v_terms int; v_points bigint; v_activates timestamptz;
   v_expires timestamptz; v_active boolean; v_credit smallint;
 BEGIN
@@ -164,12 +168,12 @@ BEGIN
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
     VALUES (p_holder, v_seq, v_seq, v_points, v_issuer, v_funder, p_partner, v_terms, v_terms, v_cutoff, p_unit,
             v_lot_no, 10, v_credit, v_lot_no);
-    v_bytes := v_bytes || ledger.posting_bytes(
+    v_text := v_text || ledger.posting_text(
       v_lot_no, 10::smallint, v_credit, v_issuer, v_funder, p_partner, v_terms, v_terms, v_seq, v_lot_no, v_points);
   END LOOP;
-  v_hash := sha256(v_hash || ledger.entry_bytes(
+  v_hash := sha256(v_hash || textsend(ledger.entry_text(
     p_holder, p_unit, v_seq, 1::smallint, p_partner, v_cutoff, v_amount, NULL, v_available, v_pending, v_held, v_debt,
-    p_at, v_last, p_idem_key, p_fingerprint) || v_bytes);
+    p_at, v_last, p_idem_key, p_fingerprint) || v_text));
   INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
                               at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
   VALUES (p_holder, v_seq, v_amount, v_available, v_pending, v_held, v_debt, p_at, v_last, p_idem_key, p_fingerprint,

@@ -1,12 +1,30 @@
 -- The hash chain of an account: each entry's hash is SHA-256 over the hash before, the entry and its postings, all in
 -- one canonical form. Whoever changes a row changes every hash behind it, and the seals of the cut-offs.
 
+CREATE FUNCTION ledger.posting_text(
+  p_leg smallint, p_debit smallint, p_credit smallint, p_issuer int, p_funder int, p_partner int, p_lot_terms int,
+  p_terms int, p_lot_seq bigint, p_lot_no smallint, p_amount bigint)
+RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT format('%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s;', p_lot_seq, p_amount, p_issuer, p_funder, p_partner, p_lot_terms,
+                p_terms, p_leg, p_debit, p_credit, p_lot_no)
+$$;
+
 CREATE FUNCTION ledger.posting_bytes(
   p_leg smallint, p_debit smallint, p_credit smallint, p_issuer int, p_funder int, p_partner int, p_lot_terms int,
   p_terms int, p_lot_seq bigint, p_lot_no smallint, p_amount bigint)
 RETURNS bytea LANGUAGE sql STABLE AS $$
-  SELECT textsend(format('%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s;', p_lot_seq, p_amount, p_issuer, p_funder, p_partner,
-                         p_lot_terms, p_terms, p_leg, p_debit, p_credit, p_lot_no))
+  SELECT textsend(ledger.posting_text(p_leg, p_debit, p_credit, p_issuer, p_funder, p_partner, p_lot_terms, p_terms,
+                                      p_lot_seq, p_lot_no, p_amount))
+$$;
+
+CREATE FUNCTION ledger.entry_text(
+  p_holder bigint, p_unit smallint, p_seq bigint, p_kind smallint, p_partner int, p_cutoff int, p_amount bigint,
+  p_ref_seq bigint, p_available bigint, p_pending bigint, p_held bigint, p_debt bigint, p_at timestamptz,
+  p_recorded_at timestamptz, p_idem_key uuid, p_fingerprint uuid)
+RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT format('%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s;', p_holder, p_seq, p_amount, p_ref_seq, p_available,
+                p_pending, p_held, p_debt, p_partner, p_cutoff, p_unit, p_kind, extract(epoch FROM p_at),
+                extract(epoch FROM p_recorded_at), p_idem_key, p_fingerprint)
 $$;
 
 CREATE FUNCTION ledger.entry_bytes(
@@ -14,9 +32,9 @@ CREATE FUNCTION ledger.entry_bytes(
   p_ref_seq bigint, p_available bigint, p_pending bigint, p_held bigint, p_debt bigint, p_at timestamptz,
   p_recorded_at timestamptz, p_idem_key uuid, p_fingerprint uuid)
 RETURNS bytea LANGUAGE sql STABLE AS $$
-  SELECT textsend(format('%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s|%s;', p_holder, p_seq, p_amount, p_ref_seq,
-                         p_available, p_pending, p_held, p_debt, p_partner, p_cutoff, p_unit, p_kind,
-                         extract(epoch FROM p_at), extract(epoch FROM p_recorded_at), p_idem_key, p_fingerprint))
+  SELECT textsend(ledger.entry_text(p_holder, p_unit, p_seq, p_kind, p_partner, p_cutoff, p_amount, p_ref_seq,
+                                    p_available, p_pending, p_held, p_debt, p_at, p_recorded_at, p_idem_key,
+                                    p_fingerprint))
 $$;
 
 CREATE FUNCTION ledger.chain_step(p_state bytea, p_head bytea, p_entry bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
