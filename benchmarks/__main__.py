@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
 
-from benchmarks import closing, coalition, levels, long, report, scenarios, stage
+from benchmarks import closing, coalition, levels, long, overload, profile, report, rules, scenarios, stage
 from benchmarks.coalition import PARTNERS, Crowd
 from benchmarks.figures import Figure
 from benchmarks.peers import drivers
@@ -18,7 +29,7 @@ from benchmarks.stage import Plan, Stage
 from kit import console, postgres
 
 FOLDER = Path(".data/bench")
-LOADS = {"levels": 9, "scenarios": 10, "peers": 5}  # what each part tells of as it goes
+LOADS = {"levels": 13, "scenarios": 10, "peers": 5}  # what each part tells of as it goes
 
 Seconds = Annotated[int, typer.Option(help="Length of a slice: of a load, and of TPC-B before and after it.", min=1)]
 Rounds = Annotated[int, typer.Option(help="Slices of each load, each between two of TPC-B.", min=1)]
@@ -89,25 +100,24 @@ def peers_alone(
 def long_run(
     lots: Annotated[int, typer.Option(help="Lots to record first, ten for each holder.", min=1000)] = 10_000_000,
     minutes: Annotated[int, typer.Option(help="Length of the soak.", min=2)] = 30,
-    window: Annotated[int, typer.Option(help="Seconds of which a rate is taken.", min=1)] = 60,
     scale: Scale = _DEFAULT.scale,
     seed: Seed = _DEFAULT.seed,
     into: Into = report.RESULTS,
+    anew: Annotated[bool, typer.Option("--anew", help="Begin again though an interrupted run could go on.")] = False,
 ) -> None:
-    """Ten million lots and a soak on them: half an hour and more, and some 15 GB of disk."""
-    plan = Plan(seconds=10, scale=scale, seed=seed)
+    """Ten million lots and a soak on them: an hour, some 15 GB of disk. Ctrl-C stops it; said again, it goes on."""
+    terms = long.Terms(lots, minutes, scale, seed)
 
     async def go() -> None:
-        with _bar(lots) as bar:
-            task = bar.add_task("", total=lots)
-            watch = _watch(bar, task)
-            async with _stage(server, plan, watch) as ready:
-                found = await long.measure(
-                    ready, lots=lots, minutes=minutes, window_seconds=window, advance=lambda n: bar.advance(task, n)
-                )
+        with _long_bar() as bar:
+            watch = _watch(bar, bar.add_task("", total=None))
+            async with _stage(server, Plan(scale=scale, seed=seed), watch) as ready:
+                found = await long.measure(ready, terms, into, _teller(bar), anew=anew)
                 settings = await ready.settings()
-        settings["minutes"] = minutes
-        console.out.print(f"stored in {report.store('long', found.content(), settings, folder=into)}")
+                del settings["seconds"], settings["rounds"], settings["members"], settings["holders"]
+        path = report.store("long", found.content(), settings, folder=into)
+        long.clear_away(ready, into)
+        console.out.print(f"stored in {path}")
         console.out.print(report.write_page(into).read_text().partition("## Long")[2])
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
@@ -141,6 +151,69 @@ def closing_alone(
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
         console.run(go(server))
+
+
+@app.command("rules")
+def rules_alone(
+    baskets: Annotated[int, typer.Option(help="Stored baskets to simulate a draft over.", min=1000)] = 100_000,
+) -> None:
+    """What promotions cost in processor time, without a database: decisions, hashes, a simulation."""
+    with console.clear_errors(), _bar(baskets) as bar:
+        rows = [(cost.name, str(cost.micros), str(cost.applied or "")) for cost in rules.measure()]
+        task = bar.add_task("simulating", total=baskets)
+        seconds, points = rules.simulated(baskets, lambda done: bar.update(task, completed=done))
+    table = Table("one core", "µs", "rules that gave something")
+    for row in rows:
+        table.add_row(*row)
+    console.out.print(table)
+    console.out.print(f"{baskets} baskets under ten rules: {seconds:.1f} s of processor time, {points} points")
+
+
+@app.command("overload")
+def besiege(
+    seconds: Annotated[int, typer.Option(help="Length of the flood.", min=1)] = 30,
+    times: Annotated[int, typer.Option(help="How many times the capacity becomes due.", min=2)] = 10,
+    connections: Annotated[int, typer.Option(help="Connections that the flood comes over.", min=100)] = 1_500,
+    members: Members = _DEFAULT.members,
+    seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
+) -> None:
+    """Ten times as much as the gateway can do, for half a minute: what it still does, for whom, and how soon after."""
+
+    async def go() -> None:
+        async with coalition.founded(server, members=members, holders=0, partners=0) as crowd:
+            await crowd.made.add_partner(overload.PARTNER, return_window_days=0)
+            await coalition.stocked(server, crowd.pool, [card.member_id for card in crowd.cards], 1)
+            found = await overload.measure(
+                server, crowd, seconds=seconds, times=times, connections=connections, seed=seed
+            )
+            settings = await stage.settings_of(server)
+        settings |= {"seconds": seconds, "times": times, "connections": connections, "members": members, "seed": seed}
+        console.out.print(f"stored in {report.store('overload', found.content(), settings, folder=into)}")
+        console.out.print(report.write_page(into).read_text().partition("## Overload")[2], markup=False)
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go())
+
+
+@app.command("profile")
+def profile_gateway(
+    seconds: Annotated[int, typer.Option(help="Length of each load.", min=2)] = 20,
+    members: Members = 5_000,
+    seed: Seed = _DEFAULT.seed,
+    into: Into = report.RESULTS,
+) -> None:
+    """Where the gateway's processor time goes, by samples taken inside it: results/profile.txt."""
+
+    async def go() -> None:
+        async with coalition.founded(server, members=members, holders=1_000, partners=1) as crowd:
+            found = await profile.measure(server, crowd, seconds=seconds, seed=seed)
+        path = profile.store(found, into)
+        console.out.print(path.read_text(), markup=False, highlight=False)
+        console.out.print(f"stored in {path}")
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go())
 
 
 @app.command("report")
@@ -205,6 +278,41 @@ async def _stage(server: postgres.Server, plan: Plan, watch: Callable[[str], Non
 def _bar(total: int) -> Progress:
     columns = (TimeElapsedColumn(), BarColumn(), TextColumn("{task.description}", markup=False))
     return Progress(*columns, console=console.err, transient=True, disable=not console.err.is_terminal)
+
+
+def _long_bar() -> Progress:
+    columns = (TimeElapsedColumn(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
+               TextColumn("{task.description}", markup=False))  # fmt: skip
+    return Progress(
+        *columns, console=console.err, transient=True, disable=not console.err.is_terminal, speed_estimate_period=300
+    )
+
+
+def _teller(bar: Progress) -> long.Teller:
+    """A bar with the time left for each step; without a terminal a line now and then."""
+
+    def step(name: str, total: float | None) -> long.Advance:
+        say(name)
+        for before in bar.tasks:
+            bar.remove_task(before.id)
+        task = bar.add_task(name, total=total)
+        began, done, told = time.monotonic(), 0.0, 0
+
+        def advance(some: float) -> None:
+            nonlocal done, told
+            done += some
+            bar.update(task, advance=some)
+            if total and not console.err.is_terminal and int(20 * done / total) > told:
+                told = int(20 * done / total)
+                left = timedelta(seconds=round((time.monotonic() - began) * (total - done) / done))
+                console.err.print(f"{done / total:.0%} of {name}, about {left} left", markup=False)
+
+        return advance
+
+    def say(line: str) -> None:
+        bar.console.print(line, markup=False)
+
+    return long.Teller(step, say)
 
 
 def _watch(bar: Progress, task: TaskID, *, advances: bool = False) -> Callable[[str], None]:

@@ -25,7 +25,8 @@ from tests.builders import NOON, Coalition, found
 DATABASE = "bench"
 VAULT = Vault(bytes(range(32)))
 PARTNERS = 50
-AT_ONCE = 10_000  # accruals in one set-based call
+AT_ONCE = 10_000  # holders opened in one call
+BATCH = 2_000  # accruals in one set-based call: more of them cost more each
 LANES = 2  # such calls at once
 
 
@@ -48,19 +49,29 @@ class Crowd:
 
 
 @asynccontextmanager
-async def founded(server: postgres.Server, *, members: int, holders: int, partners: int) -> AsyncIterator[Crowd]:
+async def founded(
+    server: postgres.Server, *, members: int, holders: int, partners: int, name: str = DATABASE
+) -> AsyncIterator[Crowd]:
     """A fresh database with a coalition, gone with the next one."""
-    postgres.drop_database(server, DATABASE)
-    postgres.create_database(server, DATABASE)
-    await migrations.upgrade_async(server.url(DATABASE, server.superuser))
-    async with connect(server.url(DATABASE, APPLICATION_ROLE), pool_size=8) as database:
+    postgres.drop_database(server, name)
+    postgres.create_database(server, name)
+    await migrations.upgrade_async(server.url(name, server.superuser))
+    async with connect(server.url(name, APPLICATION_ROLE), pool_size=8) as database:
         made = await found(database, VAULT)
         for number in range(1, partners + 1):
             await made.add_partner(f"partner{number}")
         crowd = Crowd(made, await _enrol(database, members), await _open(database, holders))
-        await _analyze(server)
+        await analyze(server, name)
         yield crowd
         await made.desk.close()
+
+
+@asynccontextmanager
+async def found_again(server: postgres.Server, name: str) -> AsyncIterator[tuple[asyncpg.Pool, list[int]]]:
+    """The hot path's connections and the holders of a database that was founded before."""
+    async with connect(server.url(name, APPLICATION_ROLE), pool_size=8) as again:
+        rows = await again.pool.fetch("SELECT holder_id FROM ledger.account ORDER BY holder_id", timeout=600)
+        yield again.pool, [row["holder_id"] for row in rows]
 
 
 async def _enrol(database: Database, members: int) -> list[IssuedCard]:
@@ -83,23 +94,24 @@ async def _open(database: Database, holders: int) -> list[int]:
     return opened
 
 
-async def _analyze(server: postgres.Server) -> None:
+async def analyze(server: postgres.Server, name: str = DATABASE) -> None:
     """Statistics for what has rows. Empty tables stay without, as in a young database: told that they are empty, the
     planner would make plans for nothing."""
-    owner = await asyncpg.connect(server.dsn(DATABASE, server.superuser))
-    for name, size in (await storage.sizes(owner)).items():
+    owner = await asyncpg.connect(server.dsn(name, server.superuser))
+    for table, size in (await storage.sizes(owner)).items():
         if size.rows:
-            await owner.execute(f"VACUUM ANALYZE {name}", timeout=3600)
+            await owner.execute(f"VACUUM ANALYZE {table}", timeout=3600)
     await owner.close()
 
 
-# Everything a till's accrual does, for many holders in one statement: the lots are real, and the audit holds.
+# Everything a till's accrual does, for many holders in one statement: the lots are real, and the audit holds. The keys
+# are always the same, so that what is repeated is known.
 _STOCK = """
     SELECT count(*) FROM ledger.accrue_many(
       1::smallint, $4::timestamptz, $1::bigint[],
       ARRAY(SELECT 1 + h % $2::int FROM unnest($1::bigint[]) h)::int[],
-      ARRAY(SELECT gen_random_uuid() FROM unnest($1::bigint[])),
-      ARRAY(SELECT gen_random_uuid() FROM unnest($1::bigint[])),
+      ARRAY(SELECT md5(format('%s %s', h, $3::int))::uuid FROM unnest($1::bigint[]) h),
+      ARRAY(SELECT md5(format('%s %s', h, $3::int))::uuid FROM unnest($1::bigint[]) h),
       ARRAY(SELECT generate_series(1, cardinality($1::bigint[]))),
       ARRAY(SELECT 1 + h % $2::int FROM unnest($1::bigint[]) h)::int[],
       ARRAY(SELECT 1 + h % $2::int FROM unnest($1::bigint[]) h)::int[],
@@ -107,24 +119,33 @@ _STOCK = """
       array_fill(100::bigint, ARRAY[cardinality($1::bigint[])]),
       array_fill($4::timestamptz, ARRAY[cardinality($1::bigint[])]),
       array_fill($4::timestamptz + $3::int * interval '30 days', ARRAY[cardinality($1::bigint[])]))
-    WHERE status = 0
+    WHERE status IN (0, 1)
 """
 
 
-async def _stock(pool: asyncpg.Pool, holders: list[int], lots: int) -> AsyncIterator[int]:
-    calls = [
-        (number, holders[start : start + AT_ONCE])
-        for number in range(1, lots + 1)
-        for start in range(0, len(holders), AT_ONCE)
-    ]
-    for start in range(0, len(calls), LANES):
-        together = calls[start : start + LANES]
-        done = await asyncio.gather(
-            *(pool.fetchval(_STOCK, some, PARTNERS, 12 + number, NOON, timeout=600) for number, some in together)
-        )
-        if sum(done) != sum(len(some) for _, some in together):
-            raise RuntimeError(f"only {sum(done)} accruals were recorded")
-        yield sum(done)
+async def stock(pool: asyncpg.Pool, holders: list[int], lots: int, *, begin: int = 0) -> AsyncIterator[int]:
+    """Give each holder so many lots, one to everybody and then the next, as visits come; yields accruals as they are
+    done. The first `begin` of them are left out: they were done before, whole steps of what was yielded then.
+
+    Raises RuntimeError where one was not recorded.
+    """
+    step = LANES * BATCH
+    done = 0
+    for number in range(1, lots + 1):
+        for start in range(0, len(holders), step):
+            some = holders[start : start + step]
+            done += len(some)
+            if done <= begin:
+                continue
+            told = await asyncio.gather(
+                *(
+                    pool.fetchval(_STOCK, some[one : one + BATCH], PARTNERS, 12 + number, NOON, timeout=600)
+                    for one in range(0, len(some), BATCH)
+                )
+            )
+            if sum(told) != len(some):
+                raise RuntimeError(f"only {sum(told)} of {len(some)} accruals were recorded")
+            yield len(some)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +183,11 @@ async def stocked(
     owner = await asyncpg.connect(server.dsn(DATABASE, server.superuser))
     before = await storage.sizes(owner)
     began, done = time.perf_counter(), 0
-    async for some in _stock(pool, holders, lots):
+    async for some in stock(pool, holders, lots):
         done += some
         advance(some)
     seconds = time.perf_counter() - began
     found = Stocked(done, len(holders), seconds, storage.grown(before, await storage.sizes(owner), done))
     await owner.close()
-    await _analyze(server)
+    await analyze(server)
     return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from itertools import count
 from uuid import uuid4
 
 import orjson
 
-from benchmarks import callers, draws, pgbench, web
+from benchmarks import callers, draws, offers, pgbench, web
 from benchmarks.coalition import DATABASE, Crowd
 from benchmarks.figures import Figure
 from benchmarks.stage import Load, Stage
@@ -81,16 +82,29 @@ async def _library(stage: Stage, crowd: Crowd) -> list[Figure]:
             )
         )  # fmt: skip
         await lane.close()
-    spread = await _buying(stage, crowd, list(crowd.made.callers))
+    partners = list(crowd.made.callers)
+    third = len(partners) // 3
+    await offers.publish(crowd, partners[third : 2 * third], partners[2 * third :])
+    spread = await _buying(stage, crowd, partners[:third])
     one = await _buying(stage, crowd, list(crowd.made.callers)[:1])
     name = "library: the desk's lane, 64 callers"
     figures.append(await stage.measure(name, spread, database=DATABASE, entries=ONE_ENTRY, reports=crowd.report))
     figures.append(
         await stage.measure(
-            "desk's lane: all on one partner ÷ spread over fifty", one, database=DATABASE, entries=None,
+            "desk's lane: all on one partner ÷ spread over many", one, database=DATABASE, entries=None,
             against=(name, spread), reports=crowd.report,
         )
     )  # fmt: skip
+    for what, at_partners in (
+        ("that read nothing", partners[third : 2 * third]), ("that count and read", partners[2 * third :]),
+    ):  # fmt: skip
+        ruled = await _buying(stage, crowd, at_partners)
+        figures.append(
+            await stage.measure(
+                f"desk's lane: three candidate rules {what} ÷ no rules", ruled, database=DATABASE, entries=None,
+                against=(name, spread), reports=crowd.report,
+            )
+        )  # fmt: skip
     return figures
 
 
@@ -123,8 +137,9 @@ async def _buying(stage: Stage, crowd: Crowd, partners: Sequence[str]) -> Load:
         caller = crowd.made.callers[partners[number % len(partners)]]
         receipt = a_receipt(1_000, reference=f"L{next(_references)}")
         member = identified(drawn.choice(crowd.cards))
-        prepared = purchases.prepare(directory, caller, member, receipt, at=NOON, idem_key=None)
-        await purchases.accrue(crowd.made.desk, prepared)
+        desk = crowd.made.desk
+        prepared = await purchases.decide(desk, directory, caller, member, receipt, at=NOON, idem_key=None)
+        await purchases.accrue(desk, prepared)
         return 1
 
     return callers.load(64, call)
@@ -140,15 +155,48 @@ async def _over_http(stage: Stage, crowd: Crowd) -> list[Figure]:
             ("accrueMany, 100 total-only receipts", 4, 100, 0),
             ("accrueMany, 100 receipts of four lines", 4, 100, 4),
         ):
-            async with web.tills(
+            load = web.tills(
                 served.port, token, crowd.cards, connections=connections, items=items, lines=lines, seed=stage.plan.seed
-            ) as load:
-                figures.append(
-                    await stage.measure(
-                        name, load, database=DATABASE, gateway=served.pid, entries=ONE_ENTRY, counts_fsyncs=False
-                    )
-                )
+            )
+            figures.append(await _over(stage, served, name, load, ONE_ENTRY))
+        figures += await _other_calls(stage, crowd, served, token)
     return figures
+
+
+async def _other_calls(stage: Stage, crowd: Crowd, served: web.Gateway, token: str) -> list[Figure]:
+    """What is reported beside the bars: a token bound to a key, a read, and the issue of tokens."""
+    code, seed = next(iter(crowd.made.callers)), stage.plan.seed
+    bound = await web.signing_client(crowd.made, code, served.port, binds_tokens=True)
+    free = await web.signing_client(crowd.made, code, served.port, binds_tokens=False)
+    return [
+        await _over(
+            stage, served, "accruePoints with a DPoP proof, 64 connections",
+            web.bound_tills(bound, crowd.cards, connections=64, seed=seed), ONE_ENTRY,
+            note="proofs and assertions are signed before each slice; the driver's time has them in it",
+        ),
+        await _over(
+            stage, served, "member { balance } over HTTP, 64 connections",
+            web.readers(served.port, token, crowd.cards, connections=64, seed=seed), None,
+        ),
+        await _over(
+            stage, served, "token by private_key_jwt, 16 connections", web.askers(free, connections=16), None
+        ),
+    ]  # fmt: skip
+
+
+async def _over(
+    stage: Stage,
+    served: web.Gateway,
+    name: str,
+    opening: AbstractAsyncContextManager[Load],
+    entries: tuple[float, float] | None,
+    *,
+    note: str = "",
+) -> Figure:
+    async with opening as load:
+        return await stage.measure(
+            name, load, database=DATABASE, gateway=served.pid, entries=entries, counts_fsyncs=False, note=note
+        )
 
 
 def four_lines() -> str:

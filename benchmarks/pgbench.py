@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.figures import Slice
@@ -17,19 +18,20 @@ SAMPLED = "0.2"  # of the transactions have their latency logged: writing all of
 
 
 async def run(server: postgres.Server, database: str, user: str, *options: str) -> str:
-    """Run it; what it prints. Raises RuntimeError with what it said of a failure."""
-    return (await _run(server, database, user, *options))[0]
-
-
-async def _run(server: postgres.Server, database: str, user: str, *options: str) -> tuple[str, str]:
-    """What it printed, and what it said beside that."""
+    """Run it; what it prints. Raises RuntimeError with what it said of a failure; cancelled, ends it."""
     program = postgres.program("pgbench")
     command = [str(program), "-h", str(server.socket_folder), "-p", str(server.port), "-U", user, *options, database]
     running = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    out, err = await running.communicate()
+    try:
+        out, err = await running.communicate()
+    except asyncio.CancelledError:
+        with suppress(ProcessLookupError):  # it hears of Ctrl-C by itself
+            running.terminate()
+        await running.wait()
+        raise
     if running.returncode:
         raise RuntimeError(f"pgbench: {err.decode()[-2000:]}")
-    return out.decode(), err.decode()
+    return out.decode()
 
 
 def rate(printed: str) -> float:
@@ -70,23 +72,6 @@ def load(
         return Slice(done, done / rate(printed), logged)
 
     return slice_of
-
-
-async def soak(
-    server: postgres.Server,
-    database: str,
-    user: str,
-    scripts: Mapping[str, int],
-    *,
-    seconds: int,
-    window_seconds: int,
-    seed: int,
-) -> str:
-    """Run scripts without a break; what it said of each window of time."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = ("-P", str(window_seconds), f"--random-seed={seed}")
-        command = (*like_tpc_b(seconds), *options, *_files(scripts, folder))
-        return (await _run(server, database, user, *command))[1]
 
 
 def like_tpc_b(seconds: int) -> tuple[str, ...]:

@@ -54,6 +54,8 @@ def page(folder: Path = RESULTS) -> str:
             sections += _part(title, whole)
     if (whole := _read(folder, "closing")) is not None:
         sections += _closing(whole)
+    if (whole := _read(folder, "overload")) is not None:
+        sections += _overload(whole)
     if (whole := _read(folder, "long")) is not None:
         sections += _long(whole)
     return "\n\n".join(sections) + "\n"
@@ -78,7 +80,7 @@ def _part(title: str, whole: Mapping[str, Any]) -> list[str]:
 def _settings(settings: Mapping[str, Any]) -> str:
     named = (
         "server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "cores", "seconds",
-        "rounds", "members", "holders", "scale", "seed", "audit_violations",
+        "rounds", "members", "holders", "scale", "times", "connections", "seed", "audit_violations",
     )  # fmt: skip
     return ", ".join(f"{name} {settings[name]}" for name in named if name in settings)
 
@@ -159,16 +161,54 @@ def _closing(whole: Mapping[str, Any]) -> list[str]:
     ]
 
 
+OVERLOAD_HEAD = ("kind", "rank", "sent", "answered", "share", "refused", "with Retry-After", "failed", "p50 ms",
+                 "p99 ms")  # fmt: skip
+
+
+def _overload(whole: Mapping[str, Any]) -> list[str]:
+    normal = whole["seconds_to_normal"]
+    back = f"back to normal after {normal} s" if normal is not None else "**not back to normal**"
+    lines = [
+        f"Server on one core, callers on another. Capacity {whole['capacity']:,.0f} answers a second (p99 "
+        f"{whole['normal_p99_ms']:.0f} ms); {whole['due']:,} requests became due in {whole['settings']['seconds']} s. "
+        f"Goodput {whole['goodput']:,.0f} answers a second, which is **{whole['share']:.0%}** of the capacity, each "
+        f"kind weighed by what it costs; {back}. The audit found {whole['audit_violations']} violations.",
+    ]
+    rows = [_overload_row(kind) for kind in whole["kinds"]]
+    return ["## Overload", _settings(whole["settings"]), "\n\n".join(lines), markdown(OVERLOAD_HEAD, rows)]
+
+
+def _overload_row(kind: Mapping[str, Any]) -> list[str]:
+    """The cells of a kind of request, as `OVERLOAD_HEAD` names them."""
+    sent, refused = kind["sent"], kind["refused"]
+    return [
+        kind["name"],
+        str(kind["rank"]),
+        f"{sent:,}",
+        f"{kind['answered']:,}",
+        f"{kind['answered'] / sent:.0%}" if sent else "",
+        f"{refused:,}",
+        f"{kind['told_when'] / refused:.0%}" if refused else "",
+        f"{kind['failed']:,}",
+        _number(kind["p50_ms"], ",.0f"),
+        _number(kind["p99_ms"], ",.0f"),
+    ]
+
+
 def _long(whole: Mapping[str, Any]) -> list[str]:
     stocked, soak = whole["stocked"], whole["soak"]
     together = sum(sum(stocked["bytes_stored"].get(table, {}).values()) for table in LEDGER)
-    first, last = soak["windows"][0], soak["windows"][-1]
+    minutes = soak["minutes"]
+    first, last = minutes[0], minutes[-1]
     lines = [
         f"{stocked['lots']:,} lots of {stocked['holders']:,} holders were recorded in {stocked['seconds']:,.0f} s, "
         f"{stocked['per_second']:,.0f} a second; journal, posting and lot take {together:.0f} bytes each.",
-        f"Soak of {len(soak['windows'])} windows of {soak['window_seconds']} s: first {first['per_second']:,.0f}, "
-        f"median {soak['median_per_second']:,.0f}, last {last['per_second']:,.0f} operations a second. Last ÷ first "
-        f"**{soak['last_to_first']:.2f}**; without the machine's drift {soak['last_to_first_without_drift']:.2f}.",
+        f"Soak of {len(minutes)} minutes: first {first['per_second']:,.0f}, median {soak['median_per_second']:,.0f}, "
+        f"last {last['per_second']:,.0f} operations a second. Last ÷ first **{soak['last_to_first']:.2f}**.",
+        f"By TPC-B, which ran for {soak['unit_seconds']} s before and after each {soak['piece_seconds']} s: first "
+        f"{first['ratio']:.2f}, median {soak['median_ratio']:.2f}, lowest {soak['lowest_ratio']:.2f}, last "
+        f"{last['ratio']:.2f}. Last ÷ first **{soak['last_to_first_by_tpc_b']:.2f}**. p99 of the first minute "
+        f"{first['p99_ms']:.1f} ms, of the last {last['p99_ms']:.1f}.",
         f"The audit of it all took {whole['audit_seconds']:,.0f} s and found {whole['audit_violations']} violations.",
     ]
     return ["## Long", _settings(whole["settings"]), "\n\n".join(lines)]

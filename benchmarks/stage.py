@@ -148,14 +148,19 @@ class Stage:
 
     async def settings(self) -> dict[str, object]:
         """What the figures depend on; raises PostgresError unless commits are durable."""
-        connection = await asyncpg.connect(self.server.dsn("postgres", self.server.superuser))
-        try:
-            await postgres.assert_durable(connection)
-            server = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in SETTINGS}
-        finally:
-            await connection.close()
+        server = await settings_of(self.server)
         plan = {name: getattr(self.plan, name) for name in Plan.__dataclass_fields__}
         return {**server, **plan, "unit": f"TPC-B, -M prepared -c {pgbench.CLIENTS} -j {pgbench.JOBS}"}
+
+
+async def settings_of(server: postgres.Server) -> dict[str, object]:
+    """What figures of a server depend on; raises PostgresError unless commits are durable."""
+    connection = await asyncpg.connect(server.dsn("postgres", server.superuser))
+    try:
+        await postgres.assert_durable(connection)
+        return {name: await connection.fetchval("SELECT current_setting($1)", name) for name in SETTINGS}
+    finally:
+        await connection.close()
 
 
 def pgbench_tpc_b(server: postgres.Server) -> Load:

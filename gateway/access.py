@@ -23,7 +23,7 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.schema_directive import Location
 
 from gateway.scalars import Scope
-from gateway.scopes import SCOPES
+from gateway.scopes import OF_SESSIONS, SCOPES
 
 LONGEST_PAGE = 100
 
@@ -164,7 +164,7 @@ def _fields(schema: strawberry.Schema) -> Iterator[tuple[GraphQLObjectType, str,
 def _directives(scopes: Sequence[str] | None, cost: int | None, size: ListSize | None) -> list[object]:
     directives: list[object] = []
     if scopes is not None:
-        if unknown := set(scopes) - SCOPES.keys():
+        if unknown := set(scopes) - SCOPES.keys() - OF_SESSIONS.keys():
             raise ValueError(f"no such scope: {', '.join(sorted(unknown))}")
         directives.append(RequiresScope(any_of=[Scope(scope) for scope in scopes]))
     if cost is not None:

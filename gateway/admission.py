@@ -20,7 +20,7 @@ from gateway.client_rules import ClientRule, ClientRules, hash_of
 from gateway.context import Services, Viewer
 from gateway.prepared import Prepared, Schema, Unacceptable
 from gateway.pricing import Operation
-from gateway.shedding import Turnstile
+from gateway.shedding import Overloaded, Turnstile
 from gateway.usage import Usage
 from kit.clock import wall
 
@@ -32,12 +32,16 @@ _MOST_MISSES = 30
 
 @dataclass(slots=True)
 class Asked:
-    """What a request's body says. query is empty where the document is named by its hash alone."""
+    """What a request's body says. query is empty where the document is named by its hash alone.
+
+    is_ours: the document is the gateway's own, which no budget for new ones has to bound.
+    """
 
     query: str
     operation_name: str | None
     variables: dict[str, Any]
     document_hash: bytes | None = None
+    is_ours: bool = False
 
 
 @dataclass(slots=True)
@@ -82,7 +86,7 @@ class Admission:
         misses = None
         if operation.names_member:
             allowance = _MEMBER_MISSES if viewer.member_id else rule.hundredth
-            misses = await self.allowances.take((viewer.client_no, viewer.member_id or 0, MISSES), allowance, 1)
+            misses = await self.allowances.take((viewer.client_no, viewer.whose, MISSES), allowance, 1)
         requested = max(1, operation.cost(asked.variables))
         try:
             share = await self._take(viewer, rule, requested)
@@ -96,6 +100,10 @@ class Admission:
         """Wait for a place, to be left with `leave`. Raises Overloaded, and what was handed out is given back."""
         try:
             await self.turnstile.enter(admitted.operation.rank)
+        except Overloaded as no:
+            self.undo(admitted)
+            await asyncio.sleep(no.hold_seconds)
+            raise
         except BaseException:
             self.undo(admitted)
             raise
@@ -135,13 +143,14 @@ class Admission:
             self.allowances.refund(admitted.misses, 1 - min(misses, _MOST_MISSES))
 
     async def _take(self, viewer: Viewer, rule: ClientRule, points: int) -> Share:
-        if viewer.member_id:
-            return await self.allowances.take((viewer.client_no, viewer.member_id, COST), MEMBER, points)
-        return await self.allowances.take((viewer.client_no, 0, COST), rule.allowance, points)
+        allowance = MEMBER if viewer.member_id else rule.allowance
+        return await self.allowances.take((viewer.client_no, viewer.whose, COST), allowance, points)
 
     async def _document(self, asked: Asked, viewer: Viewer, rule: ClientRule) -> str:
         """The document's text, known or within the budget for new ones. Raises Unacceptable, Exhausted."""
         text = asked.query
+        if asked.is_ours:
+            return text
         if not asked.document_hash and not rule.trusted_only and self._schema.knows(text, viewer.scopes):
             return text
         name = asked.document_hash or hash_of(text)
@@ -159,7 +168,7 @@ class Admission:
         return text
 
     async def _take_new(self, viewer: Viewer, allowance: Allowance) -> None:
-        await self.allowances.take((viewer.client_no, 0, DOCUMENTS), allowance, 1)
+        await self.allowances.take((viewer.client_no, viewer.whose, DOCUMENTS), allowance, 1)
 
 
 def said(status: allowances.Status, requested: int, actual: int) -> dict[str, Any]:

@@ -23,11 +23,12 @@ import structlog
 from gateway import allowance_store
 from gateway.masking import is_unavailable
 from kit.clock import wall
+from kit.values import quick
 
 LEASE_SECONDS = 1.0
 MICRO = 1_000_000
 
-COST, DOCUMENTS, MISSES = 1, 2, 3
+COST, DOCUMENTS, MISSES, TOKENS = 1, 2, 3, 4
 Key = tuple[int, int, int]  # client, member or 0, kind
 
 log = structlog.get_logger("gateway.allowances")
@@ -51,6 +52,7 @@ MEMBER = Allowance(200, 10)
 """Of one member in the members' own app."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Status:
     """How an allowance stands as far as this process knows, in points of cost."""

@@ -35,6 +35,7 @@ from partners.directory import DirectoryCache
 STATEMENT_SECONDS = 10
 """Longer than the longest deadline of a request, so that a statement never ends while somebody waits for its answer."""
 
+GRAPHQL = "/graphql"
 Opening = Callable[[Services], AbstractAsyncContextManager[Any]]
 
 
@@ -57,6 +58,7 @@ def build(
     Raises BadIssuer, BadKey, BadSmtpUrl.
     """
     issuer = checked_issuer(settings.issuer)
+    is_https = issuer.startswith("https://")
     sending.channels_of(settings)
     keys_of = vault or Vault(load_master_key(settings))
 
@@ -70,7 +72,14 @@ def build(
             services = Services(settings, database, keys_of, directory)
             ring = KeyRing(database, keys_of, now=wall_clock)
             app.state.oauth = await open_oauth(
-                issuer, database, ring, directory, keys_of, signed_in=signed_in, now=wall_clock
+                issuer,
+                database,
+                ring,
+                directory,
+                keys_of,
+                signed_in=signed_in,
+                demands_nonces=settings.dpop_nonces,
+                now=wall_clock,
             )
             stack.push_async_callback(app.state.oauth.used.close)
             if opening is not None:
@@ -85,18 +94,37 @@ def build(
             app.state.socket = Socket(app.state.endpoint, allowed_origin=origin_of(issuer))
             yield
 
-    return Starlette(
+    return Application(
         routes=[
-            Route("/graphql", _GraphQL()),
-            WebSocketRoute("/graphql", _Socket()),
+            Route(GRAPHQL, _GraphQL()),
+            WebSocketRoute(GRAPHQL, _Socket()),
             *oauth_routes.ROUTES,
             *health.ROUTES,
             *pages,
         ],
-        middleware=[Middleware(Edge, is_https=issuer.startswith("https://"))],
+        edge=Edge(_GraphQL(), is_https=is_https),
+        middleware=[Middleware(Edge, is_https=is_https)],
         exception_handlers={HTTPException: _plain},
         lifespan=lifespan,
     )
+
+
+class Application(Starlette):
+    """Starlette's application with a short way to the one path that most requests take: its edge and the endpoint,
+    without a look at the other routes and the layers for what those raise. The edge lets nothing through.
+    """
+
+    def __init__(self, *, edge: Edge, **options: Any) -> None:
+        super().__init__(**options)
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, socket or lifespan."""
+        if scope["type"] == "http" and scope["path"] == GRAPHQL:
+            scope["app"] = self
+            await self._edge(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 class _GraphQL:

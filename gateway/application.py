@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 
 from gateway import app, explorer_pages, landing, lanes
 from gateway.schema import schema
-from gateway.sessions import approver, mailbox, pages
+from gateway.sessions import approver, asking, mailbox, pages
 from kit.secrets import Vault
 from kit.settings import Settings
 
@@ -22,5 +22,5 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
         vault=vault,
         opening=lanes.opened,
         signed_in=approver.signed_in,
-        pages=[*landing.ROUTES, *explorer_pages.ROUTES, *pages.ROUTES, *mailbox.ROUTES],
+        pages=[*landing.ROUTES, *explorer_pages.ROUTES, *pages.ROUTES, *asking.ROUTES, *mailbox.ROUTES],
     )

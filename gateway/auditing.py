@@ -1,4 +1,4 @@
-"""`tessera audit`: whether the ledger's rules hold, for a person or for a job that watches the exit code."""
+"""`tessera audit`: whether the rules of ledger and budgets hold, for a person or a job that watches the exit code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from kit.settings import settings
 from ledger import audit as ledger_audit
 from ledger import rollups
 from ledger.audit import Violation
+from partners.promotions import budgets
 
 
 def audit() -> None:
-    """Print every violation of the ledger's rules; exit code 1 if there is one."""
+    """Print every violation of the rules of the ledger and of budgets; exit code 1 if there is one."""
     found = console.run(_violations())
     if not found:
         console.out.print("No violations.")
@@ -27,4 +28,8 @@ def audit() -> None:
 
 async def _violations() -> list[Violation]:
     async with console.database(settings()) as database, database.reading() as connection:
-        return [*await ledger_audit.violations(connection), *await rollups.violations(connection)]
+        return [
+            *await ledger_audit.violations(connection),
+            *await rollups.violations(connection),
+            *await budgets.violations(connection),
+        ]

@@ -79,16 +79,17 @@ def serve() -> None:
     """Serve the gateway until a signal; settings come from the environment."""
     from gateway import application, serving
     from gateway.oauth.routes import BadIssuer
-    from gateway.sending import BadSmtpUrl
+    from gateway.sending import BadSmsUrl, BadSmtpUrl
     from kit import console
+    from kit.secrets import Vault, load_master_key
     from kit.settings import settings
 
     with console.clear_errors(), console.database_address(settings()) as (address, _):
         try:
             served = application.of(settings(), address)
-        except (BadIssuer, BadSmtpUrl) as wrong:
+        except (BadIssuer, BadSmtpUrl, BadSmsUrl) as wrong:
             console.fail(str(wrong))
-        console.run(serving.check(address))
+        console.run(serving.check(address, Vault(load_master_key(settings()))))
         serving.serve(served, settings())
 
 
@@ -162,6 +163,18 @@ def schema_changes() -> None:
     from gateway.schema_commands import changes
 
     changes()
+
+
+@app.command("rotate-keys")
+def rotate_keys() -> None:
+    """Give everything that is sealed or hashed over to a new master key; takes as long as there are members.
+
+    Put the new key and a comma in front of the old one in TESSERA_MASTER_KEY, and stop the gateway and the worker. May
+    be stopped at any time: called again it goes on.
+    """
+    from gateway.key_rotation_commands import rotate_keys as rotate
+
+    rotate()
 
 
 @app.command("rotate-signing-key")

@@ -63,6 +63,14 @@ def id_key(vault: Vault, purpose: str) -> bytes:
     return vault.derive(f"{purpose} 1") + vault.derive(f"{purpose} 2")
 
 
+def id_keys(vault: Vault, purpose: str) -> list[bytes]:
+    """The same of every generation of the master key, the newest first, for ids that people keep."""
+    return [
+        first + second
+        for first, second in zip(vault.derived(f"{purpose} 1"), vault.derived(f"{purpose} 2"), strict=True)
+    ]
+
+
 def bounded(first: int) -> int:
     """`first` where it is in bounds; the gate has asked before, this is the last one to. Raises BAD_USER_INPUT."""
     if not 1 <= first <= LONGEST_PAGE:

@@ -11,6 +11,7 @@ from kit import clock
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings
+from kit.values import quick
 
 if TYPE_CHECKING:
     from gateway.following import Follower
@@ -19,10 +20,27 @@ if TYPE_CHECKING:
 LANGUAGES = ("en", "ru", "ro")
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is signed in at a browser: a MEMBER by the member's number, STAFF or a partner's COLLEAGUE by the actor's.
+
+    roles are those held at this moment. is_fresh: who they are was proved within the last minutes, as money and
+    credentials demand.
+    """
+
+    audience: str
+    number: int
+    name: str
+    roles: frozenset[str]
+    is_fresh: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Viewer:
     """The client that calls. partner_id None is the operator's staff, or with a member_id the members' own app.
-    terminal_id: the one till that it is; actor_id: the person who allowed it to call, where there is one.
+    terminal_id: the one till that it is; actor_id: the person who allowed it to call, where there is one. person: who
+    is signed in where it is a page of ours that calls, in their name.
     """
 
     client_no: int
@@ -32,6 +50,12 @@ class Viewer:
     terminal_id: int | None = None
     actor_id: int | None = None
     member_id: int | None = None
+    person: Person | None = None
+
+    @property
+    def whose(self) -> int:
+        """Whose the allowance is among those who call through one client: a person's number, 0 for the client's own."""
+        return 0 if self.person is None else self.person.number
 
 
 @dataclass(slots=True)
@@ -47,6 +71,12 @@ class Services:
     lanes: Any = None
     follower: Follower | None = None
 
+    async def now(self) -> datetime:
+        """The business instant: the wall's, or the row that a sandbox set."""
+        if self.settings.clock == "wall":
+            return clock.wall()
+        return await clock.sandbox_of(self.database.pool)
+
 
 @dataclass(slots=True)
 class Context:
@@ -60,9 +90,7 @@ class Context:
 
     async def now(self) -> datetime:
         """The business instant: the wall's, or the row that a sandbox set."""
-        if self.services.settings.clock == "wall":
-            return clock.wall()
-        return await clock.sandbox_of(self.services.database.pool)
+        return await self.services.now()
 
 
 @lru_cache(maxsize=256)

@@ -4,9 +4,11 @@ exception.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +16,7 @@ import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import masking
+from gateway import logs, masking
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -37,7 +39,7 @@ class Edge:
 
     def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
         self._app = app
-        self._added = (*HEADERS, _TRANSPORT) if is_https else HEADERS
+        self._added = dict((*HEADERS, _TRANSPORT) if is_https else HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request; lifespan events pass through, sockets get an id and a line when they close."""
@@ -54,7 +56,7 @@ class _Exchange:
 
     __slots__ = ("_added", "_app", "_began", "_scope", "_send", "_status", "request_id")
 
-    def __init__(self, app: ASGIApp, added: tuple[tuple[bytes, bytes], ...], scope: Scope, send: Send) -> None:
+    def __init__(self, app: ASGIApp, added: Mapping[bytes, bytes], scope: Scope, send: Send) -> None:
         self._app = app
         self._added = added
         self._scope = scope
@@ -66,8 +68,7 @@ class _Exchange:
     async def run(self, receive: Receive) -> None:
         self._scope["request_id"] = self.request_id
         self._scope["noted"] = {}
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=self.request_id)
+        logs.request_id.set(self.request_id)
         try:
             await self._app(self._scope, receive, self.answer)
         except Exception as error:
@@ -78,11 +79,12 @@ class _Exchange:
     async def answer(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            headers = list(message.get("headers", ()))
-            brought = {name.lower() for name, _ in headers}
-            headers += [added for added in self._added if added[0] not in brought]
-            headers.append((b"x-request-id", self.request_id.encode()))
-            message["headers"] = headers
+            brought = {name.lower() for name, _ in message.get("headers", ())}
+            added: Collection[tuple[bytes, bytes]] = self._added.items()
+            if not self._added.keys().isdisjoint(brought):
+                added = [each for each in added if each[0] not in brought]
+            request_id = (b"x-request-id", self.request_id.encode())
+            message["headers"] = [*message.get("headers", ()), *added, request_id]
         await self._send(message)
 
     async def _excuse(self, error: Exception) -> None:
@@ -101,7 +103,7 @@ class _Exchange:
 
     def _note(self) -> None:
         path = self._scope["path"]
-        if path in _QUIET_PATHS and self._status < 400:
+        if not log.is_enabled_for(logging.INFO) or (path in _QUIET_PATHS and self._status < 400):
             return
         milliseconds = round((time.perf_counter() - self._began) * 1000, 2)
         noted: dict[str, Any] = self._scope["noted"]
@@ -115,8 +117,7 @@ async def _socket(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> N
     began = time.perf_counter()
     scope["request_id"] = request_id = _request_id(scope["headers"])
     scope["noted"] = {}
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id)
+    logs.request_id.set(request_id)
     try:
         await app(scope, receive, send)
     except Exception as error:

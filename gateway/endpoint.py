@@ -21,7 +21,7 @@ from gateway import masking
 from gateway.admission import Admission, Admitted, Asked, said
 from gateway.allowances import COST, DOCUMENTS, MISSES, Exhausted
 from gateway.context import Context, Services, Viewer, language_of
-from gateway.oauth.dpop import InvalidProof
+from gateway.oauth.dpop import InvalidProof, NonceWanted
 from gateway.oauth.jose import ALGORITHMS
 from gateway.oauth.tokens import Bearers, InvalidToken
 from gateway.prepared import Schema, Unacceptable
@@ -31,6 +31,7 @@ from gateway.scopes import POINTS_ACCRUE
 from gateway.shedding import Overloaded
 from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
 from kit.errors import OutcomeUnknown
+from kit.values import quick
 
 LARGEST_BODY = 64 * 1024
 LARGEST_BATCH = 2 * 1024 * 1024
@@ -42,6 +43,7 @@ GRAPHQL_JSON = b"application/graphql-response+json"
 EVENT_STREAM = b"text/event-stream"
 
 _PROOF_ALGORITHMS = b'"' + " ".join(ALGORITHMS).encode() + b'"'
+_PLAIN_JSON = frozenset({b"application/json", b"application/json; charset=utf-8"})
 _UTF8_JSON = re.compile(rb'application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?', re.IGNORECASE)
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]{0,127}")
 # The status of a request error under application/graphql-response+json; under application/json it is 200.
@@ -56,6 +58,7 @@ _EXHAUSTED = {
 log = structlog.get_logger("gateway.graphql")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Shown:
     """What a caller shows of itself: an Authorization header, and the DPoP proofs that it made for a method."""
@@ -73,8 +76,14 @@ class Shown:
 
 def shown_by(headers: Sequence[tuple[bytes, bytes]], method: str) -> Shown:
     """What the headers of a request show."""
-    authorization = next((value for name, value in headers if name == b"authorization"), None)
-    return Shown(authorization, tuple(value.decode("latin-1") for name, value in headers if name == b"dpop"), method)
+    authorization = None
+    proofs: tuple[str, ...] = ()
+    for name, value in headers:
+        if name == b"authorization" and authorization is None:
+            authorization = value
+        elif name == b"dpop":
+            proofs = (*proofs, value.decode("latin-1"))
+    return Shown(authorization, proofs, method)
 
 
 class Endpoint:
@@ -107,13 +116,13 @@ class Endpoint:
             headers = _single(scope["headers"])
             if scope["method"] != "POST":
                 raise Refused(405, masking.BAD_REQUEST, "Use POST.", (b"allow", b"POST"))
-            media_type = _media_type(headers.get(b"accept"))
+            media_type = media_type_of(headers.get(b"accept"))
             shown = shown_by(scope["headers"], scope["method"])
             viewer = await self.viewer(shown)
             scope["noted"]["client_id"] = viewer.client_id
-            _check_content_type(headers.get(b"content-type"))
+            check_content_type(headers.get(b"content-type"))
             largest = LARGEST_BATCH if POINTS_ACCRUE in viewer.scopes else LARGEST_BODY
-            body = await _body(headers.get(b"content-length"), receive, largest)
+            body = await body_of(headers.get(b"content-length"), receive, largest)
             asked = parsed(body)
             language = language_of(headers.get(b"accept-language", b"").decode("latin-1"))
             context = self.context(viewer, request_id, language)
@@ -123,13 +132,24 @@ class Endpoint:
                 return
             status, answer, extra = await self._run(asked, len(body), context, media_type, scope["noted"])
         except Refused as no:
-            extensions = {"code": no.code, "requestId": request_id}
-            answer = {"errors": [masking.formatted(no.message, extensions)]}
-            if no.extensions:
-                answer["extensions"] = no.extensions
-            status, extra = no.status, no.headers
+            status, answer, extra = no.status, refusal(no, request_id), no.headers
             media_type = JSON if media_type == EVENT_STREAM else media_type
-        await _send(send, status, media_type, answer, extra)
+        await send_answer(send, status, media_type, answer, extra)
+
+    async def answer(
+        self,
+        asked: Asked,
+        size: int,
+        context: Context,
+        *,
+        media_type: bytes = JSON,
+        noted: dict[str, Any] | None = None,
+    ) -> tuple[int, dict[str, Any], Sequence[tuple[bytes, bytes]]]:
+        """What is said to somebody who was let in by other means than a token: status, answer, headers."""
+        try:
+            return await self._run(asked, size, context, media_type, {} if noted is None else noted)
+        except Refused as no:
+            return no.status, refusal(no, context.request_id), no.headers
 
     async def _streamed(self, asked: Asked, size: int, context: Context, shown: Shown, noted: dict[str, Any]) -> Stream:
         try:
@@ -170,6 +190,11 @@ class Endpoint:
             if scheme != "bearer":
                 raise InvalidToken("scheme")
             return await self._bearers.viewer(token)
+        except NonceWanted as wanted:
+            challenge = b'DPoP error="use_dpop_nonce", algs=' + _PROOF_ALGORITHMS
+            headers = ((b"www-authenticate", challenge), (b"dpop-nonce", wanted.nonce.encode()))
+            message = "The DPoP proof has to carry the nonce of this answer."
+            raise Refused(401, masking.UNAUTHENTICATED, message, *headers) from wanted
         except InvalidProof as no:
             log.warning("proof_refused", reason=str(no))
             challenge = b'DPoP error="invalid_dpop_proof", algs=' + _PROOF_ALGORITHMS
@@ -269,6 +294,12 @@ class Endpoint:
         return 503, answer, ((b"retry-after", b"1"),)
 
 
+def refusal(no: Refused, request_id: str) -> dict[str, Any]:
+    """The answer to a request that was not executed."""
+    answer: dict[str, Any] = {"errors": [masking.formatted(no.message, {"code": no.code, "requestId": request_id})]}
+    return {**answer, "extensions": no.extensions} if no.extensions else answer
+
+
 def parsed(body: bytes) -> Asked:
     """What a body asks. Raises Refused (400) for anything but one GraphQL request."""
     if b"\\u0000" in body:  # PostgreSQL has no such character, and no field of ours wants it
@@ -328,12 +359,12 @@ def _token_refused(no: InvalidToken, scheme: str) -> Refused:
 
 def _single(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     found = dict(headers)
-    if sum(1 for name, _ in headers if name == b"authorization") > 1:
+    if len(found) < len(headers) and sum(1 for name, _ in headers if name == b"authorization") > 1:
         raise _bad("Send one Authorization header.")
     return found
 
 
-def _media_type(accept: bytes | None) -> bytes:
+def media_type_of(accept: bytes | None) -> bytes:
     """The media type of the answer. Raises Refused (406) where the caller takes neither of ours."""
     if not accept:
         return JSON
@@ -346,12 +377,15 @@ def _media_type(accept: bytes | None) -> bytes:
     raise Refused(406, masking.BAD_REQUEST, "Accept application/graphql-response+json or application/json.")
 
 
-def _check_content_type(content_type: bytes | None) -> None:
+def check_content_type(content_type: bytes | None) -> None:
+    """Nothing where a body says that it is JSON in UTF-8. Raises Refused (415)."""
+    if content_type in _PLAIN_JSON:
+        return
     if content_type is None or not _UTF8_JSON.fullmatch(content_type.strip()):
         raise Refused(415, masking.BAD_REQUEST, "Send application/json in UTF-8.")
 
 
-async def _body(content_length: bytes | None, receive: Receive, largest: int) -> bytes:
+async def body_of(content_length: bytes | None, receive: Receive, largest: int) -> bytes:
     """The whole body. Raises Refused (413) as soon as it is known to be too large, whatever its header says."""
     if content_length is not None and content_length.isdigit() and int(content_length) > largest:
         raise _too_large(largest)
@@ -386,9 +420,10 @@ def _request_status(errors: Sequence[dict[str, Any]], media_type: bytes) -> int:
     return max(_STATUS_BY_CODE.get(error["extensions"]["code"], 400) for error in errors)
 
 
-async def _send(
+async def send_answer(
     send: Send, status: int, media_type: bytes, answer: dict[str, Any], extra: Sequence[tuple[bytes, bytes]]
 ) -> None:
+    """Send an answer whole."""
     body = orjson.dumps(answer)
     headers = [
         (b"content-type", media_type + b"; charset=utf-8"),

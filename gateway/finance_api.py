@@ -23,6 +23,7 @@ from settlement.runs import Statement
 from settlement.statements import Line, decimal_from_micro
 
 _STATEMENT = "stm"
+_STATEMENT_IDS = "settlement statement id"
 _LINES = 50
 
 LinesKey = tuple[int, int, int]  # statement, line number to go on behind, how many
@@ -118,7 +119,8 @@ class FinanceQuery:
 async def statement_by_id(context: Context, opaque: str) -> SettlementStatement | None:
     """The statement inside an id, None where there is none or the viewer may not see it. Scopes are asked before."""
     services = context.services
-    raw = read_opaque_id(_key(services.vault), _STATEMENT, opaque)
+    keys = connections.id_keys(services.vault, _STATEMENT_IDS)
+    raw = next((raw for key in keys if (raw := read_opaque_id(key, _STATEMENT, opaque)) is not None), None)
     if raw is None:
         return None
     async with services.database.reading() as connection:
@@ -129,7 +131,7 @@ async def statement_by_id(context: Context, opaque: str) -> SettlementStatement 
 
 
 def _key(vault: Vault) -> bytes:
-    return connections.id_key(vault, "settlement statement id")
+    return connections.id_key(vault, _STATEMENT_IDS)
 
 
 def _statement(row: Statement, vault: Vault, directory: Directory, loader: LinesLoader) -> SettlementStatement:

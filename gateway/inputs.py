@@ -133,7 +133,9 @@ class ReceiptInput:
                 lines=tuple([line.line(self.currency_code) for line in self.lines or ()]),
                 payments=tuple(
                     [
-                        Payment(paid.kind, minor_from_decimal(paid.amount, self.currency_code))
+                        Payment(
+                            paid.kind, minor_from_decimal(paid.amount, self.currency_code), paid.instrument_token or ""
+                        )
                         for paid in self.payments or ()
                     ]
                 ),
@@ -300,3 +302,4 @@ class CancelPurchaseInput:
 class QuoteInput:
     member: MemberRefInput = described("Whose purchase it would be.")
     receipt: ReceiptInput = described("The purchase.")
+    coupons: list[str] | None = described("Codes of coupons that are shown.", default=None)

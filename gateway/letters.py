@@ -17,6 +17,8 @@ from members.messages import Letter
 PASSKEY_ADDED: Final = "PASSKEY_ADDED"
 PASSKEY_REMOVED: Final = "PASSKEY_REMOVED"
 SIGNED_OUT_EVERYWHERE: Final = "SIGNED_OUT_EVERYWHERE"
+SPENDING_UNLOCKED: Final = "SPENDING_UNLOCKED"
+DAILY_CAP_RAISED: Final = "DAILY_CAP_RAISED"
 
 TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -47,17 +49,16 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
             "en": (
                 "You may sign in to {programme}",
                 "You were given access as {name}.\n\n"
-                "Sign in at {site}/staff/sign-in with this address; we then send you a code.",
+                "Sign in at {site}/sign-in with this address; we then send you a code.",
             ),
             "ru": (
                 "Вам открыт вход в {programme}",
-                "Вам открыт доступ под именем {name}.\n\n"
-                "Войдите на {site}/staff/sign-in с этим адресом; мы пришлём код.",
+                "Вам открыт доступ под именем {name}.\n\nВойдите на {site}/sign-in с этим адресом; мы пришлём код.",
             ),
             "ro": (
                 "Vă puteți conecta la {programme}",
                 "Ați primit acces ca {name}.\n\n"
-                "Conectați-vă la {site}/staff/sign-in cu această adresă; vă trimitem apoi un cod.",
+                "Conectați-vă la {site}/sign-in cu această adresă; vă trimitem apoi un cod.",
             ),
         },
         PASSKEY_ADDED: {
@@ -105,6 +106,41 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
                 "Toate sesiunile au fost închise la {when}.\n\nVă puteți conecta din nou la {site}.",
             ),
         },
+        SPENDING_UNLOCKED: {
+            "en": (
+                "Your points can be spent again",
+                "The spend lock of your account was opened on {when}.\n\n"
+                "If that was not you, sign in at {site}, lock it and sign out everywhere else.",
+            ),
+            "ru": (
+                "Ваши баллы снова можно тратить",
+                "Блокировка списания снята {when}.\n\n"
+                "Если это были не вы, войдите на {site}, включите её и завершите остальные сеансы.",
+            ),
+            "ro": (
+                "Punctele dumneavoastră se pot folosi din nou",
+                "Blocarea cheltuirii a fost ridicată la {when}.\n\n"
+                "Dacă nu ați fost dumneavoastră, conectați-vă la {site}, activați-o și închideți celelalte sesiuni.",
+            ),
+        },
+        DAILY_CAP_RAISED: {
+            "en": (
+                "More of your points can be spent in a day",
+                "The daily limit of your account was raised or taken away on {when}.\n\n"
+                "If that was not you, sign in at {site}, set it again and sign out everywhere else.",
+            ),
+            "ru": (
+                "За день можно потратить больше ваших баллов",
+                "Дневной лимит повышен или снят {when}.\n\n"
+                "Если это были не вы, войдите на {site}, задайте его снова и завершите остальные сеансы.",
+            ),
+            "ro": (
+                "Se pot folosi mai multe puncte pe zi",
+                "Limita zilnică a fost ridicată sau ștearsă la {when}.\n\n"
+                "Dacă nu ați fost dumneavoastră, conectați-vă la {site}, stabiliți-o din nou și închideți celelalte "
+                "sesiuni.",
+            ),
+        },
         "expiry": {
             "en": (
                 "Points of yours expire soon",
@@ -149,12 +185,12 @@ def sign_in_code(language: str, *, code: str, minutes: int, programme: str, site
 
 
 def invitation(language: str, *, name: str, programme: str, site: str) -> Letter:
-    """To a new member of staff: where to sign in."""
+    """To who may sign in from now on; site is the address of their pages."""
     return _letter("invitation", language, name=name, programme=programme, site=site)
 
 
 def security_notice(language: str, *, what: str, at: datetime, zone: tzinfo, site: str) -> Letter:
-    """Something changed in how somebody signs in: PASSKEY_ADDED, PASSKEY_REMOVED, SIGNED_OUT_EVERYWHERE."""
+    """Something changed in how somebody signs in, or what may be spent: one of the names above."""
     return _letter(what, language, when=_moment(at, zone, language), site=site)
 
 

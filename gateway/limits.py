@@ -1,4 +1,4 @@
-"""PURE: how large a document may be, checked before anything else looks at it.
+"""PURE: how large a document may be, checked before anything else looks at it; and how long a list in its variables.
 
 Every selection that is visited counts, so the walk ends after a bounded number of steps whatever the fragments do.
 """
@@ -14,10 +14,15 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     InlineFragmentNode,
+    ListValueNode,
+    ObjectValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    ValueNode,
 )
 
+LONGEST_LIST = 100
+LONGEST_LIST_OF_BATCH = 500
 _OUT_OF_COUNT = -1_000
 
 
@@ -33,8 +38,23 @@ class Limits:
     root_fields: int = 10
     directives: int = 8
     selections: int = 400
+    list_items: int = LONGEST_LIST
     cost: int = 1_000
     errors: int = 10
+
+
+def is_list_over(value: object, longest: int) -> bool:
+    """Whether a list of more items than that is anywhere in what came as JSON."""
+    waiting = [value]
+    while waiting:
+        inside = waiting.pop()
+        if type(inside) is dict:
+            waiting += [each for each in inside.values() if type(each) is dict or type(each) is list]
+        elif type(inside) is list:
+            if len(inside) > longest:
+                return True
+            waiting += [each for each in inside if type(each) is dict or type(each) is list]
+    return False
 
 
 @dataclass(slots=True)
@@ -44,11 +64,14 @@ class _Tally:
     directives: int = 0
     root_fields: int = 0
     depth: int = 0
+    list_items: int = 0
 
     def over(self, limits: Limits) -> str | None:
         for name in ("selections", "directives", "aliases", "depth"):
             if getattr(self, name) > getattr(limits, name):
                 return f"more than {getattr(limits, name)} {name}"
+        if self.list_items > limits.list_items:
+            return f"more than {limits.list_items} items in a list"
         return f"more than {limits.root_fields} root fields" if self.root_fields > limits.root_fields else None
 
 
@@ -101,12 +124,26 @@ def _walk(root: _Visit, fragments: Mapping[str, FragmentDefinitionNode], tally: 
 def _enter_field(node: FieldNode, visit: _Visit, tally: _Tally) -> _Visit | None:
     tally.aliases += node.alias is not None
     tally.root_fields += visit.depth == 1
+    tally.list_items = max([tally.list_items, *(_longest(each.value) for each in node.arguments or ())])
     if node.selection_set is None:
         return None
     # Introspection is deep by nature and core bounds it; negative depth keeps its subtree out of the count.
     depth = _OUT_OF_COUNT if node.name.value.startswith("__") else visit.depth + 1
     tally.depth = max(tally.depth, depth)
     return _Visit(node.selection_set, depth, visit.spread)
+
+
+def _longest(value: ValueNode) -> int:
+    """How many items the longest list in a literal has."""
+    longest, waiting = 0, [value]
+    while waiting:
+        inside = waiting.pop()
+        if isinstance(inside, ListValueNode):
+            longest = max(longest, len(inside.values))
+            waiting += inside.values
+        elif isinstance(inside, ObjectValueNode):
+            waiting += [each.value for each in inside.fields]
+    return longest
 
 
 def _enter_spread(

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 import strawberry
 from strawberry import Info
@@ -11,6 +12,8 @@ from gateway.context import Context
 from gateway.following import Follower, Resync
 from gateway.inputs import MemberRefInput, described
 from gateway.member_api import balance_of
+from gateway.membership_api import names_self
+from gateway.own_ids import own_key
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import is_miss
 from gateway.types import Balance, Transaction, transaction
@@ -43,16 +46,20 @@ class TransactionEvent:
 @strawberry.type
 class LiveSubscription:
     @access.subscription(
-        scopes=(scopes.MEMBERS_READ,),
+        scopes=(scopes.MEMBERS_READ, scopes.MEMBER_SELF),
         description="A member's balance: as it is now, unless nothing happened since `after`, and then whenever it has "
         "changed; changes in quick succession are one event. A member whom `member` would not tell of is an error.",
     )
     async def balance_changed(
         self, info: Info[Context, None], ref: MemberRefInput, after: str | None = None
     ) -> AsyncGenerator[BalanceEvent, None]:
+        if info.context.viewer.member_id is not None:
+            async for event in _own_balance(info, ref, after):
+                yield event
+            return
         counter = await counter_of(info)
         member = await _identified(info, counter, lambda: counter.member_ref(ref))
-        told = _read_balance(counter, member.member_id, after)
+        told = _read_balance(counter.partner.id_key, member.member_id, after)
         async with _follower(info).balance(member.member_id) as listener:
             while True:
                 at = await info.context.now()
@@ -60,7 +67,7 @@ class LiveSubscription:
                 if standing is not None and standing.seq > told:
                     told = standing.seq
                     yield BalanceEvent(
-                        cursor=_write_balance(counter, member.member_id, told),
+                        cursor=_write_balance(counter.partner.id_key, member.member_id, told),
                         balance=balance_of(standing, member.member_id, at),
                     )
                 await listener.moved()
@@ -89,6 +96,25 @@ class LiveSubscription:
                     raise masking.coded(masking.SERVICE_UNAVAILABLE, message) from None
 
 
+async def _own_balance(
+    info: Info[Context, None], ref: MemberRefInput, after: str | None
+) -> AsyncGenerator[BalanceEvent, None]:
+    """The balance of the member who is signed in, as they themselves see it."""
+    if not names_self(info, ref):
+        raise masking.coded(masking.BAD_USER_INPUT, "There is no such member, or it is somebody else.")
+    member_id, key = info.context.viewer.whose, own_key(info.context.services.vault)
+    told = _read_balance(key, member_id, after)
+    async with _follower(info).balance(member_id) as listener:
+        while True:
+            at = await info.context.now()
+            standing = await lots.standing(info.context.services.database.pool, member_id, unit=POINTS, at=at)
+            if standing is not None and standing.seq > told:
+                told = standing.seq
+                shown = balance_of(replace(standing, spend_locked=False), member_id, at)
+                yield BalanceEvent(cursor=_write_balance(key, member_id, told), balance=shown)
+            await listener.moved()
+
+
 async def _identified(info: Info[Context, None], counter: Counter, ref: Callable[[], MemberRef]) -> Identified:
     """The member, by the rule of `member`. Raises RateLimited, else BAD_USER_INPUT, the same whatever is the matter."""
     try:
@@ -113,15 +139,15 @@ async def _event(info: Info[Context, None], counter: Counter, posted: Posted) ->
     return TransactionEvent(cursor=_write_place(counter, posted.place), transaction=shown)
 
 
-def _write_balance(counter: Counter, holder_id: int, seq: int) -> str:
-    return opaque_id(counter.partner.id_key, "bal", _BALANCE.pack(holder_id, seq))
+def _write_balance(key: bytes, holder_id: int, seq: int) -> str:
+    return opaque_id(key, "bal", _BALANCE.pack(holder_id, seq))
 
 
-def _read_balance(counter: Counter, holder_id: int, cursor: str | None) -> int:
+def _read_balance(key: bytes, holder_id: int, cursor: str | None) -> int:
     """The number of the entry that a cursor of this member's is of; -1 for none. Raises BAD_USER_INPUT."""
     if cursor is None:
         return -1
-    raw = read_opaque_id(counter.partner.id_key, "bal", cursor)
+    raw = read_opaque_id(key, "bal", cursor)
     if raw is None or len(raw) != _BALANCE.size or _BALANCE.unpack(raw)[0] != holder_id:
         raise masking.coded(masking.BAD_USER_INPUT, "`after` is not a cursor of this subscription.")
     return int(_BALANCE.unpack(raw)[1])

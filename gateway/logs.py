@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
@@ -27,13 +28,16 @@ _QUIET = (
 )  # their messages hold values
 _DEEPEST = 25
 
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Of the request that this task serves; it stands in every line."""
+
 
 def configure(level: str = "info") -> None:
     """Set up the process's logs from a level (debug, info, warning, error) on."""
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _with_request_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _places,
@@ -65,6 +69,12 @@ def described(error: BaseException) -> dict[str, Any]:
 def _frames(trace: TracebackType | None) -> list[str]:
     frames = traceback.extract_tb(trace)[-_DEEPEST:]
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+
+
+def _with_request_id(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if (served := request_id.get()) is not None:
+        event.setdefault("request_id", served)
+    return event
 
 
 def _places(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -12,16 +12,18 @@ from gateway.context import Context
 from gateway.finance_api import statement_by_id
 from gateway.hold_types import hold
 from gateway.inputs import MemberRefInput
+from gateway.membership_api import names_self, own_member
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import is_miss
 from gateway.types import (
     Balance,
+    ColleagueView,
     Member,
     Node,
     PartnerClient,
-    PartnerView,
     Staff,
     member_id_for,
+    partner_view,
     read_approval_id,
     read_hold_id,
     read_member_id,
@@ -40,7 +42,12 @@ from partners import holds, purchases, returns, tills
 from partners.holds import HoldRef
 
 Viewer = Annotated[
-    PartnerClient | Staff, strawberry.union("Viewer", description="Who calls. More kinds of viewer may appear.")
+    PartnerClient | Member | Staff,
+    strawberry.union(
+        "Viewer",
+        description="Who calls: a program or somebody of a partner's, a member who is signed in, or the operator's "
+        "staff.",
+    ),
 ]
 
 
@@ -48,25 +55,33 @@ Viewer = Annotated[
 class MemberQuery:
     @access.query(scopes=(), description="Who calls.")
     async def viewer(self, info: Info[Context, None]) -> Viewer:
-        viewer = info.context.viewer
+        viewer, person = info.context.viewer, info.context.viewer.person
+        if viewer.member_id is not None:
+            return await own_member(info)
+        held = sorted(viewer.scopes)
         if viewer.partner_id is None:
-            return Staff(client_id=viewer.client_id, scopes=sorted(viewer.scopes))
+            return Staff(
+                client_id=viewer.client_id, scopes=held, name=person.name if person else None,
+                roles=sorted(person.roles) if person else [],
+            )  # fmt: skip
         partner = (await counter_of(info)).partner
         return PartnerClient(
-            client_id=viewer.client_id,
-            scopes=sorted(viewer.scopes),
-            partner=PartnerView(id=strawberry.ID(f"prt_{partner.code}"), name=partner.name, code=partner.code),
-        )
+            client_id=viewer.client_id, scopes=held, partner=partner_view(partner),
+            person=ColleagueView(name=person.name, roles=sorted(person.roles)) if person else None,
+        )  # fmt: skip
 
     @access.query(
-        scopes=(scopes.MEMBERS_READ,),
+        scopes=(scopes.MEMBERS_READ, scopes.MEMBER_SELF),
         description="A member by exactly one reference. Null when there is none or this partner may not know: lost "
         "and blocked cards find nobody. With outlet and terminal it begins a visit. A terminal that named ten "
-        "cards that do not exist is told nothing for an hour: an error BAD_USER_INPUT with the code RATE_LIMITED.",
+        "cards that do not exist is told nothing for an hour: an error BAD_USER_INPUT with the code RATE_LIMITED. "
+        "A member who is signed in finds themselves by their own id, and nobody else by anything.",
     )
     async def member(
         self, info: Info[Context, None], ref: MemberRefInput, outlet: str | None = None, terminal: str | None = None
     ) -> Member | None:
+        if info.context.viewer.member_id is not None:
+            return await own_member(info) if names_self(info, ref) else None
         counter = await counter_of(info)
         at = await info.context.now()
         try:

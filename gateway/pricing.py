@@ -32,7 +32,7 @@ from graphql import (
 
 from gateway import masking
 from gateway.access import LONGEST_PAGE, Cost, ListSize, MovesPoints, RequiresScope, TakesBatch, directive_of
-from gateway.limits import fragments_of
+from gateway.limits import LONGEST_LIST, LONGEST_LIST_OF_BATCH, fragments_of, is_list_over
 from gateway.scopes import POINTS_REDEEM, POINTS_RETURN
 
 _INTROSPECTION_COST = 10
@@ -113,8 +113,18 @@ class Operation:
             if any_of and scopes.isdisjoint(any_of):
                 wanted = " or ".join(sorted(any_of))
                 raise masking.coded(masking.FORBIDDEN, f"This takes the scope {wanted}.", path=[name])
+        if self.is_list_over(variables):
+            raise masking.coded(masking.BAD_USER_INPUT, f"A list in the input has at most {LONGEST_LIST} items.")
         if self.cost(variables) > highest_cost:
             raise masking.too_complex(f"it costs more than {highest_cost}")
+
+    def is_list_over(self, variables: Mapping[str, Any]) -> bool:
+        """Whether a list in the variables is longer than one may be; how long the batch itself is, its rule says."""
+        if not variables:
+            return False
+        if not self.takes_batch:
+            return is_list_over(variables, LONGEST_LIST)
+        return any(is_list_over(each, LONGEST_LIST_OF_BATCH) for each in _batched(variables))
 
     def cost(self, variables: Mapping[str, Any]) -> int:
         """The price with these variables. Raises BAD_USER_INPUT for a page that is too long."""
@@ -130,6 +140,17 @@ class Operation:
         if self.outline is None or not isinstance(data, dict):
             return requested
         return min(requested, self.outline.of(data))
+
+
+def _batched(variables: Mapping[str, Any]) -> Iterator[Any]:
+    """What stands in the outermost lists of a batch's variables."""
+    waiting: list[Any] = [variables]
+    while waiting:
+        inside = waiting.pop()
+        if isinstance(inside, dict):
+            waiting += inside.values()
+        elif isinstance(inside, list):
+            yield from inside
 
 
 def _check_page(size: int) -> None:

@@ -40,6 +40,7 @@ from gateway.types import (
     ReturnQuote,
     SpendLimit,
     Transaction,
+    line_discounts,
     money,
     purchase_lines,
     read_approval_no,
@@ -47,13 +48,15 @@ from gateway.types import (
     read_member_id,
     read_transaction_id,
     reasons,
+    rule_answers,
     transaction,
 )
 from kit import clock, errors
 from kit.amounts import Points
+from kit.values import quick
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import outcomes, purchases, receipts, returns, tills
+from partners import outcomes, purchases, returns, rules, tills
 from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
@@ -96,6 +99,7 @@ CancelPurchaseResult = Annotated[
 ]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Counter:
     """Where a partner's client stands: the desk, the directory as it is, who asks."""
@@ -144,8 +148,9 @@ class PurchaseQuery:
         counter = await counter_of(info)
         at = await info.context.now()
         quoted = await tills.quote(
-            counter.desk, counter.caller, counter.member_ref(input.member), input.receipt.receipt(), at=at
-        )
+            counter.desk, counter.caller, counter.member_ref(input.member), input.receipt.receipt(), at=at,
+            shown=tills.Coupons(tuple(input.coupons or ()), clock.wall()),
+        )  # fmt: skip
         return _quote(counter, quoted, at, info.context.language)
 
     @access.query(
@@ -180,8 +185,6 @@ class PurchaseMutation:
     async def record_purchase(self, info: Info[Context, None], input: RecordPurchaseInput) -> RecordPurchaseResult:
         counter, call = await call_of(info, "recordPurchase", input.idempotency_key)
         receipt = input.receipt.receipt()
-        if input.coupons:
-            receipt = receipts.with_fact(receipt, "coupons", input.coupons)
         spend = None
         if input.redeem is not None:
             if scopes.POINTS_REDEEM not in info.context.viewer.scopes:
@@ -196,6 +199,7 @@ class PurchaseMutation:
             receipt,
             spend=spend,
             promise=_promise(counter, input.quote_id, call.at),
+            shown=tills.Coupons(tuple(input.coupons or ()), call.wall_at),
         )
         found = shown(info, counter, done, Purchase)
         return RecordPurchaseSuccess(done=done, language=info.context.language, transaction=found)
@@ -341,14 +345,18 @@ def _item_answer(
 
 
 def _quote(counter: Counter, quoted: tills.Quoted, at: datetime, language: str) -> Quote:
-    terms, award = quoted.terms, quoted.prepared.award
+    terms, award, decided = quoted.terms, quoted.prepared.award, quoted.prepared.decided
+    release_id = decided.basis.release.release_id if decided else 0
+    titles = rules.titles(release_id, counter.directory.shelf, language)
     note = quotes.Note(counter.caller.partner_id, quoted.member.member_id, terms.terms_id, at + quotes.LASTS)
     return Quote(
         quote_id=strawberry.ID(quotes.seal(counter.desk.vault, note)),
         valid_until=note.until,
         points=Points(award.points),
         lines=purchase_lines(award.line_points, {}, terms.currency),
-        reasons=reasons(orjson.loads(quoted.prepared.row.decision)["reasons"], terms.currency, language),
+        reasons=reasons(orjson.loads(quoted.prepared.row.decision)["reasons"], terms.currency, language, titles),
+        discounts=line_discounts(decided.outcome.discounts if decided else (), terms.currency),
+        rules=rule_answers(decided, language) if decided else [],
         max_redeem=SpendLimit(
             points=Points(quoted.limit.points),
             value=money(quoted.limit.value_minor, terms.currency),

@@ -1,4 +1,7 @@
-"""`tessera partner client limit` and `document`: how much a client may ask for, and which documents it registers."""
+"""`tessera partner client limit` and `document`: how much a client may ask for, and which documents it registers.
+
+`tessera partner` is put together here: what other modules add to it is imported by this one.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from gateway import client_rules, scopes
 from gateway.allowances import LARGE, STANDARD, Allowance
 from gateway.client_rules import ClientRule, DocumentInvalid
 from gateway.oauth.commands import Actor, ClientId, client_app
+from gateway.sessions import colleague_commands as colleague_commands
 from kit import console
 from kit.clock import wall
 from kit.settings import settings

@@ -24,6 +24,8 @@ LineKind = NewType("LineKind", str)
 PaymentKind = NewType("PaymentKind", str)
 EntryMode = NewType("EntryMode", str)
 TransactionKind = NewType("TransactionKind", str)
+EntryKind = NewType("EntryKind", str)
+OfferKind = NewType("OfferKind", str)
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -148,4 +150,6 @@ SCALARS: dict[Any, ScalarDefinition] = {
     PaymentKind: _open_set("PaymentKind", "CARD", "How a part of a receipt was paid."),
     EntryMode: _open_set("EntryMode", "ONLINE", "How a receipt reached us: ONLINE, OFFLINE, IMPORT."),
     TransactionKind: _open_set("TransactionKind", "PURCHASE", "What a journal entry is."),
+    EntryKind: _open_set("EntryKind", "ACCRUAL", "What happened to an account."),
+    OfferKind: _open_set("OfferKind", "PROMOTION", "What is on offer: PROMOTION, COUPON, REWARD, STAMPS."),
 }

@@ -5,24 +5,35 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.enrolment_api import EnrolmentMutation
+from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance_api import FinanceQuery
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
+from gateway.membership_api import MembershipMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery, FinanceQuery):
+class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ColleagueQuery):
     pass
 
 
 @strawberry.type(description="What may be done. A document has at most one field that moves points.")
-class Mutation(PurchaseMutation, HoldMutation, ApprovalMutation, EnrolmentMutation):
+class Mutation(
+    PurchaseMutation,
+    HoldMutation,
+    ApprovalMutation,
+    EnrolmentMutation,
+    MembershipMutation,
+    ColleagueMutation,
+    EventMutation,
+):
     pass
 
 

@@ -1,5 +1,5 @@
 """PURE: what a client may be allowed to do. A scope is granted to a client, asked for with a token, and demanded by
-every root field of the schema.
+every root field of the schema; whoever is signed in has theirs from who they are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ POINTS_REDEEM = "points:redeem"
 POINTS_RETURN = "points:return"
 MEMBERS_READ = "members:read"
 MEMBERS_ENROL = "members:enrol"
+EVENTS_WRITE = "events:write"
+EVENTS_MODERATE = "events:moderate"
 HISTORY_READ = "history:read"
 SETTLEMENT_READ = "settlement:read"
 SCHEMA_READ = "schema:read"
@@ -23,11 +25,24 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         POINTS_RETURN: "take purchases back and cancel them",
         MEMBERS_READ: "look up members and quote purchases",
         MEMBERS_ENROL: "enrol members",
+        EVENTS_WRITE: "tell of events that earn points",
+        EVENTS_MODERATE: "decide on events that somebody has to look at",
         HISTORY_READ: "read own transactions",
         SETTLEMENT_READ: "read own settlement statements",
         SCHEMA_READ: "ask the GraphQL endpoint for its schema",
     }
 )
+
+MEMBER_SELF = "member:self"
+COLLEAGUES_MANAGE = "colleagues:manage"
+
+OF_SESSIONS: Mapping[str, str] = MappingProxyType(
+    {
+        MEMBER_SELF: "read and decide on one's own membership",
+        COLLEAGUES_MANAGE: "let colleagues at the partner sign in",
+    }
+)
+"""What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it."""
 
 TILL = (POINTS_ACCRUE, POINTS_REDEEM, POINTS_RETURN, MEMBERS_READ, MEMBERS_ENROL, HISTORY_READ)
 """What a till needs."""

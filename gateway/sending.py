@@ -14,44 +14,32 @@ from datetime import datetime
 from email.errors import MessageError
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
-from typing import Protocol
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import aiosmtplib
 import structlog
 
+from gateway.channels import LOOPBACK as LOOPBACK
+from gateway.channels import PATIENCE_SECONDS as PATIENCE_SECONDS
+from gateway.channels import Channel as Channel
+from gateway.channels import NotTaken as NotTaken
+from gateway.sms import BadSmsUrl as BadSmsUrl
+from gateway.sms import Sms
 from kit import clock, console
 from kit.database import Database
 from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from members import messages
-from members.messages import EMAIL, Taken, Words
+from members.messages import EMAIL, SMS, Taken, Words
 
-PATIENCE_SECONDS = 20
 FAREWELL_SECONDS = 5
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 log = structlog.get_logger("gateway.sending")
 
 
 class BadSmtpUrl(ValueError):  # noqa: N818 - it is what it says
     """An address of a mail server that is none; the sentence says what to do."""
-
-
-class NotTaken(Exception):  # noqa: N818 - an answer of the channel, not a defect
-    """A channel did not take a message. is_final: it never will. evidence is a code without words."""
-
-    def __init__(self, evidence: str, *, is_final: bool) -> None:
-        super().__init__(evidence)
-        self.evidence = evidence
-        self.is_final = is_final
-
-
-class Channel(Protocol):
-    """A way to reach somebody. send returns the channel's own receipt and raises NotTaken."""
-
-    async def send(self, message_id: UUID, words: Words, *, now: datetime) -> str: ...
 
 
 class Email:
@@ -109,9 +97,13 @@ class Email:
 
 
 def channels_of(settings: Settings) -> dict[str, Channel]:
-    """The channels that are configured, by name. Raises BadSmtpUrl."""
-    url = settings.smtp_url.get_secret_value() if settings.smtp_url else ""
-    return {EMAIL: Email(url, settings.mail_from)} if url else {}
+    """The channels that are configured, by name. Raises BadSmtpUrl, BadSmsUrl."""
+    found: dict[str, Channel] = {}
+    if url := settings.smtp_url.get_secret_value() if settings.smtp_url else "":
+        found[EMAIL] = Email(url, settings.mail_from)
+    if url := settings.sms_url.get_secret_value() if settings.sms_url else "":
+        found[SMS] = Sms(url, settings.sms_token.get_secret_value() if settings.sms_token else None)
+    return found
 
 
 async def send_due(

@@ -16,8 +16,10 @@ from starlette.applications import Starlette
 from gateway import logs, store
 from gateway.health import wanted_migration
 from gateway.sockets import LARGEST_MESSAGE
-from kit import console
+from kit import console, keyring
+from kit.clock import wall
 from kit.database import connect
+from kit.secrets import Vault
 from kit.settings import Settings
 
 CONNECTIONS_PER_DATABASE_CONNECTION = 256
@@ -104,12 +106,14 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
-async def check(database_url: str) -> None:
-    """Fail with a sentence where the database cannot be served from: unreachable, or not of this version."""
+async def check(database_url: str, vault: Vault) -> None:
+    """Fail with a sentence where the database cannot be served from: unreachable, not of this version or this key."""
     async with connect(database_url, pool_size=1) as database, database.reading() as connection:
         found = await store.migration(connection)
     if found != wanted_migration():
         console.fail(f"the database stands at {found or 'nothing'}, not at {wanted_migration()}: run `tessera migrate`")
+    async with connect(database_url, pool_size=1) as database, database.transaction() as connection:
+        await keyring.admit(connection, vault, now=wall())
 
 
 def _spare_the_collector() -> None:

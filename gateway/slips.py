@@ -43,6 +43,12 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Добро пожаловать! Карта, последние цифры {card}.",
             "ro": "Bun venit! Cardul se termină în {card}.",
         },
+        "event_waiting": {
+            "en": "Recorded. Somebody will look at it first.",
+            "ru": "Записано. Сначала это проверят.",
+            "ro": "Înregistrat. Mai întâi va fi verificat.",
+        },
+        "event_declined": {"en": "It does not count.", "ru": "Не засчитано.", "ro": "Nu se ia în considerare."},
         "cancelled": {"en": "The receipt is cancelled.", "ru": "Чек отменён.", "ro": "Bonul este anulat."},
         "cancelled_unknown": {
             "en": "The receipt never arrived and will be refused.",
@@ -50,6 +56,18 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ro": "Bonul nu a sosit și va fi refuzat.",
         },
         "BASE": {"en": "{rate} of {amount}", "ru": "{rate} от {amount}", "ro": "{rate} din {amount}"},
+        "RULE": {"en": "{title}", "ru": "{title}", "ro": "{title}"},
+        "CAPPED": {"en": "{title}: as much as was left", "ru": "{title}: сколько оставалось", "ro": "{title}: cât a mai rămas"},
+        "BUDGET_EXHAUSTED": {
+            "en": "{title}: nothing is left of it",
+            "ru": "{title}: предложение исчерпано",
+            "ro": "{title}: oferta s-a epuizat",
+        },
+        "EXPOSURE_REACHED": {
+            "en": "No points can be collected here at the moment",
+            "ru": "Сейчас здесь нельзя накопить баллы",
+            "ro": "Momentan aici nu se pot acumula puncte",
+        },
         "TIER_BONUS": {
             "en": "{rate} more for tier {tier}",
             "ru": "ещё {rate} за уровень {tier}",
@@ -104,6 +122,7 @@ def reason_text(code: str, facts: Mapping[str, Any], currency: str, language: st
         amount=format_currency(decimal_from_minor(amount_minor, currency), currency, locale=language),
         tier=facts.get("tier", ""),
         kind=facts.get("kind", ""),
+        title=facts.get("title") or facts.get("rule", ""),
     )
 
 

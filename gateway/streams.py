@@ -118,7 +118,7 @@ class Stream:
                 await self._source.aclose()
         if self._is_open:
             self._is_open = False
-            self._streams.end(self._context.viewer.client_no)
+            self._streams.end((self._context.viewer.client_no, self._context.viewer.whose))
             self._settled()
 
     async def _check(self) -> None:
@@ -165,7 +165,7 @@ class Streams:
         self.schema = schema
         self.beat_seconds = beat_seconds
         self.is_draining = is_draining
-        self._open: Counter[int] = Counter()
+        self._open: Counter[tuple[int, int]] = Counter()
 
     def begin(
         self,
@@ -179,18 +179,18 @@ class Streams:
 
         Raises Refused (429) where the client, or everybody together, has too many open.
         """
-        client_no = context.viewer.client_no
-        if self._open[client_no] >= MOST_STREAMS_OF_A_CLIENT or self._open.total() >= MOST_STREAMS:
+        listener = (context.viewer.client_no, context.viewer.whose)
+        if self._open[listener] >= MOST_STREAMS_OF_A_CLIENT or self._open.total() >= MOST_STREAMS:
             wait = (b"retry-after", b"30")
             raise Refused(429, masking.THROTTLED, "Too many streams are open. End those that you do not need.", wait)
-        self._open[client_no] += 1
+        self._open[listener] += 1
         return Stream(self, admitted, asked, context, renewed, settled)
 
-    def end(self, client_no: int) -> None:
+    def end(self, listener: tuple[int, int]) -> None:
         """A stream was closed."""
-        self._open[client_no] -= 1
-        if not self._open[client_no]:
-            del self._open[client_no]
+        self._open[listener] -= 1
+        if not self._open[listener]:
+            del self._open[listener]
 
     def open_streams(self) -> int:
         """How many are open."""

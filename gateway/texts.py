@@ -23,6 +23,16 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Карта не найдена. Проверьте номер.",
             "ro": "Cardul nu este cunoscut. Verificați numărul.",
         },
+        "EARNING_PAUSED": {
+            "en": "No points can be given for the moment. Finish the sale without them.",
+            "ru": "Сейчас баллы не начисляются. Завершите продажу без них.",
+            "ro": "Momentan nu se pot acorda puncte. Finalizați vânzarea fără ele.",
+        },
+        "DISCOUNT_NOT_GRANTED": {
+            "en": "This discount does not apply any more. Ask for the price again.",
+            "ru": "Эта скидка больше не действует. Запросите цену ещё раз.",
+            "ro": "Această reducere nu mai este valabilă. Cereți din nou prețul.",
+        },
         "MEMBER_UNKNOWN": {
             "en": "No member was found.",
             "ru": "Участник не найден.",
@@ -172,6 +182,61 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "en": "This customer is a member already.",
             "ru": "Этот покупатель уже участник.",
             "ro": "Acest client este deja membru.",
+        },
+        "COUPON_INVALID": {
+            "en": "This coupon is not valid here.",
+            "ru": "Этот купон здесь не действует.",
+            "ro": "Acest cupon nu este valabil aici.",
+        },
+        "COUPONS_LIMITED": {
+            "en": "Too many wrong coupons. Try again later.",
+            "ru": "Слишком много неверных купонов. Попробуйте позже.",
+            "ro": "Prea multe cupoane greșite. Încercați mai târziu.",
+        },
+        "COUPONS_TOO_MANY": {
+            "en": "So many coupons cannot be used together.",
+            "ru": "Столько купонов нельзя применить вместе.",
+            "ro": "Atât de multe cupoane nu pot fi folosite împreună.",
+        },
+        "COUPONS_TOO_FEW": {
+            "en": "More of these coupons are needed together.",
+            "ru": "Нужно больше таких купонов сразу.",
+            "ro": "Sunt necesare mai multe astfel de cupoane împreună.",
+        },
+        "COUPON_PROOF_REQUIRED": {
+            "en": "For this coupon the member shows a code or enters the PIN.",
+            "ru": "Для этого купона участник показывает код или вводит PIN.",
+            "ro": "Pentru acest cupon membrul arată un cod sau introduce PIN-ul.",
+        },
+        "COUPON_EXHAUSTED": {
+            "en": "This coupon has been used up.",
+            "ru": "Этот купон уже исчерпан.",
+            "ro": "Acest cupon a fost epuizat.",
+        },
+        "STAMPS_SHORT": {
+            "en": "Not enough stamps yet.",
+            "ru": "Пока не хватает марок.",
+            "ro": "Încă nu sunt destule ștampile.",
+        },
+        "REWARD_UNKNOWN": {
+            "en": "There is no such reward.",
+            "ru": "Такой награды нет.",
+            "ro": "Nu există o astfel de recompensă.",
+        },
+        "REWARD_SOLD_OUT": {
+            "en": "None of this reward is left.",
+            "ru": "Эта награда закончилась.",
+            "ro": "Această recompensă s-a epuizat.",
+        },
+        "MOMENT_COUNTED": {
+            "en": "This counted already.",
+            "ru": "Это уже засчитано.",
+            "ro": "Aceasta a fost deja luată în considerare.",
+        },
+        "INVITATION_INVALID": {
+            "en": "This invitation does not count.",
+            "ru": "Это приглашение не засчитывается.",
+            "ro": "Această invitație nu se ia în considerare.",
         },
         "BUSY": {
             "en": "One moment, please try again.",

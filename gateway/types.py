@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 from strawberry import Info
@@ -15,15 +15,22 @@ from gateway.inputs import described
 from gateway.scalars import CurrencyCode, TransactionKind
 from kit.amounts import Points, decimal_from_minor
 from kit.secrets import opaque_id, read_opaque_id
+from kit.values import quick
 from ledger import debts as ledger_debts
 from ledger import holds as ledger_holds
 from ledger.accounts import POINTS
 from members.approvals import Approval
+from partners import decisions, rules
+from partners.decisions import Decided
 from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
+from partners.promotions.basket import Discount
 from partners.purchases import CANCELLATION, PURCHASE, REDEMPTION, RETURN
 from partners.records import StoredReceipt
+
+if TYPE_CHECKING:
+    from gateway.membership_types import Membership
 
 KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
 
@@ -136,10 +143,30 @@ async def _debt(info: Info[Context, None], holder_id: int) -> Points:
 @strawberry.type(description="Why points were or were not given.")
 class Reason:
     code: str = described(
-        "BASE, TIER_BONUS, KIND_DOES_NOT_EARN, PAID_WITH_POINTS, PARTNER_DOES_NOT_ISSUE; more may appear."
+        "BASE, TIER_BONUS, RULE, KIND_DOES_NOT_EARN, PAID_WITH_POINTS, PARTNER_DOES_NOT_ISSUE; more may appear."
     )
     points: Points = described("Points that it accounts for; all reasons sum to the award.")
     text: str = described("For people, in the language that was asked for.")
+    rule: str | None = described("The code of the rule that it is of, null where the agreement alone decided.")
+
+
+@strawberry.type(description="What became of a rule of the programme's.")
+class RuleAnswer:
+    rule: str = described("The rule's code.")
+    version: int = described("Its version.")
+    title: str = described("Its name for people.")
+    reason: str = described(
+        "APPLIED, CAPPED, BUDGET_EXHAUSTED, BELOW_THRESHOLD, CONDITION_FALSE, OUTRANKED_BY; more may appear."
+    )
+    text: str = described("Why, in the language that was asked for.")
+
+
+@strawberry.type(description="An amount off a line by a rule of the programme's.")
+class LineDiscount:
+    line_id: str = described("The line's id in the receipt; empty where the receipt was a total alone.")
+    rule: str = described("The rule's code; a till that gives the discount names it as the discount's promotion.")
+    source: str = described("PROGRAMME or COUPON; a till that gives the discount names it as the discount's source.")
+    amount: Money = described("How much.")
 
 
 @strawberry.type(description="What a line earned, and what points paid of it.")
@@ -150,6 +177,7 @@ class PurchaseLine:
     value_paid: Money = described("What those points were worth.")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A receipt as it is shown: to its own partner, in a language. Its types compute only what is asked for."""
@@ -157,6 +185,7 @@ class Shown:
     receipt: StoredReceipt
     partner: Partner
     language: str
+    directory: Directory
 
     def money(self, amount_minor: int) -> Money:
         """Money in the receipt's currency."""
@@ -215,7 +244,25 @@ class Purchase(Transaction):
 
     @access.field(description="Why, summing to `awarded`.")
     def reasons(self) -> list[Reason]:
-        return reasons(self.shown.receipt.decision["reasons"], self.shown.receipt.currency, self.shown.language)
+        receipt = self.shown.receipt
+        titles = rules.titles(receipt.decision.get("release", 0), self.shown.directory.shelf, self.shown.language)
+        return reasons(receipt.decision["reasons"], receipt.currency, self.shown.language, titles)
+
+    @access.field(description="Discounts of the programme's that the till gave, line by line.")
+    def discounts(self) -> list[LineDiscount]:
+        receipt = self.shown.receipt
+        if not decisions.was_by_rules(receipt):
+            return []
+        return line_discounts(
+            decisions.recalled(receipt, self.shown.directory.around(receipt)).outcome.discounts, receipt.currency
+        )
+
+    @access.field(cost=5, description="What became of each rule that the till may know of; empty where none was asked.")
+    def rules(self) -> list[RuleAnswer]:
+        receipt = self.shown.receipt
+        if not decisions.was_by_rules(receipt):
+            return []
+        return rule_answers(decisions.recalled(receipt, self.shown.directory.around(receipt)), self.shown.language)
 
 
 @strawberry.type(description="Points spent on a reward or a service.")
@@ -257,7 +304,12 @@ def transaction(directory: Directory, receipt: StoredReceipt, language: str) -> 
     """The transaction that a receipt is, as its own partner sees it."""
     partner = directory.partner(receipt.partner_id)
     assert partner is not None
-    shown = Shown(receipt, partner, language)
+    return transaction_of(receipt, partner, language, directory)
+
+
+def transaction_of(receipt: StoredReceipt, partner: Partner, language: str, directory: Directory) -> AnyTransaction:
+    """The transaction that a receipt of a partner's is; its id by that partner's key."""
+    shown = Shown(receipt, partner, language, directory)
     if receipt.kind == PURCHASE:
         return Purchase(shown=shown)
     return Redemption(shown=shown) if receipt.kind == REDEMPTION else PurchaseReturn(shown=shown)
@@ -279,12 +331,36 @@ def purchase_lines(
     ]
 
 
-def reasons(decided: Sequence[Sequence[Any]], currency: str, language: str) -> list[Reason]:
-    """Stored reasons with a sentence each."""
+def reasons(decided: Sequence[Sequence[Any]], currency: str, language: str, titles: Mapping[str, str]) -> list[Reason]:
+    """Stored reasons with a sentence each; titles are those of rules by code, in the language."""
     return [
-        Reason(code=code, points=Points(points), text=slips.reason_text(code, facts, currency, language))
+        Reason(
+            code=code,
+            points=Points(points),
+            text=slips.reason_text(code, {**facts, "title": titles.get(facts.get("rule", ""), "")}, currency, language),
+            rule=facts.get("rule"),
+        )
         for code, points, facts in decided
     ]
+
+
+def line_discounts(discounts: Sequence[Discount], currency: str) -> list[LineDiscount]:
+    """Discounts as tills are told them."""
+    return [
+        LineDiscount(line_id=one.line_id, rule=one.rule, source=one.source, amount=money(one.amount_minor, currency))
+        for one in discounts
+    ]
+
+
+def rule_answers(decided: Decided, language: str) -> list[RuleAnswer]:
+    """What became of each rule that a till may know of, in a language."""
+    return [
+        RuleAnswer(
+            rule=one.rule, version=one.version, title=one.title[language], reason=one.reason,
+            text=one.sentence[language],
+        )
+        for one in rules.for_till(decided)
+    ]  # fmt: skip
 
 
 @strawberry.interface(description="A transaction that was recorded, or found recorded before.")
@@ -368,7 +444,8 @@ class SpendLimit:
     points: Points = described("How many.")
     value: Money = described("What they are worth at the till.")
     bound_by: str = described(
-        "What bound it: PROGRAMME_CEILING, AGREEMENT_SHARE, BALANCE, SPEND_LOCK; more may appear."
+        "What bound it: PROGRAMME_CEILING, AGREEMENT_SHARE, MINIMUM_MONEY, BALANCE, SPEND_LOCK, RULE: and a rule's "
+        "code; more may appear."
     )
 
 
@@ -380,6 +457,11 @@ class Quote:
     lines: list[PurchaseLine] = described("Line by line.")
     reasons: list[Reason] = described("Why, summing to `points`.")
     max_redeem: SpendLimit = described("The most that may be spent.")
+    discounts: list[LineDiscount] = described(
+        "Discounts that the till may give in the programme's name, line by line; those that it gives it reports with "
+        "the purchase, in the lines' `discounts`."
+    )
+    rules: list[RuleAnswer] = described("What became of each rule that the till may know of.")
 
 
 @strawberry.type(description="A member, as far as this partner may know.")
@@ -392,6 +474,9 @@ class Member(Node):
     )
     balance: Balance = described("Points; nothing is available while the member has locked spending.")
     visit: str | None = described("Names the member for ten minutes at the terminal that was given; null without one.")
+    own: Annotated["Membership", strawberry.lazy("gateway.membership_types")] | None = described(
+        "What only the member reads who is signed in; null for everybody else.", default=None
+    )
 
 
 @strawberry.type(description="A partner.")
@@ -400,17 +485,33 @@ class PartnerView(Node):
     code: str = described("Its short name.")
 
 
-@strawberry.type(description="The calling client of a partner.")
+def partner_view(partner: Partner) -> PartnerView:
+    """A partner as everybody may see it."""
+    return PartnerView(id=strawberry.ID(f"prt_{partner.code}"), name=partner.name, code=partner.code)
+
+
+@strawberry.type(description="Somebody who signs in for a partner.")
+class ColleagueView:
+    name: str = described("What the portal and the audit trail call them; unique at the partner.")
+    roles: list[str] = described("MANAGER, DEVELOPER, FINANCE; more may appear.")
+
+
+@strawberry.type(description="The calling client of a partner, or the portal in the name of one of its people.")
 class PartnerClient:
     client_id: str = described("The OAuth client.")
     partner: PartnerView = described("Whose client it is.")
     scopes: list[str] = described("What it may do.")
+    person: ColleagueView | None = described(
+        "Who is signed in at the portal; null where a program calls.", default=None
+    )
 
 
 @strawberry.type(description="The operator's staff.")
 class Staff:
     client_id: str = described("The OAuth client.")
     scopes: list[str] = described("What it may do.")
+    name: str | None = described("Who is signed in at the console; null where a program calls.", default=None)
+    roles: list[str] = described("The roles of the programme that they hold now.", default_factory=list)
 
 
 def balance(done: Recorded) -> Balance | None:

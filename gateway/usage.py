@@ -20,6 +20,7 @@ from kit.database import Database
 
 WRITE_SECONDS = 5.0
 LOOK_BACK = timedelta(days=30)
+KEPT = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class Usage:
         except BaseException:
             self._counts.update(counts)
             raise
+
+
+async def forget(connection: AsyncConnection, *, today: date) -> int:
+    """Delete what was counted more than thirteen months ago; how many rows."""
+    return await usage_store.delete_before(connection, today - KEPT)
 
 
 async def used(connection: AsyncConnection, *, since: date, fields: Sequence[str] | None = None) -> list[FieldUse]:

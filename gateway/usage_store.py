@@ -28,6 +28,11 @@ async def add_uses(connection: AsyncConnection, day: date, uses: Mapping[tuple[i
     await connection.execute(statement, given)
 
 
+async def delete_before(connection: AsyncConnection, day: date) -> int:
+    """Delete the uses of days before one; how many rows."""
+    return (await connection.execute(text("DELETE FROM gateway.field_use WHERE used_on < :day"), {"day": day})).rowcount
+
+
 async def uses(connection: AsyncConnection, since: date, fields: Sequence[str] | None) -> Sequence[RowMapping]:
     """Uses since a day by field and client: field, client_id, uses, last_on."""
     statement = text(

@@ -23,13 +23,18 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import expiry_notices, logs, sending
+from gateway import expiry_notices, logs, sending, usage
 from gateway.sessions import session
-from kit import clock, console
+from kit import clock, console, keyring
 from kit.database import Database
+from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
-from members import merging, messages, standings
+from members import merging, messages
+from partners import paces
+from partners.directory import DirectoryCache
+from partners.mechanics import invitations, ranks, rewards
+from partners.purchases import Desk
 from settlement.windows import positions
 
 JOBS_SCHEMA = "jobs"
@@ -58,16 +63,50 @@ async def apply_due(database: Database, at: datetime, stopping: asyncio.Event) -
 
 
 async def assess_tiers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
-    """Decide every member's tier as of a business instant; how many changed. Stops between two batches."""
+    """Add up what members bought and decide every member's tier as of a business instant; how many changed. Stops
+    between two batches."""
     changes, after = 0, 0
     while not stopping.is_set():
         async with database.transaction() as connection:
-            done = await standings.assess(connection, at=at, after=after)
+            done = await ranks.assess(connection, at=at, after=after)
         changes += done.changes
         if done.next_after is None:
             break
         after = done.next_after
     return changes
+
+
+_CLIMBERS = ranks.Climbers()
+
+
+async def raise_tiers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Decide the tiers of whoever did something since the last time, so that a tier that is reached counts at once; how
+    many changed. Stops between two steps."""
+    changes = 0
+    while not stopping.is_set():
+        changed, is_more = await _CLIMBERS.step(database, at=at)
+        changes += changed
+        if not is_more:
+            break
+    return changes
+
+
+async def advance_invitations(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Go on with invitations: find first purchases, reward those that were kept; put returned rewards back into stock.
+    How many. Stops between two steps."""
+    vault = Vault(load_master_key(settings()))
+    desk = Desk(database, vault, DirectoryCache(database.pool, vault))
+    done = 0
+    try:
+        while not stopping.is_set():
+            step = await invitations.advance(desk, at=at)
+            restocked = await rewards.restock(database, at=at)
+            done += step.rewarded + restocked
+            if not (step.qualifying or step.rewarded or step.lapsed or restocked):
+                break
+    finally:
+        await desk.close()
+    return done
 
 
 async def complete_transfers(database: Database, at: datetime, stopping: asyncio.Event) -> int:
@@ -151,6 +190,33 @@ async def forget_sign_ins(database: Database, at: datetime, stopping: asyncio.Ev
     return done
 
 
+async def watch_paces(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Stop partners that give far more points than they ever did; how many were stopped now."""
+    async with database.transaction() as connection:
+        stopped = await paces.watch(connection, at=at)
+    for burst in stopped:
+        log.error("a partner gives far too many points", partner=burst.partner_id, points=burst.points, most=burst.most)
+    return len(stopped)
+
+
+async def forget_members(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Delete sessions, passkeys and codes of members who have left; how many rows. Stops between two batches."""
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            forgotten = await session.forget_members(connection)
+        if not forgotten:
+            break
+        done += forgotten
+    return done
+
+
+async def forget_uses(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Delete counts of the use of fields that are older than anybody asks for; how many rows."""
+    async with database.transaction() as connection:
+        return await usage.forget(connection, today=clock.wall().date())
+
+
 SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
     "complete-transfers": ("* * * * *", complete_transfers),
@@ -158,10 +224,15 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "tally-up": ("* * * * *", tally_up),
     "add-up-positions": ("* * * * *", add_up_positions),
     "watch-accounts": ("* * * * *", watch_accounts),
+    "watch-paces": ("* * * * *", watch_paces),
     "send-messages": ("* * * * *", sending.send_messages),
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),
+    "forget-members": ("*/5 * * * *", forget_members),
+    "forget-uses": ("11 4 * * *", forget_uses),
     "assess-tiers": ("17 * * * *", assess_tiers),
+    "raise-tiers": ("* * * * *", raise_tiers),
+    "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""
 
@@ -234,7 +305,7 @@ def worker(heartbeat: Heartbeat = None) -> None:
         chosen = settings()
     try:
         sending.channels_of(chosen)
-    except sending.BadSmtpUrl as wrong:
+    except (sending.BadSmtpUrl, sending.BadSmsUrl) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))
@@ -245,5 +316,7 @@ async def _worker(settings: Settings, heartbeat: Path | None) -> None:
     for reason in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(reason, stopping.set)
     async with console.database(settings) as database:
+        async with database.transaction() as connection:
+            await keyring.admit(connection, Vault(load_master_key(settings)), now=clock.wall())
         console.out.print(f"Working: {', '.join(SCHEDULE)}.")
         await work(database, settings, stopping, heartbeat)

@@ -23,6 +23,8 @@ FINANCE_MAKER = "FINANCE_MAKER"
 FINANCE_CHECKER = "FINANCE_CHECKER"
 MEMBER_CARE_MAKER = "MEMBER_CARE_MAKER"
 MEMBER_CARE_CHECKER = "MEMBER_CARE_CHECKER"
+PROMOTION_MAKER = "PROMOTION_MAKER"
+PROMOTION_CHECKER = "PROMOTION_CHECKER"
 
 ROLES: Mapping[str, str] = MappingProxyType(
     {
@@ -34,6 +36,8 @@ ROLES: Mapping[str, str] = MappingProxyType(
         FINANCE_CHECKER: "approves or declines the settlement runs of another",
         MEMBER_CARE_MAKER: "proposes adjustments of members' points, merges and their ends",
         MEMBER_CARE_CHECKER: "approves or declines what another proposed of these",
+        PROMOTION_MAKER: "drafts rules, adds and funds budgets, submits releases, takes rules out of force",
+        PROMOTION_CHECKER: "publishes or declines the releases of another",
     }
 )
 
@@ -64,7 +68,7 @@ async def ensure_actor(connection: AsyncConnection, name: str, roles: Iterable[s
 
     For founding a coalition and for tests: it asks nobody. People are added with `add`.
     """
-    _check_roles(wanted := set(roles))
+    check_roles(wanted := set(roles))
     await store.insert_actor(connection, name)
     actor_id = await store.actor_id_by_name(connection, name)
     assert actor_id is not None
@@ -79,7 +83,7 @@ async def add(connection: AsyncConnection, *, name: str, roles: Iterable[str], b
     Where there is no actor at all, the first one is added by whoever asks, and must become OPERATOR_ADMIN.
     Rejects ROLE_UNKNOWN, ACTOR_UNKNOWN, NOT_PERMITTED.
     """
-    _check_roles(wanted := set(roles))
+    check_roles(wanted := set(roles))
     await store.lock_founding(connection)
     if await store.any_actor_exists(connection):
         await require_role(connection, await by_name(connection, by), OPERATOR_ADMIN)
@@ -98,7 +102,7 @@ async def take_back(connection: AsyncConnection, *, name: str, roles: Iterable[s
 
     Rejects ROLE_UNKNOWN, ACTOR_UNKNOWN, NOT_PERMITTED (also where nobody would be left to grant roles).
     """
-    _check_roles(wanted := set(roles))
+    check_roles(wanted := set(roles))
     await store.lock_founding(connection)
     await require_role(connection, await by_name(connection, by), OPERATOR_ADMIN)
     actor_id = await by_name(connection, name)
@@ -148,6 +152,7 @@ async def names_of(connection: AsyncConnection, actor_ids: Iterable[int]) -> dic
     return await store.names_of(connection, sorted(set(actor_ids)))
 
 
-def _check_roles(roles: set[str]) -> None:
+def check_roles(roles: set[str]) -> None:
+    """Nothing where there are all of these roles. Rejects ROLE_UNKNOWN."""
     if unknown := sorted(roles - ROLES.keys()):
         raise RoleUnknown(f"there is no role {', '.join(unknown)}; there are {', '.join(ROLES)}")

@@ -71,14 +71,14 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
     The parts sum to the total and each is within one of its exact share. All weights zero puts everything on the
     first part. Rejects, with ValueError, a negative total or weight, or a total with nothing to put it on.
     """
-    if total < 0 or any(weight < 0 for weight in weights):
+    if total < 0 or min(weights, default=0) < 0:
         raise ValueError("allocate takes no negative amounts")
     if total == 0:
         return [0] * len(weights)
     if not weights:
         raise ValueError("nothing to allocate to")
     whole = sum(weights)
-    if whole == 0:
+    if whole == 0 or len(weights) == 1:
         return [total, *([0] * (len(weights) - 1))]
     shares = [divmod(total * weight, whole) for weight in weights]
     parts = [quotient for quotient, _ in shares]

@@ -97,13 +97,25 @@ class Lane(Generic[Item, Answer]):
                 entered.append(self._enter(item, patient))
             except Busy as busy:
                 entered.append(busy)
-        entries = [each for each in entered if not isinstance(each, Busy)]
+        answers: list[Answer | Exception] = []
         try:
-            answers = iter(await asyncio.gather(*(entry.answer for entry in entries), return_exceptions=True))
+            for each in entered:
+                if isinstance(each, Busy):
+                    answers.append(each)
+                else:
+                    told = await _told(each.answer)
+                    answers.append(told)
         finally:
-            for entry in entries:
-                self._queues[patient].pop(entry, None)
-        return [each if isinstance(each, Busy) else _told(next(answers)) for each in entered]
+            if len(answers) < len(entered):  # the caller went away
+                self._forget([each for each in entered if not isinstance(each, Busy)], patient)
+        return answers
+
+    def _forget(self, entries: Sequence[_Entry[Item, Answer]], patient: bool) -> None:
+        for entry in entries:
+            self._queues[patient].pop(entry, None)
+            if entry.answer.done() and not entry.answer.cancelled():
+                entry.answer.exception()  # heard by nobody, which is as it should be
+            entry.answer.cancel()
 
     async def close(self) -> None:
         """Finish what is queued, then stop. New items are refused from here on.
@@ -241,7 +253,8 @@ def _deliver(entries: Sequence[_Entry[Item, Answer]], answers: Sequence[Answer |
             entry.answer.set_result(answer)
 
 
-def _told(answer: Answer | BaseException) -> Answer | Exception:
-    if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-        raise answer
-    return answer
+async def _told(answer: asyncio.Future[Answer]) -> Answer | Exception:
+    try:
+        return await answer
+    except Exception as error:
+        return error

@@ -40,6 +40,15 @@ class Settings(BaseSettings):
         "e-mail is sent, and messages lie in the mailbox",
     )
     mail_from: str = Field(default="tessera@localhost", description="address that e-mail is sent from")
+    sms_url: SecretStr | None = Field(
+        default=None,
+        description="https address of an SMS provider that takes id, to and text as JSON; unset: no message is sent to "
+        "phones, and those lie in the mailbox",
+    )
+    sms_token: SecretStr | None = Field(default=None, description="Bearer token that the SMS provider knows us by")
+    dpop_nonces: bool = Field(
+        default=False, description="demand a nonce of ours in every proof of a key, so that none can be made in advance"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_seconds: int = Field(default=20, ge=0, description="longest wait for requests in flight at shutdown")
 

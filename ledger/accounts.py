@@ -62,6 +62,21 @@ async def balance(connection: AsyncConnection, holder_id: int, unit: int = POINT
     )
 
 
+async def lock_spending(connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, locked: bool) -> bool:
+    """Let nothing be spent from an account, or let it again; False where there is no such account."""
+    return await store.lock_spending(connection, holder_id, unit, locked)
+
+
+async def set_daily_cap(connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, points: int | None) -> bool:
+    """Let at most so many points be spent in one day of the programme (None: any); False where there is no account.
+
+    What was spent today counts already. Raises ValueError for fewer than none.
+    """
+    if points is not None and points < 0:
+        raise ValueError("a cap is not negative")
+    return await store.set_daily_cap(connection, holder_id, unit, points)
+
+
 async def qualifying(
     connection: AsyncConnection, holder_ids: Sequence[int], unit: int, since: datetime, until: datetime
 ) -> dict[int, int]:

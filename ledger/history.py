@@ -106,6 +106,14 @@ async def outstanding_at(connection: AsyncConnection, unit: int = POINTS, *, at:
     return [Outstanding(**row._mapping) for row in await history_store.outstanding(connection, unit, at)]
 
 
+async def latest(
+    connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, before: int | None = None, limit: int = 50
+) -> list[Entry]:
+    """A holder's last entries, or the last before number `before`, the latest first."""
+    rows = await history_store.latest(connection, holder_id, unit, before=before, limit=limit)
+    return [Entry(**row._mapping) for row in rows]
+
+
 async def entries(
     connection: AsyncConnection,
     holder_id: int,

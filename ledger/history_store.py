@@ -42,6 +42,23 @@ _ENTRIES = text("""
 """)
 
 
+_LATEST = text("""
+    SELECT j.seq, k.code AS kind, j.amount, j.ref_seq, j.partner_id, j.at, j.recorded_at,
+           j.available_after, j.pending_after, j.held_after, j.debt_after
+    FROM ledger.journal j JOIN ledger.entry_kind k USING (kind)
+    WHERE j.holder_id = :holder_id AND j.unit = :unit AND (CAST(:before AS bigint) IS NULL OR j.seq < :before)
+    ORDER BY j.seq DESC LIMIT :limit
+""")
+
+
+async def latest(
+    connection: AsyncConnection, holder_id: int, unit: int, *, before: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Entries before a number, or the last of all, the latest first."""
+    given = {"holder_id": holder_id, "unit": unit, "before": before, "limit": limit}
+    return (await connection.execute(_LATEST, given)).all()
+
+
 async def balance(connection: AsyncConnection, holder_id: int, unit: int, at: datetime) -> Row[Any] | None:
     """An account as it was at an instant."""
     return (await connection.execute(_BALANCE, {"holder_id": holder_id, "unit": unit, "at": at})).one_or_none()

@@ -28,6 +28,15 @@ async def totals(connection: AsyncConnection, since: date, until: date, unit: in
     return (await connection.execute(_TOTALS, {"since": since, "until": until, "unit": unit})).all()
 
 
+async def issued(connection: AsyncConnection, unit: int) -> Sequence[Row[Any]]:
+    """What each issuer gave in all: issuer_id, points."""
+    statement = text(
+        "SELECT issuer_id, sum(points)::bigint AS points FROM ledger.rollup WHERE debit = 10 AND unit = :unit "
+        "GROUP BY issuer_id"
+    )
+    return (await connection.execute(statement, {"unit": unit})).all()
+
+
 async def lags(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """How far each reader of the journal is behind, by its name."""
     return (await connection.execute(text("SELECT * FROM ledger.lags()"))).all()

@@ -68,6 +68,11 @@ async def totals(connection: AsyncConnection, *, since: date, until: date, unit:
     return [Rollup(**row._mapping) for row in await rollup_store.totals(connection, since, until, unit)]
 
 
+async def issued(connection: AsyncConnection, *, unit: int = POINTS) -> dict[int, int]:
+    """Points that each issuer ever gave, as far as they are rolled up, whatever became of them since."""
+    return {row.issuer_id: row.points for row in await rollup_store.issued(connection, unit)}
+
+
 async def lags(connection: AsyncConnection) -> list[Lag]:
     """How far each reader of the journal is behind."""
     return [Lag(**row._mapping) for row in await rollup_store.lags(connection)]

@@ -42,6 +42,20 @@ async def account(connection: AsyncConnection, holder_id: int, unit: int, at: da
     return (await connection.execute(_ACCOUNT, given)).one_or_none()
 
 
+async def lock_spending(connection: AsyncConnection, holder_id: int, unit: int, locked: bool) -> bool:
+    """Set or end the spend lock; False where there is no account."""
+    statement = text("SELECT ledger.lock_spending(:holder_id, CAST(:unit AS smallint), :locked)")
+    given = {"holder_id": holder_id, "unit": unit, "locked": locked}
+    return bool((await connection.execute(statement, given)).scalar_one())
+
+
+async def set_daily_cap(connection: AsyncConnection, holder_id: int, unit: int, points: int | None) -> bool:
+    """Set the day's cap or take it away; False where there is no account."""
+    statement = text("SELECT ledger.set_daily_cap(:holder_id, CAST(:unit AS smallint), CAST(:points AS bigint))")
+    given = {"holder_id": holder_id, "unit": unit, "points": points}
+    return bool((await connection.execute(statement, given)).scalar_one())
+
+
 _QUALIFYING = text("""
     SELECT j.holder_id, sum(CASE j.kind WHEN 1 THEN j.amount ELSE -j.amount END)::bigint AS points
     FROM ledger.journal j

@@ -26,7 +26,8 @@ SECRET_BYTES = 20
 
 _NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
 _BETWEEN_DIGITS = str.maketrans("", "", " \u00a0-")
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_PLAIN = bytes.maketrans(b"0123456789", bytes(range(10)))
+_DOUBLED = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))  # of two digits their sum
 
 
 class MemberUnknown(Rejection):
@@ -96,15 +97,26 @@ class IssuedCard:
     secret: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class HeldCard:
+    """A card as its member sees it in a list."""
+
+    card_id: int
+    last_four: str
+    status: str
+    status_at: datetime
+    issued_at: datetime
+
+
 def check_digit(payload: str) -> str:
     """The Luhn digit (ISO/IEC 7812-1) to put behind digits."""
-    digits = [int(digit) for digit in reversed(payload)]
-    return str(-(sum(_DOUBLED[digit] for digit in digits[::2]) + sum(digits[1::2])) % 10)
+    digits = payload.encode("ascii")[::-1]
+    return str(-(sum(digits[::2].translate(_DOUBLED)) + sum(digits[1::2].translate(_PLAIN))) % 10)
 
 
 def normal_number(text: str) -> str | None:
     """A card number as its 16 digits, spaces and hyphens taken out; None for what cannot be one of ours."""
-    digits = text.translate(_BETWEEN_DIGITS)
+    digits = text if _NUMBER.fullmatch(text) else text.translate(_BETWEEN_DIGITS)
     is_ours = _NUMBER.fullmatch(digits) and digits.startswith(PREFIX) and check_digit(digits[:-1]) == digits[-1]
     return digits if is_ours else None
 
@@ -126,8 +138,11 @@ def ref(vault: Vault, card_id: int) -> str:
 
 def read_ref(vault: Vault, card_ref: str) -> int | None:
     """The card's id inside what `ref` made; None for anything else."""
-    clear = read_opaque_id(long_key(vault, "card-ref"), "c", card_ref)
-    return None if clear is None else int.from_bytes(clear, "big")
+    for mac, encrypt in zip(vault.derived("card-ref.mac"), vault.derived("card-ref.encrypt"), strict=True):
+        clear = read_opaque_id(mac + encrypt, "c", card_ref)
+        if clear is not None:
+            return int.from_bytes(clear, "big")
+    return None
 
 
 def long_key(vault: Vault, purpose: str) -> bytes:
@@ -162,7 +177,7 @@ async def issue_many(
             [member_id for member_id, _, _, _ in cards],
             [lookup for _, lookup, _, _ in cards],
             [number[-4:] for _, _, number, _ in cards],
-            [vault.seal(secret, _secret_context(lookup)) for _, lookup, _, secret in cards],
+            [vault.seal(secret, secret_context(lookup)) for _, lookup, _, secret in cards],
             at,
         )
         for member_id, lookup, number, secret in cards:
@@ -211,9 +226,14 @@ async def block(connection: AsyncConnection, card_id: int, *, at: datetime) -> N
     await _change_status(connection, card_id, "BLOCKED", at)
 
 
+async def of_member(connection: AsyncConnection, member_id: int) -> list[HeldCard]:
+    """The cards that were issued to a member, those in use first, then the latest."""
+    return [HeldCard(**row._mapping) for row in await store.cards_of(connection, member_id)]
+
+
 def open_secret(vault: Vault, sealed: bytes, lookup: UUID) -> bytes:
     """The secret of a card, sealed in its row under the hash of its number."""
-    return vault.open(sealed, _secret_context(lookup))
+    return vault.open(sealed, secret_context(lookup))
 
 
 async def _change_status(connection: AsyncConnection, card_id: int, status: str, at: datetime) -> None:
@@ -227,5 +247,6 @@ def _draw_number() -> str:
     return payload + check_digit(payload)
 
 
-def _secret_context(lookup: UUID) -> str:
+def secret_context(lookup: UUID) -> str:
+    """What the seal of a card's secret is bound to."""
     return f"card:{lookup}"

@@ -122,10 +122,28 @@ async def personal(connection: AsyncConnection, vault: Vault, member_id: int) ->
     row = await store.sealed_personal(connection, member_id)
     if row is None:
         return None
-    key = vault.open(row.sealed_key, f"member_key:{member_id}")
+    key = vault.open(row.sealed_key, key_context(member_id))
     told = json.loads(open_with(key, row.sealed, f"personal:{member_id}"))
     born = told.pop("birth_date", None)
     return Personal(**told, birth_date=date.fromisoformat(born) if born else None)
+
+
+async def rewrite(
+    connection: AsyncConnection, vault: Vault, member_id: int, personal: Personal, *, at: datetime
+) -> None:
+    """Put other personal data in the place of what a member told before, under the same key.
+
+    Rejects MEMBER_UNKNOWN where there is no key, PERSONAL_INVALID. Aliases stay as they are: phone and address are
+    changed by who proves to have them.
+    """
+    if problems := _problems(Newcomer((), personal=personal), at):
+        raise PersonalInvalid(problems)
+    row = await store.sealed_personal(connection, member_id)
+    if row is None:
+        raise MemberUnknown
+    key = vault.open(row.sealed_key, f"member_key:{member_id}")
+    sealed = seal_with(key, _as_json(personal), f"personal:{member_id}")
+    await store.update_personal(connection, member_id, sealed)
 
 
 async def bind_instrument(
@@ -224,9 +242,14 @@ async def _write_personal(connection: AsyncConnection, vault: Vault, newcomers: 
         await store.insert_personal(
             connection,
             [member_id for member_id, _, _ in told],
-            [vault.seal(key, f"member_key:{member_id}") for member_id, _, key in told],
+            [vault.seal(key, key_context(member_id)) for member_id, _, key in told],
             [seal_with(key, _as_json(personal), f"personal:{member_id}") for member_id, personal, key in told],
         )
+
+
+def key_context(member_id: int) -> str:
+    """What the seal of a member's own key is bound to."""
+    return f"member_key:{member_id}"
 
 
 def _as_json(personal: Personal) -> bytes:

@@ -17,13 +17,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import audit, clock
 from kit.database import Database
 from kit.errors import Rejection
+from kit.values import quick
 from members import guess_store
 
 TERMINAL = "TERMINAL"
 CLIENT = "CLIENT"
 CODE = "CODE"
+TERMINAL_PHONE = "TERMINAL_PHONE"
+CLIENT_PHONE = "CLIENT_PHONE"
 
 UNKNOWN_CARDS = 10
+UNKNOWN_PHONES = 30
 CARD_WINDOW = timedelta(hours=1)
 WRONG_CODES = 5
 CODE_WINDOW = timedelta(minutes=10)
@@ -33,15 +37,16 @@ GUESSER = "members.guesses"
 
 
 class RateLimited(Rejection):
-    """Too many card numbers that do not exist came from one terminal; for a while it is told nothing of any."""
+    """Too many card or phone numbers of nobody came from one terminal; for a while it is told nothing of any."""
 
     code = "RATE_LIMITED"
     retryable = True
 
     def __init__(self) -> None:
-        super().__init__("too many unknown card numbers from here; try again later")
+        super().__init__("too many unknown numbers from here; try again later")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Guesser:
     """Where numbers come from: a terminal, or a client that names none."""
@@ -53,6 +58,17 @@ class Guesser:
 def guesser(terminal_id: int | None, client_no: int) -> Guesser:
     """Who is held to account for a card number that does not exist."""
     return Guesser(CLIENT, client_no) if terminal_id is None else Guesser(TERMINAL, terminal_id)
+
+
+def phone_guesser(terminal_id: int | None, client_no: int) -> Guesser:
+    """Who is held to account for a phone number that is nobody's.
+
+    Counted apart from cards, and more of them: whoever is asked at a till for a number may well be no member.
+    """
+    return Guesser(CLIENT_PHONE, client_no) if terminal_id is None else Guesser(TERMINAL_PHONE, terminal_id)
+
+
+_MOST = {TERMINAL: UNKNOWN_CARDS, CLIENT: UNKNOWN_CARDS, TERMINAL_PHONE: UNKNOWN_PHONES, CLIENT_PHONE: UNKNOWN_PHONES}
 
 
 class CardGuesses:
@@ -87,16 +103,18 @@ class CardGuesses:
     async def count(self, asking: Guesser, guesses: int = 1) -> int:
         """Count numbers that do not exist; how many guesses were left before them. Committed by itself, so that the
         count stays though the call that it was for is refused. The last one is written to the audit trail."""
-        now = self._now()
+        now, most = self._now(), _MOST[asking.kind]
         async with self._database.transaction() as connection:
             wrong = await guess_store.count(
                 connection, asking.kind, asking.subject, guesses, now=now, since=now - CARD_WINDOW
             )
-            if wrong - guesses < UNKNOWN_CARDS <= wrong:
-                await _alert(connection, "CARD_NUMBERS_GUESSED", f"{asking.kind.lower()}:{asking.subject}", now)
-        if wrong >= UNKNOWN_CARDS:
+            if wrong - guesses < most <= wrong:
+                kind, _, of = asking.kind.lower().partition("_")
+                action = "PHONE_NUMBERS_GUESSED" if of else "CARD_NUMBERS_GUESSED"
+                await _alert(connection, action, f"{kind}:{asking.subject}", now)
+        if wrong >= most:
             self._over.setdefault(asking, now)
-        return max(UNKNOWN_CARDS - (wrong - guesses), 0)
+        return max(most - (wrong - guesses), 0)
 
     async def _look(self) -> None:
         async with self._looking:
@@ -104,7 +122,11 @@ class CardGuesses:
             if self._looked_at is not None and asked_at - self._looked_at < FRESH_SECONDS:
                 return  # somebody looked while this one waited
             async with self._database.reading() as connection:
-                rows = await guess_store.over(connection, (TERMINAL, CLIENT), UNKNOWN_CARDS, self._now() - CARD_WINDOW)
+                since = self._now() - CARD_WINDOW
+                rows = [
+                    *await guess_store.over(connection, (TERMINAL, CLIENT), UNKNOWN_CARDS, since),
+                    *await guess_store.over(connection, (TERMINAL_PHONE, CLIENT_PHONE), UNKNOWN_PHONES, since),
+                ]
             self._over = {Guesser(row.kind, row.subject): row.began_at for row in rows}
             self._looked_at = asked_at
 

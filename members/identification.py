@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.errors import Rejection
 from kit.secrets import Vault, opaque_id, read_opaque_id
+from kit.values import quick
 from members import aliases, cards, proofs, store
 from members.cards import CardBlocked, CardUnknown, MemberClosed, MemberUnknown, Recognised
 
@@ -50,6 +51,7 @@ class Visit:
     expires_at: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Identified:
     """A member, recognised. level says by what; of a visit, visit.level says by what it was begun.
@@ -68,6 +70,7 @@ class Identified:
     issued_to: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberRef:
     """What a till says of a member: exactly one of these. id is the member's number, already read from the partner's
@@ -82,7 +85,10 @@ class MemberRef:
     external_id: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if sum(getattr(self, part.name) is not None for part in fields(self)) != 1:
+        given = (
+            self.id, self.card_number, self.card_code, self.visit, self.phone, self.instrument_token, self.external_id,
+        )  # fmt: skip
+        if given.count(None) != len(given) - 1:
             raise ValueError("a member is named in exactly one way")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -24,10 +25,11 @@ from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault, new_key, open_with, seal_with
 from members import aliases, consents, message_store, store
 from members.cards import MemberUnknown
-from members.enrolment import PersonalInvalid
+from members.enrolment import PersonalInvalid, key_context
 
 MEMBER: Final = "MEMBER"
 STAFF: Final = "STAFF"
+COLLEAGUE: Final = "COLLEAGUE"
 NOBODY: Final = "NOBODY"
 
 EMAIL: Final = "EMAIL"
@@ -326,22 +328,24 @@ async def _permitted(connection: AsyncConnection, audience: str, person_id: int,
 async def _open(
     connection: AsyncConnection, vault: Vault, audience: str, person_id: int, message_id: UUID, sealed: bytes
 ) -> Words | None:
-    key = staff_key(vault, person_id) if audience == STAFF else None
+    keys = vault.derived(_staff_key(person_id)) if audience in (STAFF, COLLEAGUE) else []
     if audience == MEMBER:
         sealed_key = await message_store.sealed_key(connection, person_id)
-        key = None if sealed_key is None else _member_key(vault, person_id, sealed_key)
-    if key is None:
-        return None
-    try:
-        told = json.loads(open_with(key, sealed, _context(message_id)))
-    except InvalidTag:  # a key made anew after the first was destroyed
-        return None
-    return Words(told["to"], Letter(told["subject"], told["body"]))
+        keys = [] if sealed_key is None else [_member_key(vault, person_id, sealed_key)]
+    for key in keys:
+        with suppress(InvalidTag):  # of an older generation; of a member, made anew after the first was destroyed
+            told = json.loads(open_with(key, sealed, _context(message_id)))
+            return Words(told["to"], Letter(told["subject"], told["body"]))
+    return None
 
 
 def staff_key(vault: Vault, actor_id: int) -> bytes:
-    """The key that what is written to an actor lies under."""
-    return vault.derive(f"staff_key:{actor_id}")
+    """The key that what is written to an actor, of the staff or of a partner, lies under."""
+    return vault.derive(_staff_key(actor_id))
+
+
+def _staff_key(actor_id: int) -> str:
+    return f"staff_key:{actor_id}"
 
 
 def _is_time_zone(name: str) -> bool:
@@ -353,7 +357,7 @@ def _is_time_zone(name: str) -> bool:
 
 
 def _member_key(vault: Vault, member_id: int, sealed_key: bytes) -> bytes:
-    return vault.open(sealed_key, f"member_key:{member_id}")
+    return vault.open(sealed_key, key_context(member_id))
 
 
 def _context(message_id: UUID) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -152,6 +153,14 @@ async def insert_personal(
     )
 
 
+async def update_personal(connection: AsyncConnection, member_id: int, sealed: bytes) -> None:
+    """Replace what is sealed with a member's own key."""
+    await connection.execute(
+        text("UPDATE members.personal SET sealed = :sealed WHERE member_id = :member_id"),
+        {"member_id": member_id, "sealed": sealed},
+    )
+
+
 async def insert_aliases(connection: AsyncConnection, aliases: Sequence[tuple[int, Alias]]) -> set[Alias]:
     """Write aliases of members; those that are written. One that somebody has already is left out."""
     # In one order for everyone, so that two enrolments that share aliases wait for each other instead of deadlocking.
@@ -216,6 +225,18 @@ async def insert_cards(
         },
     )
     return {row.number_lookup: row.card_id for row in found}
+
+
+async def cards_of(connection: AsyncConnection, member_id: int) -> Sequence[Row[Any]]:
+    """A member's own cards as a list shows them."""
+    found = await connection.execute(
+        text("""
+            SELECT card_id, last_four, status, status_at, issued_at FROM members.card WHERE member_id = :member_id
+            ORDER BY (status = 'ACTIVE') DESC, card_id DESC
+        """),
+        {"member_id": member_id},
+    )
+    return found.all()
 
 
 async def change_card_status(connection: AsyncConnection, card_id: int, status: str, at: datetime) -> None:
@@ -344,7 +365,7 @@ async def members_to_assess(connection: AsyncConnection, after: int, limit: int)
     """The next active members in order of their numbers, with their tiers, locked until the transaction ends."""
     found = await connection.execute(
         text("""
-            SELECT member_id, tier, tier_until FROM members.member
+            SELECT member_id, tier, tier_until, enrolled_at FROM members.member
             WHERE member_id > :after AND status = 'ACTIVE' ORDER BY member_id LIMIT :limit
             FOR NO KEY UPDATE
         """),
@@ -356,19 +377,20 @@ async def members_to_assess(connection: AsyncConnection, after: int, limit: int)
 async def write_assessments(
     connection: AsyncConnection,
     at: datetime,
-    member_ids: Sequence[int],
-    tiers: Sequence[str],
-    points: Sequence[int],
-    untils: Sequence[datetime | None],
+    ladder_version: int,
+    rows: Sequence[tuple[int, str, datetime | None, int, dict[str, int]]],
 ) -> None:
-    """Record assessments of one instant and make them the members' tiers; a second of one instant is left out."""
+    """Record assessments of one instant, given as member, tier, end, points and all facts, and make them the members'
+    tiers; a second of one instant is left out."""
+    member_ids, tiers, untils, points, facts = zip(*rows, strict=True)
     await connection.execute(
         text("""
             WITH assessed AS (
-              INSERT INTO members.tier_assessment (member_id, at, tier, qualifying_points, until)
-              SELECT t.member_id, :at, t.tier, t.points, t.until
+              INSERT INTO members.tier_assessment (member_id, at, tier, qualifying_points, until, ladder_version, facts)
+              SELECT t.member_id, :at, t.tier, t.points, t.until, :ladder_version, CAST(t.facts AS jsonb)
               FROM unnest(CAST(:member_ids AS bigint[]), CAST(:tiers AS text[]), CAST(:points AS bigint[]),
-                          CAST(:untils AS timestamptz[])) AS t(member_id, tier, points, until)
+                          CAST(:untils AS timestamptz[]), CAST(:facts AS text[]))
+                   AS t(member_id, tier, points, until, facts)
               ON CONFLICT DO NOTHING
               RETURNING member_id, tier, until
             )
@@ -377,10 +399,12 @@ async def write_assessments(
         """),
         {
             "at": at,
+            "ladder_version": ladder_version,
             "member_ids": list(member_ids),
             "tiers": list(tiers),
             "points": list(points),
             "untils": list(untils),
+            "facts": [json.dumps(each) for each in facts],
         },
     )
 

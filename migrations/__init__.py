@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 HERE = Path(__file__).parent
-PACKAGES_WITH_ROUTINES = ("ledger", "partners")
+PACKAGES_WITH_ROUTINES = ("ledger", "members", "partners")
 _ONE_AT_A_TIME = 7_305_001  # an advisory lock's number, of no meaning elsewhere
 
 

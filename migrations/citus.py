@@ -26,7 +26,12 @@ FIRST = "ledger.account"
 ROUTINES = Path(__file__).with_suffix(".sql")
 
 # Read inside the calls that run on a shard's node, therefore copied to every node. Never written on the hot path.
-REFERENCE = frozenset({"ledger.unit", "ledger.account_kind", "ledger.entry_kind", "ledger.cutoff"})
+REFERENCE = frozenset(
+    {
+        "ledger.unit", "ledger.account_kind", "ledger.entry_kind", "ledger.cutoff", "partners.stamp_unit",
+        "partners.coupon_batch",
+    }
+)  # fmt: skip
 
 # Whole, on the coordinator, and why. What is not named is either the holder's, by its key, or an error.
 _ROLLED = "read and written by the jobs that read the journal, none of which is hot"
@@ -47,6 +52,21 @@ LOCAL = {
     "partners.terminal": _DIRECTORY,
     "partners.agreement": _DIRECTORY,
     "partners.revision": _DIRECTORY,
+    "partners.mechanic": _DIRECTORY,
+    "partners.coupon": "found by the hash of a code that anybody may show; before the holder's call, like the claim",
+    "partners.coupon_use": "beside its coupon",
+    "partners.coupon_guess": "counted by terminal and client too",
+    "partners.event_review": "what waits for somebody to look at it, a few a day",
+    "partners.invitation": "found by the hash of a code that anybody may show",
+    "partners.reward": "its stock is for all members: before the holder's call, like the claim",
+    "partners.promotion": _DIRECTORY,
+    "partners.rule": _DIRECTORY,
+    "partners.rule_version": _DIRECTORY,
+    "partners.release": _DIRECTORY,
+    "partners.release_rule": _DIRECTORY,
+    "partners.budget": "read beside its counters",
+    "partners.budget_limit": "changes of budgets, a few a day",
+    "partners.budget_counter": "a budget counts over all members; as slots beside the shards where one row is too slow",
     "partners.adjustment": "proposals of the desk, a few a day, found by their approval",
 }
 LOCAL_SCHEMAS = {

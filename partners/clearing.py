@@ -44,6 +44,50 @@ class ClearingEvent:
     reference: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What one party owes another beside points: payer_id owes payee_id amount_minor of a currency; 0 is the operator.
+
+    A row of partners.clearing_event: one per receipt, rule and payer, written in the purchase's own call and in its
+    cut-off, never changed. kind is DISCOUNT, COUPON or BENEFIT of partners.records. payee_id is the partner that gave
+    the discount to the member, terms_id its agreement. A return writes the parties the other way round, with is_return,
+    so that summing what each party owes is enough. What a partner pays for itself is no event: it stands in the
+    receipt's decision.
+    """
+
+    cutoff_id: int
+    kind: int
+    payer_id: int
+    payee_id: int
+    terms_id: int
+    currency: str
+    amount_minor: int
+    is_return: bool
+    rule: str
+    holder_id: int
+    seq: int
+    event_no: int
+    at: datetime
+    business_date: date
+    outlet: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwedGroup:
+    """Events that differ in nothing but the receipt, summed: amount_minor over `count` events of a cut-off."""
+
+    cutoff_id: int
+    kind: int
+    payer_id: int
+    payee_id: int
+    terms_id: int
+    currency: str
+    is_return: bool
+    amount_minor: int
+    count: int
+
+
 async def agreed_terms(connection: AsyncConnection, terms_ids: Iterable[int]) -> dict[int, Terms]:
     """Agreement versions by number; what does not exist is missing from the answer."""
     rows = await clearing_store.agreements(connection, sorted(set(terms_ids)))
@@ -103,3 +147,20 @@ async def currencies(connection: AsyncConnection) -> list[str]:
 async def base_currency(connection: AsyncConnection) -> str:
     """The programme's own currency. Rejects PROGRAMME_UNKNOWN."""
     return (await programme.read(connection)).base_currency
+
+
+async def owed_groups(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> list[OwedGroup]:
+    """What parties owe each other beside points in cut-offs, summed by everything but the receipt and the rule."""
+    return [OwedGroup(**row._mapping) for row in await clearing_store.owed_groups(connection, cutoff_ids)]
+
+
+async def owed(
+    connection: AsyncConnection, *, partner_id: int, currency: str, cutoff_ids: Sequence[int]
+) -> AsyncIterator[Owed]:
+    """The events behind them that a partner pays or is paid for in a currency, in order of recording.
+
+    Needs a connection in a transaction: they are streamed, however many they are. outlet, reference and business_date
+    are those of the receipt, whoever's it is: what is paid for has to be seen.
+    """
+    async for row in clearing_store.owed(connection, partner_id=partner_id, currency=currency, cutoff_ids=cutoff_ids):
+        yield Owed(**row._mapping)

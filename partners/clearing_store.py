@@ -91,3 +91,42 @@ async def currencies(connection: AsyncConnection) -> list[str]:
         text("SELECT currency FROM partners.agreement UNION SELECT base_currency FROM partners.programme ORDER BY 1")
     )
     return list(found.scalars())
+
+
+async def owed_groups(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """What parties owe each other beside points in cut-offs, summed by everything but the receipt and the rule."""
+    found = await connection.execute(
+        text(
+            "SELECT cutoff_id, kind, payer_id, payee_id, terms_id, currency, is_return, "
+            "       CAST(sum(amount) AS bigint) AS amount_minor, count(*) AS count "
+            "FROM partners.clearing_event WHERE cutoff_id = ANY (:cutoff_ids) "
+            "GROUP BY cutoff_id, kind, payer_id, payee_id, terms_id, currency, is_return "
+            "ORDER BY cutoff_id, kind, payer_id, payee_id, terms_id, currency, is_return"
+        ),
+        {"cutoff_ids": list(cutoff_ids)},
+    )
+    return found.all()
+
+
+async def owed(
+    connection: AsyncConnection, *, partner_id: int, currency: str, cutoff_ids: Sequence[int]
+) -> AsyncIterator[Row[Any]]:
+    """Events that a partner pays or is paid for, with their receipts. Needs a transaction: the rows are streamed."""
+    rows = await connection.stream(
+        text(
+            """
+            SELECT e.cutoff_id, e.kind, e.payer_id, e.payee_id, e.terms_id, e.currency, e.amount AS amount_minor,
+                   e.is_return, e.rule, e.holder_id, e.seq, e.event_no, r.at, r.business_date, o.code AS outlet,
+                   r.reference
+            FROM partners.clearing_event e
+            JOIN partners.receipt r USING (holder_id, unit, seq)
+            JOIN partners.outlet o ON o.outlet_id = r.outlet_id
+            WHERE e.cutoff_id = ANY (:cutoff_ids) AND e.unit = 1 AND e.currency = :currency
+              AND :partner_id IN (e.payer_id, e.payee_id)
+            ORDER BY e.cutoff_id, r.at, e.holder_id, e.seq, e.event_no
+            """
+        ),
+        {"partner_id": partner_id, "currency": currency, "cutoff_ids": list(cutoff_ids)},
+    )
+    async for row in rows:
+        yield row

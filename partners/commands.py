@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, console
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from partners import agreements, drafts, onboarding, programme, store
+from partners import agreements, drafts, onboarding, paces, programme, store
 from partners.agreements import AgreementDraft, Version
 from partners.drafts import Difference
 from partners.terms import HOLD_MINUTES, SettlementTerms, Terms
@@ -94,6 +94,13 @@ def resume(partner: PartnerCode, till: Till = None, actor: Actor = None) -> None
     _say(f"{' '.join((partner, *(till or ())))} is active again.")
 
 
+@app.command("resume-earning")
+def resume_earning(partner: PartnerCode, actor: Actor = None) -> None:
+    """Let a partner give points again that was stopped for giving far too many. Takes the role ONBOARDING."""
+    console.run(_resume_earning(partner, actor))
+    _say(f"{partner} gives points again, and is not stopped for a day.")
+
+
 @app.command("list")
 def show_partners() -> None:
     """Every partner, and the terms in force."""
@@ -114,6 +121,12 @@ async def _add(code: str, name: str, actor: str | None) -> None:
     vault = Vault(load_master_key(settings()))
     async with _acting(actor) as (connection, actor_id, at):
         await onboarding.add_partner(connection, vault, code=code, name=name, actor=actor_id, at=at)
+
+
+async def _resume_earning(partner: str, actor: str | None) -> None:
+    async with _acting(actor) as (connection, actor_id, at):
+        partner_id = await onboarding.partner_id_of(connection, partner)
+        await paces.go_on(connection, partner_id=partner_id, actor=actor_id, at=at)
 
 
 async def _outlet(partner: str, code: str, name: str, actor: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The directory: partners, outlets, terminals and signed terms as a process remembers them.
+"""The directory: partners, outlets, terminals, signed terms and releases as a process remembers them.
 
 A purchase looks things up here without asking the database. A snapshot never changes; every few seconds one small
 query asks whether it is out of date. So a suspension or a new outlet is seen everywhere within FRESH_SECONDS.
@@ -9,16 +9,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
 import asyncpg
+import orjson
 
 from kit.secrets import Vault
 from partners import agreements, onboarding, store
+from partners.decisions import Around
+from partners.mechanics.documents import CalendarDocument
+from partners.mechanics.holidays import Calendar
 from partners.programme import ProgrammeUnknown
+from partners.promotions import publishing
+from partners.promotions.documents import read_as
+from partners.promotions.shelf import Shelf
+from partners.records import StoredReceipt
 from partners.terms import Programme, Terms
 
 FRESH_SECONDS = 5.0
@@ -26,13 +34,17 @@ FRESH_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """A partner; id_key (64 bytes, AES-SIV) encrypts the ids of members and transactions that it is shown."""
+    """A partner; id_key (64 bytes, AES-SIV) encrypts the ids of members and transactions that it is shown.
+
+    paused_until: it gives no points before that business instant, because it gave far too many.
+    """
 
     partner_id: int
     code: str
     name: str
     status: str
     id_key: bytes = field(repr=False)
+    paused_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,18 @@ class Terminal:
     status: str
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetHead:
+    """What of a budget never changes: its number, its unit, and the currency of one of money."""
+
+    budget_id: int
+    unit: str
+    currency: str | None
+
+
+NO_CALENDAR = Calendar()
+
+
 class Directory:
     """All of it as it was together at one revision. Read only."""
 
@@ -67,9 +91,15 @@ class Directory:
         outlets: Sequence[Outlet],
         terminals: Sequence[Terminal],
         terms: Sequence[Terms],
+        shelf: Shelf,
+        budgets: Mapping[str, BudgetHead],
+        calendar: Calendar = NO_CALENDAR,
     ) -> None:
         self.revision = revision
         self.programme = programme
+        self.shelf = shelf
+        self.budgets = budgets
+        self.calendar = calendar
         self._partners = MappingProxyType({partner.partner_id: partner for partner in partners})
         self._partners_by_code = MappingProxyType({partner.code: partner for partner in partners})
         self._outlets = MappingProxyType({outlet.outlet_id: outlet for outlet in outlets})
@@ -110,6 +140,13 @@ class Directory:
     def terms_at(self, partner_id: int, at: datetime) -> Terms | None:
         """The terms in force for a partner at a business instant; None before the first signed version."""
         return agreements.in_force(self._signed.get(partner_id, ()), at)
+
+    def around(self, receipt: StoredReceipt) -> Around:
+        """What stands around a receipt. Raises KeyError where this snapshot does not know its terms."""
+        partner, outlet = self.partner(receipt.partner_id), self.outlet_by_id(receipt.outlet_id)
+        assert partner is not None
+        assert outlet is not None
+        return Around(partner.code, outlet.code, self.terms(receipt.terms_id), self.programme, self.shelf)
 
     def knows_terms(self, terms_id: int) -> bool:
         """Whether these terms were signed when the snapshot was taken."""
@@ -163,12 +200,13 @@ class DirectoryCache:
         async with self._pool.acquire() as connection:
             held = self._held
             if held is None or await store.revision(connection) != held.revision:
-                held = _directory(await store.directory_rows(connection), self._vault)
+                shelf = held.shelf if held else Shelf()
+                held = _directory(await store.directory_rows(connection, shelf.known), self._vault, shelf)
         self._held, self._checked_at = held, asked_at
         return held
 
 
-def _directory(rows: store.DirectoryRows, vault: Vault) -> Directory:
+def _directory(rows: store.DirectoryRows, vault: Vault, shelf: Shelf) -> Directory:
     if rows.programme is None:
         raise ProgrammeUnknown("no programme was founded in this database yet")
     return Directory(
@@ -178,12 +216,19 @@ def _directory(rows: store.DirectoryRows, vault: Vault) -> Directory:
         outlets=[Outlet(*row) for row in rows.outlets],
         terminals=[Terminal(*row) for row in rows.terminals],
         terms=rows.terms,
+        shelf=shelf.extended(publishing.release_of(row) for row in rows.releases),
+        budgets={row["code"]: BudgetHead(row["budget_id"], row["unit"], row["currency"]) for row in rows.budgets},
+        calendar=Calendar([(row["valid_from"], _calendar(row["document"])) for row in rows.calendars]),
     )
+
+
+def _calendar(document: str) -> CalendarDocument:
+    return read_as(CalendarDocument, orjson.loads(document))
 
 
 def _partner(row: asyncpg.Record, vault: Vault) -> Partner:
     id_key = vault.open(row["sealed_id_key"], onboarding.id_key_context(row["code"]))
-    return Partner(row["partner_id"], row["code"], row["name"], row["status"], id_key)
+    return Partner(row["partner_id"], row["code"], row["name"], row["status"], id_key, row["paused_until"])
 
 
 def _by_partner(terms: Sequence[Terms]) -> dict[int, list[Terms]]:

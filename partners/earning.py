@@ -14,11 +14,13 @@ from typing import Any
 
 from kit.amounts import BASIS, allocate, micro_per_minor
 from kit.instants import add_months
+from kit.values import quick
 from partners.terms import Programme, Terms
 
 EARNING_KINDS = frozenset({"GOODS", "SERVICE"})
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class EarnLine:
     """What earning looks at: a line's amount and the part of it that points pay, both in minor units."""
@@ -34,6 +36,7 @@ class EarnLine:
         return max(self.amount_minor - self.points_value_minor, 0) if self.kind in EARNING_KINDS else 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why points were or were not given: a code, the points it accounts for, and the figures it was computed on."""
@@ -43,6 +46,7 @@ class Reason:
     facts: Mapping[str, Any]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Lot:
     """Points to be granted by one funder under one set of terms."""
@@ -56,6 +60,7 @@ class Lot:
     expires_at: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Award:
     """What a purchase earns: the points, their split to lines, the reasons (which sum to the points), the lots."""
@@ -86,7 +91,7 @@ def evaluate(
     reasons = [
         Reason("BASE", base_points, {"eligible_minor": sum(eligible), "rate_bp": terms.earn_rate_bp}),
         *_bonus_reason(points - base_points, tier, bonus_bp),
-        *_exclusions(lines),
+        *exclusions(lines),
     ]
     split = dict(zip((line.line_id for line in lines), allocate(points, eligible), strict=True))
     return Award(points, split, tuple(reasons), _lots(points, terms, occurred_at))
@@ -96,7 +101,8 @@ def _bonus_reason(points: int, tier: str, bonus_bp: int) -> list[Reason]:
     return [Reason("TIER_BONUS", points, {"tier": tier, "rate_bp": bonus_bp})] if bonus_bp else []
 
 
-def _exclusions(lines: Sequence[EarnLine]) -> list[Reason]:
+def exclusions(lines: Sequence[EarnLine]) -> list[Reason]:
+    """Why some of the lines' amounts earn nothing, whatever decides."""
     kinds = sorted({line.kind for line in lines if line.kind not in EARNING_KINDS and line.amount_minor})
     found = [Reason("KIND_DOES_NOT_EARN", 0, {"kind": kind}) for kind in kinds]
     paid = sum(line.points_value_minor for line in lines)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from kit.errors import Rejection
 from members import guesses, registrations
 from members.cards import CardUnknown, check_number
 from members.registrations import Application, Registration
 from partners import outcomes, purchases
+from partners.mechanics import welcome
 from partners.purchases import Desk
 from partners.tills import Call
 
@@ -22,7 +25,7 @@ async def enrol_member(
     async with desk.database.reading() as connection:
         earlier, is_same = await registrations.find(connection, desk.vault, call.idem_key, application)
     if earlier is not None:
-        return _told(earlier, is_same)
+        return await _welcomed(desk, call, _told(earlier, is_same))
     asking = guesses.guesser(place.terminal_id, call.caller.client_no)
     if application.card_number is not None:
         await desk.guesses.check(asking)
@@ -34,7 +37,15 @@ async def enrol_member(
             )  # fmt: skip
     except CardUnknown as no:
         raise await _counted(desk, asking, application, no) from None
-    return _told(registered, is_same)
+    return await _welcomed(desk, call, _told(registered, is_same))
+
+
+async def _welcomed(desk: Desk, call: Call, registered: Registration) -> Registration:
+    """The registration, when its member was given what newcomers are. Who is enrolled is enrolled, whatever becomes of
+    that; a retry gives it where a crash came between."""
+    with suppress(Rejection):
+        await welcome.give(desk, call.caller, registered.member_id, at=call.at)
+    return registered
 
 
 def _told(registered: Registration, is_same: bool) -> Registration:

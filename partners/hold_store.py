@@ -10,10 +10,16 @@ import asyncpg
 
 from ledger.accounts import POINTS
 from partners.earning import Lot
-from partners.receipt_store import lot_columns
-from partners.records import HoldRow, ProofUse, Row
+from partners.receipt_store import lot_columns, promoted_after, promoted_columns
+from partners.records import HoldRow, Promoted, ProofUse, Row
 
 _HOLD = "SELECT holder_id, seq, points, at, lapses_at, card_id, terms_id, reference FROM partners.hold "
+
+_RECORD_CAPTURE = (
+    "partners.record_capture($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,"
+    "$25,$26,$27,$28,$29)"
+)
+_PROMOTED_CAPTURE = promoted_after(_RECORD_CAPTURE, unit="$2", holder="$6", first=30)
 
 
 async def record_hold(pool: asyncpg.Pool, row: HoldRow, *, use: ProofUse, day: date, at: datetime) -> asyncpg.Record:
@@ -27,15 +33,24 @@ async def record_hold(pool: asyncpg.Pool, row: HoldRow, *, use: ProofUse, day: d
 
 
 async def record_capture(
-    pool: asyncpg.Pool, row: Row, lots: Sequence[Lot], *, kind: int, hold_seq: int, points: int, at: datetime
+    pool: asyncpg.Pool,
+    row: Row,
+    lots: Sequence[Lot],
+    *,
+    kind: int,
+    hold_seq: int,
+    points: int,
+    at: datetime,
+    promoted: Promoted | None = None,
 ) -> asyncpg.Record:
-    """Capture points of a hold for a purchase (kind 1), or alone (kind 2), and let the rest of it go."""
+    """Capture points of a hold for a purchase (kind 1), or alone (kind 2), and let the rest of it go. Raises as
+    `receipt_store.record_purchase`."""
     return await pool.fetchrow(
-        "SELECT * FROM partners.record_capture($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28,$29)",
+        f"SELECT * FROM {_RECORD_CAPTURE}" if promoted is None else _PROMOTED_CAPTURE,
         kind, POINTS, at, hold_seq, points, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date,
         row.occurred_at, row.currency, row.total, row.awarded, row.detail, row.decision, *lot_columns(lots),
+        *(promoted_columns([promoted]) if promoted else ()),
     )  # fmt: skip
 
 

@@ -216,7 +216,12 @@ async def capture_for(desk: Desk, prepared: Prepared, ref: HoldRef, points: int,
     content is what its key stands for. Raises HoldUnknown, HoldResolved, HoldLapsed, and what recording a purchase
     raises; nothing is written then.
     """
-    return await _capture(desk, _with_hold(prepared, ref, content), ref, points, kind=PURCHASE)
+    retries = purchases.Retries()
+    while True:
+        try:
+            return await _capture(desk, _with_hold(prepared, ref, content), ref, points, kind=PURCHASE)
+        except purchases.Outrun as outrun:
+            prepared = await retries.again(prepared, outrun)
 
 
 async def capture(
@@ -254,8 +259,16 @@ async def release(desk: Desk, caller: Caller, hold: Hold, *, idem_key: UUID, at:
 async def _capture(desk: Desk, prepared: Prepared, ref: HoldRef, points: int, *, kind: int) -> Recorded:
     record = await _decided(
         lambda: hold_store.record_capture(
-            desk.pool, prepared.row, prepared.award.lots, kind=kind, hold_seq=ref.seq, points=points, at=prepared.at
-        )
+            desk.pool,
+            prepared.row,
+            prepared.award.lots,
+            kind=kind,
+            hold_seq=ref.seq,
+            points=points,
+            at=prepared.at,
+            promoted=prepared.promoted,
+        ),
+        prepared=prepared,
     )
     if record["status"] == outcomes.REPLAYED:
         return await purchases.replay(desk, prepared.row)
@@ -263,15 +276,17 @@ async def _capture(desk: Desk, prepared: Prepared, ref: HoldRef, points: int, *,
     return Recorded(receipt, False, record["available"], record["pending"], held=record["held"])
 
 
-async def _decided(call: Callable[[], Awaitable[asyncpg.Record]], *, member_id: int = 0) -> asyncpg.Record:
+async def _decided(
+    call: Callable[[], Awaitable[asyncpg.Record]], *, member_id: int = 0, prepared: Prepared | None = None
+) -> asyncpg.Record:
     """The record of a call that recorded or was recorded before; any other status is raised as what it stands for."""
     for _ in range(ATTEMPTS):
         try:
             record = await purchases.call_safely(call)
         except asyncpg.PostgresError as error:
-            if error.sqlstate != CLAIM_LOST:
-                raise
-            continue
+            if error.sqlstate == CLAIM_LOST:
+                continue
+            raise purchases.outruns(error, [prepared] if prepared else [])[0] from None
         if record["status"] in (outcomes.RECORDED, outcomes.REPLAYED):
             return record
         purchases.raise_used_proof(record["status"], member_id)

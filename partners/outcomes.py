@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.errors import Rejection
+from kit.values import quick
 from partners.records import StoredReceipt
 
 
@@ -119,6 +120,7 @@ _REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
 }
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A receipt that is on record, and the balances after it where the call told them (points); debt is owed."""

@@ -6,39 +6,55 @@ and the business instant, and answers a `Recorded` or raises a Rejection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import orjson
 
+from kit.amounts import allocate
 from kit.database import Database
 from kit.errors import Rejection
 from kit.lane import Busy, Lane
 from kit.secrets import Vault, fingerprint
+from kit.values import quick
 from ledger.accounts import POINTS
 from ledger.jams import Jams
-from members import identification
+from members import aliases, identification
 from members.approvals import ApprovalUsed
 from members.guesses import CardGuesses
 from members.identification import Identified
 from members.proofs import CodeUsed
-from partners import earning, outcomes, receipt_store, receipts, spending
+from partners import decisions, earning, outcomes, receipt_store, receipts, spending
+from partners.coupons import codes, coupons
+from partners.coupons.coupons import LIMIT_LOST, Shown
+from partners.decisions import Basis, Decided
 from partners.directory import Directory, DirectoryCache, Partner
 from partners.earning import Award, Lot
+from partners.mechanics import facts
+from partners.mechanics.facts import Asked
+from partners.mechanics.grants import STAMPS_SHORT
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
+from partners.paces import EarningPaused
+from partners.promotions import counter_store, evaluation
+from partners.promotions.basket import OPERATOR, Counters, Member, Outcome
+from partners.promotions.basket import Coupon as ShownCoupon
+from partners.promotions.releases import Release
+from partners.promotions.shelf import Needs
 from partners.receipts import Receipt
-from partners.records import ProofUse, Row, StoredReceipt
-from partners.terms import Terms
+from partners.records import Promoted, ProofUse, Row, StoredReceipt
+from partners.terms import Terms, exposure_code
 
 PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
 ATTEMPTS = 3
-CLAIM_LOST = "TS001"
+CLAIM_LOST, OUTRUN = "TS001", "TS002"
+PURCHASE_TRIGGER = "purchase"
 FLIGHTS = 3  # batches of purchases at a time: the tills' one, and two of files
 
 
@@ -84,6 +100,7 @@ class PointsExceedShare(Rejection):
     retryable = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks: the partner and the number of its OAuth client; terminal_id where it is one till and no other."""
@@ -93,6 +110,7 @@ class Caller:
     terminal_id: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where it happened, checked: the partner, its outlet's number and its terminal's, if one was named."""
@@ -102,13 +120,67 @@ class Place:
     terminal_id: int | None
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """Coupons that a member shows, looked at and good; whether the member proved who it is, and the wall's instant."""
+
+    coupons: tuple[Shown, ...] = ()
+    is_proved: bool = False
+    wall_at: datetime | None = None
+
+
+NOTHING_PRESENTED = Presented()
+
+
+class Again(Protocol):
+    """Decides a purchase anew, on what is known by then."""
+
+    def __call__(self, *, denied: Collection[str]) -> Awaitable[Prepared]: ...
+
+
+class Outrun(Exception):  # noqa: N818 - never told to anybody: the purchase is decided again
+    """Others were faster: a budget has no room now, or the member bought something meanwhile. Nothing was written."""
+
+    def __init__(self, denied: frozenset[str], *, stale: bool) -> None:
+        super().__init__("what was decided does not hold any more")
+        self.denied = denied
+        self.stale = stale
+
+
+@dataclass(slots=True)
+class Retries:
+    """How often one purchase was decided again: three times because of the account, and once more per budget."""
+
+    denied: set[str] = field(default_factory=set)
+    outruns: int = 0
+    stale: int = 0
+
+    async def again(self, prepared: Prepared, outrun: Outrun) -> Prepared:
+        """The purchase decided on what is known now. A budget that had no room twice is left out. Raises Stale."""
+        self.outruns += 1
+        self.stale += outrun.stale
+        if self.stale >= ATTEMPTS or prepared.again is None:
+            raise outcomes.rejection(outcomes.STALE)
+        if self.outruns > 1:
+            self.denied |= outrun.denied
+        return await prepared.again(denied=frozenset(self.denied))
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A purchase decided and ready to be recorded."""
+    """A purchase decided and ready to be recorded.
+
+    Where rules decided it, promoted is what it writes besides, decided what it was decided on, and again decides it
+    anew, without the budgets named.
+    """
 
     row: Row
     award: Award
     at: datetime
+    promoted: Promoted | None = None
+    decided: Decided | None = None
+    again: Again | None = None
 
     def stored(self, record: asyncpg.Record, *, kind: int, redeemed: int, redemption_seq: int | None) -> StoredReceipt:
         """The receipt as the recording call has just written it."""
@@ -209,23 +281,23 @@ def prepare(
     idem_key: UUID | None,
     redeem_points: int = 0,
     terms: Terms | None = None,
+    basis: Basis | None = None,
 ) -> Prepared:
     """Decide a purchase: its place, terms, award and what is stored of it. PURE but for the directory's snapshot.
 
+    basis is what rules decide on; without one the agreement alone decides, and `decide` tells which it is.
     at is the business instant of recording. Without an idem_key the receipt itself is the key. terms are those of a
-    quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at and PointsExceedShare.
+    quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at, PointsExceedShare and
+    EarningPaused.
     """
     place = place_of(directory, caller, receipt.outlet, receipt.terminal)
     terms = terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
-    programme = directory.programme
-    value_minor = spending.value_of(redeem_points, terms=terms, programme=programme)
+    value_minor = spending.value_of(redeem_points, terms=terms, programme=directory.programme)
     receipts.check(receipt, currency=terms.currency, at=at, points_value_minor=value_minor)
-    if redeem_points:
-        most = spending.limit(receipt.total_minor, terms=terms, programme=programme)
-        if redeem_points > most.points:
-            raise PointsExceedShare("points may not pay that much of this bill", maximum_points=most.points)
-    paid_points, lines = spending.spread(receipt.effective_lines, redeem_points, value_minor)
-    award = earning.evaluate(lines, terms=terms, programme=programme, tier=member.tier, occurred_at=receipt.occurred_at)
+    price = _Price(directory, terms, redeem_points, value_minor)
+    verdict = _by_agreement(price, member, receipt) if basis is None else _by_rules(price, basis, receipt)
+    if verdict.award.points and place.partner.paused_until is not None and at < place.partner.paused_until:
+        raise EarningPaused
     claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     detail = receipt.detail
     stored_detail = orjson.dumps(detail).decode() if detail else None
@@ -247,13 +319,198 @@ def prepare(
             occurred_at=receipt.occurred_at,
             currency=receipt.currency,
             total=receipt.total_minor,
-            awarded=award.points,
+            awarded=verdict.award.points,
             detail=stored_detail,
-            decision=_decision(award, member, lines, paid_points),
+            decision=_decision(verdict, member, receipt),
         ),
-        award=award,
+        award=verdict.award,
         at=at,
+        promoted=verdict.promoted,
+        decided=verdict.decided,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Price:
+    directory: Directory
+    terms: Terms
+    redeem_points: int
+    value_minor: int
+
+    def check(self, most: int) -> None:
+        if self.redeem_points > most:
+            raise PointsExceedShare("points may not pay that much of this bill", maximum_points=most)
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    award: Award
+    lines: Sequence[earning.EarnLine]
+    paid_points: Sequence[int]
+    promoted: Promoted | None = None
+    decided: Decided | None = None
+
+
+def _by_agreement(price: _Price, member: Identified, receipt: Receipt) -> _Verdict:
+    terms, programme = price.terms, price.directory.programme
+    if receipt.lines and decisions.reported_rules(receipt):
+        decisions.check_discounts(receipt, Outcome())
+    if price.redeem_points:
+        price.check(spending.limit(receipt.total_minor, terms=terms, programme=programme).points)
+    paid_points, lines = spending.spread(receipt.effective_lines, price.redeem_points, price.value_minor)
+    award = earning.evaluate(lines, terms=terms, programme=programme, tier=member.tier, occurred_at=receipt.occurred_at)
+    return _Verdict(award, lines, paid_points)
+
+
+def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
+    directory = price.directory
+    basket = decisions.basket_of(receipt, points=price.redeem_points, points_minor=price.value_minor)
+    decided = decisions.decide(basis, basket)
+    if not basis.is_quote:
+        decisions.check_discounts(receipt, decided.outcome)
+    if price.redeem_points:
+        assert decided.outcome.spend_limit is not None
+        price.check(decided.outcome.spend_limit.points)
+    funders = {lot.funder_id for lot in decided.outcome.lots} - {OPERATOR, price.terms.partner_id}
+    signed = {funder: directory.terms_at(funder, receipt.occurred_at) for funder in funders}
+    award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms})
+    budget_ids = {code: head.budget_id for code, head in directory.budgets.items()}
+    promoted = decisions.promoted_of(decided, budget_ids)
+    if basis.exposure is not None:
+        award, promoted = decisions.within_exposure(award, promoted, basis, budget_ids)
+    lines = decisions.earn_lines(decided)
+    paid_points = allocate(price.redeem_points, [line.points_value_minor for line in lines])
+    return _Verdict(award, lines, paid_points, promoted, decided)
+
+
+async def decide(
+    desk: Desk,
+    directory: Directory,
+    caller: Caller,
+    member: Identified,
+    receipt: Receipt,
+    *,
+    at: datetime,
+    idem_key: UUID | None,
+    redeem_points: int = 0,
+    terms: Terms | None = None,
+    presented: Presented = NOTHING_PRESENTED,
+    is_quote: bool = False,
+    denied: Collection[str] = (),
+) -> Prepared:
+    """Decide a purchase by the agreement and by the rules in force when it occurred, as `prepare`.
+
+    Nothing is read where no rule looks at more than the receipt and the card. Of a quote the rules' discounts are
+    proposals; a purchase is decided with those that the till says it gave, which must be right. denied are budgets that
+    have no room. Raises what `prepare` raises, and DiscountNotGranted.
+    """
+    partner = place_of(directory, caller, receipt.outlet, receipt.terminal).partner
+    shelf, signed = directory.shelf, terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
+    release = shelf.at(receipt.occurred_at, at)
+    if release.rules and not is_quote:
+        release = shelf.honouring(release, decisions.reported_rules(receipt))
+    needs = shelf.needs(release, PURCHASE_TRIGGER, "", partner.code)
+    limited = exposure_code(partner.code) in directory.budgets
+    basis = None
+    if needs.any or limited:
+        asked = _Asked(
+            desk, directory, caller, member, receipt, partner, signed, release, at, presented, is_quote, denied
+        )
+        basis = await _basis(asked, needs, limited=limited)
+    prepared = prepare(
+        directory,
+        caller,
+        member,
+        receipt,
+        at=at,
+        idem_key=idem_key,
+        redeem_points=redeem_points,
+        terms=terms,
+        basis=basis,
+    )
+    if basis is None:
+        return prepared
+    again = partial(
+        decide, desk, directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points,
+        terms=terms, presented=presented,
+    )  # fmt: skip
+    return replace(prepared, promoted=_with_given(desk, directory, prepared, presented), again=again)
+
+
+def _with_given(desk: Desk, directory: Directory, prepared: Prepared, presented: Presented) -> Promoted | None:
+    """What is promoted, with what the outcome uses up and gives beside points."""
+    if prepared.decided is None or prepared.promoted is None:
+        return prepared.promoted
+    outcome, row = prepared.decided.outcome, prepared.row
+    new = [codes.draw() for one in outcome.grants if one.kind == "COUPON" for _ in range(one.quantity)]
+    given = decisions.given_of(
+        outcome,
+        lookups={coupon.coupon_id: coupon.lookup for coupon in presented.coupons},
+        drawn=[(codes.lookup(desk.vault, code), code[-codes.TAIL :]) for code in new],
+        about={
+            "partner": row.partner_id, "terms": row.terms_id, "claim": row.claim, "at": prepared.at,
+            "day": day_of(directory, prepared.at), "wall": presented.wall_at or prepared.at,
+            "proved": presented.is_proved,
+        },
+    )  # fmt: skip
+    return replace(prepared.promoted, given=given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    desk: Desk
+    directory: Directory
+    caller: Caller
+    member: Identified
+    receipt: Receipt
+    partner: Partner
+    terms: Terms
+    release: Release
+    at: datetime
+    presented: Presented
+    is_quote: bool
+    denied: Collection[str]
+
+
+async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
+    desk, directory, member, receipt = asked.desk, asked.directory, asked.member, asked.receipt
+    programme, at = directory.programme, asked.at
+    known, scopes, if_seq = Member(tier=member.tier), _scopes(asked), None
+    if needs.facts:
+        wanted = Asked(member.member_id, asked.caller.partner_id, receipt.occurred_at)
+        (found,) = await facts.member_facts_of_many(
+            desk.pool, desk.vault, programme, [wanted], at=at, wants_birthday=needs.birthday
+        )
+        if found is not None:
+            known, if_seq = decisions.told(found.member, member.tier, needs), found.seq if needs.account else None
+            scopes |= found.scopes
+    foreign = {
+        code for code, head in directory.budgets.items() if head.currency not in (None, asked.terms.currency)
+    }  # a budget of money is in one currency: elsewhere it pays nothing
+    context = decisions.context_of(
+        receipt, partner=asked.partner.code, zone=programme.time_zone, terms=asked.terms, programme=programme,
+        release=asked.release, member=known, scopes=scopes, at=at, denied=[*asked.denied, *foreign],
+        holidays=directory.calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at),
+        coupons=tuple(ShownCoupon(one.batch, str(one.coupon_id)) for one in asked.presented.coupons),
+    )  # fmt: skip
+    keys = evaluation.budget_keys(asked.release, context) if needs.budgets else []
+    exposure = (exposure_code(asked.partner.code), "", "")
+    rows = await counter_store.remaining(desk.pool, [*keys, exposure] if limited else keys) if keys or limited else []
+    left = {(row["code"], row["scope"], row["period"]): row["remaining"] for row in rows}
+    granted = 0 if exposure[0] in asked.denied else left.pop(exposure, 0)
+    counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(left.items())})
+    return Basis(asked.release, context, counters, if_seq, granted if limited else None, asked.is_quote)
+
+
+def _scopes(asked: _Asked) -> dict[str, str]:
+    """Whose a budget may be, as far as the receipt and the card tell."""
+    member, receipt = asked.member, asked.receipt
+    found = decisions.scopes_of(member.member_id, member.card_id, asked.partner.code, receipt.outlet)
+    tokens = sorted({paid.instrument for paid in receipt.payments if paid.instrument})
+    if len(tokens) == 1:  # of two cards neither is the one that paid
+        paid_with = aliases.instrument(asked.desk.vault, asked.caller.partner_id, tokens[0])
+        found |= {"instrument": paid_with.lookup.hex} if paid_with else {}
+    return found
 
 
 def content_of(holder_id: int, claim: UUID, receipt: Receipt, redeem_points: int) -> UUID:
@@ -270,7 +527,8 @@ def _content(
     return fingerprint(orjson.dumps([*head, redeem_points, kept], option=orjson.OPT_SORT_KEYS))
 
 
-def _decision(award: Award, member: Identified, lines: Sequence[earning.EarnLine], paid_points: Sequence[int]) -> str:
+def _decision(verdict: _Verdict, member: Identified, receipt: Receipt) -> str:
+    award = verdict.award
     decided: dict[str, Any] = {
         "tier": member.tier,
         "level": member.level,
@@ -280,18 +538,25 @@ def _decision(award: Award, member: Identified, lines: Sequence[earning.EarnLine
     }
     if member.visit is not None:
         decided["visit"] = member.visit.level
-    if any(paid_points):
+    if any(verdict.paid_points):
         decided["paid"] = {
             line.line_id: [points, line.points_value_minor]
-            for line, points in zip(lines, paid_points, strict=True)
+            for line, points in zip(verdict.lines, verdict.paid_points, strict=True)
             if points or line.points_value_minor
         }
+    if verdict.decided is not None and verdict.promoted is not None:
+        decided |= decisions.kept(verdict.decided, verdict.promoted, receipt, member.member_id, member.card_id)
     return orjson.dumps(decided).decode()
 
 
 async def accrue(desk: Desk, prepared: Prepared) -> Recorded:
     """Record one purchase that earns and spends nothing, in the lane. Raises what its status says."""
-    return await desk.lane.submit(prepared)
+    retries = Retries()
+    while True:
+        try:
+            return await desk.lane.submit(prepared)
+        except Outrun as outrun:
+            prepared = await retries.again(prepared, outrun)
 
 
 async def accrue_file(desk: Desk, items: Sequence[Prepared]) -> list[Recorded | Rejection]:
@@ -300,27 +565,40 @@ async def accrue_file(desk: Desk, items: Sequence[Prepared]) -> list[Recorded | 
     An item for which the lane has no room is answered Busy. Raises what is no Rejection of an item's.
     """
     answers = await desk.lane.submit_all(items)
+    for index, answer in enumerate(answers):
+        if isinstance(answer, Outrun):
+            answers[index] = await _decided_again(desk, items[index], answer)
     if broken := next((answer for answer in answers if not isinstance(answer, Recorded | Rejection)), None):
         raise broken
     return [answer for answer in answers if isinstance(answer, Recorded | Rejection)]
 
 
-async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) -> list[Recorded | Rejection]:
+async def _decided_again(desk: Desk, item: Prepared, outrun: Outrun) -> Recorded | Exception:
+    try:
+        return await accrue(desk, await Retries().again(item, outrun))
+    except Rejection as no:
+        return no
+
+
+async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) -> list[Recorded | Rejection | Outrun]:
     """Record purchases that spend nothing, in one call; each item answers for itself, in order.
 
-    An item that another call is recording in this moment, or that repeats an earlier item, is tried again. One whose
-    account somebody keeps locked is answered Busy, and the others do not wait for it.
+    One that was outrun is answered so, and the others are recorded without it. An item that another call is recording
+    in this moment, or that repeats an earlier item, is tried again. One whose account somebody keeps locked is answered
+    Busy, and the others do not wait for it.
     """
-    found: dict[int, Recorded | Rejection] = {}
+    found: dict[int, Recorded | Rejection | Outrun] = {}
     holder_ids = [item.row.holder_id for item in items]
     jammed = await desk.jams.known(holder_ids)
     if len(items) == 1 and not jammed and (alone := await _record_alone(desk, items[0], at)):
         return [alone]
     waiting = list(range(len(items)))
-    for _ in range(ATTEMPTS):
+    attempts = 0
+    while attempts < ATTEMPTS:
         waiting = [index for index in waiting if holder_ids[index] not in jammed]
         if not waiting:
             break
+        attempts += 1
         try:
             records = await call_safely(
                 receipt_store.record_purchases,
@@ -328,9 +606,16 @@ async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) ->
                 [items[index].row for index in waiting],
                 [items[index].award.lots for index in waiting],
                 at,
+                [items[index].promoted for index in waiting],
             )
         except asyncpg.LockNotAvailableError:
             jammed = await desk.jams.look([holder_ids[index] for index in waiting])
+            continue
+        except asyncpg.PostgresError as error:
+            outrun = outruns(error, [items[index] for index in waiting])
+            found.update({waiting[place]: each for place, each in outrun.items()})
+            waiting = [index for index in waiting if index not in found]
+            attempts -= 1  # each such call leaves fewer items
             continue
         by_index = dict(zip(waiting, records, strict=True))
         found.update(await _answers(desk, items, by_index))
@@ -340,17 +625,42 @@ async def record_many(desk: Desk, items: Sequence[Prepared], *, at: datetime) ->
     return [found.get(index) or Busy("the account is in use") for index in range(len(items))]
 
 
-async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | Busy | None:
+def outruns(error: asyncpg.PostgresError, items: Sequence[Prepared]) -> dict[int, Outrun | Rejection]:
+    """Which items of a call were outrun, by their places from 0, as the call says; raises any other error again.
+
+    Whose coupon was used meanwhile hears that, and is not decided again: the till counts on its discount.
+    """
+    if error.sqlstate == LIMIT_LOST and len(items) == 1:
+        return {0: Outrun(frozenset(), stale=True)}
+    if error.sqlstate != OUTRUN:
+        raise error
+    told = orjson.loads(error.detail or "{}")
+    stale = {place - 1 for place in told["stale"]}
+    used = {place - 1: status for place, status in told.get("used", ())}
+    stale |= {place for place, status in used.items() if status == STAMPS_SHORT}
+    denied: dict[int, set[str]] = {place: set() for place in stale}
+    for place, budget_id in told["denied"]:
+        promoted = items[place - 1].promoted
+        assert promoted is not None
+        codes = {charge.code for charge in promoted.charges if charge.budget_id == budget_id}
+        denied.setdefault(place - 1, set()).update(codes)
+    found: dict[int, Outrun | Rejection] = {
+        place: Outrun(frozenset(codes), stale=place in stale) for place, codes in denied.items()
+    }
+    return found | {place: coupons.rejection(status) for place, status in used.items() if status != STAMPS_SHORT}
+
+
+async def _record_alone(desk: Desk, item: Prepared, at: datetime) -> Recorded | Rejection | Outrun | None:
     """A lone till need not pay for what a batch needs. None where something stands in the way: nothing was written."""
     try:
-        record = await call_safely(receipt_store.record_purchase, desk.pool, item.row, item.award.lots, at)
+        record = await call_safely(
+            receipt_store.record_purchase, desk.pool, item.row, item.award.lots, at, item.promoted
+        )
     except asyncpg.LockNotAvailableError:
         await desk.jams.look([item.row.holder_id])
         return Busy("the account is in use")
     except asyncpg.PostgresError as error:
-        if error.sqlstate != CLAIM_LOST:
-            raise
-        return None
+        return None if error.sqlstate == CLAIM_LOST else outruns(error, [item])[0]
     if record["status"] != outcomes.RECORDED:
         return None
     receipt = item.stored(record, kind=PURCHASE, redeemed=0, redemption_seq=None)
@@ -396,6 +706,17 @@ async def purchase(desk: Desk, prepared: Prepared, *, redeem_points: int, use: P
 
 
 async def _spend(desk: Desk, prepared: Prepared, *, kind: int, redeem_points: int, use: ProofUse) -> Recorded:
+    retries = Retries()
+    while True:
+        try:
+            return await _spend_as_decided(desk, prepared, kind=kind, redeem_points=redeem_points, use=use)
+        except Outrun as outrun:
+            prepared = await retries.again(prepared, outrun)
+
+
+async def _spend_as_decided(
+    desk: Desk, prepared: Prepared, *, kind: int, redeem_points: int, use: ProofUse
+) -> Recorded:
     directory = await desk.directory.get()
     day = day_of(directory, prepared.at)
     lots: Sequence[Lot] = prepared.award.lots
@@ -403,11 +724,11 @@ async def _spend(desk: Desk, prepared: Prepared, *, kind: int, redeem_points: in
         try:
             record = await call_safely(
                 receipt_store.record_spending, desk.pool, prepared.row, lots, kind=kind, redeem_points=redeem_points,
-                use=use, day=day, at=prepared.at,
+                use=use, day=day, at=prepared.at, promoted=prepared.promoted,
             )  # fmt: skip
         except asyncpg.PostgresError as error:
             if error.sqlstate != CLAIM_LOST:
-                raise
+                raise outruns(error, [prepared])[0] from None
             continue
         if record["status"] == outcomes.RECORDED:
             spent_seq = record["seq"] - 1 if kind == PURCHASE else record["seq"]  # the accrual follows the redemption
@@ -449,8 +770,10 @@ async def redeem(
     use: ProofUse,
     idem_key: UUID,
     at: datetime,
+    reward_id: int | None = None,
 ) -> Recorded:
-    """The spending half alone: points for a reward or a service, no money and nothing earned.
+    """The spending half alone: points for a reward or a service, no money and nothing earned. A reward of the catalogue
+    is taken from its stock.
 
     Raises PointsNotPositive and what `purchase` raises.
     """
@@ -458,7 +781,8 @@ async def redeem(
         raise PointsNotPositive("the number of points to spend must be above zero")
     directory = await desk.directory.get()
     prepared = bare(prepare(directory, caller, member, receipt, at=at, idem_key=idem_key), member)
-    row = replace(prepared.row, fingerprint=redemption_content_of(prepared.row.fingerprint, points))
+    content = redemption_content_of(prepared.row.fingerprint, points)
+    row = replace(prepared.row, fingerprint=content, reward_id=reward_id)
     return await _spend(desk, replace(prepared, row=row), kind=REDEMPTION, redeem_points=points, use=use)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 from operator import itemgetter
@@ -14,7 +15,8 @@ import orjson
 
 from ledger.accounts import POINTS
 from partners.earning import Lot
-from partners.records import ProofUse, Row, StoredReceipt
+from partners.records import BudgetCharge, OwedRow, Promoted, ProofUse, Row, StoredReceipt
+from partners.returning import GivenBack
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,
@@ -24,47 +26,133 @@ _RECEIPT = """
 """
 
 
-async def record_purchase(pool: asyncpg.Pool, row: Row, lots: Sequence[Lot], at: datetime) -> dict[str, int | None]:
-    """Record one purchase that spends nothing, on its own; raises PostgresError TS001 where it is known already."""
-    found = await pool.fetchval(
-        "SELECT partners.record_purchase($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,"
-        "$22,$23,$24,$25,$26)",
+_RECORD_PURCHASE = (
+    "partners.record_purchase($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,"
+    "$25,$26)"
+)
+_RECORD_PURCHASES = (
+    "partners.record_purchases($1,$2,$3::text::bigint[],$4,$5,$6,$7::text::int[],$8::text::int[],$9::text::int[],"
+    "$10::text::int[],$11::text::bigint[],$12::text::int[],$13,$14,$15,string_to_array($16,chr(31)),"
+    "$17::text::bigint[],$18::text::bigint[],string_to_array($19,chr(31),''),string_to_array($20,chr(31)),"
+    "$21::text::int[],$22::text::int[],$23::text::int[],$24::text::int[],$25::text::bigint[],$26,$27)"
+)
+_RECORD_SPENDING = (
+    "partners.record_spending($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,"
+    "$25,$26,$27,$28,$29,$30,$31,$32)"
+)
+
+
+def promoted_after(call: str, *, unit: str, holder: str, first: int) -> str:
+    """The statement that records one receipt by a call and then what its decision by rules says, parameters from number
+    `first` on: `promoted_columns`."""
+    rest = ",".join(f"${number}" for number in range(first, first + 14))
+    items = f"ARRAY[{holder}],ARRAY[CASE r.status WHEN 0 THEN r.seq END]"
+    return (
+        f"SELECT r.* FROM {call} r CROSS JOIN LATERAL partners.record_given({items},${first + 14}) g "
+        f"CROSS JOIN LATERAL partners.record_promoted({unit},{items},{rest}) p WHERE g"
+    )
+
+
+_TAKEN_SPENDING = (
+    f"SELECT *, CASE WHEN status = 0 THEN partners.take_reward($33,$5,seq,$2,$3) END AS taken FROM {_RECORD_SPENDING}"
+)
+
+_PROMOTED_PURCHASE = promoted_after(_RECORD_PURCHASE, unit="$1", holder="$3", first=27)
+_PROMOTED_SPENDING = promoted_after(_RECORD_SPENDING, unit="$2", holder="$5", first=33)
+_PROMOTED_PURCHASES = (
+    f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}), "
+    "s AS MATERIALIZED (SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) AS seqs FROM r), "
+    "g AS MATERIALIZED (SELECT partners.record_given($3::text::bigint[],s.seqs,$42) AS done FROM s), "
+    "p AS MATERIALIZED (SELECT partners.record_promoted($1,$3::text::bigint[],s.seqs,"
+    + ",".join(f"${number}" for number in range(28, 42))
+    + ") AS done FROM s, g WHERE g.done) SELECT r.* FROM r, p WHERE p.done"
+)
+_RECORD_RETURN = (
+    "partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,"
+    "$26,$27,$28)"
+)
+_RECORD_RETURN_BY_RULES = (
+    f"SELECT r.* FROM {_RECORD_RETURN} r CROSS JOIN LATERAL partners.record_taken_back("
+    "$2,$6,$10,CASE r.status WHEN 0 THEN r.seq END,$22,$8,$3,$5,$40,$41,$42,$43) t "
+    "CROSS JOIN LATERAL partners.record_given_back("
+    "$2,$6,CASE r.status WHEN 0 THEN r.seq END,$29,$30,$31,$32,$33,$34,$35,$36,$37,$38,$39) g"
+)
+
+
+def _literal(integers: Sequence[int | None]) -> str:
+    """An array of integers as PostgreSQL writes one. Of an array that it is given, the driver looks at each element
+    whether it is an array too, which for a batch's fifteen arrays cost more than all else that it does."""
+    return "{" + ",".join(["NULL" if each is None else str(each) for each in integers]) + "}"
+
+
+def _joined(texts: Sequence[str | None]) -> str:
+    """Texts that cannot hold a control character (JSON, currencies) with one between them, for the same reason."""
+    return "\x1f".join([text or "" for text in texts])
+
+
+async def record_purchase(
+    pool: asyncpg.Pool, row: Row, lots: Sequence[Lot], at: datetime, promoted: Promoted | None = None
+) -> dict[str, int | None]:
+    """Record one purchase that spends nothing, on its own; raises PostgresError TS001 where it is known already, and
+    TS002 where what promoted says does not hold any more."""
+    if promoted is not None:
+        record = await pool.fetchrow(
+            _PROMOTED_PURCHASE, *_purchase_columns(row, lots, at), *promoted_columns([promoted])
+        )
+        return dict(record)
+    found = await pool.fetchval(f"SELECT {_RECORD_PURCHASE}", *_purchase_columns(row, lots, at))
+    return dict(zip(("status", "seq", "available", "pending", "debt"), found, strict=True))
+
+
+def _purchase_columns(row: Row, lots: Sequence[Lot], at: datetime) -> tuple[Any, ...]:
+    return (
         POINTS, at, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
         row.currency, row.total, row.awarded, row.detail, row.decision, *lot_columns(lots),
     )  # fmt: skip
-    return dict(zip(("status", "seq", "available", "pending", "debt"), found, strict=True))
 
 
 async def record_purchases(
-    pool: asyncpg.Pool, rows: Sequence[Row], lots: Sequence[Sequence[Lot]], at: datetime
+    pool: asyncpg.Pool,
+    rows: Sequence[Row],
+    lots: Sequence[Sequence[Lot]],
+    at: datetime,
+    promoted: Sequence[Promoted | None] = (),
 ) -> list[asyncpg.Record]:
-    """Record purchases that spend nothing, in one call; a status row per item, in order."""
+    """Record purchases that spend nothing, in one call; a status row per item, in order. Raises PostgresError TS002
+    where what is promoted of an item does not hold any more: nothing was written then."""
+    with_rules = any(promoted)
+    flat = [lot for of_item in lots for lot in of_item]
     found: list[asyncpg.Record] = await pool.fetch(
-        "SELECT * FROM partners.record_purchases($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27)",
+        _PROMOTED_PURCHASES if with_rules else f"SELECT * FROM {_RECORD_PURCHASES}",
         POINTS,
         at,
-        [row.holder_id for row in rows],
+        _literal([row.holder_id for row in rows]),
         [row.claim for row in rows],
         [row.idem_key for row in rows],
         [row.fingerprint for row in rows],
-        [row.partner_id for row in rows],
-        [row.outlet_id for row in rows],
-        [row.terminal_id for row in rows],
-        [row.client_id for row in rows],
-        [row.card_id for row in rows],
-        [row.terms_id for row in rows],
+        _literal([row.partner_id for row in rows]),
+        _literal([row.outlet_id for row in rows]),
+        _literal([row.terminal_id for row in rows]),
+        _literal([row.client_id for row in rows]),
+        _literal([row.card_id for row in rows]),
+        _literal([row.terms_id for row in rows]),
         [row.reference for row in rows],
         [row.business_date for row in rows],
         [row.occurred_at for row in rows],
-        [row.currency for row in rows],
-        [row.total for row in rows],
-        [row.awarded for row in rows],
-        [row.detail for row in rows],
-        [row.decision for row in rows],
-        list(accumulate(len(of_item) for of_item in lots)),
-        *lot_columns([lot for of_item in lots for lot in of_item]),
+        _joined([row.currency for row in rows]),
+        _literal([row.total for row in rows]),
+        _literal([row.awarded for row in rows]),
+        _joined([row.detail for row in rows]),
+        _joined([row.decision for row in rows]),
+        _literal(list(accumulate(len(of_item) for of_item in lots))),
+        _literal([lot.issuer_id for lot in flat]),
+        _literal([lot.funder_id for lot in flat]),
+        _literal([lot.terms_id for lot in flat]),
+        _literal([lot.points for lot in flat]),
+        [lot.activates_at for lot in flat],
+        [lot.expires_at for lot in flat],
+        *(promoted_columns(promoted) if with_rules else ()),
     )
     return sorted(found, key=itemgetter("ord"))
 
@@ -79,16 +167,21 @@ async def record_spending(
     use: ProofUse,
     day: date,
     at: datetime,
+    promoted: Promoted | None = None,
 ) -> asyncpg.Record:
-    """Record one purchase that spends points, or the spending alone; use is the proof to use up."""
-    return await pool.fetchrow(
-        "SELECT * FROM partners.record_spending($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30,$31,$32)",
+    """Record one purchase that spends points, or the spending alone; use is the proof to use up. Raises as
+    `record_purchase`."""
+    columns = (
         kind, POINTS, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
         row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, use.code_card,
         use.code_step, use.approval_no, *lot_columns(lots),
     )  # fmt: skip
+    if row.reward_id is not None:
+        return await pool.fetchrow(_TAKEN_SPENDING, *columns, row.reward_id)
+    if promoted is not None:
+        return await pool.fetchrow(_PROMOTED_SPENDING, *columns, *promoted_columns([promoted]))
+    return await pool.fetchrow(f"SELECT * FROM {_RECORD_SPENDING}", *columns)
 
 
 async def record_return(
@@ -103,16 +196,17 @@ async def record_return(
     refund_points: int,
     grace: timedelta,
     at: datetime,
+    given_back: GivenBack | None = None,
 ) -> asyncpg.Record:
-    """Record a return or cancellation as decided on the account's state if_seq."""
+    """Record a return or cancellation as decided on the account's state if_seq; given_back is what of a decision by
+    rules it undoes."""
     return await pool.fetchrow(
-        "SELECT * FROM partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,"
-        "$20,$21,$22,$23,$24,$25,$26,$27,$28)",
+        f"SELECT * FROM {_RECORD_RETURN}" if given_back is None else _RECORD_RETURN_BY_RULES,
         kind, POINTS, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.terms_id, row.reference, row.business_date,
         row.occurred_at, row.currency, row.total, row.detail, row.decision, original.seq,
         original.seq if original.kind == 1 else None, original.redemption_seq, list(lot_points),
-        list(lot_points.values()), shortfall, refund_points,
+        list(lot_points.values()), shortfall, refund_points, *(given_back_columns(given_back) if given_back else ()),
     )  # fmt: skip
 
 
@@ -125,6 +219,65 @@ def lot_columns(lots: Sequence[Lot]) -> list[list[Any]]:
         [lot.points for lot in lots],
         [lot.activates_at for lot in lots],
         [lot.expires_at for lot in lots],
+    ]
+
+
+def promoted_columns(items: Sequence[Promoted | None]) -> list[Any]:
+    """What decisions of items write, as partners.record_promoted takes it: an array per column, items told by their
+    places from 1; and last what partners.record_given takes."""
+    held = [(place, item) for place, item in enumerate(items, start=1) if item]
+    charges = [(place, charge) for place, item in held for charge in item.charges]
+    owed = [(place, one) for place, item in held for one in item.owed]
+    return [
+        [item.if_seq if item else None for item in items],
+        [place for place, _ in charges],
+        *charge_columns([charge for _, charge in charges]),
+        [place for place, _ in owed],
+        *owed_columns([one for _, one in owed]),
+        _given(held),
+    ]
+
+
+def _given(held: Sequence[tuple[int, Promoted]]) -> str | None:
+    given = [{"of": place, **item.given} for place, item in held if item.given]
+    return orjson.dumps(given).decode() if given else None
+
+
+def given_back_columns(given_back: GivenBack) -> list[Any]:
+    """What a return undoes, as partners.record_given_back takes it: whoever was owed owes it back; then what
+    partners.record_taken_back takes."""
+    owed = [replace(one, payer_id=one.payee_id, payee_id=one.payer_id) for one in given_back.owed]
+    grants = given_back.grants
+    return [
+        *charge_columns(given_back.charges),
+        *owed_columns(owed),
+        [grant.kind for grant in grants],
+        [grant.code for grant in grants],
+        [grant.quantity for grant in grants],
+        given_back.uses,
+    ]
+
+
+def charge_columns(charges: Sequence[BudgetCharge]) -> list[list[Any]]:
+    """Charges of budgets: an array per column."""
+    return [
+        [charge.budget_id for charge in charges],
+        [charge.scope_key for charge in charges],
+        [charge.period_key for charge in charges],
+        [charge.amount for charge in charges],
+    ]
+
+
+def owed_columns(owed: Sequence[OwedRow]) -> list[list[Any]]:
+    """What parties owe each other: an array per column."""
+    return [
+        [one.kind for one in owed],
+        [one.payer_id for one in owed],
+        [one.payee_id for one in owed],
+        [one.terms_id for one in owed],
+        [one.rule for one in owed],
+        [one.amount_minor for one in owed],
+        [one.currency for one in owed],
     ]
 
 
@@ -211,6 +364,35 @@ async def receipts_at(pool: asyncpg.Pool, places: Sequence[tuple[int, int, int]]
         [seq for _, _, seq in places],
     )
     return [_stored(row) for row in rows]
+
+
+async def receipts_of_entries(pool: asyncpg.Pool, holder_id: int, seqs: Sequence[int]) -> list[StoredReceipt]:
+    """A holder's receipts whose own entry, or whose redemption, has one of these numbers."""
+    rows = await pool.fetch(
+        _RECEIPT
+        + "WHERE holder_id = $1 AND unit = 1 AND (seq = ANY ($2::bigint[]) OR redemption_seq = ANY ($2::bigint[]))",
+        holder_id,
+        list(seqs),
+    )
+    return [_stored(row) for row in rows]
+
+
+async def purchases_between(
+    connection: asyncpg.Connection, since: datetime, until: datetime
+) -> Callable[[int], Coroutine[Any, Any, list[StoredReceipt]]]:
+    """A reader of the purchases that occurred in [since, until), in order: called with a number, it gives the next so
+    many, nothing at the end. Needs a transaction, and reads everything: for reports."""
+    cursor = await connection.cursor(
+        _RECEIPT + "WHERE kind = 1 AND unit = 1 AND occurred_at >= $1 AND occurred_at < $2 "
+        "ORDER BY occurred_at, holder_id, seq",
+        since,
+        until,
+    )
+
+    async def take(count: int) -> list[StoredReceipt]:
+        return [_stored(row) for row in await cursor.fetch(count)]
+
+    return take
 
 
 async def returns_of(pool: asyncpg.Pool, original: StoredReceipt) -> list[StoredReceipt]:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import fingerprint
+from kit.values import quick
 
 LARGEST_AMOUNT_MINOR = 10**12
 MOST_LINES = 500
@@ -68,6 +69,7 @@ class ReceiptInFuture(Rejection):
     retryable = True
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line: its amount is after discounts and before points, in minor units."""
@@ -80,12 +82,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """How a part of the total was paid with money, in minor units."""
+    """How a part of the total was paid with money, in minor units; instrument is the partner's token of a bank card, if
+    it told one. It is never stored."""
 
     kind: str
     amount_minor: int
+    instrument: str = field(default="", repr=False)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """A purchase as a partner reports it. outlet and terminal are the partner's own codes."""
@@ -200,7 +205,7 @@ def _problems(receipt: Receipt) -> list[FieldProblem]:
         found.append(FieldProblem(("receipt", "reference"), "LENGTH", f"1 to {LONGEST_REFERENCE} characters"))
     if len(receipt.lines) > MOST_LINES:
         found.append(FieldProblem(("receipt", "lines"), "TOO_MANY", f"at most {MOST_LINES} lines"))
-    return found + _line_problems(receipt.lines)
+    return found + _line_problems(receipt.lines) if receipt.lines else found
 
 
 def _line_problems(lines: Sequence[Line]) -> list[FieldProblem]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from kit.values import quick
 
+DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another because of a decision
+
+
+@quick
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points."""
+    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points. reward_id
+    is the reward of the catalogue that a redemption is for, to be taken from its stock in the same call."""
 
     holder_id: int
     claim: UUID
@@ -30,8 +37,10 @@ class Row:
     awarded: int
     detail: str | None
     decision: str
+    reward_id: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
     """A receipt as it is recorded. kind: 1 purchase, 2 redemption, 3 return, 4 cancellation."""
@@ -67,6 +76,41 @@ class ProofUse:
     code_card: int | None = None
     code_step: int | None = None
     approval_no: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCharge:
+    """What a decision uses of a budget in a scope and a period: points, times, or minor units."""
+
+    budget_id: int
+    code: str
+    scope_key: str
+    period_key: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwedRow:
+    """What one party owes another because of a decision, in minor units; kind is DISCOUNT, COUPON or BENEFIT."""
+
+    kind: int
+    payer_id: int
+    payee_id: int
+    terms_id: int
+    rule: str
+    currency: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """What a decision by rules writes beside the receipt. if_seq is the account's number when its counters were read,
+    None where none was; given is what partners.record_given takes of the item, None where it gives and uses nothing."""
+
+    charges: tuple[BudgetCharge, ...] = ()
+    owed: tuple[OwedRow, ...] = ()
+    if_seq: int | None = None
+    given: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

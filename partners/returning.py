@@ -8,14 +8,19 @@ back with it in proportion, exactly all of them when the line is gone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from kit.amounts import allocate
 from kit.errors import Rejection
 from partners import earning
+from partners.decisions import Decided, owed_of
 from partners.earning import EarnLine
-from partners.terms import Programme, Terms
+from partners.promotions import remaining
+from partners.promotions.basket import Grant
+from partners.promotions.remaining import Remaining, Rest, left_of
+from partners.records import BudgetCharge, OwedRow
+from partners.terms import Programme, Terms, exposure_code
 
 
 class LineUnknown(Rejection):
@@ -93,8 +98,23 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenBack:
+    """What a return undoes of a decision by rules: what goes back to budgets, what the parties owe each other no more
+    (as it was owed), what of grants is taken from the member, and whether all that it used up goes back."""
+
+    charges: tuple[BudgetCharge, ...] = ()
+    owed: tuple[OwedRow, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    uses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Takeback:
-    """The decision: amounts per line and in all, points to take per lot, points and their value to give back."""
+    """The decision: amounts per line and in all, points to take per lot, points and their value to give back.
+
+    lost_minor is what of the discounts on the rest is lost with what was returned, so that less money comes back; below
+    zero where the rest, which was charged more by then, comes back, too.
+    """
 
     line_minor: Mapping[str, int]
     amount_minor: int
@@ -103,11 +123,13 @@ class Takeback:
     refund_points: int
     refund_points_minor: int
     left_points: int
+    lost_minor: int = 0
+    given_back: GivenBack = field(default_factory=GivenBack)
 
     @property
     def refund_money_minor(self) -> int:
         """Money to hand back, before any deduction for points that could not be taken back."""
-        return self.amount_minor - self.refund_points_minor
+        return max(self.amount_minor - self.refund_points_minor - self.lost_minor, 0)
 
 
 def decide(
@@ -143,6 +165,78 @@ def decide(
         refund_points=sum(new.refunded_points - old.refunded_points for new, old in zip(after, lines, strict=True)),
         refund_points_minor=sum(new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True)),
         left_points=award.points,
+    )
+
+
+def decide_by_rules(
+    lines: Sequence[BoughtLine],
+    wish: Wish,
+    *,
+    lot_points: Mapping[int, int],
+    decided: Decided,
+    left: GivenBack,
+    exposure_here: int | None = None,
+) -> Takeback:
+    """As `decide`, of a purchase that rules decided: what remains is decided again under its release, on its context
+    and counters.
+
+    left is what earlier returns left of charges and debts between parties; exposure_here the partner's number where
+    the purchase was charged to what it may grant.
+    """
+    returned = _amounts(lines, wish)
+    after = [line.after(returned.get(line.line_id, 0)) for line in lines]
+    basis = decided.basis
+    found = remaining.decide(
+        basis.release, decided.basket, basis.context, basis.counters, original=decided.outcome, held=lot_points,
+        left=_rest(decided, after), before=_rest(decided, lines),
+    )  # fmt: skip
+    amount_minor = sum(returned.values())
+    return Takeback(
+        line_minor=returned,
+        amount_minor=amount_minor,
+        lot_points=dict(found.lot_points),
+        take_points=found.take_points,
+        refund_points=sum(new.refunded_points - old.refunded_points for new, old in zip(after, lines, strict=True)),
+        refund_points_minor=sum(new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True)),
+        left_points=found.outcome.points,
+        lost_minor=amount_minor - found.refund_minor,
+        given_back=_given_back(found, decided, left, exposure_here),
+    )
+
+
+def _rest(decided: Decided, lines: Sequence[BoughtLine]) -> Rest:
+    """What is left of the basket's lines, and what points still pay of each."""
+    return Rest(
+        {
+            line.line_id: left_of(had, line.amount_minor, line.returned_minor)
+            for had, line in zip(decided.basket.lines, lines, strict=True)
+            if line.returned_minor
+        },
+        tuple(line.paid_minor - line.refunded_minor for line in lines) if decided.basket.points_minor else (),
+    )
+
+
+def _given_back(found: Remaining, decided: Decided, left: GivenBack, exposure_here: int | None) -> GivenBack:
+    now = {(one.budget, one.scope_key, one.period_key): one.amount for one in found.outcome.charges}
+    if exposure_here is not None:
+        code = exposure_code(decided.basis.context.partner)
+        now[code, "", ""] = sum(lot.points for lot in found.outcome.lots if lot.funder_id == exposure_here)
+    charges = (
+        replace(one, amount=one.amount - now.get((one.code, one.scope_key, one.period_key), 0)) for one in left.charges
+    )
+    owes = {
+        (one.rule, one.payer_id, one.kind): one.amount_minor
+        for one in owed_of(found.outcome, decided.basis.release, decided.basis.context.terms)
+    }
+    owed = (
+        replace(one, amount_minor=one.amount_minor - owes.get((one.rule, one.payer_id, one.kind), 0))
+        for one in left.owed
+    )
+    return GivenBack(
+        tuple(one for one in charges if one.amount > 0),
+        tuple(one for one in owed if one.amount_minor > 0),
+        found.grants,
+        bool(found.uses),
     )
 
 

@@ -19,7 +19,7 @@ from kit.secrets import fingerprint
 from ledger import debts, lots
 from ledger.accounts import POINTS
 from members import merging
-from partners import outcomes, receipt_store, receipts, returning, spending
+from partners import decisions, outcomes, receipt_store, receipts, returning, spending
 from partners.directory import Directory
 from partners.outcomes import Recorded
 from partners.purchases import (
@@ -34,9 +34,9 @@ from partners.purchases import (
     call_safely,
 )
 from partners.receipts import ReceiptRef
-from partners.records import Row, StoredReceipt
-from partners.returning import BoughtLine, Takeback, Wish
-from partners.terms import Terms
+from partners.records import BudgetCharge, OwedRow, Row, StoredReceipt
+from partners.returning import BoughtLine, GivenBack, Takeback, Wish
+from partners.terms import Terms, exposure_code
 
 SHORTFALL_OF = {
     "REFUND_DEDUCTION": debts.LEFT_ALONE,
@@ -140,7 +140,7 @@ def _place_in_the_past(directory: Directory, caller: Caller, ref: ReceiptRef) ->
 
 async def quote_return(desk: Desk, original: StoredReceipt, wish: Wish, *, at: datetime) -> Returned:
     """What a return would do at an instant, before money is handed over; writes nothing."""
-    directory = await desk.directory_with(original.terms_id)
+    directory = await _directory_of(desk, original)
     case = await _decide(desk, directory, original, wish)
     asked = case.takeback.lot_points
     foreseen = await debts.preview(
@@ -220,7 +220,7 @@ async def _record(
     idem_key: UUID,
     at: datetime,
 ) -> Returned:
-    directory = await desk.directory_with(original.terms_id)
+    directory = await _directory_of(desk, original)
     content = fingerprint(claim.bytes, f"{original.holder_id}:{original.seq}", _wish_bytes(wish))
     for _ in range(ATTEMPTS):
         seq = await lots.account_seq(desk.pool, original.holder_id, unit=POINTS)
@@ -244,6 +244,7 @@ async def _record(
             shortfall=SHORTFALL_OF[case.terms.return_policy],
             refund_points=case.takeback.refund_points,
             grace=timedelta(days=directory.programme.refund_grace_days),
+            given_back=case.takeback.given_back if decisions.was_by_rules(original) else None,
             at=at,
         )
         if record["status"] == outcomes.RECORDED:
@@ -305,19 +306,52 @@ def _replayed(directory: Directory, original: StoredReceipt, receipt: StoredRece
     )
 
 
+async def _directory_of(desk: Desk, original: StoredReceipt) -> Directory:
+    """The directory, looked up anew where another process published what decided this a moment ago."""
+    directory = await desk.directory_with(original.terms_id)
+    release_id = original.decision.get("release", 0)
+    return directory if directory.shelf.knows(release_id) else await desk.directory.refresh()
+
+
 async def _decide(desk: Desk, directory: Directory, original: StoredReceipt, wish: Wish) -> _Case:
     terms = directory.terms(original.terms_id)
     earlier = await receipt_store.returns_of(desk.pool, original)
+    bought, held = _bought_lines(original, earlier), _lots_left(original, earlier)
+    if decisions.was_by_rules(original):
+        left = _left(original, earlier)
+        around = directory.around(original)
+        code = exposure_code(around.partner)
+        limited = any(one.code == code for one in left.charges)
+        takeback = returning.decide_by_rules(
+            bought, wish, lot_points=held, decided=decisions.recalled(original, around), left=left,
+            exposure_here=original.partner_id if limited else None,
+        )  # fmt: skip
+        return _Case(original, terms, takeback)
     takeback = returning.decide(
-        _bought_lines(original, earlier),
+        bought,
         wish,
-        lot_points=_lots_left(original, earlier),
+        lot_points=held,
         terms=terms,
         programme=directory.programme,
         tier=original.decision["tier"],
         occurred_at=original.occurred_at,
     )
     return _Case(original, terms, takeback)
+
+
+def _left(original: StoredReceipt, earlier: Sequence[StoredReceipt]) -> GivenBack:
+    """What earlier returns left of what the purchase charged to budgets, and of what parties owe for it."""
+    charged: dict[tuple[Any, ...], int] = {}
+    owed: dict[tuple[Any, ...], int] = {}
+    for sign, kept in [(1, original.decision), *((-1, past.decision["takeback"]) for past in earlier)]:
+        for *key, amount in kept.get("charges", ()):
+            charged[tuple(key)] = charged.get(tuple(key), 0) + sign * amount
+        for *key, amount in kept.get("owed", ()):
+            owed[tuple(key)] = owed.get(tuple(key), 0) + sign * amount
+    return GivenBack(
+        tuple(BudgetCharge(*(*key, amount)) for key, amount in charged.items()),
+        tuple(OwedRow(*(*key, amount)) for key, amount in owed.items()),
+    )
 
 
 def _bought_lines(original: StoredReceipt, earlier: Sequence[StoredReceipt]) -> list[BoughtLine]:
@@ -360,6 +394,7 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
             "refund": takeback.refund_points,
             "money": takeback.refund_money_minor,
             "left": takeback.left_points,
+            **decisions.given(takeback.given_back.charges, takeback.given_back.owed),
         }
     }
     return Row(

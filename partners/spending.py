@@ -15,7 +15,8 @@ from partners.terms import Programme, Terms
 class SpendLimit:
     """The most points that may be spent on a bill, what they are worth in minor units, and what bound them.
 
-    bound_by is PROGRAMME_CEILING, AGREEMENT_SHARE, BALANCE or SPEND_LOCK.
+    bound_by is PROGRAMME_CEILING, AGREEMENT_SHARE, BALANCE or SPEND_LOCK, and where rules decide also MINIMUM_MONEY,
+    NOTHING_ELIGIBLE or RULE:<code>.
     """
 
     points: int
@@ -35,6 +36,13 @@ def limit(
     share_bp, bound_by = min((programme.bill_ceiling_bp, "PROGRAMME_CEILING"), (terms.bill_share_bp, "AGREEMENT_SHARE"))
     ceiling_micro = total_minor * share_bp // BASIS * micro_per_minor(terms.currency)
     points = ceiling_micro // programme.point_value_micro[terms.currency]
+    found = SpendLimit(points, value_of(points, terms=terms, programme=programme), bound_by)
+    return within(found, terms=terms, programme=programme, available=available, locked=locked)
+
+
+def within(most: SpendLimit, *, terms: Terms, programme: Programme, available: int | None, locked: bool) -> SpendLimit:
+    """What of a bill's limit the member's balance and spend lock leave."""
+    points, bound_by = most.points, most.bound_by
     if locked:
         points, bound_by = 0, "SPEND_LOCK"
     elif available is not None and available < points:

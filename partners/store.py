@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,8 @@ import asyncpg
 from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partners.mechanics import mechanic_store
+from partners.promotions import store as promotion_store
 from partners.terms import Programme, SettlementTerms, Terms, VolumeRebate, VolumeTier
 
 _SIGNED = "SELECT g.* FROM partners.agreement g JOIN kit.approval USING (approval_id) WHERE approved"
@@ -263,6 +265,9 @@ class DirectoryRows:
     outlets: Sequence[asyncpg.Record]
     terminals: Sequence[asyncpg.Record]
     terms: Sequence[Terms]
+    releases: Sequence[asyncpg.Record]  # besides those that were known
+    budgets: Sequence[asyncpg.Record]
+    calendars: Sequence[asyncpg.Record]
 
 
 async def revision(connection: asyncpg.Connection) -> int:
@@ -270,8 +275,9 @@ async def revision(connection: asyncpg.Connection) -> int:
     return int(await connection.fetchval("SELECT revision FROM partners.revision"))
 
 
-async def directory_rows(connection: asyncpg.Connection) -> DirectoryRows:
-    """Partners, outlets, terminals and approved agreements as they were together, at one revision."""
+async def directory_rows(connection: asyncpg.Connection, known_releases: Collection[int] = ()) -> DirectoryRows:
+    """Partners, outlets, terminals, approved agreements, budgets, and releases that are not known yet, as they were
+    together, at one revision."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         rules = await connection.fetchrow("SELECT * FROM partners.programme")
         point_values = await connection.fetch("SELECT currency, value_micro FROM partners.point_value")
@@ -280,12 +286,22 @@ async def directory_rows(connection: asyncpg.Connection) -> DirectoryRows:
             revision=await revision(connection),
             programme=programme_of(rules, dict(point_values)) if rules else None,
             partners=await connection.fetch(
-                "SELECT partner_id, code, name, status, sealed_id_key FROM partners.partner ORDER BY code"
+                "SELECT partner_id, code, name, status, sealed_id_key, (SELECT max(b.ends_at) FROM partners.brake b "
+                "WHERE b.partner_id = p.partner_id AND b.lifted_at IS NULL) AS paused_until "
+                "FROM partners.partner p ORDER BY code"
             ),
             outlets=await connection.fetch("SELECT outlet_id, partner_id, code, name FROM partners.outlet"),
             terminals=await connection.fetch("SELECT terminal_id, outlet_id, code, status FROM partners.terminal"),
             terms=[terms_of(row) for row in signed],
+            releases=await promotion_store.binding_besides(connection, known_releases),
+            budgets=await promotion_store.budget_rows(connection),
+            calendars=await mechanic_store.versions(connection, "CALENDAR"),
         )
+
+
+async def partner_ids(connection: AsyncConnection) -> list[int]:
+    """The numbers of all partners."""
+    return list((await connection.execute(text("SELECT partner_id FROM partners.partner"))).scalars())
 
 
 # --- Rows as values -------------------------------------------------------------------------------------------

@@ -151,3 +151,12 @@ class SettlementTerms:
     tolerance_days: int = 0
     cycle: str = "MONTH"
     minimum_payout_minor: int = 0
+
+
+def exposure_code(partner_code: str) -> str:
+    """The code of the budget that limits what points of a partner's may be granted; where there is none, nothing does.
+
+    It is one of points, in all, and its limit is settlement's to set. When it is used up the partner's purchases earn
+    nothing, and members spend as before.
+    """
+    return f"exposure:{partner_code}"

@@ -13,17 +13,21 @@ from datetime import datetime
 from uuid import UUID
 
 from kit.errors import Rejection
+from kit.values import quick
 from ledger import lots
 from ledger.accounts import POINTS
 from members import approvals, guesses, identification, merging, proofs
+from members.aliases import normal_phone
 from members.approvals import Approval
-from members.cards import CardUnknown, Recognised, check_number
+from members.cards import CardUnknown, MemberUnknown, Recognised, check_number
 from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
 from partners import holds, outcomes, purchases, receipt_store, receipts, roles, spending
+from partners.coupons import coupons
+from partners.coupons.guesses import Asking
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk, Prepared
+from partners.purchases import Caller, Desk, Prepared, Presented
 from partners.receipts import Receipt
 from partners.records import ProofUse
 from partners.spending import SpendLimit
@@ -90,6 +94,18 @@ class Spend:
     proof: Proof | None
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Coupons:
+    """Codes of coupons that are shown, and the wall's instant."""
+
+    codes: tuple[str, ...] = field(default=(), repr=False)
+    wall_at: datetime | None = None
+
+
+NO_COUPONS = Coupons()
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a till: who asks, the idempotency key in its scope, the business instant and the wall's."""
@@ -110,10 +126,15 @@ class Quoted:
     limit: SpendLimit
 
 
-def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
-    """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
+def check_key(key: str) -> None:
+    """Nothing where a key has the form of one. Raises IdempotencyKeyInvalid."""
     if not _KEY.fullmatch(key):
         raise IdempotencyKeyInvalid("the idempotency key must be 16 to 64 visible ASCII characters")
+
+
+def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
+    """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
+    check_key(key)
     return purchases.idem_key_of(caller, operation, key)
 
 
@@ -122,10 +143,20 @@ async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int 
     if ref.card_number is not None:
         place = caller.terminal_id if terminal_id is None else terminal_id
         return await _identify_card(desk, ref.card_number, guesses.guesser(place, caller.client_no))
+    place = caller.terminal_id if terminal_id is None else terminal_id
+    asking = guesses.phone_guesser(place, caller.client_no) if ref.phone is not None else None
+    if asking is not None:
+        await desk.guesses.check(asking)
     async with desk.database.reading() as connection:
-        return await identification.identify(
-            connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
-        )
+        try:
+            return await identification.identify(
+                connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
+            )
+        except MemberUnknown as no:
+            unknown = no
+    if asking is not None and normal_phone(ref.phone or "") and await desk.guesses.count(asking) == 0:
+        raise RateLimited from unknown
+    raise unknown
 
 
 async def _identify_card(desk: Desk, number: str, asking: Guesser) -> Identified:
@@ -151,23 +182,36 @@ async def _told(
     raise found
 
 
-async def quote(desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime) -> Quoted:
-    """What a purchase would earn and the most points it takes; writes nothing."""
+async def quote(
+    desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime, shown: Coupons = NO_COUPONS
+) -> Quoted:
+    """What a purchase would earn, the discounts it may get, and the most points it takes; writes nothing of it."""
     directory = await desk.directory.get()
     place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
     member = await identify(desk, caller, ref, place.terminal_id, at)
-    prepared = purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None)
+    prepared = await purchases.decide(desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True)
     terms = directory.terms(prepared.row.terms_id)
     standing = await lots.standing(desk.pool, member.member_id, unit=POINTS, at=at)
     if standing is None:
         raise outcomes.rejection(4)
-    limit = spending.limit(
-        receipt.total_minor,
-        terms=terms,
-        programme=directory.programme,
-        available=standing.available,
-        locked=standing.spend_locked,
-    )
+    if prepared.decided is not None and prepared.decided.outcome.spend_limit is not None:
+        by_rules = prepared.decided.outcome.spend_limit
+        limit = SpendLimit(by_rules.points, by_rules.value_minor, by_rules.bound_by)
+        limit = spending.within(
+            limit,
+            terms=terms,
+            programme=directory.programme,
+            available=standing.available,
+            locked=standing.spend_locked,
+        )
+    else:
+        limit = spending.limit(
+            receipt.total_minor,
+            terms=terms,
+            programme=directory.programme,
+            available=standing.available,
+            locked=standing.spend_locked,
+        )
     return Quoted(member, prepared, terms, limit)
 
 
@@ -180,6 +224,7 @@ async def record_purchase(
     spend: Spend | None,
     promise: Promise | QuoteExpired | None = None,
     must_earn: bool = False,
+    shown: Coupons = NO_COUPONS,
 ) -> Recorded:
     """The till's one call: the receipt earns, and spends if it says so. promise is that of a quote to honour; that it
     has expired is said only to who was not answered before. A partner that issues nothing records its receipts with
@@ -187,8 +232,11 @@ async def record_purchase(
 
     Raises what identification, proofs, purchases.prepare, the partner's role and the recording raise.
     """
+    receipt = _with_coupons(desk, receipt, shown)
     if spend is not None and spend.hold is not None:
-        return await _record_with_hold(desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise)
+        return await _record_with_hold(
+            desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise, shown=shown
+        )
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     points = (spend and spend.points) or 0
@@ -202,6 +250,7 @@ async def record_purchase(
             return earlier
         terms_id = _promised_terms(promise, member)
         use = await _check_proof(desk, call, member, points, spend.proof) if spend else ProofUse()
+        presented = await _presented(desk, call.caller, place, member, shown, at=call.at, is_proved=spend is not None)
     except Rejection as no:
         return await _replay_or(
             no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
@@ -209,9 +258,9 @@ async def record_purchase(
         )  # fmt: skip
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
-    prepared = purchases.prepare(
-        directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
-        terms=directory.terms(terms_id) if terms_id is not None else None,
+    prepared = await purchases.decide(
+        desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+        terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
     )  # fmt: skip
     terms = directory.terms(prepared.row.terms_id)
     if must_earn:
@@ -231,6 +280,7 @@ async def _record_with_hold(
     *,
     asked: int | None,
     promise: Promise | QuoteExpired | None,
+    shown: Coupons,
 ) -> Recorded:
     directory = await desk.directory.get()
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
@@ -243,14 +293,15 @@ async def _record_with_hold(
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
         terms_id = _promised_terms(promise, member)
         hold = await holds.own(desk, call.caller, hold_ref, at=call.at, member_id=member.member_id)
+        presented = await _presented(desk, call.caller, place, member, shown, at=call.at, is_proved=True)
     except Rejection as no:
         return await _replay_or(no, desk, call, place, receipt, content, member=member)
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
     points = holds.points_to_capture(hold, asked)
-    prepared = purchases.prepare(
-        directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
-        terms=directory.terms(terms_id) if terms_id is not None else None,
+    prepared = await purchases.decide(
+        desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+        terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
     )  # fmt: skip
     return await holds.capture_for(
         desk, prepared, hold_ref, points, content=content(member.member_id, prepared.row.claim)
@@ -337,6 +388,35 @@ async def release_hold(desk: Desk, call: Call, ref: HoldRef) -> Held:
     return await holds.release(desk, call.caller, hold, idem_key=call.idem_key, at=call.at)
 
 
+async def _presented(
+    desk: Desk,
+    caller: Caller,
+    place: purchases.Place,
+    member: Identified,
+    shown: Coupons,
+    *,
+    at: datetime,
+    is_proved: bool = False,
+) -> Presented:
+    """The coupons behind codes. Raises what coupons.look raises; codes that are no good are counted."""
+    if not shown.codes:
+        return purchases.NOTHING_PRESENTED
+    assert shown.wall_at is not None
+    asking = Asking(member.member_id, place.terminal_id, caller.client_no)
+    found = await coupons.look(
+        desk.database, desk.vault, shown.codes, asking=asking, partner_id=caller.partner_id, at=at, now=shown.wall_at
+    )
+    return Presented(tuple(found), is_proved, shown.wall_at)
+
+
+def _with_coupons(desk: Desk, receipt: Receipt, shown: Coupons) -> Receipt:
+    """The receipt with what tells the same coupons again and no others, but not their codes."""
+    if not shown.codes:
+        return receipt
+    told = sorted(desk.vault.lookup("coupons shown", code).hex for code in shown.codes)
+    return receipts.with_fact(receipt, "coupons", told)
+
+
 def _promised_terms(promise: Promise | QuoteExpired | None, member: Identified) -> int | None:
     if promise is None:
         return None
@@ -348,7 +428,14 @@ def _promised_terms(promise: Promise | QuoteExpired | None, member: Identified) 
 
 
 async def redeem_points(
-    desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, *, points: int, proof: Proof | None
+    desk: Desk,
+    call: Call,
+    ref: MemberRef,
+    receipt: Receipt,
+    *,
+    points: int,
+    proof: Proof | None,
+    reward_id: int | None = None,
 ) -> Recorded:
     """The spending half alone; the receipt is one of nothing, in the place and under the reference of the spending."""
     directory = await desk.directory.get()
@@ -376,8 +463,9 @@ async def redeem_points(
             member=member,
         )  # fmt: skip
     return await purchases.redeem(
-        desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at
-    )
+        desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at,
+        reward_id=reward_id,
+    )  # fmt: skip
 
 
 async def accrue_many(
@@ -428,7 +516,7 @@ async def _prepare_many(
             if earlier := await _recorded_as_another(desk, caller, member, place, receipt):
                 answers.append(earlier)
                 continue
-            one = purchases.prepare(directory, caller, member, receipt, at=at, idem_key=None)
+            one = await purchases.decide(desk, directory, caller, member, receipt, at=at, idem_key=None)
             roles.require_issuer(directory.terms(one.row.terms_id))
             answers.append(one)
         except Rejection as no:

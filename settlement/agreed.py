@@ -16,7 +16,7 @@ from settlement.archive import RunHead
 from settlement.calculation import Agreed
 from settlement.charges import Brought
 from settlement.documents import taxes
-from settlement.money import stock
+from settlement.money import owed, stock
 from settlement.money.events import MoneyEvent
 from settlement.periods import Billed
 from settlement.windows import cycle
@@ -32,8 +32,11 @@ async def of_run(connection: AsyncConnection, its: RunHead, own: Sequence[Window
     """
     signed = await _signed(connection, its)
     found = await _period_events(connection, its, own, signed)
-    found += await stock.paid_in(connection, [window.cutoff_id for window in own], its.currency)
-    return Agreed(await _brought(connection, its, signed), tuple(found))
+    stated = await archive.stated_cutoffs(connection, its)
+    found += await stock.paid_in(connection, stated, its.currency)
+    found += await owed.events(connection, stated, its.currency)
+    handed_over = await stock.repriced_in(connection, stated, its.currency)
+    return Agreed(await _brought(connection, its, signed), tuple(found), tuple(handed_over))
 
 
 async def _brought(

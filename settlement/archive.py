@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import secrets
 from kit.errors import Rejection
 from partners import clearing
-from partners.clearing import ClearingEvent
+from partners.clearing import ClearingEvent, Owed
 from partners.terms import Terms
 from settlement import calculation, netting, rating, statements, store
 from settlement.calculation import Agreed, Material
-from settlement.money import stock
+from settlement.money import events, owed, stock
 from settlement.netting import Bilateral, Instruction
 from settlement.rating import ClearingGroup, RatedLine
 from settlement.statements import Detail, Draft, Line
@@ -195,13 +195,24 @@ async def detail(connection: AsyncConnection, statement: Statement, *, id_key: b
     terms = {version.terms_id: version for version, _ in await clearing.signed(connection)}
     stocks = {cutoff_id: await stock.as_of(connection, cutoff_id) for cutoff_id in cutoff_ids}
     carried = {key for found in stocks.values() for key, one in found.items() if one.carrier_id == statement.partner_id}
-    events = clearing.events(
-        connection, partner_id=statement.partner_id, cutoff_ids=cutoff_ids, carried=sorted(carried)
-    )
-    async for event in events:
+    moved = clearing.events(connection, partner_id=statement.partner_id, cutoff_ids=cutoff_ids, carried=sorted(carried))
+    async for event in moved:
         for line in rating.rate([_group(event)], terms, stocks[event.cutoff_id]):
             if (line.party_id, line.currency) == (statement.partner_id, statement.currency):
                 yield _detail(event, line, id_key)
+    stated = await stated_cutoffs(connection, await head(connection, statement.run_id))
+    facts = clearing.owed(connection, partner_id=statement.partner_id, currency=statement.currency, cutoff_ids=stated)
+    async for fact in facts:
+        yield _owed_detail(fact, statement.partner_id, id_key)
+
+
+async def stated_cutoffs(connection: AsyncConnection, its: RunHead) -> list[int]:
+    """Cut-offs whose money without points a run states: those behind the run before, also where nothing but money
+    moved in them and nobody claimed their windows."""
+    before = 0
+    if its.previous_run_id is not None:
+        before = (await head(connection, its.previous_run_id)).through_cutoff
+    return list(range(before + 1, its.through_cutoff + 1))
 
 
 async def clearing_groups(connection: AsyncConnection, run_id: int | None = None) -> list[ClearingGroup]:
@@ -235,7 +246,7 @@ async def material_of(connection: AsyncConnection, own: Sequence[Window], agreed
         events=agreed.events,
         stocks={n: found for n in sorted({w.cutoff_id for w in own}) if (found := await stock.as_of(connection, n))},
         brought=agreed.brought,
-        handed_over=tuple(await stock.repriced_in(connection, [w.cutoff_id for w in own], own[0].currency)),
+        handed_over=agreed.handed_over,
     )
 
 
@@ -292,6 +303,22 @@ def _group(event: ClearingEvent) -> ClearingGroup:
     kind = rating.kind_of(event.debit, event.credit)
     parties = event.issuer_id, event.funder_id, event.partner_id
     return ClearingGroup(kind, *parties, event.lot_terms_id, event.terms_id, event.points, 1)
+
+
+def _owed_detail(fact: Owed, partner_id: int, id_key: bytes) -> Detail:
+    [amount_micro] = [amount for party_id, amount in events.positions(owed.event_of(fact)) if party_id == partner_id]
+    return Detail(
+        cutoff_id=fact.cutoff_id,
+        kind=owed.KINDS[fact.kind],
+        at=fact.at,
+        business_date=fact.business_date,
+        outlet=fact.outlet,
+        reference=fact.reference,
+        member=secrets.opaque_id(id_key, "mbr", fact.holder_id.to_bytes(8, "big")),
+        points=0,
+        unit_price_micro=0,
+        amount_micro=amount_micro,
+    )
 
 
 def _detail(event: ClearingEvent, line: RatedLine, id_key: bytes) -> Detail:

@@ -103,6 +103,7 @@ class Agreed:
 
     brought: Mapping[int, Brought]
     events: tuple[MoneyEvent, ...] = ()
+    handed_over: tuple[Movement, ...] = ()
 
 
 def frozen(agreed: Agreed) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def frozen(agreed: Agreed) -> dict[str, Any]:
     return {
         "brought": {str(party): asdict(one) for party, one in sorted(agreed.brought.items())},
         "events": [asdict(event) for event in agreed.events],
+        "handed_over": [asdict(one) for one in agreed.handed_over],
     }
 
 
@@ -120,7 +122,11 @@ def thawed(kept: Mapping[str, Any]) -> Agreed:
         said = dict(one["conditions"])
         conditions = Conditions(**{**said, "tax": TaxRule(**said["tax"])})
         brought[int(party)] = Brought(one["opening_minor"], one["released_minor"], conditions)
-    return Agreed(brought, tuple(MoneyEvent(**event) for event in kept["events"]))
+    return Agreed(
+        brought,
+        tuple(MoneyEvent(**event) for event in kept["events"]),
+        tuple(Movement(**one) for one in kept["handed_over"]),
+    )
 
 
 def rated(material: Material) -> list[tuple[int, list[RatedLine]]]:

@@ -27,7 +27,7 @@ async def issue(
     for draft in decision.drafts:
         if draft.party_id != OPERATOR:
             await _documents(connection, its, draft, material.brought.get(draft.party_id, charges.NOTHING), at)
-    if booked := entries.of_events([*material.events, *_events(decision.drafts)]):
+    if booked := entries.of_events([*_unbooked(material), *_events(decision.drafts)]):
         await journal.post(
             connection, source=f"run:{its.run_id}", entries=booked, at=at, actor=actor, run_id=its.run_id
         )
@@ -75,6 +75,11 @@ async def _documents(connection: AsyncConnection, its: RunHead, draft: Draft, br
         connection, run_id=its.run_id, partner_id=draft.party_id, currency=its.currency, drafts=drawn,
         is_netted=brought.conditions.is_netted, at=at,
     )  # fmt: skip
+
+
+def _unbooked(material: Material) -> list[MoneyEvent]:
+    """Money events that nobody has booked: what a cut-off is booked with, the run only states."""
+    return [event for event in material.events if event.cutoff_id is None]
 
 
 def _events(drafts: Sequence[Draft]) -> list[MoneyEvent]:

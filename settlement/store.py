@@ -538,8 +538,8 @@ OBLIGATION_IS_LOTS = f"""
              (coalesce(l.points, 0) - coalesce(u.points, 0))
              * coalesce((SELECT t.billed_fund_micro
                          FROM settlement.stock_transfer t
-                         JOIN claimed c ON c.cutoff_id = t.from_cutoff AND c.currency = a.currency
                          WHERE t.funder_id = coalesce(l.funder_id, u.funder_id) AND t.terms_id = a.terms_id
+                           AND t.from_cutoff <= (SELECT max(c.cutoff_id) FROM claimed c WHERE c.currency = a.currency)
                          ORDER BY t.from_cutoff DESC LIMIT 1), a.billed_fund_micro) AS amount_micro
       FROM lots l FULL JOIN unsettled u USING (funder_id, terms_id) JOIN partners.agreement a USING (terms_id)
     ), kept AS (

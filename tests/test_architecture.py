@@ -95,7 +95,7 @@ def toy(folder: Path, contents: dict[str, str]) -> Path:
     for module in named | own | set(contents):
         file = folder.joinpath(*module.split(".")).with_suffix(".py")
         if not file.parent.is_dir():
-            file.parent.mkdir()
+            file.parent.mkdir(parents=True)
             file.with_name("__init__.py").write_text("")
         file.write_text(contents.get(module, ""))
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gateway.oauth.approvers import SignedIn
 from gateway.oauth.authentication import Authentication
 from gateway.oauth.clients import ClientCache
+from gateway.oauth.dpop import Nonces
 from gateway.oauth.keys import KeyRing
 from gateway.oauth.server import Standing
 from gateway.oauth.tokens import Bearers, resource_of
@@ -38,6 +39,7 @@ class OAuth:
     authentication: Authentication
     vault: Vault
     signed_in: SignedIn | None = None
+    nonces: Nonces | None = None
     now: Callable[[], datetime] = wall
 
     @property

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -23,12 +24,21 @@ TYPE = "dpop+jwt"
 OLDEST_SECONDS = 60
 SKEW_SECONDS = 10
 LONGEST_JTI = 256
+NONCE_SECONDS = 180
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 class InvalidProof(Exception):  # noqa: N818 - it is what it says
     """A proof that is not accepted; the reason is for the log, never for the caller."""
+
+
+class NonceWanted(InvalidProof):
+    """A proof that is good but for a nonce of ours, which it has to carry; here is one."""
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__("nonce")
+        self.nonce = nonce
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +50,46 @@ class Proof:
     until: datetime
 
 
-def read(proofs: Sequence[str], *, method: str, uri: str, at: datetime, token: str | None = None) -> Proof:
+@dataclass(frozen=True, slots=True)
+class Nonces:
+    """What a server demands in proofs so that none can be made in advance (RFC 9449, 8 and 9): a word that changes
+    every three minutes and is good for twice as long. Nothing of it is kept: every process makes the same of its key.
+    """
+
+    key: bytes = field(repr=False)
+    are_demanded: bool = False
+
+    def current(self, at: datetime) -> str:
+        """The nonce of a wall instant."""
+        return self._of(int(at.timestamp()) // NONCE_SECONDS)
+
+    def check(self, said: object, at: datetime) -> None:
+        """Nothing where a proof's nonce is good, or none is demanded. Raises NonceWanted."""
+        if not self.are_demanded:
+            return
+        step = int(at.timestamp()) // NONCE_SECONDS
+        good = (self._of(step), self._of(step - 1))
+        if not isinstance(said, str) or not any(hmac.compare_digest(said.encode(), each.encode()) for each in good):
+            raise NonceWanted(self.current(at))
+
+    def _of(self, step: int) -> str:
+        digest = hmac.digest(self.key, step.to_bytes(8, "big"), "sha256")
+        return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+def read(
+    proofs: Sequence[str],
+    *,
+    method: str,
+    uri: str,
+    at: datetime,
+    token: str | None = None,
+    nonces: Nonces | None = None,
+) -> Proof:
     """The one proof among a request's DPoP headers, for a method and our address; at the resource also for a token.
 
-    at is the wall's instant. Raises InvalidProof.
+    at is the wall's instant; nonces None: whatever a proof says of one is not looked at. Raises InvalidProof,
+    NonceWanted.
     """
     if len(proofs) != 1:
         raise InvalidProof("no proof, or several")
@@ -64,6 +110,8 @@ def read(proofs: Sequence[str], *, method: str, uri: str, at: datetime, token: s
         raise InvalidProof("jti")
     if token is not None and claims.get("ath") != hash_of(token):
         raise InvalidProof("token")
+    if nonces is not None:
+        nonces.check(claims.get("nonce"), at)
     until = at + timedelta(seconds=OLDEST_SECONDS + 2 * SKEW_SECONDS)
     return Proof(jkt, fingerprint("dpop", jkt, jti), until)
 

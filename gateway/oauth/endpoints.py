@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -24,17 +24,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.allowances import TOKENS, Exhausted
 from gateway.oauth import dpop, forms, grant_store, grants
 from gateway.oauth.authentication import TokenClient, named
 from gateway.oauth.clients import CLIENT_CREDENTIALS, DEVICE_CODE
 from gateway.oauth.desk import OAuth
-from gateway.oauth.dpop import InvalidProof
+from gateway.oauth.dpop import InvalidProof, NonceWanted
 from gateway.oauth.forms import Asked, Events, Form
 from gateway.oauth.grants import hash_of_credential, new_credential
 from gateway.oauth.server import Server, Standing
 from gateway.oauth.tokens import InvalidToken, Token
 from kit import audit
 from kit.database import Database
+from kit.secrets import fingerprint
+
+if TYPE_CHECKING:
+    from gateway.admission import Admission
 
 REQUEST_URI = "urn:ietf:params:oauth:request_uri:"
 PUSHED_LIFE = timedelta(seconds=90)
@@ -42,8 +47,24 @@ DEVICE_LIFE = timedelta(minutes=10)
 INTERVAL_SECONDS = 5
 LONGEST_STATE = 2_048
 LONGEST_SCOPE = 1_000
+_TOKEN_SHARES = 1_024
 
 log = structlog.get_logger("gateway.oauth")
+
+
+class UseDPoPNonce(OAuth2Error):  # type: ignore[misc]  # noqa: N818 - it is what it says
+    """The proof has to carry the nonce that comes with this answer (RFC 9449, 8)."""
+
+    error = "use_dpop_nonce"
+    description = "Make the DPoP proof with the nonce of this answer."
+
+    def __init__(self, nonce: str) -> None:
+        super().__init__()
+        self._nonce = nonce
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        """With the nonce."""
+        return [*super().get_headers(), ("DPoP-Nonce", self._nonce)]
 
 
 class InvalidDPoPProof(OAuth2Error):  # type: ignore[misc]  # noqa: N818 - it is what it says
@@ -133,9 +154,12 @@ async def _call(request: Request, authorization: str | None, form: Form) -> Call
 
 
 async def _proven(oauth: OAuth, request: Request, proofs: list[str], at: datetime) -> str:
-    """The thumbprint of the key whose proof a request brings. Raises invalid_dpop_proof."""
+    """The thumbprint of the key whose proof a request brings. Raises invalid_dpop_proof, use_dpop_nonce."""
     try:
-        proof = dpop.read(proofs, method=request.method, uri=oauth.issuer + request.url.path, at=at)
+        uri = oauth.issuer + request.url.path
+        proof = dpop.read(proofs, method=request.method, uri=uri, at=at, nonces=oauth.nonces)
+    except NonceWanted as wanted:
+        raise UseDPoPNonce(wanted.nonce) from wanted
     except InvalidProof as error:
         log.warning("proof_refused", reason=str(error))
         raise InvalidDPoPProof from error
@@ -164,6 +188,7 @@ async def record(connection: AsyncConnection, events: Events) -> None:
 
 
 async def _token(call: Call) -> Response:
+    await _take_turn(call)
     form = call.form.values
     if "grant_type" not in form:
         raise InvalidRequestError("grant_type is missing.")
@@ -181,6 +206,37 @@ async def _token(call: Call) -> Response:
     if response.status_code == 200:
         log.info("token_issued", client_id=call.client.client_id, bound=call.jkt is not None)
     return response
+
+
+class TooManyTokens(OAuth2Error):  # type: ignore[misc]  # noqa: N818 - it is what it says
+    """A client asks for tokens faster than it could use them up. It keeps what it has for ten minutes."""
+
+    error = "temporarily_unavailable"
+    description = "Too many tokens are asked for. Keep a token until it ends."
+    status_code = 429
+
+    def __init__(self, wait_seconds: int) -> None:
+        super().__init__()
+        self._wait_seconds = wait_seconds
+
+    def get_headers(self) -> list[tuple[str, str]]:
+        """With how long to wait."""
+        return [*super().get_headers(), ("Retry-After", str(self._wait_seconds))]
+
+
+async def _take_turn(call: Call) -> None:
+    """Count a request for a token against the client's allowance. Raises temporarily_unavailable (429).
+
+    Those of a client for many tills or apps are told apart by their keys, so that one does not use up the others'; in a
+    bounded number of shares, because whoever likes can make new keys.
+    """
+    admission: Admission = call.request.app.state.endpoint.admission
+    rule = await admission.rules.of(call.client.client_no)
+    whose = 0 if call.jkt is None else 1 + fingerprint(call.jkt).int % _TOKEN_SHARES
+    try:
+        await admission.allowances.take((call.client.client_no, whose, TOKENS), rule.hundredth, 1)
+    except Exhausted as no:
+        raise TooManyTokens(no.wait_seconds) from no
 
 
 # --- Pushed requests ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from gateway.oauth.approvers import SignedIn
 from gateway.oauth.authentication import Authentication
 from gateway.oauth.clients import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, DEVICE_CODE, REFRESH_TOKEN, ClientCache
 from gateway.oauth.desk import OAuth, partner_is_active, terminal_is_active
+from gateway.oauth.dpop import Nonces
 from gateway.oauth.keys import KeyRing
 from gateway.oauth.tokens import Bearers
 from gateway.oauth.used import UsedIds
@@ -53,11 +54,13 @@ async def open_oauth(
     *,
     signed_in: SignedIn | None = None,
     clients: ClientCache | None = None,
+    demands_nonces: bool = False,
     now: Callable[[], datetime] = wall,
 ) -> OAuth:
     """The OAuth services of a process, with a signing key made if the database has none. Close its `used`.
 
-    signed_in is the port that knows who is signed in at the pages. Raises BadIssuer, BadKey.
+    signed_in is the port that knows who is signed in at the pages. demands_nonces: a proof of a key has to carry a
+    nonce of ours. Raises BadIssuer, BadKey.
     """
     await keys.open()
     views = clients or ClientCache(database)
@@ -69,11 +72,13 @@ async def open_oauth(
     async def terminal_takes_part(terminal_id: int) -> bool:
         return terminal_is_active(await directory.get(), terminal_id)
 
+    nonces = Nonces(vault.derive("dpop-nonce"), demands_nonces)
     bearers = Bearers(
-        issuer, keys, views, partner_takes_part, terminal_is_active=terminal_takes_part, used=used, now=now
-    )
+        issuer, keys, views, partner_takes_part, terminal_is_active=terminal_takes_part, used=used, nonces=nonces,
+        now=now,
+    )  # fmt: skip
     authentication = Authentication(issuer, database, used, now)
-    return OAuth(issuer, database, directory, keys, views, bearers, used, authentication, vault, signed_in, now)
+    return OAuth(issuer, database, directory, keys, views, bearers, used, authentication, vault, signed_in, nonces, now)
 
 
 async def key_set(request: Request) -> Response:

@@ -50,9 +50,10 @@ async def insert_secret(connection: AsyncConnection, client_no: int, secret_hash
 
 
 async def lock_client(connection: AsyncConnection, client_id: str) -> RowMapping | None:
-    """The client's row, held until the transaction ends."""
+    """The client's row, held until the transaction ends; our own pages' (numbers below zero) are nobody's to change."""
     statement = text(
-        "SELECT client_no, partner_id, status, kind FROM gateway.client WHERE client_id = :client_id FOR NO KEY UPDATE"
+        "SELECT client_no, partner_id, status, kind FROM gateway.client WHERE client_id = :client_id AND client_no > 0 "
+        "FOR NO KEY UPDATE"
     )
     return (await connection.execute(statement, {"client_id": client_id})).mappings().one_or_none()
 
@@ -82,7 +83,7 @@ async def all_clients(connection: AsyncConnection) -> Sequence[RowMapping]:
     """Every client, with its standing, by number."""
     statement = text(
         "SELECT client_no, client_id, partner_id, name, scopes, status, not_before "
-        "FROM gateway.client ORDER BY client_no"
+        "FROM gateway.client WHERE client_no > 0 ORDER BY client_no"
     )
     return (await connection.execute(statement)).mappings().all()
 

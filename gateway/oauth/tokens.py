@@ -24,7 +24,7 @@ from joserfc.errors import JoseError
 from gateway.context import Viewer
 from gateway.oauth import dpop
 from gateway.oauth.clients import Client, ClientCache
-from gateway.oauth.dpop import InvalidProof
+from gateway.oauth.dpop import InvalidProof, Nonces
 from gateway.oauth.keys import ALGORITHM, TOKEN_LIFE, KeyRing, SigningKey
 from gateway.oauth.used import UsedIds
 from kit.clock import wall
@@ -120,6 +120,7 @@ class Bearers:
         *,
         terminal_is_active: Callable[[int], Awaitable[bool]] = _always,
         used: UsedIds | None = None,
+        nonces: Nonces | None = None,
         now: Callable[[], datetime] = wall,
         capacity: int = 4096,
     ) -> None:
@@ -130,6 +131,7 @@ class Bearers:
         self._partner_is_active = partner_is_active
         self._terminal_is_active = terminal_is_active
         self._used = used
+        self._nonces = nonces
         self._now = now
         self._capacity = capacity
         self._verified: OrderedDict[bytes, Token] = OrderedDict()
@@ -144,12 +146,12 @@ class Bearers:
     async def bound_viewer(self, token: str, proofs: Sequence[str], *, method: str) -> Viewer:
         """Whom a token speaks for that comes with a proof of its key, for a method at the GraphQL endpoint.
 
-        Raises InvalidToken, and InvalidProof where only the proof is wrong.
+        Raises InvalidToken, and InvalidProof or NonceWanted where only the proof is wrong.
         """
         read = await self.read(token)
         if read.jkt is None or self._used is None:
             raise InvalidToken("bound to no key")
-        proof = dpop.read(proofs, method=method, uri=self._resource, at=self._now(), token=token)
+        proof = dpop.read(proofs, method=method, uri=self._resource, at=self._now(), token=token, nonces=self._nonces)
         if proof.jkt != read.jkt:
             raise InvalidToken("bound to another key")
         viewer = await self._standing(read)

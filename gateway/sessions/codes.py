@@ -20,13 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import letters
 from gateway.notices import Sender
-from gateway.sessions import staff, store
+from gateway.sessions import colleagues, staff, store
 from gateway.sessions.session import CODE, INVITATION, Person, hash_of, new_token
 from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members import aliases, messages
-from members.messages import MEMBER, Recipient
+from members.messages import COLLEAGUE, MEMBER, Recipient
 
 DIGITS = 8
 CODE_LIFE = timedelta(minutes=10)
@@ -98,10 +98,7 @@ async def ask_again(
     now: datetime,
 ) -> str:
     """Send a code to somebody who is signed in, for a step-up; else as `ask`. Rejects SIGN_IN_TOO_OFTEN."""
-    if person.audience == MEMBER:
-        recipient = await messages.member(connection, vault, person.number)
-    else:
-        recipient = await staff.recipient(connection, vault, person.number)
+    recipient = await recipient_of(connection, vault, person)
     budget = f"{person.audience}:signed in:{person.number}"
     return await _send(connection, vault, sender, person.audience, recipient, budget, at, now)
 
@@ -125,7 +122,7 @@ async def enter(database: Database, vault: Vault, *, audience: str, token: str, 
         raise SignInCodeInvalid
     person = Person(audience, asked["person_id"])
     async with database.transaction() as connection:
-        is_invited = not is_code and await staff.accept_invitation(connection, person, typed, now=now)
+        is_invited = not is_code and await _accept_invitation(connection, person, typed, now)
         if not (is_code or is_invited) or not await store.use_sign_in(connection, token_hash, now):
             raise SignInCodeInvalid
     return Proved(person, CODE if is_code else INVITATION)
@@ -137,10 +134,23 @@ def recognise(vault: Vault, person: Person) -> str:
     return base64.urlsafe_b64encode(vault.seal(told.encode(), "known_browser")).decode()
 
 
+async def recipient_of(connection: AsyncConnection, vault: Vault, person: Person) -> Recipient:
+    """Somebody who can sign in, to write to. Rejects ADDRESS_UNKNOWN."""
+    if person.audience == MEMBER:
+        return await messages.member(connection, vault, person.number)
+    of_actor = colleagues.recipient if person.audience == COLLEAGUE else staff.recipient
+    return await of_actor(connection, vault, person.number)
+
+
 async def _find(connection: AsyncConnection, vault: Vault, audience: str, typed: str) -> Recipient | None:
     if audience == MEMBER:
         return await messages.find_member(connection, vault, typed)
-    return await staff.find(connection, vault, typed)
+    return await (colleagues.find if audience == COLLEAGUE else staff.find)(connection, vault, typed)
+
+
+async def _accept_invitation(connection: AsyncConnection, person: Person, typed: str, now: datetime) -> bool:
+    accept = colleagues.accept_invitation if person.audience == COLLEAGUE else staff.accept_invitation
+    return await accept(connection, person, typed, now=now)
 
 
 async def _send(

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from gateway import notices
 from gateway.sessions import staff
+from gateway.sessions.invitations import INVITATION_LIFE
 from gateway.sessions.staff import Colleague
 from kit import console
 from kit.clock import wall
@@ -37,7 +38,7 @@ def invite(
     site = settings().issuer.rstrip("/")
     console.out.print(f"sign in at  {site}/staff/sign-in", markup=False, soft_wrap=True)
     console.out.print(f"invitation  {invitation}", markup=False, soft_wrap=True)
-    days = staff.INVITATION_LIFE.days
+    days = INVITATION_LIFE.days
     console.err.print(f"Good once, for {days} days, where the code is asked for; it is not shown again.", markup=False)
 
 

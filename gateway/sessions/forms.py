@@ -42,14 +42,14 @@ async def read_form(request: Request, vault: Vault, cookie: str | None) -> dict[
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise HTTPException(400, "a field twice")
-    _require_own(request, vault, cookie, fields.get(FIELD))
+    require_own(request, vault, cookie, fields.get(FIELD))
     return fields
 
 
 async def read_json(request: Request, vault: Vault, cookie: str | None) -> dict[str, Any]:
     """The JSON object that our page's script sent. Raises HTTPException as `read_form` does."""
     _require_type(request, "application/json")
-    _require_own(request, vault, cookie, request.headers.get(HEADER))
+    require_own(request, vault, cookie, request.headers.get(HEADER))
     try:
         told = orjson.loads(await _body(request))
     except orjson.JSONDecodeError:
@@ -74,7 +74,8 @@ def _require_type(request: Request, wanted: str) -> None:
         raise HTTPException(415, f"only {wanted}")
 
 
-def _require_own(request: Request, vault: Vault, cookie: str | None, token: str | None) -> None:
+def require_own(request: Request, vault: Vault, cookie: str | None, token: str | None) -> None:
+    """Nothing where a page of ours sent this for the holder of a cookie. Raises HTTPException (403)."""
     sender = request.headers.get("sec-fetch-site", "same-origin")
     if sender != "same-origin" or cookie is None or token is None:
         raise HTTPException(403, "not from a page of this site")

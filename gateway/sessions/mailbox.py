@@ -20,7 +20,7 @@ from gateway.sessions import pages, people, views
 from gateway.sessions.people import Staff
 from kit import actors, audit
 from members import messages
-from members.messages import MEMBER, SIGN_IN_CODE, STAFF
+from members.messages import COLLEAGUE, MEMBER, SIGN_IN_CODE, STAFF
 
 SHOWN: Final = 100
 
@@ -80,7 +80,7 @@ def _key(request: Request) -> tuple[str, int, UUID]:
         key = path["audience"].upper(), int(path["person"]), UUID(path["message"])
     except ValueError:
         raise HTTPException(404, "Not Found") from None
-    if key[0] not in (MEMBER, STAFF) or not 0 <= key[1] < 2**63:
+    if key[0] not in (MEMBER, STAFF, COLLEAGUE) or not 0 <= key[1] < 2**63:
         raise HTTPException(404, "Not Found")
     return key
 

@@ -1,4 +1,4 @@
-"""The pages of signing in, the same for members (at /) and for staff (at /staff).
+"""The pages of signing in, the same for members (at /), for staff (at /staff) and for partners' people (at /portal).
 
 Everything but passkeys works without a script. A page that changes nothing answers a repeated click with itself.
 """
@@ -25,15 +25,15 @@ from gateway.context import LANGUAGES, Services
 from gateway.metrics import is_from_here
 from gateway.notices import zone_of
 from gateway.sending import channels_of
-from gateway.sessions import browsers, codes, forms, passkeys, people, session, staff, views
+from gateway.sessions import browsers, codes, forms, passkeys, people, session, views
 from gateway.sessions.cookies import Jar, jar_of
 from gateway.sessions.passkeys import Site
-from gateway.sessions.people import PREFIXES, Member, Staff
+from gateway.sessions.people import PREFIXES, Member
 from gateway.sessions.session import Person
 from kit import console
 from kit.errors import Rejection
 from members import messages
-from members.messages import MEMBER, STAFF, AddressUnknown
+from members.messages import COLLEAGUE, MEMBER, STAFF, AddressUnknown
 
 Handler = Callable[[Request, str], Awaitable[Response]]
 
@@ -273,7 +273,7 @@ async def remove_passkey(request: Request, audience: str) -> Response:
 # --- Parts --------------------------------------------------------------------------------------------------
 
 
-async def _change(request: Request, audience: str) -> tuple[Member | Staff, dict[str, str]]:
+async def _change(request: Request, audience: str) -> tuple[people.AnyPerson, dict[str, str]]:
     """Whoever is signed in and the form that our page sent for them. Raises HTTPException (403) else."""
     token = jar_of(request, audience).session(request)
     fields = await forms.read_form(request, _services(request).vault, token)
@@ -283,7 +283,7 @@ async def _change(request: Request, audience: str) -> tuple[Member | Staff, dict
     return found, fields
 
 
-async def _script_change(request: Request, audience: str) -> tuple[Member | Staff, str, dict[str, object]]:
+async def _script_change(request: Request, audience: str) -> tuple[people.AnyPerson, str, dict[str, object]]:
     token = jar_of(request, audience).session(request)
     told = await forms.read_json(request, _services(request).vault, token)
     found = await people.signed_in_as(request, audience)
@@ -331,10 +331,7 @@ async def _tell(request: Request, connection: AsyncConnection, person: Person, w
     services, now = _services(request), people.now_of(request)
     sender = await views.sender_of(services)
     try:
-        if person.audience == MEMBER:
-            to = await messages.member(connection, services.vault, person.number)
-        else:
-            to = await staff.recipient(connection, services.vault, person.number)
+        to = await codes.recipient_of(connection, services.vault, person)
     except AddressUnknown:
         return  # nobody to tell; the audit trail has it
     letter = letters.security_notice(to.language, what=what, at=now, zone=zone_of(to, sender), site=sender.site)
@@ -382,7 +379,7 @@ async def _code_page(
 
 
 async def _security_page(
-    request: Request, audience: str, found: Member | Staff, *, problem: str | None = None, status: int = 200
+    request: Request, audience: str, found: people.AnyPerson, *, problem: str | None = None, status: int = 200
 ) -> Response:
     services, person = _services(request), found.session.person
     async with services.database.reading() as connection:
@@ -391,7 +388,7 @@ async def _security_page(
         written = await messages.manner(connection, person.number) if person.audience == MEMBER else None
     return await views.page(
         request, "security.html", audience, status=status, problem=problem, csrf=found.csrf,
-        name=found.name if isinstance(found, Staff) else None, sessions=of_person, passkeys=keys,
+        name=None if isinstance(found, Member) else found.name, sessions=of_person, passkeys=keys,
         here=found.session.session_id, has_passkeys=_has_passkeys(request), manner=written,
         saved="saved" in request.query_params, time_zone=written.time_zone if written else None,
         zones=_zones() if written else (), languages=LANGUAGES,
@@ -499,7 +496,7 @@ ROUTES: list[BaseRoute] = [
     *views.ROUTES,
     *(
         Route(PREFIXES[audience] + path, _of(handler, audience), methods=[method])
-        for audience in (MEMBER, STAFF)
+        for audience in (MEMBER, STAFF, COLLEAGUE)
         for method, path, handler in _PATHS
     ),
     Route("/security/manner", _of(manner, MEMBER), methods=["POST"]),

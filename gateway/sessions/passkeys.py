@@ -123,7 +123,7 @@ async def addition_options(
     options = generate_registration_options(
         rp_id=site.host,
         rp_name=site.name,
-        user_id=_handle(vault, person),
+        user_id=_handles(vault, person)[0],
         user_name=site.name,  # devices show it; a name or an address would be personal
         challenge=await _challenge(connection, holder, ADD, now),
         authenticator_selection=AuthenticatorSelectionCriteria(
@@ -213,7 +213,7 @@ async def prove(
         handle = base64url_to_bytes(answer["response"]["userHandle"])
     except Exception:  # it parses what strangers send, and what it cannot read proves nothing
         raise PasskeyInvalid from None
-    if not hmac.compare_digest(handle, _handle(vault, person)):
+    if not any(hmac.compare_digest(handle, each) for each in _handles(vault, person)):
         raise PasskeyInvalid
     is_synced = used.credential_device_type is CredentialDeviceType.MULTI_DEVICE
     await store.use_passkey(connection, kept["passkey_id"], used.new_sign_count, is_synced, now)
@@ -264,8 +264,9 @@ def _credential_id(answer: Mapping[str, Any]) -> bytes:
         raise PasskeyInvalid from None
 
 
-def _handle(vault: Vault, person: Person) -> bytes:
-    return hmac.digest(vault.derive("passkey_handle"), person.subject.encode(), "sha256")
+def _handles(vault: Vault, person: Person) -> list[bytes]:
+    """What devices know a person by: the handle of today, then those of the keys before."""
+    return [hmac.digest(key, person.subject.encode(), "sha256") for key in vault.derived("passkey_handle")]
 
 
 def _sha256(challenge: bytes) -> bytes:

@@ -11,17 +11,18 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway.context import Services
-from gateway.sessions import forms, session, staff
+from gateway.oauth.desk import partner_is_active
+from gateway.sessions import colleagues, forms, session, staff
 from gateway.sessions.cookies import jar_of
 from gateway.sessions.session import Person, Session
 from kit import actors
 from members import identification
 from members.cards import MemberClosed, MemberUnknown
 from members.identification import MemberRef
-from members.messages import MEMBER, STAFF
+from members.messages import COLLEAGUE, MEMBER, STAFF
 
 OPERATOR = 0
-PREFIXES = {MEMBER: "", STAFF: "/staff"}
+PREFIXES = {MEMBER: "", STAFF: "/staff", COLLEAGUE: "/portal"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,22 @@ class Staff:
     name: str
     roles: frozenset[str]
     csrf: str
+
+
+@dataclass(frozen=True, slots=True)
+class Colleague:
+    """A partner's colleague who is signed in, with the roles at the partner held at this moment."""
+
+    session: Session
+    actor_id: int
+    partner_id: int
+    name: str
+    roles: frozenset[str]
+    scopes: frozenset[str]
+    csrf: str
+
+
+AnyPerson = Member | Staff | Colleague
 
 
 async def signed_in(request: Request) -> Member | Staff | None:
@@ -74,9 +91,24 @@ async def signed_in_staff(request: Request) -> Staff | None:
     return Staff(current, current.person.number, name, roles, csrf)
 
 
-async def signed_in_as(request: Request, audience: str) -> Member | Staff | None:
+async def signed_in_colleague(request: Request) -> Colleague | None:
+    """The colleague who is signed in at this browser; nobody while their partner is suspended."""
+    found = await _found(request, COLLEAGUE)
+    if found is None:
+        return None
+    current, csrf = found
+    async with _services(request).database.reading() as connection:
+        who = await colleagues.standing(connection, current.person.number, now=now_of(request))
+    if who is None or not await _takes_part(_services(request), who.partner_id):
+        return None
+    return Colleague(current, who.actor_id, who.partner_id, who.name, who.roles, who.scopes, csrf)
+
+
+async def signed_in_as(request: Request, audience: str) -> AnyPerson | None:
     """Whoever of an audience is signed in at this browser."""
-    return await (signed_in_member if audience == MEMBER else signed_in_staff)(request)
+    if audience == MEMBER:
+        return await signed_in_member(request)
+    return await (signed_in_colleague if audience == COLLEAGUE else signed_in_staff)(request)
 
 
 def ask_to_sign_in(request: Request, audience: str, *, onward: str | None = None) -> Response:
@@ -96,9 +128,12 @@ def now_of(request: Request) -> datetime:
 
 
 async def stands(connection: AsyncConnection, services: Services, person: Person, now: datetime) -> bool:
-    """Whether somebody may be signed in at all: a member who has not left, staff who were not removed."""
+    """Whether somebody may be signed in at all: a member who has not left, staff and colleagues not removed."""
     if person.audience == STAFF:
         return await staff.may_sign_in(connection, person.number)
+    if person.audience == COLLEAGUE:
+        who = await colleagues.standing(connection, person.number, now=now)
+        return who is not None and await _takes_part(services, who.partner_id)
     return await member_language(connection, services, person.number, now) is not None
 
 
@@ -112,6 +147,10 @@ async def member_language(connection: AsyncConnection, services: Services, membe
     except (MemberUnknown, MemberClosed):
         return None
     return found.language
+
+
+async def _takes_part(services: Services, partner_id: int) -> bool:
+    return partner_is_active(await services.directory.get(), partner_id)
 
 
 async def _found(request: Request, audience: str) -> tuple[Session, str] | None:

@@ -20,7 +20,7 @@ from gateway.oauth import endings
 from gateway.sessions import store
 from kit import audit
 from kit.errors import Rejection
-from members.messages import MEMBER, STAFF
+from members.messages import COLLEAGUE, MEMBER, STAFF
 
 CODE: Final = "CODE"
 PASSKEY: Final = "PASSKEY"
@@ -42,6 +42,7 @@ LIVES: Mapping[str, Life] = MappingProxyType(
     {
         MEMBER: Life(idle=timedelta(days=14), absolute=timedelta(days=90)),
         STAFF: Life(idle=timedelta(minutes=30), absolute=timedelta(hours=12)),
+        COLLEAGUE: Life(idle=timedelta(minutes=30), absolute=timedelta(hours=12)),
     }
 )
 
@@ -58,7 +59,7 @@ class StepUpRequired(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who can sign in: a MEMBER by the member's number, or STAFF by the actor's."""
+    """Somebody who can sign in: a MEMBER by the member's number, STAFF or a partner's COLLEAGUE by the actor's."""
 
     audience: str
     number: int
@@ -160,9 +161,9 @@ async def end_all(
 ) -> int:
     """Sign a person out everywhere, or everywhere but in one session; how many ended. by: an actor, if not they.
 
-    Out of everywhere are the apps too that act in the name of staff.
+    Out of everywhere are the apps too that act in the name of staff or of a colleague.
     """
-    if person.audience == STAFF:
+    if person.audience != MEMBER:
         await endings.end_all_of(connection, person.number, at=now)
     ended = await store.end_sessions(connection, *_of(person), now, only=None, but=but)
     await record(connection, person, "SIGNED_OUT_EVERYWHERE", {"sessions": ended}, now, by=by)
@@ -181,6 +182,11 @@ async def forget(connection: AsyncConnection, *, now: datetime) -> int:
     return await store.forget(connection, now=now, sessions_before=now - timedelta(days=30))
 
 
+async def forget_members(connection: AsyncConnection, *, limit: int = 500) -> int:
+    """Delete what let members sign in who have left or were forgotten; how many rows. They are let in no more."""
+    return await store.forget_members(connection, limit)
+
+
 async def record(
     connection: AsyncConnection,
     person: Person,
@@ -191,7 +197,7 @@ async def record(
     by: int | None = None,
 ) -> None:
     """Write into the audit trail what somebody did with their own sign-in, or an actor with it."""
-    actor = by if by is not None else person.number if person.audience == STAFF else "member"
+    actor = by if by is not None else person.number if person.audience != MEMBER else "member"
     await audit.write(connection, actor=actor, action=action, subject=person.subject, detail=detail, at=now)
 
 

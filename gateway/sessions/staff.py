@@ -6,10 +6,8 @@ so that the first person can sign in before any mail server is configured.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID, uuid4
 
 from sqlalchemy import RowMapping
@@ -19,17 +17,13 @@ from gateway import letters
 from gateway.context import LANGUAGES
 from gateway.notices import Sender
 from gateway.sessions import session, store
+from gateway.sessions.invitations import INVITATION_LIFE, hash_of, is_one, new_invitation
 from gateway.sessions.session import Person
 from kit import actors, audit
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members import aliases, messages
 from members.messages import STAFF, AddressUnknown, Recipient
-
-INVITATION_LIFE = timedelta(days=3)
-
-_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # 32 signs, none taken for another
-_SIGNS = 16
 
 
 class StaffAddressInvalid(Rejection):
@@ -69,7 +63,7 @@ async def invite(
     alias = aliases.email(vault, email)
     if alias is None or language not in LANGUAGES:
         raise StaffAddressInvalid(f"an e-mail address, and a language of {', '.join(LANGUAGES)}")
-    invitation = "".join(secrets.choice(_ALPHABET) for _ in range(_SIGNS))
+    invitation = new_invitation()
     is_free = await store.write_staff(
         connection,
         {
@@ -77,13 +71,13 @@ async def invite(
             "lookup": _lookup(vault, email),
             "sealed_address": vault.seal(email.strip().encode(), f"staff:{actor_id}"),
             "language": language,
-            "invitation_hash": _hash(invitation),
+            "invitation_hash": hash_of(invitation),
             "until": now + INVITATION_LIFE,
         },
     )
     if not is_free:
         raise StaffAddressInvalid("another actor signs in with this address")
-    letter = letters.invitation(language, name=name, programme=sender.programme, site=sender.site)
+    letter = letters.invitation(language, name=name, programme=sender.programme, site=f"{sender.site}/staff")
     await messages.accept(
         connection, await recipient(connection, vault, actor_id), letter,
         message_id=uuid4(), purpose=messages.INVITATION, at=now, now=now,
@@ -136,9 +130,9 @@ async def recipient(connection: AsyncConnection, vault: Vault, actor_id: int) ->
 
 async def accept_invitation(connection: AsyncConnection, person: Person, typed: str, *, now: datetime) -> bool:
     """Use up an invitation; False where this is none of theirs that is good."""
-    if person.audience != STAFF or len(typed) != _SIGNS:
+    if person.audience != STAFF or not is_one(typed):
         return False
-    return await store.use_invitation(connection, person.number, _hash(typed.lower()), now)
+    return await store.use_invitation(connection, person.number, hash_of(typed), now)
 
 
 async def _admin(connection: AsyncConnection, by: str) -> int:
@@ -149,11 +143,6 @@ async def _admin(connection: AsyncConnection, by: str) -> int:
 
 def _lookup(vault: Vault, address: str) -> UUID:
     return vault.lookup("staff", aliases.normal_email(address) or address)
-
-
-def _hash(invitation: str) -> bytes:
-    # 80 random bits: nothing to guess, so nothing to stretch.
-    return hashlib.sha256(invitation.encode()).digest()
 
 
 def _recipient(vault: Vault, row: RowMapping) -> Recipient:

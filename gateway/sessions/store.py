@@ -265,6 +265,25 @@ async def delete_passkeys(
     return len((await connection.execute(statement, values)).all())
 
 
+async def forget_members(connection: AsyncConnection, limit: int) -> int:
+    """Delete sessions, passkeys, codes and calls of members who have left; how many rows."""
+    gone = (
+        "SELECT m.member_id FROM members.member m WHERE m.status = 'CLOSED' AND m.member_id IN "
+        "(SELECT member_id FROM gateway.session WHERE member_id IS NOT NULL "
+        "UNION SELECT member_id FROM gateway.passkey WHERE member_id IS NOT NULL "
+        "UNION SELECT person_id FROM gateway.sign_in WHERE audience = 'MEMBER' AND person_id IS NOT NULL) "
+        "ORDER BY m.member_id LIMIT :limit"
+    )
+    members = list((await connection.execute(text(gone), {"limit": limit})).scalars())
+    deleted = 0
+    for table in ("gateway.session", "gateway.passkey", "gateway.sign_in"):
+        statement = text(
+            f"DELETE FROM {table} WHERE audience = 'MEMBER' AND person_id = ANY (CAST(:members AS bigint[]))"
+        )
+        deleted += (await connection.execute(statement, {"members": members})).rowcount
+    return deleted
+
+
 # --- Forgetting ---------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "skip": {"en": "Skip to the content", "ru": "К содержанию", "ro": "Salt la conținut"},
         "sign_in": {"en": "Sign in", "ru": "Вход", "ro": "Conectare"},
         "sign_in_staff": {"en": "Staff sign-in", "ru": "Вход для сотрудников", "ro": "Conectarea personalului"},
+        "sign_in_colleague": {"en": "Partner sign-in", "ru": "Вход для партнёров", "ro": "Conectarea partenerilor"},
         "sign_in_lead": {
             "en": "We send a code to your address. There is no password.",
             "ru": "Мы пришлём код на ваш адрес. Пароль не нужен.",

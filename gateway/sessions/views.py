@@ -25,7 +25,7 @@ from gateway.context import Services, language_of
 from gateway.notices import Sender
 from gateway.sessions import texts
 from gateway.sessions.people import PREFIXES
-from members.messages import MEMBER, STAFF
+from members.messages import COLLEAGUE, MEMBER, STAFF
 from partners.programme import ProgrammeUnknown
 
 HERE = Path(__file__).parent
@@ -98,12 +98,18 @@ async def page(request: Request, template: str, audience: str, *, status: int = 
             programme=sender.programme,
             zone=sender.time_zone,
             prefix=PREFIXES[audience],
-            is_staff=audience == STAFF,
+            is_staff=audience != MEMBER,
+            sign_in_title=heading_of(audience),
             is_member=audience == MEMBER,
             **values,
         )
     )
     return HTMLResponse(html, status, HEADERS)
+
+
+def heading_of(audience: str) -> str:
+    """The name of the text that heads an audience's sign-in page."""
+    return {STAFF: "sign_in_staff", COLLEAGUE: "sign_in_colleague"}.get(audience, "sign_in")
 
 
 @lru_cache(maxsize=1)

@@ -31,6 +31,14 @@ BEGIN
   RETURN FOUND;
 END $$;
 
+-- The most that a holder wishes to be spent in one day of the programme; null for no such limit.
+CREATE FUNCTION ledger.set_daily_cap(p_holder bigint, p_unit smallint, p_points bigint) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+  UPDATE ledger.account SET daily_cap = p_points WHERE holder_id = p_holder AND unit = p_unit;
+  RETURN FOUND;
+END $$;
+
 -- Lock accounts in one order for everyone. NO KEY, so that foreign keys do not wait.
 CREATE FUNCTION ledger.lock_accounts(p_holders bigint[], p_unit smallint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$

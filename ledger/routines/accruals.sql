@@ -28,7 +28,7 @@ BEGIN
            p_lot_until[o] AS lot_until
     FROM unnest(p_take) AS o
   ), placed AS MATERIALIZED (
-    SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt, s.points, s.due_at,
+    SELECT i.ord, i.holder_id, i.lot_from, i.lot_until, a.held, a.debt::bigint, s.points, s.due_at,
            greatest(p_at, a.last_at) AS recorded_at, a.seq + row_number() OVER w AS seq,
            (a.available + sum(s.at_once) OVER w)::bigint AS available_after,
            (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after, a.head_hash
@@ -97,76 +97,93 @@ BEGIN
 END $$;
 
 -- Accrue one entry of one or several lots, on its own: the same as a batch of one, without what a batch needs. A call
--- pays for preparing each statement and each expression more than for running it: there are few of both.
+-- pays for preparing each statement and each expression more than for running it: there are few of both. The cut-off is
+-- entered as enter_cutoff does it, which is asked only where what the session remembers does not hold any more. Whose
+-- row is locked does not move: it is written where it was found.
 CREATE FUNCTION ledger.accrue(
   p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
-  p_lot_activates timestamptz[], p_lot_expires timestamptz[],
-  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT debt bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  p_lot_activates timestamptz[], p_lot_expires timestamptz[])
+RETURNS ledger.accrued LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-  v_cutoff int := ledger.enter_cutoff(); v_before bigint; v_held bigint; v_due timestamptz;
-  v_last timestamptz; v_hash bytea; v_bytes bytea := ''; v_active boolean; e record;
+  v_cutoff int := nullif(current_setting('tessera.last_cutoff', true), ''); v_locked boolean; e ledger.accrued;
+  v_row tid; v_seq bigint; v_available bigint; v_pending bigint; v_held bigint; v_debt bigint; v_due timestamptz;
+  v_last timestamptz; v_hash bytea; v_bytes bytea := ''; v_amount bigint := 0; v_before bigint;
+  v_lot_no smallint := 0; v_issuer int; v_funder int; v_terms int; v_points bigint; v_activates timestamptz;
+  v_expires timestamptz; v_active boolean; v_credit smallint;
 BEGIN
-  SELECT a.seq + 1, a.available, a.pending, a.available + a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at),
-         a.head_hash
-  INTO seq, available, pending, v_before, v_held, debt, v_due, v_last, v_hash
+  v_locked := pg_advisory_xact_lock_shared(7305002, v_cutoff) IS NOT NULL;
+  PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff AND state = 'OPEN';
+  IF NOT FOUND THEN
+    v_cutoff := ledger.enter_cutoff();
+  END IF;
+  SELECT a.ctid, a.seq + 1, a.available, a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at), a.head_hash
+  INTO v_row, v_seq, v_available, v_pending, v_held, v_debt, v_due, v_last, v_hash
   FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;
   IF NOT FOUND THEN
-    status := 4;
-    RETURN;
+    RETURN (4, NULL, NULL, NULL, NULL)::ledger.accrued;
   END IF;
-  SELECT j.fingerprint = p_fingerprint AS same, j.seq, j.available_after, j.pending_after, j.debt_after INTO e
-  FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+  PERFORM FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
   IF FOUND THEN
-    status := CASE WHEN e.same THEN 1 ELSE 2 END;
-    seq := e.seq; available := greatest(e.available_after - e.debt_after, 0); pending := e.pending_after;
-    debt := greatest(e.debt_after - e.available_after, 0);
-    RETURN;
+    SELECT CASE WHEN j.fingerprint = p_fingerprint THEN 1 ELSE 2 END, j.seq,
+           greatest(j.available_after - j.debt_after, 0), j.pending_after, greatest(j.debt_after - j.available_after, 0)
+    INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+    RETURN e;
   END IF;
   IF v_due <= p_at THEN
     PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
-    SELECT a.seq + 1, a.available, a.pending, a.available + a.pending, a.held, a.debt, a.next_due,
-           greatest(p_at, a.last_at), a.head_hash
-    INTO seq, available, pending, v_before, v_held, debt, v_due, v_last, v_hash
+    SELECT a.ctid, a.seq + 1, a.available, a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at), a.head_hash
+    INTO v_row, v_seq, v_available, v_pending, v_held, v_debt, v_due, v_last, v_hash
     FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit;
   END IF;
   FOR n IN 1 .. cardinality(p_lot_points) LOOP
-    v_active := p_lot_activates[n] <= p_at;
-    IF v_active THEN
-      available := available + p_lot_points[n];
-      v_due := least(v_due, p_lot_expires[n]);
+    v_lot_no := v_lot_no + 1::smallint;
+    v_issuer := p_lot_issuers[n];
+    v_funder := p_lot_funders[n];
+    v_terms := p_lot_terms[n];
+    v_points := p_lot_points[n];
+    v_activates := p_lot_activates[n];
+    v_expires := p_lot_expires[n];
+    IF v_activates <= p_at THEN
+      v_active := true;
+      v_credit := 1;
+      v_available := v_available + v_points;
+      v_due := least(v_due, v_expires);
     ELSE
-      pending := pending + p_lot_points[n];
-      v_due := least(v_due, p_lot_activates[n]);
+      v_active := false;
+      v_credit := 2;
+      v_pending := v_pending + v_points;
+      v_due := least(v_due, v_activates);
     END IF;
+    v_amount := v_amount + v_points;
     INSERT INTO ledger.lot (holder_id, seq, granted, remaining, activates_at, expires_at, issuer_id, funder_id,
                             terms_id, unit, lot_no, active)
-    VALUES (p_holder, seq, p_lot_points[n], p_lot_points[n], p_lot_activates[n], p_lot_expires[n], p_lot_issuers[n],
-            p_lot_funders[n], p_lot_terms[n], p_unit, n, v_active);
+    VALUES (p_holder, v_seq, v_points, v_points, v_activates, v_expires, v_issuer, v_funder, v_terms, p_unit,
+            v_lot_no, v_active);
     INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
                                 terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
-    VALUES (p_holder, seq, seq, p_lot_points[n], p_lot_issuers[n], p_lot_funders[n], p_partner, p_lot_terms[n],
-            p_lot_terms[n], v_cutoff, p_unit, n, 10, CASE WHEN v_active THEN 1 ELSE 2 END, n);
+    VALUES (p_holder, v_seq, v_seq, v_points, v_issuer, v_funder, p_partner, v_terms, v_terms, v_cutoff, p_unit,
+            v_lot_no, 10, v_credit, v_lot_no);
     v_bytes := v_bytes || ledger.posting_bytes(
-      n::smallint, 10::smallint, (CASE WHEN v_active THEN 1 ELSE 2 END)::smallint, p_lot_issuers[n], p_lot_funders[n],
-      p_partner, p_lot_terms[n], p_lot_terms[n], seq, n::smallint, p_lot_points[n]);
+      v_lot_no, 10::smallint, v_credit, v_issuer, v_funder, p_partner, v_terms, v_terms, v_seq, v_lot_no, v_points);
   END LOOP;
   v_hash := sha256(v_hash || ledger.entry_bytes(
-    p_holder, p_unit, seq, 1::smallint, p_partner, v_cutoff, available + pending - v_before, NULL, available, pending,
-    v_held, debt, p_at, v_last, p_idem_key, p_fingerprint) || v_bytes);
+    p_holder, p_unit, v_seq, 1::smallint, p_partner, v_cutoff, v_amount, NULL, v_available, v_pending, v_held, v_debt,
+    p_at, v_last, p_idem_key, p_fingerprint) || v_bytes);
   INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
                               at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
-  VALUES (p_holder, seq, available + pending - v_before, available, pending, v_held, debt, p_at, v_last, p_idem_key,
-          p_fingerprint, p_partner, v_cutoff, p_unit, 1, v_hash);
+  VALUES (p_holder, v_seq, v_amount, v_available, v_pending, v_held, v_debt, p_at, v_last, p_idem_key, p_fingerprint,
+          p_partner, v_cutoff, p_unit, 1, v_hash);
   UPDATE ledger.account a
-  SET seq = accrue.seq, available = accrue.available, pending = accrue.pending, last_at = v_last, next_due = v_due,
-      head_hash = v_hash
-  WHERE a.holder_id = p_holder AND a.unit = p_unit;
-  status := 0;
-  IF debt > 0 THEN
-    v_before := available;
-    available := ledger.repay_debt(p_holder, p_unit, p_at, v_cutoff);
-    debt := greatest(debt - v_before, 0);
+  SET seq = v_seq, available = v_available, pending = v_pending, last_at = v_last, next_due = v_due, head_hash = v_hash
+  WHERE a.ctid = v_row AND a.holder_id = p_holder AND a.unit = p_unit;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'ledger corrupt: account % of unit % moved under its lock', p_holder, p_unit USING ERRCODE = 'LX001';
   END IF;
+  IF v_debt > 0 THEN
+    v_before := v_available;
+    v_available := ledger.repay_debt(p_holder, p_unit, p_at, v_cutoff);
+    v_debt := greatest(v_debt - v_before, 0);
+  END IF;
+  RETURN (0, v_seq, v_available, v_pending, v_debt)::ledger.accrued;
 END $$;

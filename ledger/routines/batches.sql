@@ -57,7 +57,7 @@ BEGIN
   WITH item AS (
     SELECT n AS ord, a.holder_id, a.unit, CASE WHEN a.available < p_amounts[n] THEN 20::smallint ELSE p_kinds[n] END AS kind,
            p_amounts[n] AS amount, a.seq + 1 AS seq, greatest(p_at, a.last_at) AS recorded_at,
-           a.available, a.pending, a.held, a.debt, a.spent, a.spent_on, a.next_due, a.head_hash
+           a.available, a.pending::bigint, a.held, a.debt, a.spent, a.spent_on, a.next_due, a.head_hash
     FROM unnest(v_take) AS n
     CROSS JOIN LATERAL (
       SELECT * FROM ledger.account x WHERE x.holder_id = p_holders[n] AND x.unit = p_unit OFFSET 0
@@ -254,7 +254,7 @@ BEGIN
   SELECT t.n, 0::smallint, t.entry_seq, a.available, t.pending_after
   FROM unnest(v_take, v_seq, v_pending) AS t(n, entry_seq, pending_after)
   CROSS JOIN LATERAL (
-    SELECT x.available FROM ledger.account x WHERE x.holder_id = p_holders[t.n] AND x.unit = p_unit OFFSET 0
+    SELECT x.available::bigint FROM ledger.account x WHERE x.holder_id = p_holders[t.n] AND x.unit = p_unit OFFSET 0
   ) a;
 END $$;
 
@@ -328,7 +328,7 @@ BEGIN
   RETURN QUERY
   WITH item AS (
     SELECT n AS ord, a.holder_id, a.unit, p_ref_seqs[n] AS ref_seq, a.seq + 1 AS seq, greatest(p_at, a.last_at) AS recorded_at,
-           a.available, a.pending, a.held, a.debt, a.head_hash
+           a.available::bigint, a.pending::bigint, a.held, a.debt, a.head_hash
     FROM unnest(v_take) AS n
     CROSS JOIN LATERAL (
       SELECT * FROM ledger.account x WHERE x.holder_id = p_holders[n] AND x.unit = p_unit OFFSET 0

@@ -81,7 +81,7 @@ BEGIN
            (a.debt - coalesce(sum(f.repaid), 0))::bigint
     FROM ledger.foresee(p_holder, p_unit, p_at) f;
   ELSIF a.last_at <= p_at THEN
-    RETURN QUERY SELECT a.seq, a.available, a.pending, a.held, a.debt;
+    RETURN QUERY SELECT a.seq, a.available::bigint, a.pending::bigint, a.held::bigint, a.debt::bigint;
   ELSIF a.holder_id IS NOT NULL THEN
     v_seq := ledger.entry_until(p_holder, p_unit, p_at);
     RETURN QUERY

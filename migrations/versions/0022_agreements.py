@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0022"
-down_revision = "0015"
+down_revision = "0021"
 
 
 def upgrade() -> None:

@@ -11,7 +11,7 @@ BEGIN
       EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', r);
       EXECUTE format('ALTER FUNCTION %s SET enable_material = off', r);
     END IF;
-    IF r::text LIKE 'partners.record_purchase%' THEN  -- of the lane: one locked account may not keep all the others
+    IF r::text LIKE ANY ('{partners.record_purchase%,partners.record_promoted%}') THEN  -- of the lane: one locked account may not keep all the others
       EXECUTE format('ALTER FUNCTION %s SET lock_timeout = %L', r, '2s');
     END IF;
   END LOOP;

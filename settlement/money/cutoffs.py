@@ -12,7 +12,7 @@ from ledger import cutoffs
 from partners import clearing
 from partners.terms import Terms
 from settlement import rating
-from settlement.money import entries, journal, stock, stock_store, store
+from settlement.money import entries, journal, owed, stock, stock_store, store
 from settlement.money.entries import Entry
 from settlement.money.journal import Booking
 from settlement.rating import ClearingGroup
@@ -41,10 +41,10 @@ async def book_due(connection: AsyncConnection, *, actor: str) -> list[Booking]:
 async def book(
     connection: AsyncConnection, cutoff_id: int, *, actor: str, groups: Sequence[ClearingGroup] | None = None
 ) -> Booking:
-    """Book what points did in a closed cut-off, at the instant of its cut; said again it answers the first booking.
+    """Book what a closed cut-off has, at the instant of its cut: what points did, and what parties owe beside points.
 
-    groups are what was added up of it; without them every posting is read. Who may is the caller's rule. Rejects
-    CUTOFF_NOT_CUT, PERIOD_LOCKED, BOOKING_KEY_REUSED. Raises rating.Unrated.
+    Said again it answers the first booking. groups are what points did; without them every posting is read. Who may is
+    the caller's rule. Rejects CUTOFF_NOT_CUT, PERIOD_LOCKED, BOOKING_KEY_REUSED. Raises rating.Unrated.
     """
     await store.lock_books(connection)
     found = {c.cutoff_id: c for c in await cutoffs.cutoffs(connection)}
@@ -54,10 +54,8 @@ async def book(
         raise CutoffNotCut(f"cut-off {cutoff_id} is not closed, or one before it is not booked")
     if groups is None:
         groups = await groups_of(connection, cutoff_id)
-    terms = await _terms(connection, groups)
-    stocks = await stock.as_of(connection, cutoff_id)
     made = await journal.post(
-        connection, source=f"cutoff:{cutoff_id}", entries=entries.of_groups(groups, terms, stocks), at=cut_at,
+        connection, source=f"cutoff:{cutoff_id}", entries=await _entries(connection, cutoff_id, groups), at=cut_at,
         actor=actor, cutoff_id=cutoff_id,
     )  # fmt: skip
     if not made.is_replayed:
@@ -72,8 +70,7 @@ async def book(
 
 async def entries_again(connection: AsyncConnection, cutoff_id: int) -> list[Entry]:
     """The entries of a cut-off once more, from every posting and the agreement versions of then; writes nothing."""
-    groups = await groups_of(connection, cutoff_id)
-    return entries.of_groups(groups, await _terms(connection, groups), await stock.as_of(connection, cutoff_id))
+    return await _entries(connection, cutoff_id, await groups_of(connection, cutoff_id))
 
 
 async def groups_of(connection: AsyncConnection, cutoff_id: int) -> list[ClearingGroup]:
@@ -89,6 +86,11 @@ def moved_stock(groups: Iterable[ClearingGroup]) -> Mapping[tuple[int, int, str]
             key = (group.funder_id, group.lot_terms_id, group.kind)
             sums[key] = sums.get(key, 0) + way * group.points
     return sums
+
+
+async def _entries(connection: AsyncConnection, cutoff_id: int, groups: Sequence[ClearingGroup]) -> list[Entry]:
+    of_points = entries.of_groups(groups, await _terms(connection, groups), await stock.as_of(connection, cutoff_id))
+    return of_points + entries.of_events(await owed.events(connection, [cutoff_id]))
 
 
 async def _terms(connection: AsyncConnection, groups: Iterable[ClearingGroup]) -> dict[int, Terms]:

@@ -98,11 +98,8 @@ _MOVE_NOTHING = (
 
 
 def of_events(found: Iterable[MoneyEvent]) -> list[Entry]:
-    """The entries of money events, in their order; none of what was booked where it arose.
-
-    Raises events.KindUnknown, Unbalanced.
-    """
-    return [of_event(event) for event in found if not events.rule_of(event.kind).is_booked_before]
+    """The entries of money events, in their order. Raises events.KindUnknown, Unbalanced."""
+    return [of_event(event) for event in found]
 
 
 def of_event(event: MoneyEvent) -> Entry:

@@ -26,7 +26,8 @@ class MoneyEvent:
 
     amount_micro is not zero and leaves tax out; below zero it takes an earlier event of the kind back. tax_micro is the
     tax on top, with the same sign. terms_id is the version that priced it, cohort_id and points what it says about
-    stock, cutoff_id what it was recorded in, count how many facts it sums. reference is the other side's own number.
+    stock, cutoff_id the cut-off that it is booked with (none: nobody has booked it), count how many facts it sums.
+    reference is the other side's own number.
     """
 
     kind: str
@@ -51,8 +52,7 @@ class Rule:
 
     An account of the operator's own is kept for nobody. Where payer or payee of a partner's account is the operator,
     operator_debit and operator_credit stand in for it. is_billed says that statements show it. tax is the account of
-    the tax on top: output tax is owed with what is debited, input tax with what is credited. is_booked_before: it was
-    booked where it arose, and a run only states it.
+    the tax on top: output tax is owed with what is debited, input tax with what is credited.
     """
 
     debit: str
@@ -63,7 +63,6 @@ class Rule:
     operator_credit: str | None = None
     is_billed: bool = False
     tax: str | None = None
-    is_booked_before: bool = False
 
 
 def _between() -> Rule:
@@ -107,7 +106,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "SUBSCRIPTION_EARNED": Rule(accounts.SUBSCRIPTION_DEFERRED, accounts.SUBSCRIPTIONS),
         # stock that changed hands
         "STOCK_TRANSFER": Rule(accounts.POSITION, accounts.OBLIGATION, PAYER, PAYER, accounts.PROMOTIONS,
-                               is_billed=True, is_booked_before=True),
+                               is_billed=True),
         # disputes
         "DISPUTE_WITHHELD": Rule(accounts.DISPUTED, accounts.POSITION, PAYER, PAYER, is_billed=True),
         "DISPUTE_UPHELD": Rule(accounts.POSITION, accounts.DISPUTED, PAYER, PAYER, is_billed=True),

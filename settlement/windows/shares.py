@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ledger.cutoffs import Turnover
 from partners.terms import Terms
 from settlement import rating
 from settlement.rating import OPERATOR, REDEMPTION, REFUND, ClearingGroup, Unrated
+
+if TYPE_CHECKING:
+    from ledger.cutoffs import Turnover
 
 
 @dataclass(frozen=True, slots=True)

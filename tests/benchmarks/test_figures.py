@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks import draws, figures, long, pgbench, storage
+from benchmarks import draws, figures, pgbench, storage
 from benchmarks.figures import Slice
 from benchmarks.storage import Size
 
@@ -83,15 +83,3 @@ def test_pgbench_is_read_as_it_prints() -> None:
 
 def test_pgbench_s_log_gives_latencies_in_ms() -> None:
     assert pgbench.latencies("0 1 2591 0 1700000000 1234\n3 7 990 1 1700000001 99\n") == [2.591, 0.99]
-
-
-def test_a_soak_s_windows_are_read_and_compared() -> None:
-    said = (
-        "pgbench (18.6)\nprogress: 60.0 s, 2000.5 tps, lat 8.000 ms stddev 1.000, 0 failed\n"
-        "progress: 120.0 s, 1800.4 tps, lat 8.900 ms stddev 1.100, 0 failed\n"
-    )
-    windows = long.windows(said)
-    assert windows == [long.Window(2000.5, 8.0), long.Window(1800.4, 8.9)]
-    soak = long.Soak(60, [long.Window(2000.0, 8.0), long.Window(1800.0, 8.9)], 5000.0, 4500.0)
-    assert soak.last_to_first == 0.9
-    assert soak.last_to_first_without_drift == pytest.approx(1.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import report
 from benchmarks.coalition import Stocked
 from benchmarks.figures import Figure
-from benchmarks.long import Endurance, Soak, Window
+from benchmarks.long import Endurance, Minute, Terms
 
 STORED = {
     "ledger.journal": {"heap": 200.4, "indexes": 130.0},
@@ -69,14 +69,18 @@ def test_the_page_is_made_from_the_files_and_says_what_is_missing(tmp_path: Path
 
 
 def test_the_long_run_tells_first_and_last_and_what_a_lot_takes(tmp_path: Path) -> None:
-    soak = Soak(60, [Window(2_000.0, 8.0), Window(1_000.0, 16.0), Window(1_800.0, 9.0)], 5_000.0, 5_000.0)
-    found = Endurance(Stocked(10_000, 1_000, 2.0, STORED), soak, 1.5, 0)
+    minutes = [Minute(2_000.0, 8.0, [0.5]), Minute(1_000.0, 16.0, [0.4]), Minute(1_800.0, 9.0, [0.54, 0.56])]
+    found = Endurance(
+        Terms(10_000, 3, 1, 1), stocked=Stocked(10_000, 1_000, 2.0, STORED), minutes=minutes, audit_seconds=1.5,
+        audit_violations=0,
+    )  # fmt: skip
     report.store("long", found.content(), {"seed": 1}, folder=tmp_path)
     written = report.page(tmp_path)
     assert "10,000 lots of 1,000 holders were recorded in 2 s, 5,000 a second" in written
     assert "813 bytes each" in written
     assert "first 2,000, median 1,800, last 1,800" in written
     assert "Last ÷ first **0.90**" in written
+    assert "first 0.50, median 0.50, lowest 0.40, last 0.55. Last ÷ first **1.10**" in written
     assert "found 0 violations" in written
 
 

@@ -531,9 +531,13 @@ def _probes() -> dict[str, Probe]:
         h.test_a_released_hold_is_the_members_again_once,
         h.test_an_approval_pays_once_and_a_retry_finds_its_own_answer_first,
     ]
-    by_owner = [test_cutoffs.test_a_writer_overtaken_by_the_closer_lands_in_the_next_cutoff]
+    by_owner = [
+        test_cutoffs.test_a_writer_overtaken_by_the_closer_lands_in_the_next_cutoff,
+        test_cutoffs.test_an_accrual_that_remembers_a_cutoff_and_is_overtaken_lands_in_the_next,
+    ]
     by_database = [
         test_cutoffs.test_the_closer_waits_for_a_writer_that_has_not_committed,
+        test_cutoffs.test_the_closer_waits_for_an_accrual_that_remembers_its_cutoff,
         test_cutoffs.test_closing_again_finishes_what_a_crash_left_draining,
         o.test_a_batch_writes_what_its_items_would_write_one_by_one,
         b.test_of_two_items_of_an_account_the_first_is_done_and_the_second_is_asked_again,
@@ -611,14 +615,14 @@ _LOCK = "SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND 
 _LOOK = "SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;"
 _KNOWN = "SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;"
 _ACCRUE_LOCK = (
-    "SELECT a.seq + 1, a.available, a.pending, a.available + a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at), "
-    "a.head_hash INTO seq, available, pending, v_before, v_held, debt, v_due, v_last, v_hash "
+    "SELECT a.ctid, a.seq + 1, a.available, a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at), a.head_hash "
+    "INTO v_row, v_seq, v_available, v_pending, v_held, v_debt, v_due, v_last, v_hash "
     "FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;"
 )
 _ACCRUE_KNOWN = (
-    "SELECT j.fingerprint = p_fingerprint AS same, j.seq, j.available_after, j.pending_after, j.debt_after INTO e "
-    "FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;"
+    "PERFORM FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;"
 )
+_ACCRUE_NO_ACCOUNT = "IF NOT FOUND THEN RETURN (4, NULL, NULL, NULL, NULL)::ledger.accrued; END IF;"
 _NO_ACCOUNT = "IF NOT FOUND THEN status := 4; RETURN; END IF;"
 # The probe moved before the lock: what it found is remembered while the lock is waited for.
 _PROBE_FIRST = f"{_KNOWN} {_LOCK} {_NO_ACCOUNT}"
@@ -778,8 +782,17 @@ MUTANTS = (
     ),
     Mutant(
         "accrue looks for the key before the lock", "ledger.accrue",
-        f"{_ACCRUE_LOCK} {_NO_ACCOUNT} {_ACCRUE_KNOWN} IF FOUND THEN",
-        f"{_ACCRUE_KNOWN} {_ACCRUE_LOCK} {_NO_ACCOUNT} IF e.seq IS NOT NULL THEN", "one_key_at_once_has_one_effect",
+        f"{_ACCRUE_LOCK} {_ACCRUE_NO_ACCOUNT} {_ACCRUE_KNOWN} IF FOUND THEN",
+        f"{_ACCRUE_KNOWN} v_active := FOUND; {_ACCRUE_LOCK} {_ACCRUE_NO_ACCOUNT} IF v_active THEN",
+        "one_key_at_once_has_one_effect",
+    ),
+    Mutant(
+        "accrue takes no lock", "ledger.accrue", _ACCRUE_LOCK, _ACCRUE_LOCK.replace(" FOR NO KEY UPDATE", ""),
+        "one_key_at_once_has_one_effect",
+    ),
+    Mutant(
+        "accrue does not look for the key", "ledger.accrue", f"{_ACCRUE_KNOWN} IF FOUND THEN", "IF false THEN",
+        "one_key_at_once_has_one_effect",
     ),
     Mutant(
         "a return looks for the key before the lock", "ledger.return_accrual",
@@ -860,12 +873,12 @@ MUTANTS = (
     Mutant(
         "an accrual's points are available at once",
         "ledger.accrue",
-        "v_active := p_lot_activates[n] <= p_at;",
-        "v_active := true;",
+        "IF v_activates <= p_at THEN",
+        "IF true THEN",
         "pending_points_cannot_be_spent",
     ),
     Mutant(
-        "an accrual does not say when something is due", "ledger.accrue", "v_due := least(v_due, p_lot_activates[n]);", "",
+        "an accrual does not say when something is due", "ledger.accrue", "v_due := least(v_due, v_activates);", "",
         "due_lots_activate_and_expire_on_touch_each_at_its_own_due_instant",
     ),
     Mutant(
@@ -940,7 +953,7 @@ MUTANTS = (
     ),
     # Debt
     Mutant(
-        "an accrual repays nothing", "ledger.accrue", "IF debt > 0 THEN", "IF false THEN",
+        "an accrual repays nothing", "ledger.accrue", "IF v_debt > 0 THEN", "IF false THEN",
         "points_that_become_available_repay_and_pending_ones_wait",
     ),
     Mutant(
@@ -1017,7 +1030,7 @@ MUTANTS = (
     ),
     Mutant(
         "an accrual repeated tells what was available before it repaid", "ledger.accrue",
-        "available := greatest(e.available_after - e.debt_after, 0)", "available := e.available_after",
+        "greatest(j.available_after - j.debt_after, 0), j.pending_after", "j.available_after, j.pending_after",
         "an_accrual_that_repaid_repeated_by_key_tells_what_it_told_the_first_time",
     ),
     Mutant(
@@ -1075,12 +1088,20 @@ MUTANTS = (
     ),
     # Cut-offs
     Mutant(
-        "the cut-off is not looked at again under its lock", "ledger.enter_cutoff", test_cutoffs.CHECK_AGAIN, "PERFORM 1;",
+        "the cut-off is not looked at again under its lock", "ledger.enter_cutoff", test_cutoffs.CHECK_AGAIN, test_cutoffs.NO_CHECK,
         "a_writer_overtaken_by_the_closer_lands_in_the_next_cutoff",
     ),
     Mutant(
         "a writer does not hold its cut-off", "ledger.enter_cutoff", test_cutoffs.LOCK, "",
         "the_closer_waits_for_a_writer_that_has_not_committed",
+    ),
+    Mutant(
+        "an accrual does not look again at the cut-off that it remembers", "ledger.accrue", test_cutoffs.CHECK_AGAIN, test_cutoffs.NO_CHECK,
+        "an_accrual_that_remembers_a_cutoff_and_is_overtaken_lands_in_the_next",
+    ),
+    Mutant(
+        "an accrual does not hold the cut-off that it remembers", "ledger.accrue", test_cutoffs.LOCK, "",
+        "the_closer_waits_for_an_accrual_that_remembers_its_cutoff",
     ),
     Mutant(
         "the closer does not wait for writers", "ledger.seal_cutoff", "PERFORM pg_advisory_xact_lock(7305002, p_cutoff);", "",

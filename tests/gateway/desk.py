@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from gateway import app, landing, lanes
 from gateway.notices import Sender
 from gateway.schema import schema
-from gateway.sessions import approver, mailbox, pages, staff
+from gateway.sessions import approver, asking, mailbox, pages, staff
 from kit import actors, clock
 from kit.database import Database
 from kit.secrets import Vault
@@ -167,7 +167,7 @@ async def opened(coalition: Coalition, database_url: str, **settings: Any) -> As
     wall = Wall()
     built = app.build(
         chosen, schema, database_url=database_url, vault=coalition.vault, opening=lanes.opened,
-        pages=[*landing.ROUTES, *pages.ROUTES, *mailbox.ROUTES], signed_in=approver.signed_in,
+        pages=[*landing.ROUTES, *pages.ROUTES, *asking.ROUTES, *mailbox.ROUTES], signed_in=approver.signed_in,
         wall_clock=wall,
     )  # fmt: skip
     async with built.router.lifespan_context(built):

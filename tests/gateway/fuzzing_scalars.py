@@ -16,7 +16,9 @@ _TEXTS = {
     "LineKind": st.sampled_from(["GOODS", "SERVICE", "TIP", "NOTHING"]),
     "PaymentKind": st.sampled_from(["CASH", "CARD", "SHELLS"]),
     "EntryMode": st.sampled_from(["ONLINE", "OFFLINE", "IMPORT", "PIGEON"]),
+    "OfferKind": st.sampled_from(["PROMOTION", "COUPON"]),
     "TransactionKind": st.sampled_from(["PURCHASE", "RETURN"]),
+    "EntryKind": st.just("ACCRUAL"),
     "RejectionCode": st.just("INSUFFICIENT_POINTS"),
 }
 

@@ -132,16 +132,28 @@ async def _open(app: Starlette, scope: dict[str, Any], kind: type[Any]) -> Async
 
 @asynccontextmanager
 async def events(
-    app: Starlette, token: str, query: str, *, proof: str | None = None, **variables: Any
+    app: Starlette,
+    token: str,
+    query: str,
+    *,
+    proof: str | None = None,
+    path: str = "/graphql",
+    session: list[tuple[bytes, bytes]] | None = None,
+    **variables: Any,
 ) -> AsyncIterator[Events]:
-    """A subscription answered with a stream of events; its status and headers are there. proof: of a bound token."""
+    """A subscription answered with a stream of events; its status and headers are there. proof: of a bound token.
+
+    session: headers of somebody who is signed in, instead of a token.
+    """
     body = orjson.dumps({"query": query, "variables": variables})
     headers = [(b"content-type", b"application/json"), (b"accept", b"text/event-stream")]
-    if proof is None:
+    if session is not None:
+        headers += session
+    elif proof is None:
         headers.append((b"authorization", f"Bearer {token}".encode()))
     else:
         headers += [(b"authorization", f"DPoP {token}".encode()), (b"dpop", proof.encode())]
-    scope = {"type": "http", "method": "POST", "scheme": "http", "headers": headers}
+    scope = {"type": "http", "method": "POST", "scheme": "http", "headers": headers, "path": path}
     async with _open(app, scope, Events) as listener:
         await listener.to_app.put({"type": "http.request", "body": body, "more_body": False})
         await listener.begin()

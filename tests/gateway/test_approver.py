@@ -16,7 +16,7 @@ from gateway.endpoint import Endpoint
 from gateway.oauth import clients
 from gateway.oauth.clients import DEVICE_CODE
 from gateway.schema import schema
-from gateway.sessions import session, staff
+from gateway.sessions import colleagues, session, staff
 from gateway.sessions.session import Person
 from gateway.sockets import Socket
 from kit import actors, clock, postgres
@@ -134,6 +134,40 @@ async def test_staff_sign_in_by_code_allow_a_till_and_it_gets_its_token(shop: Sh
 async def test_a_member_who_is_signed_in_allows_nothing(shop: Shop) -> None:
     browser = await shop.desk.signed_in(ADA)
     assert next_of(await browser.get("/oauth/device"), "/staff/sign-in") == "/oauth/device"
+
+
+async def manager_of(shop: Shop, code: str, *roles: str) -> Browser:
+    """A browser in which somebody of a partner is signed in, a moment ago."""
+    partner = (await shop.desk.coalition.desk.directory.get()).partner_by_code(code)
+    assert partner is not None
+    address = f"boss@{code}.example"
+    async with shop.desk.database.transaction() as connection:
+        await colleagues.invite(
+            connection, shop.desk.vault, desks.SENDER, partner, name="Boss", roles=roles, email=address, language="en",
+            by=shop.desk.coalition.onboarder, now=shop.desk.wall(),
+        )  # fmt: skip
+    return await shop.desk.signed_in(address, "/portal")
+
+
+async def test_a_manager_allows_apps_and_tills_of_the_own_partner_and_of_no_other(shop: Shop) -> None:
+    await shop.desk.coalition.add_partner("grocer")
+    ours, theirs = await manager_of(shop, "bakery", "MANAGER"), await manager_of(shop, "grocer", "MANAGER")
+    till = await shop.program()
+    begun = given(await till.post("/oauth/device_authorization", PLACE))
+    page = await theirs.get("/oauth/device")
+    assert (await pressed(theirs, page, "/oauth/device", "look", user_code=begun["user_code"])).status_code == 400
+    flow = Flow(await shop.program("https://app.example/back"))
+    assert (await theirs.get(await flow.address())).status_code == 403
+    _, tokens = await enrolled(shop, ours)
+    assert tokens["token_type"] == "DPoP"
+    # An old sign-in is not enough, and the way to a fresh one is the portal's.
+    shop.desk.wall.at += session.STEP_UP
+    assert next_of(await ours.get("/oauth/device"), "/portal/confirm") == "/oauth/device"
+
+
+async def test_a_developer_of_the_partner_allows_nothing(shop: Shop) -> None:
+    browser = await manager_of(shop, "bakery", "DEVELOPER", "FINANCE")
+    assert next_of(await browser.get("/oauth/device"), "/portal/sign-in") == "/oauth/device"
 
 
 async def test_staff_without_the_role_allow_nothing(shop: Shop) -> None:

@@ -136,7 +136,7 @@ def test_the_schema_is_printed() -> None:
 
 async def test_who_uses_what_of_the_schema_is_listed(client_id: str, database: Database) -> None:
     today = wall().date()
-    number = await database.pool.fetchval("SELECT client_no FROM gateway.client")
+    number = await database.pool.fetchval("SELECT client_no FROM gateway.client WHERE client_no > 0")
     for field, day in (("Query.member", today), ("Query.quote", today - timedelta(days=40))):
         await database.pool.execute("INSERT INTO gateway.field_use VALUES ($1, $2, $3, 7)", number, day, field)
     said = await asyncio.to_thread(done, "schema usage")

@@ -25,14 +25,19 @@ from graphql import (
 from starlette.applications import Starlette
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
+from gateway import scopes
 from gateway.schema import schema
-from kit import actors, postgres
+from gateway.scopes import OF_SESSIONS
+from kit import actors, approvals, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import enrolment, proofs
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from partners import onboarding
+from partners.mechanics import registry, rewards
+from partners.mechanics.registry import Draft
+from partners.mechanics.rewards import RewardDraft
 from settlement import runs
 from tests.builders import DAY, NOON, found, violations
 from tests.gateway import listening, stand
@@ -40,16 +45,20 @@ from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_approval_api import ASK
 from tests.gateway.test_hold_api import PLACE
 from tests.gateway.test_purchase_api import MEMBER, QUOTE, record
+from tests.gateway.test_schema import demanded
 from tests.gateway.test_subscriptions import until_listening
 
 BUILT = schema.graphql
 A_ONLY = "a-only"
+WANTED = (*scopes.TILL, scopes.SETTLEMENT_READ, scopes.EVENTS_WRITE, scopes.EVENTS_MODERATE)
 # What writes comes last, so that nothing of B's is found by what B itself wrote.
 OPERATIONS: dict[str, GraphQLObjectType] = {
     name: root
     for root in (BUILT.query_type, BUILT.subscription_type, BUILT.mutation_type)
     if root is not None
     for name in root.fields
+    # What takes a session is no token's to ask: tests/gateway/test_session_matrix.py has a table of its own.
+    if not (wanted := demanded(root.name, name)) or wanted - OF_SESSIONS.keys()
 }
 ROOTS: dict[str, GraphQLField] = {name: root.fields[name] for name, root in OPERATIONS.items()}
 
@@ -73,13 +82,21 @@ NAMES_NOTHING = {
     "sentAt": _SAYS,
     "currencyCode": _SAYS,
     "reason": _SAYS,
+    "onceKey": "what an event of this member counts once under, for the calling partner or the whole coalition",
+    "FigureInput.name": _SAYS,
+    "FigureInput.value": _SAYS,
+    "WordInput.name": _SAYS,
+    "WordInput.value": _SAYS,
+    "ModerateEventInput.approved": _SAYS,
+    "ActivateOfferInput.promotion": "an offer to this member at the calling partner; any other is unknown",
     "description": _SAYS,
     "lastsSeconds": _SAYS,
     "ReceiptInput.part": _SAYS,
     "ReceiptInput.entryMode": _SAYS,
     "ReceiptInput.terminalSeq": _SAYS,
     "ReceiptInput.releaseId": _SAYS,
-    "RecordPurchaseInput.coupons": _SAYS,
+    "RecordPurchaseInput.coupons": _NETWORK,
+    "QuoteInput.coupons": _NETWORK,
     "LineInput.lineId": _SAYS,
     "LineInput.kind": _SAYS,
     "LineInput.sku": _SAYS,
@@ -125,6 +142,15 @@ NOTHING: dict[str, Any] = {
     "Query.node.id": "txn_nothing",
     "Query.settlementStatement.id": "stm_nothing",
     "Query.settlementStatements.after": None,
+    "Query.offers.after": None,
+    "Query.offers.outlet": "none",
+    "Query.offers.terminal": "none",
+    "RecordEventInput.outlet": "none",
+    "RecordEventInput.terminal": "none",
+    "ActivateOfferInput.outlet": "none",
+    "ActivateOfferInput.terminal": "none",
+    "RecordEventInput.event": "nothing",
+    "ModerateEventInput.reviewId": "rev_nothing",
     "Subscription.balanceChanged.after": "bal_nothing",
     "Subscription.transactionPosted.after": "pst_nothing",
     "Query.member.outlet": "none",
@@ -227,6 +253,19 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
         }
     },
     "releaseHold": lambda w: {"input": {"idempotencyKey": stand.key(), "holdId": "hld_nothing"}},
+    "offers": lambda w: {"member": _member(w), "outlet": "1", "terminal": "1", "first": 20, "after": None},
+    "recordEvent": lambda w: {
+        "input": {
+            "idempotencyKey": stand.key(), "member": _member(w), "event": "visit", "occurredAt": _WHERE["occurredAt"],
+            "outlet": "1", "terminal": "1",
+        }
+    },
+    "moderateEvent": lambda w: {
+        "input": {"idempotencyKey": stand.key(), "reviewId": "rev_nothing", "approved": True}
+    },
+    "activateOffer": lambda w: {
+        "input": {"idempotencyKey": stand.key(), "member": _member(w), "promotion": "none", "outlet": "1", "terminal": "1"}
+    },
     "balanceChanged": lambda w: {"ref": _member(w)},
     "transactionPosted": lambda w: {},
 }  # fmt: skip
@@ -337,7 +376,8 @@ def selection(definition: GraphQLField) -> str:
         )
         return "{ __typename " + rejection + inside + " }"
     if isinstance(kind, GraphQLObjectType) and "nodes" in kind.fields:
-        return "{ nodes { id } }"
+        node = get_named_type(kind.fields["nodes"].type)
+        return "{ nodes { id } }" if "id" in getattr(node, "fields", {}) else "{ nodes { code } }"
     has_id = "id" in getattr(kind, "fields", {})
     return "{ __typename id }" if has_id else "{ __typename }"
 
@@ -358,7 +398,10 @@ async def world(database: Database, vault: Vault, server: postgres.Server, datab
         await onboarding.add_terminal(connection, outlet_id=outlet_id, code=A_ONLY, actor=coalition.onboarder, at=NOON)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as gateway:
         made = World(
-            gateway, await coalition.add_member(), await gateway.till("a-bakery"), await gateway.till("b-grocer")
+            gateway,
+            await coalition.add_member(),
+            await gateway.till("a-bakery", wanted=WANTED),
+            await gateway.till("b-grocer", wanted=WANTED),
         )
         await furnish(made)
         yield made
@@ -372,6 +415,17 @@ async def furnish(world: World) -> None:
     a_partner = coalition.callers["a-bakery"].partner_id
     async with coalition.database.transaction() as connection:
         await proofs.set_pin(connection, coalition.vault, card.member_id, "4711")
+        marketer = await actors.ensure_actor(connection, "marketer", [actors.PROMOTION_MAKER])
+        checker = await actors.ensure_actor(connection, "publisher", [actors.PROMOTION_CHECKER])
+        reward = RewardDraft(
+            a_partner, "mug", dict.fromkeys(("en", "ru", "ro"), "Mug"), 100, 3, NOON - DAY, NOON + 30 * DAY
+        )
+        await rewards.add(connection, reward, actor=marketer, at=NOON)
+        for code, partners, moderated in (("visit", [], False), ("of-a", ["a-bakery"], False), ("review", [], True)):
+            event = Draft("EVENT", code, {"partners": partners, "moderated": moderated}, NOON - DAY)
+            number = await registry.propose(connection, event, maker=marketer, at=NOON - DAY)
+            proposal = await approvals.read(connection, number)
+            await registry.decide(connection, proposal, checker=checker, approved=True, at=NOON - DAY)
         await enrolment.bind_instrument(
             connection,
             coalition.vault,
@@ -390,6 +444,12 @@ async def furnish(world: World) -> None:
     quote = await world.a.ask(QUOTE, input={"member": _member(world), "receipt": _receipt()})
     hold = await world.a.ask(PLACE, input=CALLS["placeHold"](world)["input"])
     approval = await world.a.ask(ASK, input=CALLS["requestApproval"](world)["input"])
+    told = CALLS["recordEvent"](world)["input"] | {"event": "review"}
+    review = await world.a.ask(
+        "mutation($i: RecordEventInput!) { recordEvent(input: $i) { ... on RecordEventSuccess { reviewId } } }", i=told
+    )
+    listed = "query($m: MemberRefInput!) { offers(member: $m) { edges { cursor } } }"
+    offered = await world.a.ask(listed, m=_member(world))
     own = await record(world.b, card, stand.receipt("1000.00", reference="OF-B"))
     async with coalition.database.transaction() as connection:
         await actors.ensure_actor(connection, "finance", [actors.FINANCE_MAKER])
@@ -426,6 +486,9 @@ async def furnish(world: World) -> None:
         "Query.node.id": [txn, seen["id"], hold["hold"]["id"], approval["approval"]["id"], statement],
         "Query.settlementStatement.id": [statement],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
+        "Query.offers.after": [offered["edges"][0]["cursor"]],
+        "RecordEventInput.event": ["of-a"],
+        "ModerateEventInput.reviewId": [review["reviewId"]],
         "MemberRefInput.id": [seen["id"]],
         "MemberRefInput.visit": [seen["visit"]],
         "MemberRefInput.instrumentToken": ["tok-of-a"],
@@ -442,7 +505,7 @@ async def furnish(world: World) -> None:
         if key == "holdId":
             world.of_a[name] = [hold["hold"]["id"]]
         elif key in ("outlet", "terminal"):
-            world.of_a.setdefault(name, [A_ONLY] if kind == "Query.member" else [A_ONLY, place])
+            world.of_a.setdefault(name, [A_ONLY] if kind in ("Query.member", "Query.offers") else [A_ONLY, place])
         elif key == "reference":
             world.of_a.setdefault(name, ["OF-A"])
     world.of_b = {

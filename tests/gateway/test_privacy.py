@@ -82,6 +82,9 @@ async def test_p01_what_somebody_had_agreed_to_is_known_for_any_past_moment(gate
 NOT_PERSONAL = {
     "PartnerView.name": "a partner's",
     "SettlementStatement.partnerName": "a partner's",
+    "Staff.name": "the operator's staff, to themselves",
+    "PartnerClient.person": "a colleague at the portal, to themselves",
+    "ColleagueView.name": "a colleague, to the managers of their own partner",
     "EnrolMemberSuccess.person": "masked, to the partner that has just been told it",
     "MaskedPerson.name": "masked",
     "MaskedPerson.phone": "masked",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.shedding import RETRY_SECONDS, Overloaded, Turnstile
+from gateway.shedding import REFUSALS_AT_ONCE, RETRY_SECONDS, SERVED_PER_REFUSAL, Overloaded, Turnstile
 
 READ, EARN, SPEND = 0, 1, 2
 
@@ -121,6 +121,45 @@ async def test_when_nobody_more_can_wait_reads_are_shed_first_and_spending_last(
         "refused",
     ]
     assert turnstile.refused == [3, 3, 0]
+
+
+async def test_of_a_flood_that_waits_so_many_are_refused_as_the_served_allow_and_all_in_the_end() -> None:
+    hands = Hands()
+    turnstile = Turnstile(1, waiting=1_000, patience_seconds=1.0, longest_seconds=4.0, monotonic=hands)
+    await turnstile.enter(SPEND)
+    tasks = asking(turnstile, *[READ] * 200)
+    await settle()
+    hands.seconds = 1.0
+    turnstile.expire()
+    await settle()
+    assert Counter(outcomes(tasks)) == {"refused": REFUSALS_AT_ONCE, "waits": 200 - REFUSALS_AT_ONCE}
+    for _ in range(2 * SERVED_PER_REFUSAL):
+        turnstile.leave()
+        await settle()
+    turnstile.expire()
+    await settle()
+    count = Counter(outcomes(tasks))
+    assert (count["in"], count["refused"]) == (2 * SERVED_PER_REFUSAL, REFUSALS_AT_ONCE + 2)
+    hands.seconds = 4.0
+    turnstile.expire()
+    await settle()
+    assert Counter(outcomes(tasks))["waits"] == turnstile.waiting == 0
+
+
+async def test_a_refusal_is_not_told_before_the_patience_ends() -> None:
+    hands = Hands()
+    turnstile = Turnstile(1, waiting=1, patience_seconds=1.0, monotonic=hands)
+    await turnstile.enter(SPEND)
+    [pushed_out] = asking(turnstile, READ)
+    await settle()
+    hands.seconds = 0.25
+    [stays, no_room] = asking(turnstile, SPEND, SPEND)
+    await settle()
+    hands.seconds = 1.25
+    turnstile.expire()
+    await settle()
+    told = [task.exception() for task in (pushed_out, no_room, stays)]
+    assert [no.hold_seconds for no in told if isinstance(no, Overloaded)] == [0.75, 1.0, 0.0]
 
 
 async def test_whoever_goes_away_leaves_neither_a_place_nor_a_waiter_behind() -> None:

@@ -248,7 +248,10 @@ async def test_the_command_ends_well_when_it_is_told_to(server: Server, database
     beat = tmp_path / "worker"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway.commands", "worker", "--heartbeat", str(beat),
-        env={**os.environ, "DATABASE_URL": server.dsn(database_name, APPLICATION_ROLE)},
+        env={
+            **os.environ, "DATABASE_URL": server.dsn(database_name, APPLICATION_ROLE),
+            "TESSERA_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

@@ -243,7 +243,7 @@ async def onboarded(database: Database, vault: Vault, at: datetime) -> tuple[int
 
 
 @asynccontextmanager
-async def running(database: Database, database_url: str, vault: Vault) -> AsyncIterator[Toy]:
+async def running(database: Database, database_url: str, vault: Vault, **more: Any) -> AsyncIterator[Toy]:
     """The toy gateway over a fresh database, with a first token asked for."""
     clock, seen = Clock(), Seen()
     partner_id, client_id, secret = await onboarded(database, vault, clock.at)
@@ -254,7 +254,7 @@ async def running(database: Database, database_url: str, vault: Vault) -> AsyncI
 
     people = People()
     built = app.build(
-        Settings(issuer=ISSUER, pool_size=2), schema, database_url=database_url, vault=vault, opening=opening,
+        Settings(issuer=ISSUER, pool_size=2, **more), schema, database_url=database_url, vault=vault, opening=opening,
         wall_clock=clock.now, signed_in=people.signed_in,
     )  # fmt: skip
     transport = httpx2.ASGITransport(app=built)

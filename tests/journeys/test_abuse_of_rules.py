@@ -178,8 +178,8 @@ MAY_CHANGE = {
     # What clients may ask for, and how much they did.
     "gateway.client_rule", "gateway.allowance", "gateway.field_use",
     # People's sign-in; letters on their way.
-    "gateway.staff", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget", "gateway.passkey",
-    "members.message_queue",
+    "gateway.staff", "gateway.colleague", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget",
+    "gateway.passkey", "members.message_queue", "partners.brake",
     # Numbers of documents count on by one; a trigger refuses anything else.
     "settlement.document_counter",
 }  # fmt: skip
@@ -188,8 +188,10 @@ MAY_REMOVE = {
     # Credentials that are over.
     "gateway.refresh_token", "gateway.pushed_request", "gateway.device_code", "gateway.user_code_miss", "gateway.used_id",
     "gateway.ended_token", "gateway.trusted_document",
-    "gateway.staff", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget", "gateway.passkey",
-    "gateway.passkey_challenge",
+    "gateway.staff", "gateway.colleague", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget",
+    "gateway.passkey", "gateway.passkey_challenge",
+    # What was only counted, to be looked at for a while.
+    "gateway.field_use", "partners.award_pace",
     # Sign-in codes go after a day, other letters stay.
     "members.message", "members.message_queue",
 }  # fmt: skip

@@ -56,8 +56,9 @@ async def test_c3_no_balance_is_ever_negative_not_even_for_who_owns_the_tables(
     await holder.accrue(10)
     assert (await holder.redeem(11))["status"] == 3
     owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
-    with pytest.raises(asyncpg.CheckViolationError):
-        await owner.execute("UPDATE ledger.account SET available = -1")
+    for balance in ("available", "pending", "held", "debt", "spent", "daily_cap"):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await owner.execute(f"UPDATE ledger.account SET {balance} = -1")
     await owner.close()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import stat
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -105,3 +107,11 @@ def test_a_database_of_ones_own_takes_a_master_key_of_ones_own(tmp_path: Path, m
     with pytest.raises(BadKey, match="TESSERA_MASTER_KEY"):
         secrets.load_master_key(Settings(data=tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.binary(max_size=40) | st.text(max_size=10), max_size=4))
+def test_a_fingerprint_is_a_uuid_like_any_other(parts: list[bytes | str]) -> None:
+    made = secrets.fingerprint(*parts)
+    same = UUID(bytes=made.bytes)
+    assert (made, hash(made), repr(made), made.is_safe) == (same, hash(same), repr(same), same.is_safe)
+    assert pickle.loads(pickle.dumps(made)) == same

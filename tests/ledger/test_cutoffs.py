@@ -18,8 +18,10 @@ from ledger import cutoffs
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
 GATE = 7_305_999
+# An accrual enters the cut-off in the same words as everybody else by enter_cutoff.
 LOCK = "v_locked := pg_advisory_xact_lock_shared(7305002, v_cutoff) IS NOT NULL;"
 CHECK_AGAIN = "PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff AND state = 'OPEN';"
+NO_CHECK = "PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff;"
 
 
 async def accrue(
@@ -170,21 +172,24 @@ async def _write(connection: asyncpg.Connection, holder: int, times: int) -> Non
 
 
 async def close_while_a_writer_stands_between_reading_and_locking(
-    database: Database, owner: asyncpg.Connection, *, without: str = ""
+    database: Database, owner: asyncpg.Connection, *, routine: str = "ledger.enter_cutoff", checks: bool = True
 ) -> list[str]:
-    """Violations after this interleaving of ledger.enter_cutoff, less a part of its source: a writer has read the
-    number of the open cut-off and not yet locked it, the cut-off is closed and counted, the writer goes on."""
-    source = await owner.fetchval("SELECT pg_get_functiondef('ledger.enter_cutoff'::regproc)")
-    assert LOCK in source
-    assert without in source
-    replaced = source.replace(without, "PERFORM 1;") if without else source
-    gate = f"PERFORM pg_catalog.pg_advisory_xact_lock_shared({GATE}, 1);"
-    at_the_lock = LOCK if LOCK in replaced else "PERFORM 1;"
-    await owner.execute(replaced.replace(at_the_lock, f"{gate} {at_the_lock}", 1))
+    """Violations after this interleaving of a routine: a writer has read the number of the open cut-off and not yet
+    locked it, the cut-off is closed and counted, the writer goes on. It checks again whether it is open, or not.
+
+    An accrual enters by itself the cut-off that its session remembers, here from an accrual before.
+    """
+    source = await owner.fetchval("SELECT pg_get_functiondef($1::regproc)", routine)
+    assert source.count(LOCK) == 1
+    replaced = source if checks else source.replace(CHECK_AGAIN, NO_CHECK)
+    assert checks or replaced != source
+    await owner.execute(replaced.replace(LOCK, f"PERFORM pg_catalog.pg_advisory_xact_lock_shared({GATE}, 1); {LOCK}"))
     [holder] = await open_accounts(database, 1)
 
-    await owner.execute(f"SELECT pg_advisory_lock({GATE}, 1)")
     async with database.pool.acquire() as connection:
+        if routine == "ledger.accrue":
+            assert await accrue(connection, holder) == 0
+        await owner.execute(f"SELECT pg_advisory_lock({GATE}, 1)")
         writer = asyncio.create_task(accrue(connection, holder))
         await until(lambda: somebody_waits(database, GATE))
         # Not cutoffs.close: its sweep would stand before the gate too. These are its two steps.
@@ -204,18 +209,41 @@ async def test_a_writer_overtaken_by_the_closer_lands_in_the_next_cutoff(
     assert await database.pool.fetchval("SELECT cutoff_id FROM ledger.posting") == 2
 
 
-async def test_without_the_re_check_the_overtaken_writer_is_lost(database: Database, owner: asyncpg.Connection) -> None:
-    found = await close_while_a_writer_stands_between_reading_and_locking(database, owner, without=CHECK_AGAIN)
+async def test_an_accrual_that_remembers_a_cutoff_and_is_overtaken_lands_in_the_next(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    assert await close_while_a_writer_stands_between_reading_and_locking(database, owner, routine="ledger.accrue") == []
+    rows = await database.pool.fetch("SELECT cutoff_id FROM ledger.posting ORDER BY seq")
+    assert [row["cutoff_id"] for row in rows] == [1, 2]
 
-    assert found == [
-        "A16 cut-off = what is recorded in it: cut-off 1: counted 0 entries, 0 postings, 0 points; found 1, 1, 10"
-    ]
+
+@pytest.mark.parametrize(
+    ("routine", "lost"),
+    [
+        ("ledger.enter_cutoff", "counted 0 entries, 0 postings, 0 points; found 1, 1, 10"),
+        ("ledger.accrue", "counted 1 entries, 1 postings, 10 points; found 2, 2, 20"),
+    ],
+)
+async def test_without_the_re_check_the_overtaken_writer_is_lost(
+    database: Database, owner: asyncpg.Connection, routine: str, lost: str
+) -> None:
+    found = await close_while_a_writer_stands_between_reading_and_locking(
+        database, owner, routine=routine, checks=False
+    )
+
+    assert lost in "".join(found)
+    assert "A16 cut-off = what is recorded in it: cut-off 1" in found[0]
 
 
-async def close_while_a_writer_has_not_committed(database: Database) -> tuple[bool, list[str]]:
-    """Whether the closer waited for a writer that had recorded and not committed, and the violations afterwards."""
+async def close_while_a_writer_has_not_committed(
+    database: Database, *, remembered: bool = False
+) -> tuple[bool, list[str]]:
+    """Whether the closer waited for a writer that had recorded and not committed, and the violations afterwards. The
+    writer's session may remember the cut-off from an accrual before."""
     [holder] = await open_accounts(database, 1)
     async with database.pool.acquire() as connection:
+        if remembered:
+            assert await accrue(connection, holder) == 0
         writing = connection.transaction()
         await writing.start()
         assert await accrue(connection, holder) == 0
@@ -235,14 +263,26 @@ async def test_the_closer_waits_for_a_writer_that_has_not_committed(database: Da
     assert await close_while_a_writer_has_not_committed(database) == (True, [])
 
 
+async def test_the_closer_waits_for_an_accrual_that_remembers_its_cutoff(database: Database) -> None:
+    assert await close_while_a_writer_has_not_committed(database, remembered=True) == (True, [])
+
+
+@pytest.mark.parametrize(
+    ("routine", "lost"),
+    [
+        ("ledger.enter_cutoff", "counted 0 entries, 0 postings, 0 points; found 1, 1, 10"),
+        ("ledger.accrue", "counted 1 entries, 1 postings, 10 points; found 2, 2, 20"),
+    ],
+)
 async def test_without_the_lock_a_writer_that_has_not_committed_is_lost(
-    database: Database, owner: asyncpg.Connection
+    database: Database, owner: asyncpg.Connection, routine: str, lost: str
 ) -> None:
-    source = await owner.fetchval("SELECT pg_get_functiondef('ledger.enter_cutoff'::regproc)")
+    source = await owner.fetchval("SELECT pg_get_functiondef($1::regproc)", routine)
+    assert LOCK in source
     await owner.execute(source.replace(LOCK, ""))
 
-    waited, found = await close_while_a_writer_has_not_committed(database)
+    waited, found = await close_while_a_writer_has_not_committed(database, remembered=routine == "ledger.accrue")
 
     assert not waited
     assert len(found) == 1
-    assert "counted 0 entries, 0 postings, 0 points; found 1, 1, 10" in found[0]
+    assert lost in found[0]

@@ -285,6 +285,37 @@ async def test_the_application_cannot_change_or_remove_what_is_written(
         await holder.pool.execute("UPDATE ledger.account SET available = 1000000")
 
 
+LOT = {
+    "holder_id": "$1", "seq": "99", "granted": "5", "remaining": "5", "activates_at": "'2026-01-01'",
+    "expires_at": "'2027-01-01'", "issuer_id": "1", "funder_id": "1", "terms_id": "1", "unit": "1", "lot_no": "1",
+    "active": "true", "held": "0", "returned": "0", "open": "true",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (None, None), ("granted", "0"), ("remaining", "4"), ("remaining", "6"), ("held", "1"), ("returned", "-1"),
+        ("open", "false"), ("expires_at", "'2026-01-01'"),
+    ],
+)  # fmt: skip
+async def test_the_functions_owner_writes_a_new_lot_whole_or_not_at_all(
+    holder: Holder, server, database_name: str, column: str | None, value: str
+) -> None:
+    lot = LOT | ({column: value} if column else {})
+    owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    await owner.execute("BEGIN; SET ROLE tessera_ledger")
+    writing = owner.execute(
+        f"INSERT INTO ledger.lot ({', '.join(lot)}) VALUES ({', '.join(lot.values())})", holder.holder_id
+    )
+    if column is None:
+        await writing
+    else:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await writing
+    await owner.close()  # and nothing of it stays
+
+
 async def test_a_capture_takes_what_was_set_aside_and_the_rest_goes_back_to_its_own_lots(holder: Holder) -> None:
     await holder.accrue(50, expires=100)
     await holder.accrue(100, expires=200)

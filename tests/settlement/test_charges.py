@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -236,7 +237,7 @@ def test_however_a_year_is_cut_into_runs_its_months_are_charged_once(
     start = signed.valid_from
     all_of_them = [Billed(start + day * DAY, points, points) for day, points in sorted(cutoffs)]
     bounds, charged, points = [0, *sorted(ends), 400], 0, 0
-    for since, until in zip(bounds, bounds[1:], strict=False):
+    for since, until in pairwise(bounds):
         begin, end = start + since * DAY, start + until * DAY
         own = [one for one in all_of_them if begin < one.cut_at <= end]
         earlier = [one for one in all_of_them if one.cut_at <= begin]

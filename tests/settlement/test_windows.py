@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -49,7 +50,9 @@ def test_the_very_first_window_is_named_for_the_beginning() -> None:
     assert names.parse(FIRST).since == names.BEGINNING
 
 
-@pytest.mark.parametrize("text", ["NET.EUR.2026.03.01.09.00", "NET.EUR.2026.3.1.9.0.1", "net.EUR.2026.03.01.09.00.1", ""])
+@pytest.mark.parametrize(
+    "text", ["NET.EUR.2026.03.01.09.00", "NET.EUR.2026.3.1.9.0.1", "net.EUR.2026.03.01.09.00.1", ""]
+)
 def test_what_is_no_name_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not the name"):
         names.parse(text)
@@ -247,7 +250,7 @@ async def test_positions_are_the_same_in_however_many_batches_they_are_added_up(
     batches = await coalition.database.pool.fetch(
         "SELECT from_xid::text::bigint, until_xid::text::bigint FROM settlement.position_batch ORDER BY batch_no"
     )
-    assert all(one["until_xid"] == other["from_xid"] for one, other in zip(batches, batches[1:], strict=False))
+    assert all(one["until_xid"] == other["from_xid"] for one, other in pairwise(batches))
 
 
 async def test_many_that_add_up_at_once_add_everything_once(coalition: Coalition) -> None:

@@ -74,6 +74,13 @@ class Books:
         assert done.receipt.awarded_points == points
         return receipt
 
+    async def earn_nothing(self, card: IssuedCard, partner: str, *, after: int = 0) -> Receipt:
+        """A purchase where none is earned."""
+        receipt = a_receipt(5_000, at=NOON + after * DAY)
+        done = await record(self.coalition, card, receipt, partner=partner, after=after)
+        assert done.receipt.awarded_points == 0
+        return receipt
+
     async def spend(self, card: IssuedCard, points: int, partner: str, *, after: int = 0) -> Receipt:
         """A purchase that points pay whole, and that therefore earns nothing."""
         receipt = a_receipt(points, at=NOON + after * DAY)

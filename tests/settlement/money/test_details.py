@@ -71,9 +71,6 @@ async def test_every_line_has_its_postings_and_the_books_have_every_line(books: 
         positions = {one.party_id: -one.amount_micro for one in await journal.balances(connection, "1200")}
         assert await controls.run(connection) == []
     told_in_all = {
-        s.partner_id: sum(n.amount_micro for n in s.lines)
-        for run in done
-        for s in run.statements
-        if s.partner_id
+        s.partner_id: sum(n.amount_micro for n in s.lines) for run in done for s in run.statements if s.partner_id
     }
     assert {party: amount for party, amount in told_in_all.items() if amount} == positions

@@ -1,0 +1,121 @@
+"""The master key's rotation: everything that is sealed or hashed with it is given over to the next one.
+
+Part by part, some rows to a transaction, and how far it is in the same one: stopped anywhere it goes on from there.
+While it runs nobody is found by card or phone, so nothing may be serving. What lives for minutes (codes, visits,
+cursors, forms) is not given over; it is asked for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import key_rotation_store
+from gateway.key_rotation_store import COLLEAGUE, STAFF
+from kit import audit, keyring
+from kit.database import Database
+from kit.keyring import Progress
+from kit.secrets import KEY_BYTES, Vault
+from members import rekeying as members
+from partners import rekeying as partners
+
+BATCH = 1_000
+
+
+class Rekeying(Protocol):
+    """Gives the next rows of a part over; the number reached, and how many rows."""
+
+    def __call__(
+        self, connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int
+    ) -> Awaitable[tuple[int, int]]: ...
+
+
+async def _signing_keys(
+    connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int
+) -> tuple[int, int]:
+    if after:
+        return after, 0
+    rows = await key_rotation_store.signing_keys(connection)
+    for row in rows:
+        context = f"signing-key:{row.kid}"
+        sealed = vault.seal(vault.open(bytes(row.sealed_key), context), context)
+        await key_rotation_store.write_signing_key(connection, row.kid, sealed)
+    return 1, len(rows)
+
+
+def _addresses(kind: str) -> Rekeying:
+    async def rekey(
+        connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int
+    ) -> tuple[int, int]:
+        rows = await key_rotation_store.addresses(connection, kind, after, limit)
+        changed = []
+        for row in rows:
+            context = f"{kind}:{row.actor_id}"
+            sealed = vault.seal(vault.open(bytes(row.sealed_address), context), context)
+            changed.append((row.actor_id, vault.looked_up_anew(row.address_lookup, since), sealed))
+        await key_rotation_store.write_addresses(connection, kind, changed)
+        return (rows[-1].actor_id if rows else after), len(rows)
+
+    return rekey
+
+
+PARTS: dict[str, Rekeying] = {
+    "partners' id keys": partners.id_keys,
+    "signing keys": _signing_keys,
+    "staff": _addresses(STAFF),
+    "colleagues": _addresses(COLLEAGUE),
+    "members' keys": members.member_keys,
+    "phones, addresses and partners' numbers": members.aliases,
+    "enrolments": members.enrolments,
+    "cards": members.cards,
+}
+"""Everything that outlives a rotation, by the words in which its progress is told."""
+
+Telling = Callable[[str, int], None]
+
+
+def before(master_key: bytes) -> Vault | None:
+    """The key that a rotated one followed; None for one that was never rotated."""
+    return Vault(master_key[KEY_BYTES:]) if len(master_key) > KEY_BYTES else None
+
+
+async def rotate(
+    database: Database, master_key: bytes, *, now: Callable[[], datetime], told: Telling, batch: int = BATCH
+) -> int:
+    """Give everything over to the newest key of a master key; how many rows were done now.
+
+    told is called with a part and the rows of it that are done, after each batch. The database is opened with the
+    rights of the schema's owner. Raises BadKey.
+    """
+    vault = Vault(master_key)
+    async with database.transaction() as connection:
+        since = await keyring.begin(connection, vault, before(master_key), now=now())
+    done = 0
+    for part, rekey in PARTS.items():
+        done += await _give_over(database, vault, since, part, rekey, told, batch)
+    async with database.transaction() as connection:
+        await keyring.finish(connection, vault, now=now())
+        detail = {"generation": vault.generation}
+        await audit.write(
+            connection, actor="tessera", action="MASTER_KEY_ROTATED", subject="master key", detail=detail, at=now()
+        )
+    return done
+
+
+async def _give_over(
+    database: Database, vault: Vault, since: int, part: str, rekey: Rekeying, told: Telling, batch: int
+) -> int:
+    done = 0
+    while True:
+        async with database.transaction() as connection:
+            held = await keyring.progress(connection, vault.generation, part)
+            if held.is_done:
+                return done
+            after, rows = await rekey(connection, vault, since=since, after=held.after, limit=batch)
+            reached = Progress(after, held.rows + rows, is_done=rows == 0)
+            await keyring.note(connection, vault.generation, part, reached)
+        done += rows
+        told(part, reached.rows)

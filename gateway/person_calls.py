@@ -1,0 +1,48 @@
+"""What people ask to be done over their sessions, each once: by the key that their page made for it.
+
+A retry that comes late must not undo what was done since: a lock that was opened again, say. So a call is kept under
+its key in the transaction of what it does, and one that comes again does nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import masking, person_call_store
+from gateway.context import Person, Viewer
+from gateway.sessions.session import StepUpRequired
+from kit.secrets import fingerprint
+from partners import outcomes, tills
+
+
+def person_of(viewer: Viewer, audience: str) -> Person:
+    """Who is signed in. Raises FORBIDDEN where it is nobody of this audience; the scopes have asked before."""
+    if viewer.person is None or viewer.person.audience != audience:
+        raise masking.coded(masking.FORBIDDEN, "Only somebody who is signed in may ask for this.")
+    return viewer.person
+
+
+def require_fresh(person: Person) -> None:
+    """Nothing where who they are was proved a moment ago. Rejects STEP_UP_REQUIRED."""
+    if not person.is_fresh:
+        raise StepUpRequired
+
+
+async def is_new(
+    connection: AsyncConnection, person: Person, operation: str, key: str, *content: str, at: datetime
+) -> bool:
+    """Whether this is to be done now; False where it was done under this key before. content is what is asked for.
+
+    Rejects IDEMPOTENCY_KEY_INVALID, IDEMPOTENCY_KEY_REUSED.
+    """
+    tills.check_key(key)
+    asked = fingerprint(operation, *content)
+    earlier = await person_call_store.insert_call(
+        connection, person_id=person.number, audience=person.audience, operation=operation,
+        idem_key=fingerprint(key), fingerprint=asked, at=at,
+    )  # fmt: skip
+    if earlier is not None and earlier != asked:
+        raise outcomes.rejection(outcomes.KEY_REUSED)
+    return earlier is None

@@ -1,0 +1,91 @@
+-- What is true of members at an instant, for those who decide above. A member's own number is taken as it is; whom it
+-- stands for is found before.
+
+-- A member, and who is merged into them now.
+CREATE FUNCTION members.selves(p_member bigint) RETURNS SETOF bigint
+LANGUAGE sql STABLE AS $$
+  SELECT p_member
+  UNION
+  SELECT s.member_id FROM members.succession s
+  WHERE s.survivor_id = p_member AND s.member_id <> p_member AND s.seq = (
+    SELECT max(n.seq) FROM members.succession n WHERE n.member_id = s.member_id)
+$$;
+
+-- The periods of a day that activity is added up by.
+CREATE FUNCTION members.periods(p_day date) RETURNS text[]
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT ARRAY['ever', to_char(p_day, 'YYYY'), to_char(p_day, 'YYYY-MM'), to_char(p_day, 'YYYY-MM-DD')]
+$$;
+
+-- What a rule may ask of a member: nothing personal in clear.
+CREATE FUNCTION members.facts(p_member bigint, p_at timestamptz)
+RETURNS TABLE (tier text, status text, enrolled_at timestamptz, enrolled_by int, household_id bigint, segments text[],
+               attributes text[], badges text[], tier_credits bigint, sealed_key bytea, sealed bytea)
+LANGUAGE sql STABLE AS $$
+  SELECT m.tier, m.status, m.enrolled_at, m.enrolled_by,
+         CASE WHEN m.status = 'HOUSEHOLD' THEN m.member_id ELSE h.household_id END,
+         ARRAY(SELECT DISTINCT s.segment FROM members.segment_member s
+               JOIN LATERAL (
+                 SELECT v.version FROM members.segment_version v
+                 WHERE v.segment = s.segment AND v.valid_from <= p_at ORDER BY v.version DESC LIMIT 1
+               ) v ON v.version = s.version
+               WHERE s.member_id = m.member_id ORDER BY 1),
+         ARRAY(SELECT a.kind FROM (
+                 SELECT DISTINCT ON (kind) kind, holds, expires_at FROM members.attribute
+                 WHERE member_id = m.member_id AND at <= p_at ORDER BY kind, seq DESC) a
+               WHERE a.holds AND a.expires_at > p_at ORDER BY 1),
+         ARRAY(SELECT DISTINCT b.badge FROM members.badge b
+               WHERE b.member_id IN (SELECT members.selves(m.member_id)) AND b.at <= p_at
+                 AND (b.expires_at IS NULL OR b.expires_at > p_at) AND (b.revoked_at IS NULL OR b.revoked_at > p_at)
+               ORDER BY 1),
+         (SELECT coalesce(sum(c.credits), 0)::bigint FROM members.tier_credit c
+          WHERE c.member_id IN (SELECT members.selves(m.member_id)) AND c.at <= p_at
+            AND (c.revoked_at IS NULL OR c.revoked_at > p_at)),
+         k.sealed_key, p.sealed
+  FROM members.member m
+  LEFT JOIN LATERAL (
+    SELECT x.household_id FROM (
+      SELECT household_id, joined FROM members.household_move WHERE member_id = m.member_id AND at <= p_at
+      ORDER BY seq DESC LIMIT 1) x WHERE x.joined
+  ) h ON true
+  LEFT JOIN members.member_key k ON k.member_id = m.member_id
+  LEFT JOIN members.personal p ON p.member_id = m.member_id
+  WHERE m.member_id = p_member
+$$;
+
+-- Add to what members bought: a row is a change on a day at a partner (never 0). The caller has read it from receipts up
+-- to the positions given, and nobody else added meanwhile: each position must be the one that it was read from.
+CREATE FUNCTION members.add_activity(
+  p_members bigint[], p_partners int[], p_days date[], p_purchases bigint[], p_amounts bigint[],
+  p_of bigint[], p_from bigint[], p_until bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE v_moved bigint;
+BEGIN
+  WITH moved AS (
+    INSERT INTO members.activity_position AS p (member_id, seq)
+    SELECT * FROM unnest(p_of, p_until) ORDER BY 1
+    ON CONFLICT (member_id) DO UPDATE SET seq = EXCLUDED.seq
+    WHERE p.seq = (SELECT f.seq FROM unnest(p_of, p_from) AS f(member_id, seq) WHERE f.member_id = p.member_id)
+    RETURNING 1
+  )
+  SELECT count(*) INTO v_moved FROM moved;
+  IF v_moved <> cardinality(p_of) THEN
+    RAISE EXCEPTION 'somebody else added these members up' USING ERRCODE = 'TS004';
+  END IF;
+  INSERT INTO members.activity AS a (member_id, period, partner_id, purchases, amount_minor)
+  SELECT t.member_id, period, w.partner_id, sum(t.purchases), sum(t.amount)
+  FROM unnest(p_members, p_partners, p_days, p_purchases, p_amounts) AS t(member_id, partner_id, day, purchases, amount)
+  CROSS JOIN LATERAL unnest(members.periods(t.day)) AS period
+  CROSS JOIN LATERAL (VALUES (0), (t.partner_id)) AS w(partner_id)
+  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+  ON CONFLICT (member_id, period, partner_id) DO UPDATE
+  SET purchases = a.purchases + EXCLUDED.purchases, amount_minor = a.amount_minor + EXCLUDED.amount_minor;
+END $$;
+
+-- Whether any of some members was ever in a household that any of others was in.
+CREATE FUNCTION members.shared_household(p_members bigint[], p_others bigint[]) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (
+    SELECT FROM members.household_move a JOIN members.household_move b USING (household_id)
+    WHERE a.member_id = ANY (p_members) AND b.member_id = ANY (p_others))
+$$;

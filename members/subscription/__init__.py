@@ -1,0 +1,1 @@
+"""THE UMBRELLA SUBSCRIPTION: members who pay one fee and are better off at every partner."""

@@ -1,0 +1,473 @@
+"""PURE: decisions by rules: what a receipt is to the engine, and what the engine's outcome is to the database.
+
+A decision is kept so that it can be made again: which release, on which context and counters, with which outcome. The
+basket is the receipt itself; `recalled` makes one of the other and must come to the same outcome for ever.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from kit.amounts import minor_from_decimal
+from kit.errors import FieldProblem, Rejection
+from partners import earning
+from partners.earning import Award, EarnLine, Lot, Reason
+from partners.promotions import evaluation
+from partners.promotions.basket import (
+    BaseTerms,
+    Basket,
+    BasketLine,
+    Context,
+    Counters,
+    Local,
+    Member,
+    Outcome,
+    snapshot_sha256,
+)  # fmt: skip
+from partners.promotions.basket import Coupon as ShownCoupon
+from partners.promotions.basket import Payment as BasketPayment
+from partners.promotions.compiling import POINTS, phase_of
+from partners.promotions.releases import ENGINE_VERSION, Release
+from partners.promotions.shelf import Needs, Shelf
+from partners.receipts import WHOLE_RECEIPT, Line, Payment, Receipt
+from partners.records import BENEFIT, COUPON, DISCOUNT, BudgetCharge, OwedRow, Promoted, StoredReceipt
+from partners.terms import Programme, Terms, exposure_code
+
+OURS = frozenset({"PROGRAMME", "COUPON"})  # sources of discounts that a till gave because we said so
+EXPOSURE_REACHED, RULE = "EXPOSURE_REACHED", "RULE"
+
+
+class DiscountNotGranted(Rejection):
+    """The till gave a discount in the programme's name that the rules do not give, or another amount.
+
+    `problems` names the lines and what may be given: ask for a quote, or report it as the partner's own.
+    """
+
+    code = "DISCOUNT_NOT_GRANTED"
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a decision by rules is made on, beside the receipt.
+
+    if_seq is the account's number when counters of the
+    member were read, None where none was. exposure is what the partner may still grant, None where nothing limits it.
+    Of a quote discounts are proposals.
+    """
+
+    release: Release
+    context: Context
+    counters: Counters
+    if_seq: int | None = None
+    exposure: int | None = None
+    is_quote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision by rules with all that it was made on."""
+
+    basis: Basis
+    basket: Basket
+    outcome: Outcome
+
+
+def reported(line: Line, currency: str) -> dict[str, int]:
+    """The discounts that a till gave on a line in the programme's name: minor units by rule.
+
+    Raises DiscountNotGranted where one names no rule or is no amount.
+    """
+    found: defaultdict[str, int] = defaultdict(int)
+    for one in line.facts.get("discounts") or ():
+        if one.get("source") not in OURS:
+            continue
+        try:
+            amount_minor = minor_from_decimal(Decimal(one["amount"]), currency)
+        except (InvalidOperation, ValueError) as error:
+            raise _not_granted(line.line_id, "an amount of the currency") from error
+        if not one.get("promotion") or amount_minor < 0:
+            raise _not_granted(line.line_id, "the rule's code as its promotion, and an amount not below zero")
+        found[one["promotion"]] += amount_minor
+    return dict(found)
+
+
+def reported_rules(receipt: Receipt) -> frozenset[str]:
+    """The rules in whose name a till gave discounts."""
+    return frozenset(rule for line in receipt.lines for rule in reported(line, receipt.currency))
+
+
+def basket_of(receipt: Receipt, *, points: int, points_minor: int) -> Basket:
+    """The receipt as the engine sees it: lines before the discounts that are ours, and what points are to pay."""
+    currency = receipt.currency
+    return Basket(
+        currency=currency,
+        lines=tuple(_basket_line(line, currency) for line in receipt.effective_lines),
+        payments=tuple(BasketPayment(paid.kind, paid.amount_minor) for paid in receipt.payments),
+        points=points,
+        points_minor=points_minor,
+    )
+
+
+def context_of(
+    receipt: Receipt,
+    *,
+    partner: str,
+    zone: str,
+    terms: Terms,
+    programme: Programme,
+    release: Release,
+    member: Member,
+    scopes: Mapping[str, str],
+    at: datetime,
+    holidays: tuple[str, ...] = (),
+    coupons: tuple[ShownCoupon, ...] = (),
+    denied: Sequence[str] = (),
+) -> Context:
+    """Everything around a receipt that rules may look at, at the instant at which it was received."""
+    occurred_at = receipt.occurred_at
+    zones = {budget.zone for budget in release.budgets}
+    return Context(
+        occurred_at=occurred_at,
+        received_at=at,
+        partner=partner,
+        outlet=receipt.outlet,
+        zone=zone,
+        local=Local.at(occurred_at, zone, holidays),
+        terms=BaseTerms.signed(terms, programme),
+        channel=str(receipt.facts.get("channel", "pos")),
+        member=member,
+        coupons=coupons,
+        scopes=dict(scopes),
+        dates={zone: occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in sorted(zones)},
+        denied=tuple(sorted(denied)),
+    )
+
+
+def told(member: Member, tier: str, needs: Needs) -> Member:
+    """Facts about a member as a decision keeps them: the tier that the card told, and of counters and stamps those that
+    rules ask for, with zero where there is nothing."""
+    stamps = dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps)
+    return replace(
+        member,
+        tier=tier,
+        counters={name: member.counters.get(name, 0) for name in sorted(needs.counters)},
+        stamps=stamps,
+    )
+
+
+def scopes_of(member_id: int, card_id: int | None, partner: str, outlet: str) -> dict[str, str]:
+    """Whose a budget may be, as far as the receipt itself tells."""
+    found = {"member": str(member_id), "partner": partner, "outlet": f"{partner}:{outlet}"}
+    return found if card_id is None else found | {"card": str(card_id)}
+
+
+def decide(basis: Basis, basket: Basket) -> Decided:
+    """The outcome of a basket, with what it was decided on."""
+    return Decided(basis, basket, evaluation.evaluate(basis.release, basket, basis.context, basis.counters))
+
+
+def check_discounts(receipt: Receipt, outcome: Outcome) -> None:
+    """Raise DiscountNotGranted unless what the till gave in our name is what the rules give, line by line."""
+    granted: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for one in outcome.discounts:
+        granted[one.line_id, one.rule] += one.amount_minor
+    given = {
+        (line.line_id, rule): amount
+        for line in receipt.effective_lines
+        for rule, amount in reported(line, receipt.currency).items()
+    }
+    problems = [
+        FieldProblem(
+            ("receipt", "lines", line_id, "discounts", rule),
+            "DISCOUNT",
+            f"{granted.get((line_id, rule), 0)} minor units",
+        )
+        for line_id, rule in sorted(given.keys() | granted.keys())
+        if given.get((line_id, rule), 0) != granted.get((line_id, rule), 0)
+    ]  # fmt: skip
+    if problems:
+        raise DiscountNotGranted("the rules do not give these discounts now", problems=problems)
+
+
+def award_of(decided: Decided, terms_of_funder: Mapping[int, int]) -> Award:
+    """The award of an outcome: its lots under the terms of whoever funds them (by number; else the purchase's own)."""
+    outcome = decided.outcome
+    return Award(
+        points=outcome.points,
+        line_points={part.line_id: part.amount for part in outcome.line_points},
+        reasons=(*_reasons(outcome), *earning.exclusions(earn_lines(decided))),
+        lots=tuple(
+            Lot(lot.lot_no, lot.issuer_id, lot.funder_id, terms_of_funder.get(lot.funder_id, lot.terms_id), lot.points,
+                lot.activates_at, lot.expires_at)
+            for lot in outcome.lots
+        ),
+    )  # fmt: skip
+
+
+def earn_lines(decided: Decided) -> list[EarnLine]:
+    """The lines after our discounts, with what points pay of each, in minor units."""
+    off: defaultdict[str, int] = defaultdict(int)
+    for one in decided.outcome.discounts:
+        off[one.line_id] += one.amount_minor
+    lines = decided.basket.lines
+    paid = decided.outcome.line_points_minor or [0] * len(lines)
+    return [
+        EarnLine(line.line_id, line.kind, line.amount_minor - off[line.line_id], minor)
+        for line, minor in zip(lines, paid, strict=True)
+    ]
+
+
+def _reasons(outcome: Outcome) -> list[Reason]:
+    """The parts of an award, which sum to it, and the budgets that made it smaller."""
+    found = [
+        Reason(one.rule, one.points, one.facts)
+        if one.version == 0
+        else Reason(RULE, one.points, {"rule": one.rule, "version": one.version})
+        for one in outcome.awards
+    ]
+    bound = [one for one in outcome.steps if one.reason in ("CAPPED", "BUDGET_EXHAUSTED")]
+    return found + [
+        Reason(one.reason, 0, {"rule": one.rule, "version": one.version, "budget": one.limited_by}) for one in bound
+    ]
+
+
+def within_exposure(
+    award: Award, promoted: Promoted, basis: Basis, budget_ids: Mapping[str, int]
+) -> tuple[Award, Promoted]:
+    """The award of a partner whose exposure is limited, and the charge for what of it the partner funds itself.
+
+    Where that is more than may still be granted, there is no award at all, and that is why; discounts stay.
+    """
+    here = basis.context.terms.partner_id
+    granted = sum(lot.points for lot in award.lots if lot.funder_id == here)
+    code = exposure_code(basis.context.partner)
+    if basis.exposure is None or not granted:
+        return award, promoted
+    if granted > basis.exposure:
+        stopped = Award(0, dict.fromkeys(award.line_points, 0), (Reason(EXPOSURE_REACHED, 0, {}),), ())
+        points = {rule.code for rule in basis.release.rules if phase_of(rule) == POINTS}
+        caps = {cap for rule in basis.release.rules if rule.code in points for cap in rule.caps}
+        return stopped, replace(promoted, charges=tuple(one for one in promoted.charges if one.code not in caps))
+    charge = BudgetCharge(budget_ids[code], code, "", "", granted)
+    return award, replace(promoted, charges=(*promoted.charges, charge))
+
+
+def promoted_of(decided: Decided, budget_ids: Mapping[str, int]) -> Promoted:
+    """What an outcome writes beside the receipt: charges of budgets, and what funders of discounts owe the partner."""
+    outcome, terms = decided.outcome, decided.basis.context.terms
+    charges = tuple(
+        BudgetCharge(budget_ids[one.budget], one.budget, one.scope_key, one.period_key, one.amount)
+        for one in outcome.charges
+        if one.amount
+    )
+    return Promoted(charges, owed_of(outcome, decided.basis.release, terms), decided.basis.if_seq)
+
+
+def given_of(
+    outcome: Outcome, *, lookups: Mapping[int, UUID], drawn: Sequence[tuple[UUID, str]], about: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What an outcome uses up and gives beside points, as partners.record_given takes it; None where it is nothing.
+
+    lookups are the keyed hashes of presented coupons by number, drawn the hash and tail of a new code for each coupon
+    that is granted, about where and when it is.
+    """
+    if not outcome.uses and not outcome.grants:
+        return None
+    stamps = [one for one in outcome.uses if one.kind == "STAMP"]
+    return {
+        **about,
+        "coupons": [lookups[int(one.code)] for one in outcome.uses if one.kind == "COUPON"],
+        "stamps": [one.code for one in stamps],
+        "counts": [one.quantity for one in stamps],
+        "kinds": [one.kind for one in outcome.grants],
+        "codes": [one.code for one in outcome.grants],
+        "quantities": [one.quantity for one in outcome.grants],
+        "ends": [one.expires_at for one in outcome.grants],
+        "lookups": [lookup for lookup, _ in drawn],
+        "tails": [tail for _, tail in drawn],
+    }
+
+
+def owed_of(outcome: Outcome, release: Release, terms: BaseTerms) -> tuple[OwedRow, ...]:
+    """What funders other than the partner owe it for discounts that it gave: a row per rule and payer."""
+    benefits = {rule.code for rule in release.rules if rule.kind == "benefit"}
+    sums: defaultdict[tuple[str, int, int], int] = defaultdict(int)
+    for one in outcome.discounts:
+        kind = BENEFIT if one.rule in benefits else COUPON if one.source == "COUPON" else DISCOUNT
+        for share in one.funders:
+            if share.party_id != terms.partner_id:
+                sums[one.rule, share.party_id, kind] += share.amount
+    return tuple(
+        OwedRow(kind, payer_id, terms.partner_id, terms.terms_id, rule, terms.currency, amount)
+        for (rule, payer_id, kind), amount in sorted(sums.items())
+        if amount
+    )
+
+
+def stored(decided: Decided, promoted: Promoted) -> dict[str, Any]:
+    """All of a decision by rules that has no receipt, as it is kept beside what is kept of every one."""
+    basis = decided.basis
+    return {
+        **given(promoted.charges, promoted.owed),
+        "release": basis.release.release_id,
+        "engine": ENGINE_VERSION,
+        "context": basis.context.to_json(),
+        "counters": basis.counters.to_json(),
+        "outcome": decided.outcome.to_json(),
+        "outcome_sha256": decided.outcome.outcome_sha256,
+        "snapshot_sha256": snapshot_of(decided),
+    }
+
+
+def snapshot_of(decided: Decided) -> str:
+    """The hash of all that a decision was made on but its release."""
+    return snapshot_sha256(decided.basket, decided.basis.context, decided.basis.counters)
+
+
+def given(charges: Sequence[BudgetCharge], owed: Sequence[OwedRow]) -> dict[str, Any]:
+    """Charges and what parties owe each other as they are kept: lists whose last entry is the amount."""
+    found = {"charges": [[*astuple(one)] for one in charges], "owed": [[*astuple(one)] for one in owed]}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def was_by_rules(receipt: StoredReceipt) -> bool:
+    """Whether rules decided it; what the agreement alone gave is decided by partners.earning."""
+    return "release" in receipt.decision
+
+
+def kept(decided: Decided, promoted: Promoted, receipt: Receipt, member_id: int, card_id: int | None) -> dict[str, Any]:
+    """What is kept of a purchase that rules decided: what its receipt, its terms and its release do not say already.
+
+    The outcome is not: whoever wants it decides again (`recalled`), and its hash tells that it is the same.
+    """
+    basis, context = decided.basis, decided.basis.context
+    own = scopes_of(member_id, card_id, context.partner, context.outlet)
+    known = {
+        "member": context.member.to_json(),
+        "scopes": {name: value for name, value in context.scopes.items() if own.get(name) != value},
+        "denied": list(context.denied),
+        "coupons": [one.to_json() for one in context.coupons],
+        "holidays": list(context.local.holidays),
+        "left": dict(basis.counters.remaining),
+    }
+    return {
+        **given(promoted.charges, promoted.owed),
+        "release": basis.release.release_id,
+        "engine": ENGINE_VERSION,
+        "received": context.received_at.isoformat(),
+        "zone": context.zone,
+        "worth": [context.terms.bill_ceiling_bp, context.terms.point_value_micro],
+        "known": {name: value for name, value in known.items() if value},
+        "outcome_sha256": decided.outcome.outcome_sha256,
+        "snapshot_sha256": snapshot_of(decided),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What stands around a stored receipt and never changes: codes, the terms it was decided under, the releases."""
+
+    partner: str
+    outlet: str
+    terms: Terms
+    programme: Programme
+    shelf: Shelf
+
+
+def recalled(receipt: StoredReceipt, around: Around) -> Decided:
+    """A stored decision as it was made, decided again. Raises KeyError where the shelf does not hold its release."""
+    decision = receipt.decision
+    sent = replace(receipt_of(receipt), outlet=around.outlet)
+    paid = decision.get("paid", {}).values()
+    basket = basket_of(sent, points=sum(points for points, _ in paid), points_minor=sum(minor for _, minor in paid))
+    release = around.shelf.honouring(around.shelf.release(decision["release"]), reported_rules(sent))
+    counters = Counters(decision["known"].get("left", {}))
+    return decide(Basis(release, _context(receipt, sent, around, release), counters), basket)
+
+
+def _context(receipt: StoredReceipt, sent: Receipt, around: Around, release: Release) -> Context:
+    decision, known = receipt.decision, receipt.decision["known"]
+    ceiling_bp, value_micro = decision["worth"]
+    context = context_of(
+        sent,
+        partner=around.partner,
+        zone=decision["zone"],
+        terms=around.terms,
+        programme=around.programme,
+        release=release,
+        member=Member.from_json(known.get("member", {})),
+        scopes=scopes_of(receipt.holder_id, receipt.card_id, around.partner, around.outlet) | known.get("scopes", {}),
+        at=datetime.fromisoformat(decision["received"]),
+        holidays=tuple(known.get("holidays", ())),
+        coupons=tuple(ShownCoupon.from_json(one) for one in known.get("coupons", ())),
+        denied=known.get("denied", ()),
+    )
+    terms = replace(context.terms, bill_ceiling_bp=ceiling_bp, point_value_micro=value_micro)
+    return replace(context, terms=terms)
+
+
+def receipt_of(stored: StoredReceipt) -> Receipt:
+    """The receipt as its partner reported it, of what is stored. Its outlet and terminal are not told again."""
+    detail = stored.detail
+    lines = tuple(
+        Line(line["id"], line["kind"], line["amount"],
+             {name: value for name, value in line.items() if name not in ("id", "kind", "amount")})
+        for line in detail.get("lines", ())
+    )  # fmt: skip
+    return Receipt(
+        reference=stored.reference, outlet="", terminal=None, business_date=stored.business_date,
+        occurred_at=stored.occurred_at, currency=stored.currency, total_minor=stored.total_minor, lines=lines,
+        payments=tuple(Payment(paid["kind"], paid["amount"]) for paid in detail.get("payments", ())),
+        facts={name: value for name, value in detail.items() if name not in ("lines", "payments")},
+    )  # fmt: skip
+
+
+def _basket_line(line: Line, currency: str) -> BasketLine:
+    ours = sum(reported(line, currency).values())
+    facts = line.facts
+    amount_minor = line.amount_minor + ours
+    return BasketLine(
+        line_id=line.line_id or WHOLE_RECEIPT,
+        kind=line.kind,
+        amount_minor=amount_minor,
+        quantity_milli=_thousandths(facts.get("quantity")),
+        sku=str(facts.get("sku", "")),
+        category=str(facts.get("category", "")),
+        classes=tuple(sorted(facts.get("classes", ()))),
+        list_minor=_minor(facts.get("listAmount"), currency),
+        tax_minor=min(_minor(facts.get("taxAmount"), currency) or 0, amount_minor),
+    )
+
+
+def _thousandths(quantity: str | None) -> int:
+    """A quantity in thousandths, what is finer cut off; one where none was told or it cannot be one."""
+    if quantity is None:
+        return 1000
+    try:
+        found = int(Decimal(quantity) * 1000)
+    except (InvalidOperation, ValueError, OverflowError):
+        return 1000
+    return found if 0 < found <= 10**12 else 1000
+
+
+def _minor(amount: str | None, currency: str) -> int | None:
+    if amount is None:
+        return None
+    try:
+        found = minor_from_decimal(Decimal(amount), currency)
+    except (InvalidOperation, ValueError):
+        return None
+    return found if found >= 0 else None
+
+
+def _not_granted(line_id: str, expected: str) -> DiscountNotGranted:
+    problem = FieldProblem(("receipt", "lines", line_id, "discounts"), "DISCOUNT", expected)
+    return DiscountNotGranted("this is no discount of the programme's", problems=[problem])

@@ -1,0 +1,20 @@
+"""A member's own history: the receipts behind entries of their account, whichever partner recorded them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from partners import receipt_store
+from partners.records import StoredReceipt
+
+
+async def receipts_of(pool: asyncpg.Pool, member_id: int, seqs: Sequence[int]) -> dict[int, StoredReceipt]:
+    """The receipts that entries of a member recorded, by the entry's number; of one that also spent, by both."""
+    found: dict[int, StoredReceipt] = {}
+    for receipt in await receipt_store.receipts_of_entries(pool, member_id, seqs) if seqs else ():
+        found[receipt.seq] = receipt
+        if receipt.redemption_seq is not None:
+            found[receipt.redemption_seq] = receipt
+    return found

@@ -1,0 +1,143 @@
+"""Facts: what a decision may look at of a member, gathered in one read.
+
+`member_facts` gives what `promotions.basket.Member` holds and the scopes that budgets count in. Nothing personal comes
+out: of a birthday only how far away it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit.secrets import Vault
+from members import birthdays
+from partners.mechanics import fact_store
+from partners.promotions.basket import Member, days_to_birthday
+from partners.terms import Programme
+
+FOLD = 2_000
+"""How many members are added up in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom facts are wanted of, at which partner, and when the basket was bought (UTC)."""
+
+    member_id: int
+    partner_id: int
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A member as a decision sees them. scopes are those of Context.scopes that follow from who it is; seq is the
+    account's number that the counters are as of, for a write that must not have missed a purchase; available are points
+    of the last entry, in which what became due since is not counted."""
+
+    member: Member
+    scopes: Mapping[str, str]
+    available: int
+    spend_locked: bool
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What one call of `fold` did: members looked at, those of whom something was added, and where to go on (None: at
+    the end)."""
+
+    members: int
+    changes: int
+    next_after: int | None
+
+
+async def member_facts(
+    connection: AsyncConnection,
+    vault: Vault,
+    programme: Programme,
+    member_id: int,
+    partner_id: int,
+    *,
+    occurred_at: datetime,
+    at: datetime,
+    wants_birthday: bool = True,
+) -> Facts | None:
+    """The facts of a member at a partner for a basket bought at occurred_at, as known at an instant; None where there
+    is no such member. Counters are of the programme's calendar at occurred_at and without the basket."""
+    asked = Asked(member_id, partner_id, occurred_at)
+    row = await fact_store.facts(connection, asked, _day(asked, programme), programme, at)
+    return _facts(row, asked, vault, programme, wants_birthday=wants_birthday) if row else None
+
+
+async def member_facts_of_many(
+    pool: asyncpg.Pool,
+    vault: Vault,
+    programme: Programme,
+    asked: Sequence[Asked],
+    *,
+    at: datetime,
+    wants_birthday: bool = True,
+) -> list[Facts | None]:
+    """As `member_facts`, of many in one call on the raw pool, in order."""
+    days = [_day(one, programme) for one in asked]
+    rows = {row["ord"]: row for row in await fact_store.facts_of_many(pool, asked, days, programme, at)}
+    return [
+        _facts(rows[index], one, vault, programme, wants_birthday=wants_birthday) if index in rows else None
+        for index, one in enumerate(asked, 1)
+    ]
+
+
+async def fold(
+    connection: AsyncConnection,
+    programme: Programme,
+    *,
+    after: int = 0,
+    limit: int = FOLD,
+    only: Sequence[int] | None = None,
+) -> Folded:
+    """Add up what up to `limit` members bought, in order of their numbers beyond `after` and of those in `only` where
+    it is given, so that a decision need not read all their receipts. Changes no answer. Each call is one transaction's
+    work: go on with `next_after`."""
+    row = await fact_store.fold(connection, after, limit, programme, only)
+    return Folded(row.looked, row.folded, row.next_after)
+
+
+async def audit(connection: AsyncConnection, programme: Programme) -> list[str]:
+    """What is wrong with coupons, rewards and with what was added up, a sentence each; must be nothing."""
+    return [f"{row.rule}: {row.detail}" for row in await fact_store.audit(connection, programme)]
+
+
+def _day(asked: Asked, programme: Programme) -> date:
+    return asked.occurred_at.astimezone(ZoneInfo(programme.time_zone)).date()
+
+
+def _facts(
+    row: RowMapping | Mapping[str, object], asked: Asked, vault: Vault, programme: Programme, *, wants_birthday: bool
+) -> Facts:
+    found = fact_store.typed(row)
+    scopes = {"member": str(asked.member_id)}
+    if found.household_id is not None:
+        scopes["household"] = str(found.household_id)
+    away = None
+    if wants_birthday and found.sealed_key is not None and found.sealed is not None:
+        born = birthdays.month_and_day(vault, asked.member_id, found.sealed_key, found.sealed)
+        away = None if born is None else days_to_birthday(born.day, born.month, _day(asked, programme))
+    member = Member(
+        tier=found.tier,
+        segments=found.segments,
+        attributes=found.attributes,
+        badges=found.badges,
+        age_days=max((asked.occurred_at - found.enrolled_at).days, 0),
+        enrolled_here=found.enrolled_by == asked.partner_id,
+        days_to_birthday=away,
+        counters=found.counters,
+        stamps=found.stamps,
+        in_household=found.household_id is not None,
+    )
+    return Facts(member, scopes, found.available, found.spend_locked, found.seq)

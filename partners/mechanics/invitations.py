@@ -1,0 +1,197 @@
+"""Invitations: a member brings another, and both are given something when it was meant.
+
+A member shows a code that is drawn, not derived. Who came by it and buys is rewarded, and so is the referrer, when the
+return window of that first purchase is over and it was kept; what they are given is said by rules of the trigger
+`referral_qualified`, told apart by the word `role`. Circles, oneself, one household and one device are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from kit.database import Database
+from kit.errors import Rejection
+from kit.secrets import Vault, fingerprint
+from members import persons, sharing
+from partners.coupons import codes, guesses
+from partners.coupons.guesses import Asking
+from partners.mechanics import invitation_store, inviting, moments, registry
+from partners.mechanics.documents import InvitationDocument
+from partners.mechanics.inviting import Arrival
+from partners.mechanics.moments import Moment, MomentCounted
+from partners.promotions.basket import Event
+from partners.purchases import Caller, Desk
+
+REFERRER, REFEREE = "referrer", "referee"
+NO_CLIENT = 0
+MOST = 500
+
+
+class InvitationsDisabled(Rejection):
+    """In this programme members bring nobody."""
+
+    code = "INVITATIONS_DISABLED"
+    retryable = True
+
+
+class InvitationInvalid(Rejection):
+    """The code is no member's invitation, or it does not count for whoever shows it; it is not said which."""
+
+    code = "INVITATION_INVALID"
+    retryable = False
+
+    def __init__(self) -> None:
+        super().__init__("the invitation does not count here")
+
+
+class AlreadyInvited(Rejection):
+    """The member came by an invitation before."""
+
+    code = "ALREADY_INVITED"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What one call of `advance` did: those whose first purchase was found, those rewarded, those who bought
+    nothing."""
+
+    qualifying: int
+    rewarded: int
+    lapsed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """Somebody a member brought: since when, how far it came, and when it counts if their purchase is kept."""
+
+    at: datetime
+    state: str
+    qualifies_at: datetime | None
+
+
+async def invite(database: Database, vault: Vault, member_id: int, *, device: str | None, at: datetime) -> str:
+    """A new code for a member to give away, told once; older ones stay good. device is what tells the member's device
+    from others. Rejects MEMBER_UNKNOWN, MEMBER_CLOSED, NOT_A_PERSON, INVITATIONS_DISABLED."""
+    async with database.transaction() as connection:
+        if await registry.invitations(connection, at=at) is None:
+            raise InvitationsDisabled("in this programme members bring nobody")
+        member = await sharing.person(connection, member_id)
+        code = codes.draw()
+        await invitation_store.insert_code(
+            connection, vault.lookup("invitation", code), member.member_id, code[-codes.TAIL :],
+            vault.lookup("device", device) if device else None, at,
+        )  # fmt: skip
+    return code
+
+
+async def accept(
+    database: Database,
+    vault: Vault,
+    code: str,
+    *,
+    asking: Asking,
+    partner_id: int,
+    device: str | None = None,
+    at: datetime,
+    now: datetime,
+) -> None:
+    """Somebody came by a code, at a partner; asking says who and from where, now is the wall's instant.
+
+    Rejects INVITATIONS_DISABLED, COUPONS_LIMITED, INVITATION_INVALID (counted as a guess), ALREADY_INVITED. Why an
+    invitation that exists does not count stays with staff: it is written to no answer.
+    """
+    normal = codes.normal(code)
+    async with database.reading() as connection:
+        rules = await registry.invitations(connection, at=at)
+        if rules is None:
+            raise InvitationsDisabled("in this programme members bring nobody")
+        await guesses.check(connection, asking, now=now)
+        row = await invitation_store.by_lookup(connection, vault.lookup("invitation", normal)) if normal else None
+    if row is None:
+        async with database.transaction() as connection:
+            await guesses.count_wrong(connection, asking, 1, (), now=now)
+        raise InvitationInvalid
+    shown_on = vault.lookup("device", device) if device else None
+    async with database.transaction() as connection:
+        await invitation_store.lock_member(connection, asking.member_id)
+        if await invitation_store.is_brought(connection, asking.member_id):
+            raise AlreadyInvited("the member came by an invitation before")
+        facts = await invitation_store.arrival(connection, asking.member_id, row.holder_id, at)
+        people = [await persons.key_of(connection, vault, one) for one in (asking.member_id, row.holder_id)]
+        arrival = Arrival(
+            member_ids=facts.member_ids, enrolled_at=facts.enrolled_at, purchases=facts.purchases,
+            referrer_ids=facts.referrer_ids, brought_referrer=facts.brought_referrer,
+            is_same_person=people[0] is not None and people[0] == people[1],
+            is_same_household=facts.is_same_household,
+            is_same_device=shown_on is not None and shown_on in (row.device, *facts.devices),
+            brought_this_year=facts.brought_this_year,
+        )  # fmt: skip
+        if inviting.refusal(arrival, rules, at=at) is not None:
+            raise InvitationInvalid
+        await invitation_store.insert_referral(
+            connection,
+            asking.member_id,
+            row.holder_id,
+            partner_id,
+            shown_on,
+            at,
+            at + timedelta(days=rules.purchase_days),
+        )
+
+
+async def advance(desk: Desk, *, at: datetime, limit: int = MOST) -> Advance:
+    """Go on with invitations as of an instant: find first purchases, reward those whose return window is over, end
+    those who bought nothing. May be repeated and run beside others: each is rewarded once."""
+    async with desk.database.reading() as connection:
+        rules = await registry.invitations(connection, at=at)
+    if rules is None:
+        return Advance(0, 0, 0)
+    async with desk.database.transaction() as connection:
+        qualifying = await invitation_store.find_purchases(connection, rules.minimum_minor, at, limit)
+        lapsed = await invitation_store.lapse(connection, at, limit)
+        await invitation_store.drop_returned(connection, rules.minimum_minor, at, limit)
+        due = await invitation_store.due(connection, at, limit)
+    rewarded = 0
+    for row in due:
+        await _reward(desk, row.holder_id, row.referrer_id, row.partner_id, rules, at)
+        rewarded += 1
+    return Advance(qualifying, rewarded, lapsed)
+
+
+async def brought(database: Database, member_id: int) -> list[Brought]:
+    """Whom a member brought, the last first: nothing that tells who."""
+    async with database.reading() as connection:
+        return [
+            Brought(row.at, row.state, row.qualifies_at)
+            for row in await invitation_store.brought(connection, member_id)
+        ]
+
+
+async def _reward(
+    desk: Desk, referee_id: int, referrer_id: int, partner_id: int, rules: InvitationDocument, at: datetime
+) -> None:
+    done = 0
+    if await moments.is_rewarded(desk, moments.INVITATION, "", partner_id, at=at):
+        for member_id, role in ((referee_id, REFEREE), (referrer_id, REFERRER)):
+            key = fingerprint("invitation", str(referee_id), role)
+            words = {"role": role, "referrer": str(referrer_id)}
+            moment = Moment(
+                member_id=member_id, caller=Caller(partner_id, NO_CLIENT), kind=moments.INVITATION, cause=key,
+                idem_key=key, fingerprint=key, occurred_at=at, at=at, event=Event("", {}, words),
+            )  # fmt: skip
+            if await _is_recorded(desk, moment):
+                done += 1
+    async with desk.database.transaction() as connection:
+        await invitation_store.reward(connection, referee_id, done, at)
+
+
+async def _is_recorded(desk: Desk, moment: Moment) -> bool:
+    """Record one half, as far as it was not; a member who has left meanwhile is given nothing."""
+    try:
+        if await moments.recall(desk, moment.idem_key, moment.fingerprint) is None:
+            await moments.record(desk, moment)
+    except MomentCounted:
+        return False
+    return True

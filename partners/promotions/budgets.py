@@ -1,0 +1,261 @@
+"""Budgets: caps that rules count against, their limits, and what was paid into those of money.
+
+A limit is changed and its changes are kept. What is charged is written by the purchase's own call, which is what
+keeps a budget; what is read here may be a moment old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import ValidationError
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit import actors, audit
+from kit.errors import FieldProblem, Rejection
+from ledger.audit import Violation
+from partners import programme
+from partners import store as partner_store
+from partners.promotions import store
+from partners.promotions.documents import BudgetDocument, read_as
+
+MOST_SHOWN = 1000
+
+
+class BudgetInvalid(Rejection):
+    """The budget is not what a budget can be; the problems say why."""
+
+    code = "BUDGET_INVALID"
+    retryable = False
+
+
+class BudgetExists(Rejection):
+    """A budget of this code is there."""
+
+    code = "BUDGET_EXISTS"
+    retryable = False
+
+
+class BudgetUnknown(Rejection):
+    """There is no budget of this code."""
+
+    code = "BUDGET_UNKNOWN"
+    retryable = True
+
+
+class BudgetIsFunded(Rejection):
+    """A budget of money is as large as what was paid in: fund it instead of setting a limit."""
+
+    code = "BUDGET_IS_FUNDED"
+    retryable = False
+
+
+class BudgetNotFunded(Rejection):
+    """Only a budget of money takes payments."""
+
+    code = "BUDGET_NOT_FUNDED"
+    retryable = False
+
+
+class FundingReused(Rejection):
+    """The payer's reference was used for another payment into this budget."""
+
+    code = "FUNDING_REUSED"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A budget as people look at it; ceiling in points, times, or minor units of the currency, per scope and period."""
+
+    document: BudgetDocument
+    currency: str | None
+    sponsor_id: int
+    ceiling: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is used of a budget in one scope and period; both empty where it counts in all."""
+
+    scope_key: str
+    period_key: str
+    used: int
+    remaining: int
+
+
+async def add(
+    connection: AsyncConnection,
+    *,
+    source: Mapping[str, Any],
+    sponsor_id: int,
+    actor: int | str,
+    at: datetime,
+    currency: str | None = None,
+) -> BudgetDocument:
+    """Add a budget from its document. One of money takes a currency, and has nothing in it until it is funded.
+
+    actor is a PROMOTION_MAKER, or the name of a part of the system. Rejects NOT_PERMITTED, BUDGET_INVALID,
+    BUDGET_EXISTS.
+    """
+    author_id = await _require(connection, actor)
+    document = await _checked(connection, source, currency)
+    values = {
+        "code": document.code, "unit": document.unit, "currency": currency, "scopes": list(document.scopes),
+        "period": document.period, "zone": document.zone, "on_exceed": document.on_exceed, "sponsor_id": sponsor_id,
+        "ceiling": 0 if document.unit == "money" else document.limit, "author_id": author_id, "at": at,
+    }  # fmt: skip
+    budget_id = await store.insert_budget(connection, values)
+    if budget_id is None:
+        raise BudgetExists(f"there is a budget {document.code} already")
+    if document.unit != "money":
+        await store.insert_limit(connection, budget_id, ceiling=document.limit, at=at)
+    await _note(connection, "BUDGET_ADDED", document.code, actor, at, {"ceiling": values["ceiling"]})
+    await partner_store.bump_revision(connection)
+    return document
+
+
+async def set_limit(connection: AsyncConnection, code: str, ceiling: int, *, actor: int | str, at: datetime) -> None:
+    """Let so much be used of a budget per scope and period from now on; what is used stays used, even above it.
+
+    This is how settlement sets how far a partner's exposure may go (`partners.terms.exposure_code`): actor is then its
+    name. Calls that began before may still see the old limit. Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_IS_FUNDED,
+    BUDGET_INVALID.
+    """
+    await _require(connection, actor)
+    if ceiling < 0:
+        raise BudgetInvalid("a limit is not negative")
+    row = await _held(connection, code)
+    if row["unit"] == "money":
+        raise BudgetIsFunded("a budget of money is as large as what was paid in: fund it")
+    await store.set_ceiling(connection, row["budget_id"], ceiling)
+    await store.insert_limit(connection, row["budget_id"], ceiling=ceiling, at=at)
+    await _note(connection, "BUDGET_LIMIT_SET", code, actor, at, {"from": row["ceiling"], "to": ceiling})
+
+
+async def fund(
+    connection: AsyncConnection,
+    code: str,
+    amount_minor: int,
+    *,
+    payer_id: int,
+    reference: str,
+    actor: int | str,
+    at: datetime,
+) -> int:
+    """Record a payment into a budget of money; returns what was paid in by now, minor units. Repeating it is harmless.
+
+    Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_NOT_FUNDED, BUDGET_INVALID, FUNDING_REUSED.
+    """
+    await _require(connection, actor)
+    if amount_minor <= 0 or not 1 <= len(reference) <= 64:
+        raise BudgetInvalid("a payment is above zero and has a reference of 1 to 64 characters")
+    row = await _held(connection, code)
+    if row["unit"] != "money":
+        raise BudgetNotFunded("only a budget of money takes payments")
+    earlier = await store.funding_under(connection, row["budget_id"], reference)
+    if earlier is not None:
+        if (earlier["funded"], earlier["payer_id"]) != (amount_minor, payer_id):
+            raise FundingReused("the reference was used for another payment")
+        return int(row["ceiling"])
+    ceiling = int(row["ceiling"]) + amount_minor
+    await store.set_ceiling(connection, row["budget_id"], ceiling)
+    await store.insert_limit(
+        connection, row["budget_id"], ceiling=ceiling, at=at, funded=amount_minor, payer_id=payer_id,
+        reference=reference,
+    )  # fmt: skip
+    detail = {"amount": amount_minor, "payer": payer_id, "reference": reference}
+    await _note(connection, "BUDGET_FUNDED", code, actor, at, detail)
+    return ceiling
+
+
+async def read(connection: AsyncConnection, code: str) -> Budget:
+    """A budget. Rejects BUDGET_UNKNOWN."""
+    rows = await store.budgets(connection, [code])
+    if not rows:
+        raise BudgetUnknown(f"there is no budget {code}")
+    return budget_of(rows[0])
+
+
+async def everything(connection: AsyncConnection) -> list[Budget]:
+    """All budgets by code."""
+    return [budget_of(row) for row in await store.budgets(connection)]
+
+
+async def usage(connection: AsyncConnection, code: str, *, limit: int = MOST_SHOWN) -> list[Usage]:
+    """What is used of a budget, the latest period and the most used first. Rejects BUDGET_UNKNOWN."""
+    rows = await store.budgets(connection, [code])
+    if not rows:
+        raise BudgetUnknown(f"there is no budget {code}")
+    found = await store.usage(connection, rows[0]["budget_id"], limit=limit)
+    return [Usage(one["scope"], one["period"], one["used"], max(rows[0]["ceiling"] - one["used"], 0)) for one in found]
+
+
+async def violations(connection: AsyncConnection) -> list[Violation]:
+    """What is wrong with budgets and with what parties owe each other for discounts; must be nothing."""
+    return [
+        Violation(row["rule"], row["holder_id"], row["unit"] or 0, row["detail"])
+        for row in await store.audit(connection)
+    ]
+
+
+def budget_of(row: RowMapping) -> Budget:
+    """The budget of a row of partners.budget, its document with the limit as it is now."""
+    document = BudgetDocument(
+        code=row["code"], unit=row["unit"], scopes=tuple(row["scopes"]), period=row["period"], zone=row["zone"],
+        limit=row["ceiling"], on_exceed=row["on_exceed"],
+    )  # fmt: skip
+    return Budget(document, row["currency"], row["sponsor_id"], row["ceiling"])
+
+
+async def _checked(connection: AsyncConnection, source: Mapping[str, Any], currency: str | None) -> BudgetDocument:
+    try:
+        document = read_as(BudgetDocument, source)
+    except ValidationError as error:
+        raise BudgetInvalid("this is no budget", problems=field_problems(error)) from error
+    found = []
+    if (document.unit == "money") != (currency is not None):
+        found.append(FieldProblem(("currency",), "CURRENCY", "a budget of money has a currency, another has none"))
+    elif currency is not None and currency not in (await programme.read(connection)).point_value_micro:
+        found.append(FieldProblem(("currency",), "NO_POINT_VALUE", "a point has no value in this currency"))
+    try:
+        ZoneInfo(document.zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        found.append(FieldProblem(("zone",), "UNKNOWN", "an IANA time zone such as Europe/Chisinau"))
+    if found:
+        raise BudgetInvalid("this is no budget", problems=found)
+    return document
+
+
+def field_problems(error: ValidationError) -> list[FieldProblem]:
+    """What pydantic found wrong with a document, by path."""
+    return [
+        FieldProblem(tuple(str(part) for part in one["loc"]), one["type"].upper(), one["msg"])
+        for one in error.errors(include_url=False)
+    ]
+
+
+async def _held(connection: AsyncConnection, code: str) -> RowMapping:
+    row = await store.budget_for_update(connection, code)
+    if row is None:
+        raise BudgetUnknown(f"there is no budget {code}")
+    return row
+
+
+async def _require(connection: AsyncConnection, actor: int | str) -> int | None:
+    """The number of an actor who may; None for a part of the system, which nobody has to permit."""
+    if isinstance(actor, str):
+        return None
+    await actors.require_role(connection, actor, actors.PROMOTION_MAKER)
+    return actor
+
+
+async def _note(
+    connection: AsyncConnection, action: str, code: str, actor: int | str, at: datetime, detail: Mapping[str, Any]
+) -> None:
+    await audit.write(connection, actor=actor, action=action, subject=f"budget:{code}", detail=detail, at=at)

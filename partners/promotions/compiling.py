@@ -1,0 +1,218 @@
+"""PURE: a release made ready: rules by trigger and partner, expressions compiled, stacking groups as trees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from partners.promotions import conditions, expressions
+from partners.promotions.basket import OPERATOR
+from partners.promotions.documents import (
+    DISCOUNT_EFFECTS,
+    GRANT_EFFECTS,
+    HERE,
+    OPERATOR_PARTY,
+    POINTS_EFFECTS,
+    BudgetDocument,
+    GroupDocument,
+    RuleDocument,
+)
+from partners.promotions.expressions import ExpressionInvalid, Needed, Poll, Predicate, Selection
+from partners.promotions.releases import Release
+
+DISCOUNTS, LIMITS, POINTS, GRANTS = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule ready to run. asks is its fused condition, selects its lines; None where there is nothing to ask.
+
+    funders are numbers with basis points; a number of -1 stands for the partner of the basket. thresholds says whether
+    it has any, gated whether it uses up a coupon or stamps, late whether it waits for the other
+    discounts, exclusive whether nothing after it runs in its group when it came to something.
+    """
+
+    doc: RuleDocument
+    code: str
+    version: int
+    phase: int
+    priority: int
+    asks: Predicate | None
+    selects: Selection | None
+    caps: tuple[BudgetDocument, ...]
+    parties: tuple[int, ...]
+    shares: tuple[int, ...]
+    late: bool
+    thresholds: bool
+    gated: bool
+    exclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A stacking group with its members in order."""
+
+    code: str
+    mode: str
+    scope: str
+    priority: int
+    members: tuple[Rule | Group, ...]
+    late: bool
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether nothing after it runs in its parent when it came to something."""
+        return self.mode == "EXCLUSIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Rules that a basket at one partner may fall under: by code, and per phase as a tree where there is any.
+
+    poll asks those that have something to ask all at once; places are where in it. named is what they speak of.
+    """
+
+    rules: tuple[Rule, ...]
+    discounts: Group | None
+    limits: tuple[Rule, ...]
+    points: Group | None
+    grants: Group | None
+    named: Needed
+    poll: Poll | None
+    places: Mapping[str, int]
+
+
+_NOTHING = Candidates((), None, (), None, None, {}, None, {})
+
+
+class Book:
+    """A release ready to run."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        budgets = {budget.code: budget for budget in release.budgets}
+        self.rules = tuple(_rule(doc, budgets, release.parties) for doc in sorted(release.rules, key=_by_code))
+        self._by_trigger: dict[tuple[str, str], list[Rule]] = {}
+        for rule in self.rules:
+            self._by_trigger.setdefault((rule.doc.trigger, rule.doc.event or ""), []).append(rule)
+        self._candidates: dict[tuple[str, str, str], Candidates] = {}
+
+    def candidates(self, trigger: str, event: str, partner: str) -> Candidates:
+        """The rules of a trigger (and event) that name the partner or none."""
+        if not self.rules:
+            return _NOTHING
+        key = (trigger, event, partner)
+        found = self._candidates.get(key)
+        if found is None:
+            found = self._candidates[key] = self._find(trigger, event, partner)
+        return found
+
+    def _find(self, trigger: str, event: str, partner: str) -> Candidates:
+        rules = tuple(
+            rule
+            for rule in self._by_trigger.get((trigger, event), ())
+            if not rule.doc.where.partners or partner in rule.doc.where.partners
+        )
+        groups = self.release.groups
+        asking = [rule for rule in rules if rule.asks or rule.selects]
+        return Candidates(
+            rules,
+            _tree(rules, groups, DISCOUNTS),
+            tuple(rule for rule in rules if rule.phase == LIMITS),
+            _tree(rules, groups, POINTS),
+            _tree(rules, groups, GRANTS),
+            expressions.needed(one.source for rule in rules for one in (rule.asks, rule.selects) if one),
+            _poll(asking),
+            {rule.code: place for place, rule in enumerate(asking)},
+        )
+
+
+_BOOKS: dict[str, Book] = {}
+MOST_BOOKS = 64
+
+
+def book(release: Release) -> Book:
+    """The release ready to run, made once per content."""
+    found = _BOOKS.get(release.content_sha256)
+    if found is None:
+        if len(_BOOKS) >= MOST_BOOKS:
+            _BOOKS.pop(next(iter(_BOOKS)))
+        found = _BOOKS[release.content_sha256] = Book(release)
+    return found
+
+
+def phase_of(doc: RuleDocument) -> int:
+    """In which phase the rule's effect is decided."""
+    kind = doc.effect.type
+    if kind in DISCOUNT_EFFECTS:
+        return DISCOUNTS
+    if kind in POINTS_EFFECTS:
+        return POINTS
+    return GRANTS if kind in GRANT_EFFECTS else LIMITS
+
+
+def has_thresholds(doc: RuleDocument) -> bool:
+    """Whether the rule needs so much on its lines or on the bill."""
+    what = doc.what
+    return any(one is not None for one in (what.min_quantity_milli, what.min_amount_minor, what.min_basket_minor))
+
+
+def is_late(doc: RuleDocument) -> bool:
+    """Whether a discount waits for the others, because a threshold of it looks at what they left."""
+    what = doc.what
+    amounts = what.min_amount_minor is not None or what.min_basket_minor is not None
+    return amounts and what.of == "AFTER_DISCOUNTS" and phase_of(doc) == DISCOUNTS
+
+
+def _rule(doc: RuleDocument, budgets: Mapping[str, BudgetDocument], parties: Mapping[str, int]) -> Rule:
+    known = {**parties, HERE: -1, OPERATOR_PARTY: OPERATOR}
+    fused = conditions.fused(doc)
+    lines = conditions.line_source(doc.what)
+    return Rule(
+        doc=doc,
+        code=doc.code,
+        version=doc.version,
+        phase=phase_of(doc),
+        priority=doc.stack.priority,
+        asks=expressions.predicate(fused) if fused else None,
+        selects=expressions.selection(lines) if lines else None,
+        caps=tuple(budgets[code] for code in doc.caps),
+        parties=tuple(known[one.party] for one in doc.funding) or (-1,),
+        shares=tuple(one.bp for one in doc.funding) or (1,),
+        late=is_late(doc),
+        thresholds=has_thresholds(doc),
+        gated=doc.codes is not None or doc.costs is not None,
+        exclusive=doc.stack.exclusive,
+    )
+
+
+def _poll(rules: Sequence[Rule]) -> Poll | None:
+    try:
+        return Poll([(rule.asks, rule.selects) for rule in rules]) if rules else None
+    except ExpressionInvalid:  # more than the engine takes at once: they are asked one by one
+        return None
+
+
+def _tree(rules: Iterable[Rule], groups: Sequence[GroupDocument], phase: int) -> Group | None:
+    held: dict[str, list[Rule | Group]] = {}
+    for rule in rules:
+        if rule.phase == phase:
+            held.setdefault(rule.doc.stack.group, []).append(rule)
+    if not held:
+        return None
+    return _group(None, held, groups)
+
+
+def _group(doc: GroupDocument | None, held: Mapping[str, list[Rule | Group]], groups: Sequence[GroupDocument]) -> Group:
+    code = doc.code if doc else ""
+    inner = (_group(one, held, groups) for one in groups if one.parent == code)
+    members = [*held.get(code, ()), *(one for one in inner if one.members)]
+    members.sort(key=lambda one: (one.late, one.priority, one.code))
+    late = any(one.late for one in members)
+    if doc is None:
+        return Group("", "SUM", "basket", 0, tuple(members), late)
+    return Group(code, doc.mode, doc.scope, doc.priority, tuple(members), late)
+
+
+def _by_code(doc: RuleDocument) -> str:
+    return doc.code

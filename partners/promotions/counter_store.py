@@ -1,0 +1,23 @@
+"""What is left of budgets, read before a decision. Rows in, rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+
+async def remaining(pool: asyncpg.Pool, keys: Sequence[tuple[str, str, str]]) -> list[asyncpg.Record]:
+    """What is left of budgets, each asked for as (code, scope, period): code, scope, period, remaining. A budget that
+    there is no more has nothing left."""
+    found: list[asyncpg.Record] = await pool.fetch(
+        "SELECT w.code, w.scope, w.period, greatest(coalesce(b.ceiling, 0) - coalesce(c.used, 0), 0) AS remaining "
+        "FROM unnest($1::text[], $2::text[], $3::text[]) AS w(code, scope, period) "
+        "LEFT JOIN partners.budget b ON b.code = w.code "
+        "LEFT JOIN partners.budget_counter c "
+        "ON c.budget_id = b.budget_id AND c.scope = w.scope AND c.period = w.period",
+        [code for code, _, _ in keys],
+        [scope for _, scope, _ in keys],
+        [period for _, _, period in keys],
+    )
+    return found

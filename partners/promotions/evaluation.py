@@ -1,0 +1,629 @@
+"""PURE: what a basket gets under a release.
+
+`evaluate` is the one entry: the same release, basket, context and counters give the same outcome for ever. Without a
+rule it gives what `partners.earning` gives, to the point and to the lot. Phases see what those before them left:
+discounts, what points may pay, base points, bonus points, grants. Caps bind where an effect is decided, so "the best"
+is the best that can really be had.
+
+Conditions look only at the basket as it came, so a rule that is added never changes whether another's hold; what sees
+the other rules' work (thresholds after discounts) waits for them, whatever its priority.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from kit.amounts import BASIS, allocate, micro_per_minor
+from partners.promotions import effects
+from partners.promotions.basket import (
+    OPERATOR,
+    Award,
+    Basket,
+    BasketLine,
+    Charge,
+    Context,
+    Counters,
+    Discount,
+    Grant,
+    LinePart,
+    Lot,
+    Outcome,
+    Share,
+    SpendLimit,
+    Step,
+    Use,
+)
+from partners.promotions.compiling import Candidates, Group, Rule, book
+from partners.promotions.conditions import ORDINARY_KINDS
+from partners.promotions.documents import BudgetDocument, GrantEffect, PointsEffect, SetRedeemCap
+from partners.promotions.effects import Result
+from partners.promotions.expressions import EVERY, Facts
+from partners.promotions.releases import Release
+
+GLOBAL = "GLOBAL"  # the programme's own hold-out
+CONTROL = "CONTROL"
+NEVER_EARNS = "GIFT_CARD"
+
+
+def evaluate(release: Release, basket: Basket, context: Context, counters: Counters) -> Outcome:
+    """The outcome of a basket under a release: points with lots, discounts, grants, charges to budgets, and why."""
+    candidates = book(release).candidates(context.trigger, context.event.code if context.event else "", context.partner)
+    return Decision(candidates, basket, context, counters).outcome()
+
+
+class Cap(NamedTuple):
+    """One budget as it stands for this basket: its key, and what is left."""
+
+    budget: BudgetDocument
+    scope_key: str
+    period_key: str
+    key: str
+
+
+class Mark(NamedTuple):
+    """How far a decision had come, to come back to it."""
+
+    lengths: tuple[int, ...]
+    amounts: list[int]
+    remaining: dict[str, int]
+    stamps: dict[str, int]
+
+
+class Decision:
+    """One basket being decided. Holds what the phases have left for each other; `outcome` runs them once."""
+
+    def __init__(self, candidates: Candidates, basket: Basket, context: Context, counters: Counters) -> None:
+        self.candidates, self.basket, self.context, self.counters = candidates, basket, context, counters
+        self.terms = context.terms
+        self.lines = basket.lines
+        self.bought = bool(basket.lines) or context.trigger == "purchase"
+        self.gross = [line.amount_minor for line in basket.lines]
+        self.amounts = list(self.gross)  # what discounts leave of each line
+        self.tender: Sequence[int] = ()  # what points pay of each line
+        self.money: list[int] = []  # what earns of each line: money really paid for what may earn
+        self.base: list[int] = []  # base points of each line
+        self.facts = Facts(basket, context, candidates.named)
+        self.remaining: dict[str, int] = {}
+        self.charged: list[tuple[Cap, int]] = []
+        self.stamps: dict[str, int] = {}
+        self.steps: list[Step] = []
+        self.awards: list[Award] = []
+        self.discounts: list[Discount] = []
+        self.grants: list[Grant] = []
+        self.uses: list[Use] = []
+        self.polled = False
+        self.answers: list[Sequence[int] | None] | None = None
+        self.ordinary: Sequence[int] | None = None
+        self.agreed = effects.agreed_life(context)
+
+    # --- the phases -------------------------------------------------------------------------------------
+
+    def outcome(self) -> Outcome:
+        """Run the phases and put together what they came to."""
+        candidates = self.candidates
+        if candidates.discounts:
+            self._run(candidates.discounts)
+        limit = self._spend_limit() if self.context.trigger == "purchase" else None
+        self._spread_tender(limit)
+        contract = self._base()
+        if candidates.points:
+            self._run(candidates.points)
+        if candidates.grants:
+            self._run(candidates.grants)
+        awards = (*contract, *self.awards)
+        points = sum(award.points for award in awards)
+        return Outcome(
+            points=points,
+            line_points=self._line_points(awards),
+            lots=self._lots(awards),
+            awards=awards,
+            discounts=tuple(self.discounts),
+            grants=tuple(self.grants),
+            uses=tuple(self.uses),
+            charges=self._charges(),
+            spend_limit=limit,
+            line_points_minor=tuple(self.tender) if self.basket.points_minor else (),
+            steps=tuple(self.steps),
+        )
+
+    def _spend_limit(self) -> SpendLimit:
+        """The most points the bill takes: ceiling, agreement's share, rules, minimum money, balance, spend lock."""
+        terms, excluded = self.terms, self.terms.spend.excluded_kinds
+        payable = sum(
+            amount for line, amount in zip(self.lines, self.amounts, strict=True) if line.kind not in excluded
+        )
+        share_bp, bound_by = min((terms.bill_ceiling_bp, "PROGRAMME_CEILING"), (terms.bill_share_bp, "AGREEMENT_SHARE"))
+        cap = payable * share_bp // BASIS
+        if (left := max(payable - terms.spend.minimum_money_minor, 0)) < cap:
+            cap, bound_by = left, "MINIMUM_MONEY"
+        if not payable and any(self.amounts):
+            cap, bound_by = 0, "NOTHING_ELIGIBLE"
+        for rule in self.candidates.limits:
+            cap, bound_by = self._rule_limit(rule, payable, cap, bound_by)
+        per_minor = micro_per_minor(terms.currency)
+        points = cap * per_minor // terms.point_value_micro
+        if self.context.spend_locked:
+            points, bound_by = 0, "SPEND_LOCK"
+        elif self.context.available is not None and self.context.available < points:
+            points, bound_by = self.context.available, "BALANCE"
+        return SpendLimit(points, points * terms.point_value_micro // per_minor, bound_by)
+
+    def _rule_limit(self, rule: Rule, payable: int, cap: int, bound_by: str) -> tuple[int, str]:
+        if not self._fires(rule):
+            return cap, bound_by
+        effect = rule.doc.effect
+        assert isinstance(effect, SetRedeemCap)
+        ours = min(payable * effect.share_bp // BASIS, max(payable - effect.minimum_money_minor, 0))
+        self.steps.append(Step(rule.code, rule.version, "APPLIED", ours, min(ours, cap)))
+        return (ours, f"RULE:{rule.code}") if ours < cap else (cap, bound_by)
+
+    def _spread_tender(self, limit: SpendLimit | None) -> None:
+        """What points pay of each line: as it was decided before, or by what the line may be paid with points."""
+        if self.basket.line_points_minor:
+            self.tender = self.basket.line_points_minor
+        elif not self.basket.points_minor:
+            self.tender = [0] * len(self.lines)
+        else:
+            excluded = self.terms.spend.excluded_kinds
+            weights = [
+                0 if line.kind in excluded else amount for line, amount in zip(self.lines, self.amounts, strict=True)
+            ]
+            self.tender = allocate(min(self.basket.points_minor, sum(weights)), weights)
+
+    def _base(self) -> tuple[Award, ...]:
+        """What the agreement gives: no rule can switch it off."""
+        terms, context = self.terms, self.context
+        amounts, tender = self.amounts, self.tender
+        self.money = [self._earning(line, amounts[index] - tender[index]) for index, line in enumerate(self.lines)]
+        bonus_bp = terms.tier_bonus_bp.get(context.member.tier, 0)
+        eligible = sum(self.money)
+        base_micro = eligible * micro_per_minor(terms.currency)
+        scale = BASIS * terms.point_value_micro
+        base = base_micro * terms.earn_rate_bp // scale
+        points = base_micro * (terms.earn_rate_bp + bonus_bp) // scale
+        if not self.lines:
+            return ()
+        split = allocate(points, self.money)
+        self.base = allocate(base, split) if base != points else split
+        activates_at, expires_at = self.agreed
+        here = terms.partner_id
+        found = [
+            Award("BASE", 0, base, self._parts(self.base), (Share(here, base),), activates_at, expires_at,
+                  {"eligible_minor": eligible, "rate_bp": terms.earn_rate_bp})
+        ]  # fmt: skip
+        if bonus_bp:
+            over = [whole - part for whole, part in zip(split, self.base, strict=True)]
+            found.append(
+                Award("TIER_BONUS", 0, points - base, self._parts(over), (Share(here, points - base),), activates_at,
+                      expires_at, {"tier": context.member.tier, "rate_bp": bonus_bp})
+            )  # fmt: skip
+        return tuple(found)
+
+    def _earning(self, line: BasketLine, amount_minor: int) -> int:
+        """What of an amount on a line may earn: the kind and classes agreed, the tax in it left out where agreed."""
+        earn = self.terms.earn
+        if line.kind not in earn.kinds or line.kind == NEVER_EARNS or amount_minor <= 0:
+            return 0
+        if earn.excluded_categories and line.category in earn.excluded_categories:
+            return 0
+        if earn.excluded_classes and any(one in earn.excluded_classes for one in line.classes):
+            return 0
+        if earn.without_tax and line.tax_minor:
+            return amount_minor * max(line.amount_minor - line.tax_minor, 0) // line.amount_minor
+        return amount_minor
+
+    # --- stacking ---------------------------------------------------------------------------------------
+
+    def _run(self, group: Group) -> int:
+        """Decide a group's members in order and give what its mode says; answers what it came to in all."""
+        if group.mode == "BEST":
+            return self._best_by_line(group) if group.scope == "line" else self._best(group)
+        if group.mode == "FIRST" and group.scope == "line":
+            return self._best_by_line(group)
+        total, stopped_by = 0, ""
+        for member in group.members:
+            if stopped_by:
+                self._pass_over(member, "EXCLUSIVE_AFTER" if group.mode != "FIRST" else "OUTRANKED_BY", stopped_by)
+                continue
+            came_to = self._decide(member)
+            total += came_to
+            if came_to and (member.exclusive or group.mode == "FIRST"):
+                stopped_by = member.code
+        return total
+
+    def _decide(self, member: Rule | Group) -> int:
+        return self._apply(member) if isinstance(member, Rule) else self._run(member)
+
+    def _best(self, group: Group) -> int:
+        """Try every member on the same ground; keep the one that is best for the member. Ties: the lower priority."""
+        start = self._mark()
+        best, most = None, 0
+        for member in group.members:
+            came_to = self._decide(member)
+            self._return_to(start)
+            if came_to > most or best is None:
+                best, most = member, came_to
+        if best is None or not most:
+            for member in group.members:  # nobody gives anything: each says why
+                self._decide(member)
+            return 0
+        self._decide(best)
+        for member in group.members:
+            if member is not best:
+                self._try(member, best.code)
+        return most
+
+    def _try(self, member: Rule | Group, outranked_by: str) -> None:
+        """What a member that was not kept would have come to, as its step says it."""
+        if isinstance(member, Group):
+            for one in member.members:
+                self._try(one, outranked_by)
+        elif self._fires(member):
+            result = self._compute(member)
+            if result is not None:
+                self._step(member, "OUTRANKED_BY", result.total, by=outranked_by)
+
+    def _pass_over(self, member: Rule | Group, reason: str, by: str) -> None:
+        if isinstance(member, Group):
+            for one in member.members:
+                self._pass_over(one, reason, by)
+        elif self._fires(member):
+            self._step(member, reason, by=by)
+
+    def _best_by_line(self, group: Group) -> int:
+        """As `_best`, or the first that comes to something, for every line by itself."""
+        results: list[tuple[Rule, Result]] = []
+        for member in group.members:
+            assert isinstance(member, Rule)
+            if self._fires(member) and (result := self._compute(member)) is not None:
+                results.append((member, result))
+        kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
+        for line in range(len(self.lines)):
+            offers = [(result.parts[line], -place) for place, (_, result) in enumerate(results) if result.parts[line]]
+            if offers:
+                place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
+                kept[place][line] = results[place][1].parts[line]
+        total = 0
+        for (rule, result), parts in zip(results, kept, strict=True):
+            if any(parts):
+                total += self._give(rule, result.only(parts))
+            else:
+                self._step(rule, "OUTRANKED_BY" if result.total else "ZERO_EFFECT", result.total, by=group.code)
+        return total
+
+    def _mark(self) -> Mark:
+        lists = (self.charged, self.steps, self.awards, self.discounts, self.grants, self.uses)
+        return Mark(tuple(len(one) for one in lists), list(self.amounts), dict(self.remaining), dict(self.stamps))
+
+    def _return_to(self, mark: Mark) -> None:
+        lists: tuple[list[Any], ...] = (
+            self.charged, self.steps, self.awards, self.discounts, self.grants, self.uses,
+        )  # fmt: skip
+        for held, length in zip(lists, mark.lengths, strict=True):
+            del held[length:]
+        self.amounts[:] = mark.amounts
+        self.remaining, self.stamps = dict(mark.remaining), dict(mark.stamps)
+
+    # --- one rule ---------------------------------------------------------------------------------------
+
+    def _fires(self, rule: Rule) -> bool:
+        """Whether the rule's conditions hold; an error is told in a step, and does not fire."""
+        doc, context = rule.doc, self.context
+        if context.occurred_at < doc.valid_from or (
+            doc.valid_until is not None and context.occurred_at >= doc.valid_until
+        ):
+            return False
+        if doc.codes is not None and len(self._coupons(rule)) < doc.codes.quantity:
+            return False
+        held, _ = self._asked(rule)
+        if held is None:
+            self._step(rule, "CONDITION_ERROR")
+        if not held:
+            return False
+        if context.arms and self._held_out(rule):
+            self._step(rule, "HOLDOUT")
+            return False
+        return True
+
+    def _held_out(self, rule: Rule) -> bool:
+        arms, doc = self.context.arms, rule.doc
+        if doc.kind in ("benefit", "redeem_limit"):
+            return False
+        return arms.get(GLOBAL) == CONTROL or (doc.experiment is not None and arms.get(doc.experiment) == CONTROL)
+
+    def _coupons(self, rule: Rule) -> list[str]:
+        assert rule.doc.codes is not None
+        batch = rule.doc.codes.required
+        return sorted(one.coupon for one in self.context.coupons if one.batch == batch and one.state == "VALID")
+
+    def _asked(self, rule: Rule) -> tuple[bool | None, Sequence[int]]:
+        """Whether the rule's conditions hold (None: asking failed), and the positions of the lines it looks at."""
+        if rule.asks is None and rule.selects is None:
+            return True, self._ordinary()
+        if not self.polled:
+            self.polled, poll = True, self.candidates.poll
+            self.answers = poll.answers(self.facts) if poll else None
+        if self.answers is None:
+            return self._asked_alone(rule)
+        lines = self.answers[self.candidates.places[rule.code]]
+        if lines is None:
+            return False, ()
+        return (True, self._ordinary()) if lines == EVERY else (bool(lines), lines)
+
+    def _asked_alone(self, rule: Rule) -> tuple[bool | None, Sequence[int]]:
+        held = rule.asks.holds(self.facts) if rule.asks else True
+        if not held or rule.selects is None:
+            return held, self._ordinary() if held else ()
+        lines = rule.selects.lines(self.facts)
+        return (None, ()) if lines is None else (bool(lines), lines)
+
+    def _ordinary(self) -> Sequence[int]:
+        if self.ordinary is None:
+            self.ordinary = tuple(index for index, line in enumerate(self.lines) if line.kind in ORDINARY_KINDS)
+        return self.ordinary
+
+    def _apply(self, rule: Rule) -> int:
+        """Decide one rule wholly; answers what it gave."""
+        if not self._fires(rule):
+            return 0
+        result = self._compute(rule)
+        return 0 if result is None else self._give(rule, result)
+
+    def _compute(self, rule: Rule) -> Result | None:
+        """What the effect comes to before caps; None where it does not come to it, told in a step."""
+        _, lines = self._asked(rule)
+        if rule.thresholds and (missing := self._missing(rule, lines)):
+            self._step(rule, "BELOW_THRESHOLD", limited_by=missing[0], remaining=missing[1])
+            return None
+        costs = rule.doc.costs
+        if costs is not None and self._stamps(costs.unit) < costs.quantity:
+            self._step(rule, "STAMPS_SHORT", remaining=self._stamps(costs.unit))
+            return None
+        try:
+            return effects.compute(rule.doc.effect, lines, self)
+        except KeyError:  # a counter that nobody gave
+            self._step(rule, "CONDITION_ERROR")
+            return None
+
+    def _missing(self, rule: Rule, lines: Sequence[int]) -> tuple[str, int] | None:
+        """The first threshold that is not reached, and how much is missing to it."""
+        what = rule.doc.what
+        amounts = self.counted(what.of)
+        for name, least, there in (
+            ("min_quantity_milli", what.min_quantity_milli, (self.lines[index].quantity_milli for index in lines)),
+            ("min_amount_minor", what.min_amount_minor, (amounts[index] for index in lines)),
+            ("min_basket_minor", what.min_basket_minor, iter(amounts)),
+        ):
+            if least is not None and (missing := least - sum(there)) > 0:
+                return name, missing
+        return None
+
+    def counted(self, of: str) -> list[int]:
+        """Amounts per line as a threshold counts them: GROSS, AFTER_DISCOUNTS or MONEY."""
+        if of == "GROSS":
+            return self.gross
+        if of == "MONEY" and self.tender:
+            return [amount - paid for amount, paid in zip(self.amounts, self.tender, strict=True)]
+        return self.amounts
+
+    def earning(self, index: int, amount_minor: int) -> int:
+        """What of an amount on a line may earn."""
+        return self._earning(self.lines[index], amount_minor)
+
+    def _stamps(self, unit: str) -> int:
+        return self.stamps.get(unit, self.context.member.stamps.get(unit, 0))
+
+    # --- caps and giving --------------------------------------------------------------------------------
+
+    def _give(self, rule: Rule, result: Result) -> int:
+        """Clamp to the budgets, write down what is given and to whose cost; answers how much it is."""
+        if not result.total:
+            self._step(rule, "ZERO_EFFECT")
+            return 0
+        if not rule.caps:
+            self._write(rule, result)
+            if rule.gated:
+                self._use_up(rule)
+            self._step(rule, "APPLIED", result.total, awarded=result.total)
+            return result.total
+        return self._give_capped(rule, result)
+
+    def _give_capped(self, rule: Rule, result: Result) -> int:
+        caps = self._caps(rule)
+        if caps is None:
+            self._step(rule, "SCOPE_MISSING", result.total)
+            return 0
+        allowed, bound = self._allowed(rule, result.total, caps)
+        if not allowed:
+            left = None if bound is None else self._left(bound)
+            limited_by = bound.budget.code if bound else ""
+            self._step(rule, "BUDGET_EXHAUSTED", result.total, limited_by=limited_by, remaining=left)
+            return 0
+        limited_by, left = ("", None) if bound is None else (bound.budget.code, self._left(bound))
+        for cap in caps:
+            amount = self._counts(cap.budget, rule, allowed)
+            self.remaining[cap.key] = self._left(cap) - amount
+            self.charged.append((cap, amount))
+        given = result if allowed == result.total else result.clamped(allowed)
+        self._write(rule, given)
+        self._use_up(rule)
+        reason = "CAPPED" if limited_by else "APPLIED"
+        self._step(rule, reason, result.total, awarded=allowed, limited_by=limited_by, remaining=left)
+        return allowed
+
+    def _caps(self, rule: Rule) -> list[Cap] | None:
+        found = []
+        for budget in rule.caps:
+            scope_key = self._scope_key(budget, rule)
+            if scope_key is None:
+                return None
+            period_key = self._period_key(budget)
+            found.append(Cap(budget, scope_key, period_key, Counters.key(budget.code, scope_key, period_key)))
+        return found
+
+    def _scope_key(self, budget: BudgetDocument, rule: Rule) -> str | None:
+        parts = []
+        for scope in budget.scopes:
+            value = self.context.scopes.get(scope)
+            if scope == "code" and rule.doc.codes is not None:
+                value = self._coupons(rule)[0]
+            if value is None:
+                return None
+            parts.append(f"{scope}:{value}")
+        return ",".join(parts)
+
+    def _period_key(self, budget: BudgetDocument) -> str:
+        return period_key(budget, self.context)
+
+    def _left(self, cap: Cap) -> int:
+        if cap.budget.code in self.context.denied:
+            return 0
+        left = self.remaining.get(cap.key)
+        return left if left is not None else self.counters.remaining.get(cap.key, cap.budget.limit)
+
+    def _counts(self, budget: BudgetDocument, rule: Rule, amount: int) -> int:
+        return 1 if budget.unit == "count" else amount
+
+    def _allowed(self, rule: Rule, wanted: int, caps: Sequence[Cap]) -> tuple[int, Cap | None]:
+        """How much budgets allow, and the one that bound: first those that give what is left, then those that deny."""
+        allowed, bound = wanted, None
+        for cap in caps:
+            if cap.budget.on_exceed == "partial" and cap.budget.unit != "count":
+                left = max(self._left(cap), 0)
+                if left < allowed:
+                    allowed, bound = left, cap
+        for cap in caps:
+            if self._counts(cap.budget, rule, allowed) > self._left(cap):
+                return 0, cap
+        return allowed, bound
+
+    def _write(self, rule: Rule, given: Result) -> None:
+        effect = rule.doc.effect
+        if isinstance(effect, PointsEffect):
+            activates_at, expires_at = effects.life(effect, self.context, self.agreed)
+            self.awards.append(
+                Award(rule.code, rule.version, given.total, self._parts(given.parts), self._funders(rule, given.total),
+                      activates_at, expires_at)
+            )  # fmt: skip
+        elif isinstance(effect, GrantEffect):
+            ends = effects.end(effect.expiry, self.context) if effect.expiry else None
+            kind, code = effects.granted(effect)
+            funders = self._funders(rule, given.total) if rule.doc.funding else ()
+            self.grants.append(Grant(rule.code, rule.version, kind, code, given.total, ends, funders))
+        else:
+            self._write_discounts(rule, given)
+
+    def _write_discounts(self, rule: Rule, given: Result) -> None:
+        """The funders share the whole; each line's share of each funder is cut so that both sums hold."""
+        source = "COUPON" if rule.doc.codes else "PROGRAMME"
+        left, rest = allocate(given.total, rule.shares), given.total
+        parties = self._parties(rule)
+        for index, amount in enumerate(given.parts):
+            if not amount:
+                continue
+            shares = allocate(amount, left) if amount < rest else list(left)
+            left, rest = [have - took for have, took in zip(left, shares, strict=True)], rest - amount
+            self.amounts[index] -= amount
+            funders = tuple(Share(party, took) for party, took in zip(parties, shares, strict=True) if took)
+            line_id = self.lines[index].line_id
+            self.discounts.append(Discount(rule.code, rule.version, line_id, amount, source, funders))
+
+    def _parties(self, rule: Rule) -> list[int]:
+        return [self.terms.partner_id if party < OPERATOR else party for party in rule.parties]
+
+    def _funders(self, rule: Rule, total: int) -> tuple[Share, ...]:
+        if len(rule.shares) == 1:
+            return (Share(self._parties(rule)[0], total),)
+        shares = allocate(total, rule.shares)
+        return tuple(Share(party, share) for party, share in zip(self._parties(rule), shares, strict=True) if share)
+
+    def _use_up(self, rule: Rule) -> None:
+        codes, costs = rule.doc.codes, rule.doc.costs
+        if codes is not None and codes.uses_up:
+            used = {use.code for use in self.uses if use.kind == "COUPON"}
+            for coupon in self._coupons(rule)[: codes.quantity]:
+                if coupon not in used:
+                    self.uses.append(Use(rule.code, "COUPON", coupon))
+        if costs is not None:
+            self.stamps[costs.unit] = self._stamps(costs.unit) - costs.quantity
+            self.uses.append(Use(rule.code, "STAMP", costs.unit, costs.quantity))
+
+    def _step(
+        self, rule: Rule, reason: str, computed: int = 0, *, awarded: int = 0, by: str = "", limited_by: str = "",
+        remaining: int | None = None,
+    ) -> None:  # fmt: skip
+        self.steps.append(Step(rule.code, rule.version, reason, computed, awarded, by, limited_by, remaining))
+
+    # --- putting together -------------------------------------------------------------------------------
+
+    def _parts(self, parts: Sequence[int]) -> tuple[LinePart, ...]:
+        lines = self.lines
+        return tuple([LinePart(lines[index].line_id, part) for index, part in enumerate(parts) if part])
+
+    def _line_points(self, awards: Sequence[Award]) -> tuple[LinePart, ...]:
+        if not self.lines:
+            return ()
+        found: dict[str, int] = {line.line_id: 0 for line in self.lines}
+        for award in awards:
+            for part in award.lines:
+                found[part.line_id] += part.amount
+        return tuple(LinePart(line_id, part) for line_id, part in found.items())
+
+    def _lots(self, awards: Sequence[Award]) -> tuple[Lot, ...]:
+        """One lot per funder, activation and expiry; the agreement's first."""
+        found: dict[tuple[Any, ...], int] = {}
+        for award in awards:
+            for share in award.funders:
+                if share.amount:
+                    key = (share.party_id, award.activates_at, award.expires_at)
+                    found[key] = found.get(key, 0) + share.amount
+        terms = self.terms
+        return tuple(
+            Lot(number, terms.partner_id, funder, terms.terms_id, points, activates_at, expires_at)
+            for number, ((funder, activates_at, expires_at), points) in enumerate(found.items(), start=1)
+        )
+
+    def _charges(self) -> tuple[Charge, ...]:
+        found: dict[str, tuple[Cap, int]] = {}
+        for cap, amount in self.charged:
+            before = found.get(cap.key)
+            found[cap.key] = (cap, amount + (before[1] if before else 0))
+        return tuple(
+            Charge(cap.budget.code, cap.scope_key, cap.period_key, amount, cap.budget.limit, cap.budget.on_exceed)
+            for _, (cap, amount) in sorted(found.items())
+        )
+
+
+def period_key(budget: BudgetDocument, context: Context) -> str:
+    """The period of the budget's calendar in which the basket falls: `2026-03`, `2026-W09`, `2026-03-01`, or empty."""
+    if budget.period == "total":
+        return ""
+    day = context.dates.get(budget.zone)
+    if day is None:
+        day = context.occurred_at.astimezone(ZoneInfo(budget.zone)).date().isoformat()
+    if budget.period == "week":
+        year, week, _ = date.fromisoformat(day).isocalendar()
+        return f"{year}-W{week:02}"
+    return day[: {"year": 4, "month": 7, "day": 10}[budget.period]]
+
+
+def budget_keys(release: Release, context: Context) -> list[tuple[str, str, str]]:
+    """Every counter that a decision may look at: (budget, scope_key, period_key), for the host to read beforehand.
+
+    A budget counted by code has one key per presented coupon; one whose scope is not known has none.
+    """
+    event = context.event.code if context.event else ""
+    rules = book(release).candidates(context.trigger, event, context.partner).rules
+    decision = Decision(
+        Candidates(rules, None, (), None, None, {}, None, {}), Basket(context.terms.currency), context, Counters()
+    )
+    found = set()
+    for rule in rules:
+        if rule.doc.codes is not None and len(decision._coupons(rule)) < rule.doc.codes.quantity:
+            continue
+        for cap in decision._caps(rule) or ():
+            found.add((cap.budget.code, cap.scope_key, cap.period_key))
+    return sorted(found)

@@ -1,0 +1,125 @@
+"""PURE: the releases that a process has read, and what has to be read besides before one of them can decide.
+
+A release is immutable, so what was read once stays; a shelf is never changed, only followed by a longer one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from partners.promotions import conditions, expressions, releases
+from partners.promotions.compiling import DISCOUNTS, Rule, book, phase_of
+from partners.promotions.documents import DiscountCumulative
+from partners.promotions.releases import EMPTY, Release
+
+_FROM_THE_CARD = re.compile(r"\bmember\.(?!tier\b)")
+_OF_FACTS = frozenset({"household", "referrer"})  # scopes that only facts about the member tell
+_STAMPS = re.compile(r"stamps\s*\[\s*(['\"])(.*?)\1")
+_BIRTHDAY = re.compile(r"\bmember\.(days_to_birthday|has_birthday)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What must be known before the rules of a trigger at a partner can decide: nothing where there are no such rules
+    (any is False); facts about the member beside the tier, the birthday among them, and the counters and stamps that
+    are asked for by name; what is left of budgets; whether stamps are used up."""
+
+    any: bool = False
+    facts: bool = False
+    birthday: bool = False
+    budgets: bool = False
+    counters: frozenset[str] = frozenset()
+    stamps: frozenset[str] = frozenset()
+    costs: bool = False
+
+    @property
+    def account(self) -> bool:
+        """Whether a purchase that the decision does not know of would change it."""
+        return bool(self.counters or self.stamps or self.costs)
+
+
+NOTHING = Needs()
+
+
+class Shelf:
+    """Releases by number, and what was found out about them."""
+
+    def __init__(self, held: Iterable[Release] = ()) -> None:
+        self._releases = MappingProxyType({one.release_id: one for one in held})
+        self._needs: dict[tuple[str, str, str, str], Needs] = {}
+        self._narrowed: dict[tuple[int, frozenset[str]], Release] = {}
+
+    @property
+    def known(self) -> list[int]:
+        """Numbers of the releases on it."""
+        return list(self._releases)
+
+    def knows(self, release_id: int) -> bool:
+        """Whether the release of this number is on it; 0 stands for none."""
+        return release_id == 0 or release_id in self._releases
+
+    def extended(self, more: Iterable[Release]) -> Shelf:
+        """The shelf with more releases; itself where there are none."""
+        found = list(more)
+        return Shelf([*self._releases.values(), *found]) if found else self
+
+    def release(self, release_id: int) -> Release:
+        """The release of this number; EMPTY for 0. Raises KeyError where this shelf has none."""
+        return self._releases[release_id] if release_id else EMPTY
+
+    def at(self, occurred_at: datetime, received_at: datetime) -> Release:
+        """The release that decides what occurred then and was heard of at received_at; EMPTY where there is none."""
+        if not self._releases:
+            return EMPTY
+        return releases.pinned(self._releases.values(), occurred_at=occurred_at, received_at=received_at)
+
+    def needs(self, release: Release, trigger: str, event: str, partner: str) -> Needs:
+        """What has to be read before the release can decide a trigger at a partner."""
+        if not release.rules:
+            return NOTHING
+        key = (release.content_sha256, trigger, event, partner)
+        found = self._needs.get(key)
+        if found is None:
+            found = self._needs[key] = needs_of(book(release).candidates(trigger, event, partner).rules)
+        return found
+
+    def honouring(self, release: Release, discounts: frozenset[str]) -> Release:
+        """The release with no rules for discounts but these: a till that gave none of ours is not asked for any.
+
+        Kept per release and set, so that it is made ready to run once.
+        """
+        if not any(phase_of(rule) == DISCOUNTS and rule.code not in discounts for rule in release.rules):
+            return release
+        key = (release.release_id, discounts)
+        if key not in self._narrowed:
+            rules = tuple(rule for rule in release.rules if phase_of(rule) != DISCOUNTS or rule.code in discounts)
+            self._narrowed[key] = replace(release, rules=rules)
+        return self._narrowed[key]
+
+
+def needs_of(rules: Iterable[Rule]) -> Needs:
+    """What has to be known before these rules can decide."""
+    found = NOTHING
+    for rule in rules:
+        asked = f"{conditions.fused(rule.doc)} {rule.doc.what.line_cel or ''}"
+        effect = rule.doc.effect
+        counters = expressions.counters_named(asked)
+        counters |= {effect.counter} if isinstance(effect, DiscountCumulative) else set()
+        stamps = {name for _, name in _STAMPS.findall(asked)}
+        facts = bool(_FROM_THE_CARD.search(asked)) or rule.doc.costs is not None
+        facts = facts or bool(counters)
+        facts = facts or any(_OF_FACTS.intersection(budget.scopes) for budget in rule.caps)
+        found = Needs(
+            any=True,
+            facts=found.facts or facts,
+            birthday=found.birthday or bool(_BIRTHDAY.search(asked)),
+            budgets=found.budgets or bool(rule.caps),
+            counters=found.counters | counters,
+            stamps=found.stamps | stamps,
+            costs=found.costs or rule.doc.costs is not None,
+        )
+    return found

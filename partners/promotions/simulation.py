@@ -1,0 +1,180 @@
+"""PURE: what a draft release would have done to baskets that were decided before, against what was in force.
+
+Budgets of the draft start full and are used up basket by basket, in the order given. Nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from heapq import nlargest, nsmallest
+
+from kit.amounts import micro_per_minor
+from partners.promotions.basket import Basket, Context, Counters, Outcome
+from partners.promotions.evaluation import budget_keys, evaluate
+from partners.promotions.releases import Release
+
+STEP = 1000  # baskets between two words of progress
+SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A stored basket with what it was decided on and what it came to."""
+
+    basket: Basket
+    context: Context
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What baskets came to: points and discounts in all, by rule and by funder; worth_minor is points at the till."""
+
+    points: int
+    worth_minor: int
+    discount_minor: int
+    points_by_rule: Mapping[str, int]
+    discount_by_rule: Mapping[str, int]
+    applied_by_rule: Mapping[str, int]
+    points_by_funder: Mapping[int, int]
+    discount_by_funder: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How much better (or worse) off a member would have been, in minor units of points at the till and discounts."""
+
+    member: str
+    worth_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """Draft against what was: totals of both, how many members gain, lose or stay, and who most.
+
+    obligation_points is what the draft would have added to what the members may spend.
+    """
+
+    baskets: int
+    was: Totals
+    draft: Totals
+    winners: int
+    losers: int
+    unchanged: int
+    most_gained: tuple[Change, ...]
+    most_lost: tuple[Change, ...]
+    exhausted: Mapping[str, int]
+
+    @property
+    def obligation_points(self) -> int:
+        """Points more (or less) than were given."""
+        return self.draft.points - self.was.points
+
+
+@dataclass(slots=True)
+class _Sum:
+    points: int = 0
+    worth_minor: int = 0
+    discount_minor: int = 0
+    points_by_rule: Counter[str] = field(default_factory=Counter)
+    discount_by_rule: Counter[str] = field(default_factory=Counter)
+    applied_by_rule: Counter[str] = field(default_factory=Counter)
+    points_by_funder: Counter[int] = field(default_factory=Counter)
+    discount_by_funder: Counter[int] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome, context: Context) -> int:
+        """Count an outcome; answers what it is worth to the member, in minor units."""
+        for award in outcome.awards:
+            self.points_by_rule[award.rule] += award.points
+            self.applied_by_rule[award.rule] += 1
+            for share in award.funders:
+                self.points_by_funder[share.party_id] += share.amount
+        for discount in outcome.discounts:
+            self.discount_by_rule[discount.rule] += discount.amount_minor
+            for share in discount.funders:
+                self.discount_by_funder[share.party_id] += share.amount
+        for rule in {discount.rule for discount in outcome.discounts} | {grant.rule for grant in outcome.grants}:
+            self.applied_by_rule[rule] += 1
+        worth = outcome.points * context.terms.point_value_micro // micro_per_minor(context.terms.currency)
+        self.points += outcome.points
+        self.worth_minor += worth
+        self.discount_minor += outcome.discount_minor
+        return worth + outcome.discount_minor
+
+    def totals(self) -> Totals:
+        return Totals(
+            self.points,
+            self.worth_minor,
+            self.discount_minor,
+            dict(sorted(self.points_by_rule.items())),
+            dict(sorted(self.discount_by_rule.items())),
+            dict(sorted(self.applied_by_rule.items())),
+            {party: amount for party, amount in sorted(self.points_by_funder.items()) if amount},
+            {party: amount for party, amount in sorted(self.discount_by_funder.items()) if amount},
+        )
+
+
+def simulate(
+    draft: Release,
+    decided: Iterable[Decided],
+    *,
+    against: Release | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Simulation:
+    """Decide stored baskets under a draft. against: decide under it, too, instead of taking what was recorded.
+
+    progress is told how many baskets are done, every thousand.
+    """
+    run, base = _Run(draft), None if against is None else _Run(against)
+    was, now = _Sum(), _Sum()
+    changes: Counter[str] = Counter()
+    count = 0
+    for count, one in enumerate(decided, start=1):
+        before = one.outcome if base is None else base.decide(one)
+        after = run.decide(one)
+        changes[one.context.scopes.get("member", "")] += now.add(after, one.context) - was.add(before, one.context)
+        if progress is not None and count % STEP == 0:
+            progress(count)
+    if progress is not None:
+        progress(count)
+    gained = [Change(member, worth) for member, worth in changes.items() if worth > 0]
+    lost = [Change(member, worth) for member, worth in changes.items() if worth < 0]
+    return Simulation(
+        baskets=count,
+        was=was.totals(),
+        draft=now.totals(),
+        winners=len(gained),
+        losers=len(lost),
+        unchanged=len(changes) - len(gained) - len(lost),
+        most_gained=tuple(nlargest(SHOWN, gained, key=lambda change: (change.worth_minor, change.member))),
+        most_lost=tuple(nsmallest(SHOWN, lost, key=lambda change: (change.worth_minor, change.member))),
+        exhausted=dict(sorted(run.exhausted.items())),
+    )
+
+
+class _Run:
+    """A release deciding baskets one after another, with budgets of its own."""
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+        self.left: dict[str, int] = {}
+        self.exhausted: Counter[str] = Counter()
+
+    def decide(self, one: Decided) -> Outcome:
+        """The outcome, after which its budgets are charged."""
+        counters, context = Counters(), one.context
+        if context.denied:  # what was exhausted then says nothing about the draft's budgets
+            context = replace(context, denied=())
+        if self.release.budgets:
+            keys = (Counters.key(*key) for key in budget_keys(self.release, context))
+            counters = Counters({key: self.left[key] for key in keys if key in self.left})
+        outcome = evaluate(self.release, one.basket, context, counters)
+        for charge in outcome.charges:
+            key = Counters.key(charge.budget, charge.scope_key, charge.period_key)
+            self.left[key] = self.left.get(key, charge.limit) - charge.amount
+        for step in outcome.steps:
+            if step.reason in ("BUDGET_EXHAUSTED", "CAPPED"):
+                self.exhausted[step.limited_by] += 1
+        return outcome

@@ -1,0 +1,254 @@
+"""The statements of promotions: what is drafted and published, and budgets. Rows in, rows out, no decisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+# A release binds from the moment that it was approved, a suspension from its own.
+_BINDING = """
+    SELECT r.release_id, r.effective_from, coalesce(a.decided_at, r.at) AS published_at, r.manifest,
+           m.name AS author, coalesce(c.name, m.name) AS approver
+    FROM partners.release r
+    JOIN kit.actor m ON m.actor_id = r.author_id
+    LEFT JOIN kit.approval a USING (approval_id)
+    LEFT JOIN kit.actor c ON c.actor_id = a.checker_id
+    WHERE (r.approval_id IS NULL OR a.approved)
+"""
+
+# --- Promotions and rules -------------------------------------------------------------------------------------
+
+
+async def insert_promotion(
+    connection: AsyncConnection, *, code: str, names: Mapping[str, str], sponsor_id: int, author_id: int, at: datetime
+) -> int | None:
+    """Add a promotion; returns its number, or None where the code is taken."""
+    statement = text(
+        "INSERT INTO partners.promotion (code, names, sponsor_id, author_id, at) "
+        "VALUES (:code, CAST(:names AS jsonb), :sponsor_id, :author_id, :at) "
+        "ON CONFLICT (code) DO NOTHING RETURNING promotion_id"
+    )
+    values = {
+        "code": code,
+        "names": json.dumps(dict(names)),
+        "sponsor_id": sponsor_id,
+        "author_id": author_id,
+        "at": at,
+    }
+    return (await connection.execute(statement, values)).scalar_one_or_none()
+
+
+async def promotion_id(connection: AsyncConnection, code: str) -> int | None:
+    """The number of the promotion with this code."""
+    statement = text("SELECT promotion_id FROM partners.promotion WHERE code = :code")
+    return (await connection.execute(statement, {"code": code})).scalar_one_or_none()
+
+
+async def ensure_rule(connection: AsyncConnection, code: str, promotion: int) -> RowMapping:
+    """The rule of this code, added to the promotion if new: rule_id, promotion_id, and its highest version (0 where it
+    has none). Whoever asks holds the releases."""
+    await connection.execute(
+        text("INSERT INTO partners.rule (promotion_id, code) VALUES (:promotion, :code) ON CONFLICT (code) DO NOTHING"),
+        {"promotion": promotion, "code": code},
+    )
+    statement = text(
+        "SELECT rule_id, promotion_id, coalesce((SELECT max(version) FROM partners.rule_version v "
+        "                                        WHERE v.rule_id = r.rule_id), 0) AS version "
+        "FROM partners.rule r WHERE code = :code"
+    )
+    return (await connection.execute(statement, {"code": code})).mappings().one()
+
+
+async def insert_rule_version(
+    connection: AsyncConnection,
+    *,
+    rule_id: int,
+    version: int,
+    document: str,
+    sha256: str,
+    valid_from: datetime,
+    author_id: int,
+    at: datetime,
+) -> None:
+    """Append a version of a rule."""
+    await connection.execute(
+        text(
+            "INSERT INTO partners.rule_version (rule_id, version, document, sha256, valid_from, author_id, at) "
+            "VALUES (:rule_id, :version, :document, :sha256, :valid_from, :author_id, :at)"
+        ),
+        {
+            "rule_id": rule_id, "version": version, "document": document, "sha256": sha256, "valid_from": valid_from,
+            "author_id": author_id, "at": at,
+        },
+    )  # fmt: skip
+
+
+async def rule_versions(connection: AsyncConnection, codes: Sequence[str]) -> Sequence[RowMapping]:
+    """Every version of rules with these codes: code, rule_id, version, document, author_id; in order."""
+    statement = text(
+        "SELECT code, rule_id, version, document, author_id FROM partners.rule_version JOIN partners.rule "
+        "USING (rule_id) WHERE code = ANY (CAST(:codes AS text[])) ORDER BY code, version"
+    )
+    return (await connection.execute(statement, {"codes": list(codes)})).mappings().all()
+
+
+# --- Releases -------------------------------------------------------------------------------------------------
+
+
+async def hold_releases(connection: AsyncConnection) -> None:
+    """Hold, until the transaction ends, the right to append to rules and releases."""
+    await connection.execute(text("SELECT FROM partners.revision FOR UPDATE"))
+
+
+async def insert_release(
+    connection: AsyncConnection,
+    *,
+    parent_id: int | None,
+    kind: str,
+    manifest: str,
+    sha256: str,
+    effective_from: datetime,
+    author_id: int,
+    at: datetime,
+    approval_id: int | None,
+) -> int:
+    """Store a release; returns its number."""
+    statement = text(
+        "INSERT INTO partners.release (parent_id, kind, manifest, sha256, effective_from, author_id, at, approval_id) "
+        "VALUES (:parent_id, :kind, :manifest, :sha256, :effective_from, :author_id, :at, :approval_id) "
+        "RETURNING release_id"
+    )
+    values = {
+        "parent_id": parent_id, "kind": kind, "manifest": manifest, "sha256": sha256, "effective_from": effective_from,
+        "author_id": author_id, "at": at, "approval_id": approval_id,
+    }  # fmt: skip
+    return int((await connection.execute(statement, values)).scalar_one())
+
+
+async def insert_release_rules(connection: AsyncConnection, release_id: int, versions: Mapping[str, int]) -> None:
+    """Say which versions of which rules a release holds, by rule code."""
+    await connection.execute(
+        text(
+            "INSERT INTO partners.release_rule (release_id, rule_id, version) "
+            "SELECT :release_id, rule_id, version "
+            "FROM unnest(CAST(:codes AS text[]), CAST(:versions AS int[])) AS t(code, version) "
+            "JOIN partners.rule USING (code)"
+        ),
+        {"release_id": release_id, "codes": list(versions), "versions": list(versions.values())},
+    )
+
+
+async def release(connection: AsyncConnection, release_id: int) -> RowMapping | None:
+    """A release, whatever its state: its columns."""
+    statement = text("SELECT * FROM partners.release WHERE release_id = :release_id")
+    return (await connection.execute(statement, {"release_id": release_id})).mappings().one_or_none()
+
+
+async def binding(connection: AsyncConnection) -> Sequence[RowMapping]:
+    """Every release that binds, in order: release_id, effective_from, published_at, manifest, author, approver."""
+    return (await connection.execute(text(_BINDING + "ORDER BY r.release_id"))).mappings().all()
+
+
+async def binding_besides(connection: asyncpg.Connection, known: Collection[int]) -> list[asyncpg.Record]:
+    """The same over the raw driver, without those that are known."""
+    found: list[asyncpg.Record] = await connection.fetch(
+        _BINDING + "AND r.release_id <> ALL ($1::int[]) ORDER BY r.release_id", list(known)
+    )
+    return found
+
+
+# --- Budgets --------------------------------------------------------------------------------------------------
+
+
+async def insert_budget(connection: AsyncConnection, values: Mapping[str, Any]) -> int | None:
+    """Add a budget, all columns by name; returns its number, or None where the code is taken."""
+    statement = text(
+        "INSERT INTO partners.budget (code, unit, currency, scopes, period, zone, on_exceed, sponsor_id, ceiling, "
+        "                             author_id, at) "
+        "VALUES (:code, :unit, :currency, CAST(:scopes AS text[]), :period, :zone, :on_exceed, :sponsor_id, :ceiling, "
+        "        :author_id, :at) ON CONFLICT (code) DO NOTHING RETURNING budget_id"
+    )
+    return (await connection.execute(statement, dict(values))).scalar_one_or_none()
+
+
+async def budget_for_update(connection: AsyncConnection, code: str) -> RowMapping | None:
+    """The budget of this code, held until the transaction ends; its columns, and limits, how many changes it had."""
+    statement = text("SELECT * FROM partners.budget WHERE code = :code FOR NO KEY UPDATE")
+    return (await connection.execute(statement, {"code": code})).mappings().one_or_none()
+
+
+async def set_ceiling(connection: AsyncConnection, budget_id: int, ceiling: int) -> None:
+    """Set what may be used of a budget per scope and period."""
+    await connection.execute(
+        text("UPDATE partners.budget SET ceiling = :ceiling WHERE budget_id = :budget_id"),
+        {"budget_id": budget_id, "ceiling": ceiling},
+    )
+
+
+async def insert_limit(
+    connection: AsyncConnection,
+    budget_id: int,
+    *,
+    ceiling: int,
+    at: datetime,
+    funded: int | None = None,
+    payer_id: int | None = None,
+    reference: str | None = None,
+) -> None:
+    """Append a change of a budget that the caller holds."""
+    await connection.execute(
+        text(
+            "INSERT INTO partners.budget_limit (budget_id, limit_no, ceiling, funded, payer_id, reference, at) "
+            "SELECT :budget_id, coalesce(max(limit_no), 0) + 1, :ceiling, CAST(:funded AS bigint), "
+            "       CAST(:payer_id AS int), CAST(:reference AS text), :at "
+            "FROM partners.budget_limit WHERE budget_id = :budget_id"
+        ),
+        {
+            "budget_id": budget_id, "ceiling": ceiling, "funded": funded, "payer_id": payer_id,
+            "reference": reference, "at": at,
+        },
+    )  # fmt: skip
+
+
+async def funding_under(connection: AsyncConnection, budget_id: int, reference: str) -> RowMapping | None:
+    """The payment into a budget under a payer's reference: funded, payer_id."""
+    statement = text(
+        "SELECT funded, payer_id FROM partners.budget_limit WHERE budget_id = :budget_id AND reference = :reference"
+    )
+    values = {"budget_id": budget_id, "reference": reference}
+    return (await connection.execute(statement, values)).mappings().one_or_none()
+
+
+async def budgets(connection: AsyncConnection, codes: Sequence[str] | None = None) -> Sequence[RowMapping]:
+    """Budgets by code, all or those of these codes: their columns."""
+    statement = text(
+        "SELECT * FROM partners.budget WHERE CAST(:codes AS text[]) IS NULL OR code = ANY (CAST(:codes AS text[])) "
+        "ORDER BY code"
+    )
+    return (await connection.execute(statement, {"codes": None if codes is None else list(codes)})).mappings().all()
+
+
+async def usage(connection: AsyncConnection, budget_id: int, *, limit: int) -> Sequence[RowMapping]:
+    """The most used counters of a budget: scope, period, used; the latest period first."""
+    statement = text(
+        "SELECT scope, period, used FROM partners.budget_counter WHERE budget_id = :budget_id "
+        "ORDER BY period DESC, used DESC, scope LIMIT :limit"
+    )
+    return (await connection.execute(statement, {"budget_id": budget_id, "limit": limit})).mappings().all()
+
+
+async def budget_rows(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+    """Every budget over the raw driver: budget_id, code, unit, currency."""
+    found: list[asyncpg.Record] = await connection.fetch("SELECT budget_id, code, unit, currency FROM partners.budget")
+    return found
+
+
+async def audit(connection: AsyncConnection) -> Sequence[RowMapping]:
+    """What is wrong with budgets and clearing events: rule, holder_id, unit, detail."""
+    return (await connection.execute(text("SELECT * FROM partners.audit_promotions()"))).mappings().all()

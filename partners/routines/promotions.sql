@@ -1,0 +1,214 @@
+-- What a decision by rules writes beside points. It is called in the statement that recorded the receipt and behind that:
+-- the last locks of a call are those of budgets, in key order, so that the most wanted ones are held the shortest. Where a
+-- budget has no room any more, or a receipt came in between that the decision did not know of, the whole statement is
+-- undone with TS002, whose detail tells the positions of the items, and of budgets the numbers: {"denied": [[1, 17]], "stale": [2]}.
+-- They are decided again.
+
+-- Charge budgets, a charge being of the item of its place in p_of. Returns the items that do not fit, taken in order, and
+-- into what; where there are any, what was charged for the others has to be undone.
+CREATE FUNCTION partners.use_budgets(
+  p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[])
+RETURNS TABLE (item int, budget_id int) LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+#variable_conflict use_column
+DECLARE v_budgets int[]; v_scopes text[]; v_periods text[];
+BEGIN
+  WITH wanted AS MATERIALIZED (
+    SELECT t.budget_id, t.scope, t.period, sum(t.amount)::bigint AS amount
+    FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) AS t(budget_id, scope, period, amount)
+    GROUP BY t.budget_id, t.scope, t.period
+  ), charged AS (
+    INSERT INTO partners.budget_counter AS k (budget_id, scope, period, used, ceiling)
+    SELECT w.budget_id, w.scope, w.period, w.amount, b.ceiling
+    FROM wanted w JOIN partners.budget b ON b.budget_id = w.budget_id
+    WHERE w.amount <= b.ceiling
+    ORDER BY w.budget_id, w.scope, w.period
+    ON CONFLICT (budget_id, scope, period) DO UPDATE
+    SET used = k.used + excluded.used, ceiling = excluded.ceiling
+    WHERE k.used + excluded.used <= excluded.ceiling
+    RETURNING k.budget_id, k.scope, k.period
+  )
+  SELECT array_agg(w.budget_id), array_agg(w.scope), array_agg(w.period) INTO v_budgets, v_scopes, v_periods
+  FROM wanted w
+  WHERE NOT EXISTS (
+    SELECT FROM charged c WHERE (c.budget_id, c.scope, c.period) = (w.budget_id, w.scope, w.period));
+  IF v_budgets IS NULL THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
+    SELECT DISTINCT r.item, r.budget_id
+    FROM unnest(v_budgets, v_scopes, v_periods) AS d(budget_id, scope, period)
+    JOIN (
+      SELECT t.item, t.budget_id, t.scope, t.period,
+             sum(t.amount) OVER (PARTITION BY t.budget_id, t.scope, t.period ORDER BY t.item) AS running
+      FROM unnest(p_of, p_budgets, p_scopes, p_periods, p_amounts) AS t(item, budget_id, scope, period, amount)
+    ) r ON (r.budget_id, r.scope, r.period) = (d.budget_id, d.scope, d.period)
+    LEFT JOIN partners.budget b ON b.budget_id = d.budget_id
+    LEFT JOIN partners.budget_counter k ON (k.budget_id, k.scope, k.period) = (d.budget_id, d.scope, d.period)
+    WHERE r.running > coalesce(b.ceiling, 0) - coalesce(k.used, 0);
+END $$;
+
+-- Write what decisions of items say: charges of budgets, and what one party owes another. p_seqs are the entries of the
+-- receipts, null where an item was not recorded now; p_if_seqs what the account's number was when the item was decided,
+-- null where its decision read nothing of the account.
+CREATE FUNCTION partners.record_promoted(
+  p_unit smallint, p_holders bigint[], p_seqs bigint[], p_if_seqs bigint[],
+  p_charge_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[],
+  p_event_of int[], p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules text[],
+  p_owed bigint[], p_currencies text[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE v_stale int[]; v_denied jsonb; v_take int[];
+BEGIN
+  v_stale := ARRAY(
+    SELECT n FROM generate_subscripts(p_seqs, 1) n
+    WHERE p_if_seqs[n] < p_seqs[n] - 1 AND EXISTS (
+      SELECT FROM partners.receipt r
+      WHERE r.holder_id = p_holders[n] AND r.unit = p_unit AND r.seq > p_if_seqs[n] AND r.seq < p_seqs[n]));
+  v_take := ARRAY(SELECT c FROM generate_subscripts(p_charge_of, 1) c
+                  WHERE p_seqs[p_charge_of[c]] IS NOT NULL AND p_charge_of[c] <> ALL (v_stale));
+  IF cardinality(v_take) > 0 THEN
+    SELECT jsonb_agg(jsonb_build_array(u.item, u.budget_id)) INTO v_denied
+    FROM partners.use_budgets(
+      ARRAY(SELECT p_charge_of[c] FROM unnest(v_take) c), ARRAY(SELECT p_budgets[c] FROM unnest(v_take) c),
+      ARRAY(SELECT p_scopes[c] FROM unnest(v_take) c), ARRAY(SELECT p_periods[c] FROM unnest(v_take) c),
+      ARRAY(SELECT p_amounts[c] FROM unnest(v_take) c)) u;
+  END IF;
+  IF v_denied IS NOT NULL OR cardinality(v_stale) > 0 THEN
+    RAISE EXCEPTION 'what was decided does not hold any more' USING ERRCODE = 'TS002',
+      DETAIL = jsonb_build_object('denied', coalesce(v_denied, '[]'), 'stale', v_stale)::text;
+  END IF;
+  INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
+  SELECT p_holders[p_charge_of[c]], p_seqs[p_charge_of[c]], p_amounts[c], p_budgets[c], p_unit, p_scopes[c], p_periods[c]
+  FROM unnest(v_take) c;
+  INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,
+                                       is_return, currency, rule)
+  SELECT p_holders[p_event_of[e]], p_seqs[p_event_of[e]], p_owed[e], p_payers[e], p_payees[e], p_terms[e],
+         ledger.entered_cutoff(), p_unit, row_number() OVER (PARTITION BY p_event_of[e] ORDER BY e), p_kinds[e], false,
+         p_currencies[e], p_rules[e]
+  FROM generate_subscripts(p_event_of, 1) e WHERE p_seqs[p_event_of[e]] IS NOT NULL;
+  RETURN true;
+END $$;
+
+-- Use up what decisions of items used and give what they gave beside points, before budgets are charged: p_given is a JSON
+-- list, of the items (`of`, from 1) that have any. Where something is used up already the whole statement is undone with
+-- TS002, whose detail tells it: {"used": [[1, 44]]}, with the statuses of partners.use_coupons and partners.use_stamps.
+CREATE FUNCTION partners.record_given(p_holders bigint[], p_seqs bigint[], p_given text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE g record; v_status smallint; v_used jsonb := '[]';
+BEGIN
+  IF p_given IS NULL THEN
+    RETURN true;
+  END IF;
+  FOR g IN
+    SELECT * FROM jsonb_to_recordset(p_given::jsonb) AS x(
+      of int, partner int, terms int, claim uuid, at timestamptz, day date, wall timestamptz, proved boolean, coupons uuid[],
+      stamps text[], counts int[], kinds text[], codes text[], quantities int[], ends timestamptz[], lookups uuid[],
+      tails text[])
+    ORDER BY x.coupons, x.of
+  LOOP
+    CONTINUE WHEN p_seqs[g.of] IS NULL;
+    SELECT u.status INTO v_status
+    FROM partners.use_coupons(g.coupons, p_holders[g.of], g.partner, NULL, g.claim, NULL, g.proved, g.wall, g.at) u;
+    IF v_status = 0 AND cardinality(g.stamps) > 0 THEN
+      v_status := partners.use_stamps(p_holders[g.of], g.partner, g.terms, g.claim, g.at, g.day, g.stamps, g.counts);
+    END IF;
+    IF v_status <> 0 THEN
+      v_used := v_used || jsonb_build_array(jsonb_build_array(g.of, v_status));
+    ELSIF cardinality(g.kinds) > 0 THEN
+      PERFORM partners.give_grants(p_holders[g.of], g.partner, g.terms, g.claim, g.at, g.kinds, g.codes, g.quantities,
+                                   g.ends, g.lookups, g.tails);
+    END IF;
+  END LOOP;
+  IF v_used <> '[]' THEN
+    RAISE EXCEPTION 'something is used up already' USING ERRCODE = 'TS002',
+      DETAIL = jsonb_build_object('denied', '[]'::jsonb, 'stale', '[]'::jsonb, 'used', v_used)::text;
+  END IF;
+  RETURN true;
+END $$;
+
+-- What a return takes back and gives back of a purchase (p_original its entry) beside points: grants by kind and code, and,
+-- where the decision does not use them any more, the coupons and stamps that it had used up.
+CREATE FUNCTION partners.record_taken_back(
+  p_unit smallint, p_holder bigint, p_partner int, p_seq bigint, p_original bigint, p_key uuid, p_at timestamptz,
+  p_grace interval, p_kinds text[], p_codes text[], p_quantities int[], p_uses boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE v_claim uuid;
+BEGIN
+  IF p_seq IS NULL OR cardinality(p_kinds) = 0 AND NOT p_uses THEN
+    RETURN false;
+  END IF;
+  SELECT r.claim INTO STRICT v_claim FROM partners.receipt r
+  WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq = p_original;
+  IF cardinality(p_kinds) > 0 THEN
+    PERFORM partners.take_back_grants(p_holder, p_partner, v_claim, p_key, p_at, p_kinds, p_codes, p_quantities);
+  END IF;
+  IF p_uses THEN
+    PERFORM partners.release_coupons(NULL, v_claim, NULL);
+    PERFORM partners.give_back_stamps(p_holder, p_partner, v_claim, p_key, p_grace, p_at);
+  END IF;
+  RETURN true;
+END $$;
+
+-- What a return gives back: to budgets, for the period they were charged to, and what parties owed each other for what was
+-- returned, the other way round. p_seq is the return's entry, null where nothing was recorded now.
+CREATE FUNCTION partners.record_given_back(
+  p_unit smallint, p_holder bigint, p_seq bigint,
+  p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[],
+  p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules text[], p_owed bigint[],
+  p_currencies text[]) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+  IF p_seq IS NULL THEN
+    RETURN false;
+  END IF;
+  PERFORM FROM partners.budget_counter k
+  JOIN unnest(p_budgets, p_scopes, p_periods) AS t(budget_id, scope, period)
+    ON (k.budget_id, k.scope, k.period) = (t.budget_id, t.scope, t.period)
+  ORDER BY k.budget_id, k.scope, k.period FOR NO KEY UPDATE OF k;
+  UPDATE partners.budget_counter k SET used = k.used - t.amount
+  FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) AS t(budget_id, scope, period, amount)
+  WHERE (k.budget_id, k.scope, k.period) = (t.budget_id, t.scope, t.period);
+  INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
+  SELECT p_holder, p_seq, -t.amount, t.budget_id, p_unit, t.scope, t.period
+  FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) AS t(budget_id, scope, period, amount);
+  INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,
+                                       is_return, currency, rule)
+  SELECT p_holder, p_seq, p_owed[e], p_payers[e], p_payees[e], p_terms[e], ledger.entered_cutoff(), p_unit, e,
+         p_kinds[e], true, p_currencies[e], p_rules[e]
+  FROM generate_subscripts(p_kinds, 1) e;
+  RETURN true;
+END $$;
+
+-- What is wrong with budgets and clearing events; must be nothing.
+-- B1: what is used of a budget is what its charges say. B2: no more is used than the ceiling was when it was charged.
+-- B3: a charge is of an entry, and what a party owes another of a receipt, in the receipt's cut-off. B4: a budget's ceiling is what
+-- its last change says, and of one of money what was paid in.
+CREATE FUNCTION partners.audit_promotions()
+RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text) LANGUAGE sql STABLE AS $$
+  SELECT 'B1', NULL::bigint, NULL::smallint,
+         format('budget %s, scope "%s", period "%s": %s used, %s charged', budget_id, scope, period, k.used, c.amount)
+  FROM partners.budget_counter k
+  FULL JOIN (SELECT budget_id, scope, period, sum(amount) AS amount FROM partners.budget_charge GROUP BY 1, 2, 3) c
+    USING (budget_id, scope, period)
+  WHERE k.used IS DISTINCT FROM c.amount
+  UNION ALL
+  SELECT 'B2', NULL, NULL, format('budget %s, scope "%s", period "%s": %s used of %s', budget_id, scope, period, used, ceiling)
+  FROM partners.budget_counter WHERE used NOT BETWEEN 0 AND ceiling
+  UNION ALL
+  SELECT 'B3', c.holder_id, c.unit, format('charge of budget %s in entry %s is of no receipt or moment', c.budget_id, c.seq)
+  FROM partners.budget_charge c LEFT JOIN partners.receipt r USING (holder_id, unit, seq)
+  LEFT JOIN partners.moment m USING (holder_id, unit, seq) WHERE r.seq IS NULL AND m.seq IS NULL
+  UNION ALL
+  SELECT 'B3', e.holder_id, e.unit, format('clearing event %s of entry %s: its receipt is in cut-off %s, itself in %s',
+                                           e.event_no, e.seq, r.cutoff_id, e.cutoff_id)
+  FROM partners.clearing_event e LEFT JOIN partners.receipt r USING (holder_id, unit, seq)
+  WHERE r.cutoff_id IS DISTINCT FROM e.cutoff_id
+  UNION ALL
+  SELECT 'B4', NULL, NULL, format('budget %s: ceiling %s, its changes say %s', b.budget_id, b.ceiling, l.ceiling)
+  FROM partners.budget b
+  LEFT JOIN LATERAL (
+    SELECT CASE b.unit WHEN 'money' THEN sum(funded) ELSE max(ceiling) FILTER (WHERE is_last) END AS ceiling
+    FROM (SELECT funded, ceiling, limit_no = max(limit_no) OVER () AS is_last
+          FROM partners.budget_limit WHERE budget_id = b.budget_id) changes
+  ) l ON true
+  WHERE b.ceiling IS DISTINCT FROM coalesce(l.ceiling, 0)
+$$;

@@ -1,0 +1,1 @@
+"""THE BANK'S FILES: payments written as ISO 20022 messages, statements read from them, and nothing taken on trust."""

@@ -1,0 +1,301 @@
+#!/usr/bin/env python3
+"""Verifies a settlement package offline: python3 verify.py PACKAGE.zip [--key KEYS.json] [--previous PACKAGE.zip]
+
+It lies in every package and needs Python 3.9 or later and the `cryptography` package, nothing of the network's
+operator. It reads the package, recomputes every line of the statement from the movements and the agreed prices, and
+says what it found. Exit code 0: everything holds. 1: something does not. 2: this is not a package.
+
+Without --key the signature is checked with the key inside the package, which proves only that nothing was changed
+since somebody signed it: compare the key's thumbprint with the one that the operator publishes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import hashlib
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+FORMAT = "tessera-settlement-package/1"
+LARGEST_FILE = 16 * 2**30
+
+
+class Wrong(Exception):  # noqa: N818 - it is a sentence
+    """A sentence about what does not hold."""
+
+
+class Package:
+    """A package that was opened: its manifest and its files."""
+
+    def __init__(self, path: str) -> None:
+        self.archive = zipfile.ZipFile(path)
+        self.names = self.archive.namelist()
+        self.manifest_bytes = self.read("manifest.json")
+        self.manifest: dict[str, Any] = json.loads(self.manifest_bytes)
+        if self.manifest.get("format") != FORMAT:
+            raise Wrong("the manifest is not one of " + FORMAT)
+
+    def read(self, name: str) -> bytes:
+        """A file, whole."""
+        if self.names.count(name) != 1:
+            raise Wrong(f"{name} is missing, or there twice")
+        if self.archive.getinfo(name).file_size > LARGEST_FILE:
+            raise Wrong(f"{name} is too large")
+        return self.archive.read(name)
+
+    def json(self, name: str) -> Any:
+        """A file as JSON."""
+        return json.loads(self.read(name))
+
+    def detail(self) -> Iterator[dict[str, str]]:
+        """The movements, one after another."""
+        with self.archive.open("detail.csv") as raw:
+            yield from csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8", newline=""))
+
+
+def files_are_those_of_the_manifest(package: Package) -> str:
+    """Every file is named in the manifest with its hash, and no other file is there."""
+    named = {entry["name"] for entry in package.manifest["files"]}
+    extra = set(package.names) - named - {"manifest.json", "manifest.jws", "keys.json"}
+    if extra:
+        raise Wrong("files that the manifest does not name: " + ", ".join(sorted(extra)))
+    for entry in package.manifest["files"]:
+        name = entry["name"]
+        if package.names.count(name) != 1:
+            raise Wrong(f"{name} is missing, or there twice")
+        digest = hashlib.sha256()
+        with package.archive.open(name) as raw:
+            for block in iter(lambda: raw.read(1 << 20), b""):
+                digest.update(block)
+        if digest.hexdigest() != entry["sha256"]:
+            raise Wrong(f"{name} was changed: its hash is not the manifest's")
+    return f"{len(named)} files have the hashes of the manifest"
+
+
+def manifest_is_signed(package: Package, trusted: dict[str, Any] | None) -> str:
+    """The manifest's bytes were signed by a key of the operator (Ed25519, detached JWS)."""
+    header, payload, signature = package.read("manifest.jws").decode().strip().split(".")
+    if payload:
+        raise Wrong("the signature is not detached")
+    head = json.loads(unbase64(header))
+    if head.get("alg") != "EdDSA":
+        raise Wrong("the signature is not Ed25519")
+    keys = trusted if trusted is not None else package.json("keys.json")
+    key = next((key for key in keys["keys"] if thumbprint(key) == head.get("kid")), None)
+    if key is None:
+        raise Wrong(f"the key {head.get('kid')} is not among the operator's")
+    signed = f"{header}.{base64url(package.manifest_bytes)}".encode()
+    try:
+        Ed25519PublicKey.from_public_bytes(unbase64(key["x"])).verify(unbase64(signature), signed)
+    except InvalidSignature:
+        raise Wrong("the signature does not fit the manifest") from None
+    if canonical(package.manifest) != package.manifest_bytes:
+        raise Wrong("the manifest is not written canonically")
+    whose = (
+        "a key that you trust" if trusted is not None else "the key inside; compare its thumbprint with the published"
+    )
+    return f"signed by {head['kid']} ({whose})"
+
+
+def movements_have_the_agreed_prices(package: Package) -> str:
+    """Each movement's amount is its points at the agreed price; together they are what the manifest says."""
+    agreements = package.json("agreements.json")["versions"]
+    count = points = micro = 0
+    for number, row in enumerate(package.detail(), start=2):
+        amount = int(row["amount_micro"])
+        if row["unit_price_micro"]:
+            price = agreements[row["agreement"]]["prices"].get(row["kind"])
+            if price is None:
+                raise Wrong(f"detail.csv line {number}: {row['kind']} has no price in agreement {row['agreement']}")
+            if row["unit_price_micro"] != price["unit_price_micro"]:
+                raise Wrong(f"detail.csv line {number}: not the price of agreement {row['agreement']}")
+            if amount != int(price["sign"]) * int(row["points"]) * int(price["unit_price_micro"]):
+                raise Wrong(f"detail.csv line {number}: the amount is not points times price")
+        count, points, micro = count + 1, points + int(row["points"]), micro + amount
+    entry = next(entry for entry in package.manifest["files"] if entry["name"] == "detail.csv")
+    if (str(count), str(points), str(micro)) != (entry["rows"], entry["points"], entry["amount_micro"]):
+        raise Wrong("detail.csv does not hold the rows, points and amount that the manifest says")
+    return f"{count} movements of {points} points are priced as agreed, {micro} micro-units together"
+
+
+def lines_are_sums_of_movements(package: Package) -> str:
+    """Each line is the sum of its movements, or follows from other lines by a rule of the agreement."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in package.detail():
+        total = sums.setdefault((row["kind"], row["agreement"]), [0, 0, 0])
+        total[0] += int(row["points"])
+        total[1] += 1
+        total[2] += int(row["amount_micro"])
+    statement = package.json("statement.json")
+    recomputed = 0
+    for line in statement["lines"]:
+        if line["basis"] != "MOVEMENTS":
+            continue
+        found = sums.pop((line["kind"], line["agreement"]), [0, 0, 0])
+        said = [int(line["points"]), int(line["postings"]), int(line["amount_micro"])]
+        if found != said:
+            raise Wrong(f"line {line['line_no']} says {said}, its movements {found}")
+        recomputed += 1
+    if sums:
+        raise Wrong(f"movements that no line counts: {sorted(sums)}")
+    return f"{recomputed} lines are the sums of their movements"
+
+
+def lines_sum_to_the_net(package: Package) -> str:
+    """Opening and lines make the net, exactly and as shown; each line is rounded half-even by itself."""
+    statement = package.json("statement.json")
+    per_minor = int(statement["micro_per_minor"])
+    micro, minor = int(statement["opening_micro"]), int(statement["opening_minor"])
+    for line in statement["lines"]:
+        amount, shown = int(line["amount_micro"]), int(line["amount_minor"])
+        if line["basis"] != "ROUNDING" and shown != half_even(amount, per_minor):
+            raise Wrong(f"line {line['line_no']} is shown as {shown}, which is not {amount} rounded")
+        micro, minor = micro + amount, minor + shown
+    if (micro, minor) != (int(statement["net_micro"]), int(statement["net_minor"])):
+        raise Wrong(f"opening and lines make {micro} and {minor}, not the net")
+    if micro != minor * per_minor:
+        raise Wrong("the net is no whole number of minor units")
+    return f"opening and {len(statement['lines'])} lines make the net of {minor} minor units"
+
+
+def run_nets_to_zero_and_holds_this_net(package: Package) -> str:
+    """The statement is a leaf of the run's tree of nets, and the tree's sum is zero."""
+    tree = package.manifest["tree"]
+    statement = package.json("statement.json")
+    leaf = tree["leaf"]
+    net = int(statement["net_micro"])
+    said = (leaf["statement_sha256"], leaf["partner"], leaf["currency"], leaf["net_micro"])
+    real = (sha256_hex(package.read("statement.json")), statement["partner"], statement["currency"], str(net))
+    if said != real:
+        raise Wrong("the leaf is not of this statement")
+    node = (hashlib.sha256(b"\x00" + sum_bytes(net) + canonical(leaf)).digest(), net)
+    for step in tree["proof"]:
+        other = (bytes.fromhex(step["hash"]), int(step["sum_micro"]))
+        left, right = (other, node) if step["side"] == "LEFT" else (node, other)
+        text = b"\x01" + left[0] + sum_bytes(left[1]) + right[0] + sum_bytes(right[1])
+        node = (hashlib.sha256(text).digest(), left[1] + right[1])
+    if node[0].hex() != tree["root"]:
+        raise Wrong("the proof does not lead to the run's root")
+    if node[1] != 0:
+        raise Wrong(f"the nets of the run sum to {node[1]} micro-units, not to zero")
+    return f"this net is one of {tree['leaves']} that sum to zero, root {tree['root'][:16]}"
+
+
+def statement_follows_the_previous(package: Package, previous: Package | None) -> str:
+    """The statement names the one before it, and opens with what that one left."""
+    said = package.manifest["previous_statement_sha256"]
+    if previous is None:
+        return (
+            "names its predecessor "
+            + (said[:16] if said else "(none: it is the first)")
+            + "; give --previous to compare"
+        )
+    if sha256_hex(previous.read("statement.json")) != said:
+        raise Wrong("the package given as previous is not the one before this")
+    left = previous.json("statement.json").get("carried_minor", "0")
+    if left != package.json("statement.json")["opening_minor"]:
+        raise Wrong("it does not open with what the previous one carried over")
+    return "follows the previous statement and opens with what it left"
+
+
+def seals_are_chained(package: Package) -> str:
+    """The ledger's seals of the period follow one another."""
+    seals = package.json("seals.json")["seals"]
+    for number in range(1, len(seals)):
+        earlier, later = seals[number - 1], seals[number]
+        if later["previous_sha256"] != earlier["sha256"]:
+            raise Wrong(f"the seal of cut-off {later['cutoff']} does not follow that of {earlier['cutoff']}")
+    return f"{len(seals)} seals of the ledger, each naming the one before"
+
+
+# --- Bytes ----------------------------------------------------------------------------------------------------
+
+
+def canonical(value: Any) -> bytes:
+    """A value as RFC 8785 writes it; there are no numbers in it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode()
+
+
+def sha256_hex(content: bytes) -> str:
+    """SHA-256 as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def base64url(content: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def unbase64(text: str) -> bytes:
+    """The bytes of base64url without padding."""
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def thumbprint(key: dict[str, str]) -> str:
+    """The thumbprint of a public key (RFC 7638)."""
+    return base64url(hashlib.sha256(canonical({name: key[name] for name in ("crv", "kty", "x")})).digest())
+
+
+def sum_bytes(micro: int) -> bytes:
+    """A sum as it is hashed."""
+    return micro.to_bytes(16, "big", signed=True)
+
+
+def half_even(numerator: int, denominator: int) -> int:
+    """A quotient rounded to the nearest, ties to the even one."""
+    quotient, rest = divmod(numerator, denominator)
+    return quotient + (2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1))
+
+
+def main(arguments: list[str]) -> int:
+    """Check everything, say what was found, and return the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("package", help="the package, a zip file")
+    parser.add_argument("--key", help="the operator's public keys, a JSON Web Key Set that you got from elsewhere")
+    parser.add_argument("--previous", help="the package of the statement before this one")
+    given = parser.parse_args(arguments)
+    try:
+        package = Package(given.package)
+        previous = Package(given.previous) if given.previous else None
+        trusted = None
+        if given.key:
+            with open(given.key, encoding="utf-8") as file:
+                trusted = json.load(file)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, Wrong) as error:
+        print(f"this cannot be read as a package: {error}", file=sys.stderr)
+        return 2
+    checks: list[Callable[[], str]] = [
+        lambda: files_are_those_of_the_manifest(package),
+        lambda: manifest_is_signed(package, trusted),
+        lambda: movements_have_the_agreed_prices(package),
+        lambda: lines_are_sums_of_movements(package),
+        lambda: lines_sum_to_the_net(package),
+        lambda: run_nets_to_zero_and_holds_this_net(package),
+        lambda: statement_follows_the_previous(package, previous),
+        lambda: seals_are_chained(package),
+    ]
+    failed = 0
+    for check in checks:
+        try:
+            print("ok      " + check())
+        except (Wrong, KeyError, ValueError, TypeError, zipfile.BadZipFile, OverflowError) as error:
+            failed += 1
+            print(f"FAILED  {error if isinstance(error, Wrong) else 'the package is damaged: ' + repr(error)}")
+    head = package.manifest
+    print(
+        f"statement {head['statement']} of {head['partner']}, run {head['run']}: " + ("FAILED" if failed else "holds")
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""RECONCILIATION: what partners and banks say beside what we say; every difference is found, named and explained."""

@@ -1,0 +1,129 @@
+"""PURE: what columns, heads and kinds of line are called, in the programme's languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from kit.reports.tables import Cell, Column, Fact, Kind, Term, Words
+
+
+def _t(en: str, ru: str, ro: str) -> Words:
+    return {"en": en, "ru": ru, "ro": ro}
+
+
+TITLES: Mapping[str, Words] = MappingProxyType(
+    {
+        "R1": _t("Settlement statement", "Расчётный отчёт", "Extras de decontare"),
+        "R2": _t("Clearing detail", "Детализация клиринга", "Detaliile compensării"),
+        "R3": _t("Multilateral net report", "Отчёт о многостороннем неттинге", "Raport de compensare multilaterală"),
+        "R4": _t("Bilateral matrix (memo)", "Двусторонняя матрица (справочно)", "Matrice bilaterală (informativ)"),
+        "lines": _t("Lines", "Строки", "Linii"),
+        "tax": _t("Tax", "Налог", "Taxe"),
+        "positions": _t("Positions", "Позиции", "Poziții"),
+        "pairs": _t("Pairs", "Пары", "Perechi"),
+        "detail": _t("Movements", "Движения", "Mișcări"),
+    }
+)
+
+COLUMNS: Mapping[str, Words] = MappingProxyType(
+    {
+        "line_no": _t("Line", "Строка", "Linia"),
+        "section": _t("Section", "Раздел", "Secțiune"),
+        "kind": _t("Kind", "Вид", "Tip"),
+        "description": _t("Description", "Описание", "Descriere"),
+        "agreement": _t("Agreement", "Договор", "Acord"),
+        "points": _t("Points", "Баллы", "Puncte"),
+        "postings": _t("Movements", "Движений", "Mișcări"),
+        "unit_price": _t("Price per point", "Цена балла", "Preț pe punct"),
+        "amount_exact": _t("Exact amount", "Точная сумма", "Sumă exactă"),
+        "amount": _t("Amount", "Сумма", "Sumă"),
+        "party": _t("Party", "Сторона", "Parte"),
+        "opening": _t("Carried in", "Перенесено", "Reportat"),
+        "receives": _t("Receives", "Получает", "Primește"),
+        "pays": _t("Pays", "Платит", "Plătește"),
+        "adjustments": _t("Retained and carried", "Удержано и перенесено", "Reținut și reportat"),
+        "net": _t("Net", "Итог", "Net"),
+        "direction": _t("Payment", "Платёж", "Plată"),
+        "issuer": _t("Issuer", "Эмитент", "Emitent"),
+        "redeemer": _t("Redeemer", "Принимающий", "Acceptant"),
+        "fund_value": _t("Fund part", "Фондовая часть", "Partea de fond"),
+        "reimbursement": _t("Reimbursement", "Возмещение", "Rambursare"),
+        "spread": _t("Spread", "Спред", "Marjă"),
+        "cutoff": _t("Cut-off", "Отсечка", "Limită"),
+        "at": _t("At", "Когда", "Când"),
+        "business_date": _t("Business date", "Дата продажи", "Data vânzării"),
+        "outlet": _t("Outlet", "Точка", "Punct de vânzare"),
+        "reference": _t("Reference", "Номер", "Referință"),
+        "member": _t("Member", "Участник", "Membru"),
+        "currency": _t("Currency", "Валюта", "Valută"),
+        "run": _t("Run", "Расчёт", "Decontare"),
+        "window": _t("Windows", "Окна", "Ferestre"),
+        "period": _t("Period", "Период", "Perioadă"),
+        "partner": _t("Partner", "Партнёр", "Partener"),
+        "statement": _t("Statement", "Отчёт", "Extras"),
+        "state": _t("State", "Состояние", "Stare"),
+    }
+)
+
+# What a partner reads for a kind of line. A kind without a text is shown by its name.
+KINDS: Mapping[str, Words] = MappingProxyType(
+    {
+        "OPENING": _t(
+            "Carried in from the statement before", "Перенесено из прошлого отчёта", "Reportat din extrasul anterior"
+        ),
+        "ACTIVATION": _t("Points issued", "Выпущенные баллы", "Puncte emise"),
+        "RETURN": _t("Points of returned purchases", "Баллы возвращённых покупок", "Puncte ale retururilor"),
+        "RETURN_OWED": _t("Returned, owed by members", "Возвращено, долг участников", "Returnat, datorat de membri"),
+        "REDEMPTION": _t("Points accepted", "Принятые баллы", "Puncte acceptate"),
+        "REFUND": _t("Accepted points given back", "Принятые баллы возвращены", "Puncte acceptate restituite"),
+        "FORGIVEN": _t("Points nobody gave back", "Невозвращённые баллы", "Puncte nerecuperate"),
+        "EXPIRY": _t("Share of expired points", "Доля сгоревших баллов", "Cota punctelor expirate"),
+        "ADJUSTMENT": _t("Adjustments, points given", "Корректировки, начислено", "Ajustări, puncte acordate"),
+        "ADJUSTMENT_TAKEN": _t("Adjustments, points taken", "Корректировки, списано", "Ajustări, puncte retrase"),
+        "DISCOUNT": _t("Discounts paid by others", "Скидки за счёт других", "Reduceri plătite de alții"),
+        "COUPON": _t("Coupons honoured", "Принятые купоны", "Cupoane onorate"),
+        "BENEFIT": _t("Benefits of the subscription", "Льготы подписки", "Beneficiile abonamentului"),
+        "PLATFORM_FEE": _t("Platform fee", "Плата за платформу", "Taxă de platformă"),
+        "MINIMUM_FEE": _t("Top-up to the minimum fee", "Доплата до минимума", "Completare la taxa minimă"),
+        "OUTPUT_TAX": _t(
+            "Tax on what the operator supplied", "Налог на услуги оператора", "Taxă pe serviciile operatorului"
+        ),
+        "INPUT_TAX": _t(
+            "Tax on what the partner supplied", "Налог на услуги партнёра", "Taxă pe serviciile partenerului"
+        ),
+        "HOLDBACK": _t("Retained", "Удержано", "Reținut"),
+        "HOLDBACK_RELEASED": _t("Retention let go", "Удержание возвращено", "Reținere eliberată"),
+        "CARRIED_OUT": _t(
+            "Carried over, below the least paid", "Перенесено: меньше минимальной выплаты", "Reportat: sub plata minimă"
+        ),
+        "ROUNDING": _t("Rounding", "Округление", "Rotunjire"),
+        "NET": _t("Net", "Итог", "Net"),
+    }
+)
+
+SIGNS = _t(
+    "Positive is what the party receives, negative what it pays. The lines sum to the net.",
+    "Плюс — сторона получает, минус — платит. Строки в сумме дают итог.",
+    "Pozitiv este ce primește partea, negativ ce plătește. Liniile însumate dau netul.",
+)
+NO_DEBT = _t(
+    "A memo: there is no debt between partners; the operator is the counterparty of each.",
+    "Справочно: долгов между партнёрами нет, контрагент каждого — оператор.",
+    "Informativ: nu există datorii între parteneri; operatorul este contrapartea fiecăruia.",
+)
+
+
+def column(key: str, kind: Kind = Kind.TEXT, *, places: int = 2, is_summed: bool = False, width: int = 1) -> Column:
+    """A column by its key, with its title."""
+    return Column(key, COLUMNS[key], kind, places, is_summed, width)
+
+
+def fact(key: str, value: Cell, kind: Kind = Kind.TEXT, *, places: int = 2) -> Fact:
+    """A line of a head by its key, with its title."""
+    return Fact(key, COLUMNS[key], value, kind, places)
+
+
+def kind_of_line(kind: str) -> Term:
+    """A kind of line as a cell; one without a text is shown by its name."""
+    return Term(kind, KINDS.get(kind, {"en": kind}))

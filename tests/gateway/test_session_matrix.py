@@ -1,0 +1,182 @@
+"""What sessions open, made from the published schema: every root field for every kind of person, and whose things are whose.
+
+A root field that takes a scope of sessions is in these tables by being there; one without a row fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+from graphql import GraphQLInputObjectType, get_named_type
+
+from gateway import scopes
+from gateway.sessions import colleagues, viewers
+from kit import actors, postgres
+from kit.database import APPLICATION_ROLE, Database
+from kit.secrets import Vault
+from members import approvals
+from tests import builders
+from tests.builders import NOON, rows_written
+from tests.gateway import desk as desks
+from tests.gateway import stand
+from tests.gateway.conversing import Script, script_of
+from tests.gateway.desk import SENDER, Desk
+from tests.gateway.test_ownership import below
+from tests.gateway.test_schema import BUILT, ROOT_TYPES, ROOTS, demanded, document
+
+PEOPLE: dict[str, frozenset[str]] = {
+    "member": frozenset({scopes.MEMBER_SELF}),
+    **{f"staff {role}": viewers.scopes_of(frozenset({role})) for role in actors.ROLES},
+    **{f"colleague {role}": held for role, held in colleagues.SCOPES.items()},
+}
+"""Everybody who can be signed in, with what they may do."""
+
+OF_SESSIONS = [
+    (root, name) for root, name in ROOTS if demanded(root, name) and demanded(root, name) <= scopes.OF_SESSIONS.keys()
+]
+
+
+@pytest.fixture
+async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
+    coalition = await builders.found(database, vault)
+    for code in ("bakery", "grocer"):
+        await coalition.add_partner(code, return_window_days=0)
+    async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
+        yield opened
+    await coalition.desk.close()
+
+
+async def script_for(desk: Desk, who: str) -> Script:
+    """A browser in which somebody of this kind is signed in."""
+    kind, _, role = who.partition(" ")
+    address = f"{who.replace(' ', '.').lower()}@example.org"
+    if kind == "member":
+        await desk.coalition.add_member(email=address)
+        return await script_of(await desk.signed_in(address))
+    if kind == "staff":
+        await desk.invite(role.lower(), address, [role])
+        return await script_of(await desk.signed_in(address, "/staff"), "/staff")
+    await colleague(desk, "bakery", role.lower(), address, role)
+    return await script_of(await desk.signed_in(address, "/portal"), "/portal")
+
+
+async def colleague(desk: Desk, code: str, name: str, address: str, *roles: str) -> str:
+    """Somebody who may sign in for a partner; returns the invitation."""
+    partner = (await desk.coalition.desk.directory.get()).partner_by_code(code)
+    assert partner is not None
+    async with desk.database.transaction() as connection:
+        return await colleagues.invite(
+            connection, desk.vault, SENDER, partner, name=name, roles=roles, email=address, language="en",
+            by=desk.coalition.onboarder, now=desk.wall(),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+async def test_whoever_is_signed_in_is_answered_what_their_scopes_open_and_nothing_else(desk: Desk, who: str) -> None:
+    script = await script_for(desk, who)
+    before = await rows_written(desk.database.pool)
+    for root, name in ROOTS:
+        desk.wall.move(seconds=60)  # the allowance comes back
+        answer = await script.post(document(root, name))
+        codes = {error["extensions"]["code"] for error in answer.json().get("errors", [])}
+        wanted = demanded(root, name)
+        if wanted and PEOPLE[who].isdisjoint(wanted):
+            assert codes == {"FORBIDDEN"}, f"{root}.{name}: {answer.text}"
+        elif root == "Subscription":
+            assert answer.status_code == 406
+        else:
+            assert codes <= {"BAD_USER_INPUT"}, f"{root}.{name}: {answer.text}"
+    assert await rows_written(desk.database.pool) == before
+
+
+def test_nobody_who_is_signed_in_does_what_tills_do() -> None:
+    moving = {
+        scopes.POINTS_ACCRUE,
+        scopes.POINTS_REDEEM,
+        scopes.POINTS_RETURN,
+        scopes.MEMBERS_ENROL,
+        scopes.MEMBERS_READ,
+    }
+    assert not [who for who, held in PEOPLE.items() if held & moving]
+
+
+def test_no_client_can_be_granted_what_a_session_alone_brings() -> None:
+    assert not scopes.SCOPES.keys() & scopes.OF_SESSIONS.keys()
+    assert OF_SESSIONS
+
+
+# --- Whose is it --------------------------------------------------------------------------------------------
+
+NAMES_NOTHING = {
+    "idempotencyKey", "locked", "approved", "granted", "purpose", "textVersion", "points", "email", "roles", "language",
+}  # fmt: skip
+# What names something: a call in which it stands, and what stands there when nothing is meant.
+NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
+    "ReportCardLostInput.cardId": ("reportCardLost", lambda it: {"cardId": it}, "crd_nothing"),
+    "AnswerApprovalInput.approvalId": (
+        "answerApproval",
+        lambda it: {"approvalId": it, "approved": True},
+        "apv_nothing",
+    ),
+    "RemoveColleagueInput.name": ("removeColleague", lambda it: {"name": it}, "Nobody"),
+}
+PUBLIC = {
+    "SetConsentInput.partner": "a partner's code, which everybody may know",
+    "InviteColleagueInput.name": "a name at the own partner, which another may have at theirs",
+}
+
+
+def leaves() -> list[str]:
+    found = []
+    for root, name in OF_SESSIONS:
+        for argument, definition in ROOT_TYPES[root].fields[name].args.items():
+            found += [leaf.name for leaf in below(name, (argument,), get_named_type(definition.type), f"{root}.{name}")]
+    return found
+
+
+def test_every_leaf_names_something_and_has_a_row_or_names_nothing() -> None:
+    assert [
+        leaf
+        for leaf in leaves()
+        if leaf.rpartition(".")[2] not in NAMES_NOTHING and leaf not in NAMES.keys() | PUBLIC.keys()
+    ] == []
+    assert NAMES.keys() | PUBLIC.keys() <= set(leaves())
+    assert isinstance(BUILT.type_map["ReportCardLostInput"], GraphQLInputObjectType)
+
+
+async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> None:
+    ada = await script_for(desk, "member")
+    await desk.coalition.add_member(email="ben@example.org")
+    ben = await script_of(await desk.signed_in("ben@example.org"))
+    member_id = await desk.database.pool.fetchval("SELECT min(member_id) FROM members.member")
+    async with desk.database.transaction() as connection:
+        await approvals.ask(
+            connection, member_id=member_id, partner_id=1, outlet_id=1, points=5,
+            idem_key=uuid4(), at=NOON.replace(hour=13),
+        )  # fmt: skip
+    await colleague(desk, "bakery", "Ann", "ann@example.org", "MANAGER")
+    await colleague(desk, "grocer", "Gus", "gus@example.org", "MANAGER")
+    gus = await script_of(await desk.signed_in("gus@example.org", "/portal"), "/portal")
+    own = await ada.ask("{ viewer { ... on Member { own { cards { id } approvals { id } } } } }")
+    theirs = {
+        "ReportCardLostInput.cardId": (ben, own["own"]["cards"][0]["id"]),
+        "AnswerApprovalInput.approvalId": (ben, own["own"]["approvals"][0]["id"]),
+        "RemoveColleagueInput.name": (gus, "Ann"),
+    }
+    assert theirs.keys() == NAMES.keys()
+    for name, (script, value) in theirs.items():
+        root, call, nothing = NAMES[name]
+        kind = name.partition(".")[0]
+        text = (
+            f"mutation($i: {kind}!) {{ {root}(input: $i) {{ __typename "
+            "... on Rejection { code message retryable cashierText currentId fields { path code } } } }"
+        )
+        told = [await script.ask(text, i={"idempotencyKey": stand.key(), **call(it)}) for it in (value, nothing)]
+        assert told[0] == told[1], name
+        assert told[0]["__typename"] == "Rejection", name
+        assert value not in orjson.dumps(told).decode()
+    assert [each["name"] for each in await gus.ask("{ colleagues { name } }")] == ["Gus"]

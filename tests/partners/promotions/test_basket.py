@@ -1,0 +1,89 @@
+"""Baskets, contexts and outcomes as plain JSON, and the calendar facts in them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import orjson
+import pytest
+
+from partners.promotions.basket import (
+    Basket,
+    Context,
+    Counters,
+    Local,
+    days_to_birthday,
+    snapshot,
+    snapshot_sha256,
+)  # fmt: skip
+from partners.promotions.documents import BudgetDocument
+from partners.promotions.evaluation import budget_keys, period_key
+from partners.promotions.plain import canonical
+from tests.partners.promotions.expression_corpus import BASKET, CONTEXT
+from tests.partners.promotions.offers import NOON, budget, context, release, rule
+
+
+def test_what_a_decision_was_made_on_reads_back_and_keeps_its_hash() -> None:
+    stored = orjson.loads(canonical(snapshot(BASKET, CONTEXT, Counters({"a//": 3}))))
+    found = (
+        Basket.from_json(stored["basket"]),
+        Context.from_json(stored["context"]),
+        Counters.from_json(stored["counters"]),
+    )
+    assert found == (BASKET, CONTEXT, Counters({"a//": 3}))
+    assert snapshot_sha256(*found) == snapshot_sha256(BASKET, CONTEXT, Counters({"a//": 3}))
+
+
+def test_what_equals_its_default_is_not_written_so_that_new_fields_change_no_hash() -> None:
+    assert context().member.to_json() == {}
+    assert Counters().to_json() == {}
+    with pytest.raises(TypeError):
+        Basket.from_json({"currency": "EUR", "colour": "red"})
+
+
+def test_calendar_facts_are_those_of_the_outlets_zone() -> None:
+    late = datetime(2026, 3, 7, 22, 30, tzinfo=UTC)
+    assert Local.at(late, "Europe/Chisinau", ("b", "a")) == Local("2026-03-08", 7, 0, 30, ("a", "b"))
+    assert Local.at(late, "America/New_York") == Local("2026-03-07", 6, 17, 30)
+
+
+@pytest.mark.parametrize(
+    ("day", "month", "on", "away"),
+    [
+        (2, 3, date(2026, 3, 2), 0), (5, 3, date(2026, 3, 2), 3), (28, 2, date(2026, 3, 2), -2),
+        (31, 12, date(2026, 1, 2), -2), (1, 1, date(2026, 12, 30), 2),
+        (29, 2, date(2026, 2, 28), 0), (29, 2, date(2028, 2, 28), 1), (29, 2, date(2028, 2, 29), 0),
+    ],
+)  # fmt: skip
+def test_days_to_the_nearest_birthday_which_of_29_february_is_the_28th(
+    day: int, month: int, on: date, away: int
+) -> None:
+    assert days_to_birthday(day, month, on) == away
+
+
+@pytest.mark.parametrize(
+    ("period", "zone", "key"),
+    [("total", "UTC", ""), ("year", "UTC", "2025"), ("month", "UTC", "2025-12"), ("day", "UTC", "2025-12-31"),
+     ("week", "UTC", "2026-W01"), ("month", "Asia/Tokyo", "2026-01"), ("day", "America/New_York", "2025-12-31")],
+)  # fmt: skip
+def test_a_period_is_counted_in_the_budgets_own_zone(period: str, zone: str, key: str) -> None:
+    around = context(datetime(2025, 12, 31, 20, 0, tzinfo=UTC))
+    assert period_key(BudgetDocument(code="b", unit="points", limit=1, period=period, zone=zone), around) == key
+
+
+def test_the_date_that_the_host_gave_goes_before_the_zones_own_rules() -> None:
+    around = context(NOON, dates={"UTC": "2026-04-01"})
+    assert period_key(BudgetDocument(code="b", unit="points", limit=1, period="month"), around) == "2026-04"
+
+
+def test_the_host_can_ask_which_counters_a_decision_will_look_at() -> None:
+    offer = release(
+        rule("a", {"type": "points_fixed", "points": 1}, caps=["m", "all"]),
+        rule("b", {"type": "points_fixed", "points": 1}, caps=["far"], where={"partners": ["roaster"]}),
+        rule("c", {"type": "points_fixed", "points": 1}, caps=["house"]),
+        budget("m", scopes=("member", "partner"), period="month", zone="UTC"), budget("all"), budget("far"),
+        budget("house", scopes=("household",)),
+    )  # fmt: skip
+    assert budget_keys(offer, context(scopes={"member": "17", "partner": "3"})) == [
+        ("all", "", ""), ("m", "member:17,partner:3", "2026-03"),
+    ]  # fmt: skip

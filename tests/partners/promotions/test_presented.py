@@ -1,0 +1,167 @@
+"""Coupons, stamps and grants in a purchase's own call: used once, given once, and undone with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kit.database import Database
+from kit.secrets import Vault
+from ledger import lots
+from members.cards import IssuedCard
+from members.identification import MemberRef
+from partners import holds, purchases, tills
+from partners.coupons import batches, coupons
+from partners.coupons.batches import BatchDraft
+from partners.coupons.coupons import CouponInvalid
+from partners.mechanics import grants
+from partners.outcomes import IdempotencyKeyReused, Recorded
+from partners.promotions import budgets
+from partners.receipts import Receipt
+from partners.records import ProofUse
+from partners.returning import Wish
+from tests.builders import DAY, NOON, a_receipt, found, identified
+from tests.partners.promotions.market import EARLIER, Market, bonus, open_market
+from tests.partners.promotions.offers import document
+from tests.partners.promotions.test_promoted import basket, give_back
+
+
+@pytest.fixture
+async def market(database: Database, vault: Vault) -> AsyncIterator[Market]:
+    coalition = await found(database, vault)
+    await coalition.add_partner("bakery", return_window_days=0)
+    made = await open_market(coalition)
+    yield made
+    assert await made.violations() == []
+    await coalition.desk.close()
+
+
+async def batch(market: Market, code: str = "spring", count: int = 1) -> list[str]:
+    """Codes of a batch of single-use coupons."""
+    async with market.coalition.database.transaction() as connection:
+        vault, actor = market.coalition.vault, market.maker
+        await batches.add(connection, vault, BatchDraft(code, EARLIER, NOON + 90 * DAY), actor=actor, at=EARLIER)
+        return await batches.draw(connection, vault, code, count, actor=actor, at=EARLIER) if count else []
+
+
+def call(market: Market, key: str) -> tills.Call:
+    caller = market.coalition.callers["bakery"]
+    return tills.Call(caller, purchases.idem_key_of(caller, "recordPurchase", key), NOON, NOON)
+
+
+async def show(market: Market, card: IssuedCard, receipt: Receipt, *codes: str) -> Recorded:
+    """A purchase at which coupons are shown."""
+    return await tills.record_purchase(
+        market.desk, call(market, receipt.reference), MemberRef(card_number=card.number), receipt, spend=None,
+        shown=tills.Coupons(codes, NOON),
+    )  # fmt: skip
+
+
+async def test_a_single_use_code_shown_by_many_at_once_is_redeemed_by_one(market: Market) -> None:
+    (code,) = await batch(market)
+    await market.publish(bonus("spring-gift", 100, codes={"required": "spring"}))
+    cards = [await market.coalition.add_member() for _ in range(8)]
+    done = await asyncio.gather(*(show(market, card, a_receipt(50), code) for card in cards), return_exceptions=True)
+    recorded = [one for one in done if isinstance(one, Recorded)]
+    assert [one.receipt.awarded_points for one in recorded] == [100]
+    assert {type(one) for one in done if not isinstance(one, Recorded)} == {CouponInvalid}
+    assert await market.desk.pool.fetchval("SELECT count(*) FROM partners.receipt") == 1
+
+
+async def test_a_retry_hears_its_answer_though_the_coupon_is_used_and_other_coupons_are_another_request(
+    market: Market,
+) -> None:
+    first, second = await batch(market, count=2)
+    await market.publish(bonus("spring-gift", 100, codes={"required": "spring"}))
+    card, receipt = await market.coalition.add_member(), a_receipt(50)
+    done = await show(market, card, receipt, first)
+    again = await show(market, card, receipt, first)
+    assert (again.replayed, again.receipt) == (True, done.receipt)
+    with pytest.raises(IdempotencyKeyReused):
+        await show(market, card, receipt, second)
+    stored = await market.desk.pool.fetchval("SELECT detail::text || decision::text FROM partners.receipt")
+    assert first not in stored
+
+
+async def test_a_coupon_comes_back_with_the_whole_purchase_and_what_was_granted_goes(market: Market) -> None:
+    (code,) = await batch(market)
+    await batch(market, "next", 0)
+    await market.publish(
+        bonus("spring-gift", 100, codes={"required": "spring"}),
+        document("next-time", {"type": "grant_coupon", "batch": "next"}, stack={"priority": 11}),
+    )
+    card = await market.coalition.add_member()
+    done = await show(market, card, a_receipt(lines={"1": 500}), code)
+    async with market.coalition.database.reading() as connection:
+        assert [one.batch for one in await coupons.held(connection, card.member_id, at=NOON)] == ["next"]
+    await give_back(market, done, Wish())
+    async with market.coalition.database.reading() as connection:
+        assert await coupons.held(connection, card.member_id, at=NOON) == []
+    assert (await show(market, card, a_receipt(50), code)).receipt.awarded_points == 100
+
+
+async def test_stamps_collect_with_purchases_and_the_sixth_coffee_costs_five(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
+    effect = {"type": "grant_stamp", "unit": "coffee", "expiry": {"days": 60}}
+    stamp = document("stamp", effect, what={"min_basket_minor": 3_000}, stack={"priority": 11})
+    free = bonus("free", 250, costs={"unit": "coffee", "quantity": 5}, stack={"priority": 12})
+    await market.publish(stamp, free)
+    card = await market.coalition.add_member()
+    points = [(await market.buy(card, a_receipt(3_000))).receipt.awarded_points for _ in range(6)]
+    assert points == [30, 30, 30, 30, 30, 280]
+    held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON)
+    assert held is not None
+    assert held.available == 1
+
+
+async def test_stamps_are_used_by_one_of_many_purchases_at_once(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
+    await market.publish(
+        document(
+            "stamp",
+            {"type": "grant_stamp", "unit": "coffee", "quantity": 5},
+            what={"categories": ["coffee"], "min_amount_minor": 20_000},
+        ),
+        bonus("free", 250, costs={"unit": "coffee", "quantity": 5}, stack={"priority": 12}),
+    )
+    card = await market.coalition.add_member()
+    await market.buy(card, basket({"1": (20_000, "coffee")}))
+    done = await asyncio.gather(*(market.buy(card, a_receipt(50)) for _ in range(3)))
+    assert sorted(one.receipt.awarded_points for one in done) == [0, 0, 250]
+
+
+async def test_a_purchase_paid_with_a_hold_is_decided_by_rules_and_within_budgets(market: Market) -> None:
+    await market.budget("pot", limit=150, on_exceed="partial")
+    await market.publish(bonus("gift", 100, caps=["pot"]))
+    desk, caller = market.desk, market.coalition.callers["bakery"]
+
+    async def pay_with_a_hold() -> int:
+        card = await market.coalition.add_member()
+        await market.buy(card, a_receipt(100_000), at=NOON)
+        directory = await desk.directory.get()
+        where = purchases.place_of(directory, caller, "1", "1")
+        terms = purchases.terms_at(directory, caller.partner_id, NOON)
+        held = await holds.place(
+            desk, caller, identified(card), where, holds.HoldWish(100, None, "order"), terms=terms, use=ProofUse(),
+            idem_key=purchases.idem_key_of(caller, "placeHold", str(card.member_id)), at=NOON,
+        )  # fmt: skip
+        done = await tills.record_purchase(
+            desk, call(market, f"pay-{card.member_id}"), MemberRef(card_number=card.number), a_receipt(1_000),
+            spend=tills.Spend(None, held.hold.ref, None),
+        )  # fmt: skip
+        assert done.receipt.redeemed_points == 100
+        return done.receipt.awarded_points
+
+    async with market.coalition.database.transaction() as connection:
+        await budgets.set_limit(connection, "pot", 10_000, actor="test", at=NOON)
+    await market.buy(await market.coalition.add_member(), a_receipt(50))
+    used = sum((await market.used("pot")).values())
+    async with market.coalition.database.transaction() as connection:
+        await budgets.set_limit(connection, "pot", used + 3 * 100 + 3 * 100 - 50, actor="test", at=NOON)
+    given = await asyncio.gather(*(pay_with_a_hold() for _ in range(3)))
+    assert sum((await market.used("pot")).values()) == used + 550
+    assert all(points >= 9 for points in given)

@@ -1,0 +1,134 @@
+"""Returns: what remains is decided again, or goes in proportion; never more comes back than was given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from partners.promotions.basket import Basket, Context, Counters, Coupon, Member, Outcome
+from partners.promotions.evaluation import evaluate
+from partners.promotions.releases import Release
+from partners.promotions.remaining import WHOLE, Left, Remaining, Rest, decide, left_of
+from tests.partners.promotions.offers import (
+    TERMS,
+    assert_sums,
+    basket,
+    budget,
+    context,
+    line,
+    release,
+    rule,
+)  # fmt: skip
+from tests.partners.promotions.test_evaluation import bought, members, offers
+
+GONE = Left(0, 0)
+NONE = Counters()
+
+
+def back(offer: Release, what: Basket, around: Context, *gone: str, before: Rest = WHOLE,
+         original: Outcome | None = None) -> Remaining:  # fmt: skip
+    """The return of whole lines."""
+    original = original or evaluate(offer, what, around, NONE)
+    lines = {**before.lines, **dict.fromkeys(gone, GONE)}
+    return decide(offer, what, around, NONE, original=original, left=Rest(lines), before=before)
+
+
+def test_falling_below_a_threshold_takes_the_bonus_back() -> None:
+    offer = release(
+        rule("bonus", {"type": "points_fixed", "points": 100}, what={"min_basket_minor": 1_000}, caps=["all"]),
+        budget("all"),
+    )
+    what, around = basket(line(1, 600), line(2, 600)), context()
+    found = back(offer, what, around, "2")
+    assert (found.take_points, found.outcome.points) == (130, 30)
+    assert found.lot_points == {1: 130}
+    assert [(one.budget, one.amount) for one in found.charges] == [("all", 100)]
+    assert found.refund_minor == 600
+
+
+def test_a_returned_line_takes_back_what_it_earned_and_not_what_others_did() -> None:
+    """Complaint C6: of 70 points 20 were for the returned item, and 35 were taken."""
+    offer = release(rule("bonus", {"type": "points_per_money", "rate_bp": 1_250}, what={"categories": ["promo"]}))
+    around = context(terms=replace(TERMS, earn_rate_bp=1_000))
+    found = back(offer, basket(line(1, 200), line(2, 200, "promo"), line(3, 50)), around, "1")
+    assert found.take_points == 20
+
+
+def test_points_for_the_whole_bill_go_with_the_lines_to_the_last_one() -> None:
+    """Complaint C7: what a bill as a whole earned stayed when lines came back."""
+    offer, around = release(), context(terms=replace(TERMS, earn_rate_bp=333))
+    what = basket(*(line(number, 100) for number in range(3)))
+    original = evaluate(offer, what, around, NONE)
+    taken, before, held = 0, WHOLE, {lot.lot_no: lot.points for lot in original.lots}
+    for number in range(3):
+        left = Rest({**before.lines, str(number): GONE})
+        found = decide(offer, what, around, NONE, original=original, left=left, before=before, held=held)
+        held = {lot: held[lot] - points for lot, points in found.lot_points.items()}
+        taken, before = taken + found.take_points, left
+    assert taken == original.points == 9
+    assert held == {1: 0}
+
+
+def test_a_discount_that_is_lost_is_kept_from_the_refund() -> None:
+    """Three for the price of two, and one comes back: two remain, which cost two."""
+    offer = release(rule("third", {"type": "cheapest_free", "buy": 3}))
+    found = back(offer, basket(line(1, 100), line(2, 100), line(3, 100)), context(), "3")
+    assert (found.refund_minor, found.discount_minor) == (0, 100)
+
+
+def test_in_proportion_every_line_keeps_its_part_whatever_the_thresholds_say() -> None:
+    offer = release(rule("bonus", {"type": "points_fixed", "points": 100}, what={"min_basket_minor": 1_000}))
+    around = context(terms=replace(TERMS, proportional_returns=True))
+    what = basket(line(1, 600), line(2, 600))
+    found = back(offer, what, around, "2")
+    assert (found.take_points, found.outcome.points) == (80, 80)
+    assert_sums(found.outcome, what)
+
+
+def test_a_coupon_and_stamps_come_back_when_nothing_is_left_that_used_them() -> None:
+    offer = release(
+        rule("off", {"type": "discount_amount", "amount_minor": 50}, codes={"required": "leaf"}),
+        rule("free", {"type": "cheapest_free", "buy": 1, "most": 1}, what={"categories": ["coffee"]},
+             costs={"unit": "cup", "quantity": 9}, stack={"priority": 2}),
+        rule("badge", {"type": "grant_badge", "badge": "first"}, stack={"priority": 3}),
+    )  # fmt: skip
+    around = context(coupons=(Coupon("leaf", "c1"),), member=Member(stamps={"cup": 9}))
+    what = basket(line(1, 300), line(2, 200, "coffee"))
+    part = back(offer, what, around, "2")
+    assert [use.kind for use in part.uses] == ["STAMP"]
+    whole = back(offer, what, around, "1", "2")
+    assert [use.kind for use in whole.uses] == ["STAMP", "COUPON"]
+    assert [one.kind for one in whole.grants] == ["BADGE"]
+
+
+def test_a_part_of_a_line_shrinks_amount_and_quantity() -> None:
+    assert left_of(line(1, 900, quantity_milli=3_000), 800, 400) == Left(450, 1_500)
+    assert left_of(line(1, 900), 800, 800) == Left(0, 0)
+    assert left_of(line(1, 900), 0, 0) == Left(900, 1_000)
+
+
+@given(offers(), bought(), members, st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_returns_in_any_order_take_no_more_than_was_given_and_in_the_end_all_of_it(
+    made: tuple[list[object], list[object]], what: Basket, member: Member, data: st.DataObject
+) -> None:
+    rules, others = made
+    proportional = data.draw(st.booleans())
+    offer = release(*rules, *others)  # type: ignore[arg-type]
+    around = context(member=member, terms=replace(TERMS, proportional_returns=proportional))
+    original = evaluate(offer, what, around, NONE)
+    held = {lot.lot_no: lot.points for lot in original.lots}
+    before, taken, refunded = WHOLE, 0, 0
+    for line_id in data.draw(st.permutations([one.line_id for one in what.lines])):
+        left = Rest({**before.lines, line_id: GONE})
+        found = decide(offer, what, around, NONE, original=original, left=left, before=before, held=held)
+        assert all(0 <= points <= held[lot] for lot, points in found.lot_points.items())
+        assert found.take_points == sum(found.lot_points.values())
+        held = {lot: held[lot] - points for lot, points in found.lot_points.items()}
+        assert sum(held.values()) >= 0
+        taken, refunded, before = taken + found.take_points, refunded + found.refund_minor, left
+    assert taken == original.points
+    assert not any(held.values())
+    assert refunded >= what.total_minor - original.discount_minor
