@@ -31,9 +31,11 @@ test-deep: $(VENV)/.dev ## Slower proofs: faults, long runs
 
 bench: $(VENV)/.dev ## Speed as ratios to pgbench TPC-B, peers beside it, in some minutes; ARGS="--seconds 10"
 	@$(BIN)/python -m benchmarks all $(ARGS)
+	@$(BIN)/python -m benchmarks closing
 
 bench-long: $(VENV)/.dev ## Ten million lots and a soak on them, by hand; ARGS="--lots 1000000 --minutes 5"
 	@$(BIN)/python -m benchmarks long $(ARGS)
+	@$(BIN)/python -m benchmarks closing --postings 1000000 --postings 10000000
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, committed schema
 	@failed=0; \

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from benchmarks import coalition, levels, long, overload, profile, report, rules, scenarios, stage
+from benchmarks import closing, coalition, levels, long, overload, profile, report, rules, scenarios, stage
 from benchmarks.coalition import PARTNERS, Crowd
 from benchmarks.figures import Figure
 from benchmarks.peers import drivers
@@ -122,6 +122,35 @@ def long_run(
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
         console.run(go())
+
+
+@app.command("closing")
+def closing_alone(
+    postings: Annotated[
+        list[int],
+        typer.Option(help="Postings in the cut-off that is closed; say it again for the next size.", min=1000),
+    ] = [100_000, 1_000_000],  # noqa: B006 - Typer reads it
+    rounds: Rounds = _DEFAULT.rounds,
+    holders: Annotated[int, typer.Option(help="Holders of the postings, as many at every size.", min=100)] = (
+        closing.HOLDERS
+    ),
+    into: Into = report.RESULTS,
+) -> None:
+    """What closing a cut-off and calculating its run costs as postings grow tenfold."""
+
+    async def go(server: postgres.Server) -> None:
+        with _bar(sum(postings)) as bar:
+            task = bar.add_task("", total=sum(postings))
+            found = await closing.measure(
+                server, postings, rounds=rounds, holders=holders, watch=_watch(bar, task),
+                advance=lambda n: bar.advance(task, n),
+            )  # fmt: skip
+        settings = {"rounds": rounds, "holders": holders}
+        console.out.print(f"stored in {report.store('closing', found.content(), settings, folder=into)}")
+        console.out.print(report.write_page(into).read_text().partition("## Closing")[2])
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go(server))
 
 
 @app.command("rules")

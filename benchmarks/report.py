@@ -52,6 +52,8 @@ def page(folder: Path = RESULTS) -> str:
     for name, title in PARTS.items():
         if (whole := _read(folder, name)) is not None:
             sections += _part(title, whole)
+    if (whole := _read(folder, "closing")) is not None:
+        sections += _closing(whole)
     if (whole := _read(folder, "overload")) is not None:
         sections += _overload(whole)
     if (whole := _read(folder, "long")) is not None:
@@ -130,6 +132,33 @@ def _split(spent: Mapping[str, float] | None) -> str:
 
 def _stored(size: Mapping[str, float] | None) -> str:
     return "" if size is None else f"{size['heap']:.0f} + {size['indexes']:.0f}"
+
+
+def _closing(whole: Mapping[str, Any]) -> list[str]:
+    head = (
+        "postings in the cut-off",
+        "close, s",
+        "least",
+        "most",
+        "calculate the run, s",
+        "adding up, µs each",
+        "violations",
+    )
+    rows = [
+        [
+            f"{one['postings']:,}", f"{one['median_seconds']:.3f}", f"{min(one['close_seconds']):.3f}",
+            f"{max(one['close_seconds']):.3f}", f"{sorted(one['run_seconds'])[len(one['run_seconds']) // 2]:.3f}",
+            f"{one['adding_up_us']:.1f}", str(one["violations"]),
+        ]
+        for one in whole["sizes"]
+    ]  # fmt: skip
+    grew = "; ".join(f"× {growth:.2f}" for growth in whole["growths"]) or "nothing to compare with"
+    return [
+        "## Closing",
+        _settings(whole["settings"]),
+        markdown(head, rows),
+        f"From each size to the next the close grew {grew}.",
+    ]
 
 
 OVERLOAD_HEAD = ("kind", "rank", "sent", "answered", "share", "refused", "with Retry-After", "failed", "p50 ms",
