@@ -265,9 +265,7 @@ async def _campaigns(connection: AsyncConnection, told: _Told) -> Made:
 
 
 async def _documents(connection: AsyncConnection, told: _Told) -> Made:
-    found = await register.documents(
-        connection, run_id=told.its_run().head.run_id, partner_id=told.wanted.partner_id
-    )
+    found = await register.documents(connection, run_id=told.its_run().head.run_id, partner_id=told.wanted.partner_id)
     return Made(of_books.documents(told.about, found))
 
 
