@@ -202,7 +202,7 @@ def package(
     at: At = None,
 ) -> None:
     """Write the signed package of a partner's statement, with which it recomputes every line without us."""
-    console.run(_package(run_id, partner, out, at))
+    out.write_bytes(console.run(_package(run_id, partner, at)))
     _say(f"Written: {out}. The partner unpacks verify.py and says: python3 verify.py {out.name} --key KEYS.json")
 
 
@@ -263,7 +263,7 @@ async def _step(
             return done
 
 
-async def _package(run_id: int, code: str, out: Path, at: datetime | None) -> None:
+async def _package(run_id: int, code: str, at: datetime | None) -> bytes:
     async with console.database(settings()) as database:
         vault = Vault(load_master_key(settings()))
         instant = await _instant(database, at)
@@ -275,8 +275,8 @@ async def _package(run_id: int, code: str, out: Path, at: datetime | None) -> No
         with console.progress("Sealing and signing", total=1) as advance:
             async with database.transaction() as connection:
                 made = await building.build(connection, vault, run_id, party_id, id_key=signed.id_key, at=instant)
-            out.write_bytes(made)
             advance(1)
+        return made
 
 
 async def _what_if(run_id: int, code: str, said: list[str]) -> list[Difference]:

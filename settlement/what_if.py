@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -48,7 +49,7 @@ def scenario(material: Material, partner_id: int, changes: Mapping[str, int]) ->
     terms = dict(material.terms)
     for number, one in material.terms.items():
         if one.partner_id == partner_id:
-            terms[number] = replace(one, **changes)
+            terms[number] = replace(one, **dict[str, Any](changes))
             if terms[number].hybrid_fund_micro > terms[number].fund_price_micro:
                 raise WhatIfInvalid("what is billed at issue is more than the whole fund part")
     return replace(material, terms=terms)

@@ -61,7 +61,9 @@ async def build(
         Part("statement.json", said, {"rows": str(len(its.lines))}),
         detail,
         Part("agreements.json", canonical_bytes(content.agreements(its, facts, terms, signed, stocks)), {}),
-        Part("seals.json", canonical_bytes(content.seals((r[0], r[1], r[2], r[3]) for r in seals)), {}),
+        Part(
+            "seals.json", canonical_bytes(content.seals((r.cutoff_id, r.cut_at, r.seal, r.previous) for r in seals)), {}
+        ),
     ]
     leaves, own = await _leaves(connection, run, its)
     manifest = {

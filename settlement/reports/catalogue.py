@@ -133,13 +133,13 @@ async def write(made: Made, path: Path, *, format: str, language: str) -> int:
     if format not in FORMATS or language not in LANGUAGES:
         raise ReportIncomplete("a report is csv, xlsx or pdf, in en, ru or ro")
     if made.long is None:
-        path.write_bytes(await asyncio.to_thread(rendered, made.report, format, language))
+        await asyncio.to_thread(_render_to, path, made.report, format, language)
         return 0
     if format == "xlsx":
         return await workbooks.write_long(made.report, made.long, str(path), language=language)
     if format == "pdf":
         whole = await _whole(made.report, made.long)
-        path.write_bytes(await asyncio.to_thread(documents.render, whole, language=language))
+        await asyncio.to_thread(_render_to, path, whole, format, language)
         return len(whole.tables[-1].rows)
     counted = _Counted(made.long)
     with path.open("wb") as file:
@@ -152,7 +152,13 @@ def rendered(report: Report, format: str, language: str) -> bytes:
     """A report's file. Takes the processor: call it in a thread."""
     if format == "csv":
         return csv_files.render(report.tables[0]).encode()
-    return (workbooks if format == "xlsx" else documents).render(report, language=language)
+    if format == "xlsx":
+        return workbooks.render(report, language=language)
+    return documents.render(report, language=language)
+
+
+def _render_to(path: Path, report: Report, format: str, language: str) -> None:
+    path.write_bytes(rendered(report, format, language))
 
 
 class _Counted:
@@ -231,7 +237,7 @@ async def _points(connection: AsyncConnection, told: _Told) -> Made:
     run = told.its_run()
     first, last = run.cutoff_ids[0], run.cutoff_ids[-1]
     rows = await store.stock_rolled(connection, currency=run.head.currency, first=first, last=last)
-    return Made(of_books.points_rolled(told.about, [(r[0], r[1], r[2], r[3]) for r in rows]))
+    return Made(of_books.points_rolled(told.about, [(r.funder_id, r.terms_id, r.kind, r.points) for r in rows]))
 
 
 async def _balances(connection: AsyncConnection, run: Run) -> dict[tuple[str, int, int], int]:
@@ -245,7 +251,8 @@ async def _obligation(connection: AsyncConnection, told: _Told) -> Made:
         connection, currency=run.head.currency, run_id=run.head.run_id, last=run.cutoff_ids[-1]
     )
     balances = await _balances(connection, run)
-    return Made(of_books.obligation_rolled(told.about, [(r[0], r[1], r[2], r[3]) for r in rows], balances))
+    moved = [(r.funder_id, r.terms_id, r.kind, r.amount_micro) for r in rows]
+    return Made(of_books.obligation_rolled(told.about, moved, balances))
 
 
 async def _breakage(connection: AsyncConnection, told: _Told) -> Made:

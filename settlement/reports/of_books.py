@@ -263,7 +263,7 @@ def balance_of_redemption(about: About, pairs: Iterable[Bilateral], before: Iter
     columns += [column(name, Kind.COUNT, is_summed=True) for name in ("own_elsewhere", "others_here")]
     columns += [column(name, Kind.PERCENT) for name in ("ratio", "ratio_before")]
     now, old = _taken(pairs), _taken(before)
-    rows = [
+    rows: list[Row] = [
         (about.party(party), *now.get(party, (0, 0)), _ratio(now.get(party)), _ratio(old.get(party)))
         for party in sorted(now)
         if party != OPERATOR
@@ -298,7 +298,7 @@ def bridge(about: About, parts: Sequence[Part], *, before_micro: int, now_micro:
     shown = [(more_words.step(name), decimal_from_micro(amount)) for name, amount in steps]
     columns = (column("step", width=3), words.column("amount_exact", Kind.EXACT))
     own = (column("step", width=2), words.column("kind", width=2), *_amounts("before", "now", "change"))
-    detail = [
+    detail: list[Row] = [
         (more_words.step(part.step), words.kind_of_line(part.kind),
          *(decimal_from_micro(value) for value in (part.before_micro, part.now_micro, part.amount_micro)))
         for part in parts

@@ -34,7 +34,7 @@ _LOTS = """
 
 
 async def stock_rolled(connection: AsyncConnection, *, currency: str, first: int, last: int) -> Sequence[Row[Any]]:
-    """Points that can be spent by funder, version and kind between cut-offs; kind OPENING is before, LOTS by the lots."""
+    """Points that can be spent by funder, version and kind between cut-offs; OPENING is before, LOTS by the lots."""
     found = await connection.execute(
         text(
             f"WITH {_LOTS}, moved AS ( "
@@ -126,8 +126,8 @@ async def general_ledger(connection: AsyncConnection, run_id: int) -> Sequence[R
     """The books' entries of a run and its cut-offs, summed by day, account and party."""
     found = await connection.execute(
         text(
-            "SELECT b.source, CAST(b.at AT TIME ZONE 'UTC' AS date) AS day, p.account, p.party_id, p.cohort_id, p.kind, "
-            "       p.currency, CAST(coalesce(sum(p.amount_micro) FILTER (WHERE p.amount_micro > 0), 0) AS bigint) "
+            "SELECT b.source, CAST(b.at AT TIME ZONE 'UTC' AS date) AS day, p.account, p.party_id, p.cohort_id, "
+            "       p.kind, p.currency, CAST(coalesce(sum(p.amount_micro) FILTER (WHERE p.amount_micro > 0), 0) AS bigint) "
             "         AS debit_micro, "
             "       CAST(coalesce(-sum(p.amount_micro) FILTER (WHERE p.amount_micro < 0), 0) AS bigint) "
             "         AS credit_micro, count(*) AS entries "
