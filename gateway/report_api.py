@@ -23,7 +23,7 @@ class ReportQuery:
     @access.query(
         scopes=(scopes.SETTLEMENT_READ,),
         size=access.ListSize(assumed_size=len(catalogue.CATALOGUE)),
-        description="Reports that the caller may have: a partner those of its own statements, the operator's staff all.",
+        description="Reports the caller may have: a partner those of its own statements, the operator's staff all.",
     )
     async def settlement_reports(self, info: Info[Context, None]) -> list[SettlementReport]:
         is_partner = info.context.viewer.partner_id is not None

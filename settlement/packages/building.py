@@ -57,6 +57,7 @@ async def build(
     signed = await clearing.settlement_terms(connection, numbers)
     stocks = [await stock.as_of(connection, n) for n in run.cutoff_ids]
     seals = await seal_store.ledger_seals(connection, run.cutoff_ids[0], run.cutoff_ids[-1])
+    sealed = [(r.cutoff_id, r.cut_at, r.seal, r.previous) for r in seals]
     parts = [
         Part("statement.json", said, {"rows": str(len(its.lines))}),
         detail,

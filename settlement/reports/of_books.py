@@ -1,4 +1,4 @@
-"""PURE: reports about stock, obligation, cover, documents, the books and controls, from rows that were fetched."""
+"""Reports about stock, obligation, cover, documents, the books and controls, from rows that were fetched."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ _ROLL = {
     "issued": ("ACTIVATION",), "returned": ("RETURN",), "burned": ("REDEMPTION", "REPAYMENT"),
     "refunded": ("REFUND",), "expired": ("EXPIRY",), "adjusted": ("ADJUSTMENT", "ADJUSTMENT_TAKEN"),
 }  # fmt: skip
-_MILLION = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,7 @@ def breakage(about: About, rows: Iterable[Any]) -> Report:
     ]  # fmt: skip
     shown = [
         (about.party(r.funder_id), about.agreement(r.terms_id), r.month, r.issued, r.redeemed, r.expired,
-         r.urr_ppm / _MILLION, None if r.prior_ppm is None else r.prior_ppm / _MILLION,
+         Decimal(r.urr_ppm).scaleb(-6), None if r.prior_ppm is None else Decimal(r.prior_ppm).scaleb(-6),
          decimal_from_micro(r.estimate_micro), decimal_from_micro(r.effect_micro), r.model)
         for r in rows
     ]  # fmt: skip
@@ -146,7 +145,7 @@ def cover(about: About, balances: Mapping[tuple[str, int, int], int]) -> Report:
     expected, collateral = face - sums["2105"], -sums["2300"] - sums["2310"]
     columns = [words.column("currency"), *_amounts("face", "expected", "cash", "collateral", "shortfall")]
     columns.append(column("coverage", Kind.PERCENT))
-    ratio = None if face <= 0 else (Decimal(cash) / face).quantize(Decimal("0.0001"))
+    ratio = None if face <= 0 else Decimal(cash * 10_000 // face).scaleb(-4)
     shown = [decimal_from_micro(value) for value in (face, expected, cash, collateral, max(0, face - cash))]
     return about.report("R11", _table("R11", columns, [(about.currency, *shown, ratio)]))
 
@@ -283,7 +282,7 @@ def _taken(pairs: Iterable[Bilateral]) -> dict[int, tuple[int, int]]:
 def _ratio(taken: tuple[int, int] | None) -> Decimal | None:
     if taken is None or not taken[1]:
         return None
-    return (Decimal(taken[0]) / taken[1]).quantize(Decimal("0.0001"))
+    return Decimal(taken[0] * 10_000 // taken[1]).scaleb(-4)
 
 
 def bridge(about: About, parts: Sequence[Part], *, before_micro: int, now_micro: int) -> Report:

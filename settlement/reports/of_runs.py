@@ -1,4 +1,4 @@
-"""PURE: the reports of one run: R1 the statement, R2 what it is made of, R3 everybody's net, R4 who honoured whom."""
+"""The reports of one run: R1 the statement, R2 what it is made of, R3 everybody's net, R4 who honoured whom."""
 
 from __future__ import annotations
 

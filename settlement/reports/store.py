@@ -127,7 +127,8 @@ async def general_ledger(connection: AsyncConnection, run_id: int) -> Sequence[R
     found = await connection.execute(
         text(
             "SELECT b.source, CAST(b.at AT TIME ZONE 'UTC' AS date) AS day, p.account, p.party_id, p.cohort_id, "
-            "       p.kind, p.currency, CAST(coalesce(sum(p.amount_micro) FILTER (WHERE p.amount_micro > 0), 0) AS bigint) "
+            "       p.kind, p.currency, "
+            "       CAST(coalesce(sum(p.amount_micro) FILTER (WHERE p.amount_micro > 0), 0) AS bigint) "
             "         AS debit_micro, "
             "       CAST(coalesce(-sum(p.amount_micro) FILTER (WHERE p.amount_micro < 0), 0) AS bigint) "
             "         AS credit_micro, count(*) AS entries "
