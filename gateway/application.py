@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from gateway import app, explorer_pages, landing, lanes
+from gateway import app, explorer_pages, landing, lanes, report_pages
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
 from kit.secrets import Vault
@@ -22,5 +22,12 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
         vault=vault,
         opening=lanes.opened,
         signed_in=approver.signed_in,
-        pages=[*landing.ROUTES, *explorer_pages.ROUTES, *pages.ROUTES, *asking.ROUTES, *mailbox.ROUTES],
+        pages=[
+            *landing.ROUTES,
+            *explorer_pages.ROUTES,
+            *pages.ROUTES,
+            *asking.ROUTES,
+            *mailbox.ROUTES,
+            *report_pages.ROUTES,
+        ],
     )

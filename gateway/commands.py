@@ -31,6 +31,7 @@ _ELSEWHERE = {
     "staff": ("gateway.sessions.commands", "app", "Which actors may sign in to the console."),
     "ledger": ("ledger.commands", "app", "The points: whether they were altered, whose will expire untold."),
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
+    "report": ("settlement.reports.commands", "report", "Reports of settlement as CSV, workbook or PDF."),
     "books": ("settlement.money.commands", "app", "The operator's books: bookings, balances, periods, stock."),
     "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
     "demo": ("gateway.demo.commands", "demo", "Replay weeks of real receipts through the gateway, settle, and serve."),

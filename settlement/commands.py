@@ -22,8 +22,11 @@ from partners import clearing, directory
 from partners.clearing import PartnerName
 from partners.terms import Terms
 from settlement import liability, runs, statements
+from settlement import what_if as drafts
+from settlement.packages import building
 from settlement.rating import OPERATOR
 from settlement.runs import Obligation, Run, RunHead, Statement
+from settlement.what_if import Difference
 from settlement.windows import cycle, standing
 from settlement.windows import positions as position_batches
 from settlement.windows.cycle import Window
@@ -191,6 +194,35 @@ def obligation(at: At = None) -> None:
     console.out.print(table, markup=False)
 
 
+@app.command()
+def package(
+    run_id: RunNumber,
+    partner: Annotated[str, typer.Argument(metavar="PARTNER", help="Code of a partner.")],
+    out: Annotated[Path, typer.Option("--out", help="The zip file to write.", show_default=False)],
+    at: At = None,
+) -> None:
+    """Write the signed package of a partner's statement, with which it recomputes every line without us."""
+    out.write_bytes(console.run(_package(run_id, partner, at)))
+    _say(f"Written: {out}. The partner unpacks verify.py and says: python3 verify.py {out.name} --key KEYS.json")
+
+
+@app.command("what-if")
+def what_if(
+    run_id: RunNumber,
+    partner: Annotated[str, typer.Argument(metavar="PARTNER", help="Code of a partner.")],
+    change: Annotated[list[str], typer.Option("--set", help="A price as NAME=INTEGER, as service_price_micro=1200.")],
+) -> None:
+    """Show what other prices would have made of a run that is over. Writes nothing."""
+    found = console.run(_what_if(run_id, partner, change))
+    table = Table("Kind")
+    for column in ("As it was", "As it would have been", "Difference"):
+        table.add_column(column, justify="right")
+    for one in found:
+        shown = (one.base_micro, one.scenario_micro, one.delta_micro)
+        table.add_row(one.kind, *(f"{statements.decimal_from_micro(amount):+f}" for amount in shown))
+    console.out.print(table, markup=False)
+
+
 # --- What is done -------------------------------------------------------------------------------------------
 
 
@@ -229,6 +261,34 @@ async def _step(
                 done = await step(connection, run_id, actor=actor or console.login_name(), at=instant)
             advance(1)
             return done
+
+
+async def _package(run_id: int, code: str, at: datetime | None) -> bytes:
+    async with console.database(settings()) as database:
+        vault = Vault(load_master_key(settings()))
+        instant = await _instant(database, at)
+        async with database.reading() as connection:
+            party_id = _party(code, await clearing.names(connection))
+        signed = (await directory.DirectoryCache(database.pool, vault).get()).partner(party_id)
+        if signed is None:
+            console.fail("the operator has no package: it is the other side of everybody's")
+        with console.progress("Sealing and signing", total=1) as advance:
+            async with database.transaction() as connection:
+                made = await building.build(connection, vault, run_id, party_id, id_key=signed.id_key, at=instant)
+            advance(1)
+        return made
+
+
+async def _what_if(run_id: int, code: str, said: list[str]) -> list[Difference]:
+    changes = {}
+    for one in said:
+        name, _, value = one.partition("=")
+        if not value.isdecimal():
+            console.fail(f"not a price as NAME=INTEGER: {one}")
+        changes[name] = int(value)
+    async with console.database(settings()) as database, database.reading() as connection:
+        party_id = _party(code, await clearing.names(connection))
+        return await drafts.compare(connection, run_id, party_id, changes)
 
 
 async def _windows(currency: str | None, state: str | None) -> list[Window]:

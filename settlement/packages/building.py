@@ -57,11 +57,14 @@ async def build(
     signed = await clearing.settlement_terms(connection, numbers)
     stocks = [await stock.as_of(connection, n) for n in run.cutoff_ids]
     seals = await seal_store.ledger_seals(connection, run.cutoff_ids[0], run.cutoff_ids[-1])
+    sealed = [(r.cutoff_id, r.cut_at, r.seal, r.previous) for r in seals]
     parts = [
         Part("statement.json", said, {"rows": str(len(its.lines))}),
         detail,
         Part("agreements.json", canonical_bytes(content.agreements(its, facts, terms, signed, stocks)), {}),
-        Part("seals.json", canonical_bytes(content.seals(tuple(row) for row in seals)), {}),
+        Part(
+            "seals.json", canonical_bytes(content.seals((r.cutoff_id, r.cut_at, r.seal, r.previous) for r in seals)), {}
+        ),
     ]
     leaves, own = await _leaves(connection, run, its)
     manifest = {

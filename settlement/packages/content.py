@@ -1,4 +1,4 @@
-"""PURE: what is in a package: a statement, its movements and the agreements, as values without numbers."""
+"""What is in a package: a statement, its movements and the agreements, as values without numbers."""
 
 from __future__ import annotations
 

@@ -41,8 +41,8 @@ async def previous_statement(connection: AsyncConnection, statement_id: int) -> 
             "JOIN settlement.statement p USING (partner_id, currency) "
             "JOIN settlement.issued_statement i ON i.statement_id = p.statement_id "
             "WHERE s.statement_id = :statement_id AND p.run_id < s.run_id AND NOT EXISTS ( "
-            "  SELECT FROM settlement.run_step x WHERE x.run_id = p.run_id "
-            "  AND x.to_state IN ('ABORTED', 'SUPERSEDED')) "
+            "  SELECT FROM settlement.run_step x "
+            "  WHERE x.run_id = p.run_id AND x.to_state IN ('ABORTED', 'SUPERSEDED')) "
             "ORDER BY p.run_id DESC LIMIT 1"
         ),
         {"statement_id": statement_id},

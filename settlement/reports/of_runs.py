@@ -1,4 +1,4 @@
-"""PURE: the reports of one run: R1 the statement, R2 what it is made of, R3 everybody's net, R4 who honoured whom."""
+"""The reports of one run: R1 the statement, R2 what it is made of, R3 everybody's net, R4 who honoured whom."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def statement(its: Statement, head: RunHead, *, party: str, agreements: Mapping[
         at=its.at,
         time_zone=time_zone,
         facts=(
-            *_run_facts(head),
+            *run_facts(head),
             fact("statement", its.statement_id, Kind.COUNT),
             fact("net", decimal_from_minor(its.net_minor, its.currency), Kind.AMOUNT, places=places),
         ),
@@ -84,7 +84,7 @@ def net(run: Run, *, names: Mapping[int, str], time_zone: str) -> Report:
     directions = {p.partner_id: _DIRECTIONS[p.direction] for p in run.instructions}
     rows = [_net_row(one, names, directions) for one in run.statements]
     positions = Table("positions", words.TITLES["positions"], columns, rows, words.SIGNS)
-    return Report("R3", words.TITLES["R3"], run.head.name, run.head.at, time_zone, _run_facts(run.head), (positions,))
+    return Report("R3", words.TITLES["R3"], run.head.name, run.head.at, time_zone, run_facts(run.head), (positions,))
 
 
 def bilateral(pairs: Sequence[Bilateral], head: RunHead, *, names: Mapping[int, str], time_zone: str) -> Report:
@@ -101,10 +101,11 @@ def bilateral(pairs: Sequence[Bilateral], head: RunHead, *, names: Mapping[int, 
     own = [pair for pair in pairs if head.currency in (pair.currency, pair.fund_currency)]
     rows = [_pair_row(pair, names) for pair in own]
     table = Table("pairs", words.TITLES["pairs"], columns, rows, words.NO_DEBT)
-    return Report("R4", words.TITLES["R4"], head.name, head.at, time_zone, _run_facts(head), (table,))
+    return Report("R4", words.TITLES["R4"], head.name, head.at, time_zone, run_facts(head), (table,))
 
 
-def _run_facts(head: RunHead) -> tuple[Fact, ...]:
+def run_facts(head: RunHead) -> tuple[Fact, ...]:
+    """What the head of every report about a run says."""
     return (
         fact("run", head.run_id, Kind.COUNT),
         fact("window", head.name),

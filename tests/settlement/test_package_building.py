@@ -113,7 +113,7 @@ async def test_any_byte_altered_in_any_file_is_found(year: Coalition, vault: Vau
             with zipfile.ZipFile(tmp_path / "package.zip", "w") as made:
                 for other, text in files.items():
                     made.writestr(other, bytes(changed) if other == name else text)
-            done = subprocess.run(  # noqa: ASYNC221 - nothing else is to happen meanwhile
+            done = subprocess.run(  # noqa: ASYNC221 - nothing else waits
                 [sys.executable, "-I", "check.py", "package.zip", "--key", "keys.json"],
                 cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
             )  # fmt: skip

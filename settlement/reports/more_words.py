@@ -1,0 +1,143 @@
+"""PURE: what the roll-forwards, registers and the bridge call their columns, in the programme's languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from kit.reports.tables import Column, Kind, Term, Words
+
+
+def _t(en: str, ru: str, ro: str) -> Words:
+    return {"en": en, "ru": ru, "ro": ro}
+
+
+TITLES: Mapping[str, Words] = MappingProxyType(
+    {
+        "R7": _t("Points roll-forward", "Движение баллов", "Evoluția punctelor"),
+        "R8": _t("Obligation roll-forward", "Движение обязательства", "Evoluția obligației"),
+        "R9": _t("Breakage", "Несписание баллов", "Puncte neutilizate"),
+        "R11": _t("Trust and liquidity cover", "Покрытие обязательств", "Acoperirea obligațiilor"),
+        "R12": _t("Positions and caps", "Позиции и лимиты", "Poziții și limite"),
+        "R15": _t("Campaign funding", "Финансирование акций", "Finanțarea campaniilor"),
+        "R17": _t("Register of documents", "Реестр документов", "Registrul documentelor"),
+        "R18": _t("General ledger export", "Выгрузка в главную книгу", "Export în cartea mare"),
+        "R19": _t("Late items", "Поздние операции", "Operațiuni întârziate"),
+        "R20": _t("Control certificate", "Контрольный сертификат", "Certificat de control"),
+        "R21": _t("Redemption balance", "Баланс списаний", "Balanța utilizărilor"),
+        "R22": _t("Net-position bridge", "Объяснение изменения итога", "Explicarea variației netului"),
+        "R24": _t("Audit trail", "Журнал действий", "Jurnal de audit"),
+    }
+)
+
+COLUMNS: Mapping[str, Words] = MappingProxyType(
+    {
+        "funder": _t("Funder", "Кто оплачивает", "Finanțator"),
+        "opening": _t("Opening", "На начало", "Sold inițial"),
+        "issued": _t("Issued", "Выпущено", "Emise"),
+        "returned": _t("Taken back", "Возвращено", "Retrase"),
+        "burned": _t("Redeemed", "Списано", "Utilizate"),
+        "refunded": _t("Given back", "Восстановлено", "Restituite"),
+        "expired": _t("Expired", "Сгорело", "Expirate"),
+        "adjusted": _t("Adjusted", "Корректировки", "Ajustări"),
+        "other": _t("Other", "Прочее", "Altele"),
+        "closing": _t("Closing", "На конец", "Sold final"),
+        "lots": _t("By the lots", "По партиям баллов", "După loturi"),
+        "allowance": _t("Breakage expected", "Ожидаемое несписание", "Neutilizare estimată"),
+        "service": _t("Deferred service", "Отложенная плата", "Serviciu amânat"),
+        "liability": _t("Contract liability", "Договорное обязательство", "Datorie contractuală"),
+        "month": _t("Month of issue", "Месяц выпуска", "Luna emiterii"),
+        "urr": _t("Ultimate redemption", "Итоговое списание", "Utilizare finală"),
+        "prior": _t("Model before", "Прошлая оценка", "Estimarea anterioară"),
+        "effect": _t("Effect", "Влияние", "Efect"),
+        "model": _t("Model", "Модель", "Model"),
+        "face": _t("Obligation at face", "Обязательство по номиналу", "Obligația nominală"),
+        "expected": _t("Obligation expected", "Ожидаемое обязательство", "Obligația estimată"),
+        "cash": _t("Restricted cash", "Средства в трасте", "Numerar restricționat"),
+        "collateral": _t("Deposits and retention", "Депозиты и удержания", "Depozite și rețineri"),
+        "shortfall": _t("Shortfall", "Недостаток", "Deficit"),
+        "coverage": _t("Cover of face", "Покрытие", "Acoperire"),
+        "carried": _t("Carried", "Перенесено", "Reportat"),
+        "moved": _t("Moved since", "Движение с тех пор", "Mișcat de atunci"),
+        "position": _t("Position", "Позиция", "Poziție"),
+        "pending": _t("Pending", "Ожидает", "În așteptare"),
+        "cover": _t("Cover", "Обеспечение", "Garanție"),
+        "cap": _t("Cap", "Лимит", "Limită"),
+        "policy": _t("At the cap", "При лимите", "La limită"),
+        "budget": _t("Budget", "Бюджет", "Buget"),
+        "unit": _t("Unit", "Единица", "Unitate"),
+        "ceiling": _t("Ceiling", "Потолок", "Plafon"),
+        "used": _t("Used", "Использовано", "Utilizat"),
+        "remaining": _t("Remaining", "Осталось", "Rămas"),
+        "reached": _t("Times reached", "Достигнут, раз", "Atins de ori"),
+        "number": _t("Number", "Номер", "Număr"),
+        "entity": _t("In the name of", "От имени", "În numele"),
+        "issued_at": _t("Issued", "Выставлен", "Emis"),
+        "tax_code": _t("Tax code", "Код налога", "Cod fiscal"),
+        "base": _t("Base", "База", "Bază"),
+        "tax": _t("Tax", "Налог", "Taxă"),
+        "gross": _t("Gross", "Всего", "Total brut"),
+        "source": _t("Booking", "Проводка", "Înregistrare"),
+        "day": _t("Day", "День", "Ziua"),
+        "account": _t("Account", "Счёт", "Cont"),
+        "cohort": _t("Cohort", "Когорта", "Cohortă"),
+        "debit": _t("Debit", "Дебет", "Debit"),
+        "credit": _t("Credit", "Кредит", "Credit"),
+        "entries": _t("Entries", "Записей", "Înregistrări"),
+        "origin": _t("Belonged to", "Относилось к", "Aparținea de"),
+        "control": _t("Control", "Контроль", "Control"),
+        "population": _t("Checked", "Проверено", "Verificat"),
+        "by_first": _t("First engine", "Первый расчёт", "Primul motor"),
+        "by_second": _t("Second engine", "Второй расчёт", "Al doilea motor"),
+        "result": _t("Result", "Результат", "Rezultat"),
+        "own_elsewhere": _t("Own points taken elsewhere", "Свои баллы у других", "Puncte proprii la alții"),
+        "others_here": _t("Others' points taken here", "Чужие баллы у себя", "Puncte străine aici"),
+        "ratio": _t("Ratio", "Соотношение", "Raport"),
+        "ratio_before": _t("Ratio before", "Прошлое соотношение", "Raport anterior"),
+        "step": _t("Step", "Шаг", "Pas"),
+        "before": _t("Before", "Было", "Înainte"),
+        "now": _t("Now", "Стало", "Acum"),
+        "change": _t("Change", "Изменение", "Variație"),
+        "actor": _t("Who", "Кто", "Cine"),
+        "action": _t("Action", "Действие", "Acțiune"),
+        "subject": _t("Object", "Объект", "Obiect"),
+        "detail": _t("Detail", "Подробности", "Detalii"),
+        "certificate": _t("Certificate", "Сертификат", "Certificat"),
+        "engines": _t("Engines", "Расчётные модули", "Motoare"),
+    }
+)
+
+STEPS: Mapping[str, Words] = MappingProxyType(
+    {
+        "PREVIOUS": _t("Previous net", "Прошлый итог", "Netul anterior"),
+        "VOLUME": _t("Volume", "Объём", "Volum"),
+        "PRICE": _t("Price", "Цена", "Preț"),
+        "MIX": _t("Mix", "Структура", "Structură"),
+        "RETURNS": _t("Returns", "Возвраты", "Retururi"),
+        "BREAKAGE": _t("Expired points", "Сгоревшие баллы", "Puncte expirate"),
+        "PROMOTIONS": _t("Promotions", "Акции", "Promoții"),
+        "SUBSCRIPTION": _t("Subscription", "Подписка", "Abonament"),
+        "FEES": _t("Fees", "Платежи за услуги", "Taxe de serviciu"),
+        "TAX": _t("Tax", "Налог", "Taxe"),
+        "TIMING": _t("Timing", "Сроки", "Decalaj"),
+        "DISPUTES": _t("Disputes and cover", "Споры и обеспечение", "Dispute și garanții"),
+        "OTHER": _t("Other", "Прочее", "Altele"),
+        "CURRENT": _t("This net", "Текущий итог", "Netul curent"),
+    }
+)
+
+ROLLED = _t(
+    "Opening and movements are the closing, and the closing is what the lots say.",
+    "Остаток на начало и движения дают остаток на конец, он равен сумме по партиям баллов.",
+    "Soldul inițial și mișcările dau soldul final, egal cu suma loturilor.",
+)
+
+
+def column(key: str, kind: Kind = Kind.TEXT, *, places: int = 2, is_summed: bool = False, width: int = 1) -> Column:
+    """A column by its key, with its title."""
+    return Column(key, COLUMNS[key], kind, places, is_summed, width)
+
+
+def step(name: str) -> Term:
+    """A step of the bridge as a cell."""
+    return Term(name, STEPS[name])
