@@ -1,3 +1,16 @@
+-- The members' routines are files from now on, as the ledger's and the partners' are. What a trigger calls is its table's and
+-- stays: replacing routines must not take the trigger with it.
+CREATE OR REPLACE FUNCTION kit.drop_routines(p_schema text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE r text;
+BEGIN
+  -- Names first: one may be gone with another that used it before its turn comes.
+  FOREACH r IN ARRAY ARRAY(
+    SELECT p.oid::regprocedure::text FROM pg_proc p
+    WHERE p.pronamespace = p_schema::regnamespace AND p.prorettype <> 'trigger'::regtype) LOOP
+    EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', r);
+  END LOOP;
+END $$;
+
 -- A mechanic as two people agreed on it: a stamp card, an event, a club, the ladder of tiers, ... (docs/mechanics.md).
 -- Versioned documents, never edited; the one in force at an instant is the approved one with the latest valid_from at or
 -- before it.
