@@ -62,9 +62,7 @@ async def build(
         Part("statement.json", said, {"rows": str(len(its.lines))}),
         detail,
         Part("agreements.json", canonical_bytes(content.agreements(its, facts, terms, signed, stocks)), {}),
-        Part(
-            "seals.json", canonical_bytes(content.seals((r.cutoff_id, r.cut_at, r.seal, r.previous) for r in seals)), {}
-        ),
+        Part("seals.json", canonical_bytes(content.seals(sealed)), {}),
     ]
     leaves, own = await _leaves(connection, run, its)
     manifest = {
