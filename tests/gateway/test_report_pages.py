@@ -9,20 +9,26 @@ import pytest
 from starlette.routing import Router
 
 from gateway import report_pages, scopes
-from kit import actors
+from kit import actors, postgres
+from kit.database import APPLICATION_ROLE, Database
+from kit.secrets import Vault
 from ledger import cutoffs
 from settlement import runs
-from tests.builders import Coalition
+from tests.builders import found
 from tests.gateway import stand
 from tests.gateway.stand import NOON, Gateway, Till
 
 
 @pytest.fixture
-async def settled(coalition: Coalition, database_url: str) -> AsyncIterator[Gateway]:
+async def settled(
+    database: Database, vault: Vault, server: postgres.Server, database_name: str
+) -> AsyncIterator[Gateway]:
     """A gateway whose coalition has one settled run."""
-    async with stand.opened(coalition, database_url) as gateway:
+    coalition = await found(database, vault)
+    await coalition.add_partner("bakery", return_window_days=0)
+    await coalition.add_partner("grocer")
+    async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as gateway:
         gateway.app.router.routes.extend(Router(report_pages.ROUTES).routes)
-        database = coalition.database
         async with database.transaction() as connection:
             await actors.ensure_actor(connection, "maker", [actors.FINANCE_MAKER])
         callers = sorted(coalition.callers)
