@@ -180,6 +180,8 @@ MAY_CHANGE = {
     # People's sign-in; letters on their way.
     "gateway.staff", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget", "gateway.passkey",
     "members.message_queue",
+    # Caps, and what is used of them; what was charged, and how a cap came to be, is appended.
+    "partners.budget", "partners.budget_counter",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
