@@ -182,6 +182,8 @@ MAY_CHANGE = {
     "gateway.passkey", "members.message_queue", "partners.brake",
     # Numbers of documents count on by one; a trigger refuses anything else.
     "settlement.document_counter",
+    # Caps, and what is used of them; what was charged, and how a cap came to be, is appended.
+    "partners.budget", "partners.budget_counter",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
