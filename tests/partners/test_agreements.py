@@ -21,6 +21,7 @@ from partners import agreements, clearing, drafts, onboarding, programme
 from partners.agreements import AgreementInvalid, AgreementRetroactive, AgreementUnknown
 from partners.directory import Directory, DirectoryCache
 from partners.onboarding import PartnerUnknown
+from partners.promotions.shelf import Shelf
 from partners.terms import SettlementTerms, Terms, VolumeRebate, VolumeTier
 from tests.builders import DAY, NOON, PROGRAMME, draft
 
@@ -363,7 +364,9 @@ def by_walking_the_calendar(signed: Signed, partner_id: int, hour: int) -> int |
 
 
 def numbers_in_force(terms: Sequence[Terms], partner_id: int) -> list[int | None]:
-    directory = Directory(revision=1, programme=PROGRAMME, partners=[], outlets=[], terminals=[], terms=terms)
+    directory = Directory(
+        revision=1, programme=PROGRAMME, partners=[], outlets=[], terminals=[], terms=terms, shelf=Shelf(), budgets={}
+    )
     found = [directory.terms_at(partner_id, NOON + timedelta(hours=hour)) for hour in range(-6, 7)]
     return [one.terms_id if one else None for one in found]
 
