@@ -22,6 +22,7 @@ _ELSEWHERE = {
         "Tiers, events, invitations, stamps, rewards, segments, badges.",
     ),
     "coupons": ("partners.mechanics.commands", "coupon_app", "Coupons and promo codes: batches, codes, a stop."),
+    "rules": ("partners.promotions.commands", "app", "Rules of promotions: check, simulate, publish, suspend."),
     "approvals": (
         "partners.approval_commands",
         "app",

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import client_rules, scopes
 from gateway.allowances import Allowance
+from gateway.demo import promotions
 from gateway.demo.data import CURRENCY, FIRST_DAY, MERCHANTS, TERMINAL, DemonstrationError, Journeys, outlet_code
 from gateway.demo.names import PROGRAMME_NAME
 from gateway.oauth import clients
@@ -120,9 +121,12 @@ async def _found(
 ) -> tuple[dict[str, TillClient], dict[int, TillCard]]:
     await programme.found(connection, PROGRAMME)
     maker = await actors.ensure_actor(
-        connection, MAKER, [actors.ONBOARDING, actors.AGREEMENT_MAKER, actors.FINANCE_MAKER]
+        connection, MAKER,
+        [actors.ONBOARDING, actors.AGREEMENT_MAKER, actors.FINANCE_MAKER, actors.PROMOTION_MAKER],
+    )  # fmt: skip
+    checker = await actors.ensure_actor(
+        connection, CHECKER, [actors.AGREEMENT_CHECKER, actors.FINANCE_CHECKER, actors.PROMOTION_CHECKER]
     )
-    checker = await actors.ensure_actor(connection, CHECKER, [actors.AGREEMENT_CHECKER, actors.FINANCE_CHECKER])
     till_clients = {}
     stores = journeys.outlets()
     for merchant in MERCHANTS:
@@ -144,6 +148,7 @@ async def _found(
         # Eight weeks of a chain's tills come through this one client in minutes.
         await client_rules.change(connection, client_id, by=MAKER, at=wall(), allowance=DEMONSTRATION)
         till_clients[merchant.code] = TillClient(client_id, secret)
+    await promotions.install(connection, journeys.campaigns(), maker=maker, checker=checker, at=FOUNDED_AT)
     return till_clients, await _enrol(connection, vault, journeys.households())
 
 

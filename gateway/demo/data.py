@@ -55,6 +55,17 @@ MERCHANTS = (
 )
 
 
+class Campaign(NamedTuple):
+    """A coupon campaign of the data: its days, both included, and what most of its coupons' products are."""
+
+    number: int
+    kind: str
+    since: date
+    until: date
+    partner: str
+    categories: tuple[str, ...]
+
+
 class Receipt(NamedTuple):
     """One receipt of one partner: what a replay decides on, and the gateway's ReceiptInput as JSON text."""
 
@@ -98,7 +109,7 @@ class Journeys:
     def __init__(self, files: Path | None = None) -> None:
         """Open the files in a folder, by default the package's. Rejects, with DemonstrationError, unreadable ones."""
         self._connection = duckdb.connect()
-        where = files or folder()
+        where = self._folder = files or folder()
         try:
             self._connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
             for table in ("transactions", "products"):
@@ -138,6 +149,15 @@ class Journeys:
         """How many receipts the days [since, until) have."""
         counted = self._connection.cursor().execute(_RECEIPT_COUNT, [since, until]).fetchone()
         return int(counted[0]) if counted else 0
+
+    def campaigns(self) -> list[Campaign]:
+        """The campaigns of the year by number: the partner most of their products belong to, and up to six categories
+        there, of which they have most."""
+        cursor = self._connection.cursor()
+        for table in ("campaign_descriptions", "coupons"):
+            cursor.read_parquet(str(self._folder / f"{table}.parquet")).create_view(table)
+        found = cursor.execute(_CAMPAIGNS).fetchall()
+        return [Campaign._make((*row[:5], tuple(row[5]))) for row in found]
 
     def households(self) -> list[int]:
         """Numbers of every household of the year, ascending: the members."""
@@ -217,6 +237,24 @@ SELECT day, partner, household_id, store_id, basket_id::VARCHAR, sum(cents)::BIG
 FROM line GROUP BY day, partner, household_id, store_id, basket_id, occurred_at
 ORDER BY day, partner, occurred_at, basket_id
 """  # noqa: S608
+
+_CAMPAIGNS = """
+WITH product AS (
+  SELECT DISTINCT campaign_id, partner, product_category, product_id
+  FROM coupons JOIN products USING (product_id) JOIN merchant_of USING (department)
+  WHERE product_category IS NOT NULL
+), at_partner AS (
+  SELECT campaign_id, partner FROM product GROUP BY campaign_id, partner
+  QUALIFY row_number() OVER (PARTITION BY campaign_id ORDER BY count(*) DESC, partner) = 1
+), category AS (
+  SELECT campaign_id, partner, product_category FROM product JOIN at_partner USING (campaign_id, partner)
+  GROUP BY campaign_id, partner, product_category
+  QUALIFY row_number() OVER (PARTITION BY campaign_id ORDER BY count(*) DESC, product_category) <= 6
+)
+SELECT campaign_id, campaign_type, start_date::DATE, end_date::DATE, partner,
+  list(product_category ORDER BY product_category)
+FROM campaign_descriptions JOIN category USING (campaign_id) GROUP BY ALL ORDER BY campaign_id
+"""
 
 _RECEIPT_COUNT = """
 SELECT count(*) FROM (SELECT DISTINCT basket_id, partner FROM receipt_line WHERE occurred_at >= $1 AND occurred_at < $2)

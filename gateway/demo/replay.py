@@ -23,6 +23,7 @@ import orjson
 from gateway import scopes
 from gateway.demo.coalition import TillCard, TillClient
 from gateway.demo.data import TERMINAL, DemonstrationError, Journeys, Receipt
+from gateway.demo.promotions import as_sold
 from gateway.demo.tills import LONGEST_RETURN_DAYS, Day, Return, Schedule, Spending
 from members import proofs
 
@@ -261,7 +262,7 @@ async def work_of(journeys: Journeys, seed: int, since: date, until: date) -> As
 
 async def _week(journeys: Journeys, schedule: Schedule, start: date, until: date) -> list[Day]:
     upto = min(start + timedelta(weeks=1), until)
-    return await asyncio.to_thread(lambda: list(schedule.days(journeys.receipts(start, upto))))
+    return await asyncio.to_thread(lambda: list(schedule.days(map(as_sold, journeys.receipts(start, upto)))))
 
 
 def end_of(day: date) -> datetime:

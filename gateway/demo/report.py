@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,8 @@ from kit.secrets import Vault
 from ledger import accounts, audit, cutoffs, lots
 from ledger.cutoffs import Turnover
 from members import identification, proofs
+from partners import clearing
+from partners.clearing import OwedGroup
 from settlement import controls, runs
 from settlement.netting import Bilateral
 from settlement.runs import Statement
@@ -71,6 +73,16 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What a party paid for: points given at its own tills and at others', before returns, and discounts that others
+    gave, less those taken back, in minor units."""
+
+    points_here: int = 0
+    points_elsewhere: int = 0
+    discount_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """All that the report is made of. nets are minor units by partner, all runs together; the operator's is 0's."""
 
@@ -82,13 +94,16 @@ class Standing:
     obligation_points: int
     obligation_micro: int
     checks: Sequence[Check]
+    costs: Mapping[int, Cost] = field(default_factory=dict)
 
 
 async def standing(connection: AsyncConnection) -> Standing:
     """Where the coalition stands, every control run. Wants a connection in a transaction that sees one snapshot."""
     found = await figures(connection)
     assert found is not None, "the coalition is founded"
-    points = points_of(await cutoffs.turnover(connection, [one.cutoff_id for one in await cutoffs.cutoffs(connection)]))
+    numbers = [one.cutoff_id for one in await cutoffs.cutoffs(connection)]
+    turnover = await cutoffs.turnover(connection, numbers)
+    points = points_of(turnover)
     issued = [
         statement
         for head in await runs.runs(connection)
@@ -104,7 +119,27 @@ async def standing(connection: AsyncConnection) -> Standing:
         obligation_points=sum(one.points for one in obligations),
         obligation_micro=sum(one.amount_micro for one in obligations),
         checks=await _checks(connection, points, found),
+        costs=costs_of(turnover, await clearing.owed_groups(connection, numbers)),
     )
+
+
+def costs_of(turnovers: Sequence[Turnover], owed: Sequence[OwedGroup]) -> dict[int, Cost]:
+    """What each funder paid for, by party; 0 is the operator."""
+    costs: dict[int, Cost] = defaultdict(Cost)
+    for one in turnovers:
+        if one.debit == _ISSUED:
+            cost, here = costs[one.funder_id], one.funder_id == one.partner_id
+            costs[one.funder_id] = replace(
+                cost,
+                points_here=cost.points_here + (one.points if here else 0),
+                points_elsewhere=cost.points_elsewhere + (0 if here else one.points),
+            )
+    for group in owed:
+        party, amount = (
+            (group.payee_id, -group.amount_minor) if group.is_return else (group.payer_id, group.amount_minor)
+        )
+        costs[party] = replace(costs[party], discount_minor=costs[party].discount_minor + amount)
+    return dict(costs)
 
 
 def points_of(turnovers: Sequence[Turnover]) -> Points:
@@ -163,6 +198,7 @@ def show(console: Console, standing: Standing, more: Sequence[Check], tally: Tal
     console.print(_counts(standing, tally))
     console.print(_pairs(standing.pairs, names))
     console.print(_net_table(standing, names))
+    console.print(_cost_table(standing.costs, names))
     for check in (*standing.checks, *more):
         verdict = Text("held", style="green") if check.held else Text(f"BROKEN {check.detail}", style="bold red")
         console.print(Text.assemble("  ", check.name, ": ", verdict), soft_wrap=True)
@@ -221,6 +257,18 @@ def _net_table(standing: Standing, names: Mapping[int, str]) -> Table:
         table.add_row(names[party], "receives" if net >= 0 else "pays", _money(abs(net)))
     table.add_section()
     table.add_row("Sum", "", _money(sum(standing.nets.values())))
+    return table
+
+
+def _cost_table(costs: Mapping[int, Cost], names: Mapping[int, str]) -> Table:
+    table = Table(title="Who funded what was given", title_justify="left")
+    table.add_column("Funder")
+    for heading in ("Points here", "Points elsewhere", "Discounts elsewhere"):
+        table.add_column(heading, justify="right")
+    for party, cost in sorted(costs.items()):
+        table.add_row(
+            names[party], grouped(cost.points_here), grouped(cost.points_elsewhere), _money(cost.discount_minor)
+        )
     return table
 
 

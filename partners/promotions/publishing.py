@@ -53,6 +53,13 @@ class RuleInvalid(Rejection):
     retryable = False
 
 
+class RuleUnknown(Rejection):
+    """No rule of this code was drafted."""
+
+    code = "RULE_UNKNOWN"
+    retryable = True
+
+
 class ReleaseInvalid(Rejection):
     """The rules cannot be released together; the problems say why."""
 
@@ -94,6 +101,22 @@ class Launch:
 
     objective: Objective | None
     expected: Expectation
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A release as people look at it: how many rules it holds, and what became of it.
+
+    state: SUBMITTED, PUBLISHED, DECLINED, or SUSPENSION where rules were taken out of force.
+    """
+
+    release_id: int
+    state: str
+    effective_from: datetime
+    rules: int
+    author: str
+    approver: str | None
+    against: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +268,19 @@ async def binding(connection: AsyncConnection) -> list[Release]:
     return [release_of(row) for row in await store.binding(connection)]
 
 
+async def register(connection: AsyncConnection) -> list[Entry]:
+    """Every release, submitted, published, declined or made by a suspension, the latest first."""
+    return [_entry(row) for row in await store.register(connection)]
+
+
+async def versions(connection: AsyncConnection, code: str) -> list[RuleDocument]:
+    """Every version of a rule that was drafted, in order. Rejects RULE_UNKNOWN."""
+    rows = await store.rule_versions(connection, [code])
+    if not rows:
+        raise RuleUnknown(f"no rule {code} was drafted")
+    return [documents.read(orjson.loads(row["document"])) for row in rows]
+
+
 async def latest(connection: AsyncConnection) -> Release:
     """The release that will be in force in the end, now or to come: what the next one is made on."""
     found = await binding(connection)
@@ -329,6 +365,14 @@ async def _versions(
         else:
             rules[code] = documents.read(orjson.loads(chosen["document"]))
     return rules, problems
+
+
+def _entry(row: RowMapping) -> Entry:
+    state = "SUSPENSION"
+    if row["kind"] == "PUBLICATION":
+        state = {None: "SUBMITTED", True: "PUBLISHED", False: "DECLINED"}[row["approved"]]
+    against = tuple(message for _, _, message in (row["detail"] or {}).get("against", ()))
+    return Entry(row["release_id"], state, row["effective_from"], row["rules"], row["author"], row["approver"], against)
 
 
 def _groups(

@@ -150,6 +150,19 @@ async def release(connection: AsyncConnection, release_id: int) -> RowMapping | 
     return (await connection.execute(statement, {"release_id": release_id})).mappings().one_or_none()
 
 
+async def register(connection: AsyncConnection) -> Sequence[RowMapping]:
+    """Every release, whatever became of it, the latest first, with its approval's outcome and detail."""
+    statement = text(
+        "SELECT r.release_id, r.parent_id, r.kind, r.effective_from, r.at, a.approved, a.detail, m.name AS author, "
+        "       c.name AS approver, (SELECT count(*) FROM partners.release_rule h WHERE h.release_id = r.release_id) "
+        "       AS rules "
+        "FROM partners.release r JOIN kit.actor m ON m.actor_id = r.author_id "
+        "LEFT JOIN kit.approval a USING (approval_id) LEFT JOIN kit.actor c ON c.actor_id = a.checker_id "
+        "ORDER BY r.release_id DESC"
+    )
+    return (await connection.execute(statement)).mappings().all()
+
+
 async def binding(connection: AsyncConnection) -> Sequence[RowMapping]:
     """Every release that binds, in order: release_id, effective_from, published_at, manifest, author, approver."""
     return (await connection.execute(text(_BINDING + "ORDER BY r.release_id"))).mappings().all()

@@ -176,3 +176,18 @@ def _cents(amount: str) -> int:
 def _ask(journeys: Journeys, query: str) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = journeys._connection.cursor().execute(query).fetchall()
     return found
+
+
+@needs_the_package
+def test_every_campaign_of_the_year_has_days_a_partner_and_categories_of_it(journeys: Journeys) -> None:
+    campaigns = journeys.campaigns()
+    assert [one.number for one in campaigns] == list(range(1, 28))
+    assert {one.kind for one in campaigns} == {"Type A", "Type B", "Type C"}
+    assert (campaigns[0].since, campaigns[0].until) == (date(2017, 3, 3), date(2017, 4, 9))
+    sold = {
+        row[0]
+        for row in journeys._connection.sql("SELECT DISTINCT partner || product_category FROM receipt_line").fetchall()
+    }
+    for one in campaigns:
+        assert one.since < one.until
+        assert {one.partner + category for category in one.categories} & sold

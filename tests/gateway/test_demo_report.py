@@ -12,10 +12,11 @@ from rich.console import Console
 from gateway.demo import report
 from gateway.demo.coalition import TillCard, TillClient, Tills
 from gateway.demo.replay import Tally
-from gateway.demo.report import Check, Points, Shopper, Standing
+from gateway.demo.report import Check, Cost, Points, Shopper, Standing
 from gateway.figures import Figures
 from ledger.cutoffs import Turnover
 from members import proofs
+from partners.clearing import OwedGroup
 from settlement.netting import Bilateral
 
 AT = datetime(2017, 2, 26, tzinfo=UTC)
@@ -97,3 +98,14 @@ def test_the_conversation_is_shell_that_a_shell_understands_with_json_that_fits(
     else:
         code = proofs.code_for(CARD.secret, CARD.reference, proofs.step_at(AT))
         assert given["redeem"] == {"points": spent, "proof": {"cardCode": code}}
+
+
+def test_what_a_funder_pays_elsewhere_is_told_apart_and_a_discount_taken_back_is_paid_by_nobody() -> None:
+    def given(funder_id: int, points: int) -> Turnover:
+        return Turnover(10, 1, 1, funder_id, 1, 1, 1, points, 1)
+
+    owed = [OwedGroup(1, 1, 2, 1, 1, "USD", False, 60, 2), OwedGroup(1, 1, 1, 2, 1, "USD", True, 25, 1)]
+    assert report.costs_of([given(1, 100), given(2, 40), moved(1, 13, 7)], owed) == {
+        1: Cost(points_here=100),
+        2: Cost(points_elsewhere=40, discount_minor=35),
+    }
