@@ -175,7 +175,9 @@ async def approve(coalition: Coalition, approval_id: int, checker: str = "checke
         return await taxes.approve(connection, approval_id, checker=checker, at=coalition.at)
 
 
-async def test_a_version_of_a_tax_rule_holds_from_its_instant_and_the_one_before_until_then(coalition: Coalition) -> None:
+async def test_a_version_of_a_tax_rule_holds_from_its_instant_and_the_one_before_until_then(
+    coalition: Coalition,
+) -> None:
     first = await approve(coalition, await propose(coalition, VAT, coalition.at))
     later = TaxRule("VAT", 0, 1_900, DOCUMENT, "S")
     second = await approve(coalition, await propose(coalition, later, coalition.at + 30 * DAY))

@@ -18,7 +18,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from kit import postgres
 from kit.database import APPLICATION_ROLE, connect
@@ -27,7 +34,11 @@ from settlement import runs
 from settlement.windows import cycle, positions, standing
 
 DAY = timedelta(days=1)
-PRICES = {"a": (8_500, 1_500, 8_000), "b": (7_777, 333, 7_003), "c": (900_001, 7, 899_999)}  # fund, service, reimbursement
+PRICES = {
+    "a": (8_500, 1_500, 8_000),
+    "b": (7_777, 333, 7_003),
+    "c": (900_001, 7, 899_999),
+}  # fund, service, reimbursement
 CURRENCY = {"a": "EUR", "b": "EUR", "c": "JPY"}
 LEAST = {"a": 0, "b": 40, "c": 3}  # minor units below which nothing is paid
 STEPS = (runs.calculate, runs.control, runs.issue)
