@@ -35,6 +35,8 @@ from partners import paces
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
 from partners.purchases import Desk
+from settlement.exposure import limits
+from settlement.exposure.tills import TillLimits
 from settlement.windows import positions
 
 JOBS_SCHEMA = "jobs"
@@ -158,6 +160,11 @@ async def add_up_positions(database: Database, at: datetime, stopping: asyncio.E
     return done
 
 
+async def enforce_caps(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Measure what partners with a cap may come to owe, and tell tills how many points they may issue; how many."""
+    return len(await limits.enforce(database, TillLimits(), at=at))
+
+
 async def watch_accounts(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Audit the accounts touched since, and the next slice of all; how many violations are new.
 
@@ -223,6 +230,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "roll-up": ("* * * * *", roll_up),
     "tally-up": ("* * * * *", tally_up),
     "add-up-positions": ("* * * * *", add_up_positions),
+    "enforce-caps": ("* * * * *", enforce_caps),
     "watch-accounts": ("* * * * *", watch_accounts),
     "watch-paces": ("* * * * *", watch_paces),
     "send-messages": ("* * * * *", sending.send_messages),

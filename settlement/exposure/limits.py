@@ -59,13 +59,16 @@ async def measure(connection: AsyncConnection, *, at: datetime) -> list[Exposure
 
 
 async def enforce(database: Database, limits: Limits, *, at: datetime) -> list[Exposure]:
-    """Measure every partner with a cap, keep what was found, and set the limits; those found.
+    """Measure every partner with a cap, keep what changed, and set the limits; those found.
 
     What was used is read before what was recorded is added up: what is granted in between counts on both sides, so that
     a limit may be too low for a moment and is never too high. Where an old transaction keeps something from being read
     no limit is set: the one before holds.
     """
     async with database.transaction() as connection:
+        signed = await clearing.settlement_terms_at(connection, at=at)
+        if all(terms.debit_cap_micro is None for terms in signed.values()):
+            return []
         names = await clearing.names(connection)
         mark = await store.reached(connection)
         used = {n: await limits.used(connection, name.code) for n, name in names.items()}
@@ -74,7 +77,8 @@ async def enforce(database: Database, limits: Limits, *, at: datetime) -> list[E
     await positions.catch_up(database, at=at)
     async with database.transaction() as connection:
         found = await measure(connection, at=at)
-        await store.insert_exposures(connection, [{"at": at, **asdict(one)} for one in found])
+        before = await last(connection)
+        await store.insert_exposures(connection, [{"at": at, **asdict(one)} for one in found if one not in before])
         for one in found:
             if one.limit_points is not None:
                 points = used[one.partner_id] + one.limit_points

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from kit import actors, approvals
 from kit.database import APPLICATION_ROLE, Database
 from kit.postgres import Server
+from partners.promotions import budgets
 from partners.terms import SettlementTerms
 from settlement import runs, states
 from settlement.exposure import caps, defaults, limits
 from settlement.exposure.caps import ALERT, BLOCK, COLLATERAL, HOLDBACK, OPERATORS, PENDING_HOLD, PREFUNDING, Draw
+from settlement.exposure.tills import TillLimits
 from settlement.money import journal
 from settlement.money.events import MoneyEvent
 from settlement.windows import cycle
@@ -136,6 +138,27 @@ async def test_exposure_is_what_is_owed_and_pending_less_what_covers_it(coalitio
     assert kept.limits == {"a": (600, BLOCK), "b": (1000, PENDING_HOLD)}
     async with coalition.database.reading() as connection:
         assert {e.partner_id: e for e in await limits.last(connection)} == found
+
+
+async def test_tills_are_told_in_their_budget_how_many_points_a_partner_may_still_issue(coalition: Coalition) -> None:
+    a = await coalition.partner("a", says=CAP)
+    await coalition.partner("b", says=CAP | {"cap_policy": "PENDING_HOLD"})
+
+    async def ceilings() -> dict[str, int]:
+        async with coalition.database.reading() as connection:
+            return {one.document.code: one.ceiling for one in await budgets.everything(connection)}
+
+    await limits.enforce(coalition.database, TillLimits(), at=coalition.at)
+    assert await ceilings() == {"exposure:a": 1000}
+    await coalition.earn(await coalition.member(), "a", a, 300)  # not through a till: its budget does not know of it
+    await limits.enforce(coalition.database, TillLimits(), at=coalition.at)
+    await limits.enforce(coalition.database, TillLimits(), at=coalition.at)
+    assert await ceilings() == {"exposure:a": 700}
+    await deposit(coalition, coalition.partners["a"], 2_000_000)
+    await limits.enforce(coalition.database, TillLimits(), at=coalition.at)
+    assert await ceilings() == {"exposure:a": 900}
+    changes = await coalition.database.pool.fetch("SELECT ceiling FROM partners.budget_limit ORDER BY limit_no")
+    assert [row["ceiling"] for row in changes] == [1000, 700, 900]
 
 
 async def test_what_is_settled_and_carried_still_counts_and_what_is_used_is_counted_once(coalition: Coalition) -> None:
