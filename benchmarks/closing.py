@@ -86,7 +86,9 @@ async def _measure(
         await cutoffs.tally_up(crowd.made.database)
         await positions.catch_up(crowd.made.database, at=AT)
         adding_up_us = (time.perf_counter() - began) / size * 1e6
-        await coalition.stocked(server, crowd.pool, crowd.holders[:200], 1)
+        visits = size // holders
+        async for _ in coalition.stock(crowd.pool, crowd.holders[:200], visits + 1, begin=200 * visits):
+            pass
         async with crowd.made.database.transaction() as connection:
             await actors.ensure_actor(connection, ACTOR, [actors.FINANCE_MAKER])
     closes, calculations, violations = [], [], 0

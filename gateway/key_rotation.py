@@ -21,6 +21,7 @@ from kit.keyring import Progress
 from kit.secrets import KEY_BYTES, Vault
 from members import rekeying as members
 from partners import rekeying as partners
+from settlement.packages import keys
 
 BATCH = 1_000
 
@@ -46,6 +47,12 @@ async def _signing_keys(
     return 1, len(rows)
 
 
+async def _settlement_keys(
+    connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int
+) -> tuple[int, int]:
+    return (after, 0) if after else (1, await keys.seal_anew(connection, vault))
+
+
 def _addresses(kind: str) -> Rekeying:
     async def rekey(
         connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int
@@ -65,12 +72,16 @@ def _addresses(kind: str) -> Rekeying:
 PARTS: dict[str, Rekeying] = {
     "partners' id keys": partners.id_keys,
     "signing keys": _signing_keys,
+    "keys of settlement packages": _settlement_keys,
     "staff": _addresses(STAFF),
     "colleagues": _addresses(COLLEAGUE),
     "members' keys": members.member_keys,
+    "what persons were given once": members.persons,
     "phones, addresses and partners' numbers": members.aliases,
     "enrolments": members.enrolments,
     "cards": members.cards,
+    "coupons": partners.coupons,
+    "invitations": partners.invitations,
 }
 """Everything that outlives a rotation, by the words in which its progress is told."""
 

@@ -30,10 +30,10 @@ class Mutation(
     PurchaseMutation,
     HoldMutation,
     ApprovalMutation,
+    EventMutation,
     EnrolmentMutation,
     MembershipMutation,
     ColleagueMutation,
-    EventMutation,
 ):
     pass
 

@@ -92,6 +92,13 @@ class Vault:
         found = _uuid(digest[:16])
         return found if len(self._lookups) == 1 else self.looked_up_anew(found, 1)
 
+    def looked_up_then(self, kind: str, value: str, generation: int) -> UUID:
+        """What `lookup` was when there had been so many keys: where the row of an earlier one lies."""
+        found = _uuid(hmac.digest(self._lookups[0], f"{kind}\0{value}".encode(), "sha256")[:16])
+        for key in self._lookups[1:generation]:
+            found = _uuid(hmac.digest(key, b"again\0" + found.bytes, "sha256")[:16])
+        return found
+
     def looked_up_anew(self, lookup: UUID, since: int) -> UUID:
         """What a hash of an earlier generation is in this one: hashed again with each key that came since."""
         for key in self._lookups[since:]:

@@ -59,3 +59,20 @@ async def enrolments(
     changed = [(row.idem_key, vault.looked_up_anew(row.fingerprint, since)) for row in rows]
     await rekeying_store.write_enrolments(connection, changed)
     return (rows[-1].member_id if rows else after), len(rows)
+
+
+async def persons(connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int) -> tuple[int, int]:
+    """What the persons behind the next members' phones were given once; before their aliases. Else as `cards`.
+
+    A person whom nobody is a member as any more is found by no phone, and keeps the hash that they had.
+    """
+    rows = await rekeying_store.phones(connection, after, limit)
+    changed = [
+        (
+            vault.looked_up_then("person", row.lookup.hex, since),
+            vault.lookup("person", vault.looked_up_anew(row.lookup, since).hex),
+        )
+        for row in rows
+    ]
+    await rekeying_store.write_persons(connection, changed)
+    return (rows[-1].member_id if rows else after), len(rows)

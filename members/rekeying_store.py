@@ -101,3 +101,25 @@ async def write_enrolments(connection: AsyncConnection, changed: Sequence[tuple[
         FROM unnest(CAST(:keys AS uuid[]), CAST(:fresh AS uuid[])) AS n(idem_key, fresh) WHERE e.idem_key = n.idem_key
     """)
     await connection.execute(statement, {"keys": [key for key, _ in changed], "fresh": [fresh for _, fresh in changed]})
+
+
+async def phones(connection: AsyncConnection, after: int, limit: int) -> Sequence[Row[Any]]:
+    """All phones of the next members that have some: member_id, lookup."""
+    statement = text("""
+        SELECT member_id, lookup FROM members.alias
+        WHERE kind = 'PHONE' AND member_id > :after AND member_id <= coalesce(
+          (SELECT max(n.member_id) FROM (SELECT DISTINCT member_id FROM members.alias
+                                         WHERE kind = 'PHONE' AND member_id > :after
+                                         ORDER BY member_id LIMIT :limit) n), :after)
+        ORDER BY member_id
+    """)
+    return (await connection.execute(statement, {"after": after, "limit": limit})).all()
+
+
+async def write_persons(connection: AsyncConnection, changed: Sequence[tuple[UUID, UUID]]) -> None:
+    """Give persons other hashes: (old, new)."""
+    statement = text("""
+        UPDATE members.person_once p SET person = n.fresh
+        FROM unnest(CAST(:old AS uuid[]), CAST(:fresh AS uuid[])) AS n(old, fresh) WHERE p.person = n.old
+    """)
+    await connection.execute(statement, {"old": [old for old, _ in changed], "fresh": [fresh for _, fresh in changed]})

@@ -52,6 +52,8 @@ LOCAL = {
     "partners.terminal": _DIRECTORY,
     "partners.agreement": _DIRECTORY,
     "partners.revision": _DIRECTORY,
+    "partners.award_pace": "counted per partner and hour",
+    "partners.brake": "a partner's, a few a year",
     "partners.mechanic": _DIRECTORY,
     "partners.coupon": "found by the hash of a code that anybody may show; before the holder's call, like the claim",
     "partners.coupon_use": "beside its coupon",

@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0024"
-down_revision = "0022"
+down_revision = "0025"
 
 
 def upgrade() -> None:

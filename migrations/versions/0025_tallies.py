@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0025"
-down_revision = "0024"
+down_revision = "0022"
 
 
 def upgrade() -> None:

@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0026"
-down_revision = "0025"
+down_revision = "0024"
 
 
 def upgrade() -> None:

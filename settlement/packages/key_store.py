@@ -40,3 +40,14 @@ async def insert(connection: AsyncConnection, *, kid: str, public_jwk: str, seal
         ),
         {"kid": kid, "public_jwk": public_jwk, "sealed_key": sealed_key, "at": at},
     )
+
+
+async def sealed(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Every key: kid, sealed_key."""
+    return (await connection.execute(text("SELECT kid, sealed_key FROM settlement.signing_key FOR UPDATE"))).all()
+
+
+async def reseal(connection: AsyncConnection, kid: str, sealed_key: bytes) -> None:
+    """Seal a key otherwise."""
+    statement = text("UPDATE settlement.signing_key SET sealed_key = :sealed_key WHERE kid = :kid")
+    await connection.execute(statement, {"kid": kid, "sealed_key": sealed_key})

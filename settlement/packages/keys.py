@@ -58,3 +58,12 @@ async def _add(connection: AsyncConnection, vault: Vault, *, at: datetime) -> Si
     sealed = vault.seal(key.private_bytes_raw(), f"settlement-key:{jwk['kid']}")
     await key_store.insert(connection, kid=jwk["kid"], public_jwk=json.dumps(jwk), sealed_key=sealed, at=at)
     return Signer(jwk["kid"], key)
+
+
+async def seal_anew(connection: AsyncConnection, vault: Vault) -> int:
+    """Seal every key under the newest master key, with the rights of the schema's owner; how many there are."""
+    rows = await key_store.sealed(connection)
+    for row in rows:
+        context = f"settlement-key:{row.kid}"
+        await key_store.reseal(connection, row.kid, vault.seal(vault.open(bytes(row.sealed_key), context), context))
+    return len(rows)

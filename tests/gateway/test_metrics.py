@@ -55,7 +55,7 @@ async def test_the_figures_are_those_of_the_watch_and_of_the_journals_readers(
 
 async def test_no_figure_tells_of_a_single_holder(toy: Toy) -> None:
     named = {label for name in await figures(toy) for label in name.split(" ")[1:]}
-    assert named <= {"roll_up", "watch"}
+    assert named <= {"roll_up", "watch", "tally"}
 
 
 @pytest.mark.parametrize(

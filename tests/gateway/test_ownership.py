@@ -266,6 +266,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "activateOffer": lambda w: {
         "input": {"idempotencyKey": stand.key(), "member": _member(w), "promotion": "none", "outlet": "1", "terminal": "1"}
     },
+    "settlementReports": lambda w: {},
     "balanceChanged": lambda w: {"ref": _member(w)},
     "transactionPosted": lambda w: {},
 }  # fmt: skip

@@ -305,6 +305,8 @@ async def test_p12_what_is_put_into_any_input_is_in_no_log_and_in_no_complaint(
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
     written = log.read_text(encoding="utf-8")
+    # The expression library's binding says at the very end what it never took down; it is no log of ours.
+    written = written.partition("nanobind: leaked")[0]
     lines = [json.loads(line) for line in written.splitlines()]
     assert sum(line["event"] == "request" for line in lines) > 100
     for canary in [*canaries, token, token.split(".")[2], aliases.normal_phone(PHONE) or PHONE]:

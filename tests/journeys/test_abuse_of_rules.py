@@ -184,6 +184,10 @@ MAY_CHANGE = {
     "settlement.document_counter",
     # Caps, and what is used of them; what was charged, and how a cap came to be, is appended.
     "partners.budget", "partners.budget_counter",
+    # States of what is used once, stocks, and sums that are added up; each change has its own appended record.
+    "partners.coupon", "partners.coupon_batch", "partners.coupon_count", "partners.coupon_guess", "partners.coupon_use",
+    "partners.entitlement", "partners.raffle_ticket", "partners.event_review", "partners.referral", "partners.reward",
+    "partners.reward_order", "members.activity", "members.activity_position", "members.badge", "members.tier_credit",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
