@@ -198,6 +198,8 @@ MAY_REMOVE = {
     "gateway.passkey", "gateway.passkey_challenge",
     # What was only counted, to be looked at for a while.
     "gateway.field_use", "partners.award_pace",
+    # Sums that are added up anew when members are merged.
+    "members.activity", "members.activity_position",
     # Sign-in codes go after a day, other letters stay.
     "members.message", "members.message_queue",
 }  # fmt: skip

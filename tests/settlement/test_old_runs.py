@@ -24,7 +24,7 @@ from settlement.netting import Instruction
 from settlement.windows import cycle, positions
 
 DAY = timedelta(days=1)
-BEFORE = "0025"
+BEFORE = "0022"
 _numbers = count(1)
 
 

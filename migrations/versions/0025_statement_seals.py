@@ -1,4 +1,4 @@
-"""Settlement's part of agreements, and the money journal; the statements are in the file of the same name."""
+"""The tables of what was sealed into packages; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0022"
-down_revision = "0021"
+revision = "0025"
+down_revision = "0024"
 
 
 def upgrade() -> None:

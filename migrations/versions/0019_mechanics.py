@@ -1,4 +1,4 @@
-"""The table of keys that sign settlement packages; the statements are in the file of the same name."""
+"""Tables of coupons, of what members did, and of mechanics; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0026"
-down_revision = "0024"
+revision = "0019"
+down_revision = "0018"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Cut-offs are counted as they fill; the statements are in the file of the same name."""
+"""The table of keys that sign settlement packages; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0025"
-down_revision = "0022"
+revision = "0024"
+down_revision = "0023"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Tables of events, invitations, rewards and offers; the statements are in the file of the same name."""
+"""Windows, positions and the life of a run; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0021"
-down_revision = "0020"
+revision = "0023"
+down_revision = "0022"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""The tables of what was sealed into packages; the statements are in the file of the same name."""
+"""Tables of events, invitations, rewards and offers; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0027"
-down_revision = "0026"
+revision = "0020"
+down_revision = "0019"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""Windows, positions and the life of a run; the statements are in the file of the same name."""
+"""Cut-offs are counted as they fill; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0024"
-down_revision = "0025"
+revision = "0022"
+down_revision = "0021"
 
 
 def upgrade() -> None:

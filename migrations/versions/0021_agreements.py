@@ -1,4 +1,4 @@
-"""Tables of coupons, of what members did, and of mechanics; the statements are in the file of the same name."""
+"""Settlement's part of agreements, and the money journal; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0020"
-down_revision = "0018"
+revision = "0021"
+down_revision = "0020"
 
 
 def upgrade() -> None:
