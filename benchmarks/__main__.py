@@ -29,7 +29,7 @@ from benchmarks.stage import Plan, Stage
 from kit import console, postgres
 
 FOLDER = Path(".data/bench")
-LOADS = {"levels": 16, "scenarios": 10, "peers": 5}  # what each part tells of as it goes
+LOADS = {"levels": 17, "scenarios": 10, "peers": 5}  # what each part tells of as it goes
 
 Seconds = Annotated[int, typer.Option(help="Length of a slice: of a load, and of TPC-B before and after it.", min=1)]
 Rounds = Annotated[int, typer.Option(help="Slices of each load, each between two of TPC-B.", min=1)]

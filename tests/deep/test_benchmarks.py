@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize(("part", "loads"), [("levels", 16), ("scenarios", 10)])
+@pytest.mark.parametrize(("part", "loads"), [("levels", 17), ("scenarios", 10)])
 def test_a_part_of_the_benchmarks_runs_from_the_command_line(part: str, loads: int, tmp_path: Path) -> None:
     few = ["--holders", "1000", *(["--members", "200"] if part == "levels" else [])]
     shortest = ["--seconds", "1", "--rounds", "1", "--scale", "1", "--seed", "7", "--into", str(tmp_path)]
