@@ -156,9 +156,9 @@ def _read(intent: Intent, said: httpx2.Response) -> Answer:
     return Answer(added=int(done[added]), taken=int(done[taken]), replayed=result["replayed"])
 
 
-async def _clients(coalition: Coalition, http: httpx2.AsyncClient) -> tuple[dict[str, str], dict[str, Caller]]:
-    """A token per partner, and the caller that its calls come from."""
-    tokens, callers = {}, {}
+async def _clients(coalition: Coalition) -> tuple[dict[str, tuple[str, str]], dict[str, Caller]]:
+    """A client per partner, as its number and secret, and the caller that its calls come from."""
+    allowed, callers = {}, {}
     for code, caller in coalition.callers.items():
         async with coalition.database.transaction() as connection:
             await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
@@ -170,10 +170,17 @@ async def _clients(coalition: Coalition, http: httpx2.AsyncClient) -> tuple[dict
         number = await coalition.database.pool.fetchval(
             "SELECT client_no FROM gateway.client WHERE client_id = $1", client_id
         )
-        callers[code] = Caller(caller.partner_id, number)
-        granted = await http.post("/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"})
+        allowed[code], callers[code] = (client_id, secret), Caller(caller.partner_id, number)
+    return allowed, callers
+
+
+async def _tokens(http: httpx2.AsyncClient, allowed: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """A token per partner."""
+    tokens = {}
+    for code, client in allowed.items():
+        granted = await http.post("/oauth/token", auth=client, data={"grant_type": "client_credentials"})
         tokens[code] = granted.json()["access_token"]
-    return tokens, callers
+    return tokens
 
 
 class Time:
@@ -216,8 +223,10 @@ async def test_what_was_acknowledged_survives_kill_9_of_the_gateway(
     people = [await coalition.add_member() for _ in range(60)]
     time, dice, stop = Time(database), random.Random(seed), asyncio.Event()
     await time.set(NOON)
+    # Before the gateway starts, because it looks at allowances once in some seconds.
+    allowed, callers = await _clients(coalition)
     async with _serving(server.dsn(database_name, APPLICATION_ROLE), tmp_path / "gateway.log") as (process, http):
-        tokens, callers = await _clients(coalition, http)
+        tokens = await _tokens(http, allowed)
         load = Load(Http(http, vault, tokens), people, seed, lambda number: time.at)
         working, ticking = asyncio.create_task(load.run(stop)), asyncio.create_task(time.run(stop))
         for _ in range(ROUNDS):
