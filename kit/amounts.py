@@ -25,6 +25,7 @@ _EXPONENTS = {
     "BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0, "RWF": 0, "UGX": 0,
     "VND": 0, "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0,
 }  # fmt: skip
+_MICRO_PER_MINOR = {code: MICRO_PER_UNIT // int(10**decimals) for code, decimals in _EXPONENTS.items()}
 
 
 def exponent(currency_code: str) -> int:
@@ -47,7 +48,7 @@ def decimal_from_minor(amount_minor: int, currency_code: str) -> Decimal:
 
 def micro_per_minor(currency_code: str) -> int:
     """Micro-units in one minor unit of a currency: 10,000 for EUR."""
-    return MICRO_PER_UNIT // int(10 ** exponent(currency_code))
+    return _MICRO_PER_MINOR.get(currency_code, 10_000)
 
 
 def divide_half_even(numerator: int, denominator: int) -> int:

@@ -16,8 +16,9 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID, SafeUUID
+from uuid import UUID
 
+from asyncpg.pgproto.pgproto import UUID as QuickUUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from kit.settings import Settings
 
 KEY_BYTES = 32
-_SAFE_UNKNOWN = SafeUUID.unknown
+_SMALL = 256
+_SIZES = [size.to_bytes(8, "big") for size in range(_SMALL)]
 
 
 class BadKey(ValueError):  # noqa: N818 - a sentence for people
@@ -149,16 +151,14 @@ def fingerprint(*parts: bytes | str) -> UUID:
     pieces: list[bytes] = []
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
-        pieces += (len(raw).to_bytes(8, "big"), raw)
+        size = len(raw)
+        pieces += (_SIZES[size] if size < _SMALL else size.to_bytes(8, "big"), raw)
     return _uuid(hashlib.sha256(b"".join(pieces)).digest()[:16])
 
 
 def _uuid(raw: bytes) -> UUID:
-    """As UUID(bytes=raw), without the look at the seven other ways of making one: a purchase takes four of them."""
-    made = UUID.__new__(UUID)
-    object.__setattr__(made, "int", int.from_bytes(raw, "big"))
-    object.__setattr__(made, "is_safe", _SAFE_UNKNOWN)
-    return made
+    """As UUID(bytes=raw), equal to it and with its hash, in a fifth of the time: a purchase takes four of them."""
+    return QuickUUID(raw)  # type: ignore[no-any-return]
 
 
 def load_master_key(settings: Settings) -> bytes:
