@@ -1,6 +1,8 @@
 # `make help` prints what there is to do. Needs GNU make and Python 3.11 or newer, nothing else.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# As many test processes as processors, each with a PostgreSQL of its own; `make test WORKERS=0` is one, for a debugger.
+WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --no-input
@@ -21,7 +23,7 @@ demo: $(VENV)/.runtime ## A coalition on real receipts, then http://127.0.0.1:80
 	@$(BIN)/tessera demo $(ARGS)
 
 test: $(VENV)/.dev ## The whole suite, on an embedded PostgreSQL of its own; ARGS="tests/ledger" narrows it
-	@$(BIN)/python -m pytest -m "not deep" $(ARGS)
+	@$(BIN)/python -m pytest -m "not deep" -n $(WORKERS) $(ARGS)
 
 test-pure: $(VENV)/.dev ## What needs no database; seconds
 	@$(BIN)/python -m pytest -m "not postgres and not deep" $(ARGS)

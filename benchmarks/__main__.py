@@ -29,7 +29,7 @@ from benchmarks.stage import Plan, Stage
 from kit import console, postgres
 
 FOLDER = Path(".data/bench")
-LOADS = {"levels": 17, "scenarios": 10, "peers": 5}  # what each part tells of as it goes
+LOADS = {"levels": 20, "scenarios": 10, "peers": 5}  # what each part tells of as it goes
 
 Seconds = Annotated[int, typer.Option(help="Length of a slice: of a load, and of TPC-B before and after it.", min=1)]
 Rounds = Annotated[int, typer.Option(help="Slices of each load, each between two of TPC-B.", min=1)]
@@ -229,18 +229,19 @@ def _measure(parts: Sequence[str], plan: Plan, into: Path) -> None:
 
 async def _run(server: postgres.Server, parts: Sequence[str], plan: Plan, into: Path) -> None:
     found: dict[str, list[Figure]] = {}
-    not_measured: dict[str, str] = {}
+    not_measured: dict[str, dict[str, str]] = {}
     with _bar(0) as bar:
         task = bar.add_task("", total=sum(LOADS[part] for part in parts))
         async with _stage(server, plan, _watch(bar, task, advances=True)) as ready:
             settings = await ready.settings()
             if {"levels", "scenarios"} & set(parts):
                 settings["audit_violations"] = await _ours(ready, parts, found)
+                not_measured["levels"] = ready.not_measured
             if "peers" in parts:
-                found["peers"], not_measured = await drivers.measure(ready)
+                found["peers"], not_measured["peers"] = await drivers.measure(ready)
             unit = ready.unit_figure()
     for part, figures in found.items():
-        why = not_measured if part == "peers" else {}
+        why = not_measured.get(part, {})
         path = report.store(part, report.stored([unit, *figures], why), settings, folder=into)
         console.out.print(report.table(report.PARTS[part], [unit, *figures]))
         for name, reason in why.items():

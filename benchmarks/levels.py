@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -15,6 +16,8 @@ import orjson
 from benchmarks import callers, draws, offers, pgbench, web
 from benchmarks.coalition import DATABASE, Crowd
 from benchmarks.figures import Figure
+from benchmarks.peers import postgraphile
+from benchmarks.peers.environment import EnvironmentMissing
 from benchmarks.stage import Load, Stage
 from kit.database import APPLICATION_ROLE
 from kit.errors import Rejection
@@ -167,9 +170,36 @@ async def _over_http(stage: Stage, crowd: Crowd) -> list[Figure]:
                 served.port, token, crowd.cards, connections=connections, items=items, lines=lines, seed=stage.plan.seed
             )
             figures.append(await _over(stage, served, name, load, ONE_ENTRY))
+        figures += await _beside_postgraphile(stage, crowd, served, token)
         figures += await _other_calls(stage, crowd, served, token)
         figures += await _over_http_under_rules(stage, crowd, served, token)
     return figures
+
+
+async def _beside_postgraphile(stage: Stage, crowd: Crowd, served: web.Gateway, token: str) -> list[Figure]:
+    """PostGraphile with an equal function, and accruePoints against it, in turn."""
+    stage.watch(f"the environment of {postgraphile.NAME}")
+    try:
+        folder = await asyncio.to_thread(postgraphile.install)
+    except EnvironmentMissing as reason:
+        stage.not_measured[postgraphile.NAME] = f"could not be installed: {reason}"
+        return []
+    seed = stage.plan.seed
+    async with (
+        postgraphile.serving(stage.server, folder) as port,
+        postgraphile.tills(port, crowd.cards, connections=64, seed=seed) as theirs,
+        web.tills(served.port, token, crowd.cards, connections=64, items=0, lines=0, seed=seed) as ours,
+    ):
+        return [
+            await stage.measure(
+                f"{postgraphile.NAME}, an equal function without token or rules, 64 connections", theirs,
+                database=DATABASE, entries=ONE_ENTRY, counts_fsyncs=False,
+            ),
+            await stage.measure(
+                f"accruePoints over HTTP ÷ {postgraphile.NAME}", ours, database=DATABASE, entries=None,
+                against=(postgraphile.NAME, theirs), gateway=served.pid, counts_fsyncs=False,
+            ),
+        ]  # fmt: skip
 
 
 async def _over_http_under_rules(stage: Stage, crowd: Crowd, served: web.Gateway, token: str) -> list[Figure]:

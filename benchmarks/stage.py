@@ -47,13 +47,14 @@ class Cost:
 class Stage:
     """A running server on which loads are measured, one after the other, in turn with TPC-B.
 
-    watch hears the name of each load before it starts.
+    watch hears the name of each load before it starts. not_measured is filled by loads that cannot run here.
     """
 
     def __init__(self, server: postgres.Server, plan: Plan, watch: Callable[[str], None]) -> None:
         self.server = server
         self.plan = plan
         self.watch = watch
+        self.not_measured: dict[str, str] = {}  # why, by name
         self._postmaster = int((server.data_folder / "postmaster.pid").read_text().split("\n")[0])
         self._tpc_b = pgbench_tpc_b(server)
         self._units: list[Slice] = []

@@ -56,7 +56,7 @@ SERVE = ("-m", "gateway.commands", "serve")
 @asynccontextmanager
 async def gateway(server: postgres.Server, *, command: Sequence[str] = SERVE) -> AsyncIterator[Gateway]:
     """The gateway, listening on a free port of loopback. command is what Python is told to run."""
-    port = _free_port()
+    port = free_port()
     environment = {
         **os.environ,
         "DATABASE_URL": server.dsn(DATABASE, APPLICATION_ROLE),
@@ -70,7 +70,7 @@ async def gateway(server: postgres.Server, *, command: Sequence[str] = SERVE) ->
         sys.executable, *command, env=environment, stdout=asyncio.subprocess.DEVNULL
     )
     try:
-        await _answering(process, port)
+        await answering(process, port)
         yield Gateway(process.pid, port)
     finally:
         if process.returncode is None:
@@ -78,12 +78,14 @@ async def gateway(server: postgres.Server, *, command: Sequence[str] = SERVE) ->
         await process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 
 
-async def _answering(process: asyncio.subprocess.Process, port: int) -> None:
+async def answering(process: asyncio.subprocess.Process, port: int) -> None:
+    """Return once a server process listens; raises RuntimeError where it ended or does not."""
     for _ in range(600):
         if process.returncode is not None:
             raise RuntimeError("the gateway did not start")

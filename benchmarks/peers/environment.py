@@ -35,12 +35,13 @@ def python(folder: Path) -> Path:
         [*install, "-r", str(BUILD)],  # what builds the one that comes as source
         [*install, "-r", str(PEERS)],
     ):
-        _run(command)
+        run(command)
     stamp.write_text(wanted)
     return program
 
 
-def _run(command: list[str]) -> None:
+def run(command: list[str]) -> None:
+    """Run an installer. Raises EnvironmentMissing with the first reason that it gave."""
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -52,5 +53,5 @@ def _run(command: list[str]) -> None:
 
 def _reason(said: str) -> str:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")]
+    errors = [line for line in lines if line.startswith(("ERROR", "npm error"))]
     return (errors or lines or ["it does not say why"])[0]

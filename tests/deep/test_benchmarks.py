@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize(("part", "loads"), [("levels", 17), ("scenarios", 10)])
+@pytest.mark.parametrize(("part", "loads"), [("levels", 19), ("scenarios", 10)])
 def test_a_part_of_the_benchmarks_runs_from_the_command_line(part: str, loads: int, tmp_path: Path) -> None:
     few = ["--holders", "1000", *(["--members", "200"] if part == "levels" else [])]
     shortest = ["--seconds", "1", "--rounds", "1", "--scale", "1", "--seed", "7", "--into", str(tmp_path)]
@@ -21,7 +21,8 @@ def test_a_part_of_the_benchmarks_runs_from_the_command_line(part: str, loads: i
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / f"{part}.json").read_text())
-    assert len(found["figures"]) == loads
+    without_npm = 2 * len(found.get("not_measured", {}))  # PostGraphile, by itself and beside us
+    assert len(found["figures"]) == loads - without_npm
     assert all(figure["operations"] > 0 for figure in found["figures"])
     assert found["settings"]["audit_violations"] == 0
     assert (found["settings"]["fsync"], found["settings"]["synchronous_commit"]) == ("on", "on")
