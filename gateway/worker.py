@@ -137,9 +137,9 @@ async def roll_up(database: Database, at: datetime, stopping: asyncio.Event) -> 
     while not stopping.is_set():
         async with database.transaction() as connection:
             counted = await rollups.roll_up(connection)
-        if not counted:
-            break
         done += counted
+        if counted < rollups.ENTRIES_AT_ONCE:  # the end; while tills go on there is always more
+            break
     return done
 
 

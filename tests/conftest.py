@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 import migrations
-from kit import postgres
+from kit import console, postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import Vault
 
@@ -25,6 +25,13 @@ _numbers = count(1)
 # How long an example takes says how busy the machine is, and nothing about what is tested.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_configure() -> None:
+    """Consoles ask for their width when they print: in a worker process of the tests they found 80 when they were made,
+    and would keep to it."""
+    for one in (console.out, console.err):
+        one._width = None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

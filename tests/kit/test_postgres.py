@@ -236,9 +236,10 @@ async def test_a_server_outlives_the_kill_of_the_process_that_started_it(folder:
 
 def test_ctrl_c_reaches_us_and_not_the_server(folder: Path) -> None:
     program = """
-        import subprocess, sys, time
+        import signal, subprocess, sys, time
         from pathlib import Path
         from kit import postgres
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may ignore it
         with postgres.running(Path(sys.argv[1]), durable=False) as server:
             try:
                 print("ready", flush=True)
