@@ -40,7 +40,7 @@ _PATIENCE_SECONDS = 300
 TERMS: PartnerTerms = MappingProxyType({
     "supermarket": {
         "volume_period": "QUARTER", "platform_fee_micro": 250_000_000, "minimum_fee_micro": 900_000_000,
-        "volume_tiers": (VolumeTier(0, 0), VolumeTier(10_000, 300)), "volume_rebates": (VolumeRebate(5_000, 250),),
+        "volume_tiers": (VolumeTier(0, 50), VolumeTier(10_000, 300)), "volume_rebates": (VolumeRebate(5_000, 250),),
     },
     "pharmacy": {"platform_fee_micro": 90_000_001, "volume_rebates": (VolumeRebate(1_000, 333),)},
     "butcher": {"volume_period": "YEAR", "minimum_fee_micro": 5_000_000_000},

@@ -31,6 +31,7 @@ from settlement.volumes import Volume
 
 OPERATOR_NAME = "operator"
 _LINES_AT_ONCE = 1_000
+_BLOCK = 1 << 20
 
 
 class PackageUnknown(Rejection):
@@ -191,7 +192,10 @@ def _put(file: BinaryIO, digest: hashlib._Hash, lines: list[str]) -> None:
 
 def _digest(file: BinaryIO) -> bytes:
     file.seek(0)
-    return hashlib.file_digest(file, "sha256").digest()
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.digest()
 
 
 async def _leaves(connection: AsyncConnection, run: Run, own: Statement) -> tuple[list[Leaf], Leaf]:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     find_spec(data.PACKAGE) is None, reason="the data package is not installed: requirements/data.txt"
 )
 SEED = 2017
-HOUSEHOLDS = 6
+HOUSEHOLDS = 10
 UNTIL = date(2017, 3, 1)
 VAULT_KEY = SecretStr(urlsafe_b64encode(bytes(range(32))).decode())  # the fixture's
 
