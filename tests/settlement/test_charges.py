@@ -227,6 +227,33 @@ async def test_fees_of_a_month_and_what_is_missing_of_the_least_of_a_quarter(coa
     assert await coalition.violations() == []
 
 
+async def test_a_version_that_begins_with_a_month_takes_nothing_from_the_month_before(coalition: Coalition) -> None:
+    a = await coalition.partner("a", says={"platform_fee_micro": 50_000_000, "minimum_fee_micro": 60_000_000})
+    april = datetime(2026, 4, 1, tzinfo=UTC)
+    await coalition.sign("a", says={"platform_fee_micro": 70_000_000}, valid_from=april)
+    member = await coalition.member()
+    seen = []
+    for month in (4, 5):
+        await coalition.earn(member, "a", a, 1000)
+        coalition.at = datetime(2026, month, 1, tzinfo=UTC)
+        seen.append(kinds_of(coalition.of(await coalition.settle(), "a")))
+    assert seen == [
+        [("ACTIVATION", -1000), ("MINIMUM_FEE", -850), ("PLATFORM_FEE", -5000)],
+        [("ACTIVATION", -1000), ("PLATFORM_FEE", -7000)],
+    ]
+    assert await coalition.violations() == []
+
+
+async def test_a_version_in_the_middle_of_a_run_leaves_no_month_out(coalition: Coalition) -> None:
+    a = await coalition.partner("a", says={"platform_fee_micro": 50_000_000})
+    await coalition.sign("a", says={"platform_fee_micro": 70_000_000}, valid_from=datetime(2026, 4, 20, tzinfo=UTC))
+    await coalition.earn(await coalition.member(), "a", a, 1000)
+    coalition.at = datetime(2026, 5, 1, tzinfo=UTC)
+    done = await coalition.settle()
+    assert kinds_of(coalition.of(done, "a")) == [("ACTIVATION", -1000), ("PLATFORM_FEE", -14000)]
+    assert await coalition.violations() == []
+
+
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 10**6)), max_size=30), st.sets(st.integers(1, 399)))
 def test_however_a_year_is_cut_into_runs_its_months_are_charged_once(
     cutoffs: list[tuple[int, int]], ends: set[int]
@@ -241,10 +268,12 @@ def test_however_a_year_is_cut_into_runs_its_months_are_charged_once(
         begin, end = start + since * DAY, start + until * DAY
         own = [one for one in all_of_them if begin < one.cut_at <= end]
         earlier = [one for one in all_of_them if one.cut_at <= begin]
-        for volume in periods.covered(signed, earlier=earlier, own=own, since=begin, until=end, zone="UTC"):
+        span = {"agreed_since": start, "since": begin, "until": end, "zone": "UTC"}
+        for volume in periods.covered(signed, earlier=earlier, own=own, **span):
             charged += volume.months
             points += volume.points
-    whole = periods.covered(signed, earlier=[], own=all_of_them[:0], since=start, until=start + 400 * DAY, zone="UTC")
+    span = {"agreed_since": start, "since": start, "until": start + 400 * DAY, "zone": "UTC"}
+    whole = periods.covered(signed, earlier=[], own=all_of_them[:0], **span)
     assert charged == sum(volume.months for volume in whole)
     assert points == sum(one.points for one in all_of_them if one.cut_at > start)
 
