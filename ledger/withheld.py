@@ -1,6 +1,6 @@
 """Points that were granted and wait for a word from outside: they stay pending until somebody lets them go.
 
-Such a lot would become spendable in the last moment of its life. Nothing else tells it from other pending points: it is
+Such a lot would become spendable in the last moment of its life (`kit.instants.just_before` its expiry). Nothing else tells it from other pending points: it is
 returned, moved and expires like them, and the mark goes wherever the points go.
 """
 
@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import withheld_store
-
-MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +35,6 @@ class Waiting:
     funder_id: int
     terms_id: int
     points: int
-
-
-def until_end(expires_at: datetime) -> datetime:
-    """When a lot becomes spendable that is withheld and expires at an instant."""
-    return expires_at - MOMENT
 
 
 async def waiting(connection: AsyncConnection, *, unit: int, below: int) -> list[Waiting]:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem, Rejection
-from ledger import withheld
+from kit.instants import just_before
 from partners import earning
 from partners.earning import Award, EarnLine, Lot, Reason
 from partners.promotions import evaluation
@@ -273,9 +273,9 @@ def within_exposure(
 
 
 def _withheld(award: Award, funder_id: int) -> Award:
-    """The award with a funder's lots pending until settlement lets them go."""
+    """The award with a funder's lots pending until settlement lets them go: marked as ledger.withheld finds them."""
     lots = tuple(
-        replace(lot, activates_at=withheld.until_end(lot.expires_at)) if lot.funder_id == funder_id else lot
+        replace(lot, activates_at=just_before(lot.expires_at)) if lot.funder_id == funder_id else lot
         for lot in award.lots
     )
     return replace(award, lots=lots, reasons=(*award.reasons, Reason(EXPOSURE_HELD, 0, {})))

@@ -125,7 +125,7 @@ def current_shares(cohorts: Sequence[Cohort], *, months: int = CURRENT_MONTHS) -
         else:
             total[0] += max(Fraction(0), min(soon, most) - cohort.used)
             total[1] += max(Fraction(0), min(ultimate, most) - cohort.used)
-    return {key: within / in_all if in_all else Fraction(1) for key, (within, in_all) in sums.items()}
+    return {key: Fraction(within, in_all) if in_all else Fraction(1) for key, (within, in_all) in sums.items()}
 
 
 def change(estimates: Sequence[Estimate], held: Mapping[tuple[int, int, date], tuple[str, int]]) -> list[Entry]:
