@@ -61,11 +61,13 @@ log = structlog.get_logger("gateway.graphql")
 @quick
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a caller shows of itself: an Authorization header, and the DPoP proofs that it made for a method."""
+    """What a caller shows of itself: an Authorization header, and the DPoP proofs that it made for a method, at the
+    endpoint or at another path of ours."""
 
     authorization: bytes | None
     proofs: tuple[str, ...] = ()
     method: str = "POST"
+    path: str | None = None
 
     @property
     def token(self) -> tuple[str, str]:
@@ -74,8 +76,8 @@ class Shown:
         return scheme.lower(), token.strip()
 
 
-def shown_by(headers: Sequence[tuple[bytes, bytes]], method: str) -> Shown:
-    """What the headers of a request show."""
+def shown_by(headers: Sequence[tuple[bytes, bytes]], method: str, path: str | None = None) -> Shown:
+    """What the headers of a request show; path where it is not for the endpoint itself."""
     authorization = None
     proofs: tuple[str, ...] = ()
     for name, value in headers:
@@ -83,7 +85,7 @@ def shown_by(headers: Sequence[tuple[bytes, bytes]], method: str) -> Shown:
             authorization = value
         elif name == b"dpop":
             proofs = (*proofs, value.decode("latin-1"))
-    return Shown(authorization, proofs, method)
+    return Shown(authorization, proofs, method, path)
 
 
 class Endpoint:
@@ -186,7 +188,7 @@ class Endpoint:
         scheme, token = shown.token
         try:
             if scheme == "dpop":
-                return await self._bearers.bound_viewer(token, shown.proofs, method=shown.method)
+                return await self._bearers.bound_viewer(token, shown.proofs, method=shown.method, path=shown.path)
             if scheme != "bearer":
                 raise InvalidToken("scheme")
             return await self._bearers.viewer(token)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -17,11 +19,12 @@ from gateway.context import Services, Viewer
 from gateway.endpoint import Endpoint, shown_by
 from gateway.streams import Refused
 from kit.errors import Rejection
-from settlement.packages import keys
+from settlement.packages import building, keys
 from settlement.reports import catalogue
 from settlement.reports.catalogue import ReportIncomplete, ReportUnknown, Wanted
 
-_STATUS = {ReportIncomplete.code: 400, ReportUnknown.code: 404, "RUN_UNKNOWN": 404, "REPORT_TOO_LONG": 413}
+_STATUS = {ReportIncomplete.code: 400, ReportUnknown.code: 404, "RUN_UNKNOWN": 404, "REPORT_TOO_LONG": 413,
+           "PACKAGE_UNKNOWN": 404}  # fmt: skip
 
 
 async def key_set(request: Request) -> Response:
@@ -33,17 +36,30 @@ async def key_set(request: Request) -> Response:
 
 
 async def report(request: Request) -> Response:
-    """GET /settlement/reports/{code}?run=&partner=&format=&language=: a report as a file.
+    """GET /settlement/reports/{code}?run=&partner=&at=&format=&language=: a report as a file.
 
     With the scope settlement:read; a partner has the reports of its own statements, the operator's staff all.
     """
+    return await _answered(request, _file)
+
+
+async def package(request: Request) -> Response:
+    """GET /settlement/packages/{run}?partner=: the signed package of a statement, as a zip file.
+
+    With the scope settlement:read; a partner has its own, the operator's staff every partner's.
+    """
+    return await _answered(request, _package)
+
+
+async def _answered(request: Request, made: Callable[[Services, Viewer, Request], Awaitable[Response]]) -> Response:
+    """A file for whoever may have it, by a bearer's token or by one that is bound to a key."""
     services: Services = request.app.state.services
     endpoint: Endpoint = request.app.state.endpoint
     try:
-        viewer = await endpoint.viewer(shown_by(request.scope["headers"], "GET"))
+        viewer = await endpoint.viewer(shown_by(request.scope["headers"], "GET", request.scope["path"]))
         if scopes.SETTLEMENT_READ not in viewer.scopes or viewer.member_id is not None:
             raise Refused(403, masking.FORBIDDEN, f"This takes the scope {scopes.SETTLEMENT_READ}.")
-        return await _file(services, viewer, request)
+        return await made(services, viewer, request)
     except Refused as no:
         headers = {name.decode(): value.decode() for name, value in no.headers}
         return JSONResponse({"code": no.code, "message": no.message}, no.status, headers)
@@ -74,12 +90,26 @@ async def _file(services: Services, viewer: Viewer, request: Request) -> Respons
     )  # fmt: skip
 
 
+async def _package(services: Services, viewer: Viewer, request: Request) -> Response:
+    asked = await _wanted(services, viewer, request)
+    run_id = _number(request.path_params["run"])
+    if asked.partner_id is None or asked.id_key is None:
+        raise ReportIncomplete("a package is a partner's: name it")
+    async with services.database.transaction() as connection:
+        made = await building.build(
+            connection, services.vault, run_id, asked.partner_id, id_key=asked.id_key, at=asked.at
+        )
+    code = (await services.directory.get()).partner(asked.partner_id)
+    name = f"{'package' if code is None else code.code}-{run_id}.zip"
+    headers = {"Cache-Control": "private, no-store", "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(made, 200, headers, "application/zip")
+
+
 async def _wanted(services: Services, viewer: Viewer, request: Request) -> Wanted:
     """What is asked for; whose it is a partner does not choose."""
     asked = request.query_params
     run = asked.get("run")
-    if run is not None and not (run.isascii() and run.isdecimal() and len(run) <= 9):
-        raise ReportIncomplete("a run is a number")
+    run_id = None if run is None else _number(run)
     directory = await services.directory.get()
     partner_id = viewer.partner_id
     if partner_id is None and (code := asked.get("partner")) is not None:
@@ -88,7 +118,26 @@ async def _wanted(services: Services, viewer: Viewer, request: Request) -> Wante
             raise ReportUnknown("there is no such partner")
     signed = None if partner_id is None else directory.partner(partner_id)
     id_key = None if signed is None else signed.id_key
-    return Wanted(None if run is None else int(run), partner_id, await services.now(), id_key)
+    return Wanted(run_id, partner_id, await services.now(), id_key, _instant(asked.get("at")))
+
+
+def _instant(said: str | None) -> datetime | None:
+    """An instant with its offset. Rejects REPORT_INCOMPLETE."""
+    if said is None:
+        return None
+    try:
+        found = datetime.fromisoformat(said)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ReportIncomplete("at is an instant with its offset: 2026-03-01T18:00:00Z")
+    return found.astimezone(UTC)
+
+
+def _number(run: str) -> int:
+    if not (run.isascii() and run.isdecimal() and len(run) <= 9):
+        raise ReportIncomplete("a run is a number")
+    return int(run)
 
 
 def _temporary(format: str) -> str:
@@ -99,4 +148,5 @@ def _temporary(format: str) -> str:
 ROUTES = [
     Route("/settlement/keys.json", key_set, methods=["GET"]),
     Route("/settlement/reports/{code}", report, methods=["GET"]),
+    Route("/settlement/packages/{run}", package, methods=["GET"]),
 ]

@@ -68,6 +68,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Сейчас здесь нельзя накопить баллы",
             "ro": "Momentan aici nu se pot acumula puncte",
         },
+        "EXPOSURE_HELD": {
+            "en": "The points become available when the partner has settled",
+            "ru": "Баллы станут доступны, когда партнёр рассчитается",
+            "ro": "Punctele devin disponibile după ce partenerul decontează",
+        },
         "TIER_BONUS": {
             "en": "{rate} more for tier {tier}",
             "ru": "ещё {rate} за уровень {tier}",

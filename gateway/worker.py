@@ -35,6 +35,7 @@ from partners import paces
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
 from partners.purchases import Desk
+from settlement import scheduling
 from settlement.exposure import limits
 from settlement.exposure.tills import TillLimits
 from settlement.windows import positions
@@ -165,6 +166,12 @@ async def enforce_caps(database: Database, at: datetime, stopping: asyncio.Event
     return len(await limits.enforce(database, TillLimits(), at=at))
 
 
+async def settle_by_cycle(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Close the cut-off of a cycle that ended and make its runs ready to be issued; how many cut-offs and runs."""
+    done = await scheduling.advance(database, at=at, stopping=stopping)
+    return done.count
+
+
 async def watch_accounts(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Audit the accounts touched since, and the next slice of all; how many violations are new.
 
@@ -231,6 +238,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "tally-up": ("* * * * *", tally_up),
     "add-up-positions": ("* * * * *", add_up_positions),
     "enforce-caps": ("* * * * *", enforce_caps),
+    "settle-by-cycle": ("*/5 * * * *", settle_by_cycle),
     "watch-accounts": ("* * * * *", watch_accounts),
     "watch-paces": ("* * * * *", watch_paces),
     "send-messages": ("* * * * *", sending.send_messages),

@@ -107,6 +107,11 @@ async def waiting(connection: AsyncConnection, kinds: Sequence[str]) -> list[App
     return [_approval(row) for row in await store.approvals_waiting(connection, kinds)]
 
 
+async def standing(connection: AsyncConnection, kind: str, subject: str) -> int | None:
+    """The number of a proposal of a kind about a subject that waits or was approved; None where there is none."""
+    return await store.proposal_standing(connection, kind, subject)
+
+
 async def decide(
     connection: AsyncConnection, approval_id: int, *, checker: int, role: str, approved: bool, at: datetime
 ) -> None:

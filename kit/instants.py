@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import datetime
+from datetime import datetime, timedelta
 
 _IN_EVERY_MONTH = 28
 
@@ -14,3 +14,8 @@ def add_months(at: datetime, months: int) -> datetime:
     year, month = divmod(index, 12)
     day = at.day if at.day <= _IN_EVERY_MONTH else min(at.day, monthrange(year, month + 1)[1])
     return at.replace(year=year, month=month + 1, day=day)
+
+
+def just_before(at: datetime) -> datetime:
+    """The last instant before another that the database can tell from it."""
+    return at - timedelta(microseconds=1)

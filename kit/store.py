@@ -115,6 +115,18 @@ async def approval(connection: AsyncConnection, approval_id: int) -> RowMapping 
     return (await connection.execute(statement, {"approval_id": approval_id})).mappings().one_or_none()
 
 
+async def proposal_standing(connection: AsyncConnection, kind: str, subject: str) -> int | None:
+    """Number of the first proposal of a kind about a subject that is not declined."""
+    found: int | None = await connection.scalar(
+        text(
+            "SELECT min(approval_id) FROM kit.approval "
+            "WHERE kind = :kind AND subject = :subject AND approved IS DISTINCT FROM false"
+        ),
+        {"kind": kind, "subject": subject},
+    )
+    return found
+
+
 async def approvals_waiting(connection: AsyncConnection, kinds: Sequence[str]) -> Sequence[RowMapping]:
     """Approvals of these kinds without a decision, the oldest first."""
     statement = text(

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem, Rejection
+from kit.instants import just_before
 from partners import earning
 from partners.earning import Award, EarnLine, Lot, Reason
 from partners.promotions import evaluation
@@ -38,10 +39,10 @@ from partners.promotions.releases import ENGINE_VERSION, Release
 from partners.promotions.shelf import Needs, Shelf
 from partners.receipts import WHOLE_RECEIPT, Line, Payment, Receipt
 from partners.records import BENEFIT, COUPON, DISCOUNT, BudgetCharge, OwedRow, Promoted, StoredReceipt
-from partners.terms import Programme, Terms, exposure_code
+from partners.terms import Programme, Terms, exposure_code, holding_code
 
 OURS = frozenset({"PROGRAMME", "COUPON"})  # sources of discounts that a till gave because we said so
-EXPOSURE_REACHED, RULE = "EXPOSURE_REACHED", "RULE"
+EXPOSURE_REACHED, EXPOSURE_HELD, RULE = "EXPOSURE_REACHED", "EXPOSURE_HELD", "RULE"
 
 
 class DiscountNotGranted(Rejection):
@@ -59,8 +60,8 @@ class Basis:
     """What a decision by rules is made on, beside the receipt.
 
     if_seq is the account's number when counters of the
-    member were read, None where none was. exposure is what the partner may still grant, None where nothing limits it.
-    Of a quote discounts are proposals.
+    member were read, None where none was. exposure is what the partner may still grant, None where nothing limits it;
+    holding is the same of points that become spendable by themselves. Of a quote discounts are proposals.
     """
 
     release: Release
@@ -69,6 +70,12 @@ class Basis:
     if_seq: int | None = None
     exposure: int | None = None
     is_quote: bool = False
+    holding: int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the partner is held to what it may come to owe."""
+        return self.exposure is not None or self.holding is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,20 +251,34 @@ def within_exposure(
 ) -> tuple[Award, Promoted]:
     """The award of a partner whose exposure is limited, and the charge for what of it the partner funds itself.
 
-    Where that is more than may still be granted, there is no award at all, and that is why; discounts stay.
+    Where that is more than may still be granted, there is no award at all, and that is why; discounts stay. Where it is
+    more than may become spendable by itself, those lots are withheld and charged to nothing.
     """
     here = basis.context.terms.partner_id
     granted = sum(lot.points for lot in award.lots if lot.funder_id == here)
-    code = exposure_code(basis.context.partner)
-    if basis.exposure is None or not granted:
+    if not granted:
         return award, promoted
-    if granted > basis.exposure:
+    if basis.exposure is not None and granted > basis.exposure:
         stopped = Award(0, dict.fromkeys(award.line_points, 0), (Reason(EXPOSURE_REACHED, 0, {}),), ())
         points = {rule.code for rule in basis.release.rules if phase_of(rule) == POINTS}
         caps = {cap for rule in basis.release.rules if rule.code in points for cap in rule.caps}
         return stopped, replace(promoted, charges=tuple(one for one in promoted.charges if one.code not in caps))
-    charge = BudgetCharge(budget_ids[code], code, "", "", granted)
-    return award, replace(promoted, charges=(*promoted.charges, charge))
+    standing = [(exposure_code(basis.context.partner), basis.exposure)]
+    if basis.holding is None or granted <= basis.holding:
+        standing.append((holding_code(basis.context.partner), basis.holding))
+    else:
+        award = _withheld(award, here)
+    charges = (BudgetCharge(budget_ids[code], code, "", "", granted) for code, left in standing if left is not None)
+    return award, replace(promoted, charges=(*promoted.charges, *charges))
+
+
+def _withheld(award: Award, funder_id: int) -> Award:
+    """The award with a funder's lots pending until settlement lets them go: marked as ledger.withheld finds them."""
+    lots = tuple(
+        replace(lot, activates_at=just_before(lot.expires_at)) if lot.funder_id == funder_id else lot
+        for lot in award.lots
+    )
+    return replace(award, lots=lots, reasons=(*award.reasons, Reason(EXPOSURE_HELD, 0, {})))
 
 
 def promoted_of(decided: Decided, budget_ids: Mapping[str, int]) -> Promoted:

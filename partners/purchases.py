@@ -50,7 +50,7 @@ from partners.promotions.releases import Release
 from partners.promotions.shelf import Needs
 from partners.receipts import Receipt
 from partners.records import Promoted, ProofUse, Row, StoredReceipt
-from partners.terms import Terms, exposure_code
+from partners.terms import Terms, exposure_code, holding_code, limit_codes
 
 PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
 ATTEMPTS = 3
@@ -433,10 +433,10 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
     funders = {lot.funder_id for lot in decided.outcome.lots} - {OPERATOR, price.terms.partner_id}
     signed = {funder: directory.terms_at(funder, receipt.occurred_at) for funder in funders}
     award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms})
-    charged = bool(decided.outcome.charges) or basis.exposure is not None
+    charged = bool(decided.outcome.charges) or basis.is_limited
     budget_ids = {code: head.budget_id for code, head in directory.budgets.items()} if charged else {}
     promoted = decisions.promoted_of(decided, budget_ids)
-    if basis.exposure is not None:
+    if basis.is_limited:
         award, promoted = decisions.within_exposure(award, promoted, basis, budget_ids)
     lines = decisions.earn_lines(decided)
     paid_points = allocate(price.redeem_points, [line.points_value_minor for line in lines])
@@ -471,7 +471,7 @@ async def decide(
     if release.rules and not is_quote:
         release = shelf.honouring(release, decisions.reported_rules(receipt))
     needs = shelf.needs(release, PURCHASE_TRIGGER, "", partner.code)
-    limited = bool(directory.budgets) and exposure_code(partner.code) in directory.budgets
+    limited = limits_of(directory, partner.code)
     basis = None
     if needs.any or limited:
         asked = _Asked(
@@ -526,7 +526,7 @@ class _Asked:
     denied: Collection[str]
 
 
-async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
+async def _basis(asked: _Asked, needs: Needs, *, limited: Collection[str]) -> Basis:
     desk, directory, member, receipt = asked.desk, asked.directory, asked.member, asked.receipt
     programme, at = directory.programme, asked.at
     known, scopes, if_seq = Member(tier=member.tier), _scopes(asked), None
@@ -546,12 +546,27 @@ async def _basis(asked: _Asked, needs: Needs, *, limited: bool) -> Basis:
         coupons=tuple(ShownCoupon(one.batch, str(one.coupon_id)) for one in asked.presented.coupons),
     )  # fmt: skip
     keys = evaluation.budget_keys(asked.release, context) if needs.budgets else []
-    exposure = (exposure_code(asked.partner.code), "", "")
-    keys += [exposure] if limited else []
+    keys += [(code, "", "") for code in limited]
     left = dict(await desk.left.submit(keys)) if keys else {}
-    granted = 0 if exposure[0] in asked.denied else left.pop(exposure, 0)
+    limits = taken_limits(left, limited, asked.denied)
     counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(left.items())})
-    return Basis(asked.release, context, counters, if_seq, granted if limited else None, asked.is_quote)
+    return Basis(
+        asked.release, context, counters, if_seq, limits.get(exposure_code(asked.partner.code)), asked.is_quote,
+        limits.get(holding_code(asked.partner.code)),
+    )  # fmt: skip
+
+
+def limits_of(directory: Directory, partner_code: str) -> list[str]:
+    """The budgets by which settlement limits what a partner may come to owe; most have none."""
+    return [code for code in limit_codes(partner_code) if code in directory.budgets] if directory.budgets else []
+
+
+def taken_limits(
+    left: dict[tuple[str, str, str], int], limited: Collection[str], denied: Collection[str]
+) -> dict[str, int]:
+    """What is left of a partner's limits, taken out of what is left of all budgets; nothing of one that was denied."""
+    found = {code: left.pop((code, "", ""), 0) for code in limited}
+    return {code: 0 if code in denied else remaining for code, remaining in found.items()}
 
 
 def _scopes(asked: _Asked) -> dict[str, str]:

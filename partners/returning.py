@@ -20,7 +20,7 @@ from partners.promotions import remaining
 from partners.promotions.basket import Grant
 from partners.promotions.remaining import Remaining, Rest, left_of
 from partners.records import BudgetCharge, OwedRow
-from partners.terms import Programme, Terms, exposure_code
+from partners.terms import Programme, Terms, limit_codes
 
 
 class LineUnknown(Rejection):
@@ -219,8 +219,8 @@ def _rest(decided: Decided, lines: Sequence[BoughtLine]) -> Rest:
 def _given_back(found: Remaining, decided: Decided, left: GivenBack, exposure_here: int | None) -> GivenBack:
     now = {(one.budget, one.scope_key, one.period_key): one.amount for one in found.outcome.charges}
     if exposure_here is not None:
-        code = exposure_code(decided.basis.context.partner)
-        now[code, "", ""] = sum(lot.points for lot in found.outcome.lots if lot.funder_id == exposure_here)
+        kept = sum(lot.points for lot in found.outcome.lots if lot.funder_id == exposure_here)
+        now |= {(code, "", ""): kept for code in limit_codes(decided.basis.context.partner)}
     charges = (
         replace(one, amount=one.amount - now.get((one.code, one.scope_key, one.period_key), 0)) for one in left.charges
     )

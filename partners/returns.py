@@ -36,7 +36,7 @@ from partners.purchases import (
 from partners.receipts import ReceiptRef
 from partners.records import BudgetCharge, OwedRow, Row, StoredReceipt
 from partners.returning import BoughtLine, GivenBack, Takeback, Wish
-from partners.terms import Terms, exposure_code
+from partners.terms import Terms, limit_codes
 
 SHORTFALL_OF = {
     "REFUND_DEDUCTION": debts.LEFT_ALONE,
@@ -320,8 +320,8 @@ async def _decide(desk: Desk, directory: Directory, original: StoredReceipt, wis
     if decisions.was_by_rules(original):
         left = _left(original, earlier)
         around = directory.around(original)
-        code = exposure_code(around.partner)
-        limited = any(one.code == code for one in left.charges)
+        codes = limit_codes(around.partner)
+        limited = any(one.code in codes for one in left.charges)
         takeback = returning.decide_by_rules(
             bought, wish, lot_points=held, decided=decisions.recalled(original, around), left=left,
             exposure_here=original.partner_id if limited else None,

@@ -160,3 +160,17 @@ def exposure_code(partner_code: str) -> str:
     nothing, and members spend as before.
     """
     return f"exposure:{partner_code}"
+
+
+def holding_code(partner_code: str) -> str:
+    """The code of the budget that limits what points of a partner's may become spendable by themselves.
+
+    Like `exposure_code`, but when it is used up purchases still earn, and their points stay pending until settlement
+    lets them go.
+    """
+    return f"holding:{partner_code}"
+
+
+def limit_codes(partner_code: str) -> tuple[str, str]:
+    """The codes of both budgets that may limit a partner, the stricter first."""
+    return exposure_code(partner_code), holding_code(partner_code)

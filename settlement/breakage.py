@@ -29,6 +29,7 @@ from settlement.money.entries import Entry, Posting
 MODEL = "chain-ladder/1"
 KIND = "BREAKAGE_ESTIMATE"
 PPM = 1_000_000
+CURRENT_MONTHS = 12  # IAS 1: what is expected to be settled within a year is current
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,28 @@ def expected_micro(cohort: Cohort, *, urr_ppm: int, price_micro: int) -> int:
         return 0
     earned = divide_half_even(cohort.used * price_micro * (PPM - urr_ppm), urr_ppm)
     return max(0, min(earned - cohort.expired * price_micro, cohort.left * price_micro))
+
+
+def current_shares(cohorts: Sequence[Cohort], *, months: int = CURRENT_MONTHS) -> dict[tuple[int, int], Fraction]:
+    """Of what is still expected to be redeemed of each funder's version, the share within so many months.
+
+    The same development as for the ultimate rate, broken off after the months. Where nobody has redeemed anything yet
+    there is no experience: all of it may be asked for at once, and counts as current.
+    """
+    factors = _factors(cohorts)
+    sums: dict[tuple[int, int], list[Fraction]] = defaultdict(lambda: [Fraction(0), Fraction(0)])
+    for cohort in cohorts:
+        total = sums[cohort.funder_id, cohort.terms_id]
+        most = Fraction(cohort.issued - cohort.expired)
+        ultimate = _developed(cohort, factors)
+        soon = _developed(cohort, factors[: len(cohort.redeemed) - 1 + months])
+        if ultimate is None or soon is None:
+            total[0] += cohort.left
+            total[1] += cohort.left
+        else:
+            total[0] += max(Fraction(0), min(soon, most) - cohort.used)
+            total[1] += max(Fraction(0), min(ultimate, most) - cohort.used)
+    return {key: Fraction(within, in_all) if in_all else Fraction(1) for key, (within, in_all) in sums.items()}
 
 
 def change(estimates: Sequence[Estimate], held: Mapping[tuple[int, int, date], tuple[str, int]]) -> list[Entry]:

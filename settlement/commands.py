@@ -22,7 +22,7 @@ from ledger.cutoffs import Cutoff
 from partners import clearing, directory
 from partners.clearing import PartnerName
 from partners.terms import Terms
-from settlement import liability, runs, statements
+from settlement import desk_commands, liability, runs, statements
 from settlement import what_if as drafts
 from settlement.packages import building
 from settlement.rating import OPERATOR
@@ -50,6 +50,8 @@ Actor = Annotated[
         "--actor", envvar="TESSERA_ACTOR", help="Who does this; by default your login name.", show_default=False
     ),
 ]
+
+app.add_typer(desk_commands.app)
 
 
 @app.command()

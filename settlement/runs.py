@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from settlement.archive import Run as Run
 from settlement.archive import RunHead as RunHead
 from settlement.archive import RunUnknown as RunUnknown
 from settlement.archive import Statement as Statement
+from settlement.archive import Step as Step
 from settlement.archive import bilateral as bilateral
 from settlement.archive import check as check
 from settlement.archive import clearing_groups as clearing_groups
@@ -50,6 +51,16 @@ from settlement.windows import cycle, positions, shares
 from settlement.windows.cycle import Window, WindowBroken, WindowUnread
 
 APPROVAL = "SETTLEMENT_RUN"
+
+
+class _Schedule(str):
+    """The clock as an actor. It is told apart from a person of the same name by what it is, not by its name."""
+
+    __slots__ = ()
+
+
+SCHEDULE = _Schedule(cycle.SYSTEM)
+"""Who closes cut-offs and makes runs when their time has come; it neither issues nor approves."""
 _DAY = timedelta(days=1)
 
 
@@ -153,9 +164,11 @@ async def settle(
 
 
 async def begin(
-    connection: AsyncConnection, *, actor: str, at: datetime, through_cutoff: int | None = None
-) -> list[int]:
-    """Draft a run for every currency with windows that are balanced and not claimed; numbers of the runs.
+    connection: AsyncConnection, *, actor: str, at: datetime, through_cutoff: int | None = None,
+    currencies: Collection[str] | None = None,
+) -> list[int]:  # fmt: skip
+    """Draft a run for every currency, or for those named, with windows that are balanced and not claimed; numbers of
+    the runs.
 
     Where a run of the currency has been begun and is not issued yet, it is that one. Rejects: ACTOR_UNKNOWN,
     NOT_PERMITTED, NOTHING_TO_SETTLE, WINDOW_UNREAD, WINDOW_BROKEN.
@@ -164,8 +177,13 @@ async def begin(
     await store.lock_runs(connection)
     await cycle.bring_to_date(connection, at=at, actor=actor)
     await book_cutoffs(connection, actor=actor)
-    begun = {r.currency: r.run_id for r in await runs(connection) if r.state in _UNFINISHED}
-    free = await _free_windows(connection, through_cutoff)
+    wanted = (await _free_windows(connection, through_cutoff)).items()
+    free = {currency: own for currency, own in wanted if currencies is None or currency in currencies}
+    begun = {
+        r.currency: r.run_id
+        for r in await runs(connection)
+        if r.state in _UNFINISHED and (currencies is None or r.currency in currencies)
+    }
     for currency in sorted(free.keys() - begun.keys()):
         begun[currency] = await _draft(connection, free[currency], actor=actor, at=at)
     if not begun:
@@ -328,12 +346,36 @@ async def declare_holiday(connection: AsyncConnection, *, day: date, name: str, 
         await _trail(connection, actor, "HOLIDAY_DECLARED", f"day:{day}", {"name": name}, at)
 
 
+async def holidays(connection: AsyncConnection) -> list[tuple[date, str]]:
+    """The days that were declared, in order, and what each is called."""
+    return [(row.day, row.name) for row in await store.holidays(connection)]
+
+
+async def require_maker(connection: AsyncConnection, actor: str) -> None:
+    """Nothing where somebody is a FINANCE_MAKER. Rejects ACTOR_UNKNOWN, NOT_PERMITTED."""
+    await _permit(connection, actor, actors.FINANCE_MAKER)
+
+
+def certified(steps: Sequence[Step]) -> Step | None:
+    """The step of a run at which the second engine agreed, with its certificate; None before."""
+    found = (s for s in steps if s.to_state == CONTROLLED and "certificate" in s.evidence)
+    return next(found, None)
+
+
+def certificate_status(steps: Sequence[Step]) -> str:
+    """Where a run's certificate stands: NONE, or CLEAN where two engines agreed. One that differs is never kept: the
+    run stays calculated."""
+    return "NONE" if certified(steps) is None else "CLEAN"
+
+
 # --- What the steps are made of -------------------------------------------------------------------------------
 
 _UNFINISHED = (DRAFT, CALCULATED, CONTROLLED)
 
 
 async def _permit(connection: AsyncConnection, actor: str, role: str) -> int:
+    if isinstance(actor, _Schedule) and role == actors.FINANCE_MAKER:
+        return 0
     actor_id = await actors.by_name(connection, actor)
     await actors.require_role(connection, actor_id, role)
     return actor_id

@@ -143,15 +143,17 @@ class Bearers:
             raise InvalidToken("bound to a key that was not shown")
         return await self._standing(read)
 
-    async def bound_viewer(self, token: str, proofs: Sequence[str], *, method: str) -> Viewer:
-        """Whom a token speaks for that comes with a proof of its key, for a method at the GraphQL endpoint.
+    async def bound_viewer(self, token: str, proofs: Sequence[str], *, method: str, path: str | None = None) -> Viewer:
+        """Whom a token speaks for that comes with a proof of its key, for a method at the GraphQL endpoint, or at
+        another path of ours.
 
         Raises InvalidToken, and InvalidProof or NonceWanted where only the proof is wrong.
         """
         read = await self.read(token)
         if read.jkt is None or self._used is None:
             raise InvalidToken("bound to no key")
-        proof = dpop.read(proofs, method=method, uri=self._resource, at=self._now(), token=token, nonces=self._nonces)
+        uri = self._resource if path is None else self._issuer.rstrip("/") + path
+        proof = dpop.read(proofs, method=method, uri=uri, at=self._now(), token=token, nonces=self._nonces)
         if proof.jkt != read.jkt:
             raise InvalidToken("bound to another key")
         viewer = await self._standing(read)

@@ -31,7 +31,7 @@ from partners.promotions.basket import BaseTerms, Basket, Context, Counters, Cou
 from partners.promotions.releases import Release
 from partners.purchases import ATTEMPTS, Caller, Desk
 from partners.records import Promoted
-from partners.terms import Terms, exposure_code
+from partners.terms import Terms, exposure_code, holding_code
 
 EVENT, ENROLMENT, INVITATION = "event", "enrolment", "referral_qualified"
 COUNTED_BEFORE, PERSON_HAD_IT = 46, 47
@@ -190,14 +190,17 @@ async def _decide(desk: Desk, directory: Directory, moment: Moment, denied: Coll
         release=release, at=moment.at, trigger=moment.kind, event=moment.event, scopes=_referrer(moment), denied=denied,
         wants_birthday=needs.birthday,
     )  # fmt: skip
-    exposure = (exposure_code(partner.code), "", "")
-    limited = exposure[0] in directory.budgets
+    limited = purchases.limits_of(directory, partner.code)
     keys = evaluation.budget_keys(release, context) if needs.budgets else []
-    rows = await counter_store.remaining(desk.pool, [*keys, exposure] if limited else keys) if keys or limited else []
+    keys += [(code, "", "") for code in limited]
+    rows = await counter_store.remaining(desk.pool, keys) if keys else []
     left = {(row["code"], row["scope"], row["period"]): row["remaining"] for row in rows}
-    granted_at_most = 0 if exposure[0] in denied else left.pop(exposure, 0)
+    limits = purchases.taken_limits(left, limited, denied)
     counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(left.items())})
-    basis = Basis(release, context, counters, found.seq, granted_at_most if limited else None)
+    basis = Basis(
+        release, context, counters, found.seq, limits.get(exposure_code(partner.code)),
+        holding=limits.get(holding_code(partner.code)),
+    )  # fmt: skip
     decided = decisions.decide(basis, Basket(terms.currency))
     return await _prepared(desk, directory, moment, decided)
 
@@ -250,7 +253,7 @@ async def _prepared(desk: Desk, directory: Directory, moment: Moment, decided: D
     signed = {funder: directory.terms_at(funder, moment.occurred_at) for funder in funders}
     award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms})
     promoted = decisions.promoted_of(decided, budget_ids)
-    if decided.basis.exposure is not None:
+    if decided.basis.is_limited:
         award, promoted = decisions.within_exposure(award, promoted, decided.basis, budget_ids)
     wanted = [grant.code for grant in outcome.grants if grant.kind == grants.COUPON for _ in range(grant.quantity)]
     drawn = await _drawn(desk, wanted, moment.at)

@@ -5,8 +5,8 @@ Amounts are micro-units, positive. A cap is what a partner may owe beyond what c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from kit.amounts import Micro
 from partners.terms import SettlementTerms, Terms
@@ -22,8 +22,9 @@ class Exposure:
     """Where a partner stands against its cap in a currency.
 
     debit_micro is what it owes and no run has settled; pending_micro what points that are out there will cost it: when
-    they activate, or when they are used; cover_micro what it deposited and what is retained of it. limit_points is how
-    many more it may issue at the price of its agreement; None where it is not held to the cap.
+    they activate, or when they are used; withheld_micro what of it waits until there is room again. cover_micro is what
+    it deposited and what is retained of it. limit_points is how many more it may issue at the price of its agreement
+    (under PENDING_HOLD: without being withheld); None where it is not held to the cap.
     """
 
     partner_id: int
@@ -34,11 +35,18 @@ class Exposure:
     cap_micro: int
     policy: str
     limit_points: int | None
+    withheld_micro: int = 0
 
     @property
     def exposure_micro(self) -> int:
-        """What the operator would lose if the partner paid nothing any more; never below zero."""
-        return max(0, self.debit_micro + self.pending_micro - self.cover_micro)
+        """What the operator would lose if the partner paid nothing any more; never below zero. What is withheld it
+        would not have to honour."""
+        return max(0, self.debit_micro + self.pending_micro - self.withheld_micro - self.cover_micro)
+
+    @property
+    def room_micro(self) -> int:
+        """What it may still come to owe; below zero where it is above the cap."""
+        return self.cap_micro + self.cover_micro - self.debit_micro - self.pending_micro + self.withheld_micro
 
     @property
     def is_exceeded(self) -> bool:
@@ -55,27 +63,50 @@ class Draw:
 
 
 def exposure(
-    terms: SettlementTerms, price_micro: int, *, position_micro: int, pending_micro: int, cover_micro: int
-) -> Exposure | None:
+    terms: SettlementTerms, price_micro: int, *, position_micro: int, pending_micro: int, cover_micro: int,
+    withheld_micro: int = 0,
+) -> Exposure | None:  # fmt: skip
     """Where a partner stands; None where its agreement knows no cap.
 
-    position_micro is signed, positive where it is owed; price_micro is what one more point may come to cost it.
+    position_micro is signed, positive where it is owed; price_micro is what one more point may come to cost it. As long
+    as anything is withheld, what comes next has to wait behind it.
     """
     if terms.debit_cap_micro is None:
         return None
-    debit = max(0, -position_micro)
-    room = terms.debit_cap_micro + cover_micro - debit - pending_micro
-    held = terms.cap_policy in (PENDING_HOLD, BLOCK) and price_micro > 0
-    return Exposure(
+    found = Exposure(
         partner_id=terms.partner_id,
         currency=terms.currency,
-        debit_micro=debit,
+        debit_micro=max(0, -position_micro),
         pending_micro=pending_micro,
         cover_micro=cover_micro,
         cap_micro=terms.debit_cap_micro,
         policy=terms.cap_policy,
-        limit_points=max(0, room) // price_micro if held else None,
+        limit_points=None,
+        withheld_micro=withheld_micro,
     )
+    return replace(found, limit_points=_limit(found, price_micro))
+
+
+def let_go(one: Exposure, costs: Sequence[int], price_micro: int) -> tuple[int, Exposure]:
+    """How many of the lots that wait, the oldest first, there is room for, and where the partner stands then.
+
+    costs are what each comes to cost, micro-units. None overtakes another. Where the policy withholds nothing any more,
+    all of them go.
+    """
+    room, number = one.room_micro, 0
+    for cost in costs:
+        if one.policy != ALERT and cost > room:
+            break
+        room -= cost
+        number += 1
+    after = replace(one, withheld_micro=max(0, one.withheld_micro - sum(costs[:number])))
+    return number, replace(after, limit_points=_limit(after, price_micro))
+
+
+def _limit(one: Exposure, price_micro: int) -> int | None:
+    if one.policy not in (PENDING_HOLD, BLOCK) or price_micro <= 0:
+        return None
+    return 0 if one.withheld_micro else max(0, one.room_micro) // price_micro
 
 
 def outstanding(

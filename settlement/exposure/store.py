@@ -9,7 +9,10 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_EXPOSURE = "partner_id, currency, debit_micro, pending_micro, cover_micro, cap_micro, policy, limit_points"
+_EXPOSURE = (
+    "partner_id, currency, debit_micro, pending_micro, cover_micro, cap_micro, policy, limit_points, withheld_micro"
+)
+_ONE_AT_A_TIME = 7_305_016  # an advisory lock's number, of no meaning elsewhere
 
 
 async def insert_exposures(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -18,19 +21,31 @@ async def insert_exposures(connection: AsyncConnection, rows: Sequence[Mapping[s
         await connection.execute(
             text(
                 f"INSERT INTO settlement.exposure (at, {_EXPOSURE}) VALUES (:at, :partner_id, :currency, :debit_micro, "
-                "  :pending_micro, :cover_micro, :cap_micro, :policy, :limit_points)"
+                "  :pending_micro, :cover_micro, :cap_micro, :policy, :limit_points, :withheld_micro)"
             ),
             list(rows),
         )
 
 
-async def last_exposures(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """Where every partner stood when it was last looked at."""
+async def lock_limits(connection: AsyncConnection) -> None:
+    """Hold, until the transaction ends, the right to set limits and to let go what waits."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ONE_AT_A_TIME})
+
+
+async def added_up(connection: AsyncConnection) -> int:
+    """The transaction number below which everything is added up in the positions."""
+    found = await connection.execute(text("SELECT coalesce(max(until_xid), '0') FROM settlement.position_batch"))
+    return int(found.scalar_one())
+
+
+async def last_exposures(connection: AsyncConnection, *, at: datetime | None = None) -> Sequence[Row[Any]]:
+    """Where every partner stood when it was last looked at, or by an instant."""
     found = await connection.execute(
         text(
             f"SELECT DISTINCT ON (partner_id, currency) {_EXPOSURE} FROM settlement.exposure "
-            "ORDER BY partner_id, currency, exposure_id DESC"
-        )
+            "WHERE CAST(:at AS timestamptz) IS NULL OR at <= :at ORDER BY partner_id, currency, exposure_id DESC"
+        ),
+        {"at": at},
     )
     return found.all()
 

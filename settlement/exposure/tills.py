@@ -1,28 +1,36 @@
 """How tills keep a partner to its cap: a budget of points that every purchase of the partner counts against.
 
-Only BLOCK is kept there: where it is used up, purchases earn nothing. PENDING_HOLD grants points that stay pending,
-which a purchase cannot do yet; like ALERT it is measured and told.
+Where the one of BLOCK is used up, purchases earn nothing. Where the one of PENDING_HOLD is, they earn points that stay
+pending until they are let go. ALERT is measured and told.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partners.promotions import budgets
-from partners.terms import OPERATOR, exposure_code
-from settlement.exposure.caps import BLOCK
+from partners.terms import OPERATOR, exposure_code, holding_code
+from settlement.exposure.caps import BLOCK, PENDING_HOLD
 from settlement.windows.cycle import SYSTEM
+
+UNLIMITED = 10**15
+"""As good as no limit: more points than there will be."""
+
+_CODES: Mapping[str, Callable[[str], str]] = {BLOCK: exposure_code, PENDING_HOLD: holding_code}
 
 
 class TillLimits:
     """Limits as budgets of the partners' purchases."""
 
-    async def used(self, connection: AsyncConnection, partner_code: str) -> int:
-        """How many points were ever counted against the partner's limit; 0 where there is none yet."""
+    async def used(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
+        """How many points were ever counted against the partner's limit of a policy; 0 where there is none yet."""
+        if policy not in _CODES:
+            return 0
         try:
-            found = await budgets.usage(connection, exposure_code(partner_code))
+            found = await budgets.usage(connection, _CODES[policy](partner_code))
         except budgets.BudgetUnknown:
             return 0
         return sum(one.used for one in found)
@@ -31,9 +39,9 @@ class TillLimits:
         self, connection: AsyncConnection, partner_code: str, points: int, *, policy: str, at: datetime
     ) -> None:
         """Let so many points be counted in all from now on; nothing for a policy that tills do not keep."""
-        if policy != BLOCK:
+        if policy not in _CODES:
             return
-        code = exposure_code(partner_code)
+        code = _CODES[policy](partner_code)
         try:
             held = await budgets.read(connection, code)
         except budgets.BudgetUnknown:
@@ -42,3 +50,15 @@ class TillLimits:
             return
         if held.ceiling != points:
             await budgets.set_limit(connection, code, points, actor=SYSTEM, at=at)
+
+    async def lift(self, connection: AsyncConnection, partner_code: str, *, policy: str, at: datetime) -> None:
+        """Limit a partner no more that was held to a policy. Its budget stays, and everything fits into it."""
+        if policy not in _CODES:
+            return
+        code = _CODES[policy](partner_code)
+        try:
+            held = await budgets.read(connection, code)
+        except budgets.BudgetUnknown:
+            return
+        if held.ceiling != UNLIMITED:
+            await budgets.set_limit(connection, code, UNLIMITED, actor=SYSTEM, at=at)

@@ -18,14 +18,14 @@ from kit.settings import settings
 from partners import clearing, onboarding, programme
 from settlement import breakage
 from settlement.breakage import BreakageRun
-from settlement.money import accounts, cutoffs, exchange, journal, locks, stock
+from settlement.money import accounts, cutoffs, exchange, journal, locks, openings, stock
 from settlement.money.conversion import Fixing
 from settlement.money.journal import Balance, Booking
 from settlement.money.stock import Handover, Opening
 from settlement.rating import OPERATOR
 
 app = typer.Typer(name="books", help="The operator's books: bookings, balances, periods, stock.", no_args_is_help=True)
-KINDS = (locks.KIND, *stock.KINDS)
+KINDS = (locks.KIND, openings.KIND, *stock.KINDS)
 
 At = Annotated[
     datetime | None,
@@ -225,7 +225,7 @@ async def _decide(approval_id: int, actor: str | None, *, approved: bool) -> Non
         found: Approval = await approvals.read(connection, approval_id)
         if found.kind not in KINDS:
             raise approvals.ProposalUnknown(f"proposal {approval_id} is decided elsewhere")
-        decide = locks.decide if found.kind == locks.KIND else stock.decide
+        decide = {locks.KIND: locks.decide, openings.KIND: openings.decide}.get(found.kind, stock.decide)
         checker = await actors.by_name(connection, name)
         await decide(connection, found, checker=checker, approved=approved, at=at)
 
@@ -262,8 +262,11 @@ async def _codes(connection: AsyncConnection) -> dict[int, str]:
 
 
 def _micro(written: str | None) -> int | None:
-    if written is None:
-        return None
+    return None if written is None else micro(written)
+
+
+def micro(written: str) -> int:
+    """An amount as people write it, in micro-units; what is none ends the command."""
     try:
         scaled = Decimal(written).scaleb(6)
         whole = int(scaled)

@@ -294,7 +294,7 @@ async def propose_opening(connection: AsyncConnection, openings: Sequence[Openin
     approval's number. Rejects NOT_PERMITTED, STOCK_INVALID.
     """
     await actors.require_role(connection, maker, actors.FINANCE_MAKER)
-    if found := await _opening_problems(connection, openings):
+    if found := await opening_problems(connection, openings):
         raise StockInvalid("these points cannot be brought in like this", problems=found)
     detail = {"openings": [{"funder_id": o.funder_id, "terms_id": o.terms_id, "points": o.points} for o in openings]}
     subject = ", ".join(f"partner:{one.funder_id} terms {one.terms_id}" for one in openings)
@@ -332,7 +332,8 @@ async def grant_opening(
     return seq
 
 
-async def _opening_problems(connection: AsyncConnection, openings: Sequence[Opening]) -> list[FieldProblem]:
+async def opening_problems(connection: AsyncConnection, openings: Sequence[Opening]) -> list[FieldProblem]:
+    """What keeps points of these funders and versions from being brought in; the path's second part is the place."""
     terms = await clearing.agreed_terms(connection, {one.terms_id for one in openings})
     known = {(row.funder_id, row.terms_id) for row in await stock_store.openings(connection)}
     found = []
@@ -351,7 +352,7 @@ async def _opening_problems(connection: AsyncConnection, openings: Sequence[Open
 
 async def _open(connection: AsyncConnection, approval: Approval) -> None:
     openings = [Opening(**one) for one in approval.detail["openings"]]
-    if found := await _opening_problems(connection, openings):
+    if found := await opening_problems(connection, openings):
         raise StockInvalid("these points cannot be brought in any more", problems=found)
     for one in openings:
         await stock_store.insert_opening(

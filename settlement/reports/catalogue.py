@@ -14,7 +14,7 @@ from kit.errors import Rejection
 from kit.reports import csv_files, documents, workbooks
 from kit.reports.tables import LANGUAGES, LongTable, Report, Row, Table, Words
 from partners import clearing, programme
-from settlement import archive, rating, runs, states
+from settlement import archive, breakage, rating, runs, states
 from settlement.archive import Run, Statement
 from settlement.documents import register
 from settlement.exposure import limits
@@ -48,12 +48,14 @@ class ReportIncomplete(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for. partner_id is whose statement; id_key its key for ids of members, for R2 alone."""
+    """What is asked for. partner_id is whose statement; id_key its key for ids of members, for R2 alone; as_of a past
+    instant that R12 tells of, None: now."""
 
     run_id: int | None
     partner_id: int | None
     at: datetime
     id_key: bytes | None = None
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,7 @@ async def _about(connection: AsyncConnection, run: Run | None, wanted: Wanted) -
         for terms, _ in await clearing.signed(connection)
     }
     if run is None:
-        return About(rules.name, wanted.at, rules.time_zone, rules.base_currency, (), parties, signed)
+        return About(rules.name, wanted.as_of or wanted.at, rules.time_zone, rules.base_currency, (), parties, signed)
     subtitle = rules.name if wanted.partner_id is None else str(parties.get(wanted.partner_id, ""))
     facts = of_runs.run_facts(run.head)
     return About(subtitle, run.head.at, rules.time_zone, run.head.currency, facts, parties, signed)
@@ -252,7 +254,8 @@ async def _obligation(connection: AsyncConnection, told: _Told) -> Made:
     )
     balances = await _balances(connection, run)
     moved = [(r.funder_id, r.terms_id, r.kind, r.amount_micro) for r in rows]
-    return Made(of_books.obligation_rolled(told.about, moved, balances))
+    soon = breakage.current_shares(await breakage.cohorts(connection, as_of=run.head.at))
+    return Made(of_books.obligation_rolled(told.about, moved, balances, soon))
 
 
 async def _breakage(connection: AsyncConnection, told: _Told) -> Made:
@@ -264,7 +267,11 @@ async def _cover(connection: AsyncConnection, told: _Told) -> Made:
 
 
 async def _positions(connection: AsyncConnection, told: _Told) -> Made:
-    return Made(of_books.positions(told.about, await standing.now(connection), await limits.last(connection)))
+    as_of = told.wanted.as_of
+    if as_of is None:
+        return Made(of_books.positions(told.about, await standing.now(connection), await limits.last(connection)))
+    found, measured = await standing.as_of(connection, at=as_of), await limits.last_by(connection, at=as_of)
+    return Made(of_books.positions(told.about, found, measured))
 
 
 async def _campaigns(connection: AsyncConnection, told: _Told) -> Made:

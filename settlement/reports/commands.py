@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +25,15 @@ def report(
     partner: Annotated[str | None, typer.Option(help="Code of a partner: its statement.")] = None,
     format: Annotated[str, typer.Option("--format", help="csv, xlsx or pdf.")] = "csv",
     language: Annotated[str, typer.Option(help="en, ru or ro.")] = "en",
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            "--at",
+            formats=["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"],
+            help="R12 as it was at a past instant, UTC where it says no offset.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The file to write.", show_default=False)] = None,
 ) -> None:
     """Write a report of the catalogue to a file, or list the catalogue."""
@@ -37,17 +46,20 @@ def report(
         return
     if out is None:
         console.fail("say where to write it: --out FILE")
-    rows = console.run(_write(code, run, partner, format, language, out))
+    as_of = at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
+    rows = console.run(_write(code, run, partner, format, language, out, as_of))
     console.out.print(f"Written: {out}" + (f", {rows:,} rows" if rows else ""), markup=False, soft_wrap=True)
 
 
-async def _write(code: str, run_id: int | None, partner: str | None, format: str, language: str, out: Path) -> int:
+async def _write(
+    code: str, run_id: int | None, partner: str | None, format: str, language: str, out: Path, as_of: datetime | None
+) -> int:
     async with console.database(settings()) as database:
         partner_id, id_key = await _partner(database, partner)
         with console.progress(f"Making {code}", total=1) as advance:
             async with database.transaction() as connection:
                 at = (await console.business_instant(connection, settings())).astimezone(UTC)
-                made = await catalogue.make(connection, code, Wanted(run_id, partner_id, at, id_key))
+                made = await catalogue.make(connection, code, Wanted(run_id, partner_id, at, id_key, as_of))
                 rows = await catalogue.write(made, out, format=format, language=language)
             advance(1)
     return rows

@@ -46,6 +46,8 @@ COLUMNS: Mapping[str, Words] = MappingProxyType(
         "allowance": _t("Breakage expected", "Ожидаемое несписание", "Neutilizare estimată"),
         "service": _t("Deferred service", "Отложенная плата", "Serviciu amânat"),
         "liability": _t("Contract liability", "Договорное обязательство", "Datorie contractuală"),
+        "current": _t("Within a year", "В течение года", "Într-un an"),
+        "non_current": _t("Later", "Позже года", "Peste un an"),
         "month": _t("Month of issue", "Месяц выпуска", "Luna emiterii"),
         "urr": _t("Ultimate redemption", "Итоговое списание", "Utilizare finală"),
         "prior": _t("Model before", "Прошлая оценка", "Estimarea anterioară"),
@@ -63,6 +65,9 @@ COLUMNS: Mapping[str, Words] = MappingProxyType(
         "pending": _t("Pending", "Ожидает", "În așteptare"),
         "cover": _t("Cover", "Обеспечение", "Garanție"),
         "cap": _t("Cap", "Лимит", "Limită"),
+        "withheld": _t("Waiting", "Удержано до расчёта", "Reținute până la decontare"),
+        "exposure": _t("Exposure", "Риск", "Expunere"),
+        "utilisation": _t("Of the cap", "Доля лимита", "Din limită"),
         "policy": _t("At the cap", "При лимите", "La limită"),
         "budget": _t("Budget", "Бюджет", "Buget"),
         "unit": _t("Unit", "Единица", "Unitate"),
@@ -102,6 +107,9 @@ COLUMNS: Mapping[str, Words] = MappingProxyType(
         "action": _t("Action", "Действие", "Acțiune"),
         "subject": _t("Object", "Объект", "Obiect"),
         "detail": _t("Detail", "Подробности", "Detalii"),
+        "reason": _t("Reason", "Причина", "Motiv"),
+        "hash_before": _t("Hash before", "Хеш до", "Hash anterior"),
+        "hash_after": _t("Hash after", "Хеш после", "Hash ulterior"),
         "certificate": _t("Certificate", "Сертификат", "Certificat"),
         "engines": _t("Engines", "Расчётные модули", "Motoare"),
     }
@@ -126,6 +134,16 @@ STEPS: Mapping[str, Words] = MappingProxyType(
     }
 )
 
+CHAINED = _t(
+    "Each hash is SHA-256 over the hash before and the entry: whoever kept one can tell that nothing changed.",
+    "Каждый хеш — SHA-256 от предыдущего хеша и записи: кто сохранил один, увидит, что ничего не менялось.",
+    "Fiecare hash este SHA-256 peste hashul anterior și înregistrare: cine a păstrat unul vede orice schimbare.",
+)
+CURRENT = _t(
+    "Within a year is what the development of earlier months lets expect; without experience it is all.",
+    "«В течение года» — ожидаемое по развитию прошлых месяцев; пока опыта нет, сюда входит всё.",
+    "«Într-un an» este ce se așteaptă după evoluția lunilor anterioare; fără experiență este totul.",
+)
 ROLLED = _t(
     "Opening and movements are the closing, and the closing is what the lots say.",
     "Остаток на начало и движения дают остаток на конец, он равен сумме по партиям баллов.",

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-from kit.amounts import decimal_from_minor, exponent
+from kit.amounts import decimal_from_minor, divide_half_even, exponent
 from kit.reports.tables import Cell, Column, Fact, Kind, Report, Row, Table, Words
 from settlement.documents.register import Document
 from settlement.exposure.caps import Exposure
@@ -99,21 +100,26 @@ def points_rolled(about: About, rows: Iterable[tuple[int, int, str, int]]) -> Re
 
 
 def obligation_rolled(
-    about: About, rows: Iterable[tuple[int, int, str, int]], balances: Mapping[tuple[str, int, int], int]
-) -> Report:
+    about: About, rows: Iterable[tuple[int, int, str, int]], balances: Mapping[tuple[str, int, int], int],
+    soon: Mapping[tuple[int, int], Fraction],
+) -> Report:  # fmt: skip
     """R8: the obligation at face, with the breakage expected (a contra account alone) and the deferred service part.
 
-    balances are of the books at the run's cut by account, party and cohort, debit positive. Raises RollBroken.
+    balances are of the books at the run's cut by account, party and cohort, debit positive; soon is the share of a
+    funder's version that is expected to be used within a year, 1 where nothing is known. Raises RollBroken.
     """
     names = ("opening", *_ROLL, "other", "closing", "lots")
     columns = [column("funder", width=2), words.column("agreement", width=2)]
-    columns += _amounts(*names, "allowance", "service", "liability")
+    columns += _amounts(*names, "allowance", "service", "liability", "current", "non_current")
     shown = []
     for funder, terms, sums in _rolled("R8", rows):
         allowance, service = balances.get(("2105", funder, terms), 0), -balances.get(("2110", funder, terms), 0)
-        values = [*(sums.get(name, 0) for name in names), -allowance, service, sums["closing"] - allowance + service]
+        liability = sums["closing"] - allowance + service
+        share = soon.get((funder, terms), Fraction(1))
+        current = divide_half_even(liability * share.numerator, share.denominator)
+        values = [*(sums.get(name, 0) for name in names), -allowance, service, liability, current, liability - current]
         shown.append((about.party(funder), about.agreement(terms), *(decimal_from_micro(value) for value in values)))
-    return about.report("R8", _table("R8", columns, shown, more_words.ROLLED))
+    return about.report("R8", _table("R8", columns, shown, more_words.ROLLED), notes=(more_words.CURRENT,))
 
 
 def breakage(about: About, rows: Iterable[Any]) -> Report:
@@ -151,18 +157,27 @@ def cover(about: About, balances: Mapping[tuple[str, int, int], int]) -> Report:
 
 
 def positions(about: About, found: Iterable[Position], measured: Iterable[Exposure]) -> Report:
-    """R12: what every partner would receive or pay now, and where it stands at its cap."""
+    """R12: what every partner would receive or pay at the report's instant, and where it stood at its cap."""
     limits = {(one.partner_id, one.currency): one for one in measured}
     columns = [words.column("partner", width=2), words.column("currency"), *_amounts("carried", "moved", "position")]
-    columns += [column(name, Kind.EXACT) for name in ("pending", "cover", "cap")] + [column("policy")]
+    columns += [column(name, Kind.EXACT) for name in ("pending", "withheld", "cover", "exposure", "cap")]
+    columns += [column("utilisation", Kind.PERCENT), column("policy")]
     rows: list[Row] = []
     for one in found:
         limit = limits.get((one.partner_id, one.currency))
         amounts = (one.carried_micro, one.moved_micro, one.carried_micro + one.moved_micro)
-        more = (None,) * 3 if limit is None else (limit.pending_micro, limit.cover_micro, limit.cap_micro)
+        more: tuple[int | None, ...] = (None,) * 5
+        if limit is not None:
+            more = (limit.pending_micro, limit.withheld_micro, limit.cover_micro, limit.exposure_micro, limit.cap_micro)
         shown = [None if value is None else decimal_from_micro(value) for value in (*amounts, *more)]
-        rows.append((about.party(one.partner_id), one.currency, *shown, None if limit is None else limit.policy))
+        rows.append((about.party(one.partner_id), one.currency, *shown, _utilisation(limit), limit and limit.policy))
     return about.report("R12", _table("R12", columns, rows))
+
+
+def _utilisation(limit: Exposure | None) -> Decimal | None:
+    if limit is None or not limit.cap_micro:
+        return None
+    return Decimal(limit.exposure_micro * 10_000 // limit.cap_micro).scaleb(-4)
 
 
 def campaigns(about: About, rows: Iterable[Any]) -> Report:
@@ -307,8 +322,13 @@ def bridge(about: About, parts: Sequence[Part], *, before_micro: int, now_micro:
 
 
 def audit_trail(about: About, rows: Iterable[Any]) -> Report:
-    """R24: who did what, in order."""
+    """R24: who did what, in order, each entry chained to the one before."""
     columns = [words.column("line_no", Kind.COUNT), words.column("at", Kind.INSTANT, width=2), column("actor")]
-    columns += [column("action", width=2), column("subject", width=2), column("detail", width=3)]
-    shown = [(r.entry_id, r.at, r.actor, r.action, r.subject, r.detail) for r in rows]
-    return about.report("R24", _table("R24", columns, shown))
+    columns += [column("action", width=2), column("subject", width=2), column("reason", width=2)]
+    columns += [column("detail", width=3), column("hash_before", width=3), column("hash_after", width=3)]
+    shown = [
+        (r.entry_id, r.at, r.actor, r.action, r.subject, r.reason, r.detail, bytes(r.hash_before).hex(),
+         bytes(r.hash_after).hex())
+        for r in rows
+    ]  # fmt: skip
+    return about.report("R24", _table("R24", columns, shown), notes=(more_words.CHAINED,))

@@ -144,12 +144,22 @@ async def general_ledger(connection: AsyncConnection, run_id: int) -> Sequence[R
 
 
 async def trail(connection: AsyncConnection, *, run_id: int | None, limit: int) -> Sequence[Row[Any]]:
-    """The latest of the audit trail, in order: of a run, or of everything."""
+    """The latest of the audit trail, in order: of a run, or of everything.
+
+    Every entry is chained to the one before among these of its kind, from the first on: a run's to the run's, all to
+    all.
+    """
     found = await connection.execute(
         text(
-            "SELECT * FROM (SELECT entry_id, at, actor, action, subject, CAST(detail AS text) AS detail "
+            "WITH chained AS ("
+            "  SELECT entry_id, at, actor, action, subject, detail ->> 'reason' AS reason, "
+            "         CAST(detail AS text) AS detail, ledger.chain(''::bytea, convert_to(concat_ws(chr(31), entry_id, "
+            "           actor, action, subject, detail, extract(epoch FROM at)), 'UTF8')) OVER w AS hash_after "
             "  FROM kit.audit_trail WHERE CAST(:subject AS text) IS NULL OR subject = :subject "
-            "  ORDER BY entry_id DESC LIMIT :limit) t ORDER BY entry_id"
+            "  WINDOW w AS (ORDER BY entry_id)), "
+            "linked AS (SELECT *, coalesce(lag(hash_after) OVER (ORDER BY entry_id), ''::bytea) AS hash_before "
+            "           FROM chained) "
+            "SELECT * FROM (SELECT * FROM linked ORDER BY entry_id DESC LIMIT :limit) t ORDER BY entry_id"
         ),
         {"subject": None if run_id is None else f"run:{run_id}", "limit": limit},
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import secrets
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -9,13 +12,15 @@ import pytest
 from starlette.routing import Router
 
 from gateway import report_pages, scopes
-from kit import actors, postgres
+from gateway.oauth import clients, dpop
+from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import cutoffs
 from settlement import runs
 from tests.builders import found
 from tests.gateway import stand
+from tests.gateway.signers import Signer
 from tests.gateway.stand import NOON, Gateway, Till
 
 
@@ -83,3 +88,80 @@ async def test_staff_has_all_and_who_has_no_scope_none(settled: Gateway) -> None
     assert (await settled.http.get("/settlement/reports/R1?run=1")).status_code == 401
     keys = await settled.http.get("/settlement/keys.json")
     assert (keys.status_code, keys.json()) == (200, {"keys": []})
+
+
+async def test_a_bound_token_fetches_files_with_a_proof_made_for_their_address_alone(settled: Gateway) -> None:
+    caller = sorted(settled.coalition.callers)[0]
+    partner_id = settled.coalition.callers[caller].partner_id
+    async with settled.coalition.database.transaction() as connection:
+        await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
+        await clients.allow_secrets(connection, partner_id=partner_id, by="tester", at=clock.wall())
+        wanted = (scopes.SETTLEMENT_READ,)
+        client_id, secret = await clients.add_client(
+            connection, partner_id=partner_id, name="bound", scopes=wanted, by="tester", at=clock.wall()
+        )
+    holder = Signer()
+
+    def proof(path: str, *, method: str = "GET", token: str | None = None) -> str:
+        claims = {"htm": method, "htu": stand.ISSUER + path, "iat": int(clock.wall().timestamp())}
+        claims |= {"jti": secrets.token_hex(8)} | ({} if token is None else {"ath": dpop.hash_of(token)})
+        return holder.sign({"typ": "dpop+jwt", "jwk": holder.public}, claims)
+
+    answer = await settled.http.post(
+        "/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"},
+        headers={"DPoP": proof("/oauth/token", method="POST")},
+    )  # fmt: skip
+    assert answer.json()["token_type"] == "DPoP"
+    token = answer.json()["access_token"]
+
+    async def fetched(path: str, shown: str | None, scheme: str = "DPoP") -> int:
+        headers = {"Authorization": f"{scheme} {token}"} | ({} if shown is None else {"DPoP": shown})
+        status: int = (await settled.http.get(path, headers=headers)).status_code
+        return status
+
+    report, package = "/settlement/reports/R1", "/settlement/packages/1"
+    good = proof(report, token=token)
+    assert await fetched(f"{report}?run=1", good) == 200
+    assert await fetched(f"{report}?run=1", good) == 401  # seen before
+    assert await fetched(package, proof(package, token=token)) == 200
+    for path, shown in (
+        (report, None),
+        (report, proof("/graphql", token=token)),
+        (report, proof(package, token=token)),
+        (report, proof(report, method="POST", token=token)),
+        (report, proof(report)),
+        (package, proof(report, token=token)),
+    ):
+        assert await fetched(f"{path}?run=1", shown) == 401
+    assert await fetched(f"{report}?run=1", None, "Bearer") == 401
+    stolen = Signer()
+    claims = {"htm": "GET", "htu": stand.ISSUER + report, "iat": int(clock.wall().timestamp()), "jti": "x" * 16}
+    other = stolen.sign({"typ": "dpop+jwt", "jwk": stolen.public}, {**claims, "ath": dpop.hash_of(token)})
+    assert await fetched(f"{report}?run=1", other) == 401
+
+
+async def test_a_package_is_its_partner_s_and_is_fetched_by_it_and_by_staff(settled: Gateway) -> None:
+    callers = sorted(settled.coalition.callers)
+    own, other = await settled.till(callers[0]), await settled.till(callers[1])
+    staff = await settled.till(None, wanted=(scopes.SETTLEMENT_READ,))
+    status, made = await get(own, "/settlement/packages/1")
+    assert (status, made[:2]) == (200, b"PK")
+    with zipfile.ZipFile(io.BytesIO(made)) as archive:
+        assert {"statement.json", "detail.csv", "verify.py"} <= {name.split("/")[-1] for name in archive.namelist()}
+    assert (await get(other, "/settlement/packages/1"))[0] == 404
+    assert (await get(other, f"/settlement/packages/1?partner={callers[0]}"))[0] == 404  # it does not choose whose
+    assert (await get(staff, "/settlement/packages/1"))[0] == 400
+    assert (await get(staff, f"/settlement/packages/1?partner={callers[0]}")) == (200, made)
+    assert (await get(staff, f"/settlement/packages/9?partner={callers[0]}"))[0] == 404
+    assert (await get(own, "/settlement/packages/x"))[0] == 400
+
+
+async def test_positions_are_told_as_they_were(settled: Gateway) -> None:
+    staff = await settled.till(None, wanted=(scopes.SETTLEMENT_READ,))
+    status, now = await get(staff, "/settlement/reports/R12")
+    assert (status, now.count(b"\n")) == (200, 1)  # all is settled
+    before = (NOON - timedelta(seconds=1)).isoformat().replace("+00:00", "Z")
+    status, empty = await get(staff, f"/settlement/reports/R12?at={before}")
+    assert (status, empty.count(b"\n")) == (200, 1)
+    for wrong in ("yesterday", "2026-03-02T12:00:00"):
+        assert (await get(staff, f"/settlement/reports/R12?at={wrong}"))[0] == 400

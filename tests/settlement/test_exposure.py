@@ -81,11 +81,14 @@ class Kept:
         self.recorded: dict[str, int] = {}
         self.limits: dict[str, tuple[int, str]] = {}
 
-    async def used(self, connection: Any, partner_code: str) -> int:
+    async def used(self, connection: Any, partner_code: str, policy: str) -> int:
         return self.recorded.get(partner_code, 0)
 
     async def set_limit(self, connection: Any, partner_code: str, points: int, *, policy: str, at: datetime) -> None:
         self.limits[partner_code] = (points, policy)
+
+    async def lift(self, connection: Any, partner_code: str, *, policy: str, at: datetime) -> None:
+        self.limits.pop(partner_code, None)
 
     def grants(self, code: str, points: int) -> bool:
         """Whether a till may grant so many more; counts them if it does."""
@@ -149,15 +152,18 @@ async def test_tills_are_told_in_their_budget_how_many_points_a_partner_may_stil
             return {one.document.code: one.ceiling for one in await budgets.everything(connection)}
 
     await limits.enforce(coalition.database, TillLimits(), at=coalition.at)
-    assert await ceilings() == {"exposure:a": 1000}
+    assert await ceilings() == {"exposure:a": 1000, "holding:b": 1000}
     await coalition.earn(await coalition.member(), "a", a, 300)  # not through a till: its budget does not know of it
     await limits.enforce(coalition.database, TillLimits(), at=coalition.at)
     await limits.enforce(coalition.database, TillLimits(), at=coalition.at)
-    assert await ceilings() == {"exposure:a": 700}
+    assert await ceilings() == {"exposure:a": 700, "holding:b": 1000}
     await deposit(coalition, coalition.partners["a"], 2_000_000)
     await limits.enforce(coalition.database, TillLimits(), at=coalition.at)
-    assert await ceilings() == {"exposure:a": 900}
-    changes = await coalition.database.pool.fetch("SELECT ceiling FROM partners.budget_limit ORDER BY limit_no")
+    assert await ceilings() == {"exposure:a": 900, "holding:b": 1000}
+    changes = await coalition.database.pool.fetch(
+        "SELECT l.ceiling FROM partners.budget_limit l JOIN partners.budget b USING (budget_id) "
+        "WHERE b.code = 'exposure:a' ORDER BY limit_no"
+    )
     assert [row["ceiling"] for row in changes] == [1000, 700, 900]
 
 

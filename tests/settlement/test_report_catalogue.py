@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.reports.tables import LANGUAGES, Report
-from settlement import runs
+from settlement import breakage, runs
+from settlement.breakage import Cohort
 from settlement.reports import bridge, catalogue, more_words, words
+from settlement.reports import store as report_store
 from settlement.reports.catalogue import Made, ReportIncomplete, ReportUnknown, Wanted
 from settlement.statements import Draft, Line
+from settlement.windows import positions
 
 Coalition = Any
 
@@ -213,3 +216,90 @@ def test_every_word_is_there_in_three_languages() -> None:
         for key, said in table.items():
             assert set(said) == set(LANGUAGES), key
             assert all(said.values()), key
+
+
+async def test_the_liability_is_cut_into_what_is_due_within_a_year_and_the_rest(year: Coalition) -> None:
+    report = (await made(year, "R8", 2)).report
+    keys = [c.key for c in report.tables[0].columns]
+    for row in report.tables[0].rows:
+        values = dict(zip(keys, row, strict=True))
+        assert values["current"] + values["non_current"] == values["liability"]
+        assert 0 <= values["current"] <= values["liability"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 2), st.integers(0, 3), st.lists(st.integers(0, 400), min_size=1, max_size=30)),
+        min_size=1, max_size=6,
+    )
+)  # fmt: skip
+def test_what_is_due_within_a_year_is_a_share_that_grows_with_the_time_looked_at(found: Any) -> None:
+    cohorts = [
+        Cohort(funder, 1, date(2024, 1 + n, 1), 400 * len(used) + 1, tuple(used), expired)
+        for n, (funder, expired, used) in enumerate(found)
+    ]
+    by_months = [breakage.current_shares(cohorts, months=months) for months in (0, 1, 12, 600)]
+    assert all(shares.keys() == {(c.funder_id, c.terms_id) for c in cohorts} for shares in by_months)
+    for key in by_months[0]:
+        shares = [one[key] for one in by_months]
+        assert shares == sorted(shares)
+        assert shares[0] >= 0
+        assert shares[-1] == 1
+
+
+def test_older_cohorts_tell_how_much_of_a_young_one_comes_within_a_year() -> None:
+    old = Cohort(1, 1, date(2023, 1, 1), 1000, (100, *[0] * 11, 100, *[0] * 11), 0)  # half at once, half a year later
+    young = Cohort(1, 2, date(2025, 1, 1), 1000, (50,), 0)
+    shares = breakage.current_shares([old, young], months=11)
+    assert shares[1, 2] == 0
+    assert breakage.current_shares([old, young])[1, 2] == 1
+
+
+async def test_positions_of_a_past_instant_are_what_they_were_and_stay_so(year: Coalition) -> None:
+    a = year.partners["a"]
+    member = await year.member()
+    await year.earn(member, "a", 1, 500)
+    seen = year.at
+    before = await told(year, seen)
+    assert before[a] == Decimal(-5)
+    year.at += timedelta(days=1)
+    await year.earn(member, "a", 1, 700)
+    await year.settle()
+    assert await told(year, seen) == before
+    year.at += timedelta(days=1)
+    assert a not in await told(year, None)
+
+
+async def told(year: Coalition, as_of: datetime | None) -> dict[int, Decimal]:
+    """The report's positions by partner."""
+    async with year.database.transaction() as connection:
+        await positions.add_up(connection, at=year.at)
+        report = (await catalogue.make(connection, "R12", Wanted(None, None, year.at, None, as_of))).report
+    assert report.at == (as_of or year.at)
+    numbers = {code.title(): number for code, number in year.partners.items()}
+    place = [c.key for c in report.tables[0].columns].index("position")
+    return {numbers[str(row[0])]: row[place] for row in report.tables[0].rows if row[0] in numbers}  # type: ignore[misc]
+
+
+async def test_the_trail_is_chained_and_shows_what_was_altered(year: Coalition, owner: asyncpg.Connection) -> None:
+    async def rows(run_id: int | None = None) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in (await made(year, "R24", run_id)).report.tables[0].rows]
+
+    found = await rows()
+    assert found[0][-2] == ""
+    assert [row[-2] for row in found[1:]] == [row[-1] for row in found[:-1]]
+    assert all(len(row[-1]) == 64 for row in found)
+    async with year.database.transaction() as connection:
+        assert [one.hash_after for one in await report_store.trail(connection, run_id=None, limit=2)] == [
+            bytes.fromhex(row[-1]) for row in found[-2:]
+        ]  # the latest few are chained to all before
+    await year.step(runs.abort, 2, by="checker", reason="wrong prices")
+    after = await rows()
+    assert after[: len(found)] == found
+    assert any("wrong prices" in row for row in after[len(found) :])
+    its = await rows(2)
+    assert its[0][-2] == ""
+    await owner.execute("UPDATE kit.audit_trail SET actor = 'somebody' WHERE entry_id = $1", found[1][0])
+    altered = await rows()
+    assert altered[0] == after[0]
+    assert all(one[-1] != other[-1] for one, other in zip(altered[1:], after[1:], strict=True))

@@ -1,0 +1,61 @@
+"""What finance proposes and somebody else of finance decides, whatever it is about: one list, one way to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kit import actors, approvals, audit
+from kit.approvals import Approval, ProposalUnknown
+from settlement.documents import taxes
+from settlement.exposure import defaults, deposits
+from settlement.money import locks, openings, stock
+
+_Decide = Callable[..., Awaitable[None]]
+_WITH_NUMBERS: Mapping[str, _Decide] = {
+    locks.KIND: locks.decide, stock.TRANSFER: stock.decide, stock.OPENING: stock.decide,
+    openings.KIND: openings.decide, deposits.KIND: deposits.decide,
+}  # fmt: skip
+_BY_NAMES: Mapping[str, Callable[..., Awaitable[object]]] = {
+    taxes.APPROVAL: taxes.approve, defaults.APPROVAL: defaults.cover,
+}  # fmt: skip
+KINDS = (*_WITH_NUMBERS, *_BY_NAMES)
+"""Kinds of proposals that are decided here. A run is approved by its own step, an agreement by whoever signs those."""
+
+
+async def waiting(connection: AsyncConnection) -> list[Approval]:
+    """What finance proposed and nobody has decided, the oldest first."""
+    return await approvals.waiting(connection, KINDS)
+
+
+async def makers(connection: AsyncConnection, found: Sequence[Approval]) -> list[str]:
+    """Who proposed each."""
+    names = await actors.names_of(connection, [one.maker_id for one in found])
+    return [names[one.maker_id] for one in found]
+
+
+async def decide(
+    connection: AsyncConnection, approval_id: int, *, checker: str, approved: bool, at: datetime
+) -> Approval:
+    """Approve what was proposed and do it, or decline it, on behalf of a FINANCE_CHECKER who did not propose it.
+
+    Rejects PROPOSAL_UNKNOWN also for what is decided elsewhere, what kit.approvals.decide rejects, and whatever keeps
+    the thing itself from being done.
+    """
+    found = await approvals.read(connection, approval_id)
+    if found.kind not in KINDS:
+        raise ProposalUnknown(f"proposal {approval_id} is decided elsewhere")
+    checker_id = await actors.by_name(connection, checker)
+    if decides := _WITH_NUMBERS.get(found.kind):
+        await decides(connection, found, checker=checker_id, approved=approved, at=at)
+    elif approved:
+        await _BY_NAMES[found.kind](connection, approval_id, checker=checker, at=at)
+    else:
+        await approvals.decide(
+            connection, approval_id, checker=checker_id, role=actors.FINANCE_CHECKER, approved=False, at=at
+        )
+        subject = f"approval:{approval_id}"
+        await audit.write(connection, actor=checker, action=f"{found.kind}_DECLINED", subject=subject, detail={}, at=at)
+    return found
