@@ -22,6 +22,7 @@ _ELSEWHERE = {
         "Tiers, events, invitations, stamps, rewards, segments, badges.",
     ),
     "coupons": ("partners.mechanics.commands", "coupon_app", "Coupons and promo codes: batches, codes, a stop."),
+    "raffles": ("partners.mechanics.raffle_commands", "app", "Raffles that anybody can draw again."),
     "rules": ("partners.promotions.commands", "app", "Rules of promotions: check, simulate, publish, suspend."),
     "approvals": (
         "partners.approval_commands",

@@ -82,6 +82,7 @@ PARTS: dict[str, Rekeying] = {
     "cards": members.cards,
     "coupons": partners.coupons,
     "invitations": partners.invitations,
+    "seeds of raffles": partners.raffles,
 }
 """Everything that outlives a rotation, by the words in which its progress is told."""
 

@@ -25,7 +25,7 @@ def quick(kind: type[Kind]) -> type[Kind]:
         raise TypeError(f"{kind.__name__} is not a frozen dataclass whose slots are all set when it is made")
     known: dict[str, Any] = {
         "_reclass": object.__setattr__,
-        "_twin": type(kind.__name__, (), {"__slots__": tuple(names)}),
+        "_twin": type(kind.__name__, kind.__bases__, {"__slots__": tuple(names)}),
         "_kind": kind,
         "_MISSING": MISSING,
     }

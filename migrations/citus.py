@@ -69,6 +69,10 @@ LOCAL = {
     "partners.budget": "read beside its counters",
     "partners.budget_limit": "changes of budgets, a few a day",
     "partners.budget_counter": "a budget counts over all members; as slots beside the shards where one row is too slow",
+    "partners.budget_window": "beside its counters",
+    "partners.raffle": "a few a year, and one list for all members",
+    "partners.raffle_closing": "beside its raffle",
+    "partners.raffle_drawing": "beside its raffle",
     "partners.adjustment": "proposals of the desk, a few a day, found by their approval",
 }
 LOCAL_SCHEMAS = {

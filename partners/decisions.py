@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem, Rejection
 from kit.instants import just_before
+from kit.values import quick
 from partners import earning
 from partners.earning import Award, EarnLine, Lot, Reason
 from partners.promotions import evaluation
@@ -55,6 +57,7 @@ class DiscountNotGranted(Rejection):
     retryable = True
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What a decision by rules is made on, beside the receipt.
@@ -78,6 +81,7 @@ class Basis:
         return self.exposure is not None or self.holding is not None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decided:
     """A decision by rules with all that it was made on."""
@@ -92,8 +96,11 @@ def reported(line: Line, currency: str) -> dict[str, int]:
 
     Raises DiscountNotGranted where one names no rule or is no amount.
     """
+    given = line.facts.get("discounts")
+    if not given:
+        return {}
     found: defaultdict[str, int] = defaultdict(int)
-    for one in line.facts.get("discounts") or ():
+    for one in given:
         if one.get("source") not in OURS:
             continue
         try:
@@ -137,10 +144,10 @@ def context_of(
     holidays: tuple[str, ...] = (),
     coupons: tuple[ShownCoupon, ...] = (),
     denied: Sequence[str] = (),
+    arms: Mapping[str, str] = MappingProxyType({}),
 ) -> Context:
     """Everything around a receipt that rules may look at, at the instant at which it was received."""
     occurred_at = receipt.occurred_at
-    zones = {budget.zone for budget in release.budgets}
     return Context(
         occurred_at=occurred_at,
         received_at=at,
@@ -148,14 +155,26 @@ def context_of(
         outlet=receipt.outlet,
         zone=zone,
         local=Local.at(occurred_at, zone, holidays),
-        terms=BaseTerms.signed(terms, programme),
+        terms=_signed(terms, programme),
         channel=str(receipt.facts.get("channel", "pos")),
         member=member,
         coupons=coupons,
         scopes=dict(scopes),
-        dates={zone: occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in sorted(zones)},
+        dates={one: occurred_at.astimezone(ZoneInfo(one)).date().isoformat() for one in release.zones},
         denied=tuple(sorted(denied)),
+        arms=dict(arms),
     )
+
+
+_SIGNED: dict[int, tuple[Terms, Programme, BaseTerms]] = {}
+
+
+def _signed(terms: Terms, programme: Programme) -> BaseTerms:
+    """`BaseTerms.signed`, made once for terms and programme of one directory."""
+    known = _SIGNED.get(terms.terms_id)
+    if known is None or known[0] is not terms or known[1] is not programme:
+        known = _SIGNED[terms.terms_id] = (terms, programme, BaseTerms.signed(terms, programme))
+    return known[2]
 
 
 def told(member: Member, tier: str, needs: Needs) -> Member:
@@ -183,6 +202,8 @@ def decide(basis: Basis, basket: Basket) -> Decided:
 
 def check_discounts(receipt: Receipt, outcome: Outcome) -> None:
     """Raise DiscountNotGranted unless what the till gave in our name is what the rules give, line by line."""
+    if not outcome.discounts and not any("discounts" in line.facts for line in receipt.lines):
+        return
     granted: defaultdict[tuple[str, str], int] = defaultdict(int)
     for one in outcome.discounts:
         granted[one.line_id, one.rule] += one.amount_minor
@@ -204,13 +225,16 @@ def check_discounts(receipt: Receipt, outcome: Outcome) -> None:
         raise DiscountNotGranted("the rules do not give these discounts now", problems=problems)
 
 
-def award_of(decided: Decided, terms_of_funder: Mapping[int, int]) -> Award:
-    """The award of an outcome: its lots under the terms of whoever funds them (by number; else the purchase's own)."""
+def award_of(decided: Decided, terms_of_funder: Mapping[int, int], lines: Sequence[EarnLine] | None = None) -> Award:
+    """The award of an outcome: its lots under the terms of whoever funds them (by number; else the purchase's own).
+
+    lines are its `earn_lines`, where they were made before.
+    """
     outcome = decided.outcome
     return Award(
         points=outcome.points,
         line_points={part.line_id: part.amount for part in outcome.line_points},
-        reasons=(*_reasons(outcome), *earning.exclusions(earn_lines(decided))),
+        reasons=(*_reasons(outcome), *earning.exclusions(earn_lines(decided) if lines is None else lines)),
         lots=tuple(
             Lot(lot.lot_no, lot.issuer_id, lot.funder_id, terms_of_funder.get(lot.funder_id, lot.terms_id), lot.points,
                 lot.activates_at, lot.expires_at)
@@ -319,6 +343,8 @@ def given_of(
 
 def owed_of(outcome: Outcome, release: Release, terms: BaseTerms) -> tuple[OwedRow, ...]:
     """What funders other than the partner owe it for discounts that it gave: a row per rule and payer."""
+    if not outcome.discounts:
+        return ()
     benefits = {rule.code for rule in release.rules if rule.kind == "benefit"}
     sums: defaultdict[tuple[str, int, int], int] = defaultdict(int)
     for one in outcome.discounts:
@@ -355,8 +381,12 @@ def snapshot_of(decided: Decided) -> str:
 
 def given(charges: Sequence[BudgetCharge], owed: Sequence[OwedRow]) -> dict[str, Any]:
     """Charges and what parties owe each other as they are kept: lists whose last entry is the amount."""
-    found = {"charges": [[*astuple(one)] for one in charges], "owed": [[*astuple(one)] for one in owed]}
-    return {name: rows for name, rows in found.items() if rows}
+    found = {}
+    if charges:
+        found["charges"] = [[*astuple(one)] for one in charges]
+    if owed:
+        found["owed"] = [[*astuple(one)] for one in owed]
+    return found
 
 
 def was_by_rules(receipt: StoredReceipt) -> bool:
@@ -371,14 +401,15 @@ def kept(decided: Decided, promoted: Promoted, member_id: int, card_id: int | No
     """
     basis, context = decided.basis, decided.basis.context
     own = scopes_of(member_id, card_id, context.partner, context.outlet)
-    known = {
-        "member": context.member.to_json(),
-        "scopes": {name: value for name, value in context.scopes.items() if own.get(name) != value},
-        "denied": list(context.denied),
-        "coupons": [one.to_json() for one in context.coupons],
-        "holidays": list(context.local.holidays),
-        "left": dict(basis.counters.remaining),
-    }
+    known: dict[str, Any] = {"member": context.member.to_json()}
+    if context.scopes != own:
+        known["scopes"] = {name: value for name, value in context.scopes.items() if own.get(name) != value}
+    known["denied"] = list(context.denied)
+    known["coupons"] = [one.to_json() for one in context.coupons]
+    known["holidays"] = list(context.local.holidays)
+    known["left"] = dict(basis.counters.remaining)
+    if context.arms:
+        known["arms"] = dict(context.arms)
     return {
         **given(promoted.charges, promoted.owed),
         "release": basis.release.release_id,
@@ -415,7 +446,6 @@ def recalled(receipt: StoredReceipt, around: Around) -> Decided:
 
 def _context(receipt: StoredReceipt, sent: Receipt, around: Around, release: Release) -> Context:
     decision, known = receipt.decision, receipt.decision["known"]
-    ceiling_bp, value_micro = decision["worth"]
     context = context_of(
         sent,
         partner=around.partner,
@@ -429,9 +459,12 @@ def _context(receipt: StoredReceipt, sent: Receipt, around: Around, release: Rel
         holidays=tuple(known.get("holidays", ())),
         coupons=tuple(ShownCoupon.from_json(one) for one in known.get("coupons", ())),
         denied=known.get("denied", ()),
+        arms=known.get("arms", {}),
     )
-    terms = replace(context.terms, bill_ceiling_bp=ceiling_bp, point_value_micro=value_micro)
-    return replace(context, terms=terms)
+    ceiling_bp, value_micro = decision["worth"]
+    if (context.terms.bill_ceiling_bp, context.terms.point_value_micro) == (ceiling_bp, value_micro):
+        return context
+    return replace(context, terms=replace(context.terms, bill_ceiling_bp=ceiling_bp, point_value_micro=value_micro))
 
 
 def receipt_of(stored: StoredReceipt) -> Receipt:

@@ -20,7 +20,8 @@ import orjson
 from kit.secrets import Vault
 from partners import agreements, onboarding, store
 from partners.decisions import Around
-from partners.mechanics.documents import CalendarDocument
+from partners.mechanics.arms import Experiments
+from partners.mechanics.documents import CalendarDocument, HoldoutDocument
 from partners.mechanics.holidays import Calendar
 from partners.programme import ProgrammeUnknown
 from partners.promotions import publishing
@@ -77,6 +78,7 @@ class BudgetHead:
 
 
 NO_CALENDAR = Calendar()
+NO_EXPERIMENTS = Experiments()
 
 
 class Directory:
@@ -94,12 +96,14 @@ class Directory:
         shelf: Shelf | None = None,
         budgets: Mapping[str, BudgetHead] = MappingProxyType({}),
         calendar: Calendar = NO_CALENDAR,
+        experiments: Experiments = NO_EXPERIMENTS,
     ) -> None:
         self.revision = revision
         self.programme = programme
         self.shelf = shelf or Shelf()
         self.budgets = budgets
         self.calendar = calendar
+        self.experiments = experiments
         self._partners = MappingProxyType({partner.partner_id: partner for partner in partners})
         self._partners_by_code = MappingProxyType({partner.code: partner for partner in partners})
         self._outlets = MappingProxyType({outlet.outlet_id: outlet for outlet in outlets})
@@ -219,11 +223,16 @@ def _directory(rows: store.DirectoryRows, vault: Vault, shelf: Shelf) -> Directo
         shelf=shelf.extended(publishing.release_of(row) for row in rows.releases),
         budgets={row["code"]: BudgetHead(row["budget_id"], row["unit"], row["currency"]) for row in rows.budgets},
         calendar=Calendar([(row["valid_from"], _calendar(row["document"])) for row in rows.calendars]),
+        experiments=Experiments((row["code"], row["valid_from"], _holdout(row["document"])) for row in rows.holdouts),
     )
 
 
 def _calendar(document: str) -> CalendarDocument:
     return read_as(CalendarDocument, orjson.loads(document))
+
+
+def _holdout(document: str) -> HoldoutDocument:
+    return read_as(HoldoutDocument, orjson.loads(document))
 
 
 def _partner(row: asyncpg.Record, vault: Vault) -> Partner:

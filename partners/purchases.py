@@ -6,12 +6,13 @@ and the business instant, and answers a `Recorded` or raises a Rejection.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from functools import partial
-from typing import Any, Protocol
+from functools import lru_cache, partial
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -38,13 +39,15 @@ from partners.decisions import Basis, Decided
 from partners.directory import Directory, DirectoryCache, Partner
 from partners.earning import Award, Lot
 from partners.mechanics import facts
+from partners.mechanics.arms import NOBODY, Arms
+from partners.mechanics.documents import HoldoutDocument
 from partners.mechanics.facts import Asked, Facts
 from partners.mechanics.grants import STAMPS_SHORT
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.paces import EarningPaused
 from partners.promotions import counter_store, evaluation
-from partners.promotions.basket import OPERATOR, Counters, Member, Outcome
+from partners.promotions.basket import OPERATOR, Context, Counters, Member, Outcome
 from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.releases import Release
 from partners.promotions.shelf import Needs
@@ -168,6 +171,7 @@ class Retries:
         return await prepared.again(denied=frozenset(self.denied))
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A purchase decided and ready to be recorded.
@@ -197,8 +201,11 @@ class Prepared:
 
 
 BudgetKey = tuple[str, str, str]  # code, scope, period
+_Item = TypeVar("_Item")
+_Answer = TypeVar("_Answer")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Facts that a decision asks for, the birthday among them or not, as known at an instant."""
@@ -255,6 +262,7 @@ class Desk:
         self.cards: Lane[str, Identified] = Lane(self._identify_batch)
         self.facts: Lane[Wanted, Facts | None] = Lane(self._facts_batch, flights=FLIGHTS)
         self.left: Lane[Sequence[BudgetKey], Mapping[BudgetKey, int]] = Lane(self._left_batch, flights=FLIGHTS)
+        self.arms = Arms(database.pool)
         self.moved = Moved()
         self.guesses = guesses or CardGuesses(database)
 
@@ -263,6 +271,7 @@ class Desk:
         await self.cards.close()
         await self.facts.close()
         await self.left.close()
+        await self.arms.close()
         await self.lane.close()
 
     async def directory_with(self, terms_id: int) -> Directory:
@@ -340,11 +349,12 @@ def prepare(
     terms: Terms | None = None,
     basis: Basis | None = None,
     place: Place | None = None,
+    again: Again | None = None,
 ) -> Prepared:
     """Decide a purchase: its place, terms, award and what is stored of it. PURE but for the directory's snapshot.
 
     place is where it happened, where that was looked up before. basis is what rules decide on; without one the
-    agreement alone decides, and `decide` tells which it is.
+    agreement alone decides, and `decide` tells which it is. again decides the purchase anew.
     at is the business instant of recording. Without an idem_key the receipt itself is the key. terms are those of a
     quote where one is honoured. Raises the rejections of receipts.check, place_of, terms_at, PointsExceedShare and
     EarningPaused.
@@ -386,9 +396,11 @@ def prepare(
         at=at,
         promoted=verdict.promoted,
         decided=verdict.decided,
+        again=again,
     )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Price:
     directory: Directory
@@ -401,6 +413,7 @@ class _Price:
             raise PointsExceedShare("points may not pay that much of this bill", maximum_points=most)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Verdict:
     award: Award
@@ -432,13 +445,13 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
         price.check(decided.outcome.spend_limit.points)
     funders = {lot.funder_id for lot in decided.outcome.lots} - {OPERATOR, price.terms.partner_id}
     signed = {funder: directory.terms_at(funder, receipt.occurred_at) for funder in funders}
-    award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms})
+    lines = decisions.earn_lines(decided)
+    award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms}, lines)
     charged = bool(decided.outcome.charges) or basis.is_limited
     budget_ids = {code: head.budget_id for code, head in directory.budgets.items()} if charged else {}
     promoted = decisions.promoted_of(decided, budget_ids)
     if basis.is_limited:
         award, promoted = decisions.within_exposure(award, promoted, basis, budget_ids)
-    lines = decisions.earn_lines(decided)
     paid_points = allocate(price.redeem_points, [line.points_value_minor for line in lines])
     return _Verdict(award, lines, paid_points, promoted, decided)
 
@@ -464,37 +477,207 @@ async def decide(
     proposals; a purchase is decided with those that the till says it gave, which must be right. denied are budgets that
     have no room. Raises what `prepare` raises, and DiscountNotGranted.
     """
+    asked = _asked(
+        desk, directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points, terms=terms,
+        presented=presented, is_quote=is_quote, denied=denied,
+    )  # fmt: skip
+    if not asked.by_rules:
+        return _prepared(asked, None)
+    found = await desk.facts.submit(asked.wanted) if asked.needs.facts else None
+    met = asked.experiments
+    known = _known(asked, found, await desk.arms.held_out(member.member_id, met, at=at) if met else NOBODY)
+    keys = _budget_keys(asked, known)
+    return _prepared(asked, _basis(asked, known, await desk.left.submit(keys) if keys else {}))
+
+
+async def decide_many(
+    desk: Desk, directory: Directory, caller: Caller, items: Sequence[tuple[Identified, Receipt]], *, at: datetime
+) -> list[Prepared | Rejection]:
+    """Decide purchases of a file as `decide` does each of them, but what they need to know is read together; each item
+    answers for itself, in order."""
+    found: dict[int, Prepared | Rejection] = {}
+    asked: dict[int, _Asked] = {}
+    for place, (member, receipt) in enumerate(items):
+        try:
+            asked[place] = _asked(desk, directory, caller, member, receipt, at=at, idem_key=None)
+        except Rejection as no:
+            found[place] = no
+    facts_of = await _read(desk.facts, {n: one.wanted for n, one in asked.items() if one.needs.facts}, found)
+    met = {n: some for n, one in asked.items() if one.by_rules and n not in found and (some := one.experiments)}
+    await desk.arms.meet({asked[n].member.member_id: some for n, some in met.items()}, at=at)
+    arms_of = {n: await desk.arms.held_out(asked[n].member.member_id, some, at=at) for n, some in met.items()}
+    known = {
+        n: _known(one, facts_of.get(n), arms_of.get(n, NOBODY))
+        for n, one in asked.items() if one.by_rules and n not in found
+    }  # fmt: skip
+    keys = {n: _budget_keys(asked[n], one) for n, one in known.items()}
+    left = await _read(desk.left, {n: some for n, some in keys.items() if some}, found)
+    for place, one in asked.items():
+        if place not in found:
+            try:
+                basis = _basis(one, known[place], left.get(place, {})) if one.by_rules else None
+                found[place] = _prepared(one, basis)
+            except Rejection as no:
+                found[place] = no
+    return [found[place] for place in range(len(items))]
+
+
+async def _read(
+    lane: Lane[_Item, _Answer], wanted: Mapping[int, _Item], found: dict[int, Prepared | Rejection]
+) -> dict[int, _Answer]:
+    """What a lane tells of items of a file, by their places; an item that it refuses has found its answer."""
+    told: dict[int, _Answer] = {}
+    if wanted:
+        for place, answer in zip(wanted, await lane.submit_all(list(wanted.values())), strict=True):
+            if isinstance(answer, Rejection):
+                found[place] = answer
+            elif isinstance(answer, Exception):
+                raise answer
+            else:
+                told[place] = answer
+    return told
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A purchase to be decided: the release that decides it, and what has to be known before."""
+
+    desk: Desk
+    directory: Directory
+    caller: Caller
+    member: Identified
+    receipt: Receipt
+    at: datetime
+    idem_key: UUID | None
+    redeem_points: int
+    place: Place
+    terms: Terms
+    presented: Presented
+    is_quote: bool
+    denied: Collection[str]
+    release: Release
+    needs: Needs
+    limited: Sequence[str]
+
+    @property
+    def by_rules(self) -> bool:
+        """Whether more than the agreement has a say."""
+        return self.needs.any or bool(self.limited)
+
+    @property
+    def experiments(self) -> Mapping[str, HoldoutDocument]:
+        """Those that may hold the member out of some of its rules."""
+        return self.directory.experiments.among(self.needs.experiments, at=self.receipt.occurred_at)
+
+    @property
+    def wanted(self) -> Wanted:
+        """The facts that its rules ask for."""
+        asked = Asked(self.member.member_id, self.caller.partner_id, self.receipt.occurred_at)
+        return Wanted(asked, self.at, self.needs.birthday)
+
+
+_Known = tuple[Context, int | None]
+"""What a purchase is decided on but for its budgets; the account's number where counters of the member are in it."""
+
+
+def _asked(
+    desk: Desk,
+    directory: Directory,
+    caller: Caller,
+    member: Identified,
+    receipt: Receipt,
+    *,
+    at: datetime,
+    idem_key: UUID | None,
+    redeem_points: int = 0,
+    terms: Terms | None = None,
+    presented: Presented = NOTHING_PRESENTED,
+    is_quote: bool = False,
+    denied: Collection[str] = (),
+) -> _Asked:
     place = place_of(directory, caller, receipt.outlet, receipt.terminal)
-    partner, shelf = place.partner, directory.shelf
+    shelf, code = directory.shelf, place.partner.code
     terms = terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
     release = shelf.at(receipt.occurred_at, at)
     if release.rules and not is_quote:
         release = shelf.honouring(release, decisions.reported_rules(receipt))
-    needs = shelf.needs(release, PURCHASE_TRIGGER, "", partner.code)
-    limited = limits_of(directory, partner.code)
-    basis = None
-    if needs.any or limited:
-        asked = _Asked(
-            desk, directory, caller, member, receipt, partner, terms, release, at, presented, is_quote, denied
-        )
-        basis = await _basis(asked, needs, limited=limited)
+    needs = shelf.needs(release, PURCHASE_TRIGGER, "", code)
+    limited = limits_of(directory, code)
+    return _Asked(
+        desk, directory, caller, member, receipt, at, idem_key, redeem_points, place, terms, presented, is_quote,
+        denied, release, needs, limited,
+    )  # fmt: skip
+
+
+def _known(asked: _Asked, found: Facts | None, arms: Mapping[str, str]) -> _Known:
+    directory, member, receipt = asked.directory, asked.member, asked.receipt
+    programme, scopes = directory.programme, _scopes(asked)
+    known, if_seq = _of_the_card(member.tier), None
+    if found is not None:
+        known = decisions.told(found.member, member.tier, asked.needs)
+        if_seq = found.seq if asked.needs.account else None
+        scopes |= found.scopes
+    calendar, presented = directory.calendar, asked.presented
+    context = decisions.context_of(
+        receipt, partner=asked.place.partner.code, zone=programme.time_zone, terms=asked.terms, programme=programme,
+        release=asked.release, member=known, scopes=scopes, at=asked.at,
+        denied=[*asked.denied, *_foreign(directory, asked.terms.currency)],
+        holidays=calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at)
+        if calendar.versions else (),
+        coupons=tuple([ShownCoupon(one.batch, str(one.coupon_id)) for one in presented.coupons]), arms=arms,
+    )  # fmt: skip
+    return context, if_seq
+
+
+@lru_cache(maxsize=64)
+def _of_the_card(tier: str) -> Member:
+    """A member of whom nothing is known but what the card tells."""
+    return Member(tier=tier)
+
+
+def _foreign(directory: Directory, currency: str) -> list[str]:
+    """Budgets of money in another currency: there they pay nothing."""
+    return [code for code, head in directory.budgets.items() if head.currency not in (None, currency)]
+
+
+def _budget_keys(asked: _Asked, known: _Known) -> list[BudgetKey]:
+    """The counters of budgets that have to be read."""
+    keys = evaluation.budget_keys(asked.release, known[0]) if asked.needs.budgets else []
+    return [*keys, *((code, "", "") for code in asked.limited)]
+
+
+def _basis(asked: _Asked, known: _Known, left: Mapping[BudgetKey, int]) -> Basis:
+    (context, if_seq), rest, partner = known, dict(left), asked.place.partner.code
+    limits = taken_limits(rest, asked.limited, asked.denied)
+    counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(rest.items())})
+    return Basis(
+        asked.release, context, counters, if_seq, limits.get(exposure_code(partner)), asked.is_quote,
+        limits.get(holding_code(partner)),
+    )  # fmt: skip
+
+
+def _prepared(asked: _Asked, basis: Basis | None) -> Prepared:
+    desk, directory, caller, member, receipt = asked.desk, asked.directory, asked.caller, asked.member, asked.receipt
+    again = None
+    if basis is not None:
+        again = partial(
+            decide, desk, directory, caller, member, receipt, at=asked.at, idem_key=asked.idem_key,
+            redeem_points=asked.redeem_points, terms=asked.terms, presented=asked.presented,
+        )  # fmt: skip
     prepared = prepare(
-        directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points, terms=terms,
-        basis=basis, place=place,
+        directory, caller, member, receipt, at=asked.at, idem_key=asked.idem_key, redeem_points=asked.redeem_points,
+        terms=asked.terms, basis=basis, place=asked.place, again=again,
     )  # fmt: skip
-    if basis is None:
+    if prepared.decided is None or not (prepared.decided.outcome.uses or prepared.decided.outcome.grants):
         return prepared
-    again = partial(
-        decide, desk, directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points,
-        terms=terms, presented=presented,
-    )  # fmt: skip
-    return replace(prepared, promoted=_with_given(desk, directory, prepared, presented), again=again)
+    return _with_given(desk, directory, prepared, asked.presented)
 
 
-def _with_given(desk: Desk, directory: Directory, prepared: Prepared, presented: Presented) -> Promoted | None:
-    """What is promoted, with what the outcome uses up and gives beside points."""
-    if prepared.decided is None or prepared.promoted is None:
-        return prepared.promoted
+def _with_given(desk: Desk, directory: Directory, prepared: Prepared, presented: Presented) -> Prepared:
+    """The purchase with what its outcome uses up and gives beside points."""
+    assert prepared.decided is not None
+    assert prepared.promoted is not None
     outcome, row = prepared.decided.outcome, prepared.row
     new = [codes.draw() for one in outcome.grants if one.kind == "COUPON" for _ in range(one.quantity)]
     given = decisions.given_of(
@@ -507,53 +690,7 @@ def _with_given(desk: Desk, directory: Directory, prepared: Prepared, presented:
             "proved": presented.is_proved,
         },
     )  # fmt: skip
-    return replace(prepared.promoted, given=given)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    desk: Desk
-    directory: Directory
-    caller: Caller
-    member: Identified
-    receipt: Receipt
-    partner: Partner
-    terms: Terms
-    release: Release
-    at: datetime
-    presented: Presented
-    is_quote: bool
-    denied: Collection[str]
-
-
-async def _basis(asked: _Asked, needs: Needs, *, limited: Collection[str]) -> Basis:
-    desk, directory, member, receipt = asked.desk, asked.directory, asked.member, asked.receipt
-    programme, at = directory.programme, asked.at
-    known, scopes, if_seq = Member(tier=member.tier), _scopes(asked), None
-    if needs.facts:
-        wanted = Asked(member.member_id, asked.caller.partner_id, receipt.occurred_at)
-        found = await desk.facts.submit(Wanted(wanted, at, needs.birthday))
-        if found is not None:
-            known, if_seq = decisions.told(found.member, member.tier, needs), found.seq if needs.account else None
-            scopes |= found.scopes
-    foreign = {
-        code for code, head in directory.budgets.items() if head.currency not in (None, asked.terms.currency)
-    }  # a budget of money is in one currency: elsewhere it pays nothing
-    context = decisions.context_of(
-        receipt, partner=asked.partner.code, zone=programme.time_zone, terms=asked.terms, programme=programme,
-        release=asked.release, member=known, scopes=scopes, at=at, denied=[*asked.denied, *foreign],
-        holidays=directory.calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at),
-        coupons=tuple(ShownCoupon(one.batch, str(one.coupon_id)) for one in asked.presented.coupons),
-    )  # fmt: skip
-    keys = evaluation.budget_keys(asked.release, context) if needs.budgets else []
-    keys += [(code, "", "") for code in limited]
-    left = dict(await desk.left.submit(keys)) if keys else {}
-    limits = taken_limits(left, limited, asked.denied)
-    counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(left.items())})
-    return Basis(
-        asked.release, context, counters, if_seq, limits.get(exposure_code(asked.partner.code)), asked.is_quote,
-        limits.get(holding_code(asked.partner.code)),
-    )  # fmt: skip
+    return replace(prepared, promoted=replace(prepared.promoted, given=given))
 
 
 def limits_of(directory: Directory, partner_code: str) -> list[str]:
@@ -572,7 +709,9 @@ def taken_limits(
 def _scopes(asked: _Asked) -> dict[str, str]:
     """Whose a budget may be, as far as the receipt and the card tell."""
     member, receipt = asked.member, asked.receipt
-    found = decisions.scopes_of(member.member_id, member.card_id, asked.partner.code, receipt.outlet)
+    found = decisions.scopes_of(member.member_id, member.card_id, asked.place.partner.code, receipt.outlet)
+    if not receipt.payments:
+        return found
     tokens = sorted({paid.instrument for paid in receipt.payments if paid.instrument})
     if len(tokens) == 1:  # of two cards neither is the one that paid
         paid_with = aliases.instrument(asked.desk.vault, asked.caller.partner_id, tokens[0])
@@ -632,12 +771,23 @@ async def accrue_file(desk: Desk, items: Sequence[Prepared]) -> list[Recorded | 
     An item for which the lane has no room is answered Busy. Raises what is no Rejection of an item's.
     """
     answers = await desk.lane.submit_all(items)
+    outrun: dict[int, dict[int, Outrun]] = {}
     for index, answer in enumerate(answers):
         if isinstance(answer, Outrun):
-            answers[index] = await _decided_again(desk, items[index], answer)
+            outrun.setdefault(items[index].row.holder_id, {})[index] = answer
+    again = await asyncio.gather(*(_again_in_order(desk, items, places) for places in outrun.values()))
+    for index, told in (one for each in again for one in each.items()):
+        answers[index] = told
     if broken := next((answer for answer in answers if not isinstance(answer, Recorded | Rejection)), None):
         raise broken
     return [answer for answer in answers if isinstance(answer, Recorded | Rejection)]
+
+
+async def _again_in_order(
+    desk: Desk, items: Sequence[Prepared], places: Mapping[int, Outrun]
+) -> dict[int, Recorded | Exception]:
+    """Items of one member, decided again one after another: each has to know of those before it."""
+    return {index: await _decided_again(desk, items[index], outrun) for index, outrun in places.items()}
 
 
 async def _decided_again(desk: Desk, item: Prepared, outrun: Outrun) -> Recorded | Exception:

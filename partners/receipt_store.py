@@ -95,7 +95,7 @@ async def record_purchase(
 ) -> dict[str, int | None]:
     """Record one purchase that spends nothing, on its own; raises PostgresError TS001 where it is known already, and
     TS002 where what promoted says does not hold any more."""
-    if promoted is not None:
+    if promoted is not None and not promoted.is_nothing:
         record = await pool.fetchrow(
             _PROMOTED_PURCHASE, *_purchase_columns(row, lots, at), *promoted_columns([promoted])
         )
@@ -121,7 +121,7 @@ async def record_purchases(
 ) -> list[asyncpg.Record]:
     """Record purchases that spend nothing, in one call; a status row per item, in order. Raises PostgresError TS002
     where what is promoted of an item does not hold any more: nothing was written then."""
-    with_rules = any(promoted)
+    with_rules = any(one is not None and not one.is_nothing for one in promoted)
     flat = [lot for of_item in lots for lot in of_item]
     found: list[asyncpg.Record] = await pool.fetch(
         _PROMOTED_PURCHASES if with_rules else f"SELECT * FROM {_RECORD_PURCHASES}",
@@ -179,7 +179,7 @@ async def record_spending(
     )  # fmt: skip
     if row.reward_id is not None:
         return await pool.fetchrow(_TAKEN_SPENDING, *columns, row.reward_id)
-    if promoted is not None:
+    if promoted is not None and not promoted.is_nothing:
         return await pool.fetchrow(_PROMOTED_SPENDING, *columns, *promoted_columns([promoted]))
     return await pool.fetchrow(f"SELECT * FROM {_RECORD_SPENDING}", *columns)
 

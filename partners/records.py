@@ -78,6 +78,7 @@ class ProofUse:
     approval_no: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class BudgetCharge:
     """What a decision uses of a budget in a scope and a period: points, times, or minor units."""
@@ -102,6 +103,7 @@ class OwedRow:
     amount_minor: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Promoted:
     """What a decision by rules writes beside the receipt. if_seq is the account's number when its counters were read,
@@ -111,6 +113,11 @@ class Promoted:
     owed: tuple[OwedRow, ...] = ()
     if_seq: int | None = None
     given: Mapping[str, Any] | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is nothing to write, and nothing that may have changed meanwhile."""
+        return not (self.charges or self.owed or self.given) and self.if_seq is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.secrets import Vault
 from partners import rekeying_store
+from partners.mechanics.raffles import seed_context
 from partners.onboarding import id_key_context
 
 
@@ -45,3 +46,15 @@ async def invitations(
     for row in await rekeying_store.referrals(connection, holders):
         await rekeying_store.write_referral(connection, row.holder_id, vault.looked_up_anew(row.device, since))
     return (holders[-1] if holders else after), len(holders)
+
+
+async def raffles(connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int) -> tuple[int, int]:
+    """The seeds of all raffles, sealed anew; how many there are, and how many were done."""
+    if after:
+        return after, 0
+    rows = await rekeying_store.raffle_seeds(connection)
+    for row in rows:
+        context = seed_context(row.code)
+        sealed = vault.seal(vault.open(bytes(row.sealed_seed), context), context)
+        await rekeying_store.write_raffle_seed(connection, row.code, sealed)
+    return 1, len(rows)

@@ -86,3 +86,14 @@ async def write_referral(connection: AsyncConnection, holder_id: int, device: UU
     """Give the device of one who came another hash."""
     statement = text("UPDATE partners.referral SET device = :device WHERE holder_id = :holder_id")
     await connection.execute(statement, {"holder_id": holder_id, "device": device})
+
+
+async def raffle_seeds(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Every raffle: code, sealed_seed."""
+    return (await connection.execute(text("SELECT code, sealed_seed FROM partners.raffle FOR NO KEY UPDATE"))).all()
+
+
+async def write_raffle_seed(connection: AsyncConnection, code: str, sealed: bytes) -> None:
+    """Seal a raffle's seed otherwise."""
+    statement = text("UPDATE partners.raffle SET sealed_seed = :sealed WHERE code = :code")
+    await connection.execute(statement, {"code": code, "sealed": sealed})

@@ -268,6 +268,7 @@ class DirectoryRows:
     releases: Sequence[asyncpg.Record]  # besides those that were known
     budgets: Sequence[asyncpg.Record]
     calendars: Sequence[asyncpg.Record]
+    holdouts: Sequence[asyncpg.Record]
 
 
 async def revision(connection: asyncpg.Connection) -> int:
@@ -296,6 +297,7 @@ async def directory_rows(connection: asyncpg.Connection, known_releases: Collect
             releases=await promotion_store.binding_besides(connection, known_releases),
             budgets=await promotion_store.budget_rows(connection),
             calendars=await mechanic_store.versions(connection, "CALENDAR"),
+            holdouts=await mechanic_store.versions(connection, "HOLDOUT"),
         )
 
 

@@ -25,6 +25,7 @@ from members.identification import Identified, MemberRef
 from partners import holds, outcomes, purchases, receipt_store, receipts, roles, spending
 from partners.coupons import coupons
 from partners.coupons.guesses import Asking
+from partners.directory import Directory
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.purchases import Caller, Desk, Prepared, Presented
@@ -497,8 +498,9 @@ async def _prepare_many(
     numbers = {ref.card_number for ref, _ in items if ref.card_number is not None}
     by_number = await identification.identify_cards(desk.pool, desk.vault, list(numbers)) if numbers else {}
     counted: set[tuple[Guesser, str]] = set()
-    answers: list[Prepared | Recorded | Rejection] = []
-    for ref, receipt in items:
+    answers: dict[int, Prepared | Recorded | Rejection] = {}
+    asked: dict[int, tuple[Identified, Receipt]] = {}
+    for index, (ref, receipt) in enumerate(items):
         try:
             if isinstance(receipt, Rejection):
                 raise receipt
@@ -511,17 +513,28 @@ async def _prepare_many(
                 else:
                     member = await identify(desk, caller, ref, place.terminal_id, at)
             except Rejection as no:
-                answers.append(await _recorded_before_or(no, desk, caller, place, receipt))
+                answers[index] = await _recorded_before_or(no, desk, caller, place, receipt)
                 continue
             if earlier := await _recorded_as_another(desk, caller, member, place, receipt):
-                answers.append(earlier)
+                answers[index] = earlier
                 continue
-            one = await purchases.decide(desk, directory, caller, member, receipt, at=at, idem_key=None)
-            roles.require_issuer(directory.terms(one.row.terms_id))
-            answers.append(one)
+            asked[index] = (member, receipt)
         except Rejection as no:
-            answers.append(no)
-    return answers
+            answers[index] = no
+    decided = await purchases.decide_many(desk, directory, caller, list(asked.values()), at=at)
+    for index, one in zip(asked, decided, strict=True):
+        answers[index] = _that_earns(directory, one)
+    return [answers[index] for index in range(len(items))]
+
+
+def _that_earns(directory: Directory, one: Prepared | Rejection) -> Prepared | Rejection:
+    """The purchase, or the "no" to a partner that issues nothing."""
+    if isinstance(one, Prepared):
+        try:
+            roles.require_issuer(directory.terms(one.row.terms_id))
+        except Rejection as no:
+            return no
+    return one
 
 
 async def _answered_as_another(

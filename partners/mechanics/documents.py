@@ -1,5 +1,5 @@
-"""PURE: mechanics as documents: the ladder of tiers, events, invitations, holidays. What people agreed on,
-validated."""
+"""PURE: mechanics as documents: the ladder of tiers, events, invitations, holidays, experiments. What people agreed
+on, validated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from members import tiers
 from partners.promotions.documents import Code, Document, read_as
 
-LADDER, EVENT, INVITATION, CALENDAR = "LADDER", "EVENT", "INVITATION", "CALENDAR"
+LADDER, EVENT, INVITATION, CALENDAR, HOLDOUT = "LADDER", "EVENT", "INVITATION", "CALENDAR", "HOLDOUT"
 
 Count = Annotated[int, Field(ge=0, le=10**15)]
 
@@ -91,8 +91,19 @@ class CalendarDocument(Document):
     days: tuple[HolidayDocument, ...] = ()
 
 
+class HoldoutDocument(Document):
+    """An experiment by its code (`global`: the programme's own, of all promotions): control_bp of ten thousand members
+    are in its control group and get neither the offers nor the points of rules that name it. salt makes its draw
+    another than the next one's. The members of a household are in one arm, unless it says per member."""
+
+    control_bp: Annotated[int, Field(ge=0, le=10_000)]
+    salt: Annotated[str, Field(min_length=8, max_length=64)]
+    per: Literal["household", "member"] = "household"
+
+
 KINDS: Mapping[str, type[Document]] = {
     LADDER: LadderDocument, EVENT: EventDocument, INVITATION: InvitationDocument, CALENDAR: CalendarDocument,
+    HOLDOUT: HoldoutDocument,
 }  # fmt: skip
 """What a document of each kind must be."""
 

@@ -58,8 +58,8 @@ async def in_force(connection: AsyncConnection, kind: str, code: str, at: dateti
 
 
 async def versions(connection: asyncpg.Connection, kind: str) -> list[asyncpg.Record]:
-    """Every version of a kind of which a programme has one, in order: valid_from, document."""
+    """Every version of a kind, in order: code, valid_from, document."""
     found: list[asyncpg.Record] = await connection.fetch(
-        "SELECT valid_from, document FROM partners.mechanic WHERE kind = $1 ORDER BY version", kind
+        "SELECT code, valid_from, document FROM partners.mechanic WHERE kind = $1 ORDER BY code, version", kind
     )
     return found

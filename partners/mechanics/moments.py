@@ -230,15 +230,26 @@ async def around(
         raise outcomes.rejection(4)
     zones = {budget.zone for budget in release.budgets}
     holidays = directory.calendar.codes(purchases.day_of(directory, occurred_at), at=occurred_at)
+    arms = await _held_out(desk, directory, partner, asked, release, trigger, event, at)
     context = Context(
         occurred_at=occurred_at, received_at=at, partner=partner.code, outlet="", zone=programme.time_zone,
         local=Local.at(occurred_at, programme.time_zone, holidays), terms=BaseTerms.signed(terms, programme),
         trigger=trigger, channel="call", member=found.member, event=event, coupons=presented,
         scopes={"partner": partner.code, **found.scopes, **(scopes or {})},
         dates={zone: occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in sorted(zones)},
-        denied=tuple(sorted(denied)),
+        denied=tuple(sorted(denied)), arms=dict(arms),
     )  # fmt: skip
     return found, context
+
+
+async def _held_out(
+    desk: Desk, directory: Directory, partner: Partner, asked: Asked, release: Release, trigger: str,
+    event: Event | None, at: datetime,
+) -> Mapping[str, str]:  # fmt: skip
+    """The experiments that hold the member out of rules of this trigger here, stored before they see any of it."""
+    needs = directory.shelf.needs(release, trigger, event.code if event else "", partner.code)
+    met = directory.experiments.among(needs.experiments, at=asked.occurred_at)
+    return await desk.arms.held_out(asked.member_id, met, at=at) if met else {}
 
 
 def _referrer(moment: Moment) -> dict[str, str]:

@@ -29,6 +29,7 @@ from partners.promotions.compiling import Rule, book
 from partners.promotions.conditions import Named
 from partners.promotions.conditions import of as conditions_of
 from partners.promotions.documents import Who
+from partners.promotions.evaluation import is_held_out
 from partners.promotions.expressions import HOLDS, Facts
 from partners.promotions.releases import Release
 from partners.purchases import Caller, Desk
@@ -142,6 +143,8 @@ def _promotion(rule: Rule, context: Context, facts: Facts) -> Offer | None:
     if doc.kind == "redeem_limit" or at < doc.valid_from or (doc.valid_until is not None and at >= doc.valid_until):
         return None
     if doc.codes is not None and doc.codes.required not in {one.batch for one in context.coupons}:
+        return None
+    if context.arms and is_held_out(rule, context.arms):
         return None
     activation = _activation(doc.who, context)
     asks = []

@@ -13,6 +13,7 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from kit.values import quick
 from partners.promotions.plain import Plain, digest
 from partners.terms import Programme, Terms
 
@@ -30,6 +31,7 @@ COUNTERS = frozenset(
 SCOPES = ("member", "household", "card", "instrument", "partner", "outlet", "code", "referrer")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class BasketLine(Plain):
     """One line: amount_minor is after the till's own discounts, before ours and before points.
@@ -49,6 +51,7 @@ class BasketLine(Plain):
     tax_minor: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Payment(Plain):
     """A part of the bill that money paid, in minor units; instrument is the partner's token of a bank card."""
@@ -58,6 +61,7 @@ class Payment(Plain):
     instrument: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Basket(Plain):
     """What is bought. points are what the member wants to pay with, points_minor their value at the till.
@@ -79,6 +83,7 @@ class Basket(Plain):
         return sum(line.amount_minor for line in self.lines)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class EarnBase(Plain):
     """What the agreement lets earn: kinds of lines, product classes that never do, and whether the tax in it does.
@@ -92,6 +97,7 @@ class EarnBase(Plain):
     without_tax: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SpendBase(Plain):
     """What points may pay for under the agreement: kinds of lines that they may not, and the least money."""
@@ -100,6 +106,7 @@ class SpendBase(Plain):
     minimum_money_minor: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class BaseTerms(Plain):
     """What was signed, as far as a decision needs it; see partners.terms for the meaning of each."""
@@ -137,6 +144,7 @@ class BaseTerms(Plain):
         )  # fmt: skip
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Member(Plain):
     """Facts about the member at the instant of the decision, none of them personal.
@@ -160,6 +168,7 @@ class Member(Plain):
     in_household: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Local(Plain):
     """The calendar at the outlet: ISO date, weekday (1 is Monday), hour, minute, codes of the day's holidays."""
@@ -177,6 +186,7 @@ class Local(Plain):
         return cls(here.date().isoformat(), here.isoweekday(), here.hour, here.minute, tuple(sorted(holidays)))
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Coupon(Plain):
     """A code that was presented: the batch it is of, its number, and its state: VALID, or why it cannot be used."""
@@ -186,6 +196,7 @@ class Coupon(Plain):
     state: str = "VALID"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Event(Plain):
     """What happened where it is no purchase: the partner's own code, and figures and words that came with it."""
@@ -195,13 +206,15 @@ class Event(Plain):
     words: Mapping[str, str] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Context(Plain):
     """Everything around the basket that a decision may look at.
 
     trigger is one of documents.TRIGGERS; partner and outlet are codes; zone is the outlet's, dates holds the local
     date of every zone that budgets of the release count in (`releases.Release.zones`); available is the points that
-    the member could spend, None where it is not to count; arms tells the arm of each experiment, CONTROL or TREATED;
+    the member could spend, None where it is not to count; arms tells the arm of each experiment, CONTROL or TREATED (of
+    one that is not named the member is treated);
     scopes gives the value of each scope (SCOPES) that is known; denied are budgets that turned out exhausted in the
     write, whose rules are left out.
     """
@@ -226,6 +239,7 @@ class Context(Plain):
     denied: tuple[str, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Counters(Plain):
     """What budgets had left when the decision was made: `key(budget, scope_key, period_key)` -> remaining.
@@ -241,6 +255,7 @@ class Counters(Plain):
         return f"{budget}/{scope_key}/{period_key}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Lot(Plain):
     """Points to be granted by one funder with one activation and one expiry; lot 1 holds the contractual base."""
@@ -286,6 +301,7 @@ class LinePart(NamedTuple):
         return cls(*found)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Award(Plain):
     """Points by one rule, or by the agreement (BASE, TIER_BONUS), split to lines and to funders; both sum to it."""
@@ -300,6 +316,7 @@ class Award(Plain):
     facts: Mapping[str, int | str] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Discount(Plain):
     """Money off one line by one rule, in minor units, and who pays it; source is PROGRAMME, or COUPON."""
@@ -312,6 +329,7 @@ class Discount(Plain):
     funders: tuple[Share, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Grant(Plain):
     """Something else that is given: COUPON, STAMP, BADGE, ENTITLEMENT, TIER_CREDIT or RAFFLE_TICKET.
@@ -328,6 +346,7 @@ class Grant(Plain):
     funders: tuple[Share, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Use(Plain):
     """Something that the decision uses up: kind COUPON (code is the coupon's number) or STAMP (code is the unit)."""
@@ -338,6 +357,7 @@ class Use(Plain):
     quantity: int = 1
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Charge(Plain):
     """What a budget is charged in the write; on_exceed is `deny` or `partial`. One per budget, scope and period."""
@@ -350,6 +370,7 @@ class Charge(Plain):
     on_exceed: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SpendLimit(Plain):
     """The most points this bill takes, their value in minor units, and the cap that bound.
@@ -362,6 +383,7 @@ class SpendLimit(Plain):
     bound_by: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Step(Plain):
     """What became of one rule whose conditions held, or failed to be computed; reason is one of REASONS.
@@ -388,6 +410,7 @@ REASONS = (
 )  # fmt: skip
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Outcome(Plain):
     """What a basket gets. points = Σ awards = Σ lots = Σ line_points; every award and discount sums over its parts."""

@@ -81,7 +81,10 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What is used of a budget in one scope and period; both empty where it counts in all."""
+    """What is used of a budget in one scope and period; both empty where it counts in all.
+
+    Of one that counts over days a period is one of them, and remaining what is left in the fullest run that it is in.
+    """
 
     scope_key: str
     period_key: str
@@ -193,7 +196,8 @@ async def usage(connection: AsyncConnection, code: str, *, limit: int = MOST_SHO
     if not rows:
         raise BudgetUnknown(f"there is no budget {code}")
     found = await store.usage(connection, rows[0]["budget_id"], limit=limit)
-    return [Usage(one["scope"], one["period"], one["used"], max(rows[0]["ceiling"] - one["used"], 0)) for one in found]
+    ceiling = rows[0]["ceiling"]
+    return [Usage(one["scope"], one["period"], one["used"], max(ceiling - one["counted"], 0)) for one in found]
 
 
 async def violations(connection: AsyncConnection) -> list[Violation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from partners.promotions import conditions, expressions
 from partners.promotions.basket import OPERATOR
@@ -14,10 +15,13 @@ from partners.promotions.documents import (
     OPERATOR_PARTY,
     POINTS_EFFECTS,
     BudgetDocument,
+    Codes,
+    Costs,
+    Effect,
     GroupDocument,
     RuleDocument,
 )
-from partners.promotions.expressions import ExpressionInvalid, Needed, Poll, Predicate, Selection
+from partners.promotions.expressions import Panel, Predicate, Selection
 from partners.promotions.releases import Release
 
 DISCOUNTS, LIMITS, POINTS, GRANTS = range(4)
@@ -27,9 +31,9 @@ DISCOUNTS, LIMITS, POINTS, GRANTS = range(4)
 class Rule:
     """A rule ready to run. asks is its fused condition, selects its lines; None where there is nothing to ask.
 
-    funders are numbers with basis points; a number of -1 stands for the partner of the basket. thresholds says whether
-    it has any, gated whether it uses up a coupon or stamps, late whether it waits for the other
-    discounts, exclusive whether nothing after it runs in its group when it came to something.
+    parties with their shares are who funds it; a party of -1 stands for the partner of the basket. thresholds says
+    whether it has any, gated whether it uses up a coupon or stamps, owed that nobody is held out of it, late whether it
+    waits for the other discounts, exclusive whether nothing after it runs in its group when it came to something.
     """
 
     doc: RuleDocument
@@ -45,7 +49,13 @@ class Rule:
     late: bool
     thresholds: bool
     gated: bool
+    owed: bool
     exclusive: bool
+    valid_from: datetime
+    valid_until: datetime | None
+    effect: Effect
+    codes: Codes | None
+    costs: Costs | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +79,18 @@ class Group:
 class Candidates:
     """Rules that a basket at one partner may fall under: by code, and per phase as a tree where there is any.
 
-    poll asks those that have something to ask all at once; places are where in it. named is what they speak of.
+    panels ask those that have something to ask.
     """
 
     rules: tuple[Rule, ...]
-    discounts: Group | None
-    limits: tuple[Rule, ...]
-    points: Group | None
-    grants: Group | None
-    named: Needed
-    poll: Poll | None
-    places: Mapping[str, int]
+    discounts: Group | None = None
+    limits: tuple[Rule, ...] = ()
+    points: Group | None = None
+    grants: Group | None = None
+    panels: tuple[Panel, ...] = ()
 
 
-_NOTHING = Candidates((), None, (), None, None, {}, None, {})
+_NOTHING = Candidates(())
 
 
 class Book:
@@ -114,17 +122,20 @@ class Book:
             if not rule.doc.where.partners or partner in rule.doc.where.partners
         )
         groups = self.release.groups
-        asking = [rule for rule in rules if rule.asks or rule.selects]
         return Candidates(
             rules,
             _tree(rules, groups, DISCOUNTS),
             tuple(rule for rule in rules if rule.phase == LIMITS),
             _tree(rules, groups, POINTS),
             _tree(rules, groups, GRANTS),
-            expressions.needed(one.source for rule in rules for one in (rule.asks, rule.selects) if one),
-            _poll(asking),
-            {rule.code: place for place, rule in enumerate(asking)},
+            panels_of(rules),
         )
+
+
+def panels_of(rules: Iterable[Rule], *, together: bool = True) -> tuple[Panel, ...]:
+    """What asks those of the rules that have something to ask."""
+    asking = {rule.code: (rule.asks, rule.selects) for rule in rules if rule.asks or rule.selects}
+    return expressions.panels(asking, together=together)
 
 
 _BOOKS: dict[str, Book] = {}
@@ -182,15 +193,14 @@ def _rule(doc: RuleDocument, budgets: Mapping[str, BudgetDocument], parties: Map
         late=is_late(doc),
         thresholds=has_thresholds(doc),
         gated=doc.codes is not None or doc.costs is not None,
+        owed=doc.kind in ("benefit", "redeem_limit"),
         exclusive=doc.stack.exclusive,
+        valid_from=doc.valid_from,
+        valid_until=doc.valid_until,
+        effect=doc.effect,
+        codes=doc.codes,
+        costs=doc.costs,
     )
-
-
-def _poll(rules: Sequence[Rule]) -> Poll | None:
-    try:
-        return Poll([(rule.asks, rule.selects) for rule in rules]) if rules else None
-    except ExpressionInvalid:  # more than the engine takes at once: they are asked one by one
-        return None
 
 
 def _tree(rules: Iterable[Rule], groups: Sequence[GroupDocument], phase: int) -> Group | None:

@@ -11,7 +11,8 @@ async def remaining(pool: asyncpg.Pool, keys: Sequence[tuple[str, str, str]]) ->
     """What is left of budgets, each asked for as (code, scope, period): code, scope, period, remaining. A budget that
     there is no more has nothing left."""
     found: list[asyncpg.Record] = await pool.fetch(
-        "SELECT w.code, w.scope, w.period, greatest(coalesce(b.ceiling, 0) - coalesce(c.used, 0), 0) AS remaining "
+        "SELECT w.code, w.scope, w.period, greatest(coalesce(b.ceiling, 0) - CASE WHEN w.period LIKE '%/%' "
+        "THEN partners.used_in_window(b.budget_id, w.scope, w.period) ELSE coalesce(c.used, 0) END, 0) AS remaining "
         "FROM unnest($1::text[], $2::text[], $3::text[]) AS w(code, scope, period) "
         "LEFT JOIN partners.budget b ON b.code = w.code "
         "LEFT JOIN partners.budget_counter c "

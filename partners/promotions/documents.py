@@ -6,6 +6,7 @@ A document is versioned and never edited. Who, where, what and when become condi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from functools import cache
@@ -31,7 +32,8 @@ BASE_RULES = ("BASE", "TIER_BONUS")  # what the agreement gives; no rule may tak
 MOST_POINTS = 10**9
 MOST_MINOR = 10**12
 
-Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
+CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
+Code = Annotated[str, Field(pattern=f"^{CODE.pattern}$")]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Rate = Annotated[int, Field(ge=1, le=BASIS)]
 Points = Annotated[int, Field(ge=1, le=MOST_POINTS)]
@@ -476,8 +478,8 @@ class BudgetDocument(Document):
     """A cap that one or several rules count against.
 
     unit: points awarded, money (minor units of discounts), or count of applications. scopes: whose it is, empty for
-    one in all; period: over the local calendar of zone (an IANA name). on_exceed: deny the whole effect, or give what
-    is left.
+    one in all; period: over the local calendar of zone (an IANA name), or rolling:30, over any 30 days in a row.
+    on_exceed: deny the whole effect, or give what is left.
     """
 
     code: Code
@@ -485,10 +487,15 @@ class BudgetDocument(Document):
     scopes: tuple[
         Literal["member", "household", "card", "instrument", "partner", "outlet", "code", "referrer"], ...
     ] = ()
-    period: Literal["total", "year", "month", "week", "day"] = "total"
+    period: Annotated[str, Field(pattern=r"^(total|year|month|week|day|rolling:[1-9][0-9]{0,2})$")] = "total"
     zone: str = Field(default="UTC", max_length=64)
     limit: Annotated[int, Field(ge=0, le=10**15)]
     on_exceed: Literal["deny", "partial"] = "deny"
+
+    @property
+    def rolling_days(self) -> int:
+        """Over how many days in a row it counts; 0 where it counts by the calendar."""
+        return int(self.period.removeprefix("rolling:")) if self.period.startswith("rolling:") else 0
 
 
 class GroupDocument(Document):

@@ -11,7 +11,7 @@ the other rules' work (thresholds after discounts) waits for them, whatever its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -40,12 +40,13 @@ from partners.promotions.compiling import Candidates, Group, Rule, book
 from partners.promotions.conditions import ORDINARY_KINDS
 from partners.promotions.documents import BudgetDocument, GrantEffect, PointsEffect, SetRedeemCap
 from partners.promotions.effects import Result
-from partners.promotions.expressions import EVERY, Facts
+from partners.promotions.expressions import Found
 from partners.promotions.releases import Release
 
 GLOBAL = "GLOBAL"  # the programme's own hold-out
 CONTROL = "CONTROL"
 NEVER_EARNS = "GIFT_CARD"
+_ALWAYS: Found = (True, None)
 
 
 def evaluate(release: Release, basket: Basket, context: Context, counters: Counters) -> Outcome:
@@ -75,6 +76,12 @@ class Mark(NamedTuple):
 class Decision:
     """One basket being decided. Holds what the phases have left for each other; `outcome` runs them once."""
 
+    __slots__ = (
+        "agreed", "amounts", "answers", "awards", "base", "basket", "bought", "candidates", "charged", "context",
+        "counters", "discounts", "grants", "gross", "lines", "money", "ordinary", "remaining", "stamps", "steps",
+        "tender", "terms", "uses",
+    )  # fmt: skip
+
     def __init__(self, candidates: Candidates, basket: Basket, context: Context, counters: Counters) -> None:
         self.candidates, self.basket, self.context, self.counters = candidates, basket, context, counters
         self.terms = context.terms
@@ -85,7 +92,6 @@ class Decision:
         self.tender: Sequence[int] = ()  # what points pay of each line
         self.money: list[int] = []  # what earns of each line: money really paid for what may earn
         self.base: list[int] = []  # base points of each line
-        self.facts = Facts(basket, context, candidates.named)
         self.remaining: dict[str, int] = {}
         self.charged: list[tuple[Cap, int]] = []
         self.stamps: dict[str, int] = {}
@@ -94,8 +100,7 @@ class Decision:
         self.discounts: list[Discount] = []
         self.grants: list[Grant] = []
         self.uses: list[Use] = []
-        self.polled = False
-        self.answers: list[Sequence[int] | None] | None = None
+        self.answers: Mapping[str, Found] | None = None
         self.ordinary: Sequence[int] | None = None
         self.agreed = effects.agreed_life(context)
 
@@ -154,7 +159,7 @@ class Decision:
     def _rule_limit(self, rule: Rule, payable: int, cap: int, bound_by: str) -> tuple[int, str]:
         if not self._fires(rule):
             return cap, bound_by
-        effect = rule.doc.effect
+        effect = rule.effect
         assert isinstance(effect, SetRedeemCap)
         ours = min(payable * effect.share_bp // BASIS, max(payable - effect.minimum_money_minor, 0))
         self.steps.append(Step(rule.code, rule.version, "APPLIED", ours, min(ours, cap)))
@@ -311,54 +316,40 @@ class Decision:
 
     def _fires(self, rule: Rule) -> bool:
         """Whether the rule's conditions hold; an error is told in a step, and does not fire."""
-        doc, context = rule.doc, self.context
-        if context.occurred_at < doc.valid_from or (
-            doc.valid_until is not None and context.occurred_at >= doc.valid_until
+        context = self.context
+        if context.occurred_at < rule.valid_from or (
+            rule.valid_until is not None and context.occurred_at >= rule.valid_until
         ):
             return False
-        if doc.codes is not None and len(self._coupons(rule)) < doc.codes.quantity:
+        if rule.codes is not None and len(self._coupons(rule)) < rule.codes.quantity:
             return False
         held, _ = self._asked(rule)
         if held is None:
             self._step(rule, "CONDITION_ERROR")
         if not held:
             return False
-        if context.arms and self._held_out(rule):
+        if context.arms and is_held_out(rule, context.arms):
             self._step(rule, "HOLDOUT")
             return False
         return True
 
-    def _held_out(self, rule: Rule) -> bool:
-        arms, doc = self.context.arms, rule.doc
-        if doc.kind in ("benefit", "redeem_limit"):
-            return False
-        return arms.get(GLOBAL) == CONTROL or (doc.experiment is not None and arms.get(doc.experiment) == CONTROL)
-
     def _coupons(self, rule: Rule) -> list[str]:
-        assert rule.doc.codes is not None
-        batch = rule.doc.codes.required
+        assert rule.codes is not None
+        batch = rule.codes.required
         return sorted(one.coupon for one in self.context.coupons if one.batch == batch and one.state == "VALID")
 
-    def _asked(self, rule: Rule) -> tuple[bool | None, Sequence[int]]:
+    def _asked(self, rule: Rule) -> Found:
         """Whether the rule's conditions hold (None: asking failed), and the positions of the lines it looks at."""
         if rule.asks is None and rule.selects is None:
-            return True, self._ordinary()
-        if not self.polled:
-            self.polled, poll = True, self.candidates.poll
-            self.answers = poll.answers(self.facts) if poll else None
+            return _ALWAYS
         if self.answers is None:
-            return self._asked_alone(rule)
-        lines = self.answers[self.candidates.places[rule.code]]
-        if lines is None:
-            return False, ()
-        return (True, self._ordinary()) if lines == EVERY else (bool(lines), lines)
+            told = [panel.answers(self.basket, self.context) for panel in self.candidates.panels]
+            self.answers = told[0] if len(told) == 1 else {code: one for each in told for code, one in each.items()}
+        return self.answers[rule.code]
 
-    def _asked_alone(self, rule: Rule) -> tuple[bool | None, Sequence[int]]:
-        held = rule.asks.holds(self.facts) if rule.asks else True
-        if not held or rule.selects is None:
-            return held, self._ordinary() if held else ()
-        lines = rule.selects.lines(self.facts)
-        return (None, ()) if lines is None else (bool(lines), lines)
+    def _looked_at(self, rule: Rule) -> Sequence[int]:
+        lines = self._asked(rule)[1]
+        return self._ordinary() if lines is None else lines
 
     def _ordinary(self) -> Sequence[int]:
         if self.ordinary is None:
@@ -374,16 +365,16 @@ class Decision:
 
     def _compute(self, rule: Rule) -> Result | None:
         """What the effect comes to before caps; None where it does not come to it, told in a step."""
-        _, lines = self._asked(rule)
+        lines = self._looked_at(rule)
         if rule.thresholds and (missing := self._missing(rule, lines)):
             self._step(rule, "BELOW_THRESHOLD", limited_by=missing[0], remaining=missing[1])
             return None
-        costs = rule.doc.costs
+        costs = rule.costs
         if costs is not None and self._stamps(costs.unit) < costs.quantity:
             self._step(rule, "STAMPS_SHORT", remaining=self._stamps(costs.unit))
             return None
         try:
-            return effects.compute(rule.doc.effect, lines, self)
+            return effects.compute(rule.effect, lines, self)
         except KeyError:  # a counter that nobody gave
             self._step(rule, "CONDITION_ERROR")
             return None
@@ -468,7 +459,7 @@ class Decision:
         parts = []
         for scope in budget.scopes:
             value = self.context.scopes.get(scope)
-            if scope == "code" and rule.doc.codes is not None:
+            if scope == "code" and rule.codes is not None:
                 value = self._coupons(rule)[0]
             if value is None:
                 return None
@@ -501,7 +492,7 @@ class Decision:
         return allowed, bound
 
     def _write(self, rule: Rule, given: Result) -> None:
-        effect = rule.doc.effect
+        effect = rule.effect
         if isinstance(effect, PointsEffect):
             activates_at, expires_at = effects.life(effect, self.context, self.agreed)
             self.awards.append(
@@ -518,7 +509,7 @@ class Decision:
 
     def _write_discounts(self, rule: Rule, given: Result) -> None:
         """The funders share the whole; each line's share of each funder is cut so that both sums hold."""
-        source = "COUPON" if rule.doc.codes else "PROGRAMME"
+        source = "COUPON" if rule.codes else "PROGRAMME"
         left, rest = allocate(given.total, rule.shares), given.total
         parties = self._parties(rule)
         for index, amount in enumerate(given.parts):
@@ -541,7 +532,7 @@ class Decision:
         return tuple(Share(party, share) for party, share in zip(self._parties(rule), shares, strict=True) if share)
 
     def _use_up(self, rule: Rule) -> None:
-        codes, costs = rule.doc.codes, rule.doc.costs
+        codes, costs = rule.codes, rule.costs
         if codes is not None and codes.uses_up:
             used = {use.code for use in self.uses if use.kind == "COUPON"}
             for coupon in self._coupons(rule)[: codes.quantity]:
@@ -597,13 +588,24 @@ class Decision:
         )
 
 
+def is_held_out(rule: Rule, arms: Mapping[str, str]) -> bool:
+    """Whether a member of these arms gets nothing by the rule, so that what it brings can be measured."""
+    if rule.owed:
+        return False
+    experiment = rule.doc.experiment
+    return arms.get(GLOBAL) == CONTROL or (experiment is not None and arms.get(experiment) == CONTROL)
+
+
 def period_key(budget: BudgetDocument, context: Context) -> str:
-    """The period of the budget's calendar in which the basket falls: `2026-03`, `2026-W09`, `2026-03-01`, or empty."""
+    """The period of the budget's calendar in which the basket falls: `2026-03`, `2026-W09`, `2026-03-01`, or empty; of
+    one that counts over days the day and their number: `2026-03-01/30`."""
     if budget.period == "total":
         return ""
     day = context.dates.get(budget.zone)
     if day is None:
         day = context.occurred_at.astimezone(ZoneInfo(budget.zone)).date().isoformat()
+    if budget.rolling_days:
+        return f"{day}/{budget.rolling_days}"
     if budget.period == "week":
         year, week, _ = date.fromisoformat(day).isocalendar()
         return f"{year}-W{week:02}"
@@ -617,12 +619,10 @@ def budget_keys(release: Release, context: Context) -> list[tuple[str, str, str]
     """
     event = context.event.code if context.event else ""
     rules = book(release).candidates(context.trigger, event, context.partner).rules
-    decision = Decision(
-        Candidates(rules, None, (), None, None, {}, None, {}), Basket(context.terms.currency), context, Counters()
-    )
+    decision = Decision(Candidates(rules), Basket(context.terms.currency), context, Counters())
     found = set()
     for rule in rules:
-        if rule.doc.codes is not None and len(decision._coupons(rule)) < rule.doc.codes.quantity:
+        if rule.codes is not None and len(decision._coupons(rule)) < rule.codes.quantity:
             continue
         for cap in decision._caps(rule) or ():
             found.add((cap.budget.code, cap.scope_key, cap.period_key))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any, Protocol
 
 from cel_expr_python import cel
@@ -339,6 +340,142 @@ class Poll:
 
 _NO, EVERY = [-1], [-2]
 _HELD, _FAILED = Answer(HOLDS), Answer(FAILS)
+
+
+# --- rules asked together -----------------------------------------------------------------------------------
+
+Question = tuple["Predicate | None", "Selection | None"]
+Found = tuple[bool | None, Sequence[int] | None]
+"""Whether a rule's condition holds (None: asking failed), and the lines it selects (None: all ordinary ones)."""
+_MOST_REMEMBERED = 4096
+_MOST_LINES = 8  # of a basket whose answers are worth remembering
+_EVERY_LINE: Found = (True, None)
+_NONE_AT_ALL: Found = (False, ())
+
+# Where a fact that takes few values is found in a context; what it depends on is the rest of `_FIELDS`, which varies
+# from basket to basket: amounts, quantities, articles, minutes.
+_STEADY: Mapping[str, str] = {
+    "member.tier": "member.tier", "member.plan": "member.plan", "member.subscriber": "member.plan",
+    "member.benefits": "member.benefits", "member.segments": "member.segments",
+    "member.attributes": "member.attributes", "member.badges": "member.badges",
+    "member.enrolled_here": "member.enrolled_here", "member.in_household": "member.in_household",
+    "member.has_birthday": "member.days_to_birthday", "member.days_to_birthday": "member.days_to_birthday",
+    "local.date": "local.date", "local.weekday": "local.weekday", "local.hour": "local.hour",
+    "local.holidays": "local.holidays", "place.partner": "partner", "place.outlet": "outlet",
+    "place.channel": "channel",
+}  # fmt: skip
+_STEADY_LINE = frozenset({"no", "kind", "category", "classes"})
+
+
+class Panel:
+    """Rules' questions, by the rules' codes, asked in one go; answers are remembered where they are about facts that
+    take few values, such as a tier, an hour, or the categories of some lines. What is true of the same facts once is so
+    for ever: an expression looks at nothing else.
+
+    together False asks each rule by itself, which comes to the same.
+    """
+
+    __slots__ = ("_key", "_named", "_poll", "_questions", "_remembered")
+
+    def __init__(self, questions: Mapping[str, Question], *, together: bool = True) -> None:
+        sources = [one.source for pair in questions.values() for one in pair if one]
+        self._questions = dict(questions)
+        self._named = needed(sources)
+        self._poll = _poll(list(questions.values())) if together else None
+        self._key = _key_of(self._named, sources) if together else None
+        self._remembered: dict[Any, Mapping[str, Found]] = {}
+
+    def answers(self, basket: Basket, context: Context) -> Mapping[str, Found]:
+        """What each rule's question came to."""
+        if self._key is None or len(basket.lines) > _MOST_LINES:
+            return self._ask(basket, context)
+        key = self._key(basket, context)
+        found = self._remembered.get(key)
+        if found is None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            found = self._remembered[key] = self._ask(basket, context)
+        return found
+
+    def _ask(self, basket: Basket, context: Context) -> Mapping[str, Found]:
+        facts = Facts(basket, context, self._named)
+        told = self._poll.answers(facts) if self._poll else None
+        if told is None:
+            return {code: _alone(question, facts) for code, question in self._questions.items()}
+        return {code: _found(lines) for code, lines in zip(self._questions, told, strict=True)}
+
+
+def panels(questions: Mapping[str, Question], *, together: bool = True) -> tuple[Panel, ...]:
+    """Questions in at most two panels: those whose answers can be remembered, and the others."""
+    steady = {code: pair for code, pair in questions.items() if _is_steady([one.source for one in pair if one])}
+    others = {code: pair for code, pair in questions.items() if code not in steady}
+    return tuple(Panel(some, together=together) for some in (steady, others) if some)
+
+
+def _poll(questions: Sequence[Question]) -> Poll | None:
+    try:
+        return Poll(questions)
+    except ExpressionInvalid:  # more than the engine takes at once: they are asked one by one
+        return None
+
+
+def _found(lines: Sequence[int] | None) -> Found:
+    if lines is None:
+        return _NONE_AT_ALL
+    return _EVERY_LINE if lines == EVERY else (bool(lines), tuple(lines))
+
+
+def _alone(question: Question, facts: Facts) -> Found:
+    asks, selects = question
+    held = asks.holds(facts) if asks else True
+    if not held or selects is None:
+        return (held, None if held else ())
+    lines = selects.lines(facts)
+    return (None, ()) if lines is None else (bool(lines), lines)
+
+
+def _is_steady(sources: Sequence[str]) -> bool:
+    return _key_of(needed(sources), sources) is not None
+
+
+def _key_of(named: Needed, sources: Sequence[str]) -> Callable[[Basket, Context], Any] | None:
+    """What answers about these facts depend on; None where it varies too much to be met again."""
+    places, parts = set(), list[Callable[[Basket, Context], Any]]()
+    for variable, fields in named.items():
+        if variable == "Line":
+            continue
+        if variable == "place":
+            places.add("partner")  # an outlet is named with it
+        for field in fields:
+            name = f"{variable}.{field}"
+            if name in _STEADY:
+                places.add(_STEADY[name])
+            elif (part := _steady_part(name, named, sources)) is not None:
+                parts.append(part)
+            else:
+                return None
+    of_context = attrgetter(*sorted(places)) if places else None
+    if not parts:
+        return lambda basket, context: of_context(context) if of_context else None
+    return lambda basket, context: (
+        of_context(context) if of_context else None,
+        *[part(basket, context) for part in parts],
+    )
+
+
+def _steady_part(name: str, named: Needed, sources: Sequence[str]) -> Callable[[Basket, Context], Any] | None:
+    if name == "basket.lines" and _STEADY_LINE.issuperset(named["Line"]):
+        of_line = attrgetter("kind", *(field for field in named["Line"] if field != "no"))
+        return lambda basket, context: tuple(map(of_line, basket.lines))
+    if name == "basket.currency":
+        return lambda basket, context: basket.currency
+    if name == "member.counters":
+        counters = frozenset[str]().union(*map(counters_named, sources))
+        if counters and all(counter.endswith(".count") for counter in counters):
+            return lambda basket, context: tuple(context.member.counters.items())
+    if name == "member.stamps":
+        return lambda basket, context: tuple(context.member.stamps.items())
+    return None
 
 
 @lru_cache(maxsize=8192)

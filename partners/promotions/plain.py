@@ -37,12 +37,9 @@ class Plain:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by field name; what equals its default is left out."""
-        found = {}
-        for name, default, write in _written(cast("Any", type(self))):
-            value = getattr(self, name)
-            if value != default:
-                found[name] = write(value) if write and value is not None else value
-        return found
+        kind: Any = type(self)
+        kind.to_json = _written(kind)  # from here on without this look at its fields
+        return cast("dict[str, Any]", kind.to_json(self))
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
@@ -56,10 +53,37 @@ class Plain:
         )
 
 
-@cache
-def _written(kind: type[Any]) -> tuple[tuple[str, Any, Callable[[Any], Any] | None], ...]:
+def _written(kind: type[Plain]) -> Callable[[Any], dict[str, Any]]:
+    """`to_json` of a class, written out field by field: a decision has some thirty values, and is hashed as JSON."""
     hints = get_type_hints(kind)
-    return tuple((one.name, _default(one), _writer(hints[one.name])) for one in fields(kind))
+    known: dict[str, Any] = {"instant": _instant}
+    body = ["found = {}"]
+    for one in fields(cast("Any", kind)):
+        name, default = one.name, _default(one)
+        known[f"default_{name}"] = default
+        written = _how(hints[name])
+        if default is MISSING:
+            body += [f"value = self.{name}", f"found[{name!r}] = {written}"]
+        else:
+            same = f"value is not default_{name} and value != default_{name}"
+            body += [f"value = self.{name}", f"if {same}:", f"    found[{name!r}] = {written}"]
+    exec("def to_json(self):\n    " + "\n    ".join([*body, "return found"]), known)  # noqa: S102 - as dataclasses do
+    made: Callable[[Any], dict[str, Any]] = known["to_json"]
+    return made
+
+
+def _how(hint: Any) -> str:
+    """The expression that writes a `value` of a type as plain JSON."""
+    collection, inner = _inner(hint)
+    is_plain = hasattr(inner, "to_json")
+    if collection is tuple:
+        return "[one.to_json() for one in value]" if is_plain else "list(value)"
+    if collection is dict:
+        return "dict(value)"
+    if inner is datetime or is_plain:
+        call = "instant(value)" if inner is datetime else "value.to_json()"
+        return f"None if value is None else {call}"
+    return "value"
 
 
 @cache
@@ -93,13 +117,5 @@ def _reader(hint: Any) -> Callable[[Any], Any] | None:
     return cast("Callable[[Any], Any] | None", collection or read)
 
 
-def _writer(hint: Any) -> Callable[[Any], Any] | None:
-    collection, inner = _inner(hint)
-    write = _instant if inner is datetime else getattr(inner, "to_json", None)
-    if collection is tuple:
-        return (lambda held: [write(one) for one in held]) if write else list
-    return cast("Callable[[Any], Any] | None", collection or write)
-
-
 def _instant(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat()
+    return at.isoformat() if at.tzinfo is UTC else at.astimezone(UTC).isoformat()

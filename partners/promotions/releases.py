@@ -52,7 +52,7 @@ class Release:
         """The hash of the content; two releases of one content decide alike."""
         return digest(self.manifest)
 
-    @property
+    @cached_property
     def zones(self) -> tuple[str, ...]:
         """The zones in which its budgets count, for Context.dates."""
         return tuple(sorted({budget.zone for budget in self.budgets}))
@@ -91,8 +91,20 @@ def pinned(releases: Iterable[Release], *, occurred_at: datetime, received_at: d
     Of those published when it was received, the one that was last to begin by the time it occurred; of two that begin
     together the later published.
     """
-    known = [one for one in releases if one.published_at <= received_at and one.effective_from <= occurred_at]
-    return max(known, key=lambda one: (one.effective_from, one.published_at, one.release_id), default=EMPTY)
+    return pinned_of(latest_first(releases), occurred_at=occurred_at, received_at=received_at)
+
+
+def latest_first(releases: Iterable[Release]) -> tuple[Release, ...]:
+    """Releases in the order in which they go before each other."""
+    return tuple(sorted(releases, key=lambda one: (one.effective_from, one.published_at, one.release_id), reverse=True))
+
+
+def pinned_of(ordered: Iterable[Release], *, occurred_at: datetime, received_at: datetime) -> Release:
+    """As `pinned`, of releases that are in order."""
+    for one in ordered:
+        if one.effective_from <= occurred_at and one.published_at <= received_at:
+            return one
+    return EMPTY
 
 
 def suspended(release: Release, rules: Sequence[str], *, release_id: int, at: datetime, author: str) -> Release:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from partners.promotions import conditions, expressions, releases
 from partners.promotions.compiling import DISCOUNTS, Rule, book, phase_of
 from partners.promotions.documents import DiscountCumulative
+from partners.promotions.evaluation import GLOBAL
 from partners.promotions.releases import EMPTY, Release
 
 _FROM_THE_CARD = re.compile(r"\bmember\.(?!tier\b)")
@@ -26,7 +27,8 @@ _BIRTHDAY = re.compile(r"\bmember\.(days_to_birthday|has_birthday)\b")
 class Needs:
     """What must be known before the rules of a trigger at a partner can decide: nothing where there are no such rules
     (any is False); facts about the member beside the tier, the birthday among them, and the counters and stamps that
-    are asked for by name; what is left of budgets; whether stamps are used up."""
+    are asked for by name; what is left of budgets; whether stamps are used up; the experiments that may hold the member
+    out of some of them."""
 
     any: bool = False
     facts: bool = False
@@ -35,6 +37,7 @@ class Needs:
     counters: frozenset[str] = frozenset()
     stamps: frozenset[str] = frozenset()
     costs: bool = False
+    experiments: frozenset[str] = frozenset()
 
     @property
     def account(self) -> bool:
@@ -50,6 +53,7 @@ class Shelf:
 
     def __init__(self, held: Iterable[Release] = ()) -> None:
         self._releases = MappingProxyType({one.release_id: one for one in held})
+        self._latest_first = releases.latest_first(self._releases.values())
         self._needs: dict[tuple[str, str, str, str], Needs] = {}
         self._narrowed: dict[tuple[int, frozenset[str]], Release] = {}
 
@@ -73,9 +77,7 @@ class Shelf:
 
     def at(self, occurred_at: datetime, received_at: datetime) -> Release:
         """The release that decides what occurred then and was heard of at received_at; EMPTY where there is none."""
-        if not self._releases:
-            return EMPTY
-        return releases.pinned(self._releases.values(), occurred_at=occurred_at, received_at=received_at)
+        return releases.pinned_of(self._latest_first, occurred_at=occurred_at, received_at=received_at)
 
     def needs(self, release: Release, trigger: str, event: str, partner: str) -> Needs:
         """What has to be read before the release can decide a trigger at a partner."""
@@ -92,13 +94,22 @@ class Shelf:
 
         Kept per release and set, so that it is made ready to run once.
         """
-        if not any(phase_of(rule) == DISCOUNTS and rule.code not in discounts for rule in release.rules):
-            return release
         key = (release.release_id, discounts)
-        if key not in self._narrowed:
-            rules = tuple(rule for rule in release.rules if phase_of(rule) != DISCOUNTS or rule.code in discounts)
-            self._narrowed[key] = replace(release, rules=rules)
-        return self._narrowed[key]
+        found = self._narrowed.get(key)
+        if found is None:
+            found = self._narrowed[key] = _narrowed(release, discounts)
+        return found
+
+
+def _experiments(rule: Rule) -> frozenset[str]:
+    if rule.owed:
+        return frozenset()
+    return frozenset({GLOBAL} | ({rule.doc.experiment} if rule.doc.experiment else set()))
+
+
+def _narrowed(release: Release, discounts: frozenset[str]) -> Release:
+    rules = tuple(rule for rule in release.rules if phase_of(rule) != DISCOUNTS or rule.code in discounts)
+    return release if len(rules) == len(release.rules) else replace(release, rules=rules)
 
 
 def needs_of(rules: Iterable[Rule]) -> Needs:
@@ -121,5 +132,6 @@ def needs_of(rules: Iterable[Rule]) -> Needs:
             counters=found.counters | counters,
             stamps=found.stamps | stamps,
             costs=found.costs or rule.doc.costs is not None,
+            experiments=found.experiments | _experiments(rule),
         )
     return found

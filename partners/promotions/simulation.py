@@ -5,13 +5,14 @@ Budgets of the draft start full and are used up basket by basket, in the order g
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from heapq import nlargest, nsmallest
 
 from kit.amounts import micro_per_minor
-from partners.promotions.basket import Basket, Context, Counters, Outcome
+from partners.promotions.basket import Basket, Charge, Context, Counters, Outcome
 from partners.promotions.evaluation import budget_keys, evaluate
 from partners.promotions.releases import Release
 
@@ -159,7 +160,9 @@ class _Run:
 
     def __init__(self, release: Release) -> None:
         self.release = release
-        self.left: dict[str, int] = {}
+        self.limits = {budget.code: budget.limit for budget in release.budgets}
+        self.used: Counter[tuple[str, str, str]] = Counter()
+        self.days: defaultdict[tuple[str, str], Counter[date]] = defaultdict(Counter)  # of those that count over days
         self.exhausted: Counter[str] = Counter()
 
     def decide(self, one: Decided) -> Outcome:
@@ -167,14 +170,33 @@ class _Run:
         counters, context = Counters(), one.context
         if context.denied:  # what was exhausted then says nothing about the draft's budgets
             context = replace(context, denied=())
-        if self.release.budgets:
-            keys = (Counters.key(*key) for key in budget_keys(self.release, context))
-            counters = Counters({key: self.left[key] for key in keys if key in self.left})
+        if self.limits:
+            keys = budget_keys(self.release, context)
+            counters = Counters({Counters.key(*key): self.limits[key[0]] - self._used(*key) for key in keys})
         outcome = evaluate(self.release, one.basket, context, counters)
         for charge in outcome.charges:
-            key = Counters.key(charge.budget, charge.scope_key, charge.period_key)
-            self.left[key] = self.left.get(key, charge.limit) - charge.amount
+            self._charge(charge)
         for step in outcome.steps:
             if step.reason in ("BUDGET_EXHAUSTED", "CAPPED"):
                 self.exhausted[step.limited_by] += 1
         return outcome
+
+    def _used(self, budget: str, scope_key: str, period_key: str) -> int:
+        day, _, days = period_key.partition("/")
+        if not days:
+            return self.used[budget, scope_key, period_key]
+        return fullest(self.days[budget, scope_key], date.fromisoformat(day), int(days))
+
+    def _charge(self, charge: Charge) -> None:
+        day, _, days = charge.period_key.partition("/")
+        if days:
+            self.days[charge.budget, charge.scope_key][date.fromisoformat(day)] += charge.amount
+        else:
+            self.used[charge.budget, charge.scope_key, charge.period_key] += charge.amount
+
+
+def fullest(used: Mapping[date, int], day: date, days: int) -> int:
+    """The most that is used in any run of so many days that a day is in."""
+    near = sorted((one, amount) for one, amount in used.items() if abs((one - day).days) < days)
+    ends = [day, *(one for one, _ in near if one > day)]
+    return max(sum(amount for one, amount in near if 0 <= (end - one).days < days) for end in ends)

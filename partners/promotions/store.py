@@ -248,9 +248,12 @@ async def budgets(connection: AsyncConnection, codes: Sequence[str] | None = Non
 
 
 async def usage(connection: AsyncConnection, budget_id: int, *, limit: int) -> Sequence[RowMapping]:
-    """The most used counters of a budget: scope, period, used; the latest period first."""
+    """The most used counters of a budget: scope, period, used, and counted, what of it counts against the ceiling; the
+    latest period first."""
     statement = text(
-        "SELECT scope, period, used FROM partners.budget_counter WHERE budget_id = :budget_id "
+        "SELECT scope, period, used, CASE WHEN period LIKE '%/%' "
+        "THEN partners.used_in_window(budget_id, scope, period) ELSE used END AS counted "
+        "FROM partners.budget_counter WHERE budget_id = :budget_id "
         "ORDER BY period DESC, used DESC, scope LIMIT :limit"
     )
     return (await connection.execute(statement, {"budget_id": budget_id, "limit": limit})).mappings().all()

@@ -12,6 +12,12 @@ RETURNS TABLE (item int, budget_id int) LANGUAGE plpgsql SET search_path = pg_ca
 #variable_conflict use_column
 DECLARE v_budgets int[]; v_scopes text[]; v_periods text[];
 BEGIN
+  IF array_to_string(p_periods, ' ') LIKE '%/%' THEN  -- some count over the last days: see budget_windows.sql
+    RETURN QUERY SELECT w.item, w.budget_id FROM partners.use_windows(p_of, p_budgets, p_scopes, p_periods, p_amounts) w;
+    IF FOUND THEN
+      RETURN;
+    END IF;
+  END IF;
   WITH wanted AS MATERIALIZED (
     SELECT t.budget_id, t.scope, t.period, sum(t.amount)::bigint AS amount
     FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) AS t(budget_id, scope, period, amount)
@@ -181,7 +187,8 @@ END $$;
 -- What is wrong with budgets and clearing events; must be nothing.
 -- B1: what is used of a budget is what its charges say. B2: no more is used than the ceiling was when it was charged.
 -- B3: a charge is of an entry, and what a party owes another of a receipt, in the receipt's cut-off. B4: a budget's ceiling is what
--- its last change says, and of one of money what was paid in.
+-- its last change says, and of one of money what was paid in. B5: of one that counts over days no more was used in any run of
+-- them than the ceiling was.
 CREATE FUNCTION partners.audit_promotions()
 RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text) LANGUAGE sql STABLE AS $$
   SELECT 'B1', NULL::bigint, NULL::smallint,
@@ -211,4 +218,11 @@ RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text) LANGUAGE
           FROM partners.budget_limit WHERE budget_id = b.budget_id) changes
   ) l ON true
   WHERE b.ceiling IS DISTINCT FROM coalesce(l.ceiling, 0)
+  UNION ALL
+  SELECT 'B5', NULL, NULL, format('budget %s, scope "%s", period "%s": %s used of %s in a run of days', k.budget_id, k.scope,
+                                  k.period, u.used, l.ceiling)
+  FROM partners.budget_counter k
+  CROSS JOIN LATERAL (SELECT partners.used_in_window(k.budget_id, k.scope, k.period) AS used) u
+  LEFT JOIN LATERAL (SELECT max(c.ceiling) AS ceiling FROM partners.budget_limit c WHERE c.budget_id = k.budget_id) l ON true
+  WHERE k.period LIKE '%/%' AND u.used > coalesce(l.ceiling, 0)
 $$;

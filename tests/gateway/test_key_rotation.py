@@ -289,6 +289,7 @@ GIVEN_OVER = {
     "gateway/oauth/keys.py", "gateway/sessions/staff.py", "gateway/sessions/colleagues.py", "members/cards.py",
     "members/enrolment.py", "members/aliases.py", "members/registrations.py", "partners/onboarding.py",
     "members/persons.py", "partners/coupons/codes.py", "partners/mechanics/invitations.py", "settlement/packages/keys.py",
+    "partners/mechanics/raffles.py",
     "members/rekeying.py", "partners/rekeying.py", "gateway/key_rotation.py",
 }  # fmt: skip
 SHORT_LIVED = {

@@ -183,7 +183,7 @@ MAY_CHANGE = {
     # Numbers of documents count on by one; a trigger refuses anything else.
     "settlement.document_counter",
     # Caps, and what is used of them; what was charged, and how a cap came to be, is appended.
-    "partners.budget", "partners.budget_counter",
+    "partners.budget", "partners.budget_counter", "partners.budget_window",
     # States of what is used once, stocks, and sums that are added up; each change has its own appended record.
     "partners.coupon", "partners.coupon_batch", "partners.coupon_count", "partners.coupon_guess", "partners.coupon_use",
     "partners.entitlement", "partners.raffle_ticket", "partners.event_review", "partners.referral", "partners.reward",

@@ -64,6 +64,7 @@ def test_days_to_the_nearest_birthday_which_of_29_february_is_the_28th(
 @pytest.mark.parametrize(
     ("period", "zone", "key"),
     [("total", "UTC", ""), ("year", "UTC", "2025"), ("month", "UTC", "2025-12"), ("day", "UTC", "2025-12-31"),
+     ("rolling:30", "UTC", "2025-12-31/30"), ("rolling:7", "Asia/Tokyo", "2026-01-01/7"),
      ("week", "UTC", "2026-W01"), ("month", "Asia/Tokyo", "2026-01"), ("day", "America/New_York", "2025-12-31")],
 )  # fmt: skip
 def test_a_period_is_counted_in_the_budgets_own_zone(period: str, zone: str, key: str) -> None:

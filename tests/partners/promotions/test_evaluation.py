@@ -29,7 +29,7 @@ from partners.promotions.basket import (
     snapshot,
     snapshot_sha256,
 )  # fmt: skip
-from partners.promotions.compiling import book
+from partners.promotions.compiling import book, panels_of
 from partners.promotions.documents import RuleDocument, problems, read
 from partners.promotions.evaluation import Decision, evaluate
 from partners.promotions.explanations import explain
@@ -824,9 +824,44 @@ def test_asking_all_rules_at_once_or_one_by_one_comes_to_the_same(
     rules, others = made
     candidates = book(release(*rules, *others)).candidates("purchase", "", "cafe")
     around = context(member=member)
-    together = Decision(candidates, what, around, Counters()).outcome()
-    alone = Decision(replace(candidates, poll=None), what, around, Counters()).outcome()
-    assert alone == together
+    alone = replace(candidates, panels=panels_of(candidates.rules, together=False))
+    for around in (
+        context(member=member),
+        context(),
+        context(member=member),
+    ):  # the third is remembered, for some rules
+        together = Decision(candidates, what, around, Counters()).outcome()
+        assert Decision(alone, what, around, Counters()).outcome() == together
+
+
+def test_answers_are_remembered_only_of_the_same_facts() -> None:
+    """Tier, hour, counter, category, outlet: each changes the answer, though all rules are asked in one go."""
+    several = [
+        rule("gold", {"type": "points_fixed", "points": 5}, who={"tiers": ["GOLD"]}, stack={"priority": 1}),
+        rule("late", {"type": "points_fixed", "points": 5}, when={"hours": {"start": 20, "end": 22}}, stack={"priority": 2}),
+        rule("third", {"type": "points_fixed", "points": 5}, who={"counters": [{"counter": "partner.month.count", "min": 2}]}, stack={"priority": 3}),
+        rule("tea", {"type": "points_fixed", "points": 5}, what={"categories": ["tea"]}, stack={"priority": 4}),
+        rule("here", {"type": "points_fixed", "points": 5}, where={"outlets": ["cafe:2"]}, stack={"priority": 5}),
+        rule("big", {"type": "points_fixed", "points": 5}, conditions=[{"id": "c", "label": texts(), "cel": "basket.total_minor > 500"}],
+             stack={"priority": 6}),
+        rule("rich", {"type": "points_fixed", "points": 5}, who={"counters": [{"counter": "partner.month.sum", "min": 100}]}, stack={"priority": 7}),
+    ]  # fmt: skip
+    offer = release(*several)
+    nothing = {"partner.month.count": 0, "partner.month.sum": 0}
+    around = context(member=Member(counters=nothing))
+    coffee = basket(line(1, 100, "coffee"))
+    for _ in range(2):
+        assert reasons(decide(offer, coffee, around)) == {}
+        for what, changed, code in (
+            (coffee, replace(around, member=Member(tier="GOLD", counters=nothing)), "gold"),
+            (coffee, replace(around, local=replace(around.local, hour=20)), "late"),
+            (coffee, replace(around, member=Member(counters=nothing | {"partner.month.count": 2})), "third"),
+            (basket(line(1, 100, "tea")), around, "tea"),
+            (coffee, replace(around, outlet="2"), "here"),
+            (basket(line(1, 600, "coffee")), around, "big"),
+            (coffee, replace(around, member=Member(counters=nothing | {"partner.month.sum": 100})), "rich"),
+        ):
+            assert reasons(decide(offer, what, changed)) == {code: "APPLIED"}
 
 
 def test_one_rule_that_errs_leaves_the_others_as_they_were() -> None:
