@@ -67,14 +67,16 @@ async def numbered(
 ) -> tuple[int, bool]:
     """Do work that makes something with a number, once under the call's key: the number, and whether it was made
     before. Rejects IDEMPOTENCY_KEY_INVALID, IDEMPOTENCY_KEY_REUSED and what the work rejects."""
-    place = {
-        "person_id": call.person.number, "audience": call.person.audience, "operation": call.operation,
-        "idem_key": fingerprint(call.key),
-    }  # fmt: skip
+    person, idem_key = call.person, fingerprint(call.key)
     if not await is_new(connection, vault, call.person, call.operation, call.key, *call.content, at=call.at):
-        made = await person_call_store.made_by(connection, **place)
+        made = await person_call_store.made_by(
+            connection, person_id=person.number, audience=person.audience, operation=call.operation, idem_key=idem_key
+        )
         assert made is not None
         return made, True
     made = await work()
-    await person_call_store.set_made(connection, **place, made=made)
+    await person_call_store.set_made(
+        connection, person_id=person.number, audience=person.audience, operation=call.operation, idem_key=idem_key,
+        made=made,
+    )  # fmt: skip
     return made, False

@@ -14,7 +14,7 @@ from gateway.hold_inputs import KEY
 from gateway.inputs import MemberRefInput, ProofInput, TransactionRefInput, described
 from gateway.membership_api import own_member
 from gateway.rejections import Rejection
-from gateway.types import Member, PartnerView, Recording, Redemption, partner_view
+from gateway.types import Member, PartnerView, Recording, Redemption, partner_view, transaction
 from kit import clock
 from kit.amounts import Points
 from members.messages import MEMBER
@@ -190,7 +190,7 @@ class RewardMutation:
             replayed = await rewards.hand_over(
                 connection, receipt.holder_id, receipt.seq, partner_id=counter.partner.partner_id, at=call.at
             )
-        found = purchase_api.transaction(counter.directory, receipt, info.context.language)
+        found = transaction(counter.directory, receipt, info.context.language)
         assert isinstance(found, Redemption)
         return HandOverRewardSuccess(transaction=found, replayed=replayed)
 

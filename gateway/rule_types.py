@@ -24,6 +24,7 @@ from partners.promotions.budgets import MOST_SHOWN, Usage
 from partners.promotions.catalogue import Drafted, Gate, ReleaseEntry
 from partners.promotions.concerns import Published, share_bp
 from partners.promotions.documents import RuleDocument
+from partners.promotions.launching import Objective
 from partners.promotions.plain import canonical
 from partners.promotions.simulation import Totals
 from partners.promotions.simulations import Kept, Report
@@ -335,9 +336,8 @@ def release_of(shown: Shown, entry: ReleaseEntry) -> Release:
 
 def _gate(shown: Shown, gate: Gate) -> LaunchGate:
     break_even = gate.break_even_sales_minor
-    aim = gate.objective
     return LaunchGate(
-        objective=aim and LaunchObjective(metric=aim.metric, target=Points(aim.target), due=aim.due),
+        objective=None if gate.objective is None else _objective(gate.objective),
         gain=shown.money(gate.gain_minor),
         cost=shown.money(gate.cost_minor),
         break_even_sales=None if break_even is None else shown.money(break_even),
@@ -346,6 +346,10 @@ def _gate(shown: Shown, gate: Gate) -> LaunchGate:
             FieldProblem(path=list(one.path), code=RejectionCode(one.code), message=one.message) for one in gate.against
         ],
     )
+
+
+def _objective(aim: Objective) -> LaunchObjective:
+    return LaunchObjective(metric=aim.metric, target=Points(aim.target), due=aim.due)
 
 
 def simulation_of(shown: Shown, kept: Kept) -> Simulation:

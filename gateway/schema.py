@@ -34,12 +34,12 @@ class Mutation(
     HoldMutation,
     ApprovalMutation,
     EventMutation,
+    RewardMutation,
+    ReferralMutation,
     EnrolmentMutation,
     MembershipMutation,
     ColleagueMutation,
     RuleMutation,
-    RewardMutation,
-    ReferralMutation,
 ):
     pass
 

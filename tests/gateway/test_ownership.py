@@ -205,6 +205,8 @@ NOTHING: dict[str, Any] = {
     "EnrolMemberInput.externalId": "nobody-yet",
 }
 
+PLACES = {"Query.settlementStatements.after", "Query.offers.after", "Query.rewards.after", "Query.promotions.after"}
+
 # Calls that B may make of its own; each reference in them is replaced in turn.
 _WHERE = {"outlet": "1", "terminal": "1", "businessDate": NOON.date().isoformat(), "occurredAt": NOON.isoformat()}
 _PIN = {"pin": "4711"}
@@ -465,9 +467,9 @@ async def furnish(world: World) -> None:
             a_partner, "mug", dict.fromkeys(("en", "ru", "ro"), "Mug"), 100, 3, NOON - DAY, NOON + 30 * DAY
         )
         await rewards.add(connection, reward, actor=marketer, at=NOON)
-        b_partner = coalition.callers["b-grocer"].partner_id
-        own_reward = replace(reward, partner_id=b_partner, code="cup", points=1, stock=1_000)
-        await rewards.add(connection, own_reward, actor=marketer, at=NOON)
+        for caller in coalition.callers.values():
+            cup = replace(reward, partner_id=caller.partner_id, code="cup", points=1, stock=1_000)
+            await rewards.add(connection, cup, actor=marketer, at=NOON)
         for code, partner in (("of-a", "a-bakery"), ("of-b", "b-grocer")):
             await publish(connection, code, partner, marketer, checker)
         for code, partners, moderated in (("visit", [], False), ("of-a", ["a-bakery"], False), ("review", [], True)):
@@ -601,10 +603,9 @@ async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> N
             )
             theirs = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, value))
             none = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
-            if (
-                leaf.name == "Query.settlementStatements.after"
-            ):  # a place in one's own list: whosever it was, what comes is one's own
-                assert {one["id"] for one in theirs[1]["data"][leaf.root]["nodes"]} <= set(world.of_b.values())
+            if leaf.name in PLACES:  # a place in one's own list: whosever it was, what comes is one's own
+                nodes = theirs[1]["data"][leaf.root]["nodes"]
+                assert {one.get("id", one.get("code")) for one in nodes} <= {*world.of_b.values(), "cup", "of-b"}
             else:
                 assert theirs == none, (str(leaf), value)
             told = orjson.dumps(theirs[1]).decode()

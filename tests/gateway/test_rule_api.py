@@ -308,7 +308,7 @@ async def test_publishing_and_more_money_take_a_proof_of_a_moment_ago_stopping_d
     await office.mia.ask(ADD_BUDGET, i=keyed(code="cap", unit="points", limit="100"))
     await office.mia.ask(ADD_BUDGET, i=keyed(code="pot", unit="money", limit="0", currencyCode="EUR"))
     office.desk.wall.at += session.STEP_UP
-    stale = {
+    stale: dict[str, tuple[Script, dict[str, Any]]] = {
         PUBLISH: (office.paul, {"release": 1, "inSpite": True}),
         LIMIT: (office.mia, {"budget": "cap", "limit": "101"}),
         FUND: (office.mia, {"budget": "pot", "amount": "10.00", "reference": "P-1"}),
