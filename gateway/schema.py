@@ -16,12 +16,15 @@ from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
+from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
+from gateway.reward_api import RewardMutation, RewardQuery
+from gateway.rule_api import RuleMutation, RuleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery):
+class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery, RuleQuery, RewardQuery):
     pass
 
 
@@ -31,9 +34,12 @@ class Mutation(
     HoldMutation,
     ApprovalMutation,
     EventMutation,
+    RewardMutation,
+    ReferralMutation,
     EnrolmentMutation,
     MembershipMutation,
     ColleagueMutation,
+    RuleMutation,
 ):
     pass
 

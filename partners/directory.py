@@ -129,6 +129,11 @@ class Directory:
         """The partner's outlet of this code."""
         return self._outlets_by_code.get((partner_id, code))
 
+    def outlets(self, partner_id: int) -> list[Outlet]:
+        """The partner's outlets, by code."""
+        own = [outlet for outlet in self._outlets.values() if outlet.partner_id == partner_id]
+        return sorted(own, key=lambda outlet: outlet.code)
+
     def outlet_by_id(self, outlet_id: int) -> Outlet | None:
         """The outlet of this number."""
         return self._outlets.get(outlet_id)

@@ -38,7 +38,7 @@ FINANCE: Final = "FINANCE"
 
 SCOPES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        MANAGER: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.COLLEAGUES_MANAGE}),
+        MANAGER: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.RULES_READ, scopes.COLLEAGUES_MANAGE}),
         DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ}),
         FINANCE: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ}),
     }

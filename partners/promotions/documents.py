@@ -543,6 +543,18 @@ def problems(source: Mapping[str, Any] | RuleDocument) -> list[FieldProblem]:
     return [*_contradictions(source), *_expressions(source)]
 
 
+def promotion_problems(code: str, names: Mapping[str, str]) -> list[FieldProblem]:
+    """What is wrong with a promotion's code and names; empty where there can be such a one."""
+    found = []
+    if not CODE.fullmatch(code):
+        found.append(FieldProblem(("code",), "CODE", "expected 1 to 64 letters, digits and _ . : -"))
+    if set(names) != set(LANGUAGES) or not all(
+        isinstance(name, str) and 0 < len(name) <= 300 for name in names.values()
+    ):
+        found.append(FieldProblem(("names",), "NAMES", f"expected 1 to 300 characters in {', '.join(LANGUAGES)}"))
+    return found
+
+
 def _refused(refused: ValidationError | TypeError) -> list[FieldProblem]:
     if isinstance(refused, TypeError):
         return [FieldProblem((), "NOT_PLAIN", "expected plain JSON: texts, whole numbers, lists, mappings")]
