@@ -36,7 +36,6 @@ from settlement.reconciliation.register import NewBreak
 
 _CHUNK = 500
 _PAGE = 1_000
-_SENT = (paying.INSTRUCTED, paying.ACKED, paying.PARTIAL)
 
 
 class BankAccountNotOurs(Rejection):
@@ -278,7 +277,7 @@ async def _assigned(connection: AsyncConnection, told: Told, currency: str) -> t
     found = {leg_id: leg for leg_id, leg in found.items() if leg.currency == currency}
     legs = [
         Open(leg.leg_id, leg.partner_id, leg.direction, leg.reference, leg.left_minor, leg.paid_minor,
-             leg.state in _SENT)
+             leg.state in paying.SENT)
         for leg in found.values()
         if not leg.is_closed
     ]  # fmt: skip

@@ -76,7 +76,7 @@ async def identify(connection: AsyncConnection, item_id: int, leg_id: int, *, ac
         raise LegState(f"payment {leg_id} does not exist, or its run is over")
     way = 1 if leg.direction == netting.PAY_IN else -1
     amount = way * item.amount_minor
-    is_sent = leg.direction == netting.PAY_IN or leg.state in (paying.INSTRUCTED, paying.ACKED, paying.PARTIAL)
+    is_sent = leg.direction == netting.PAY_IN or leg.state in paying.SENT
     if leg.currency != item.currency or not 0 < amount <= leg.left_minor or not is_sent:
         raise SuspenseMismatch(f"{item.amount_minor} of {item.currency} cannot be for payment {leg_id}")
     row = {

@@ -274,6 +274,21 @@ def instruct(
 
 
 @app.command()
+def acknowledge(
+    order_id: Annotated[int, typer.Argument(metavar="ORDER", help="Number of a payment file.", min=1)],
+    rejected: Annotated[list[str] | None, typer.Option(help="End-to-end id that the bank rejected; repeat.")] = None,
+    at: At = None, actor: Actor = None,
+) -> None:  # fmt: skip
+    """Note what the bank said to a payment file: taken, but for what is named. Takes the role FINANCE_MAKER."""
+
+    async def note(connection: AsyncConnection, who: str, instant: datetime) -> int:
+        told = await paying.acknowledge(connection, order_id, rejected=rejected or (), actor=who, at=instant)
+        return sum(leg.state == paying.REJECTED for leg in told)
+
+    _say(f"Noted: {console.run(_do(note, at, actor))} payments are rejected.")
+
+
+@app.command()
 def payments(run_id: RunNumber) -> None:
     """Show what has to be paid for a run, and where each payment stands."""
     table = Table("Payment", "Partner", "Direction", "Amount", "Left", "Due", "Reference", "State")

@@ -46,7 +46,7 @@ async def of_run(connection: AsyncConnection, run_id: int) -> Sequence[Row[Any]]
     found = await connection.execute(
         text(
             "SELECT c.partner_id, c.kind, c.currency, CAST(sum(c.amount_micro) AS bigint) AS amount_micro, "
-            "       count(*) AS count "
+            "       count(*) AS facts "
             "FROM settlement.run_correction JOIN settlement.correction c USING (correction_id) "
             "WHERE run_id = :run_id GROUP BY c.partner_id, c.kind, c.currency ORDER BY 1, 2"
         ),

@@ -51,7 +51,7 @@ async def stated_by(connection: AsyncConnection, run_id: int, currency: str) -> 
     """What a run that is being calculated states of corrections, from now on its own: summed by partner and kind."""
     await correction_store.claim(connection, run_id, currency)
     return [
-        MoneyEvent(row.kind, row.partner_id, OPERATOR, row.currency, row.amount_micro, count=row.count)
+        MoneyEvent(row.kind, row.partner_id, OPERATOR, row.currency, row.amount_micro, count=row.facts)
         for row in await correction_store.of_run(connection, run_id)
         if row.amount_micro
     ]

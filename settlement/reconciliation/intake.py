@@ -224,9 +224,25 @@ class _Reading:
 
 
 async def _chunks(events: Iterator[Event]) -> AsyncIterator[list[Event]]:
-    """Events in parts, each read away from the loop, so that others are served meanwhile."""
-    while chunk := await asyncio.to_thread(lambda: list(islice(events, _CHUNK))):
+    """Events in parts, each read away from the loop, so that others are served meanwhile; what was read before the
+    file stopped making sense comes too. Rejects PARTNER_FILE_INVALID."""
+    wrong: PartnerFileInvalid | None = None
+    while wrong is None:
+        chunk, wrong = await asyncio.to_thread(_read_on, events)
+        if not chunk:
+            break
         yield chunk
+    if wrong is not None:
+        raise wrong
+
+
+def _read_on(events: Iterator[Event]) -> tuple[list[Event], PartnerFileInvalid | None]:
+    chunk: list[Event] = []
+    try:
+        chunk.extend(islice(events, _CHUNK))
+    except PartnerFileInvalid as wrong:
+        return chunk, wrong
+    return chunk, None
 
 
 async def _check_head(connection: AsyncConnection, head: FileHead, partner_id: int) -> None:

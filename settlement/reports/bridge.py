@@ -33,8 +33,8 @@ _WHOLE: Mapping[str, str] = {
     **dict.fromkeys(("PLATFORM_FEE", "MINIMUM_FEE", "TIER_REBATE", "VOLUME_REBATE"), FEES),
     **dict.fromkeys(("OUTPUT_TAX", "INPUT_TAX"), TAX),
     **dict.fromkeys((OPENING, "CARRIED_OUT", "HOLDBACK", "HOLDBACK_RELEASED", "ROUNDING"), TIMING),
-    **dict.fromkeys(("DISPUTE_WITHHELD", "DISPUTE_UPHELD", "PRICE_ADJUSTMENT", "RECEIPT_CREDITED", "HOLDBACK_USED", "DEPOSIT_USED",
-                     "DEFAULT_LOSS"), DISPUTES),
+    **dict.fromkeys(("DISPUTE_WITHHELD", "DISPUTE_UPHELD", "PRICE_ADJUSTMENT", "HOLDBACK_USED", "DEPOSIT_USED",
+                     "DEFAULT_LOSS", "RECEIPT_CREDITED"), DISPUTES),
 }  # fmt: skip
 
 
