@@ -35,6 +35,11 @@ _ELSEWHERE = {
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
     "report": ("settlement.reports.commands", "report", "Reports of settlement as CSV, workbook or PDF."),
     "books": ("settlement.money.commands", "app", "The operator's books: bookings, balances, periods, stock."),
+    "reconcile": (
+        "settlement.reconciliation.commands",
+        "app",
+        "Partners' files, the bank's statements, payments, and what differs.",
+    ),
     "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
     "demo": ("gateway.demo.commands", "demo", "Replay weeks of real receipts through the gateway, settle, and serve."),
 }

@@ -19,6 +19,7 @@ from settlement.documents import taxes
 from settlement.money import owed, stock
 from settlement.money.events import MoneyEvent
 from settlement.periods import Billed
+from settlement.reconciliation import corrections
 from settlement.volumes import Volume
 from settlement.windows import cycle
 from settlement.windows.cycle import Window
@@ -36,6 +37,7 @@ async def of_run(connection: AsyncConnection, its: RunHead, own: Sequence[Window
     stated = await archive.stated_cutoffs(connection, its)
     found += await stock.paid_in(connection, stated, its.currency)
     found += await owed.events(connection, stated, its.currency)
+    found += await corrections.stated_by(connection, its.run_id, its.currency)
     handed_over = await stock.repriced_in(connection, stated, its.currency)
     return Agreed(await _brought(connection, its, signed), tuple(found), tuple(handed_over))
 

@@ -28,13 +28,14 @@ CREATE TABLE flow AS SELECT * FROM (VALUES
   ('OUTPUT_TAX', 'PAYER', -1), ('INPUT_TAX', 'PAYEE', 1), ('TIER_REBATE', 'PAYEE', 1), ('VOLUME_REBATE', 'PAYEE', 1),
   ('ROUNDING', 'PAYEE', 1), ('STOCK_TRANSFER', 'PAYER', -1), ('DISPUTE_WITHHELD', 'PAYER', 1),
   ('DISPUTE_UPHELD', 'PAYER', -1), ('DEPOSIT_USED', 'PAYER', 1), ('HOLDBACK', 'PAYEE', -1),
-  ('HOLDBACK_RELEASED', 'PAYEE', 1), ('HOLDBACK_USED', 'PAYER', 1), ('DEFAULT_LOSS', 'PAYER', 1)
+  ('HOLDBACK_RELEASED', 'PAYEE', 1), ('HOLDBACK_USED', 'PAYER', 1), ('DEFAULT_LOSS', 'PAYER', 1),
+  ('RECEIPT_CREDITED', 'PAYER', -1)
 ) t(kind, side, way);
 
 -- Which lines are no supply and bear no tax, and which are the partner's supply to the operator.
 CREATE TABLE no_supply AS SELECT unnest(['ROUNDING', 'CARRIED_OUT', 'HOLDBACK', 'HOLDBACK_RELEASED', 'HOLDBACK_USED',
   'DEPOSIT_USED', 'DEFAULT_LOSS', 'OUTPUT_TAX', 'INPUT_TAX', 'DISPUTE_WITHHELD', 'DISPUTE_UPHELD', 'STORED_LOAD',
-  'STORED_SPEND']) AS kind;
+  'STORED_SPEND', 'RECEIPT_CREDITED']) AS kind;
 CREATE TABLE by_partner AS SELECT unnest(['REDEMPTION', 'REFUND', 'BENEFIT', 'DISCOUNT', 'COUPON', 'EXPIRY']) AS kind;
 
 -- Postings in sums, with how their points are carried in their cut-off; those of earlier runs for volume periods alone.

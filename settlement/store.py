@@ -650,7 +650,7 @@ DOCUMENTS_ADD_UP = f"""
           JOIN live USING (run_id) JOIN settlement.line n USING (statement_id)
           WHERE t.partner_id <> 0 AND n.kind NOT IN ('ROUNDING', 'CARRIED_OUT', 'HOLDBACK', 'HOLDBACK_RELEASED',
                 'HOLDBACK_USED', 'DEPOSIT_USED', 'DEFAULT_LOSS', 'DISPUTE_WITHHELD', 'DISPUTE_UPHELD', 'STORED_LOAD',
-                'STORED_SPEND')
+                'STORED_SPEND', 'RECEIPT_CREDITED')
           GROUP BY t.run_id, t.partner_id) s
     FULL JOIN (SELECT d.run_id, d.partner_id,
                       sum(CASE WHEN d.kind IN ('SELF_BILLED', 'CREDIT_NOTE') THEN gross_minor

@@ -43,6 +43,7 @@ REDEMPTION_COST = "5100"
 PROMOTIONS = "5200"
 BENEFITS = "5300"
 DEFAULT_LOSSES = "5400"
+BANK_CHARGES = "5500"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ _CHART = (
     Account(PROMOTIONS, "Promotions the operator pays", EXPENSE),
     Account(BENEFITS, "Cost of benefits", EXPENSE),
     Account(DEFAULT_LOSSES, "Losses from partners' default", EXPENSE),
+    Account(BANK_CHARGES, "Bank charges", EXPENSE),
 )  # fmt: skip
 
 CHART: Mapping[str, Account] = MappingProxyType({account.code: account for account in _CHART})

@@ -118,6 +118,12 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "PAY_OUT_BOOKED": Rule(accounts.IN_TRANSIT, accounts.SETTLEMENT_BANK),
         "RECEIPT_UNIDENTIFIED": Rule(accounts.SETTLEMENT_BANK, accounts.SUSPENSE),
         "RECEIPT_IDENTIFIED": Rule(accounts.SUSPENSE, accounts.POSITION, None, PAYER),
+        "RECEIPT_CREDITED": Rule(accounts.POSITION, accounts.SUSPENSE, PAYER, None, is_billed=True),
+        "RECEIPT_KEPT": Rule(accounts.SUSPENSE, accounts.PRICE_DIFFERENCES),
+        "RECEIPT_SENT_BACK": Rule(accounts.SUSPENSE, accounts.IN_TRANSIT),
+        "BANK_FEE": Rule(accounts.BANK_CHARGES, accounts.SETTLEMENT_BANK),
+        "BANK_OPENING": Rule(accounts.SETTLEMENT_BANK, accounts.OPENING),
+        "PAYMENT_WRITTEN_OFF": Rule(accounts.PRICE_DIFFERENCES, accounts.POSITION, None, PAYER),
         "RING_FENCE": Rule(accounts.TRUST, accounts.SETTLEMENT_BANK),
         "INTEREST": Rule(accounts.TRUST, accounts.INTEREST),
         # cover and default

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from zoneinfo import ZoneInfo
 
 
 class Category(StrEnum):
@@ -50,3 +51,18 @@ def bucket(days_open: int) -> str:
         if most is None or days_open <= most:
             return f"{least}+" if most is None else f"{least}-{most}"
     raise AssertionError("the last bucket is open")
+
+
+_MUCH, _SOME = 1_000_000_000, 100_000_000  # micro-units: a thousand and a hundred units of a currency
+
+
+def days_to_resolve(value_micro: int) -> int:
+    """Within how many business days a break of a value has to be resolved: the more it is about, the sooner."""
+    if abs(value_micro) >= _MUCH:
+        return 1
+    return 3 if abs(value_micro) >= _SOME else 10
+
+
+def local_day(at: datetime, zone: str) -> date:
+    """The day of an instant in a zone."""
+    return at.astimezone(ZoneInfo(zone)).date()

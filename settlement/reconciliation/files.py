@@ -30,8 +30,9 @@ KINDS = ("SALE", "REDEMPTION", "RETURN", "CANCELLATION")
 HEAD = ("record", "version", "partner", "type", "business_date", "sequence", "currency")
 DETAIL = (
     "record", "outlet", "terminal", "business_date", "reference", "kind", "points", "amount", "tax_amount",
-    "original_reference", "occurred_at",
+    "original_reference", "occurred_at", "unit_price",
 )  # fmt: skip
+OPTIONAL = 1  # fields at the end of a detail line that may be left out: unit_price, in the currency per point
 TAIL = ("record", "records", "points", "amount")
 MOST_BYTES = 1024 * 1024 * 1024
 LONGEST_LINE = 4_096
@@ -62,7 +63,7 @@ class FileHead:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One receipt as the partner has it: points as whole points, amounts in minor units."""
+    """One receipt as the partner has it: points as whole points, amounts in minor units; None where it says nothing."""
 
     line_no: int
     outlet: str
@@ -72,9 +73,10 @@ class Record:
     kind: str
     points: int
     amount_minor: int
-    tax_minor: int
+    tax_minor: int | None
     original_reference: str | None
     occurred_at: datetime | None
+    unit_price_micro: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,8 @@ def _csv_fields(text: str, line_no: int) -> Mapping[str, str]:
     names = {"H": HEAD, "D": DETAIL, "T": TAIL}.get(cells[0])
     if names is None:
         raise PartnerFileInvalid(f"line {line_no}: a record is H, D or T")
+    if len(cells) == len(names) - OPTIONAL and names is DETAIL:
+        names = DETAIL[:-OPTIONAL]
     if len(cells) != len(names):
         raise PartnerFileInvalid(f"line {line_no} has {len(cells)} fields; {cells[0]} has {len(names)}")
     return dict(zip(names, cells, strict=True))
@@ -246,9 +250,10 @@ def _record(fields: Mapping[str, str], line_no: int, currency: str) -> Record | 
             kind=fields["kind"],
             points=_points(fields.get("points", "")),
             amount_minor=_minor(fields.get("amount", ""), currency),
-            tax_minor=_minor(fields.get("tax_amount") or "0", currency),
+            tax_minor=_minor(fields["tax_amount"], currency) if fields.get("tax_amount") else None,
             original_reference=_maybe_code(fields, "original_reference"),
             occurred_at=_instant(fields.get("occurred_at", "")),
+            unit_price_micro=_price(fields.get("unit_price", "")),
         )
     except _Bad as bad:
         echoed = reference if _CODE.fullmatch(reference) else None
@@ -291,6 +296,12 @@ def _points(text: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,13}", text) or abs(int(text)) > MOST_POINTS:
         raise _Bad("POINTS_INVALID", "points are a whole number")
     return int(text)
+
+
+def _price(text: str) -> int | None:
+    if text and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text):
+        raise _Bad("AMOUNT_INVALID", "unit_price is a decimal with six places at most")
+    return int(Decimal(text).scaleb(6)) if text else None
 
 
 def _minor(text: str, currency: str) -> int:

@@ -170,6 +170,7 @@ def _is_within(mine: Item, yours: Item, tolerance: Tolerance) -> bool:
         and abs((mine.business_date - yours.business_date).days) <= tolerance.days
         and _agree(mine.status, yours.status)
         and _agree(mine.tax_minor, yours.tax_minor)
+        and _agree(mine.unit_price_micro, yours.unit_price_micro)
         and mine.window == yours.window
     )
 

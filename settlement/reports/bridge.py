@@ -34,7 +34,7 @@ _WHOLE: Mapping[str, str] = {
     **dict.fromkeys(("OUTPUT_TAX", "INPUT_TAX"), TAX),
     **dict.fromkeys((OPENING, "CARRIED_OUT", "HOLDBACK", "HOLDBACK_RELEASED", "ROUNDING"), TIMING),
     **dict.fromkeys(("DISPUTE_WITHHELD", "DISPUTE_UPHELD", "PRICE_ADJUSTMENT", "HOLDBACK_USED", "DEPOSIT_USED",
-                     "DEFAULT_LOSS"), DISPUTES),
+                     "DEFAULT_LOSS", "RECEIPT_CREDITED"), DISPUTES),
 }  # fmt: skip
 
 

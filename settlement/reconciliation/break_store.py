@@ -1,0 +1,205 @@
+"""Statements on breaks and their way. Private to the package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_BREAK = """
+    SELECT b.break_id, b.source, b.leg, b.category, b.partner_id, b.currency, b.points, b.amount_minor, b.value_micro,
+           b.file_id, b.detail, b.seen_at, s.to_state AS state, s.step_no, s.resolution, s.reason, s.at AS state_at,
+           (SELECT o.owner FROM settlement.break_step o WHERE o.break_id = b.break_id AND o.owner IS NOT NULL
+            ORDER BY o.step_no DESC LIMIT 1) AS owner,
+           (SELECT o.due_on FROM settlement.break_step o WHERE o.break_id = b.break_id AND o.due_on IS NOT NULL
+            ORDER BY o.step_no DESC LIMIT 1) AS due_on
+    FROM settlement.break b
+    JOIN LATERAL (SELECT * FROM settlement.break_step t WHERE t.break_id = b.break_id
+                  ORDER BY t.step_no DESC LIMIT 1) s ON true
+"""
+
+
+async def insert_break(connection: AsyncConnection, row: Mapping[str, Any]) -> int | None:
+    """A break with its first step; None where it is known already."""
+    made = await connection.execute(
+        text(
+            """
+            WITH b AS (
+              INSERT INTO settlement.break (source, leg, category, partner_id, currency, points, amount_minor,
+                                            value_micro, file_id, detail, seen_at)
+              VALUES (:source, :leg, :category, :partner_id, :currency, :points, :amount_minor, :value_micro, :file_id,
+                      CAST(:detail AS jsonb), :at)
+              ON CONFLICT (source) DO NOTHING RETURNING break_id
+            ), s AS (
+              INSERT INTO settlement.break_step (break_id, step_no, from_state, to_state, actor, reason, at)
+              SELECT break_id, 1, NULL, 'OPEN', 'reconciliation', 'found', :at FROM b
+            )
+            SELECT break_id FROM b
+            """
+        ),
+        {**row, "detail": json.dumps(row["detail"])},
+    )
+    return made.scalar_one_or_none()
+
+
+async def insert_sides(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The lines that breaks are about."""
+    if rows:
+        await connection.execute(
+            text(
+                "INSERT INTO settlement.break_side (break_id, side_no, side, file_id, line_no, holder_id, unit, seq, "
+                "                                   kind) "
+                "VALUES (:break_id, :side_no, :side, :file_id, :line_no, :holder_id, :unit, :seq, :kind)"
+            ),
+            list(rows),
+        )
+
+
+async def lock_break(connection: AsyncConnection, break_id: int) -> None:
+    """Hold, until the transaction ends, the right to move a break on."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(32449, CAST(:id AS int))"), {"id": break_id % 2**31})
+
+
+async def insert_step(connection: AsyncConnection, row: Mapping[str, Any]) -> None:
+    """A step of a break. The database refuses one that does not begin where the break is, or follows no edge."""
+    values = {
+        "resolution": None, "owner": None, "due_on": None, "approval_id": None, "value_micro": 0, **row,
+    }  # fmt: skip
+    await connection.execute(
+        text(
+            "INSERT INTO settlement.break_step (break_id, step_no, from_state, to_state, resolution, owner, due_on, "
+            "                                   actor, reason, approval_id, value_micro, at) "
+            "SELECT :break_id, 1 + max(step_no), :from_state, :to_state, :resolution, :owner, :due_on, :actor, "
+            "       :reason, :approval_id, :value_micro, :at FROM settlement.break_step WHERE break_id = :break_id"
+        ),
+        values,
+    )
+
+
+async def one(connection: AsyncConnection, break_id: int) -> Row[Any] | None:
+    """A break and where it stands."""
+    found = await connection.execute(text(f"{_BREAK} WHERE b.break_id = :break_id"), {"break_id": break_id})
+    return found.one_or_none()
+
+
+async def page(
+    connection: AsyncConnection, *, partner_id: int | None, states: Sequence[str] | None, after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """Breaks behind a number, in order: of a partner, in some states, as asked for."""
+    found = await connection.execute(
+        text(
+            f"{_BREAK} WHERE b.break_id > :after AND (CAST(:partner_id AS int) IS NULL OR b.partner_id = :partner_id) "
+            "  AND (CAST(:states AS text[]) IS NULL OR s.to_state = ANY (:states)) ORDER BY b.break_id LIMIT :limit"
+        ),
+        {"partner_id": partner_id, "states": None if states is None else list(states), "after": after, "limit": limit},
+    )
+    return found.all()
+
+
+async def steps(connection: AsyncConnection, break_id: int) -> Sequence[Row[Any]]:
+    """How a break got where it is."""
+    found = await connection.execute(
+        text(
+            "SELECT step_no, from_state, to_state, resolution, owner, due_on, actor, reason, approval_id, value_micro, "
+            "       at FROM settlement.break_step WHERE break_id = :break_id ORDER BY step_no"
+        ),
+        {"break_id": break_id},
+    )
+    return found.all()
+
+
+async def sides(connection: AsyncConnection, break_id: int) -> Sequence[Row[Any]]:
+    """The lines that a break is about."""
+    found = await connection.execute(
+        text(
+            "SELECT side, file_id, line_no, holder_id, unit, seq, kind FROM settlement.break_side "
+            "WHERE break_id = :break_id ORDER BY side_no"
+        ),
+        {"break_id": break_id},
+    )
+    return found.all()
+
+
+async def open_of_line(
+    connection: AsyncConnection, *, holder_id: int, unit: int, seq: int, kind: str, category: str
+) -> list[int]:
+    """Breaks of a category about a line of ours that are not resolved."""
+    found = await connection.execute(
+        text(
+            f"SELECT break_id FROM ({_BREAK}) b JOIN settlement.break_side x USING (break_id) "
+            "WHERE x.side = 'OURS' AND (x.holder_id, x.unit, x.seq, x.kind) = (:holder_id, :unit, :seq, :kind) "
+            "  AND b.category = :category AND b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED') ORDER BY break_id"
+        ),
+        {"holder_id": holder_id, "unit": unit, "seq": seq, "kind": kind, "category": category},
+    )
+    return list(found.scalars())
+
+
+async def open_of_source(connection: AsyncConnection, source: str) -> list[int]:
+    """Breaks of a source that are not resolved; of all that begin with it where it ends with a slash."""
+    found = await connection.execute(
+        text(
+            f"SELECT break_id FROM ({_BREAK}) b WHERE b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED') "
+            "  AND (b.source = :source OR right(:source, 1) = '/' AND starts_with(b.source, :source)) "
+            "ORDER BY break_id"
+        ),
+        {"source": source},
+    )
+    return list(found.scalars())
+
+
+async def open_file_breaks(connection: AsyncConnection, partner_id: int, sequence: int) -> list[int]:
+    """Breaks about a file of a partner that did not come as it should, not resolved."""
+    found = await connection.execute(
+        text(
+            f"SELECT break_id FROM ({_BREAK}) b WHERE b.category = 'FILE' AND b.partner_id = :partner_id "
+            "  AND CAST(b.detail ->> 'sequence' AS int) = :sequence "
+            "  AND b.detail ->> 'code' <> 'FILE_DUPLICATE' "
+            "  AND b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED') ORDER BY break_id"
+        ),
+        {"partner_id": partner_id, "sequence": sequence},
+    )
+    return list(found.scalars())
+
+
+async def written_off(connection: AsyncConnection, partner_id: int, since: datetime, until: datetime) -> int:
+    """What one person alone wrote off of a partner's breaks in a time, micro-units, without their signs."""
+    found = await connection.execute(
+        text(
+            "SELECT coalesce(sum(abs(s.value_micro)), 0) FROM settlement.break_step s "
+            "JOIN settlement.break b USING (break_id) WHERE b.partner_id = :partner_id "
+            "  AND s.resolution = 'WRITE_OFF' AND s.approval_id IS NULL AND s.at >= :since AND s.at < :until"
+        ),
+        {"partner_id": partner_id, "since": since, "until": until},
+    )
+    return int(found.scalar_one())
+
+
+async def counts(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """How many breaks of each partner and category there are, and how many are not resolved; what they are about."""
+    found = await connection.execute(
+        text(
+            f"SELECT b.partner_id, b.category, b.leg, count(*) AS found, "
+            "       count(*) FILTER (WHERE b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED')) AS unresolved, "
+            "       CAST(coalesce(sum(abs(b.value_micro)) FILTER (WHERE b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED')), "
+            "         0) AS bigint) AS open_micro "
+            f"FROM ({_BREAK}) b GROUP BY b.partner_id, b.category, b.leg ORDER BY 1 NULLS FIRST, 2, 3"
+        )
+    )
+    return found.all()
+
+
+async def late(connection: AsyncConnection, on: date) -> Sequence[Row[Any]]:
+    """Breaks that should have been resolved before a day."""
+    found = await connection.execute(
+        text(
+            f"SELECT * FROM ({_BREAK}) b WHERE b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED') AND b.due_on < :on "
+            "ORDER BY b.due_on, b.break_id"
+        ),
+        {"on": on},
+    )
+    return found.all()
