@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0029"
-down_revision = "0025"
+down_revision = "0027"
 
 
 def upgrade() -> None:

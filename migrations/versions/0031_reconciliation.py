@@ -8,7 +8,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0031"
-down_revision = "0025"
+down_revision = "0029"
 
 
 def upgrade() -> None:
