@@ -133,7 +133,7 @@ class RewardQuery:
             first,
             after=after,
             cursor=lambda row: cursors.write(row.reward_id),
-            node=lambda row: _reward(row, directory, info.context.language),
+            node=lambda row: reward_of(row, directory, info.context.language),
         )
 
 
@@ -211,7 +211,8 @@ async def _rewards(info: Info[Context, None], desk: Desk) -> list[Given]:
         return [] if seen is None else await rewards.shown_to(connection, seen.member, partner_id=None, at=at)
 
 
-def _reward(found: Given, directory: Directory, language: str) -> Reward:
+def reward_of(found: Given, directory: Directory, language: str) -> Reward:
+    """A reward as whoever may see it is shown it."""
     partner = directory.partner(found.partner_id)
     assert partner is not None
     return Reward(

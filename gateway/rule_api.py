@@ -313,7 +313,8 @@ class RuleQuery:
     async def explanation(self, info: Info[Context, None], of: DecisionRefInput) -> Explanation | None:
         marketer = _marketer(info, await info.context.now())
         desk: Desk = info.context.services.lanes
-        shown = Shown(await desk.directory.get(), marketer.language, None, marketer.at)
+        # What decided may be of a release that another process published a moment ago.
+        shown = Shown(await desk.directory.refresh(), marketer.language, None, marketer.at)
         partner = shown.directory.partner_by_code(of.partner)
         if partner is None:
             return None

@@ -8,7 +8,8 @@ import orjson
 import strawberry
 from strawberry import Info
 
-from gateway import access
+from gateway import access, connections
+from gateway.connections import First
 from gateway.context import Context
 from gateway.inputs import described
 from gateway.rejections import FieldProblem
@@ -20,7 +21,7 @@ from partners.directory import Directory
 from partners.promotions import budgets as budget_rules
 from partners.promotions import catalogue, drafts, explanations
 from partners.promotions.basket import Share
-from partners.promotions.budgets import MOST_SHOWN, Usage
+from partners.promotions.budgets import Usage
 from partners.promotions.catalogue import Drafted, Gate, ReleaseEntry
 from partners.promotions.concerns import Published, share_bp
 from partners.promotions.documents import RuleDocument
@@ -194,9 +195,9 @@ class Budget:
         size=access.ListSize(assumed_size=_USES, slicing_arguments=["first"]),
         description="What is used of it, the latest period and the most used first.",
     )
-    async def uses(self, info: Info[Context, None], first: int = _USES) -> list[BudgetUse]:
+    async def uses(self, info: Info[Context, None], first: First = _USES) -> list[BudgetUse]:
         async with info.context.services.database.reading() as connection:
-            found = await budget_rules.usage(connection, self.code, limit=max(1, min(first, MOST_SHOWN)))
+            found = await budget_rules.usage(connection, self.code, limit=connections.bounded(first))
         return [_use(self, one) for one in found]
 
 

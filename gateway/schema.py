@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
@@ -19,6 +20,7 @@ from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
 from gateway.reward_api import RewardMutation, RewardQuery
+from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
@@ -40,6 +42,8 @@ class Mutation(
     MembershipMutation,
     ColleagueMutation,
     RuleMutation,
+    RewardStockMutation,
+    ClubMutation,
 ):
     pass
 

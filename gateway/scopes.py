@@ -39,6 +39,7 @@ MEMBER_SELF = "member:self"
 COLLEAGUES_MANAGE = "colleagues:manage"
 RULES_EDIT = "rules:edit"
 RULES_APPROVE = "rules:approve"
+CLUBS_INVITE = "clubs:invite"
 
 OF_SESSIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -46,6 +47,7 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         COLLEAGUES_MANAGE: "let colleagues at the partner sign in",
         RULES_EDIT: "draft rules, simulate and submit releases, take rules out of force",
         RULES_APPROVE: "publish or decline releases of others, take rules out of force",
+        CLUBS_INVITE: "let members into closed clubs",
     }
 )
 """What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it. What

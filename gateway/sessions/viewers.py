@@ -26,7 +26,7 @@ _STAFF = frozenset({scopes.SCHEMA_READ})
 _BY_ROLE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         actors.OPERATOR_ADMIN: frozenset(),
-        actors.ONBOARDING: frozenset(),
+        actors.ONBOARDING: frozenset({scopes.CLUBS_INVITE}),
         actors.AGREEMENT_MAKER: frozenset(),
         actors.AGREEMENT_CHECKER: frozenset(),
         actors.FINANCE_MAKER: frozenset({scopes.SETTLEMENT_READ}),

@@ -14,12 +14,12 @@ from rich.table import Table
 from kit import console
 from kit.errors import FieldProblem
 from kit.settings import settings
-from members import attributes, badges, segments
+from members import attributes, segments
 from members.commands import Actor, CardNumber
 from partners import onboarding
 from partners.coupons import batches
 from partners.coupons.batches import BatchDraft, CouponBatchInvalid
-from partners.mechanics import documents, grants, registry, rewards
+from partners.mechanics import clubs, documents, grants, registry, rewards
 from partners.mechanics.registry import Draft, MechanicInvalid
 from partners.mechanics.rewards import RewardDraft
 from partners.member_commands import desk
@@ -204,9 +204,7 @@ async def _verify(card: str, attribute: str, evidence: str, until: datetime, act
 async def _invite(card: str, badge: str, actor: str | None) -> None:
     async with desk(actor, "ONBOARDING") as opened:
         member_id = await opened.member_of(card)
-        await badges.give(
-            opened.connection, member_id, badge, cause=badges.by_hand(member_id, badge, opened.at), at=opened.at
-        )
+        await clubs.invite(opened.connection, member_id, badge, actor=opened.actor_id, at=opened.at)
 
 
 async def _add_batch(source: Any, actor: str | None) -> int:

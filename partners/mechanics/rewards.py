@@ -186,6 +186,12 @@ async def of_partner(connection: AsyncConnection, partner_id: int, *, at: dateti
     return [reward_of(row) for row in await reward_store.offered(connection, partner_id, at)]
 
 
+async def find(connection: AsyncConnection, partner_id: int, code: str) -> Reward | None:
+    """A partner's reward, whether it may be taken now or not; None where there is none of this code."""
+    row = await reward_store.by_code(connection, partner_id, code)
+    return None if row is None else reward_of(row)
+
+
 async def hand_over(connection: AsyncConnection, holder_id: int, seq: int, *, partner_id: int, at: datetime) -> bool:
     """Say that a reward was handed over; whether that was said before. Rejects REWARD_UNKNOWN where the partner's entry
     is of none, or was returned."""

@@ -253,3 +253,58 @@ async def test_a_member_sees_where_they_stand_what_is_offered_and_says_yes_to_it
         told = await shop.ada.ask(YES, i=keyed(partner="bakery", promotion="test"))
         assert told["member"]["own"]["badges"] == [{"code": "activated:test"}]
     assert (await shop.ben.ask(OWN, p="bakery"))["own"]["badges"] == []
+
+
+# --- What the operator's people put on the shelf ------------------------------------------------------------
+
+ADD = f"""mutation($i: AddRewardInput!) {{ addReward(input: $i) {{ __typename {NO}
+  ... on AddRewardSuccess {{ replayed reward {{ code title left points partner {{ code }} }} }} }} }}"""
+STOCK = f"""mutation($i: SetRewardStockInput!) {{ setRewardStock(input: $i) {{ __typename {NO}
+  ... on SetRewardStockSuccess {{ replayed reward {{ left }} }} }} }}"""
+CLUB = f"mutation($i: InviteToClubInput!) {{ inviteToClub(input: $i) {{ {NO} ... on InviteToClubSuccess {{ badge replayed }} }} }}"
+
+
+async def staff(shop: Shop, name: str, role: str) -> Script:
+    await shop.desk.invite(name, f"{name}@tessera.example", [role])
+    return await script_of(await shop.desk.signed_in(f"{name}@tessera.example", "/staff"), "/staff")
+
+
+async def test_marketers_stock_the_catalogue_and_let_nobody_take_more_than_there_is(shop: Shop) -> None:
+    mia = await staff(shop, "mia", actors.PROMOTION_MAKER)
+    call = keyed(
+        partner="grocer", code="bag", names=MUG, points="50", stock=1, validFrom=NOON.isoformat(),
+        validUntil=(NOON + DAY).isoformat(),
+    )  # fmt: skip
+    made = await mia.ask(ADD, i=call)
+    assert made["reward"] == {"code": "bag", "title": "Mug", "left": 1, "points": "50", "partner": {"code": "grocer"}}
+    assert (await mia.ask(ADD, i=call))["replayed"]
+    assert (await shop.ada.ask(ORDER, i=keyed(**ordering(partner="grocer", reward="bag"))))["points"] == "50"
+    for asked, given, code in (
+        (ADD, call | keyed(), "REWARD_INVALID"), (ADD, call | keyed(code="No"), "REWARD_INVALID"),
+        (ADD, call | keyed(code="x", points="0"), "REWARD_INVALID"), (ADD, call | keyed(partner="none"), "PARTNER_UNKNOWN"),
+        (STOCK, keyed(partner="grocer", reward="none", stock=1), "REWARD_UNKNOWN"),
+        (STOCK, keyed(partner="grocer", reward="bag", stock=0), "REWARD_INVALID"),
+    ):  # fmt: skip
+        assert await shop.refused(mia, asked, **given) == code
+    more = keyed(partner="grocer", reward="bag", stock=3)
+    assert (await mia.ask(STOCK, i=more)) == {
+        "__typename": "SetRewardStockSuccess", "replayed": False, "reward": {"left": 2},
+    }  # fmt: skip
+    assert (await mia.ask(STOCK, i=more))["replayed"]
+    assert (await mia.error(CLUB, i=keyed(cardNumber="1", badge="x")))["code"] == "FORBIDDEN"
+
+
+async def test_who_is_let_into_a_club_sees_it_and_the_trail_says_by_whom(shop: Shop) -> None:
+    await shop.add("grocer", "club", badges=("club:bakers",))
+    olga = await staff(shop, "olga", actors.ONBOARDING)
+    assert await shop.refused(olga, CLUB, cardNumber="9700000000000000", badge="club:bakers") == "CARD_UNKNOWN"
+    assert await shop.refused(olga, CLUB, cardNumber=shop.card.number, badge="no spaces") == "BADGE_INVALID"
+    call = keyed(cardNumber=shop.card.number, badge="club:bakers")
+    assert await olga.ask(CLUB, i=call) == {"badge": "club:bakers", "replayed": False}
+    assert await olga.ask(CLUB, i=call) == {"badge": "club:bakers", "replayed": True}
+    assert "club" in {one["code"] for one in (await shop.ada.ask(LIST))["nodes"]}
+    assert "club" not in {one["code"] for one in (await shop.ben.ask(LIST))["nodes"]}
+    trail = await shop.desk.database.pool.fetch(
+        "SELECT actor, subject FROM kit.audit_trail WHERE action = 'CLUB_INVITED'"
+    )
+    assert [tuple(row) for row in trail] == [("olga", f"member:{shop.card.member_id}")]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -522,3 +524,30 @@ async def test_promotions_come_in_pages_the_latest_first(office: Office) -> None
     following = await office.mia.ask(PROMOTIONS, f=2, a=page["pageInfo"]["endCursor"])
     assert [each["code"] for each in following["nodes"]] == ["one", "test"]
     assert following["pageInfo"]["hasNextPage"] is False
+
+
+# --- The page for operators ---------------------------------------------------------------------------------
+
+
+async def test_the_dialogue_on_the_page_for_operators_runs_as_it_stands(office: Office) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "for-operators.md").read_text(encoding="utf-8")
+    calls = re.findall(r"```graphql\n# (mia|paul)\n(.+?)```\n```json\n(.+?)```", page, re.S)
+    told = []
+    for who, asked, variables in calls:
+        script = office.mia if who == "mia" else office.paul
+        (answer,) = (await script.post(asked, orjson.loads(variables))).json()["data"].values()
+        told.append(answer)
+        await office.run()
+    assert len(told) == page.count("```graphql") == 8
+    (problem,) = told[0]
+    assert problem["path"] == ["conditions", "0", "cel"]
+    said = re.search(r'`\["conditions", "0", "cel"\]`, column (\d+) and `(.+?)`', page.replace("\n", " "))
+    assert said is not None
+    assert (str(problem["column"]), problem["expected"]) == said.groups()
+    assert [one["__typename"] for one in told[1:] if "__typename" in one] == [
+        "AddPromotionSuccess", "DraftRuleSuccess", "SimulateReleaseSuccess", "SubmitReleaseSuccess",
+        "PublishReleaseSuccess", "SuspendPromotionSuccess",
+    ]  # fmt: skip
+    assert told[4]["state"] == "DONE"
+    assert told[5]["release"]["gate"]["against"] == []
+    assert told[7]["release"]["rules"] == []
