@@ -137,10 +137,14 @@ class Decision:
     def _spend_limit(self) -> SpendLimit:
         """The most points the bill takes: ceiling, agreement's share, rules, minimum money, balance, spend lock."""
         terms, excluded = self.terms, self.terms.spend.excluded_kinds
-        payable = sum(
-            amount for line, amount in zip(self.lines, self.amounts, strict=True) if line.kind not in excluded
-        )
-        share_bp, bound_by = min((terms.bill_ceiling_bp, "PROGRAMME_CEILING"), (terms.bill_share_bp, "AGREEMENT_SHARE"))
+        payable = sum(self.amounts)
+        if excluded:
+            payable -= sum(
+                amount for line, amount in zip(self.lines, self.amounts, strict=True) if line.kind in excluded
+            )
+        share_bp, bound_by = terms.bill_share_bp, "AGREEMENT_SHARE"
+        if terms.bill_ceiling_bp < share_bp:
+            share_bp, bound_by = terms.bill_ceiling_bp, "PROGRAMME_CEILING"
         cap = payable * share_bp // BASIS
         if (left := max(payable - terms.spend.minimum_money_minor, 0)) < cap:
             cap, bound_by = left, "MINIMUM_MONEY"
@@ -527,7 +531,8 @@ class Decision:
 
     def _funders(self, rule: Rule, total: int) -> tuple[Share, ...]:
         if len(rule.shares) == 1:
-            return (Share(self._parties(rule)[0], total),)
+            party = rule.parties[0]
+            return (Share(self.terms.partner_id if party < OPERATOR else party, total),)
         shares = allocate(total, rule.shares)
         return tuple(Share(party, share) for party, share in zip(self._parties(rule), shares, strict=True) if share)
 
