@@ -173,13 +173,13 @@ def _signed(terms: Terms, programme: Programme) -> BaseTerms:
 def told(member: Member, tier: str, needs: Needs) -> Member:
     """Facts about a member as a decision keeps them: the tier that the card told, and of counters and stamps those that
     rules ask for, with zero where there is nothing."""
-    stamps = dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps)
-    return replace(
-        member,
-        tier=tier,
+    return Member(
+        tier=tier, plan=member.plan, benefits=member.benefits, segments=member.segments, attributes=member.attributes,
+        badges=member.badges, age_days=member.age_days, enrolled_here=member.enrolled_here,
+        days_to_birthday=member.days_to_birthday,
         counters={name: member.counters.get(name, 0) for name in sorted(needs.counters)},
-        stamps=stamps,
-    )
+        stamps=dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps), in_household=member.in_household,
+    )  # fmt: skip
 
 
 def scopes_of(member_id: int, card_id: int | None, partner: str, outlet: str) -> dict[str, str]:
