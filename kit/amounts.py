@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import NewType
 
 Points = NewType("Points", int)
@@ -46,6 +47,7 @@ def decimal_from_minor(amount_minor: int, currency_code: str) -> Decimal:
     return Decimal(amount_minor).scaleb(-exponent(currency_code))
 
 
+@lru_cache(maxsize=256)
 def micro_per_minor(currency_code: str) -> int:
     """Micro-units in one minor unit of a currency: 10,000 for EUR."""
     return _MICRO_PER_MINOR.get(currency_code, 10_000)

@@ -180,13 +180,13 @@ def _signed(terms: Terms, programme: Programme) -> BaseTerms:
 def told(member: Member, tier: str, needs: Needs) -> Member:
     """Facts about a member as a decision keeps them: the tier that the card told, and of counters and stamps those that
     rules ask for, with zero where there is nothing."""
-    stamps = dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps)
-    return replace(
-        member,
-        tier=tier,
+    return Member(
+        tier=tier, plan=member.plan, benefits=member.benefits, segments=member.segments, attributes=member.attributes,
+        badges=member.badges, age_days=member.age_days, enrolled_here=member.enrolled_here,
+        days_to_birthday=member.days_to_birthday,
         counters={name: member.counters.get(name, 0) for name in sorted(needs.counters)},
-        stamps=stamps,
-    )
+        stamps=dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps), in_household=member.in_household,
+    )  # fmt: skip
 
 
 def scopes_of(member_id: int, card_id: int | None, partner: str, outlet: str) -> dict[str, str]:
@@ -233,7 +233,7 @@ def award_of(decided: Decided, terms_of_funder: Mapping[int, int], lines: Sequen
     outcome = decided.outcome
     return Award(
         points=outcome.points,
-        line_points={part.line_id: part.amount for part in outcome.line_points},
+        line_points=dict(outcome.line_points),
         reasons=(*_reasons(outcome), *earning.exclusions(earn_lines(decided) if lines is None else lines)),
         lots=tuple(
             Lot(lot.lot_no, lot.issuer_id, lot.funder_id, terms_of_funder.get(lot.funder_id, lot.terms_id), lot.points,
@@ -245,11 +245,14 @@ def award_of(decided: Decided, terms_of_funder: Mapping[int, int], lines: Sequen
 
 def earn_lines(decided: Decided) -> list[EarnLine]:
     """The lines after our discounts, with what points pay of each, in minor units."""
+    outcome = decided.outcome
+    if not outcome.discounts and not outcome.line_points_minor:
+        return [EarnLine(line.line_id, line.kind, line.amount_minor) for line in decided.basket.lines]
     off: defaultdict[str, int] = defaultdict(int)
-    for one in decided.outcome.discounts:
+    for one in outcome.discounts:
         off[one.line_id] += one.amount_minor
     lines = decided.basket.lines
-    paid = decided.outcome.line_points_minor or [0] * len(lines)
+    paid = outcome.line_points_minor or [0] * len(lines)
     return [
         EarnLine(line.line_id, line.kind, line.amount_minor - off[line.line_id], minor)
         for line, minor in zip(lines, paid, strict=True)
@@ -401,15 +404,21 @@ def kept(decided: Decided, promoted: Promoted, member_id: int, card_id: int | No
     """
     basis, context = decided.basis, decided.basis.context
     own = scopes_of(member_id, card_id, context.partner, context.outlet)
-    known: dict[str, Any] = {"member": context.member.to_json()}
-    if context.scopes != own:
-        known["scopes"] = {name: value for name, value in context.scopes.items() if own.get(name) != value}
-    known["denied"] = list(context.denied)
-    known["coupons"] = [one.to_json() for one in context.coupons]
-    known["holidays"] = list(context.local.holidays)
-    known["left"] = dict(basis.counters.remaining)
-    if context.arms:
-        known["arms"] = dict(context.arms)
+    known: dict[str, Any] = {}
+    if member := context.member.to_json():
+        known["member"] = member
+    if context.scopes != own and (
+        scopes := {name: value for name, value in context.scopes.items() if own.get(name) != value}
+    ):
+        known["scopes"] = scopes
+    for name, held in (
+        ("denied", context.denied), ("holidays", context.local.holidays), ("left", basis.counters.remaining),
+        ("arms", context.arms),
+    ):  # fmt: skip
+        if held:
+            known[name] = held
+    if context.coupons:
+        known["coupons"] = [one.to_json() for one in context.coupons]
     return {
         **given(promoted.charges, promoted.owed),
         "release": basis.release.release_id,
@@ -417,7 +426,7 @@ def kept(decided: Decided, promoted: Promoted, member_id: int, card_id: int | No
         "received": context.received_at.isoformat(),
         "zone": context.zone,
         "worth": [context.terms.bill_ceiling_bp, context.terms.point_value_micro],
-        "known": {name: value for name, value in known.items() if value},
+        "known": known,
         "outcome_sha256": decided.outcome.outcome_sha256,
     }
 
@@ -484,6 +493,8 @@ def receipt_of(stored: StoredReceipt) -> Receipt:
 
 
 def _basket_line(line: Line, currency: str) -> BasketLine:
+    if not line.facts:
+        return BasketLine(line.line_id or WHOLE_RECEIPT, line.kind, line.amount_minor)
     ours = sum(reported(line, currency).values())
     facts = line.facts
     amount_minor = line.amount_minor + ours

@@ -443,7 +443,8 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
     if price.redeem_points:
         assert decided.outcome.spend_limit is not None
         price.check(decided.outcome.spend_limit.points)
-    funders = {lot.funder_id for lot in decided.outcome.lots} - {OPERATOR, price.terms.partner_id}
+    ours = (OPERATOR, price.terms.partner_id)
+    funders = {lot.funder_id for lot in decided.outcome.lots if lot.funder_id not in ours}
     signed = {funder: directory.terms_at(funder, receipt.occurred_at) for funder in funders}
     lines = decisions.earn_lines(decided)
     award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms}, lines)
@@ -452,7 +453,9 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
     promoted = decisions.promoted_of(decided, budget_ids)
     if basis.is_limited:
         award, promoted = decisions.within_exposure(award, promoted, basis, budget_ids)
-    paid_points = allocate(price.redeem_points, [line.points_value_minor for line in lines])
+    paid_points: Sequence[int] = ()
+    if price.redeem_points:
+        paid_points = allocate(price.redeem_points, [line.points_value_minor for line in lines])
     return _Verdict(award, lines, paid_points, promoted, decided)
 
 

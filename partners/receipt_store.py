@@ -377,6 +377,16 @@ async def receipts_of_entries(pool: asyncpg.Pool, holder_id: int, seqs: Sequence
     return [_stored(row) for row in rows]
 
 
+async def purchases_counted(pool: asyncpg.Pool, since: datetime, until: datetime) -> int:
+    """How many purchases occurred in [since, until)."""
+    found: int = await pool.fetchval(
+        "SELECT count(*) FROM partners.receipt WHERE kind = 1 AND unit = 1 AND occurred_at >= $1 AND occurred_at < $2",
+        since,
+        until,
+    )
+    return found
+
+
 async def purchases_between(
     connection: asyncpg.Connection, since: datetime, until: datetime
 ) -> Callable[[int], Coroutine[Any, Any, list[StoredReceipt]]]:

@@ -13,12 +13,14 @@ from sqlalchemy import text
 from sqlalchemy.engine import Row, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kit.values import quick
 from partners.terms import Programme
 
 if TYPE_CHECKING:
     from partners.mechanics.facts import Asked
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Found:
     """A row of partners.member_facts."""

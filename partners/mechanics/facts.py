@@ -16,6 +16,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.secrets import Vault
+from kit.values import quick
 from members import birthdays
 from partners.mechanics import fact_store
 from partners.promotions.basket import Member, days_to_birthday
@@ -25,6 +26,7 @@ FOLD = 2_000
 """How many members are added up in one call."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Whom facts are wanted of, at which partner, and when the basket was bought (UTC)."""
@@ -34,6 +36,7 @@ class Asked:
     occurred_at: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Facts:
     """A member as a decision sees them. scopes are those of Context.scopes that follow from who it is; seq is the

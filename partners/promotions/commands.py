@@ -202,7 +202,8 @@ async def _rehearsed(database: Database, draft: Draft, days: int, actor: str | N
         await unkept.rollback()
     since = at - timedelta(days=days)
     directory = await DirectoryCache(database.pool, Vault(load_master_key(settings()))).get()
-    with console.progress(f"Rehearsing the purchases of {days} days") as advance:
+    count = await rehearsals.baskets(database.pool, since=since, until=at)
+    with console.progress(f"Rehearsing {count:,} purchases of {days} days", total=count) as advance:
         found = await rehearsals.simulate(
             database.pool, directory, drafts.in_force_since(release, list(change.rules), since),
             since=since, until=at, progress=_steps(advance),

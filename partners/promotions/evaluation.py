@@ -137,10 +137,14 @@ class Decision:
     def _spend_limit(self) -> SpendLimit:
         """The most points the bill takes: ceiling, agreement's share, rules, minimum money, balance, spend lock."""
         terms, excluded = self.terms, self.terms.spend.excluded_kinds
-        payable = sum(
-            amount for line, amount in zip(self.lines, self.amounts, strict=True) if line.kind not in excluded
-        )
-        share_bp, bound_by = min((terms.bill_ceiling_bp, "PROGRAMME_CEILING"), (terms.bill_share_bp, "AGREEMENT_SHARE"))
+        payable = sum(self.amounts)
+        if excluded:
+            payable -= sum(
+                amount for line, amount in zip(self.lines, self.amounts, strict=True) if line.kind in excluded
+            )
+        share_bp, bound_by = terms.bill_share_bp, "AGREEMENT_SHARE"
+        if terms.bill_ceiling_bp < share_bp:
+            share_bp, bound_by = terms.bill_ceiling_bp, "PROGRAMME_CEILING"
         cap = payable * share_bp // BASIS
         if (left := max(payable - terms.spend.minimum_money_minor, 0)) < cap:
             cap, bound_by = left, "MINIMUM_MONEY"
@@ -321,7 +325,7 @@ class Decision:
             rule.valid_until is not None and context.occurred_at >= rule.valid_until
         ):
             return False
-        if rule.codes is not None and len(self._coupons(rule)) < rule.codes.quantity:
+        if rule.codes is not None and len(_coupons(rule, self.context)) < rule.codes.quantity:
             return False
         held, _ = self._asked(rule)
         if held is None:
@@ -332,11 +336,6 @@ class Decision:
             self._step(rule, "HOLDOUT")
             return False
         return True
-
-    def _coupons(self, rule: Rule) -> list[str]:
-        assert rule.codes is not None
-        batch = rule.codes.required
-        return sorted(one.coupon for one in self.context.coupons if one.batch == batch and one.state == "VALID")
 
     def _asked(self, rule: Rule) -> Found:
         """Whether the rule's conditions hold (None: asking failed), and the positions of the lines it looks at."""
@@ -423,7 +422,7 @@ class Decision:
         return self._give_capped(rule, result)
 
     def _give_capped(self, rule: Rule, result: Result) -> int:
-        caps = self._caps(rule)
+        caps = _caps(rule, self.context)
         if caps is None:
             self._step(rule, "SCOPE_MISSING", result.total)
             return 0
@@ -444,30 +443,6 @@ class Decision:
         reason = "CAPPED" if limited_by else "APPLIED"
         self._step(rule, reason, result.total, awarded=allowed, limited_by=limited_by, remaining=left)
         return allowed
-
-    def _caps(self, rule: Rule) -> list[Cap] | None:
-        found = []
-        for budget in rule.caps:
-            scope_key = self._scope_key(budget, rule)
-            if scope_key is None:
-                return None
-            period_key = self._period_key(budget)
-            found.append(Cap(budget, scope_key, period_key, Counters.key(budget.code, scope_key, period_key)))
-        return found
-
-    def _scope_key(self, budget: BudgetDocument, rule: Rule) -> str | None:
-        parts = []
-        for scope in budget.scopes:
-            value = self.context.scopes.get(scope)
-            if scope == "code" and rule.codes is not None:
-                value = self._coupons(rule)[0]
-            if value is None:
-                return None
-            parts.append(f"{scope}:{value}")
-        return ",".join(parts)
-
-    def _period_key(self, budget: BudgetDocument) -> str:
-        return period_key(budget, self.context)
 
     def _left(self, cap: Cap) -> int:
         if cap.budget.code in self.context.denied:
@@ -527,7 +502,8 @@ class Decision:
 
     def _funders(self, rule: Rule, total: int) -> tuple[Share, ...]:
         if len(rule.shares) == 1:
-            return (Share(self._parties(rule)[0], total),)
+            party = rule.parties[0]
+            return (Share(self.terms.partner_id if party < OPERATOR else party, total),)
         shares = allocate(total, rule.shares)
         return tuple(Share(party, share) for party, share in zip(self._parties(rule), shares, strict=True) if share)
 
@@ -535,7 +511,7 @@ class Decision:
         codes, costs = rule.codes, rule.costs
         if codes is not None and codes.uses_up:
             used = {use.code for use in self.uses if use.kind == "COUPON"}
-            for coupon in self._coupons(rule)[: codes.quantity]:
+            for coupon in _coupons(rule, self.context)[: codes.quantity]:
                 if coupon not in used:
                     self.uses.append(Use(rule.code, "COUPON", coupon))
         if costs is not None:
@@ -596,6 +572,37 @@ def is_held_out(rule: Rule, arms: Mapping[str, str]) -> bool:
     return arms.get(GLOBAL) == CONTROL or (experiment is not None and arms.get(experiment) == CONTROL)
 
 
+def _coupons(rule: Rule, context: Context) -> list[str]:
+    """The good coupons that were presented for a rule that asks for some."""
+    assert rule.codes is not None
+    batch = rule.codes.required
+    return sorted(one.coupon for one in context.coupons if one.batch == batch and one.state == "VALID")
+
+
+def _caps(rule: Rule, context: Context) -> list[Cap] | None:
+    """What a rule counts against; None where it is not known whose that is."""
+    found = []
+    for budget in rule.caps:
+        scope_key = _scope_key(budget, rule, context)
+        if scope_key is None:
+            return None
+        period = period_key(budget, context)
+        found.append(Cap(budget, scope_key, period, Counters.key(budget.code, scope_key, period)))
+    return found
+
+
+def _scope_key(budget: BudgetDocument, rule: Rule, context: Context) -> str | None:
+    parts = []
+    for scope in budget.scopes:
+        value = context.scopes.get(scope)
+        if scope == "code" and rule.codes is not None:
+            value = _coupons(rule, context)[0]
+        if value is None:
+            return None
+        parts.append(f"{scope}:{value}")
+    return ",".join(parts)
+
+
 def period_key(budget: BudgetDocument, context: Context) -> str:
     """The period of the budget's calendar in which the basket falls: `2026-03`, `2026-W09`, `2026-03-01`, or empty; of
     one that counts over days the day and their number: `2026-03-01/30`."""
@@ -618,12 +625,10 @@ def budget_keys(release: Release, context: Context) -> list[tuple[str, str, str]
     A budget counted by code has one key per presented coupon; one whose scope is not known has none.
     """
     event = context.event.code if context.event else ""
-    rules = book(release).candidates(context.trigger, event, context.partner).rules
-    decision = Decision(Candidates(rules), Basket(context.terms.currency), context, Counters())
     found = set()
-    for rule in rules:
-        if rule.codes is not None and len(decision._coupons(rule)) < rule.codes.quantity:
+    for rule in book(release).candidates(context.trigger, event, context.partner).rules:
+        if not rule.caps or (rule.codes is not None and len(_coupons(rule, context)) < rule.codes.quantity):
             continue
-        for cap in decision._caps(rule) or ():
+        for cap in _caps(rule, context) or ():
             found.add((cap.budget.code, cap.scope_key, cap.period_key))
     return sorted(found)

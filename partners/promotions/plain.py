@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from types import NoneType
 from typing import Any, ClassVar, Self, cast, get_args, get_origin, get_type_hints
@@ -77,6 +77,8 @@ def _how(hint: Any) -> str:
     collection, inner = _inner(hint)
     is_plain = hasattr(inner, "to_json")
     if collection is tuple:
+        if is_plain and hasattr(inner, "_fields"):
+            return "[[*one] for one in value]"  # a pair is written as it is
         return "[one.to_json() for one in value]" if is_plain else "list(value)"
     if collection is dict:
         return "dict(value)"
@@ -117,5 +119,6 @@ def _reader(hint: Any) -> Callable[[Any], Any] | None:
     return cast("Callable[[Any], Any] | None", collection or read)
 
 
+@lru_cache(maxsize=4096)
 def _instant(at: datetime) -> str:
     return at.isoformat() if at.tzinfo is UTC else at.astimezone(UTC).isoformat()

@@ -58,6 +58,11 @@ async def simulate(
         return await asyncio.to_thread(simulation.simulate, draft, past.decided(chunks), progress=progress)
 
 
+async def baskets(pool: asyncpg.Pool, *, since: datetime, until: datetime) -> int:
+    """How many purchases `simulate` decides in a window [since, until)."""
+    return await receipt_store.purchases_counted(pool, since, until)
+
+
 async def replay(pool: asyncpg.Pool, directory: Directory, *, since: datetime, until: datetime) -> list[Difference]:
     """Decide every purchase of a window [since, until) that rules decided once more; those that come out otherwise."""
     async with _receipts(pool, since, until) as chunks:

@@ -11,8 +11,10 @@ LANGUAGE sql STABLE AS $$
               WHEN o.total = 0 AND before.times = 0 THEN -1 ELSE 0 END::bigint,
          CASE WHEN r.currency <> p_currency THEN 0 WHEN r.kind = 1 THEN r.total ELSE -r.total END
   FROM partners.receipt r
-  LEFT JOIN partners.receipt o
-    ON o.holder_id = p_holder AND o.unit = p_unit AND o.seq = r.original_seq AND r.kind IN (3, 4)
+  LEFT JOIN LATERAL (  -- LIMIT: by its whole key, and not among all receipts of the holder for each of them
+    SELECT q.* FROM partners.receipt q
+    WHERE q.holder_id = p_holder AND q.unit = p_unit AND q.seq = r.original_seq AND r.kind IN (3, 4) LIMIT 1
+  ) o ON true
   LEFT JOIN LATERAL (
     SELECT coalesce(sum(b.total), 0) AS total, count(*) AS times FROM partners.receipt b
     WHERE b.holder_id = p_holder AND b.unit = p_unit AND b.original_seq = r.original_seq AND b.seq < r.seq
@@ -48,9 +50,12 @@ LANGUAGE sql STABLE AS $$
         FROM members.selves(t.holder_id) AS self(id)
         JOIN ledger.account own ON own.holder_id = self.id AND own.unit = 1
         LEFT JOIN members.activity_position at ON at.member_id = self.id
-        CROSS JOIN LATERAL partners.bought(self.id, 1::smallint, coalesce(at.seq, 0), own.seq, p_zone, p_currency) g
+        CROSS JOIN LATERAL (  -- one row a day and place before anything is made of it: there may be many receipts
+          SELECT b.partner_id = t.partner_id AS is_here, b.day, sum(b.purchases) AS purchases, sum(b.amount) AS amount
+          FROM partners.bought(self.id, 1::smallint, coalesce(at.seq, 0), own.seq, p_zone, p_currency) b GROUP BY 1, 2
+        ) g
         CROSS JOIN LATERAL unnest(ARRAY['ever', 'year', 'month', 'day'], members.periods(g.day)) AS p(name, period)
-        CROSS JOIN LATERAL (VALUES ('coalition'), (CASE WHEN g.partner_id = t.partner_id THEN 'partner' END)) AS w(place)
+        CROSS JOIN LATERAL (VALUES ('coalition'), (CASE WHEN g.is_here THEN 'partner' END)) AS w(place)
         WHERE p.period = ANY (members.periods(t.day)) AND w.place IS NOT NULL
       ) x GROUP BY 1, 2
     ) n
