@@ -165,7 +165,7 @@ def _closing(whole: Mapping[str, Any]) -> list[str]:
     ]
 
 
-STATEMENT_HEAD = ("lines of a statement", "controlled, s", "package written, s", "peak MiB", "package, MiB",
+STATEMENT_HEAD = ("lines of a statement", "controlled, s", "package written, s", "peak MiB", "detail, MiB",
                   "verified, s", "peak MiB")  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def _statements(found: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [
         [
             f"{one['lines']:,}", f"{one['control_seconds']:.1f}", f"{one['written']['seconds']:.1f}",
-            f"{one['written']['peak_bytes'] / mebibyte:.0f}", f"{one['package_bytes'] / mebibyte:.1f}",
+            f"{one['written']['peak_bytes'] / mebibyte:.0f}", f"{one['detail_bytes'] / mebibyte:.1f}",
             f"{one['verified']['seconds']:.1f}", f"{one['verified']['peak_bytes'] / mebibyte:.0f}",
         ]
         for one in found

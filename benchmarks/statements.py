@@ -49,13 +49,13 @@ class Alone:
 @dataclass(frozen=True, slots=True)
 class Written:
     """A statement of so many detail lines: seconds in which the run was controlled (every control and the second
-    engine), what writing its package took, and reading it; package_bytes is the file."""
+    engine), what writing its package took, and reading it; detail_bytes is how large its movements are unpacked."""
 
     lines: int
     control_seconds: float
     written: Alone
     verified: Alone
-    package_bytes: int
+    detail_bytes: int
 
     def content(self) -> dict[str, object]:
         """As it is stored."""
@@ -103,11 +103,11 @@ async def _measure(
         package = folder / "package.zip"
         written = await alone([*command, "--out", str(package)], environment, Path.cwd())
         watch(f"verifying {size:,} lines")
-        _check(package, size)
+        detail_bytes = _check(package, size)
         with zipfile.ZipFile(package) as opened:
             (folder / "verify.py").write_bytes(opened.read("verify.py"))
         verified = await alone(["-I", "verify.py", package.name], {}, folder)
-        return Written(size, control_seconds, written, verified, package.stat().st_size)
+        return Written(size, control_seconds, written, verified, detail_bytes)
 
 
 async def _settled(database: Database) -> tuple[int, float]:
@@ -127,12 +127,15 @@ async def _settled(database: Database) -> tuple[int, float]:
     return run_id, seconds
 
 
-def _check(package: Path, size: int) -> None:
+def _check(package: Path, size: int) -> int:
+    """How large the movements of a package are unpacked. Raises RuntimeError where they are not as many as recorded."""
     with zipfile.ZipFile(package) as opened:
+        detail_bytes = opened.getinfo("detail.csv").file_size
         files = json.loads(opened.read("manifest.json"))["files"]
     [rows] = [file["rows"] for file in files if file["name"] == "detail.csv"]
     if rows != str(size):
         raise RuntimeError(f"the package has {rows} lines, {size} were recorded")
+    return detail_bytes
 
 
 async def alone(arguments: Sequence[str], environment: Mapping[str, str], folder: Path) -> Alone:

@@ -48,7 +48,9 @@ async def _brought(
     """What every partner with an agreement in the run's currency brings to it."""
     carried = {} if its.previous_run_id is None else await store.carried(connection, its.previous_run_id)
     released = await _released(connection, its, signed)
+    # What was supplied until the cut is taxed by the version of until then, not by one that begins with it.
     rules = await taxes.in_force(connection, at=its.cut_at)
+    rules |= await taxes.in_force(connection, at=its.cut_at - timedelta(microseconds=1))
     found = {}
     for partner_id, terms in signed.items():
         rule = rules.get(terms.tax_rule)

@@ -22,9 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import amounts
 from settlement import archive, certificate_store
-from settlement.certificate_store import Fee, Line, Moved
+from settlement.certificate_store import Condition, Fee, Line, Moved
 from settlement.rating import OPERATOR
 
+Row = Line | Moved | Fee | Condition
 ENGINE_A, ENGINE_B = "settlement.rating on PostgreSQL", f"settlement/certificate.sql on DuckDB {duckdb.__version__}"
 
 
@@ -87,6 +88,7 @@ async def certify(connection: AsyncConnection, run_id: int) -> Certificate:
     nets = await certificate_store.written_nets(connection, run_id)
     checks = (
         Check("R20-EXPLAINED", found.postings, 0, 0, tuple(found.unexplained)),
+        _compared("R20-CONDITIONS", found.kept_conditions, found.conditions, of=3),
         _compared("R20-FEES", found.kept_fees, found.fees, of=3),
         _compared("R20-LINES", written, found.lines, of=6),
         _nets(nets, found.lines),
@@ -103,9 +105,7 @@ def _sealed(folder: Path) -> dict[str, str]:
     return found
 
 
-def _compared(
-    code: str, written: Iterable[Line | Moved | Fee], found: Iterable[Line | Moved | Fee], *, of: int
-) -> Check:
+def _compared(code: str, written: Iterable[Row], found: Iterable[Row], *, of: int) -> Check:
     """Rows as multisets; `of` is the place of the amount in micro-units."""
     one, other = sorted(written), sorted(found)
     missing = [f"the second engine does not find {row}" for row in _less(one, other)]
@@ -114,8 +114,8 @@ def _compared(
     return Check(code, len(one), sums[0], sums[1], (*missing, *extra))
 
 
-def _less(one: Sequence[Line | Moved | Fee], other: Sequence[Line | Moved | Fee]) -> list[Line | Moved | Fee]:
-    left: dict[Line | Moved | Fee, int] = defaultdict(int)
+def _less(one: Sequence[Row], other: Sequence[Row]) -> list[Row]:
+    left: dict[Row, int] = defaultdict(int)
     for row in other:
         left[row] += 1
     found = []

@@ -121,6 +121,16 @@ SELECT party, kind, terms_id, sum(micro)::HUGEINT AS micro FROM (
             WHERE is_over
 ) GROUP BY ALL HAVING sum(micro) <> 0;
 
+-- How each partner is settled: by which rate of tax, and how much of what was retained no dispute can reach any more.
+CREATE TABLE brought AS
+SELECT f.party, t.rate_bp AS tax_bp, t.is_by_line,
+       greatest(0, coalesce(h.due, 0) - coalesce(h.gone, 0))::HUGEINT AS released_minor
+FROM in_force f LEFT JOIN tax t ON t.code = f.tax_rule LEFT JOIN (
+  SELECT x.party, sum(CASE WHEN age_micros >= dispute_days::HUGEINT * 86400000000 THEN held_minor ELSE 0 END) AS due,
+         sum(x.released_minor + x.used_minor) AS gone
+  FROM held x JOIN in_force USING (party) GROUP BY x.party
+) h USING (party);
+
 -- What each partner receives or pays before tax.
 CREATE TABLE priced AS
 SELECT carrier_id AS party, lot_currency AS currency,

@@ -30,11 +30,14 @@ _SIGNED = (
     f" JOIN {_RUN} r ON a.currency = r.currency AND a.valid_from <= r.cut_at WHERE p.approved "
     " ORDER BY a.partner_id, a.valid_from < r.cut_at DESC, a.valid_from DESC, a.version DESC)"
 )
-# Cut-offs of the runs before, as far back as the year in which the run begins.
-_EARLIER = (
+_BEFORE = (
     "(WITH RECURSIVE chain AS (SELECT previous_run_id AS run_id FROM settlement.run WHERE run_id = {run} "
     "   UNION ALL SELECT r.previous_run_id FROM settlement.run r JOIN chain USING (run_id)) "
-    " SELECT DISTINCT c.cutoff_id, c.cut_at FROM chain JOIN settlement.run_window x USING (run_id) "
+    " SELECT run_id FROM chain WHERE run_id IS NOT NULL)"
+)
+# Cut-offs of the runs before, as far back as the longest volume period in which the run begins.
+_EARLIER = (
+    f"(SELECT DISTINCT c.cutoff_id, c.cut_at FROM {_BEFORE} chain JOIN settlement.run_window x USING (run_id) "
     " JOIN settlement.window w USING (window_id) JOIN ledger.cutoff c ON c.cutoff_id = w.cutoff_id "
     f" CROSS JOIN {_ZONE} z JOIN settlement.run b ON b.run_id = (SELECT previous_run_id FROM settlement.run "
     "   WHERE run_id = {run}) "
@@ -75,11 +78,11 @@ _FILES: Mapping[str, tuple[dict[str, str], str]] = {
     "in_force": (
         {
             "party": "INTEGER", "terms_id": "INTEGER", "holdback_bp": "INTEGER", "is_netted": "BOOLEAN",
-            "minimum_payout": "BIGINT", "volume_period": "VARCHAR", "platform_fee": "BIGINT", "minimum_fee": "BIGINT",
-            "agreed_since": "DATE",
+            "minimum_payout": "BIGINT", "tax_rule": "VARCHAR", "dispute_days": "INTEGER", "volume_period": "VARCHAR",
+            "platform_fee": "BIGINT", "minimum_fee": "BIGINT", "agreed_since": "DATE",
         },
-        "SELECT partner_id, terms_id, holdback_bp, is_netted, minimum_payout_minor, volume_period, "
-        "       platform_fee_micro, minimum_fee_micro, CAST(agreed_since AT TIME ZONE zone AS date) "
+        "SELECT partner_id, terms_id, holdback_bp, is_netted, minimum_payout_minor, tax_rule, dispute_days, "
+        "       volume_period, platform_fee_micro, minimum_fee_micro, CAST(agreed_since AT TIME ZONE zone AS date) "
         f"FROM {_SIGNED} f CROSS JOIN {_ZONE} z ORDER BY 1",
     ),
     "tier": (
@@ -138,11 +141,29 @@ _FILES: Mapping[str, tuple[dict[str, str], str]] = {
         },
         f"SELECT kind, payer_id, payee_id, currency, amount_micro, terms_id {_KEPT} WHERE kind IN ({_PERIOD})",
     ),
-    "brought": (
-        {"party": "INTEGER", "released_minor": "BIGINT", "tax_bp": "INTEGER", "is_by_line": "BOOLEAN"},
-        "SELECT CAST(b.key AS int), CAST(b.value ->> 'released_minor' AS bigint), "
-        "       CAST(b.value #>> '{{conditions,tax,rate_bp}}' AS int), "
-        "       b.value #>> '{{conditions,tax,rounding}}' = 'LINE' "
+    "tax": (
+        {"code": "VARCHAR", "rate_bp": "INTEGER", "is_by_line": "BOOLEAN"},
+        "SELECT DISTINCT ON (t.code) t.code, t.rate_bp, t.rounding = 'LINE' FROM settlement.tax_rule t "
+        f"JOIN {_RUN} r ON t.valid_from <= r.cut_at ORDER BY t.code, t.valid_from < r.cut_at DESC, t.valid_from DESC",
+    ),
+    "held": (
+        {
+            "party": "INTEGER", "age_micros": "BIGINT", "held_minor": "BIGINT", "released_minor": "BIGINT",
+            "used_minor": "BIGINT",
+        },
+        "SELECT s.partner_id, CAST(extract(epoch FROM r.cut_at - b.cut_at) * 1000000 AS bigint), "
+        "       coalesce(sum(-n.amount_minor) FILTER (WHERE n.kind = 'HOLDBACK'), 0), "
+        "       coalesce(sum(n.amount_minor) FILTER (WHERE n.kind = 'HOLDBACK_RELEASED'), 0), 0 "
+        "FROM settlement.line n JOIN settlement.statement s USING (statement_id) "
+        f"JOIN settlement.run b ON b.run_id = s.run_id JOIN {_BEFORE} c ON c.run_id = b.run_id CROSS JOIN {_RUN} r "
+        "WHERE s.partner_id <> 0 AND n.kind IN ('HOLDBACK', 'HOLDBACK_RELEASED') GROUP BY 1, 2 "
+        f"UNION ALL SELECT d.partner_id, 0, 0, 0, sum(d.amount_minor) FROM settlement.default_step d JOIN {_RUN} r "
+        "ON d.currency = r.currency WHERE d.source = 'HOLDBACK' GROUP BY d.partner_id ORDER BY 1, 2",
+    ),
+    "kept_brought": (
+        {"party": "INTEGER", "tax_bp": "INTEGER", "is_by_line": "BOOLEAN", "released_minor": "BIGINT"},
+        "SELECT CAST(b.key AS int), CAST(b.value #>> '{{conditions,tax,rate_bp}}' AS int), "
+        "       b.value #>> '{{conditions,tax,rounding}}' = 'LINE', CAST(b.value ->> 'released_minor' AS bigint) "
         f"FROM jsonb_each(CAST({_EVIDENCE} AS jsonb) -> 'brought') AS b ORDER BY 1",
     ),
     "carried_in": (
@@ -153,6 +174,7 @@ _FILES: Mapping[str, tuple[dict[str, str], str]] = {
     ),
 }  # fmt: skip
 RUN_FILES = tuple(_FILES)
+_CONDITIONS = "SELECT party, tax_bp, is_by_line, released_minor * (SELECT per_minor FROM run) FROM {table} ORDER BY ALL"
 
 Line = tuple[int, str, int, int, int, int, int, int]
 """Party, kind, version, price, points, postings, micro-units, minor units."""
@@ -160,12 +182,15 @@ Moved = tuple[int, int, str, int, int, int]
 """Funder, version, kind, price, points, micro-units."""
 Fee = tuple[int, str, int, int]
 """Party, kind, version, micro-units as the party receives them."""
+Condition = tuple[int, int, bool, int]
+"""Party, rate of tax in basis points, whether it is rounded on every line, micro-units of retention that is let go."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What the second engine found: lines (openings under an empty kind), movements of stock, what has no explanation,
-    how many postings, and the fees of volume periods; kept_fees are those that the run was decided on."""
+    how many postings, the fees of volume periods, and under which conditions partners are settled; kept_fees and
+    kept_conditions are those that the run was decided on."""
 
     lines: list[Line]
     moved: list[Moved]
@@ -173,6 +198,8 @@ class Found:
     postings: int
     fees: list[Fee]
     kept_fees: list[Fee]
+    conditions: list[Condition]
+    kept_conditions: list[Condition]
 
 
 async def export(connection: AsyncConnection, run_id: int, folder: Path) -> None:
@@ -217,6 +244,8 @@ def recompute(folder: Path, *, currency: str, per_minor: int) -> Found:
                 "SELECT payer_id + payee_id, kind, terms_id, CASE WHEN payer_id = 0 THEN 1 ELSE -1 END * amount_micro "
                 "FROM kept_fee WHERE currency = (SELECT currency FROM run) ORDER BY ALL"
             ).fetchall(),
+            conditions=engine.execute(_CONDITIONS.format(table="brought")).fetchall(),
+            kept_conditions=engine.execute(_CONDITIONS.format(table="kept_brought")).fetchall(),
         )
 
 

@@ -139,6 +139,32 @@ async def test_fees_and_rebates_of_volume_periods_are_found_again_and_one_micro_
     assert (await certified(coalition, run_id)).differences == []
 
 
+async def test_retention_that_is_due_is_found_again_and_a_cent_more_in_the_evidence_is_seen(
+    coalition: Coalition, owner: asyncpg.Connection
+) -> None:
+    a = await coalition.partner("a")
+    b = await coalition.partner("b", says={"holdback_bp": 1_000, "dispute_days": 30})
+    member = await coalition.member()
+    await coalition.earn(member, "a", a, 5000)
+    for days in (20, 10, 25):
+        await coalition.spend(member, "b", b, 700)
+        await coalition.settle()
+        coalition.at += timedelta(days=days)
+    await coalition.spend(member, "b", b, 700)
+    await coalition.close()
+    run_id = await calculated(coalition)
+    assert (await certified(coalition, run_id)).differences == []
+    async with coalition.database.reading() as connection:
+        own = [n for s in (await runs.run(connection, run_id)).statements if s.partner_id == b for n in s.lines]
+    assert [n.amount_minor for n in own if n.kind == "HOLDBACK_RELEASED"] == [56]
+    await owner.execute("SET session_replication_role = replica")
+    await owner.execute(
+        "UPDATE settlement.run_step SET evidence = jsonb_set(evidence, $1, '57') WHERE run_id = $2 "
+        "AND to_state = 'CALCULATED'", ["brought", str(b), "released_minor"], run_id,
+    )  # fmt: skip
+    assert any(said.startswith("R20-CONDITIONS") for said in (await certified(coalition, run_id)).differences)
+
+
 async def test_a_version_that_was_only_proposed_is_not_in_force(
     coalition: Coalition, owner: asyncpg.Connection
 ) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -276,6 +277,28 @@ def test_however_a_year_is_cut_into_runs_its_months_are_charged_once(
     whole = periods.covered(signed, earlier=[], own=all_of_them[:0], **span)
     assert charged == sum(volume.months for volume in whole)
     assert points == sum(one.points for one in all_of_them if one.cut_at > start)
+
+
+async def test_a_rate_of_tax_that_begins_with_a_month_is_not_that_of_the_month_before(
+    coalition: Coalition, owner: asyncpg.Connection
+) -> None:
+    april = datetime(2026, 4, 1, tzinfo=UTC)
+    for version, valid_from in ((1, april - 400 * DAY), (2, april)):
+        await owner.execute(
+            "WITH a AS (INSERT INTO kit.approval (kind, subject, maker_id, made_at, checker_id, decided_at, approved) "
+            "           VALUES ('TAX_RULE', 'x', $1, $3, $2, $3, true) RETURNING approval_id) "
+            "INSERT INTO settlement.tax_rule SELECT 'VAT', $4, $5, 1000 * $4, 'DOCUMENT', 'S', approval_id FROM a",
+            coalition.maker, coalition.checker, coalition.at, version, valid_from,
+        )  # fmt: skip
+    a = await coalition.partner("a", says={"tax_rule": "VAT"})
+    member = await coalition.member()
+    seen = []
+    for month in (4, 5):
+        await coalition.earn(member, "a", a, 1000)
+        coalition.at = datetime(2026, month, 1, tzinfo=UTC)
+        seen.append(kinds_of(coalition.of(await coalition.settle(), "a")))
+    assert seen == [[("ACTIVATION", -1000), ("OUTPUT_TAX", -100)], [("ACTIVATION", -1000), ("OUTPUT_TAX", -200)]]
+    assert await coalition.violations() == []
 
 
 @pytest.mark.parametrize(("rounding", "tax"), [(LINE, [(-20, 13)]), (DOCUMENT, [(-20, 13)])])
