@@ -17,11 +17,13 @@ from gateway.membership_api import MembershipMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.report_api import ReportQuery
+from gateway.settlement_api import SettlementQuery
+from gateway.settlement_desk_api import SettlementMutation
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery):
+class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, SettlementQuery, ReportQuery, ColleagueQuery):
     pass
 
 
@@ -34,6 +36,7 @@ class Mutation(
     EnrolmentMutation,
     MembershipMutation,
     ColleagueMutation,
+    SettlementMutation,
 ):
     pass
 

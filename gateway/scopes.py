@@ -35,11 +35,21 @@ SCOPES: Mapping[str, str] = MappingProxyType(
 
 MEMBER_SELF = "member:self"
 COLLEAGUES_MANAGE = "colleagues:manage"
+STATEMENTS_ACCEPT = "statements:accept"
+SETTLEMENT_MAKE = "settlement:make"
+SETTLEMENT_DECIDE = "settlement:decide"
+AGREEMENTS_MAKE = "agreements:make"
+AGREEMENTS_DECIDE = "agreements:decide"
 
 OF_SESSIONS: Mapping[str, str] = MappingProxyType(
     {
         MEMBER_SELF: "read and decide on one's own membership",
         COLLEAGUES_MANAGE: "let colleagues at the partner sign in",
+        STATEMENTS_ACCEPT: "accept settlement statements for the partner",
+        SETTLEMENT_MAKE: "make settlement runs and propose what finance decides",
+        SETTLEMENT_DECIDE: "approve or decline what another of finance made",
+        AGREEMENTS_MAKE: "propose versions of agreements",
+        AGREEMENTS_DECIDE: "approve or decline versions that another proposed",
     }
 )
 """What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it."""

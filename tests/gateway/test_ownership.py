@@ -142,6 +142,7 @@ NOTHING: dict[str, Any] = {
     "Query.node.id": "txn_nothing",
     "Query.settlementStatement.id": "stm_nothing",
     "Query.settlementStatements.after": None,
+    "Query.agreements.after": None,
     "Query.offers.after": None,
     "Query.offers.outlet": "none",
     "Query.offers.terminal": "none",
@@ -199,6 +200,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "node": lambda w: {"id": w.of_b["transaction"]},
     "transaction": lambda w: {"ref": {"id": w.of_b["transaction"]}},
     "settlementStatements": lambda w: {"first": 20, "after": None},
+    "agreements": lambda w: {"first": 20, "after": None},
     "settlementStatement": lambda w: {"id": w.of_b["statement"]},
     "quote": lambda w: {"input": {"member": _member(w), "receipt": _receipt()}},
     "quoteReturn": lambda w: {"input": {"original": {"id": w.of_b["transaction"]}, "what": {"amount": "1.00"}}},
@@ -378,7 +380,8 @@ def selection(definition: GraphQLField) -> str:
         return "{ __typename " + rejection + inside + " }"
     if isinstance(kind, GraphQLObjectType) and "nodes" in kind.fields:
         node = get_named_type(kind.fields["nodes"].type)
-        return "{ nodes { id } }" if "id" in getattr(node, "fields", {}) else "{ nodes { code } }"
+        named = next(name for name in ("id", "code", "partner") if name in getattr(node, "fields", {}))
+        return f"{{ nodes {{ {named} }} }}"
     has_id = "id" in getattr(kind, "fields", {})
     return "{ __typename id }" if has_id else "{ __typename }"
 
@@ -459,6 +462,7 @@ async def furnish(world: World) -> None:
         await runs.settle(connection, actor="finance", at=NOON + DAY)
     listing = "{ settlementStatements { nodes { id } edges { cursor } } }"
     of_a, of_b = await world.a.ask(listing), await world.b.ask(listing)
+    signed = await world.a.ask("{ agreements { edges { cursor } } }")
     statement, txn = of_a["nodes"][0]["id"], bought["transaction"]["id"]
     world.ids_of_a = {
         statement,
@@ -487,6 +491,7 @@ async def furnish(world: World) -> None:
         "Query.node.id": [txn, seen["id"], hold["hold"]["id"], approval["approval"]["id"], statement],
         "Query.settlementStatement.id": [statement],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
+        "Query.agreements.after": [signed["edges"][0]["cursor"]],
         "Query.offers.after": [offered["edges"][0]["cursor"]],
         "RecordEventInput.event": ["of-a"],
         "ModerateEventInput.reviewId": [review["reviewId"]],
@@ -546,10 +551,10 @@ async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> N
             )
             theirs = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, value))
             none = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
-            if (
-                leaf.name == "Query.settlementStatements.after"
-            ):  # a place in one's own list: whosever it was, what comes is one's own
+            if leaf.name == "Query.settlementStatements.after":  # a place in one's own list: what comes is one's own
                 assert {one["id"] for one in theirs[1]["data"][leaf.root]["nodes"]} <= set(world.of_b.values())
+            elif leaf.name == "Query.agreements.after":
+                assert theirs[1]["data"][leaf.root]["nodes"] == []  # behind the only one
             else:
                 assert theirs == none, (str(leaf), value)
             told = orjson.dumps(theirs[1]).decode()
