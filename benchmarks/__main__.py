@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from benchmarks import closing, coalition, levels, long, overload, profile, report, rules, scenarios, stage
+from benchmarks import closing, coalition, levels, long, overload, profile, report, rules, scenarios, stage, statements
 from benchmarks.coalition import PARTNERS, Crowd
 from benchmarks.figures import Figure
 from benchmarks.peers import drivers
@@ -134,19 +134,23 @@ def closing_alone(
     holders: Annotated[int, typer.Option(help="Holders of the postings, as many at every size.", min=100)] = (
         closing.HOLDERS
     ),
+    lines: Annotated[
+        list[int],
+        typer.Option(help="Lines of a statement whose package is written; again for the next size.", min=1000),
+    ] = [100_000, 1_000_000],  # noqa: B006 - Typer reads it
     into: Into = report.RESULTS,
 ) -> None:
-    """What closing a cut-off and calculating its run costs as postings grow tenfold."""
+    """What closing, calculating and recomputing cost as postings grow tenfold; a statement of a million lines."""
 
     async def go(server: postgres.Server) -> None:
-        with _bar(sum(postings)) as bar:
-            task = bar.add_task("", total=sum(postings))
-            found = await closing.measure(
-                server, postings, rounds=rounds, holders=holders, watch=_watch(bar, task),
-                advance=lambda n: bar.advance(task, n),
-            )  # fmt: skip
+        with _bar(sum(postings) + sum(lines)) as bar:
+            task = bar.add_task("", total=sum(postings) + sum(lines))
+            told = {"watch": _watch(bar, task), "advance": lambda n: bar.advance(task, n)}
+            found = await closing.measure(server, postings, rounds=rounds, holders=holders, **told)
+            written = await statements.measure(server, lines, holders=holders, **told)
         settings = {"rounds": rounds, "holders": holders}
-        console.out.print(f"stored in {report.store('closing', found.content(), settings, folder=into)}")
+        content = found.content() | {"statements": [one.content() for one in written]}
+        console.out.print(f"stored in {report.store('closing', content, settings, folder=into)}")
         console.out.print(report.write_page(into).read_text().partition("## Closing")[2])
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:

@@ -18,7 +18,7 @@ from benchmarks.coalition import DATABASE, PARTNERS
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from ledger import cutoffs
-from settlement import controls, runs
+from settlement import certificate, controls, runs
 from settlement.windows import positions
 from tests.builders import NOON
 
@@ -31,13 +31,20 @@ AT = NOON + timedelta(days=1)
 @dataclass(frozen=True, slots=True)
 class Closed:
     """Closes of as many postings: seconds of each close and of each run's calculation, and what adding up beside the
-    tills had cost, in µs a posting. violations is what all controls found after the last."""
+    tills had cost, in µs a posting. violations is what all controls found after the last, certificate_seconds is in
+    what time the second engine recomputed its run from every posting."""
 
     postings: int
     close_seconds: list[float]
     run_seconds: list[float]
     adding_up_us: float
     violations: int
+    certificate_seconds: float
+
+    @property
+    def recomputed_per_second(self) -> float:
+        """Postings that the second engine took in a second, its export from PostgreSQL included."""
+        return self.postings / self.certificate_seconds
 
     @property
     def median_seconds(self) -> float:
@@ -57,7 +64,10 @@ class Closing:
 
     def content(self) -> dict[str, object]:
         """As it is stored."""
-        sizes = [asdict(one) | {"median_seconds": one.median_seconds} for one in self.sizes]
+        sizes = [
+            asdict(one) | {"median_seconds": one.median_seconds, "recomputed_per_second": one.recomputed_per_second}
+            for one in self.sizes
+        ]
         return {"sizes": sizes, "growths": self.growths()}
 
 
@@ -91,7 +101,7 @@ async def _measure(
             pass
         async with crowd.made.database.transaction() as connection:
             await actors.ensure_actor(connection, ACTOR, [actors.FINANCE_MAKER])
-    closes, calculations, violations = [], [], 0
+    closes, calculations, violations, certified = [], [], 0, 0.0
     for number in range(rounds):
         watch(f"closing {size:,} postings")
         postgres.drop_database(server, COPY)
@@ -104,8 +114,10 @@ async def _measure(
                 watch("the controls")
                 async with database.reading() as connection:
                     violations = len(await controls.run(connection))
+                watch(f"recomputing {size:,} postings with the second engine")
+                certified = await _recomputed(database, size + 200)
     postgres.drop_database(server, COPY)
-    return Closed(size, closes, calculations, adding_up_us, violations)
+    return Closed(size, closes, calculations, adding_up_us, violations, certified)
 
 
 async def _closed(database: Database, expected: int) -> tuple[float, float]:
@@ -122,3 +134,15 @@ async def _closed(database: Database, expected: int) -> tuple[float, float]:
         for run_id in await runs.begin(connection, actor=ACTOR, at=AT):
             await runs.calculate(connection, run_id, actor=ACTOR, at=AT)
     return seconds, time.perf_counter() - began
+
+
+async def _recomputed(database: Database, expected: int) -> float:
+    """Seconds that the second engine took for the run, export and all. Raises RuntimeError where the engines differ."""
+    began = time.perf_counter()
+    async with database.reading() as connection:
+        [head] = await runs.runs(connection)
+        found = await certificate.certify(connection, head.run_id)
+    seconds = time.perf_counter() - began
+    if not found.holds or found.postings != expected:
+        raise RuntimeError(f"of {expected} postings it read {found.postings}; {found.differences[:3]}")
+    return seconds

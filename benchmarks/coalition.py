@@ -123,7 +123,9 @@ _STOCK = """
 """
 
 
-async def stock(pool: asyncpg.Pool, holders: list[int], lots: int, *, begin: int = 0) -> AsyncIterator[int]:
+async def stock(
+    pool: asyncpg.Pool, holders: list[int], lots: int, *, begin: int = 0, partners: int = PARTNERS
+) -> AsyncIterator[int]:
     """Give each holder so many lots, one to everybody and then the next, as visits come; yields accruals as they are
     done. The first `begin` of them are left out: they were done before, whole steps of what was yielded then.
 
@@ -139,7 +141,7 @@ async def stock(pool: asyncpg.Pool, holders: list[int], lots: int, *, begin: int
                 continue
             told = await asyncio.gather(
                 *(
-                    pool.fetchval(_STOCK, some[one : one + BATCH], PARTNERS, 12 + number, NOON, timeout=600)
+                    pool.fetchval(_STOCK, some[one : one + BATCH], partners, 12 + number, NOON, timeout=600)
                     for one in range(0, len(some), BATCH)
                 )
             )
@@ -174,6 +176,8 @@ async def stocked(
     holders: list[int],
     lots: int,
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    partners: int = PARTNERS,
 ) -> Stocked:
     """Give each holder so many lots of 100 points, available at once, that expire a month apart; tables are vacuumed
     and their statistics current afterwards. advance hears of accruals as they are done.
@@ -183,7 +187,7 @@ async def stocked(
     owner = await asyncpg.connect(server.dsn(DATABASE, server.superuser))
     before = await storage.sizes(owner)
     began, done = time.perf_counter(), 0
-    async for some in stock(pool, holders, lots):
+    async for some in stock(pool, holders, lots, partners=partners):
         done += some
         advance(some)
     seconds = time.perf_counter() - began

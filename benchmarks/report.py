@@ -143,12 +143,15 @@ def _closing(whole: Mapping[str, Any]) -> list[str]:
         "calculate the run, s",
         "adding up, µs each",
         "violations",
+        "recomputed by the second engine, s",
+        "postings a second",
     )
     rows = [
         [
             f"{one['postings']:,}", f"{one['median_seconds']:.3f}", f"{min(one['close_seconds']):.3f}",
             f"{max(one['close_seconds']):.3f}", f"{sorted(one['run_seconds'])[len(one['run_seconds']) // 2]:.3f}",
-            f"{one['adding_up_us']:.1f}", str(one["violations"]),
+            f"{one['adding_up_us']:.1f}", str(one["violations"]), f"{one['certificate_seconds']:.2f}",
+            f"{one['recomputed_per_second']:,.0f}",
         ]
         for one in whole["sizes"]
     ]  # fmt: skip
@@ -158,7 +161,26 @@ def _closing(whole: Mapping[str, Any]) -> list[str]:
         _settings(whole["settings"]),
         markdown(head, rows),
         f"From each size to the next the close grew {grew}.",
+        *_statements(whole.get("statements", ())),
     ]
+
+
+STATEMENT_HEAD = ("lines of a statement", "controlled, s", "package written, s", "peak MiB", "detail, MiB",
+                  "verified, s", "peak MiB")  # fmt: skip
+
+
+def _statements(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Statements of many lines: peaks are of the whole process that wrote the package, and that verified it."""
+    mebibyte = 1 << 20
+    rows = [
+        [
+            f"{one['lines']:,}", f"{one['control_seconds']:.1f}", f"{one['written']['seconds']:.1f}",
+            f"{one['written']['peak_bytes'] / mebibyte:.0f}", f"{one['detail_bytes'] / mebibyte:.1f}",
+            f"{one['verified']['seconds']:.1f}", f"{one['verified']['peak_bytes'] / mebibyte:.0f}",
+        ]
+        for one in found
+    ]  # fmt: skip
+    return [markdown(STATEMENT_HEAD, rows)] if rows else []
 
 
 OVERLOAD_HEAD = ("kind", "rank", "sent", "answered", "share", "refused", "with Retry-After", "failed", "p50 ms",

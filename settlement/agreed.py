@@ -46,7 +46,9 @@ async def _brought(
     """What every partner with an agreement in the run's currency brings to it."""
     carried = {} if its.previous_run_id is None else await store.carried(connection, its.previous_run_id)
     released = await _released(connection, its, signed)
+    # What was supplied until the cut is taxed by the version of until then, not by one that begins with it.
     rules = await taxes.in_force(connection, at=its.cut_at)
+    rules |= await taxes.in_force(connection, at=its.cut_at - timedelta(microseconds=1))
     found = {}
     for partner_id, terms in signed.items():
         rule = rules.get(terms.tax_rule)
@@ -61,12 +63,19 @@ async def _brought(
 
 
 async def _signed(connection: AsyncConnection, its: RunHead) -> dict[int, SettlementTerms]:
-    """By partner the last version in the run's currency that was in force by its cut."""
+    """By partner the last version in the run's currency that was in force before its cut; one that begins with the cut
+    is of the next run's time, and counts where there is no other."""
     found: dict[int, SettlementTerms] = {}
     for _, terms in await clearing.signed(connection):
         if terms.currency == its.currency and terms.valid_from <= its.cut_at:
-            found[terms.partner_id] = terms
+            held = found.get(terms.partner_id)
+            if held is None or _standing(terms, its) > _standing(held, its):
+                found[terms.partner_id] = terms
     return found
+
+
+def _standing(terms: SettlementTerms, its: RunHead) -> tuple[bool, datetime, int]:
+    return terms.valid_from < its.cut_at, terms.valid_from, terms.version
 
 
 async def _period_events(
@@ -91,28 +100,29 @@ async def _volumes(
     if not wanted:
         return []
     zone = (await programme.read(connection)).time_zone
-    earliest = min(await _first_valid(connection, its, wanted))
-    since = earliest if its.previous_run_id is None else (await archive.head(connection, its.previous_run_id)).cut_at
+    first = await _first_valid(connection, its)
+    begins = None if its.previous_run_id is None else (await archive.head(connection, its.previous_run_id)).cut_at
     now = await _billed(connection, own)
-    before = await _billed(connection, await _settled_before(connection, its, since - 366 * _DAY))
+    settled = [] if begins is None else await _settled_before(connection, its, begins - 366 * _DAY)
+    before = await _billed(connection, settled)
     found = []
     for partner_id, terms in sorted(wanted.items()):
+        since = first[partner_id]
         covered = periods.covered(
-            terms, earlier=before.get(partner_id, []), own=now.get(partner_id, []),
-            since=max(since, terms.valid_from), until=its.cut_at, zone=zone,
+            terms, earlier=before.get(partner_id, []), own=now.get(partner_id, []), agreed_since=since,
+            since=since if begins is None else max(begins, since), until=its.cut_at, zone=zone,
         )  # fmt: skip
         found.append((terms, covered))
     return found
 
 
-async def _first_valid(
-    connection: AsyncConnection, its: RunHead, wanted: Mapping[int, SettlementTerms]
-) -> list[datetime]:
-    return [
-        terms.valid_from
-        for _, terms in await clearing.signed(connection)
-        if terms.currency == its.currency and terms.partner_id in wanted
-    ]
+async def _first_valid(connection: AsyncConnection, its: RunHead) -> dict[int, datetime]:
+    """By partner since when anything is agreed in the run's currency: a later version is not a beginning."""
+    found: dict[int, datetime] = {}
+    for _, terms in await clearing.signed(connection):
+        if terms.currency == its.currency:
+            found[terms.partner_id] = min(terms.valid_from, found.get(terms.partner_id, terms.valid_from))
+    return found
 
 
 async def _settled_before(connection: AsyncConnection, its: RunHead, since: datetime) -> list[Window]:

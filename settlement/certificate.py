@@ -22,9 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import amounts
 from settlement import archive, certificate_store
-from settlement.certificate_store import Line, Moved
+from settlement.certificate_store import Condition, Fee, Line, Moved
 from settlement.rating import OPERATOR
 
+Row = Line | Moved | Fee | Condition
 ENGINE_A, ENGINE_B = "settlement.rating on PostgreSQL", f"settlement/certificate.sql on DuckDB {duckdb.__version__}"
 
 
@@ -79,19 +80,21 @@ async def certify(connection: AsyncConnection, run_id: int) -> Certificate:
         folder = Path(place)
         await certificate_store.export(connection, run_id, folder)
         files = await asyncio.to_thread(_sealed, folder)
-        lines, moved, unexplained, postings = await asyncio.to_thread(
+        found = await asyncio.to_thread(
             certificate_store.recompute, folder, currency=head.currency,
             per_minor=amounts.micro_per_minor(head.currency),
         )  # fmt: skip
     written = await certificate_store.written_lines(connection, run_id)
     nets = await certificate_store.written_nets(connection, run_id)
     checks = (
-        Check("R20-EXPLAINED", postings, 0, 0, tuple(unexplained)),
-        _compared("R20-LINES", written, lines, of=6),
-        _nets(nets, lines),
-        _compared("R20-OBLIGATION", await certificate_store.written_movements(connection, run_id), moved, of=5),
+        Check("R20-EXPLAINED", found.postings, 0, 0, tuple(found.unexplained)),
+        _compared("R20-CONDITIONS", found.kept_conditions, found.conditions, of=3),
+        _compared("R20-FEES", found.kept_fees, found.fees, of=3),
+        _compared("R20-LINES", written, found.lines, of=6),
+        _nets(nets, found.lines),
+        _compared("R20-OBLIGATION", await certificate_store.written_movements(connection, run_id), found.moved, of=5),
     )
-    return Certificate(run_id, postings, files, checks)
+    return Certificate(run_id, found.postings, files, checks)
 
 
 def _sealed(folder: Path) -> dict[str, str]:
@@ -102,7 +105,7 @@ def _sealed(folder: Path) -> dict[str, str]:
     return found
 
 
-def _compared(code: str, written: Iterable[Line | Moved], found: Iterable[Line | Moved], *, of: int) -> Check:
+def _compared(code: str, written: Iterable[Row], found: Iterable[Row], *, of: int) -> Check:
     """Rows as multisets; `of` is the place of the amount in micro-units."""
     one, other = sorted(written), sorted(found)
     missing = [f"the second engine does not find {row}" for row in _less(one, other)]
@@ -111,8 +114,8 @@ def _compared(code: str, written: Iterable[Line | Moved], found: Iterable[Line |
     return Check(code, len(one), sums[0], sums[1], (*missing, *extra))
 
 
-def _less(one: Sequence[Line | Moved], other: Sequence[Line | Moved]) -> list[Line | Moved]:
-    left: dict[Line | Moved, int] = defaultdict(int)
+def _less(one: Sequence[Row], other: Sequence[Row]) -> list[Row]:
+    left: dict[Row, int] = defaultdict(int)
     for row in other:
         left[row] += 1
     found = []

@@ -37,11 +37,13 @@ CREATE TABLE no_supply AS SELECT unnest(['ROUNDING', 'CARRIED_OUT', 'HOLDBACK', 
   'STORED_SPEND']) AS kind;
 CREATE TABLE by_partner AS SELECT unnest(['REDEMPTION', 'REFUND', 'BENEFIT', 'DISCOUNT', 'COUPON', 'EXPIRY']) AS kind;
 
--- Postings in sums, with how their points are carried in their cut-off.
+-- Postings in sums, with how their points are carried in their cut-off; those of earlier runs for volume periods alone.
 CREATE TABLE summed AS
-SELECT cutoff_id, debit, credit, funder_id, partner_id, lot_terms_id, terms_id,
+SELECT true AS is_own, cutoff_id, debit, credit, funder_id, partner_id, lot_terms_id, terms_id,
        sum(points)::HUGEINT AS points, count(*)::HUGEINT AS postings
-FROM posting GROUP BY ALL;
+FROM posting GROUP BY ALL
+UNION ALL
+SELECT false, cutoff_id, debit, credit, funder_id, 0, lot_terms_id, 0, points::HUGEINT, 0 FROM earlier;
 CREATE TABLE carried AS
 SELECT s.*, m.kind, m.basis, m.carrier_way, m.taker_way, m.stock_way, l.currency AS lot_currency, l.funding,
        l.fund_price AS fund, coalesce(t.carrier_id, s.funder_id) AS carrier_id, o.terms_id IS NOT NULL AS is_opening,
@@ -63,6 +65,71 @@ UNION SELECT 'agreement ' || lot_terms_id || ' is missing' FROM carried
       WHERE basis IS NOT NULL AND fund IS NULL AND NOT (funder_id = 0 AND lot_terms_id = 0)
 UNION SELECT 'money of kind ' || kind || ' has no way' FROM event WHERE kind NOT IN (SELECT kind FROM flow);
 
+-- Volume periods by number, of as many months as are agreed: points billed less points given back, and the service part
+-- of them; months that ended in the run and are charged by it, and those that earlier runs charged.
+CREATE MACRO month_of(d) AS year(d) * 12 + month(d) - 1;
+CREATE TABLE agreed AS
+SELECT f.party, f.terms_id, f.platform_fee::HUGEINT AS fee, f.minimum_fee::HUGEINT AS minimum, f.months,
+       month_of(f.agreed_since) AS first_month, month_of(greatest(f.agreed_since, coalesce(b.since_day, f.agreed_since)))
+         AS since_month, month_of(b.until_day) AS until_month
+FROM (SELECT *, CASE volume_period WHEN 'MONTH' THEN 1 WHEN 'QUARTER' THEN 3 WHEN 'YEAR' THEN 12 END AS months
+      FROM in_force) f, bounds b
+WHERE platform_fee <> 0 OR minimum_fee <> 0 OR party IN (SELECT party FROM tier) OR party IN (SELECT party FROM rebate);
+CREATE TABLE billed_volume AS
+SELECT a.party, month_of(s.day) // a.months AS number, c.is_own, sum(-c.carrier_way * c.points)::HUGEINT AS points,
+       sum(-c.carrier_way * c.points * l.service_price)::HUGEINT AS service
+FROM carried c JOIN span s USING (cutoff_id) JOIN agreed a ON a.party = c.carrier_id
+JOIN agreement l ON l.terms_id = c.lot_terms_id
+WHERE c.basis IN ('ISSUE', 'WHOLE') AND NOT (c.kind = 'ADJUSTMENT' AND c.is_opening)
+  AND c.lot_currency = (SELECT currency FROM run) GROUP BY ALL;
+CREATE TABLE ended AS
+SELECT party, (month - 1) // months AS number, count(*) AS charged, max(month) AS last
+FROM (SELECT party, months, unnest(range(since_month + 1, until_month + 1)) AS month FROM agreed) GROUP BY ALL;
+CREATE TABLE volume AS
+SELECT a.*, n.number, coalesce(e.charged, 0)::HUGEINT AS charged, coalesce(e.last = (n.number + 1) * a.months, false)
+         AS is_over,
+       greatest(0, since_month - greatest(n.number * a.months, first_month))::HUGEINT AS charged_before,
+       coalesce(o.points, 0)::HUGEINT AS own, coalesce(x.points, 0)::HUGEINT AS before,
+       (coalesce(o.service, 0) + coalesce(x.service, 0))::HUGEINT AS service
+FROM agreed a JOIN (SELECT party, number FROM ended UNION SELECT party, number FROM billed_volume WHERE is_own) n
+  USING (party)
+LEFT JOIN ended e ON (e.party, e.number) = (n.party, n.number)
+LEFT JOIN billed_volume o ON (o.party, o.number) = (n.party, n.number) AND o.is_own
+LEFT JOIN billed_volume x ON (x.party, x.number) = (n.party, n.number) AND NOT x.is_own;
+
+-- What progressive tiers give for the first so many points of a period: up to where the run begins, and to where it ends.
+CREATE TABLE tiered AS
+SELECT v.party, v.number,
+       sum(greatest(0, least(before, coalesce(upto, before)) - above) * rebate)::HUGEINT AS given_before,
+       sum(greatest(0, least(before + own, coalesce(upto, before + own)) - above) * rebate)::HUGEINT AS given
+FROM volume v JOIN (SELECT party, above, rebate, lead(above) OVER (PARTITION BY party ORDER BY step) AS upto FROM tier) t
+  USING (party) GROUP BY ALL;
+CREATE TABLE reckoned AS
+SELECT v.*, coalesce(t.given, 0)::HUGEINT AS given, coalesce(t.given_before, 0)::HUGEINT AS given_before,
+       half_even(greatest(0, v.service)::HUGEINT * coalesce((
+         SELECT max_by(r.rebate_bp, r.step) FROM rebate r WHERE r.party = v.party AND r.least <= v.before + v.own
+       ), 0)::HUGEINT, 10000::HUGEINT) AS rebate
+FROM volume v LEFT JOIN tiered t ON (t.party, t.number) = (v.party, v.number);
+CREATE TABLE fee AS
+SELECT party, kind, terms_id, sum(micro)::HUGEINT AS micro FROM (
+  SELECT party, terms_id, 'TIER_REBATE' AS kind, given - given_before AS micro FROM reckoned
+  UNION ALL SELECT party, terms_id, 'PLATFORM_FEE', -fee * charged FROM reckoned
+  UNION ALL SELECT party, terms_id, 'VOLUME_REBATE', rebate FROM reckoned WHERE is_over
+  UNION ALL SELECT party, terms_id, 'MINIMUM_FEE',
+            -greatest(0, minimum - (service + fee * (charged_before + charged) - given - rebate)) FROM reckoned
+            WHERE is_over
+) GROUP BY ALL HAVING sum(micro) <> 0;
+
+-- How each partner is settled: by which rate of tax, and how much of what was retained no dispute can reach any more.
+CREATE TABLE brought AS
+SELECT f.party, t.rate_bp AS tax_bp, t.is_by_line,
+       greatest(0, coalesce(h.due, 0) - coalesce(h.gone, 0))::HUGEINT AS released_minor
+FROM in_force f LEFT JOIN tax t ON t.code = f.tax_rule LEFT JOIN (
+  SELECT x.party, sum(CASE WHEN age_micros >= dispute_days::HUGEINT * 86400000000 THEN held_minor ELSE 0 END) AS due,
+         sum(x.released_minor + x.used_minor) AS gone
+  FROM held x JOIN in_force USING (party) GROUP BY x.party
+) h USING (party);
+
 -- What each partner receives or pays before tax.
 CREATE TABLE priced AS
 SELECT carrier_id AS party, lot_currency AS currency,
@@ -74,14 +141,14 @@ SELECT carrier_id AS party, lot_currency AS currency,
             WHEN basis = 'WHOLE' THEN fund + service WHEN basis = 'USE' THEN fund - billed
             WHEN basis = 'SHARE' THEN billed * share_bp // 10000 ELSE 0 END AS price
 FROM carried
-WHERE basis IS NOT NULL AND carrier_id <> 0 AND fund IS NOT NULL
+WHERE is_own AND basis IS NOT NULL AND carrier_id <> 0 AND fund IS NOT NULL
   AND NOT (basis = 'USE' AND fund = billed) AND NOT (basis = 'SHARE' AND billed * share_bp // 10000 = 0)
 UNION ALL
 SELECT c.partner_id, e.currency, CASE WHEN c.funding = 'REDEEMER' THEN c.kind || '_BORNE' ELSE c.kind END, c.terms_id,
        c.points, c.postings, c.taker_way,
        CASE WHEN c.funding = 'REDEEMER' THEN 0 ELSE e.reimbursement_price END::HUGEINT
 FROM carried c JOIN agreement e ON e.terms_id = c.terms_id
-WHERE c.taker_way <> 0 AND c.partner_id <> 0;
+WHERE c.is_own AND c.taker_way <> 0 AND c.partner_id <> 0;
 
 CREATE TABLE own_line AS
 SELECT party, kind, terms_id, price, sum(points)::HUGEINT AS points, sum(postings)::HUGEINT AS postings,
@@ -92,7 +159,9 @@ SELECT CASE side WHEN 'PAYER' THEN payer_id ELSE payee_id END AS party, kind, te
        sum(count)::HUGEINT, sum(way * amount_micro)::HUGEINT
 FROM event JOIN flow USING (kind)
 WHERE currency = (SELECT currency FROM run) AND CASE side WHEN 'PAYER' THEN payer_id ELSE payee_id END <> 0
-GROUP BY ALL;
+GROUP BY ALL
+UNION ALL
+SELECT party, kind, terms_id, 0, 0, 1, micro FROM fee;
 
 CREATE TABLE shown AS
 SELECT l.*, half_even(micro, (SELECT per_minor FROM run)::HUGEINT) AS minor FROM own_line l;
@@ -144,7 +213,7 @@ UNION ALL SELECT party, '', 0, 0, 0, 0, opening * per, opening FROM due, per;  -
 CREATE TABLE stock AS
 SELECT funder_id, terms_id, kind, price, sum(points)::HUGEINT AS points, sum(points * price)::HUGEINT AS micro FROM (
   SELECT funder_id, lot_terms_id AS terms_id, kind, billed AS price, stock_way * points AS points FROM carried
-  WHERE stock_way <> 0 AND fund IS NOT NULL AND lot_currency = (SELECT currency FROM run)
+  WHERE is_own AND stock_way <> 0 AND fund IS NOT NULL AND lot_currency = (SELECT currency FROM run)
   UNION ALL
   SELECT h.funder_id, h.terms_id, 'STOCK_TRANSFER', p.price, p.way * h.points
   FROM handover h JOIN agreement a USING (terms_id), LATERAL (VALUES (-1, h.was_billed), (1, h.billed_fund)) p(way, price)

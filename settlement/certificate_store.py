@@ -6,6 +6,7 @@ What a run was made of goes out of PostgreSQL as files, once; DuckDB reads nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -21,6 +22,37 @@ _RUN = "(SELECT currency, cut_at, previous_run_id FROM settlement.run WHERE run_
 _CUTOFFS = (
     "(SELECT DISTINCT w.cutoff_id FROM settlement.run_window x JOIN settlement.window w USING (window_id) "
     " WHERE x.run_id = {run})"
+)
+_ZONE = "(SELECT time_zone AS zone FROM partners.programme)"
+_SIGNED = (
+    "(SELECT DISTINCT ON (a.partner_id) a.*, min(a.valid_from) OVER (PARTITION BY a.partner_id) AS agreed_since "
+    " FROM partners.agreement a JOIN kit.approval p USING (approval_id) "
+    f" JOIN {_RUN} r ON a.currency = r.currency AND a.valid_from <= r.cut_at WHERE p.approved "
+    " ORDER BY a.partner_id, a.valid_from < r.cut_at DESC, a.valid_from DESC, a.version DESC)"
+)
+_BEFORE = (
+    "(WITH RECURSIVE chain AS (SELECT previous_run_id AS run_id FROM settlement.run WHERE run_id = {run} "
+    "   UNION ALL SELECT r.previous_run_id FROM settlement.run r JOIN chain USING (run_id)) "
+    " SELECT run_id FROM chain WHERE run_id IS NOT NULL)"
+)
+# Cut-offs of the runs before, as far back as the longest volume period in which the run begins.
+_EARLIER = (
+    f"(SELECT DISTINCT c.cutoff_id, c.cut_at FROM {_BEFORE} chain JOIN settlement.run_window x USING (run_id) "
+    " JOIN settlement.window w USING (window_id) JOIN ledger.cutoff c ON c.cutoff_id = w.cutoff_id "
+    f" CROSS JOIN {_ZONE} z JOIN settlement.run b ON b.run_id = (SELECT previous_run_id FROM settlement.run "
+    "   WHERE run_id = {run}) "
+    " WHERE (c.cut_at - interval '1 microsecond') AT TIME ZONE z.zone >= (SELECT date_trunc(coalesce(("
+    "     SELECT f.volume_period FROM " + _SIGNED + " f WHERE f.platform_fee_micro > 0 OR f.minimum_fee_micro > 0 "
+    "       OR f.volume_tiers <> '[]' OR f.volume_rebates <> '[]' "
+    "     ORDER BY array_position(ARRAY['YEAR', 'QUARTER', 'MONTH'], f.volume_period) LIMIT 1), 'DAY'), "
+    "   b.cut_at AT TIME ZONE z.zone)))"
+)
+PERIOD_KINDS = ("PLATFORM_FEE", "MINIMUM_FEE", "TIER_REBATE", "VOLUME_REBATE")
+_PERIOD = ", ".join(f"'{kind}'" for kind in PERIOD_KINDS)
+_KEPT = (
+    "FROM jsonb_to_recordset(CAST("
+    f"{_EVIDENCE} AS jsonb) -> 'events') AS e(kind text, payer_id int, payee_id int, currency text, "
+    "amount_micro bigint, terms_id int, count bigint, points bigint)"
 )
 
 # Each file's columns with the types that DuckDB reads them as, and the statement that they come from.
@@ -44,10 +76,44 @@ _FILES: Mapping[str, tuple[dict[str, str], str]] = {
         "       reimbursement_price_micro, hybrid_fund_micro, breakage_share_bp FROM partners.agreement ORDER BY 1",
     ),
     "in_force": (
-        {"party": "INTEGER", "holdback_bp": "INTEGER", "is_netted": "BOOLEAN", "minimum_payout": "BIGINT"},
-        "SELECT DISTINCT ON (a.partner_id) a.partner_id, holdback_bp, is_netted, minimum_payout_minor "
-        f"FROM partners.agreement a JOIN {_RUN} r ON a.currency = r.currency AND a.valid_from <= r.cut_at "
-        "ORDER BY a.partner_id, a.version DESC",
+        {
+            "party": "INTEGER", "terms_id": "INTEGER", "holdback_bp": "INTEGER", "is_netted": "BOOLEAN",
+            "minimum_payout": "BIGINT", "tax_rule": "VARCHAR", "dispute_days": "INTEGER", "volume_period": "VARCHAR",
+            "platform_fee": "BIGINT", "minimum_fee": "BIGINT", "agreed_since": "DATE",
+        },
+        "SELECT partner_id, terms_id, holdback_bp, is_netted, minimum_payout_minor, tax_rule, dispute_days, "
+        "       volume_period, platform_fee_micro, minimum_fee_micro, CAST(agreed_since AT TIME ZONE zone AS date) "
+        f"FROM {_SIGNED} f CROSS JOIN {_ZONE} z ORDER BY 1",
+    ),
+    "tier": (
+        {"party": "INTEGER", "step": "INTEGER", "above": "BIGINT", "rebate": "BIGINT"},
+        "SELECT partner_id, t.step, CAST(t.said ->> 0 AS bigint), CAST(t.said ->> 1 AS bigint) "
+        f"FROM {_SIGNED} f, jsonb_array_elements(volume_tiers) WITH ORDINALITY t(said, step) ORDER BY 1, 2",
+    ),
+    "rebate": (
+        {"party": "INTEGER", "step": "INTEGER", "least": "BIGINT", "rebate_bp": "BIGINT"},
+        "SELECT partner_id, t.step, CAST(t.said ->> 0 AS bigint), CAST(t.said ->> 1 AS bigint) "
+        f"FROM {_SIGNED} f, jsonb_array_elements(volume_rebates) WITH ORDINALITY t(said, step) ORDER BY 1, 2",
+    ),
+    "bounds": (
+        {"since_day": "DATE", "until_day": "DATE"},
+        "SELECT CAST(b.cut_at AT TIME ZONE zone AS date), CAST(r.cut_at AT TIME ZONE zone AS date) "
+        f"FROM {_RUN} r CROSS JOIN {_ZONE} z LEFT JOIN settlement.run b ON b.run_id = r.previous_run_id",
+    ),
+    "span": (
+        {"cutoff_id": "INTEGER", "day": "DATE"},
+        "SELECT cutoff_id, CAST((cut_at - interval '1 microsecond') AT TIME ZONE zone AS date) "
+        f"FROM (SELECT cutoff_id, cut_at FROM ledger.cutoff JOIN {_CUTOFFS} o USING (cutoff_id) "
+        f"      UNION SELECT cutoff_id, cut_at FROM {_EARLIER} e) c CROSS JOIN {_ZONE} z ORDER BY 1",
+    ),
+    "earlier": (
+        {
+            "cutoff_id": "INTEGER", "debit": "INTEGER", "credit": "INTEGER", "funder_id": "INTEGER",
+            "lot_terms_id": "INTEGER", "points": "BIGINT",
+        },
+        "SELECT cutoff_id, debit, credit, funder_id, lot_terms_id, sum(amount) FROM ledger.posting "
+        f"WHERE unit = 1 AND cutoff_id IN (SELECT cutoff_id FROM {_EARLIER} e) GROUP BY 1, 2, 3, 4, 5 "
+        "ORDER BY 1, 2, 3, 4, 5",
     ),
     "handover": (
         {
@@ -66,15 +132,38 @@ _FILES: Mapping[str, tuple[dict[str, str], str]] = {
             "kind": "VARCHAR", "payer_id": "INTEGER", "payee_id": "INTEGER", "currency": "VARCHAR",
             "amount_micro": "BIGINT", "terms_id": "INTEGER", "count": "BIGINT", "points": "BIGINT",
         },
-        "SELECT e.* FROM jsonb_to_recordset(CAST("
-        f"{_EVIDENCE} AS jsonb) -> 'events') AS e(kind text, payer_id int, payee_id int, currency text, "
-        "amount_micro bigint, terms_id int, count bigint, points bigint)",
+        f"SELECT e.* {_KEPT} WHERE kind NOT IN ({_PERIOD})",
     ),
-    "brought": (
-        {"party": "INTEGER", "released_minor": "BIGINT", "tax_bp": "INTEGER", "is_by_line": "BOOLEAN"},
-        "SELECT CAST(b.key AS int), CAST(b.value ->> 'released_minor' AS bigint), "
-        "       CAST(b.value #>> '{{conditions,tax,rate_bp}}' AS int), "
-        "       b.value #>> '{{conditions,tax,rounding}}' = 'LINE' "
+    "kept_fee": (
+        {
+            "kind": "VARCHAR", "payer_id": "INTEGER", "payee_id": "INTEGER", "currency": "VARCHAR",
+            "amount_micro": "BIGINT", "terms_id": "INTEGER",
+        },
+        f"SELECT kind, payer_id, payee_id, currency, amount_micro, terms_id {_KEPT} WHERE kind IN ({_PERIOD})",
+    ),
+    "tax": (
+        {"code": "VARCHAR", "rate_bp": "INTEGER", "is_by_line": "BOOLEAN"},
+        "SELECT DISTINCT ON (t.code) t.code, t.rate_bp, t.rounding = 'LINE' FROM settlement.tax_rule t "
+        f"JOIN {_RUN} r ON t.valid_from <= r.cut_at ORDER BY t.code, t.valid_from < r.cut_at DESC, t.valid_from DESC",
+    ),
+    "held": (
+        {
+            "party": "INTEGER", "age_micros": "BIGINT", "held_minor": "BIGINT", "released_minor": "BIGINT",
+            "used_minor": "BIGINT",
+        },
+        "SELECT s.partner_id, CAST(extract(epoch FROM r.cut_at - b.cut_at) * 1000000 AS bigint), "
+        "       coalesce(sum(-n.amount_minor) FILTER (WHERE n.kind = 'HOLDBACK'), 0), "
+        "       coalesce(sum(n.amount_minor) FILTER (WHERE n.kind = 'HOLDBACK_RELEASED'), 0), 0 "
+        "FROM settlement.line n JOIN settlement.statement s USING (statement_id) "
+        f"JOIN settlement.run b ON b.run_id = s.run_id JOIN {_BEFORE} c ON c.run_id = b.run_id CROSS JOIN {_RUN} r "
+        "WHERE s.partner_id <> 0 AND n.kind IN ('HOLDBACK', 'HOLDBACK_RELEASED') GROUP BY 1, 2 "
+        f"UNION ALL SELECT d.partner_id, 0, 0, 0, sum(d.amount_minor) FROM settlement.default_step d JOIN {_RUN} r "
+        "ON d.currency = r.currency WHERE d.source = 'HOLDBACK' GROUP BY d.partner_id ORDER BY 1, 2",
+    ),
+    "kept_brought": (
+        {"party": "INTEGER", "tax_bp": "INTEGER", "is_by_line": "BOOLEAN", "released_minor": "BIGINT"},
+        "SELECT CAST(b.key AS int), CAST(b.value #>> '{{conditions,tax,rate_bp}}' AS int), "
+        "       b.value #>> '{{conditions,tax,rounding}}' = 'LINE', CAST(b.value ->> 'released_minor' AS bigint) "
         f"FROM jsonb_each(CAST({_EVIDENCE} AS jsonb) -> 'brought') AS b ORDER BY 1",
     ),
     "carried_in": (
@@ -85,11 +174,32 @@ _FILES: Mapping[str, tuple[dict[str, str], str]] = {
     ),
 }  # fmt: skip
 RUN_FILES = tuple(_FILES)
+_CONDITIONS = "SELECT party, tax_bp, is_by_line, released_minor * (SELECT per_minor FROM run) FROM {table} ORDER BY ALL"
 
 Line = tuple[int, str, int, int, int, int, int, int]
 """Party, kind, version, price, points, postings, micro-units, minor units."""
 Moved = tuple[int, int, str, int, int, int]
 """Funder, version, kind, price, points, micro-units."""
+Fee = tuple[int, str, int, int]
+"""Party, kind, version, micro-units as the party receives them."""
+Condition = tuple[int, int, bool, int]
+"""Party, rate of tax in basis points, whether it is rounded on every line, micro-units of retention that is let go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the second engine found: lines (openings under an empty kind), movements of stock, what has no explanation,
+    how many postings, the fees of volume periods, and under which conditions partners are settled; kept_fees and
+    kept_conditions are those that the run was decided on."""
+
+    lines: list[Line]
+    moved: list[Moved]
+    unexplained: list[str]
+    postings: int
+    fees: list[Fee]
+    kept_fees: list[Fee]
+    conditions: list[Condition]
+    kept_conditions: list[Condition]
 
 
 async def export(connection: AsyncConnection, run_id: int, folder: Path) -> None:
@@ -104,8 +214,8 @@ async def export(connection: AsyncConnection, run_id: int, folder: Path) -> None
             await raw.copy_from_query(statement.format(run=int(run_id)), output=file, format="csv")
 
 
-def recompute(folder: Path, *, currency: str, per_minor: int) -> tuple[list[Line], list[Moved], list[str], int]:
-    """The lines (openings under an empty kind), movements of stock, what has no explanation, and how many postings.
+def recompute(folder: Path, *, currency: str, per_minor: int) -> Found:
+    """What comes of the files of a folder.
 
     Takes the processor: call it in a thread. Memory is bounded; what does not fit goes to the folder.
     """
@@ -119,14 +229,24 @@ def recompute(folder: Path, *, currency: str, per_minor: int) -> tuple[list[Line
             made = "VIEW" if name == "posting" else "TABLE"
             engine.execute(f"CREATE {made} {name} AS FROM read_csv('{path}', header = true, columns = {{{typed}}})")
         engine.execute(_SCRIPT.read_text(encoding="utf-8"))
-        lines = engine.execute(
-            "SELECT party, kind, terms_id, price, points, postings, micro, minor FROM settled ORDER BY ALL"
-        ).fetchall()
-        moved = engine.execute("SELECT funder_id, terms_id, kind, price, points, micro FROM stock ORDER BY ALL")
-        stock = moved.fetchall()
-        unexplained = [row[0] for row in engine.execute("SELECT what FROM unexplained ORDER BY 1").fetchall()]
-        counted = engine.execute("SELECT coalesce(sum(postings), 0) FROM summed").fetchall()
-    return lines, stock, unexplained, int(counted[0][0])
+        [(postings,)] = engine.execute("SELECT coalesce(sum(postings), 0) FROM summed WHERE is_own").fetchall()
+        return Found(
+            lines=engine.execute(
+                "SELECT party, kind, terms_id, price, points, postings, micro, minor FROM settled ORDER BY ALL"
+            ).fetchall(),
+            moved=engine.execute(
+                "SELECT funder_id, terms_id, kind, price, points, micro FROM stock ORDER BY ALL"
+            ).fetchall(),
+            unexplained=[row[0] for row in engine.execute("SELECT what FROM unexplained ORDER BY 1").fetchall()],
+            postings=int(postings),
+            fees=engine.execute("SELECT party, kind, terms_id, micro FROM fee ORDER BY ALL").fetchall(),
+            kept_fees=engine.execute(
+                "SELECT payer_id + payee_id, kind, terms_id, CASE WHEN payer_id = 0 THEN 1 ELSE -1 END * amount_micro "
+                "FROM kept_fee WHERE currency = (SELECT currency FROM run) ORDER BY ALL"
+            ).fetchall(),
+            conditions=engine.execute(_CONDITIONS.format(table="brought")).fetchall(),
+            kept_conditions=engine.execute(_CONDITIONS.format(table="kept_brought")).fetchall(),
+        )
 
 
 async def written_lines(connection: AsyncConnection, run_id: int) -> list[Line]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.table import Table
@@ -204,7 +205,7 @@ def package(
     at: At = None,
 ) -> None:
     """Write the signed package of a partner's statement, with which it recomputes every line without us."""
-    out.write_bytes(console.run(_package(run_id, partner, at)))
+    console.run(_package(run_id, partner, at, out))
     _say(f"Written: {out}. The partner unpacks verify.py and says: python3 verify.py {out.name} --key KEYS.json")
 
 
@@ -265,7 +266,7 @@ async def _step(
             return done
 
 
-async def _package(run_id: int, code: str, at: datetime | None) -> bytes:
+async def _package(run_id: int, code: str, at: datetime | None, out: Path) -> None:
     async with console.database(settings()) as database:
         vault = Vault(load_master_key(settings()))
         instant = await _instant(database, at)
@@ -275,10 +276,22 @@ async def _package(run_id: int, code: str, at: datetime | None) -> bytes:
         if signed is None:
             console.fail("the operator has no package: it is the other side of everybody's")
         with console.progress("Sealing and signing", total=1) as advance:
-            async with database.transaction() as connection:
-                made = await building.build(connection, vault, run_id, party_id, id_key=signed.id_key, at=instant)
+            with _whole(out) as file:
+                async with database.transaction() as connection:
+                    await building.write(connection, vault, run_id, party_id, file, id_key=signed.id_key, at=instant)
             advance(1)
-        return made
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[BinaryIO]:
+    """A file that is there when all of it is written, and not before."""
+    beginning = out.with_name(f".{out.name}.part")
+    try:
+        with beginning.open("w+b") as file:
+            yield file
+        beginning.replace(out)
+    finally:
+        beginning.unlink(missing_ok=True)
 
 
 async def _what_if(run_id: int, code: str, said: list[str]) -> list[Difference]:

@@ -49,12 +49,12 @@ def billed(lines: Iterable[RatedLine], cut_at: datetime, terms: Mapping[int, Ter
 
 
 def covered(
-    terms: SettlementTerms, *, earlier: Sequence[Billed], own: Sequence[Billed], since: datetime, until: datetime,
-    zone: str,
+    terms: SettlementTerms, *, earlier: Sequence[Billed], own: Sequence[Billed], agreed_since: datetime,
+    since: datetime, until: datetime, zone: str,
 ) -> list[Volume]:  # fmt: skip
     """The volume of every period that a run from `since` to `until` has something of, in order.
 
-    earlier are cut-offs of runs before, own those of this run.
+    earlier are cut-offs of runs before, own those of this run. agreed_since is when the partner's first version began.
     """
     local = ZoneInfo(zone)
     months = _ends(since, until, local)
@@ -71,7 +71,7 @@ def covered(
                 points=sum(one.points for one in now),
                 service_micro=sum(one.service_micro for one in [*before, *now]),
                 months=sum(span[0] < end <= span[1] for end in months),
-                charged_months=len(_ends(max(begins, terms.valid_from), since, local)),
+                charged_months=len(_ends(max(begins, agreed_since), since, local)),
                 is_over=span[1] in months,
             )
         )
@@ -95,7 +95,7 @@ def _event(terms: SettlementTerms, kind: str, amount_micro: int) -> MoneyEvent:
 
 
 def _span(cut_at: datetime, terms: SettlementTerms, local: ZoneInfo) -> tuple[date, date]:
-    day = (cut_at.astimezone(local) - timedelta(microseconds=1)).date()
+    day = (cut_at - timedelta(microseconds=1)).astimezone(local).date()
     return volumes.period_of(day, terms.volume_period)
 
 

@@ -14,6 +14,7 @@ from graphql import build_schema, parse, validate
 from graphql.execution.values import get_variable_values
 
 from kit.errors import Rejection
+from tests.test_the_list_of_abuses import names
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -73,6 +74,15 @@ def test_the_page_of_invariants_has_every_rule_of_the_audit():
     assert len(rules) > 7
     written = re.findall(r"^\| `(A\d+)`", (DOCS / "invariants.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(written) == sorted(rules)
+
+
+def test_every_invariant_of_a_clearing_house_names_tests_that_there_are():
+    text = (DOCS / "invariants.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| `I-(\d+)` (.+)$", text, re.MULTILINE)
+    assert {int(number) for number, _ in found} >= {*range(1, 22), *range(24, 31)}
+    assert [number for number, row in found if "`test_" not in row] == []
+    there = set(names())
+    assert {name for name in re.findall(r"`(test_\w+)`", text) if name not in there} == set()
 
 
 def test_a_link_leads_somewhere():

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -55,6 +57,11 @@ _EARNING = {
 }  # fmt: skip
 
 
+PartnerTerms = Mapping[str, Mapping[str, Any]]
+"""Fields of AgreementDraft by a partner's code."""
+NO_TERMS: PartnerTerms = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class TillClient:
     """How a partner's tills sign in."""
@@ -81,10 +88,15 @@ class Tills:
     cards: Mapping[int, TillCard]
 
 
-async def found(database: Database, vault: Vault, journeys: Journeys, file: Path, *, seed: int) -> Tills:
-    """Found the coalition, all of it or nothing, and keep in the file what its tills hold."""
+async def found(
+    database: Database, vault: Vault, journeys: Journeys, file: Path, *, seed: int, terms: PartnerTerms = NO_TERMS
+) -> Tills:
+    """Found the coalition, all of it or nothing, and keep in the file what its tills hold.
+
+    terms are what partners sign besides what all of them do, by their codes.
+    """
     async with database.transaction() as connection:
-        tills = Tills(seed, *await _found(connection, vault, journeys))
+        tills = Tills(seed, *await _found(connection, vault, journeys, terms))
         await set_sandbox(connection, FOUNDED_AT)
         _write(file, tills)  # before the commit: what the database holds hashes of, somebody must know
     return tills
@@ -117,7 +129,7 @@ async def is_founded(connection: AsyncConnection) -> bool:
 
 
 async def _found(
-    connection: AsyncConnection, vault: Vault, journeys: Journeys
+    connection: AsyncConnection, vault: Vault, journeys: Journeys, terms: PartnerTerms
 ) -> tuple[dict[str, TillClient], dict[int, TillCard]]:
     await programme.found(connection, PROGRAMME)
     maker = await actors.ensure_actor(
@@ -134,7 +146,8 @@ async def _found(
             connection, vault, code=merchant.code, name=merchant.name, actor=maker, at=FOUNDED_AT
         )
         await _open_outlets(connection, partner_id, merchant.name, stores[merchant.code], maker)
-        await _sign(connection, partner_id, merchant.code, maker, checker)
+        draft = replace(_draft(merchant.code), **terms.get(merchant.code, {}))
+        await _sign(connection, partner_id, draft, maker, checker)
         # The ready conversation with curl is to work, and curl signs nothing.
         await clients.allow_secrets(connection, partner_id=partner_id, by=MAKER, at=wall())
         client_id, secret = await clients.add_client(
@@ -166,9 +179,9 @@ async def _open_outlets(
     await onboarding.add_terminals(connection, partner_id=partner_id, terminals=terminals, actor=actor, at=FOUNDED_AT)
 
 
-async def _sign(connection: AsyncConnection, partner_id: int, code: str, maker: int, checker: int) -> None:
+def _draft(code: str) -> AgreementDraft:
     earn_rate_bp, return_window_days = _EARNING[code]
-    draft = AgreementDraft(
+    return AgreementDraft(
         valid_from=FOUNDED_AT,
         currency=CURRENCY,
         earn_rate_bp=earn_rate_bp,
@@ -180,6 +193,9 @@ async def _sign(connection: AsyncConnection, partner_id: int, code: str, maker: 
         bill_share_bp=5_000,
         tier_bonus_bp={"SILVER": 50, "GOLD": 100},
     )
+
+
+async def _sign(connection: AsyncConnection, partner_id: int, draft: AgreementDraft, maker: int, checker: int) -> None:
     terms_id = await agreements.propose(connection, partner_id=partner_id, draft=draft, maker=maker, at=FOUNDED_AT)
     await agreements.approve(connection, terms_id, checker=checker, at=FOUNDED_AT)
 

@@ -14,6 +14,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,7 @@ import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from gateway.demo import coalition, data, report, trading
+from gateway.demo import coalition, data, report, trading, year
 from gateway.demo.coalition import Tills
 from gateway.demo.data import DemonstrationError, Journeys
 from gateway.demo.names import SOURCE
@@ -39,6 +40,7 @@ from partners.directory import DirectoryCache
 
 PATIENCE_SECONDS = 60
 HOST = "127.0.0.1"
+WEEKS = 8
 
 _OURS = frozenset({"postgres", "postgres-is-elsewhere.txt", "master.key", "tills.json", "gateway.log"})
 
@@ -47,14 +49,18 @@ _OURS = frozenset({"postgres", "postgres-is-elsewhere.txt", "master.key", "tills
 class Wish:
     """What was asked for on the command line."""
 
-    weeks: int
+    until: date
     serves: bool
     again: bool
     seed: int
+    is_year: bool = False
+    households: int | None = None
 
 
 def demo(
-    weeks: Annotated[int, typer.Option(min=1, max=53, help="How many weeks of 2017 to replay.")] = 8,
+    weeks: Annotated[
+        int | None, typer.Option(min=1, max=53, help="How many weeks of 2017 to replay.", show_default="8")
+    ] = None,
     serve: Annotated[bool, typer.Option(help="Serve afterwards, until Ctrl-C.")] = True,
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove what is there and start over.")] = False,
     again: Annotated[
@@ -63,7 +69,20 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the gateway.")] = 8000,
     seed: Annotated[int, typer.Option(help="Decides which receipts are paid with points or come back.")] = 2017,
     folder: Annotated[
-        Path | None, typer.Option("--data", help="Folder of the demonstration.", show_default="demo in TESSERA_DATA")
+        Path | None,
+        typer.Option("--data", help="Folder of the demonstration.", show_default="demo, or demo-year, in TESSERA_DATA"),
+    ] = None,
+    is_year: Annotated[
+        bool,
+        typer.Option(
+            "--year", help="All of 2017 of some of the households: twelve monthly runs, each checked; some minutes."
+        ),
+    ] = False,
+    households: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many households, drawn by the seed.", show_default=f"all; {year.HOUSEHOLDS} with --year"
+        ),
     ] = None,
 ) -> None:
     """Replay weeks of real receipts through the gateway, settle, report, and serve."""
@@ -72,7 +91,13 @@ def demo(
         signal.signal(ended_by, signal.default_int_handler)  # whatever was started is stopped, as for Ctrl-C
     with console.clear_errors(), _sentences():
         base = settings()
-        place = (folder or base.data / "demo").resolve()
+        if is_year and weeks is not None:
+            raise DemonstrationError("--weeks and --year are two spans: say one of them")
+        wish = Wish(
+            year.END if is_year else data.span_end(WEEKS if weeks is None else weeks), serve, again, seed, is_year,
+            households or (year.HOUSEHOLDS if is_year else None),
+        )  # fmt: skip
+        place = (folder or base.data / ("demo-year" if is_year else "demo")).resolve()
         data.folder()
         _check_port(port)
         with _alone(place):
@@ -83,7 +108,7 @@ def demo(
                     "data": place, "clock": "sandbox", "host": HOST, "port": port, "issuer": f"http://{HOST}:{port}",
                 }
             )  # fmt: skip
-            holds = _demonstrate(chosen, Wish(weeks, serve, again, seed))
+            holds = _demonstrate(chosen, wish)
     if not holds:
         raise typer.Exit(1)
 
@@ -211,12 +236,24 @@ def _demonstrate(chosen: Settings, wish: Wish) -> bool:
             console.out.print(f"Database: {', '.join(changed)}.")
         key = load_master_key(chosen)
         vault = Vault(key)
-        tills = uvloop.run(_founded(address, vault, journeys, chosen.data / "tills.json", wish.seed))
+        _take(journeys, wish)
+        tills = uvloop.run(_founded(address, vault, journeys, chosen.data / "tills.json", wish))
         with _gateway(chosen, address, key) as process:
             checks = uvloop.run(_trade(chosen, address, vault, journeys, tills, wish))
             if wish.serves:
                 _serve(process, chosen)
     return all(check.held for check in checks)
+
+
+def _take(journeys: Journeys, wish: Wish) -> None:
+    everybody = len(journeys.households())
+    if wish.households is not None and wish.households < everybody:
+        journeys.take(wish.households, seed=wish.seed)
+        receipts = journeys.receipt_count(until=wish.until)
+        console.out.print(
+            f"A sample: {wish.households:,} of the {everybody:,} households, drawn by seed {wish.seed}, with "
+            f"{receipts:,} receipts until {wish.until}.", soft_wrap=True, highlight=False,
+        )  # fmt: skip
 
 
 def _serve(process: subprocess.Popen[bytes], chosen: Settings) -> None:
@@ -226,23 +263,30 @@ def _serve(process: subprocess.Popen[bytes], chosen: Settings) -> None:
         raise DemonstrationError(f"The gateway ended by itself: see {chosen.data / 'gateway.log'}")
 
 
-async def _founded(address: str, vault: Vault, journeys: Journeys, file: Path, seed: int) -> Tills:
+async def _founded(address: str, vault: Vault, journeys: Journeys, file: Path, wish: Wish) -> Tills:
     """What the coalition's tills hold; it is founded if there is none."""
+    members = len(journeys.households())
     async with connect(address, pool_size=2) as database:
         async with database.reading() as connection:
             exists = await coalition.is_founded(connection)
         if exists:
-            return coalition.tills_in(file, seed=seed)
-        members = len(journeys.households())
+            tills = coalition.tills_in(file, seed=wish.seed)
+            if len(tills.cards) != members:
+                raise DemonstrationError(
+                    f"The demonstration in {file.parent} is of {len(tills.cards):,} households: say --households "
+                    f"{len(tills.cards)}, or start over with --fresh"
+                )
+            return tills
+        terms = year.TERMS if wish.is_year else coalition.NO_TERMS
         with console.progress(f"Founding a coalition of {len(data.MERCHANTS)} partners and {members:,} members"):
-            return await coalition.found(database, vault, journeys, file, seed=seed)
+            return await coalition.found(database, vault, journeys, file, seed=wish.seed, terms=terms)
 
 
 async def _trade(
     chosen: Settings, address: str, vault: Vault, journeys: Journeys, tills: Tills, wish: Wish
 ) -> list[Check]:
     """Replay what is missing and, if so wished, what was there already; settle; report. Returns every check."""
-    until = data.span_end(wish.weeks)
+    until = wish.until
     async with connect(address, pool_size=4) as database, reaching(chosen.issuer, tills.clients) as gateway:
         replay = Replay(gateway, tills.cards, Tally(), partial(trading.set_clock, database))
         since = await trading.replayed_until(database)
@@ -261,6 +305,8 @@ async def _trade(
                     database, replay, journeys, seed=wish.seed, since=since, until=until, advance=advance
                 )
         checks.append(_all_accepted(replay.tally))
+        if wish.is_year:
+            checks += await year.checks(database, vault)
         return await _report(database, vault, chosen, tills, replay.tally, checks)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,12 +115,14 @@ class Journeys:
             self._connection.execute("SET enable_progress_bar = false; SET TimeZone = 'UTC'")
             for table in ("transactions", "products"):
                 self._connection.read_parquet(str(where / f"{table}.parquet")).create_view(table)
+            self._connection.execute("CREATE TABLE taken (household_id INTEGER PRIMARY KEY)")
             self._connection.execute(_MERCHANT_OF)
             self._connection.executemany(
                 "INSERT INTO merchant_of VALUES (?, ?)",
                 [(department, merchant.code) for merchant in MERCHANTS for department in merchant.departments],
             )
-            self._connection.execute(_RECEIPT_LINE)
+            self._connection.execute(_EVERY_LINE)
+            self._connection.execute("CREATE VIEW receipt_line AS FROM every_line")
         except duckdb.Error as error:
             raise DemonstrationError(
                 f"The demonstration's receipts in {where} cannot be read ({_first_line(error)}): "
@@ -135,6 +138,14 @@ class Journeys:
     def close(self) -> None:
         """Let go of the files."""
         self._connection.close()
+
+    def take(self, count: int, *, seed: int) -> None:
+        """Go on with so many of the households, drawn by a seed; outlets stay as they are."""
+        drawn = sorted(self.households(), key=lambda household: _draw(seed, household))[:count]
+        self._connection.executemany("INSERT INTO taken VALUES (?)", [(household,) for household in drawn])
+        self._connection.execute(
+            "CREATE OR REPLACE VIEW receipt_line AS FROM every_line WHERE household_id IN (FROM taken)"
+        )
 
     def receipts(self, since: date = FIRST_DAY, until: date = LAST_DAY + timedelta(days=1)) -> Iterator[Receipt]:
         """Receipts of the days [since, until) by day, partner, time and basket; never more than a week in memory."""
@@ -160,14 +171,14 @@ class Journeys:
         return [Campaign._make((*row[:5], tuple(row[5]))) for row in found]
 
     def households(self) -> list[int]:
-        """Numbers of every household of the year, ascending: the members."""
-        found = self._connection.cursor().execute("SELECT DISTINCT household_id FROM transactions ORDER BY 1")
+        """Numbers of the households, ascending: the members."""
+        found = self._connection.cursor().execute("SELECT DISTINCT household_id FROM receipt_line ORDER BY 1")
         return [row[0] for row in found.fetchall()]
 
     def outlets(self) -> dict[str, list[int]]:
         """Store numbers by partner code, ascending: its outlets, all year."""
         found = self._connection.cursor().execute(
-            "SELECT partner, list(DISTINCT store_id ORDER BY store_id) FROM receipt_line GROUP BY partner"
+            "SELECT partner, list(DISTINCT store_id ORDER BY store_id) FROM every_line GROUP BY partner"
         )
         return dict(found.fetchall())
 
@@ -177,6 +188,10 @@ def outlet_code(store: int) -> str:
     return f"store-{store}"
 
 
+def _draw(seed: int, household: int) -> bytes:
+    return blake2b(f"{seed}:{household}".encode(), digest_size=8).digest()
+
+
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0].rstrip(".")
 
@@ -184,8 +199,8 @@ def _first_line(error: Exception) -> str:
 _MERCHANT_OF = "CREATE TABLE merchant_of (department VARCHAR PRIMARY KEY, partner VARCHAR NOT NULL)"
 
 # Amounts in the files are whole cents held as doubles; from here on they are exact.
-_RECEIPT_LINE = f"""
-CREATE VIEW receipt_line AS
+_EVERY_LINE = f"""
+CREATE VIEW every_line AS
 SELECT transaction_timestamp AS occurred_at, transaction_timestamp::DATE AS day, household_id, store_id, basket_id,
   coalesce(partner, '{OTHER}') AS partner, product_id, product_category, quantity,
   round(sales_value * 100)::BIGINT AS cents,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from settlement.packages import merkle
 from settlement.packages.canonical import Value, canonical_bytes, digest_hex
@@ -16,6 +18,7 @@ from settlement.packages.signatures import Signer
 FORMAT = "tessera-settlement-package/1"
 VERIFIER = Path(__file__).with_name("verify.py")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,21 @@ class Part:
 
     name: str
     content: bytes
+    figures: Mapping[str, str]
+
+    @property
+    def sha256(self) -> str:
+        """Its hash, as hexadecimal digits."""
+        return digest_hex(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class LongPart:
+    """A file of a package that nobody knows the length of: it lies on disk, and was hashed while it was written."""
+
+    name: str
+    path: Path
+    sha256: str
     figures: Mapping[str, str]
 
 
@@ -67,30 +85,46 @@ def tree_of(leaves: Sequence[Leaf], own: Leaf) -> dict[str, Value]:
     }
 
 
-def build(head: Mapping[str, Value], parts: Sequence[Part], *, signer: Signer, keys: Value) -> bytes:
-    """A package: the parts, the verifier, and a manifest over them that is signed.
+def build(head: Mapping[str, Value], parts: Sequence[Part | LongPart], *, signer: Signer, keys: Value) -> bytes:
+    """A package as bytes, for one that is known to be small. The rest as `write`."""
+    buffer = io.BytesIO()
+    write(buffer, head, parts, signer=signer, keys=keys)
+    return buffer.getvalue()
 
-    head is what the manifest says besides its files; keys is the operator's public key set.
+
+def write(
+    into: BinaryIO, head: Mapping[str, Value], parts: Sequence[Part | LongPart], *, signer: Signer, keys: Value
+) -> None:
+    """Write a package: the parts, the verifier, and a manifest over them that is signed. Memory does not grow with it.
+
+    head is what the manifest says besides its files; keys is the operator's public key set. into can be sought in.
     """
     verifier = Part("verify.py", VERIFIER.read_bytes(), {})
     ordered = sorted([*parts, verifier], key=lambda part: part.name)
-    listed: list[Value] = [{"name": p.name, "sha256": digest_hex(p.content), **p.figures} for p in ordered]
+    listed: list[Value] = [{"name": p.name, "sha256": p.sha256, **p.figures} for p in ordered]
     manifest = canonical_bytes({**head, "format": FORMAT, "files": listed})
     signature = signer.sign(manifest).encode()
-    files = [(part.name, part.content) for part in ordered]
-    files += [("keys.json", canonical_bytes(keys)), ("manifest.json", manifest), ("manifest.jws", signature)]
-    return _zipped(sorted(files))
+    files: list[Part | LongPart] = [
+        *ordered,
+        Part("keys.json", canonical_bytes(keys), {}),
+        Part("manifest.json", manifest, {}),
+        Part("manifest.jws", signature, {}),
+    ]
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for part in sorted(files, key=lambda part: part.name):
+            _add(archive, part)
 
 
-def _zipped(files: Sequence[tuple[str, bytes]]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
-        for name, content in files:
-            entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content)
-    return buffer.getvalue()
+def _add(archive: zipfile.ZipFile, part: Part | LongPart) -> None:
+    entry = zipfile.ZipInfo(part.name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.external_attr = 0o644 << 16
+    if isinstance(part, Part):
+        archive.writestr(entry, part.content)
+        return
+    entry.file_size = part.path.stat().st_size  # tells whether the entry needs the larger header
+    with part.path.open("rb") as source, archive.open(entry, "w") as target:
+        shutil.copyfileobj(source, target, _BLOCK)
 
 
 def _step(step: Step) -> dict[str, Value]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import hashlib
 import io
 import secrets
+import tempfile
 from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,13 +23,15 @@ from settlement.archive import Run, Statement
 from settlement.money import stock
 from settlement.packages import archive as zipped
 from settlement.packages import content, keys, seal_store
-from settlement.packages.archive import Leaf, Part
-from settlement.packages.canonical import canonical_bytes, digest_hex
+from settlement.packages.archive import Leaf, LongPart, Part
+from settlement.packages.canonical import Value, canonical_bytes, digest_hex
 from settlement.packages.content import Facts
 from settlement.rating import OPERATOR
 from settlement.volumes import Volume
 
 OPERATOR_NAME = "operator"
+_LINES_AT_ONCE = 1_000
+_BLOCK = 1 << 20
 
 
 class PackageUnknown(Rejection):
@@ -37,8 +44,19 @@ class PackageUnknown(Rejection):
 async def build(
     connection: AsyncConnection, vault: Vault, run_id: int, partner_id: int, *, id_key: bytes, at: datetime
 ) -> bytes:
-    """The signed package of a partner's statement in a run, as a zip file.
+    """The same as bytes, for a statement that is known to be short. Rejects as `write`."""
+    buffer = io.BytesIO()
+    await write(connection, vault, run_id, partner_id, buffer, id_key=id_key, at=at)
+    return buffer.getvalue()
 
+
+async def write(
+    connection: AsyncConnection, vault: Vault, run_id: int, partner_id: int, into: BinaryIO, *, id_key: bytes,
+    at: datetime,
+) -> None:  # fmt: skip
+    """Write the signed package of a partner's statement in a run as a zip file, into what can be read and sought in.
+
+    Memory does not grow with the statement: its movements are streamed to disk, and from there into the package.
     id_key is the partner's key for ids of members. Needs a transaction: what is not sealed yet is sealed, with every
     statement of the run and the runs before, and the package's own hash is kept. Rejects RUN_UNKNOWN, PACKAGE_UNKNOWN.
     """
@@ -48,9 +66,19 @@ async def build(
         raise PackageUnknown(f"partner {partner_id} has no statement of run {run_id} that went out")
     signer = await keys.signer(connection, vault, at=at)  # also keeps two from sealing at once
     await _seal(connection, run, at=at)
-    named = await clearing.names(connection)
+    parts = await _short_parts(connection, run, its)
+    manifest = await _manifest(connection, run, its)
+    published = await keys.public_keys(connection)
+    with tempfile.TemporaryDirectory(prefix="tessera-package-") as place:
+        detail = await _detail(connection, its, id_key, Path(place) / "detail.csv")
+        await asyncio.to_thread(zipped.write, into, manifest, [*parts, detail], signer=signer, keys=published)
+    made = await asyncio.to_thread(_digest, into)
+    await seal_store.insert_package(connection, statement_id=its.statement_id, kid=signer.kid, sha256=made, at=at)
+
+
+async def _short_parts(connection: AsyncConnection, run: Run, its: Statement) -> list[Part]:
+    """Every file of a package but its movements."""
     facts = await _facts(connection, run, its)
-    detail = await _detail(connection, its, id_key)
     said = await _statement_bytes(connection, run, its, facts)
     numbers = {line.terms_id for line in its.lines if line.terms_id} | {t.terms_id for t, _ in facts.volumes}
     terms = await clearing.agreed_terms(connection, numbers)
@@ -58,27 +86,26 @@ async def build(
     stocks = [await stock.as_of(connection, n) for n in run.cutoff_ids]
     seals = await seal_store.ledger_seals(connection, run.cutoff_ids[0], run.cutoff_ids[-1])
     sealed = [(r.cutoff_id, r.cut_at, r.seal, r.previous) for r in seals]
-    parts = [
+    return [
         Part("statement.json", said, {"rows": str(len(its.lines))}),
-        detail,
         Part("agreements.json", canonical_bytes(content.agreements(its, facts, terms, signed, stocks)), {}),
         Part("seals.json", canonical_bytes(content.seals(sealed)), {}),
     ]
+
+
+async def _manifest(connection: AsyncConnection, run: Run, its: Statement) -> dict[str, Value]:
+    """What the manifest says besides its files."""
+    named = await clearing.names(connection)
     leaves, own = await _leaves(connection, run, its)
-    manifest = {
+    return {
         "statement": str(its.statement_id),
         "run": run.head.name,
-        "partner": named[partner_id].code,
+        "partner": named[its.partner_id].code,
         "currency": its.currency,
         "previous_statement_sha256": await _previous(connection, its),
-        "certificate_sha256": await _certificate(connection, run_id),
+        "certificate_sha256": await _certificate(connection, run.head.run_id),
         "tree": zipped.tree_of(leaves, own),
     }
-    made = zipped.build(manifest, parts, signer=signer, keys=await keys.public_keys(connection))
-    await seal_store.insert_package(
-        connection, statement_id=its.statement_id, kid=signer.kid, sha256=bytes.fromhex(digest_hex(made)), at=at
-    )
-    return made
 
 
 async def _seal(connection: AsyncConnection, run: Run, *, at: datetime) -> None:
@@ -134,16 +161,41 @@ async def _previous(connection: AsyncConnection, its: Statement) -> str | None:
     return bytes(sealed[before.statement_id].sha256).hex()
 
 
-async def _detail(connection: AsyncConnection, its: Statement, id_key: bytes) -> Part:
-    buffer = io.StringIO()
-    buffer.write(content.DETAIL_HEADER)
-    writer = csv.writer(buffer, lineterminator="\n")
+async def _detail(connection: AsyncConnection, its: Statement, id_key: bytes, path: Path) -> LongPart:
+    """Stream a statement's movements into a file."""
+    digest = hashlib.sha256()
     count = points = micro = 0
-    async for one in archive.detail(connection, its, id_key=id_key):
-        writer.writerow(content.detail_row(one))
-        count, points, micro = count + 1, points + one.points, micro + one.amount_micro
+    with path.open("wb") as file:
+        lines = [content.DETAIL_HEADER]
+        async for one in archive.detail(connection, its, id_key=id_key):
+            lines.append(_csv_line(content.detail_row(one)))
+            count, points, micro = count + 1, points + one.points, micro + one.amount_micro
+            if len(lines) == _LINES_AT_ONCE:
+                _put(file, digest, lines)
+        _put(file, digest, lines)
     figures = {"rows": str(count), "points": str(points), "amount_micro": str(micro)}
-    return Part("detail.csv", buffer.getvalue().encode(), figures)
+    return LongPart("detail.csv", path, digest.hexdigest(), figures)
+
+
+def _csv_line(cells: tuple[str, ...]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+def _put(file: BinaryIO, digest: hashlib._Hash, lines: list[str]) -> None:
+    block = "".join(lines).encode()
+    lines.clear()
+    digest.update(block)
+    file.write(block)
+
+
+def _digest(file: BinaryIO) -> bytes:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        digest.update(block)
+    return digest.digest()
 
 
 async def _leaves(connection: AsyncConnection, run: Run, own: Statement) -> tuple[list[Leaf], Leaf]:

@@ -19,6 +19,7 @@ import io
 import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -422,7 +423,7 @@ def main(arguments: list[str]) -> int:
         if given.key:
             with open(given.key, encoding="utf-8") as file:
                 trusted = json.load(file)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, Wrong) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, Wrong) as error:
         print(f"this cannot be read as a package: {error}", file=sys.stderr)
         return 2
     checks: list[Callable[[], str]] = [
@@ -441,7 +442,9 @@ def main(arguments: list[str]) -> int:
     for check in checks:
         try:
             print("ok      " + check())
-        except (Wrong, KeyError, ValueError, TypeError, zipfile.BadZipFile, OverflowError) as error:
+        except (
+            Wrong, KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error, OverflowError,
+        ) as error:  # fmt: skip
             failed += 1
             print(f"FAILED  {error if isinstance(error, Wrong) else 'the package is damaged: ' + repr(error)}")
     head = package.manifest

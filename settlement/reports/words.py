@@ -97,6 +97,35 @@ KINDS: Mapping[str, Words] = MappingProxyType(
         "CARRIED_OUT": _t(
             "Carried over, below the least paid", "Перенесено: меньше минимальной выплаты", "Reportat: sub plata minimă"
         ),
+        "TIER_REBATE": _t("Rebate of the volume tiers", "Скидка ступеней объёма", "Rabat pe trepte de volum"),
+        "VOLUME_REBATE": _t("Rebate on the volume", "Скидка за объём", "Rabat de volum"),
+        "FUNDED_REDEMPTION": _t("Own points used elsewhere", "Свои баллы использованы", "Puncte proprii folosite"),
+        "FUNDED_REFUND": _t("Own points given back", "Свои баллы возвращены", "Puncte proprii restituite"),
+        "FUNDED_REPAYMENT": _t("Own points that repaid", "Свои баллы погасили долг", "Puncte proprii care au stins"),
+        "REDEMPTION_BORNE": _t("Own gift accepted", "Принят свой подарок", "Cadou propriu acceptat"),
+        "REFUND_BORNE": _t("Own gift given back", "Свой подарок возвращён", "Cadou propriu restituit"),
+        "STOCK_TRANSFER": _t("Points taken over", "Принятые остатки баллов", "Puncte preluate"),
+        "STORED_LOAD": _t("Gift cards loaded", "Пополнение карт", "Carduri cadou încărcate"),
+        "STORED_SPEND": _t("Gift cards spent", "Расход с карт", "Carduri cadou cheltuite"),
+        "PRICE_ADJUSTMENT": _t("Price corrected", "Исправление цены", "Preț corectat"),
+        "DISPUTE_WITHHELD": _t("Disputed, set aside", "Спорное, отложено", "Disputat, pus deoparte"),
+        "DISPUTE_UPHELD": _t("Dispute upheld", "Спор решён в пользу оператора", "Dispută menținută"),
+        "DEPOSIT_USED": _t("Deposit used", "Использован залог", "Depozit folosit"),
+        "HOLDBACK_USED": _t("Retention used", "Использовано удержание", "Reținere folosită"),
+        "DEFAULT_LOSS": _t("Loss borne by the operator", "Убыток оператора", "Pierdere a operatorului"),
+        "FUND": _t("Fund part received", "Получена фондовая часть", "Partea de fond primită"),
+        "FUND_RETURNED": _t("Fund part given back", "Возвращена фондовая часть", "Partea de fond restituită"),
+        "FUND_AT_USE": _t("Fund part at use", "Фонд при использовании", "Fond la folosire"),
+        "FUND_AT_USE_RETURNED": _t(
+            "Fund part at use, given back", "Фонд при использовании, возврат", "Fond la folosire, restituit"
+        ),
+        "SERVICE": _t("Service part received", "Получена сервисная часть", "Partea de serviciu primită"),
+        "SERVICE_RETURNED": _t(
+            "Service part given back", "Возвращена сервисная часть", "Partea de serviciu restituită"
+        ),
+        "REIMBURSEMENT": _t("Reimbursed to redeemers", "Возмещено принявшим", "Rambursat acceptanților"),
+        "REIMBURSEMENT_RETURNED": _t("Reimbursement given back", "Возмещение возвращено", "Rambursare restituită"),
+        "BREAKAGE_SHARE": _t("Share of what expired", "Доля сгоревшего", "Cota din ce a expirat"),
         "ROUNDING": _t("Rounding", "Округление", "Rotunjire"),
         "NET": _t("Net", "Итог", "Net"),
     }

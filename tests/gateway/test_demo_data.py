@@ -99,6 +99,23 @@ def test_the_count_of_a_span_is_the_number_of_its_receipts_and_each_is_at_an_out
     assert all(one.store in outlets[one.partner] for one in found)
 
 
+@needs_the_package
+def test_a_sample_is_drawn_by_the_seed_and_has_its_own_receipts_and_everybodys_outlets(journeys: Journeys) -> None:
+    since, until = date(2017, 3, 5), date(2017, 3, 6)
+    taken = []
+    for seed in (1, 2, 1):
+        with Journeys() as some:
+            some.take(200, seed=seed)
+            taken.append(some.households())
+            if len(taken) == 3:
+                assert some.outlets() == journeys.outlets()
+                expected = [one for one in journeys.receipts(since, until) if one.household in taken[0]]
+                assert list(some.receipts(since, until)) == expected
+                assert some.receipt_count(since, until) == len(expected) > 30
+    assert taken[0] == taken[2] != taken[1]
+    assert len(taken[0]) == 200
+
+
 def test_a_basket_is_one_receipt_per_partner_and_an_unknown_product_is_somebody_elses(tmp_path: Path) -> None:
     found = _from_files(
         tmp_path,

@@ -82,21 +82,22 @@ class Coalition:
         return await self.sign(code, currency=currency, says=says, **prices)
 
     async def sign(
-        self, code: str, *, currency: str = "EUR", says: dict[str, object] | None = None, **prices: int
-    ) -> int:
+        self, code: str, *, currency: str = "EUR", says: dict[str, object] | None = None,
+        valid_from: datetime = START, **prices: int,
+    ) -> int:  # fmt: skip
         """Another version of a partner's terms, with what else it says by column; returns its number."""
         price, more = PRICES | prices, {"funding": "POOL"} | (says or {})
-        places = ", ".join(f"${n}" for n, _ in enumerate(more, start=10))
+        places = ", ".join(f"${n}" for n, _ in enumerate(more, start=11))
         return await self.database.pool.fetchval(
             "WITH a AS (INSERT INTO kit.approval (kind, subject, maker_id, made_at, checker_id, decided_at, approved) "
             "           VALUES ('AGREEMENT', $1, $2, $3, $4, $3, true) RETURNING approval_id) "
             "INSERT INTO partners.agreement (partner_id, version, valid_from, currency, earn_rate_bp, fund_price_micro,"
             "  service_price_micro, reimbursement_price_micro, return_window_days, expiry_months,"
             f"  bill_share_bp, return_policy, approval_id, {', '.join(more)}) "
-            "SELECT $5, 1 + (SELECT count(*) FROM partners.agreement WHERE partner_id = $5), $3, $6, 100, $7, $8, $9,"
+            "SELECT $5, 1 + (SELECT count(*) FROM partners.agreement WHERE partner_id = $5), $10, $6, 100, $7, $8, $9,"
             f"       0, 12, 5000, 'ISSUER_BEARS', approval_id, {places} FROM a RETURNING terms_id",
             code, self.maker, START, self.checker, self.partners[code], currency,
-            price["fund"], price["service"], price["reimbursement"], *more.values(),
+            price["fund"], price["service"], price["reimbursement"], valid_from, *more.values(),
         )  # fmt: skip
 
     async def member(self) -> int:

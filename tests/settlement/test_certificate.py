@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,100 @@ async def test_tax_is_recomputed_too(trade: Coalition, owner: asyncpg.Connection
     async with trade.database.reading() as connection:
         kinds = {n.kind for s in (await runs.run(connection, run_id)).statements for n in s.lines}
     assert {"OUTPUT_TAX", "INPUT_TAX", "HOLDBACK"} <= kinds
+
+
+FEES = ("PLATFORM_FEE", "MINIMUM_FEE", "TIER_REBATE", "VOLUME_REBATE")
+ALTERED = """
+    UPDATE settlement.run_step SET evidence = jsonb_set(evidence, '{events}', (
+      SELECT jsonb_agg(CASE WHEN e ->> 'kind' = $1
+        THEN e || jsonb_build_object('amount_micro', (e ->> 'amount_micro')::bigint + $2::int) ELSE e END)
+      FROM jsonb_array_elements(evidence -> 'events') e))
+    WHERE run_id = (SELECT max(run_id) FROM settlement.run) AND to_state = 'CALCULATED'
+"""
+
+
+async def test_fees_and_rebates_of_volume_periods_are_found_again_and_one_micro_unit_in_the_evidence_is_seen(
+    coalition: Coalition, owner: asyncpg.Connection
+) -> None:
+    """Four months: a quarter with tiers and rebates that goes over, a partner of months, one whose terms change."""
+    says = {"platform_fee_micro": 50_000_001, "minimum_fee_micro": 900_000_000, "volume_tiers": "[[0, 0], [1500, 333]]",
+            "volume_rebates": "[[100, 250], [2000, 777]]", "volume_period": "QUARTER"}  # fmt: skip
+    a = await coalition.partner("a", says=says)
+    b = await coalition.partner("b", says=says | {"volume_period": "MONTH", "funding": "AT_BURN"})
+    c = await coalition.partner("c", says=says | {"volume_period": "YEAR", "minimum_fee_micro": 0})
+    member = await coalition.member()
+    april = datetime(2026, 4, 1, tzinfo=UTC)
+    await coalition.sign("b", says=says | {"volume_period": "MONTH"}, valid_from=april)
+    await coalition.sign("c", says=says | {"volume_period": "YEAR"}, valid_from=april + timedelta(days=40))
+    for month in (4, 5, 6, 7):
+        first = await coalition.earn(member, "a", a, 900)
+        await coalition.earn(member, "b", b, 2_100)
+        await coalition.earn(member, "c", c, 700)
+        await coalition.give_back(member, first, 150, "a")
+        coalition.at = datetime(2026, month, 1, tzinfo=UTC)
+        await coalition.close()
+        if month < 7:
+            await coalition.settle_closed()  # is controlled, and so certified
+    run_id = await calculated(coalition)
+    found = await certified(coalition, run_id)
+    assert found.differences == []
+    fees = next(check for check in found.checks if check.code == "R20-FEES")
+    assert fees.population >= 8
+    async with coalition.database.reading() as connection:
+        lines = [n.kind for s in (await runs.run(connection, run_id)).statements if s.partner_id for n in s.lines]
+    assert set(FEES) <= set(lines)
+
+    await owner.execute("SET session_replication_role = replica")
+    for kind in FEES:
+        await owner.execute(ALTERED, kind, 1)
+        differences = (await certified(coalition, run_id)).differences
+        assert any(said.startswith("R20-FEES") and kind in said for said in differences), differences
+        await owner.execute(ALTERED, kind, -1)
+    assert (await certified(coalition, run_id)).differences == []
+
+
+async def test_retention_that_is_due_is_found_again_and_a_cent_more_in_the_evidence_is_seen(
+    coalition: Coalition, owner: asyncpg.Connection
+) -> None:
+    a = await coalition.partner("a")
+    b = await coalition.partner("b", says={"holdback_bp": 1_000, "dispute_days": 30})
+    member = await coalition.member()
+    await coalition.earn(member, "a", a, 5000)
+    for days in (20, 10, 25):
+        await coalition.spend(member, "b", b, 700)
+        await coalition.settle()
+        coalition.at += timedelta(days=days)
+    await coalition.spend(member, "b", b, 700)
+    await coalition.close()
+    run_id = await calculated(coalition)
+    assert (await certified(coalition, run_id)).differences == []
+    async with coalition.database.reading() as connection:
+        own = [n for s in (await runs.run(connection, run_id)).statements if s.partner_id == b for n in s.lines]
+    assert [n.amount_minor for n in own if n.kind == "HOLDBACK_RELEASED"] == [56]
+    await owner.execute("SET session_replication_role = replica")
+    await owner.execute(
+        "UPDATE settlement.run_step SET evidence = jsonb_set(evidence, $1, '57') WHERE run_id = $2 "
+        "AND to_state = 'CALCULATED'", ["brought", str(b), "released_minor"], run_id,
+    )  # fmt: skip
+    assert any(said.startswith("R20-CONDITIONS") for said in (await certified(coalition, run_id)).differences)
+
+
+async def test_a_version_that_was_only_proposed_is_not_in_force(
+    coalition: Coalition, owner: asyncpg.Connection
+) -> None:
+    a = await coalition.partner("a", says={"holdback_bp": 500})
+    proposed = await coalition.sign("a", says={"holdback_bp": 900, "platform_fee_micro": 5})
+    await owner.execute("SET session_replication_role = replica")
+    await owner.execute(
+        "UPDATE kit.approval SET approved = NULL, checker_id = NULL, decided_at = NULL "
+        "WHERE approval_id = (SELECT approval_id FROM partners.agreement WHERE terms_id = $1)", proposed,
+    )  # fmt: skip
+    member = await coalition.member()
+    await coalition.earn(member, "a", a, 900)
+    await coalition.spend(member, "a", a, 500)
+    coalition.at = datetime(2026, 4, 1, tzinfo=UTC)
+    await coalition.close()
+    assert (await certified(coalition, await calculated(coalition))).differences == []
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -227,6 +228,33 @@ async def test_fees_of_a_month_and_what_is_missing_of_the_least_of_a_quarter(coa
     assert await coalition.violations() == []
 
 
+async def test_a_version_that_begins_with_a_month_takes_nothing_from_the_month_before(coalition: Coalition) -> None:
+    a = await coalition.partner("a", says={"platform_fee_micro": 50_000_000, "minimum_fee_micro": 60_000_000})
+    april = datetime(2026, 4, 1, tzinfo=UTC)
+    await coalition.sign("a", says={"platform_fee_micro": 70_000_000}, valid_from=april)
+    member = await coalition.member()
+    seen = []
+    for month in (4, 5):
+        await coalition.earn(member, "a", a, 1000)
+        coalition.at = datetime(2026, month, 1, tzinfo=UTC)
+        seen.append(kinds_of(coalition.of(await coalition.settle(), "a")))
+    assert seen == [
+        [("ACTIVATION", -1000), ("MINIMUM_FEE", -850), ("PLATFORM_FEE", -5000)],
+        [("ACTIVATION", -1000), ("PLATFORM_FEE", -7000)],
+    ]
+    assert await coalition.violations() == []
+
+
+async def test_a_version_in_the_middle_of_a_run_leaves_no_month_out(coalition: Coalition) -> None:
+    a = await coalition.partner("a", says={"platform_fee_micro": 50_000_000})
+    await coalition.sign("a", says={"platform_fee_micro": 70_000_000}, valid_from=datetime(2026, 4, 20, tzinfo=UTC))
+    await coalition.earn(await coalition.member(), "a", a, 1000)
+    coalition.at = datetime(2026, 5, 1, tzinfo=UTC)
+    done = await coalition.settle()
+    assert kinds_of(coalition.of(done, "a")) == [("ACTIVATION", -1000), ("PLATFORM_FEE", -14000)]
+    assert await coalition.violations() == []
+
+
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 10**6)), max_size=30), st.sets(st.integers(1, 399)))
 def test_however_a_year_is_cut_into_runs_its_months_are_charged_once(
     cutoffs: list[tuple[int, int]], ends: set[int]
@@ -241,12 +269,36 @@ def test_however_a_year_is_cut_into_runs_its_months_are_charged_once(
         begin, end = start + since * DAY, start + until * DAY
         own = [one for one in all_of_them if begin < one.cut_at <= end]
         earlier = [one for one in all_of_them if one.cut_at <= begin]
-        for volume in periods.covered(signed, earlier=earlier, own=own, since=begin, until=end, zone="UTC"):
+        span = {"agreed_since": start, "since": begin, "until": end, "zone": "UTC"}
+        for volume in periods.covered(signed, earlier=earlier, own=own, **span):
             charged += volume.months
             points += volume.points
-    whole = periods.covered(signed, earlier=[], own=all_of_them[:0], since=start, until=start + 400 * DAY, zone="UTC")
+    span = {"agreed_since": start, "since": start, "until": start + 400 * DAY, "zone": "UTC"}
+    whole = periods.covered(signed, earlier=[], own=all_of_them[:0], **span)
     assert charged == sum(volume.months for volume in whole)
     assert points == sum(one.points for one in all_of_them if one.cut_at > start)
+
+
+async def test_a_rate_of_tax_that_begins_with_a_month_is_not_that_of_the_month_before(
+    coalition: Coalition, owner: asyncpg.Connection
+) -> None:
+    april = datetime(2026, 4, 1, tzinfo=UTC)
+    for version, valid_from in ((1, april - 400 * DAY), (2, april)):
+        await owner.execute(
+            "WITH a AS (INSERT INTO kit.approval (kind, subject, maker_id, made_at, checker_id, decided_at, approved) "
+            "           VALUES ('TAX_RULE', 'x', $1, $3, $2, $3, true) RETURNING approval_id) "
+            "INSERT INTO settlement.tax_rule SELECT 'VAT', $4, $5, 1000 * $4, 'DOCUMENT', 'S', approval_id FROM a",
+            coalition.maker, coalition.checker, coalition.at, version, valid_from,
+        )  # fmt: skip
+    a = await coalition.partner("a", says={"tax_rule": "VAT"})
+    member = await coalition.member()
+    seen = []
+    for month in (4, 5):
+        await coalition.earn(member, "a", a, 1000)
+        coalition.at = datetime(2026, month, 1, tzinfo=UTC)
+        seen.append(kinds_of(coalition.of(await coalition.settle(), "a")))
+    assert seen == [[("ACTIVATION", -1000), ("OUTPUT_TAX", -100)], [("ACTIVATION", -1000), ("OUTPUT_TAX", -200)]]
+    assert await coalition.violations() == []
 
 
 @pytest.mark.parametrize(("rounding", "tax"), [(LINE, [(-20, 13)]), (DOCUMENT, [(-20, 13)])])

@@ -98,6 +98,18 @@ async def test_the_same_statement_is_the_same_bytes_and_its_hash_is_kept(year: C
     assert bytes(kept.sha256).hex() == digest_hex(one)
 
 
+async def test_however_many_lines_are_written_at_once_the_bytes_are_the_same(
+    year: Coalition, vault: Vault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = await package(year, vault, 1, "a")
+    for lines in (1, 2, 3):
+        monkeypatch.setattr(building, "_LINES_AT_ONCE", lines)
+        with (tmp_path / "package.zip").open("w+b") as into:
+            async with year.database.transaction() as connection:
+                await building.write(connection, vault, 1, year.partners["a"], into, id_key=KEY, at=year.at)
+        assert (tmp_path / "package.zip").read_bytes() == whole
+
+
 async def test_any_byte_altered_in_any_file_is_found(year: Coalition, vault: Vault, tmp_path: Path) -> None:
     whole = await package(year, vault, 1, "a")
     (tmp_path / "keys.json").write_bytes(zipfile.ZipFile(io.BytesIO(whole)).read("keys.json"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from kit import actors
 from kit.actors import NotPermitted
 from settlement.packages import archive, keys, merkle
-from settlement.packages.archive import Leaf, Part
+from settlement.packages.archive import Leaf, LongPart, Part
 from settlement.packages.canonical import canonical_bytes, digest_hex
 from settlement.packages.signatures import Signer, public_jwk
 
@@ -120,6 +122,52 @@ def test_a_package_is_verified_by_the_file_inside_it_with_nothing_of_ours(tmp_pa
 
 def test_the_same_content_is_the_same_bytes():
     assert package() == package()
+
+
+def movements(count: int) -> str:
+    head, *_ = DETAIL.splitlines(keepends=True)
+    return head + "".join(f"1,ACTIVATION,2026-03-01T10:00:00+00:00,{n},1,10000,{-n * 10_000}\n" for n in range(count))
+
+
+def test_a_file_that_lies_on_disk_makes_the_same_bytes_as_one_in_memory(tmp_path):
+    text = movements(60_000).encode()  # more than is copied at once
+    assert len(text) > 2 * archive._BLOCK
+    (tmp_path / "detail.csv").write_bytes(text)
+    figures = {"rows": "60000"}
+    short = Part("detail.csv", text, figures)
+    long = LongPart("detail.csv", tmp_path / "detail.csv", digest_hex(text), figures)
+    head = {"statement": "7"}
+    one, other = (archive.build(head, [part], signer=SIGNER, keys=KEYS) for part in (short, long))
+    assert one == other
+    assert zipfile.ZipFile(io.BytesIO(other)).read("detail.csv") == text
+
+
+def test_memory_does_not_grow_with_a_file_that_lies_on_disk(tmp_path):
+    path = tmp_path / "detail.csv"
+    block = movements(20_000).encode()
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for _ in range(64):
+            file.write(block)
+            digest.update(block)
+    part = LongPart("detail.csv", path, digest.hexdigest(), {})
+    assert path.stat().st_size > 50 << 20
+    tracemalloc.start()
+    with (tmp_path / "package.zip").open("w+b") as into:
+        archive.write(into, {}, [part], signer=SIGNER, keys=KEYS)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5 * archive._BLOCK
+
+
+def test_bytes_that_do_not_unpack_are_found_in_a_sentence(tmp_path):
+    whole = bytearray(package(detail=DETAIL + " " * 4_000))
+    place = whole.index(b"detail.csv") + 60  # among the packed bytes of the movements
+    whole[place] ^= 255
+    code, said = verify(tmp_path, bytes(whole))
+    assert code == 1
+    assert "FAILED" in said
+    assert "Traceback" not in said
 
 
 def test_a_key_of_ones_own_is_asked_before_the_one_inside(tmp_path):
