@@ -78,7 +78,7 @@ async def _settle(
             pass  # nothing moved, or somebody's old transaction is in the way until the next time
     async with database.reading() as connection:
         own = [r.run_id for r in await runs.runs(connection) if r.actor == SYSTEM and r.state in _OPEN]
-    done = []
+    done: list[int] = []
     for run_id in sorted(own):
         for step in (runs.calculate, runs.control):
             if stopping is not None and stopping.is_set():
