@@ -21,6 +21,7 @@ from settlement import netting, runs
 from settlement.rating import OPERATOR
 from settlement.runs import Statement
 from settlement.statements import Line, decimal_from_micro
+from settlement.windows import cycle
 
 _STATEMENT = "stm"
 _STATEMENT_IDS = "settlement statement id"
@@ -42,6 +43,15 @@ class SettlementLine:
     amount: Money = described("The same, rounded half-even to the currency's minor unit.")
 
 
+@strawberry.type(description="The time to object to a statement, and what it covers.")
+class StatementReview:
+    state: str = described("The state of its run: IN_REVIEW while partners may object; more may appear.")
+    issued_at: datetime | None = described("When it was issued.")
+    ends_at: datetime | None = described("Silence until here is acceptance.")
+    accepted_at: datetime | None = described("When its partner accepted it, if it did.")
+    windows: list[str] = described("The windows that its run settles, by name.")
+
+
 @strawberry.type(description="What one party is owed, or owes, for closed cut-offs in one currency.")
 class SettlementStatement(Node):
     partner_name: str = described("Whose it is; of the operator's own statement, the programme.")
@@ -57,8 +67,26 @@ class SettlementStatement(Node):
     direction: str | None = described(
         "PAY_IN: the partner pays the operator. PAY_OUT: the operator pays the partner. None: nothing to pay."
     )
+    run: int = described("Number of its run, as reports take it.")
+    package_path: str | None = described("Where its signed package is, once it was issued; the operator has none.")
     statement: strawberry.Private[Statement]
     directory: strawberry.Private[Directory]
+
+    @access.field(cost=5, description="Where the time to object to it stands.")
+    async def review(self, info: Info[Context, None]) -> "StatementReview":
+        async with info.context.services.database.reading() as connection:
+            head = await runs.head(connection, self.statement.run_id)
+            found = await runs.reviews(connection, self.statement.run_id)
+            windows = await cycle.windows(connection, run_id=self.statement.run_id)
+        own = next((one for one in found if one.statement_id == self.statement.statement_id), None)
+        return StatementReview(
+            state=head.state,
+            issued_at=None if own is None else own.issued_at,
+            ends_at=None if own is None else own.review_ends_at,
+            accepted_at=None if own is None else own.accepted_at,
+            windows=[window.name for window in windows],
+        )
+
     loader: strawberry.Private[LinesLoader]
 
     @access.field(
@@ -146,6 +174,8 @@ def _statement(row: Statement, vault: Vault, directory: Directory, loader: Lines
         opening=money(row.opening_minor, row.currency),
         net_due=money(row.net_minor, row.currency),
         direction=_direction(row),
+        run=row.run_id,
+        package_path=None if partner is None else f"/settlement/packages/{row.run_id}",
         statement=row,
         directory=directory,
         loader=loader,

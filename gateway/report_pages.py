@@ -95,14 +95,22 @@ async def _package(services: Services, viewer: Viewer, request: Request) -> Resp
     run_id = _number(request.path_params["run"])
     if asked.partner_id is None or asked.id_key is None:
         raise ReportIncomplete("a package is a partner's: name it")
-    async with services.database.transaction() as connection:
-        made = await building.build(
-            connection, services.vault, run_id, asked.partner_id, id_key=asked.id_key, at=asked.at
-        )
-    code = (await services.directory.get()).partner(asked.partner_id)
-    name = f"{'package' if code is None else code.code}-{run_id}.zip"
-    headers = {"Cache-Control": "private, no-store", "Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(made, 200, headers, "application/zip")
+    path = Path(await asyncio.to_thread(_temporary, "zip"))
+    try:
+        with await asyncio.to_thread(path.open, "w+b") as file:
+            async with services.database.transaction() as connection:
+                await building.write(
+                    connection, services.vault, run_id, asked.partner_id, file, id_key=asked.id_key, at=asked.at
+                )
+    except BaseException:
+        await asyncio.to_thread(path.unlink)
+        raise
+    signed = (await services.directory.get()).partner(asked.partner_id)
+    name = f"{'package' if signed is None else signed.code}-{run_id}.zip"
+    return FileResponse(
+        path, media_type="application/zip", filename=name, headers={"Cache-Control": "private, no-store"},
+        background=BackgroundTask(path.unlink),
+    )  # fmt: skip
 
 
 async def _wanted(services: Services, viewer: Viewer, request: Request) -> Wanted:

@@ -22,11 +22,23 @@ from gateway.report_api import ReportQuery
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
+from gateway.settlement_api import SettlementQuery
+from gateway.settlement_desk_api import SettlementMutation
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery, RuleQuery, RewardQuery):
+class Query(
+    MemberQuery,
+    PurchaseQuery,
+    OfferQuery,
+    FinanceQuery,
+    SettlementQuery,
+    ReportQuery,
+    ColleagueQuery,
+    RuleQuery,
+    RewardQuery,
+):
     pass
 
 
@@ -44,6 +56,7 @@ class Mutation(
     RuleMutation,
     RewardStockMutation,
     ClubMutation,
+    SettlementMutation,
 ):
     pass
 

@@ -40,6 +40,11 @@ COLLEAGUES_MANAGE = "colleagues:manage"
 RULES_EDIT = "rules:edit"
 RULES_APPROVE = "rules:approve"
 CLUBS_INVITE = "clubs:invite"
+STATEMENTS_ACCEPT = "statements:accept"
+SETTLEMENT_MAKE = "settlement:make"
+SETTLEMENT_DECIDE = "settlement:decide"
+AGREEMENTS_MAKE = "agreements:make"
+AGREEMENTS_DECIDE = "agreements:decide"
 
 OF_SESSIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -48,6 +53,11 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         RULES_EDIT: "draft rules, simulate and submit releases, take rules out of force",
         RULES_APPROVE: "publish or decline releases of others, take rules out of force",
         CLUBS_INVITE: "let members into closed clubs",
+        STATEMENTS_ACCEPT: "accept settlement statements for the partner",
+        SETTLEMENT_MAKE: "make settlement runs and propose what finance decides",
+        SETTLEMENT_DECIDE: "approve or decline what another of finance made",
+        AGREEMENTS_MAKE: "propose versions of agreements",
+        AGREEMENTS_DECIDE: "approve or decline versions that another proposed",
     }
 )
 """What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it. What

@@ -182,7 +182,7 @@ async def begin(
     begun = {
         r.currency: r.run_id
         for r in await runs(connection)
-        if r.state in _UNFINISHED and (currencies is None or r.currency in currencies)
+        if r.state in UNFINISHED and (currencies is None or r.currency in currencies)
     }
     for currency in sorted(free.keys() - begun.keys()):
         begun[currency] = await _draft(connection, free[currency], actor=actor, at=at)
@@ -370,7 +370,7 @@ def certificate_status(steps: Sequence[Step]) -> str:
 
 # --- What the steps are made of -------------------------------------------------------------------------------
 
-_UNFINISHED = (DRAFT, CALCULATED, CONTROLLED)
+UNFINISHED = (DRAFT, CALCULATED, CONTROLLED)
 
 
 async def _permit(connection: AsyncConnection, actor: str, role: str) -> int:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database
 from ledger import cutoffs
 from partners import clearing, programme
-from settlement import cycles, runs, states
+from settlement import cycles, runs, states, store
 from settlement.runs import NothingToSettle
 from settlement.windows.cycle import SYSTEM, WindowUnread
 
@@ -45,14 +45,17 @@ async def advance(database: Database, *, at: datetime, stopping: asyncio.Event |
     Every step is a transaction of its own; between two it looks whether it is to stop. Rejects CONTROL_FAILED,
     WINDOW_BROKEN, TAX_RULE_UNKNOWN, PERIOD_LOCKED: then a person has to look.
     """
-    async with database.reading() as connection:
-        zone = (await programme.read(connection)).time_zone
-        by_currency = await _cycles(connection, at)
-        since = await _opened_at(connection)
-    closed = None
-    end = cycles.ended({c for found in by_currency.values() for c in found}, since=since, at=at, zone=zone)
-    if end is not None:
-        closed = (await runs.close_cutoff(database, actor=runs.SCHEDULE, at=end)).cutoff_id
+    async with database.transaction() as turn:
+        # Whoever comes second waits for the first to have closed, and then finds nothing to close. Nothing is written
+        # here and nothing read is held on to, so that the closer does not wait for this transaction.
+        await store.lock_schedule(turn)
+        zone = (await programme.read(turn)).time_zone
+        by_currency = await _cycles(turn, at)
+        every = {one for found in by_currency.values() for one in found}
+        end = cycles.ended(every, since=await _opened_at(turn), at=at, zone=zone)
+        closed = None
+        if end is not None:
+            closed = (await runs.close_cutoff(database, actor=runs.SCHEDULE, at=end)).cutoff_id
     if stopping is not None and stopping.is_set():
         return Done(closed, ())
     return Done(closed, await _settle(database, by_currency, zone, at, stopping))
@@ -78,7 +81,7 @@ async def _settle(
             pass  # nothing moved, or somebody's old transaction is in the way until the next time
     async with database.reading() as connection:
         own = [r.run_id for r in await runs.runs(connection) if r.actor == SYSTEM and r.state in _OPEN]
-    done = []
+    done: list[int] = []
     for run_id in sorted(own):
         for step in (runs.calculate, runs.control):
             if stopping is not None and stopping.is_set():

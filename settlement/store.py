@@ -10,6 +10,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _ONE_AT_A_TIME = 7_305_004  # an advisory lock's number, of no meaning elsewhere
+_BY_THE_CLOCK = 7_305_017
 _RUN = (
     "r.run_id, r.name, r.model, r.currency, r.version, r.actor, r.at, r.through_cutoff, r.opened_at, r.cut_at, "
     "r.previous_run_id, state"
@@ -26,6 +27,11 @@ _STATEMENT = (
 
 
 # --- A run is written -----------------------------------------------------------------------------------------
+
+
+async def lock_schedule(connection: AsyncConnection) -> None:
+    """Hold, until the transaction ends, the right to close cut-offs by the clock."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _BY_THE_CLOCK})
 
 
 async def lock_runs(connection: AsyncConnection) -> None:

@@ -40,7 +40,7 @@ SCOPES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         MANAGER: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.RULES_READ, scopes.COLLEAGUES_MANAGE}),
         DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ}),
-        FINANCE: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ}),
+        FINANCE: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.STATEMENTS_ACCEPT}),
     }
 )
 """What each role at a partner may do over GraphQL."""

@@ -124,8 +124,10 @@ async def _checked(
 ) -> tuple[list[Opening], list[Entry], list[FieldProblem]]:
     """What lines bring in, and what keeps them from it here."""
     known = await _known(connection)
-    openings, posted, problems = [], [], []
-    numbers = {}
+    openings: list[Opening] = []
+    posted: list[Entry] = []
+    problems: list[FieldProblem] = []
+    numbers: dict[int, OpeningLine] = {}
     for one in lines:
         party_id = OPERATOR if one.party in ("", OPERATOR_CODE) else known.parties.get(one.party)
         if party_id is None:

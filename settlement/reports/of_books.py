@@ -170,7 +170,15 @@ def positions(about: About, found: Iterable[Position], measured: Iterable[Exposu
         if limit is not None:
             more = (limit.pending_micro, limit.withheld_micro, limit.cover_micro, limit.exposure_micro, limit.cap_micro)
         shown = [None if value is None else decimal_from_micro(value) for value in (*amounts, *more)]
-        rows.append((about.party(one.partner_id), one.currency, *shown, _utilisation(limit), limit and limit.policy))
+        rows.append(
+            (
+                about.party(one.partner_id),
+                one.currency,
+                *shown,
+                _utilisation(limit),
+                None if limit is None else limit.policy,
+            )
+        )
     return about.report("R12", _table("R12", columns, rows))
 
 

@@ -241,7 +241,13 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
     assert ranks[2] == spending | {"returnPurchase", "cancelPurchase"}
     told = {"recordEvent", "moderateEvent", "activateOffer"}
     own = {"lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost"}
-    assert ranks[1] == {"accruePoints", "enrolMember"} | own | {"inviteColleague", "removeColleague"} | told
+    desk = {
+        "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",
+        "acceptSettlementStatement", "declareHoliday", "proposeTaxRule", "recordDeposit", "proposeDepositReturn",
+        "proposeDefaultCover", "proposeBuyOut", "proposeExit", "decideFinanceProposal", "proposeAgreement",
+        "decideAgreement",
+    }  # fmt: skip
+    assert ranks[1] == {"accruePoints", "enrolMember"} | own | {"inviteColleague", "removeColleague"} | told | desk
     # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.
     assert finding == {
         "member", "quote", "recordPurchase", "accruePoints", "accrueMany", "redeemPoints", "placeHold",

@@ -148,6 +148,7 @@ NOTHING: dict[str, Any] = {
     "Query.node.id": "txn_nothing",
     "Query.settlementStatement.id": "stm_nothing",
     "Query.settlementStatements.after": None,
+    "Query.agreements.after": None,
     "Query.offers.after": None,
     "Query.offers.outlet": "none",
     "Query.offers.terminal": "none",
@@ -216,6 +217,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "node": lambda w: {"id": w.of_b["transaction"]},
     "transaction": lambda w: {"ref": {"id": w.of_b["transaction"]}},
     "settlementStatements": lambda w: {"first": 20, "after": None},
+    "agreements": lambda w: {"first": 20, "after": None},
     "settlementStatement": lambda w: {"id": w.of_b["statement"]},
     "quote": lambda w: {"input": {"member": _member(w), "receipt": _receipt()}},
     "quoteReturn": lambda w: {"input": {"original": {"id": w.of_b["transaction"]}, "what": {"amount": "1.00"}}},
@@ -412,7 +414,8 @@ def selection(definition: GraphQLField) -> str:
         return "{ __typename " + rejection + inside + " }"
     if isinstance(kind, GraphQLObjectType) and "nodes" in kind.fields:
         node = get_named_type(kind.fields["nodes"].type)
-        return "{ nodes { id } }" if "id" in getattr(node, "fields", {}) else "{ nodes { code } }"
+        named = next(name for name in ("id", "code", "partner") if name in getattr(node, "fields", {}))
+        return f"{{ nodes {{ {named} }} }}"
     has_id = "id" in getattr(kind, "fields", {})
     return "{ __typename id }" if has_id else "{ __typename }"
 
@@ -512,6 +515,7 @@ async def furnish(world: World) -> None:
         await runs.settle(connection, actor="finance", at=NOON + DAY)
     listing = "{ settlementStatements { nodes { id } edges { cursor } } }"
     of_a, of_b = await world.a.ask(listing), await world.b.ask(listing)
+    signed = await world.a.ask("{ agreements { edges { cursor } } }")
     statement, txn = of_a["nodes"][0]["id"], bought["transaction"]["id"]
     world.ids_of_a = {
         statement,
@@ -540,6 +544,7 @@ async def furnish(world: World) -> None:
         "Query.node.id": [txn, seen["id"], hold["hold"]["id"], approval["approval"]["id"], statement],
         "Query.settlementStatement.id": [statement],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
+        "Query.agreements.after": [signed["edges"][0]["cursor"]],
         "Query.offers.after": [offered["edges"][0]["cursor"]],
         "Query.promotion.code": ["of-a"],
         "Query.promotions.after": [promoted["edges"][0]["cursor"]],
@@ -603,7 +608,9 @@ async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> N
             )
             theirs = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, value))
             none = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
-            if leaf.name in PLACES:  # a place in one's own list: whosever it was, what comes is one's own
+            if leaf.name == "Query.agreements.after":
+                assert theirs[1]["data"][leaf.root]["nodes"] == []  # behind the only one
+            elif leaf.name in PLACES:  # a place in one's own list: whosever it was, what comes is one's own
                 nodes = theirs[1]["data"][leaf.root]["nodes"]
                 assert {one.get("id", one.get("code")) for one in nodes} <= {*world.of_b.values(), "cup", "of-b"}
             else:

@@ -6,6 +6,7 @@ A root field that takes a scope of sessions is in these tables by being there; o
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +19,9 @@ from gateway.sessions import colleagues, viewers
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
+from ledger import cutoffs
 from members import approvals
+from settlement import runs
 from tests import builders
 from tests.builders import NOON, rows_written
 from tests.gateway import desk as desks
@@ -123,6 +126,11 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
         "apv_nothing",
     ),
     "RemoveColleagueInput.name": ("removeColleague", lambda it: {"name": it}, "Nobody"),
+    "AcceptSettlementStatementInput.statementId": (
+        "acceptSettlementStatement",
+        lambda it: {"statementId": it},
+        "stm_nothing",
+    ),
 }
 # What the operator's people name is the operator's, whose all of them are: the scope is what keeps others out.
 OF_THE_OPERATOR = {
@@ -143,9 +151,19 @@ PUBLIC = {
 }
 
 
+# What nobody but the programme's staff may ask: it is the programme's, and so whose it is is no question.
+STAFF_ALONE = {
+    held
+    for held in scopes.OF_SESSIONS
+    if not any(held in theirs for who, theirs in PEOPLE.items() if not who.startswith("staff"))
+}
+
+
 def leaves() -> list[str]:
     found = []
     for root, name in OF_SESSIONS:
+        if demanded(root, name) <= STAFF_ALONE:
+            continue
         for argument, definition in ROOT_TYPES[root].fields[name].args.items():
             found += [leaf.name for leaf in below(name, (argument,), get_named_type(definition.type), f"{root}.{name}")]
     return found
@@ -163,6 +181,24 @@ def test_every_leaf_names_something_and_has_a_row_or_names_nothing() -> None:
     assert isinstance(BUILT.type_map["ReportCardLostInput"], GraphQLInputObjectType)
 
 
+async def _statement(desk: Desk, fee: Script) -> str:
+    """Id of a statement of the bakery's."""
+    pool, partner_id = desk.database.pool, desk.coalition.callers["bakery"].partner_id
+    terms_id = await pool.fetchval("SELECT terms_id FROM partners.agreement WHERE partner_id = $1", partner_id)
+    await pool.fetchval(
+        "SELECT status FROM ledger.accrue((SELECT ledger.open_accounts(1, 1::smallint)), 1::smallint, $1, "
+        "gen_random_uuid(), gen_random_uuid(), $2, ARRAY[$1::int], ARRAY[$1::int], ARRAY[$3::int], "
+        "ARRAY[1000::bigint], ARRAY[$2::timestamptz], ARRAY[$4::timestamptz])",
+        partner_id, NOON, terms_id, NOON + timedelta(days=365),
+    )  # fmt: skip
+    await cutoffs.close(desk.database, at=NOON)
+    async with desk.database.transaction() as connection:
+        await actors.ensure_actor(connection, "maker", [actors.FINANCE_MAKER])
+        await runs.settle(connection, actor="maker", at=NOON)
+    [found] = (await fee.ask("{ settlementStatements { nodes { id } } }"))["nodes"]
+    return str(found["id"])
+
+
 async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> None:
     ada = await script_for(desk, "member")
     await desk.coalition.add_member(email="ben@example.org")
@@ -174,13 +210,16 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
             idem_key=uuid4(), at=NOON.replace(hour=13),
         )  # fmt: skip
     await colleague(desk, "bakery", "Ann", "ann@example.org", "MANAGER")
-    await colleague(desk, "grocer", "Gus", "gus@example.org", "MANAGER")
+    await colleague(desk, "grocer", "Gus", "gus@example.org", "MANAGER", "FINANCE")
+    await colleague(desk, "bakery", "Fee", "fee@example.org", "FINANCE")
+    fee = await script_of(await desk.signed_in("fee@example.org", "/portal"), "/portal")
     gus = await script_of(await desk.signed_in("gus@example.org", "/portal"), "/portal")
     own = await ada.ask("{ viewer { ... on Member { own { cards { id } approvals { id } } } } }")
     theirs = {
         "ReportCardLostInput.cardId": (ben, own["own"]["cards"][0]["id"]),
         "AnswerApprovalInput.approvalId": (ben, own["own"]["approvals"][0]["id"]),
         "RemoveColleagueInput.name": (gus, "Ann"),
+        "AcceptSettlementStatementInput.statementId": (gus, await _statement(desk, fee)),
     }
     assert theirs.keys() == NAMES.keys()
     for name, (script, value) in theirs.items():
@@ -195,3 +234,4 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         assert told[0]["__typename"] == "Rejection", name
         assert value not in orjson.dumps(told).decode()
     assert [each["name"] for each in await gus.ask("{ colleagues { name } }")] == ["Gus"]
+    assert await desk.database.pool.fetchval("SELECT count(*) FROM settlement.acceptance") == 0

@@ -117,7 +117,7 @@ async def _crashes(*_: Any, **__: Any) -> None:
     raise Killed
 
 
-async def test_several_workers_at_once_cut_at_one_instant_and_make_one_run(
+async def test_several_workers_at_once_close_one_cut_off_and_make_one_run(
     coalition: Coalition, server: Server, database_name: str
 ) -> None:
     a = await coalition.partner("a", says={"cycle": "DAY"})
@@ -126,6 +126,7 @@ async def test_several_workers_at_once_cut_at_one_instant_and_make_one_run(
     done = await asyncio.gather(*(tick(coalition, at) for _ in range(3)), return_exceptions=True)
     await tick(coalition, at)
     assert all(isinstance(one, scheduling.Done) for one in done), done
+    assert [one.cutoff_id for one in done if isinstance(one, scheduling.Done) and one.cutoff_id is not None] == [1]
     async with coalition.database.reading() as connection:
         found = await cutoffs.cutoffs(connection)
     assert len({one.cut_at for one in found if one.cut_at is not None}) == 1
