@@ -16,12 +16,13 @@ from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
+from gateway.reconciliation_api import ReconciliationQuery
 from gateway.report_api import ReportQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery):
+class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReconciliationQuery, ReportQuery, ColleagueQuery):
     pass
 
 

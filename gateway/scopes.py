@@ -16,6 +16,7 @@ EVENTS_WRITE = "events:write"
 EVENTS_MODERATE = "events:moderate"
 HISTORY_READ = "history:read"
 SETTLEMENT_READ = "settlement:read"
+SETTLEMENT_FILES = "settlement:files"
 SCHEMA_READ = "schema:read"
 
 SCOPES: Mapping[str, str] = MappingProxyType(
@@ -29,6 +30,7 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         EVENTS_MODERATE: "decide on events that somebody has to look at",
         HISTORY_READ: "read own transactions",
         SETTLEMENT_READ: "read own settlement statements",
+        SETTLEMENT_FILES: "send files of own receipts, and read what became of them",
         SCHEMA_READ: "ask the GraphQL endpoint for its schema",
     }
 )

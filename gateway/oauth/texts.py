@@ -147,6 +147,7 @@ _SCOPES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "events:moderate": "решать о событиях, которые нужно проверить",
             "history:read": "читать свои операции",
             "settlement:read": "читать свои расчётные отчёты",
+            "settlement:files": "передавать файлы своих чеков и узнавать, что с ними стало",
             "schema:read": "запрашивать схему GraphQL",
         },
         "ro": {
@@ -159,6 +160,7 @@ _SCOPES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "events:moderate": "decide asupra evenimentelor de verificat",
             "history:read": "citi propriile tranzacții",
             "settlement:read": "citi propriile decontări",
+            "settlement:files": "trimite fișiere cu propriile bonuri și afla ce s-a întâmplat cu ele",
             "schema:read": "cere schema GraphQL",
         },
     }

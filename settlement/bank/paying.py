@@ -242,6 +242,14 @@ async def of_run(connection: AsyncConnection, run_id: int) -> list[PaymentLeg]:
     return [PaymentLeg(**row._mapping) for row in await payment_store.legs_of_run(connection, run_id)]
 
 
+async def page(
+    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int
+) -> list[PaymentLeg]:
+    """Payments, the latest first: of a partner, older than one, as asked for."""
+    rows = await payment_store.legs_page(connection, partner_id=partner_id, before=before, limit=limit)
+    return [PaymentLeg(**row._mapping) for row in rows]
+
+
 async def legs(connection: AsyncConnection, leg_ids: Iterable[int]) -> dict[int, PaymentLeg]:
     """Payments by their numbers."""
     rows = await payment_store.legs(connection, sorted(set(leg_ids)))
