@@ -14,6 +14,9 @@ def _t(en: str, ru: str, ro: str) -> Words:
 
 TITLES: Mapping[str, Words] = MappingProxyType(
     {
+        "R5": _t("Payment file register", "Реестр платёжных файлов", "Registrul fișierelor de plată"),
+        "R6": _t("Settlement result", "Результат расчётов", "Rezultatul decontării"),
+        "R13": _t("Breaks and ageing", "Расхождения и их возраст", "Diferențe și vechime"),
         "R7": _t("Points roll-forward", "Движение баллов", "Evoluția punctelor"),
         "R8": _t("Obligation roll-forward", "Движение обязательства", "Evoluția obligației"),
         "R9": _t("Breakage", "Несписание баллов", "Puncte neutilizate"),
@@ -32,6 +35,31 @@ TITLES: Mapping[str, Words] = MappingProxyType(
 
 COLUMNS: Mapping[str, Words] = MappingProxyType(
     {
+        "message": _t("Message", "Сообщение", "Mesaj"),
+        "sha256": _t("SHA-256", "SHA-256", "SHA-256"),
+        "count": _t("Payments", "Платежей", "Plăți"),
+        "control_sum": _t("Control sum", "Контрольная сумма", "Sumă de control"),
+        "end_to_end": _t("End-to-end id", "Сквозной номер", "Identificator"),
+        "state": _t("State", "Состояние", "Stare"),
+        "booked": _t("Booked", "Проведён", "Contabilizat"),
+        "bank_reference": _t("Bank's reference", "Номер банка", "Referința băncii"),
+        "reference_rf": _t("Payment reference", "Назначение платежа", "Referința plății"),
+        "due": _t("Due", "Срок", "Scadență"),
+        "instructed": _t("To be paid", "К оплате", "De plătit"),
+        "settled": _t("Paid", "Оплачено", "Plătit"),
+        "difference": _t("Left", "Осталось", "Rămas"),
+        "since": _t("Since", "С", "De la"),
+        "break": _t("Break", "Расхождение", "Diferență"),
+        "category": _t("Category", "Вид", "Categorie"),
+        "leg": _t("Between", "Между", "Între"),
+        "value": _t("About", "На сумму", "Valoare"),
+        "seen": _t("First seen", "Обнаружено", "Depistat"),
+        "days": _t("Business days", "Рабочих дней", "Zile lucrătoare"),
+        "bucket": _t("Age", "Возраст", "Vechime"),
+        "records": _t("Records compared", "Сверено записей", "Înregistrări comparate"),
+        "matched": _t("Matched", "Совпало", "Potrivite"),
+        "found": _t("Breaks found", "Найдено расхождений", "Diferențe găsite"),
+        "unresolved": _t("Unresolved", "Не разобрано", "Nerezolvate"),
         "funder": _t("Funder", "Кто оплачивает", "Finanțator"),
         "opening": _t("Opening", "На начало", "Sold inițial"),
         "issued": _t("Issued", "Выпущено", "Emise"),
