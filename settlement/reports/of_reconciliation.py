@@ -9,6 +9,7 @@ from kit.amounts import decimal_from_minor, exponent
 from kit.reports.tables import Column, Fact, Kind, Report, Row, Table
 from settlement.bank.paying import PaymentLeg
 from settlement.reconciliation import breaks
+from settlement.reconciliation.disputes import Dispute
 from settlement.reconciliation.register import Break
 from settlement.reports import more_words, words
 from settlement.reports.more_words import column
@@ -71,6 +72,21 @@ def open_breaks(about: About, found: Iterable[Break], days: Mapping[int, int], r
     ]  # fmt: skip
     facts = tuple(Fact(name, more_words.COLUMNS[name], value, Kind.COUNT) for name, value in rates.items())
     return about.report("R13", _table("R13", columns, shown), facts=facts)
+
+
+def disputed(about: About, found: Iterable[Dispute]) -> Report:
+    """R14: what partners dispute, how it is paid meanwhile, and what was given."""
+    columns = [column("dispute", Kind.COUNT), column("reason"), column("statement", Kind.COUNT)]
+    columns += [words.column("line_no", Kind.COUNT), words.column("partner", width=2)]
+    columns += [words.column("amount", Kind.AMOUNT), words.column("currency"), column("mode"), column("state")]
+    columns += [column("deadline", Kind.INSTANT, width=2), column("given", Kind.AMOUNT)]
+    shown: list[Row] = [
+        (d.dispute_id, d.reason, d.statement_id, d.line_no, about.party(d.partner_id),
+         decimal_from_minor(d.amount_minor, d.currency), d.currency, d.mode, d.state, d.deadline,
+         None if d.awarded_minor is None else decimal_from_minor(d.awarded_minor, d.currency))
+        for d in found
+    ]  # fmt: skip
+    return about.report("R14", _table("R14", columns, shown))
 
 
 def _table(code: str, columns: Iterable[Column], rows: list[Row]) -> Table:
