@@ -21,7 +21,20 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from benchmarks import closing, coalition, levels, long, overload, profile, report, rules, scenarios, stage, statements
+from benchmarks import (
+    closing,
+    coalition,
+    levels,
+    long,
+    overload,
+    profile,
+    reconciling,
+    report,
+    rules,
+    scenarios,
+    stage,
+    statements,
+)
 from benchmarks.coalition import PARTNERS, Crowd
 from benchmarks.figures import Figure
 from benchmarks.peers import drivers
@@ -152,6 +165,31 @@ def closing_alone(
         content = found.content() | {"statements": [one.content() for one in written]}
         console.out.print(f"stored in {report.store('closing', content, settings, folder=into)}")
         console.out.print(report.write_page(into).read_text().partition("## Closing")[2])
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go(server))
+
+
+@app.command("reconciling")
+def reconciling_alone(
+    lines: Annotated[
+        int, typer.Option(help="Lines of the partner's file, and as many receipts.", min=1000)
+    ] = 1_000_000,
+    into: Into = report.RESULTS,
+) -> None:
+    """What a partner's file costs: taken and compared, with the memory that it needs."""
+
+    async def go(server: postgres.Server) -> None:
+        with _bar(lines) as bar:
+            task = bar.add_task("", total=lines)
+            found = await reconciling.measure(
+                server, lines, watch=_watch(bar, task), advance=lambda n: bar.advance(task, n)
+            )
+        console.out.print(f"stored in {report.store('reconciling', found.content(), {'lines': lines}, folder=into)}")
+        console.out.print(
+            f"{found.lines:,} lines: taken in {found.take_seconds:.1f} s, compared in {found.compare_seconds:.1f} s, "
+            f"{found.lines_per_second:,.0f} a second, {found.grown_mib:.0f} MiB more at the peak"
+        )
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
         console.run(go(server))

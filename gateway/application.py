@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from gateway import app, explorer_pages, landing, lanes, report_pages
+from gateway import app, explorer_pages, landing, lanes, reconciliation_pages, report_pages
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
 from kit.secrets import Vault
@@ -29,5 +29,6 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
             *asking.ROUTES,
             *mailbox.ROUTES,
             *report_pages.ROUTES,
+            *reconciliation_pages.ROUTES,
         ],
     )

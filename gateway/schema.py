@@ -17,6 +17,7 @@ from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
+from gateway.reconciliation_api import ReconciliationQuery
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
 from gateway.reward_api import RewardMutation, RewardQuery
@@ -38,6 +39,7 @@ class Query(
     ColleagueQuery,
     RuleQuery,
     RewardQuery,
+    ReconciliationQuery,
 ):
     pass
 

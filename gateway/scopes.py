@@ -17,6 +17,7 @@ EVENTS_MODERATE = "events:moderate"
 HISTORY_READ = "history:read"
 SETTLEMENT_READ = "settlement:read"
 RULES_READ = "rules:read"
+SETTLEMENT_FILES = "settlement:files"
 SCHEMA_READ = "schema:read"
 
 SCOPES: Mapping[str, str] = MappingProxyType(
@@ -31,6 +32,7 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         HISTORY_READ: "read own transactions",
         SETTLEMENT_READ: "read own settlement statements",
         RULES_READ: "read promotions that concern the partner",
+        SETTLEMENT_FILES: "send files of own receipts, and read what became of them",
         SCHEMA_READ: "ask the GraphQL endpoint for its schema",
     }
 )

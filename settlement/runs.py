@@ -45,6 +45,7 @@ from settlement.archive import trail as trail
 from settlement.calculation import Decision
 from settlement.money import cutoffs as money_cutoffs
 from settlement.rating import OPERATOR
+from settlement.reconciliation import disputes
 from settlement.statements import Draft
 from settlement.states import APPROVED, CALCULATED, CONTROLLED, DRAFT, IN_REVIEW, STATEMENTS_ISSUED, RunState
 from settlement.windows import cycle, positions, shares
@@ -510,6 +511,7 @@ async def _end(
         raise RunHasSuccessor(f"run {later[0].name} begins where {its.name} ended")
     if is_issued:
         await _take_back(connection, its, checker=acting, actor=actor, at=at)
+        await disputes.drop(connection, run_id, actor=actor, at=at)
     await _step(connection, its, wanted, actor=actor, reason=reason, at=at)
     await cycle.release(connection, run_id, actor=actor, reason=reason, at=at)
     await _trail(connection, actor, f"RUN_{wanted}", f"run:{run_id}", {"reason": reason, "was": its.state}, at)

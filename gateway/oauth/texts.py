@@ -148,6 +148,7 @@ _SCOPES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "history:read": "читать свои операции",
             "settlement:read": "читать свои расчётные отчёты",
             "rules:read": "читать акции, которые касаются партнёра",
+            "settlement:files": "передавать файлы своих чеков и узнавать, что с ними стало",
             "schema:read": "запрашивать схему GraphQL",
         },
         "ro": {
@@ -161,6 +162,7 @@ _SCOPES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "history:read": "citi propriile tranzacții",
             "settlement:read": "citi propriile decontări",
             "rules:read": "citi promoțiile care îl privesc pe partener",
+            "settlement:files": "trimite fișiere cu propriile bonuri și afla ce s-a întâmplat cu ele",
             "schema:read": "cere schema GraphQL",
         },
     }

@@ -30,7 +30,7 @@ from settlement.money import entries, journal
 from settlement.money.events import MoneyEvent
 from settlement.netting import Instruction
 from settlement.rating import OPERATOR
-from settlement.reconciliation import breaks
+from settlement.reconciliation import breaks, disputes
 from settlement.states import APPROVED, INSTRUCTED, SEALED, SETTLED, SETTLING
 
 DUE, ACKED, REJECTED, PARTIAL, MATCHED = "DUE", "ACKED", "REJECTED", "PARTIAL", "MATCHED"
@@ -242,6 +242,14 @@ async def of_run(connection: AsyncConnection, run_id: int) -> list[PaymentLeg]:
     return [PaymentLeg(**row._mapping) for row in await payment_store.legs_of_run(connection, run_id)]
 
 
+async def page(
+    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int
+) -> list[PaymentLeg]:
+    """Payments, the latest first: of a partner, older than one, as asked for."""
+    rows = await payment_store.legs_page(connection, partner_id=partner_id, before=before, limit=limit)
+    return [PaymentLeg(**row._mapping) for row in rows]
+
+
 async def legs(connection: AsyncConnection, leg_ids: Iterable[int]) -> dict[int, PaymentLeg]:
     """Payments by their numbers."""
     rows = await payment_store.legs(connection, sorted(set(leg_ids)))
@@ -303,10 +311,13 @@ async def _make_legs(connection: AsyncConnection, its: RunHead, actor: str, at: 
         one = Instruction(**row._mapping)
         days = signed[one.partner_id].payment_days if one.partner_id in signed else 0
         is_out = one.direction == netting.PAY_OUT
+        withheld = 0 if is_out else await disputes.withheld(connection, its.run_id, one.partner_id)
+        if one.amount == withheld:
+            continue
         due_on = calendars.business_days_on(today, days + (_PAYOUT_DAYS_LATER if is_out else 0), holidays)
         leg = {
             "run_id": its.run_id, "partner_id": one.partner_id, "currency": one.currency, "direction": one.direction,
-            "amount_minor": one.amount, "due_on": due_on, "actor": actor, "at": at,
+            "amount_minor": one.amount - withheld, "due_on": due_on, "actor": actor, "at": at,
             "reference": creditor_reference(f"{its.run_id}{'O' if is_out else 'I'}{one.partner_id}"),
         }  # fmt: skip
         await payment_store.insert_leg(connection, leg)

@@ -137,6 +137,20 @@ async def legs_of_run(connection: AsyncConnection, run_id: int) -> Sequence[Row[
     return found.all()
 
 
+async def legs_page(
+    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Legs, the latest first: of a partner, older than one, as asked for."""
+    found = await connection.execute(
+        text(
+            f"{_LEG} WHERE (CAST(:partner_id AS int) IS NULL OR l.partner_id = :partner_id) "
+            "  AND (CAST(:before AS bigint) IS NULL OR l.leg_id < :before) ORDER BY l.leg_id DESC LIMIT :limit"
+        ),
+        {"partner_id": partner_id, "before": before, "limit": limit},
+    )
+    return found.all()
+
+
 async def legs(connection: AsyncConnection, leg_ids: Sequence[int]) -> Sequence[Row[Any]]:
     """Legs by their numbers."""
     found = await connection.execute(

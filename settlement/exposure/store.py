@@ -62,7 +62,7 @@ async def is_over(connection: AsyncConnection, xid: int) -> bool:
 
 
 async def pay_in(connection: AsyncConnection, run_id: int, partner_id: int) -> int:
-    """What a partner has to pay for a run, less what it paid, and less what was taken for it before; minor units."""
+    """What a partner has to pay for a run, less what it paid or disputes and what was taken before; minor units."""
     found = await connection.execute(
         text(
             "SELECT coalesce((SELECT sum(amount_minor) FROM settlement.instruction WHERE run_id = :run_id "
@@ -72,6 +72,8 @@ async def pay_in(connection: AsyncConnection, run_id: int, partner_id: int) -> i
             "     - coalesce((SELECT sum(p.amount_minor) FROM settlement.payment_leg l "
             "                   JOIN settlement.leg_payment p USING (leg_id) WHERE l.run_id = :run_id "
             "                   AND l.partner_id = :partner_id AND l.direction = 'PAY_IN'), 0) "
+            "     - coalesce((SELECT sum(amount_minor) FROM settlement.dispute WHERE run_id = :run_id "
+            "                   AND partner_id = :partner_id AND mode = 'WITHHELD'), 0) "
             "     - coalesce((SELECT sum(r.amount_minor) FROM settlement.payment_leg l "
             "                   JOIN settlement.leg_relief r USING (leg_id) WHERE l.run_id = :run_id "
             "                   AND l.partner_id = :partner_id AND l.direction = 'PAY_IN'), 0)"

@@ -22,7 +22,7 @@ from settlement.bank.accounts import BankAccount
 from settlement.bank.orders import Mandate
 from settlement.bank.receiving import Received
 from settlement.rating import OPERATOR
-from settlement.reconciliation import breaks, comparing, intake, register, resolving, standing
+from settlement.reconciliation import breaks, comparing, dispute_commands, intake, register, resolving, standing
 from settlement.reconciliation.comparing import Comparison
 from settlement.reconciliation.files import Format
 from settlement.reconciliation.intake import Acknowledgement, FileRule
@@ -32,6 +32,7 @@ from settlement.statements import decimal_from_micro
 app = typer.Typer(
     name="reconcile", help="Partners' files, the bank's statements, payments, and what differs.", no_args_is_help=True
 )
+app.add_typer(dispute_commands.app)
 T = TypeVar("T")
 
 At = Annotated[

@@ -112,6 +112,12 @@ async def look_again(connection: AsyncConnection, *, actor: str, at: datetime) -
     return arrived, len(await register.open_breaks(connection, found, at=at))
 
 
+async def rates(connection: AsyncConnection, *, partner_id: int | None = None) -> dict[str, int]:
+    """How many records were compared and matched, how many breaks were found and stand: of one, or all."""
+    row = await file_store.rates(connection, partner_id)
+    return {"records": row.records, "matched": row.matched, "found": row.found, "unresolved": row.unresolved}
+
+
 # --- What is left after what is equal -------------------------------------------------------------------------
 
 

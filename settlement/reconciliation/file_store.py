@@ -308,6 +308,28 @@ async def uncompared(connection: AsyncConnection) -> list[int]:
     return list(found.scalars())
 
 
+async def rates(connection: AsyncConnection, partner_id: int | None) -> Row[Any]:
+    """How many records were compared and are matched, how many breaks were found and are unresolved."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT (SELECT CAST(coalesce(sum(c.records), 0) AS bigint) FROM settlement.comparison c
+                    JOIN settlement.partner_file f USING (file_id)
+                    WHERE CAST(:partner_id AS int) IS NULL OR f.partner_id = :partner_id) AS records,
+                   (SELECT count(*) FROM settlement.record_match m JOIN settlement.partner_file f USING (file_id)
+                    WHERE CAST(:partner_id AS int) IS NULL OR f.partner_id = :partner_id) AS matched,
+                   count(*) AS found,
+                   count(*) FILTER (WHERE (SELECT s.to_state FROM settlement.break_step s
+                     WHERE s.break_id = b.break_id ORDER BY s.step_no DESC LIMIT 1)
+                     IN ('OPEN', 'ASSIGNED', 'EXPLAINED')) AS unresolved
+            FROM settlement.break b WHERE CAST(:partner_id AS int) IS NULL OR b.partner_id = :partner_id
+            """
+        ),
+        {"partner_id": partner_id},
+    )
+    return found.one()
+
+
 async def arrived_since(connection: AsyncConnection) -> Sequence[Row[Any]]:
     """Breaks that only say that ours is missing, not resolved, with the one line of ours that is there by now, equal
     in everything that both sides say, matched with nothing."""

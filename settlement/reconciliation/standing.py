@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.amounts import decimal_from_minor, micro_per_minor
 from partners import programme
 from settlement.bank import paying, payment_store, suspense
-from settlement.reconciliation import breaks, comparing, register
+from settlement.reconciliation import breaks, comparing, disputes, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,11 @@ async def late(connection: AsyncConnection, *, at: datetime) -> list[Late]:
              f"{decimal_from_minor(item.amount_minor, item.currency)} {item.currency}")
         for item in await suspense.items(connection)
     ]  # fmt: skip
+    found += [
+        Late("DISPUTE", f"dispute {one.dispute_id}", one.deadline.date().isoformat(), f"{one.state}: silence decides")
+        for one in await disputes.page(connection)
+        if one.deadline is not None and one.deadline <= at
+    ]
     waiting = await comparing.waiting(connection)
     return found + [Late("FILE", f"file {number}", on.isoformat(), "taken, not compared yet") for number in waiting]
 

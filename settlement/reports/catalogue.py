@@ -16,11 +16,14 @@ from kit.reports.tables import LANGUAGES, LongTable, Report, Row, Table, Words
 from partners import clearing, programme
 from settlement import archive, breakage, rating, runs, states
 from settlement.archive import Run, Statement
+from settlement.bank import paying, payment_store
 from settlement.documents import register
 from settlement.exposure import limits
 from settlement.packages import seal_store
 from settlement.rating import OPERATOR
-from settlement.reports import bridge, more_words, of_books, of_runs, store, words
+from settlement.reconciliation import breaks, comparing, disputes
+from settlement.reconciliation import register as break_register
+from settlement.reports import bridge, more_words, of_books, of_reconciliation, of_runs, store, words
 from settlement.reports.of_books import About, Late
 from settlement.windows import cycle, shares, standing
 
@@ -337,10 +340,43 @@ async def _trail(connection: AsyncConnection, told: _Told) -> Made:
     return Made(of_books.audit_trail(told.about, rows))
 
 
+async def _payment_files(connection: AsyncConnection, told: _Told) -> Made:
+    return Made(
+        of_reconciliation.payment_files(told.about, await payment_store.register(connection, told.wanted.run_id))
+    )
+
+
+async def _result(connection: AsyncConnection, told: _Told) -> Made:
+    legs = await paying.of_run(connection, told.its_run().head.run_id)
+    partner_id = told.wanted.partner_id
+    return Made(
+        of_reconciliation.settlement_result(told.about, [g for g in legs if partner_id in (None, g.partner_id)])
+    )
+
+
+async def _breaks(connection: AsyncConnection, told: _Told) -> Made:
+    zone = told.about.time_zone
+    found = await break_register.page(
+        connection, partner_id=told.wanted.partner_id, states=break_register.UNRESOLVED, limit=MOST_ENTRIES
+    )
+    days = await break_register.days_open(connection, found, on=breaks.local_day(told.wanted.at, zone), zone=zone)
+    rates = await comparing.rates(connection, partner_id=told.wanted.partner_id)
+    return Made(of_reconciliation.open_breaks(told.about, found, days, rates))
+
+
+async def _disputed(connection: AsyncConnection, told: _Told) -> Made:
+    found = await disputes.page(
+        connection, partner_id=told.wanted.partner_id, run_id=told.wanted.run_id, limit=MOST_ENTRIES
+    )
+    return Made(of_reconciliation.disputed(told.about, found))
+
+
 _STATEMENTS = frozenset({"R1", "R2", "R22"})
 _ALL: tuple[tuple[str, bool, bool, _Make], ...] = (
     ("R1", True, True, _statement), ("R2", True, True, _detail), ("R3", True, False, _net),
-    ("R4", True, False, _bilateral), ("R7", True, False, _points), ("R8", True, False, _obligation),
+    ("R4", True, False, _bilateral), ("R5", False, False, _payment_files), ("R6", True, True, _result),
+    ("R13", False, True, _breaks), ("R14", False, True, _disputed),
+    ("R7", True, False, _points), ("R8", True, False, _obligation),
     ("R9", False, False, _breakage), ("R11", True, False, _cover), ("R12", False, False, _positions),
     ("R15", False, True, _campaigns), ("R17", True, True, _documents), ("R18", True, False, _general_ledger),
     ("R19", True, False, _late), ("R20", True, False, _certificate), ("R21", True, False, _balance),

@@ -27,6 +27,7 @@ from starlette.applications import Starlette
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from gateway import scopes
+from gateway.connections import Cursors
 from gateway.schema import schema
 from gateway.scopes import OF_SESSIONS
 from kit import actors, approvals, postgres
@@ -72,6 +73,7 @@ _OWN_KEY = "a name in the caller's own scope"
 _NETWORK = "the member's own: it means the same at every partner, which is what a coalition is"
 NAMES_NOTHING = {
     "idempotencyKey": _OWN_KEY,
+    "Query.settlementBreaks.allStates": "a switch",
     "MemberRefInput.cardNumber": _NETWORK,
     "MemberRefInput.cardCode": _NETWORK,
     "MemberRefInput.phone": _NETWORK,
@@ -149,6 +151,9 @@ NOTHING: dict[str, Any] = {
     "Query.settlementStatement.id": "stm_nothing",
     "Query.settlementStatements.after": None,
     "Query.agreements.after": None,
+    "Query.partnerFiles.after": None,
+    "Query.settlementBreaks.after": None,
+    "Query.settlementPayments.after": None,
     "Query.offers.after": None,
     "Query.offers.outlet": "none",
     "Query.offers.terminal": "none",
@@ -207,6 +212,12 @@ NOTHING: dict[str, Any] = {
 }
 
 PLACES = {"Query.settlementStatements.after", "Query.offers.after", "Query.rewards.after", "Query.promotions.after"}
+# Lists of one's own in which neither has anything here, and what their places are called.
+OWN_LISTS = {
+    "Query.partnerFiles.after": "partner file",
+    "Query.settlementBreaks.after": "settlement break",
+    "Query.settlementPayments.after": "settlement payment",
+}
 
 # Calls that B may make of its own; each reference in them is replaced in turn.
 _WHERE = {"outlet": "1", "terminal": "1", "businessDate": NOON.date().isoformat(), "occurredAt": NOON.isoformat()}
@@ -218,6 +229,9 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "transaction": lambda w: {"ref": {"id": w.of_b["transaction"]}},
     "settlementStatements": lambda w: {"first": 20, "after": None},
     "agreements": lambda w: {"first": 20, "after": None},
+    "partnerFiles": lambda w: {"first": 20, "after": None},
+    "settlementBreaks": lambda w: {"first": 20, "after": None, "allStates": True},
+    "settlementPayments": lambda w: {"first": 20, "after": None},
     "settlementStatement": lambda w: {"id": w.of_b["statement"]},
     "quote": lambda w: {"input": {"member": _member(w), "receipt": _receipt()}},
     "quoteReturn": lambda w: {"input": {"original": {"id": w.of_b["transaction"]}, "what": {"amount": "1.00"}}},
@@ -545,6 +559,7 @@ async def furnish(world: World) -> None:
         "Query.settlementStatement.id": [statement],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
         "Query.agreements.after": [signed["edges"][0]["cursor"]],
+        **{name: [Cursors(world.gateway.coalition.vault, kind).write(1)] for name, kind in OWN_LISTS.items()},
         "Query.offers.after": [offered["edges"][0]["cursor"]],
         "Query.promotion.code": ["of-a"],
         "Query.promotions.after": [promoted["edges"][0]["cursor"]],
@@ -608,7 +623,9 @@ async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> N
             )
             theirs = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, value))
             none = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
-            if leaf.name == "Query.agreements.after":
+            if leaf.name in OWN_LISTS:  # a place in one's own list is a number that says nothing of whose it was
+                assert theirs[1]["data"][leaf.root]["nodes"] == none[1]["data"][leaf.root]["nodes"] == []
+            elif leaf.name == "Query.agreements.after":
                 assert theirs[1]["data"][leaf.root]["nodes"] == []  # behind the only one
             elif leaf.name in PLACES:  # a place in one's own list: whosever it was, what comes is one's own
                 nodes = theirs[1]["data"][leaf.root]["nodes"]

@@ -17,6 +17,8 @@ from settlement import controls
 from settlement.bank import paying, suspense
 from settlement.reconciliation import comparing, intake, resolving, standing
 from settlement.reconciliation.intake import FileRule
+from settlement.reports import catalogue
+from settlement.reports.catalogue import Wanted
 from tests.builders import NOON
 from tests.partners.test_returns import cancel
 from tests.settlement.bank_files import Paid
@@ -184,6 +186,24 @@ class Year:
             )
 
 
+async def reports_say_so(house: House, year: Year) -> None:
+    """R5, R6 and R13 of the year."""
+    run_id, at = year.runs[4], year.at(12)
+    async with house.database.transaction() as connection:
+        files = (await catalogue.make(connection, "R5", Wanted(run_id, None, at))).report.tables[0]
+        paid = (await catalogue.make(connection, "R6", Wanted(run_id, None, at))).report.tables[0]
+        aged = (await catalogue.make(connection, "R13", Wanted(None, None, at))).report
+    assert [row[5] for row in files.rows] == [
+        f"T{run_id}-{row[5].split('-')[1]}-{n}" for n, row in enumerate(files.rows, 1)
+    ]
+    assert {row[8] for row in files.rows} == {"MATCHED"}
+    sums = dict(zip([column.key for column in paid.columns], paid.totals() or (), strict=True))
+    assert sums["instructed"] == sums["settled"] > 0 == sums["difference"]
+    facts = {fact.key: fact.value for fact in aged.facts}
+    assert (facts["found"], facts["unresolved"], len(aged.tables[0].rows)) == (sum(PLANTED.values()), 0, 0)
+    assert facts["matched"] > facts["records"] - sum(PLANTED.values())
+
+
 async def test_every_break_that_was_planted_is_found_once_and_nothing_is_left_when_all_are_resolved(
     a_house: House, database: Database
 ) -> None:
@@ -203,6 +223,7 @@ async def test_every_break_that_was_planted_is_found_once_and_nothing_is_left_wh
     again = await a_house.do(comparing.look_again, actor=MAKER, at=year.at(12))
     assert again == (0, 0)
 
+    await reports_say_so(a_house, year)
     balances = await a_house.books.balances()
     assert {name for name in balances if name[:4] in ("1200", "1410", "2600", "1250")} == set()
     assert balances["1110"] == a_house.bank.balance * 10_000

@@ -1,0 +1,186 @@
+"""Disputes of a statement's lines: withheld or paid first, answered or decided by silence, and nothing left of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from kit import actors
+from kit.approvals import FourEyesRequired
+from kit.database import Database
+from kit.secrets import Vault
+from settlement import controls, runs
+from settlement.bank import paying
+from settlement.reconciliation import corrections, disputes, disputing
+from settlement.reconciliation.disputes import Dispute, DisputeInvalid, DisputeState, DisputeTooLate, DisputeUnknown
+from settlement.reports import catalogue
+from settlement.reports.catalogue import Wanted
+from tests.builders import DAY, NOON
+from tests.settlement.bank_files import Paid
+from tests.settlement.money.books import opened
+from tests.settlement.reconciling import CHECKER, MAKER, House
+
+AT = NOON + DAY
+SOMEBODY = "client:cafe"
+
+
+@pytest.fixture
+async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
+    made = House(await opened(database, vault))
+    await made.found(review_days=5, dispute_days=60, dispute_minimum_minor=20)
+    yield made
+    assert await made.books.violations() == []
+    await made.books.coalition.desk.close()
+
+
+async def issued(house: House, *, at: datetime = AT) -> tuple[int, int]:
+    """A run in review whose cafe pays 5.00 for points; its number, and that of cafe's statement."""
+    card = await house.books.member()
+    await house.sell(card, 500, "cafe", after=(at - NOON).days - 1)
+    await runs.close_cutoff(house.database, actor=MAKER, at=at)
+    (made,) = await house.do(runs.settle, actor=MAKER, at=at)
+    cafe = house.books.id_of("cafe")
+    return made.head.run_id, next(s.statement_id for s in made.statements if s.partner_id == cafe)
+
+
+async def opened_on(house: House, statement_id: int, amount: int, *, at: datetime = AT, **more: Any) -> Dispute:
+    said = {"partner_id": house.books.id_of("cafe"), "reason": "D03", "note": "too many", "actor": SOMEBODY, "at": at}
+    return await house.do(disputes.dispute, statement_id, 1, amount_minor=amount, **(said | more))
+
+
+async def paid(house: House, run_id: int, *, at: datetime) -> int:
+    """Approve a run and have everything of it paid; what cafe paid."""
+    await house.do(runs.approve, run_id, actor=CHECKER, at=at)
+    await house.instruct(run_id, at=at)
+    legs = await house.legs(run_id)
+    sent = await house.sent(run_id)
+    payments = [
+        Paid(leg.amount_minor, reference=leg.reference) if leg.direction == "PAY_IN"
+        else Paid(-leg.amount_minor, end_to_end_id=sent[leg.leg_id])
+        for leg in legs
+    ]  # fmt: skip
+    if payments:
+        await house.receive(house.bank.statement(*payments), at=at)
+    assert await house.state(run_id) == "SETTLED"
+    await house.do(paying.seal, run_id, actor=CHECKER, at=at)
+    return sum(leg.amount_minor for leg in legs if leg.direction == "PAY_IN")
+
+
+async def open_positions(house: House) -> dict[str, int]:
+    found = await house.books.balances()
+    return {name: amount for name, amount in found.items() if name[:4] in ("1200", "1250", "1410", "2600")}
+
+
+async def test_what_is_withheld_is_not_paid_and_what_of_it_stands_is_paid_later(
+    a_house: House, database: Database
+) -> None:
+    """Rows 9 and 9b of the design's table: 2.00 disputed, 1.40 stands, 0.60 conceded."""
+    run_id, statement_id = await issued(a_house)
+    one = await opened_on(a_house, statement_id, 200)
+    assert (one.mode, one.state) == (disputing.WITHHELD, disputing.OPENED)
+    later = AT + 10 * DAY
+    cafe = a_house.books.id_of("cafe")
+    await a_house.do(disputes.acknowledge, one.dispute_id, actor=MAKER, at=AT)
+    await a_house.do(disputes.answer, one.dispute_id, awarded_minor=60, note="60 points", actor=CHECKER, at=AT)
+    async with database.transaction() as connection:
+        made = await catalogue.make(connection, "R14", Wanted(run_id, cafe, AT))
+    assert [row[-1] for row in made.report.tables[0].rows] == [Decimal("0.60")]
+    with pytest.raises(DisputeState):  # the run is not paid yet
+        await a_house.do(disputes.agree, one.dispute_id, partner_id=cafe, actor=SOMEBODY, at=AT)
+    assert await paid(a_house, run_id, at=later) == 300
+    assert await open_positions(a_house) == {"1250.cafe": 2_000_000}
+
+    ended = await a_house.do(disputes.agree, one.dispute_id, partner_id=cafe, actor=SOMEBODY, at=later)
+    assert (ended.state, ended.awarded_minor, ended.deadline) == ("ACCEPTED", 60, None)
+    next_run, _ = await issued(a_house, at=AT + 30 * DAY)
+    assert await paid(a_house, next_run, at=AT + 45 * DAY) == 500 + 140
+    assert await open_positions(a_house) == {}
+    async with database.reading() as connection:
+        assert [f"{v.code} {v.detail}" for v in await controls.run(connection)] == []
+        assert await corrections.unstated(connection) == []
+
+
+async def test_after_the_review_it_is_paid_first_and_the_operators_silence_gives_all_of_it_back(
+    a_house: House,
+) -> None:
+    run_id, statement_id = await issued(a_house)
+    later = AT + 10 * DAY
+    assert await paid(a_house, run_id, at=later) == 500
+    one = await opened_on(a_house, statement_id, 150, at=later)
+    assert one.mode == disputing.PAY_FIRST
+    assert one.deadline is not None
+    before = await a_house.written()
+    assert await a_house.do(disputes.follow_up, actor=MAKER, at=one.deadline - timedelta(seconds=1)) == []
+    assert await a_house.written() == before
+    (ended,) = await a_house.do(disputes.follow_up, actor=MAKER, at=one.deadline)
+    assert (ended.state, ended.awarded_minor) == ("ACCEPTED", 150)
+    assert await a_house.do(disputes.follow_up, actor=MAKER, at=one.deadline) == []
+    next_run, _ = await issued(a_house, at=AT + 40 * DAY)
+    assert await paid(a_house, next_run, at=AT + 50 * DAY) == 350
+    assert await open_positions(a_house) == {}
+
+
+async def test_each_side_takes_its_turn_and_who_began_does_not_decide(a_house: House) -> None:
+    run_id, statement_id = await issued(a_house)
+    await paid(a_house, run_id, at=AT + 10 * DAY)
+    at, cafe = AT + 11 * DAY, a_house.books.id_of("cafe")
+    number = (await opened_on(a_house, statement_id, 100, at=at)).dispute_id
+    with pytest.raises(DisputeState):
+        await a_house.do(disputes.answer, number, awarded_minor=0, note="no", actor=CHECKER, at=at)
+    await a_house.do(disputes.acknowledge, number, actor=MAKER, at=at)
+    await a_house.do(disputes.ask, number, note="which receipts?", actor=MAKER, at=at)
+    await a_house.do(disputes.tell, number, partner_id=cafe, note="R-1", actor=SOMEBODY, at=at)
+    await a_house.do(
+        disputes.add_evidence, number, partner_id=cafe, name="r1.pdf", sha256=bytes(32), actor=SOMEBODY, at=at
+    )
+    rejected = await a_house.do(disputes.answer, number, awarded_minor=0, note="it is right", actor=CHECKER, at=at)
+    assert rejected.state == disputing.REJECTED
+    with pytest.raises(DisputeUnknown):
+        await a_house.do(
+            disputes.escalate, number, partner_id=a_house.books.id_of("bakery"), note="x", actor="client:b", at=at
+        )
+    await a_house.do(disputes.escalate, number, partner_id=cafe, note="it is not", actor=SOMEBODY, at=at)
+    with pytest.raises(FourEyesRequired):
+        await a_house.do(disputes.answer, number, awarded_minor=0, note="still", actor=CHECKER, at=at)
+    async with a_house.database.transaction() as connection:
+        await actors.ensure_actor(connection, "judge", [actors.FINANCE_CHECKER])
+    ended = await a_house.do(disputes.answer, number, awarded_minor=40, note="a part", actor="judge", at=at)
+    assert (ended.state, ended.awarded_minor) == ("ARBITRATED", 40)
+
+
+async def test_what_cannot_be_disputed_writes_nothing(a_house: House) -> None:
+    _, statement_id = await issued(a_house)
+    await opened_on(a_house, statement_id, 300)
+    before = await a_house.written()
+    for amount, more, why in (
+        (201, {}, DisputeInvalid),  # with the 300 more than the line is
+        (19, {}, DisputeInvalid),  # less than is worth it
+        (100, {"reason": "D12"}, DisputeInvalid),
+        (100, {"partner_id": a_house.books.id_of("bakery")}, DisputeInvalid),
+        (100, {"at": AT + 61 * DAY}, DisputeTooLate),
+    ):
+        with pytest.raises(why):
+            await opened_on(a_house, statement_id, amount, **more)
+    assert await a_house.written() == before
+
+
+async def test_what_is_disputed_of_a_run_that_is_taken_back_ends_with_it(a_house: House) -> None:
+    run_id, statement_id = await issued(a_house)
+    one = await opened_on(a_house, statement_id, 200)
+    await a_house.do(runs.abort, run_id, actor=CHECKER, reason="wrong", at=AT)
+    async with a_house.database.reading() as connection:
+        assert (await disputes.read(connection, one.dispute_id)).state == disputing.CLOSED
+    assert "1250.cafe" not in await a_house.books.balances()
+
+
+@pytest.mark.parametrize("state", sorted(disputing.DAYS))
+def test_silence_has_one_outcome_in_each_state_that_waits(state: str) -> None:
+    said = disputing.on_silence(state, amount_minor=100, offered_minor=30)
+    assert said.state in disputing.ENDS
+    assert said.awarded_minor == (100 if said.silent == "OPERATOR" else 30 if state == "PROPOSED" else 0)
+    with pytest.raises(ValueError):
+        disputing.on_silence(disputing.CLOSED, amount_minor=1, offered_minor=None)

@@ -1,0 +1,110 @@
+"""`tessera reconcile` as a person at a terminal meets it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from kit import console
+from kit.database import APPLICATION_ROLE, Database
+from kit.postgres import Server
+from kit.secrets import Vault
+from kit.settings import settings
+from settlement.reconciliation.commands import app
+from tests.builders import NOON
+from tests.settlement.bank_files import Paid
+from tests.settlement.reconciling import CHECKER, MAKER, House, file_of, house
+
+Say = Callable[..., Any]
+TODAY, AT = NOON.date(), "2026-03-04"
+
+
+@pytest.fixture
+async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
+    made = await house(database, vault)
+    yield made
+    await made.books.coalition.desk.close()
+
+
+@pytest.fixture
+def say(server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs `tessera reconcile …` against this test's database, away from the test's own event loop."""
+    monkeypatch.setenv("DATABASE_URL", server.dsn(database_name, APPLICATION_ROLE))
+    monkeypatch.setenv("TESSERA_MASTER_KEY", base64.urlsafe_b64encode(bytes(range(32))).decode())
+    monkeypatch.setattr(console.out, "_width", 200)
+    settings.cache_clear()
+
+    async def invoke(*args: str, by: str = MAKER) -> Result:
+        monkeypatch.setenv("TESSERA_ACTOR", by)
+        return await asyncio.to_thread(CliRunner().invoke, app, [*args, "--at", AT])
+
+    yield invoke
+    settings.cache_clear()
+
+
+async def test_from_a_folder_to_resolved_breaks_and_from_an_approved_run_to_its_seal(
+    a_house: House, say: Say, tmp_path: Path
+) -> None:
+    card = await a_house.books.member()
+    await a_house.sell(card, 500, "cafe", after=0, reference="R-1")
+    await a_house.sell(card, 7, "bakery", after=0, spend=50)
+    rows = [*await a_house.rows("cafe", TODAY)]
+    (tmp_path / "cafe").mkdir()
+    wrong = [type(rows[0])("1", TODAY, "R-1", "SALE", 495, rows[0].minor)]
+    (tmp_path / "cafe" / "1.csv").write_bytes(file_of("cafe", TODAY, 1, wrong))
+    (tmp_path / "cafe" / "2.csv").write_bytes(b"nonsense")
+    told = await say("watch", str(tmp_path))
+    assert told.exit_code == 0, told.output
+    assert "TAKEN" in told.output
+    assert "PARTNER_FILE_INVALID" in told.output
+    assert (tmp_path / "cafe" / "taken" / "1.csv.ack").read_text().startswith("file ")
+    assert (tmp_path / "cafe" / "refused" / "2.csv").exists()
+    assert "0 of 1 records are matched, 1 breaks" in (await say("compare")).output
+    number = next(one.break_id for one in await a_house.breaks() if one.category == "QUANTITY")
+    for command in (
+        ("assign", "--owner", CHECKER),
+        ("explain", "--cause", "the till"),
+        ("post", "--cause", "5 points"),
+    ):
+        done = await say(command[0], str(number), *command[1:])
+        assert done.exit_code == 0, done.output
+    proposal = done.output.split()[-1]
+    refused = await say("decide", proposal)
+    assert (refused.exit_code, "NOT_PERMITTED" in refused.output) == (2, True), refused.output  # whoever proposed it
+    assert (await say("decide", proposal, by=CHECKER)).exit_code == 0
+    listed = await told_by(say, "breaks", "--all")
+    assert "RESOLVED" in listed
+    assert "FILE" in listed
+
+    (run_id,) = await a_house.settle(at=NOON)
+    written = await say("instruct", str(run_id), "--out", str(tmp_path / "out"))
+    assert written.exit_code == 0, written.output
+    assert len(list((tmp_path / "out").glob("*.xml"))) == 1
+    sent = await a_house.sent(run_id)
+    legs = await a_house.legs(run_id)
+    bank = tmp_path / "statement.xml"
+    bank.write_bytes(
+        a_house.bank.statement(
+            *(Paid(-g.amount_minor, end_to_end_id=sent[g.leg_id]) if g.direction == "PAY_OUT"
+              else Paid(g.amount_minor, reference=g.reference) for g in legs)
+        )
+    )  # fmt: skip
+    assert "2 payments, 0 for nothing" in (await say("bank", str(bank))).output
+    assert "taken before" in (await say("bank", str(bank))).output
+    assert "SEALED" in (await say("seal", str(run_id), by=CHECKER)).output
+    late = await told_by(say, "late")
+    assert "BALANCE" not in late
+
+
+async def told_by(say: Say, *args: str) -> str:
+    """What a command says, which has to go well."""
+    done = await say(*args)
+    assert done.exit_code == 0, done.output
+    return str(done.output)
