@@ -16,7 +16,7 @@ from settlement.archive import RunHead
 from settlement.calculation import Agreed
 from settlement.charges import Brought
 from settlement.documents import taxes
-from settlement.money import owed, stock
+from settlement.money import fees, owed, stock
 from settlement.money.events import MoneyEvent
 from settlement.periods import Billed
 from settlement.volumes import Volume
@@ -36,6 +36,7 @@ async def of_run(connection: AsyncConnection, its: RunHead, own: Sequence[Window
     stated = await archive.stated_cutoffs(connection, its)
     found += await stock.paid_in(connection, stated, its.currency)
     found += await owed.events(connection, stated, its.currency)
+    found += await fees.billed(connection, stated, its.currency)
     handed_over = await stock.repriced_in(connection, stated, its.currency)
     return Agreed(await _brought(connection, its, signed), tuple(found), tuple(handed_over))
 

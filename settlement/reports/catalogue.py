@@ -20,7 +20,7 @@ from settlement.documents import register
 from settlement.exposure import limits
 from settlement.packages import seal_store
 from settlement.rating import OPERATOR
-from settlement.reports import bridge, more_words, of_books, of_runs, store, words
+from settlement.reports import bridge, more_words, of_books, of_fees, of_runs, store, words
 from settlement.reports.of_books import About, Late
 from settlement.windows import cycle, shares, standing
 
@@ -271,6 +271,11 @@ async def _campaigns(connection: AsyncConnection, told: _Told) -> Made:
     return Made(of_books.campaigns(told.about, await store.budgets(connection, sponsor_id=told.wanted.partner_id)))
 
 
+async def _fees(connection: AsyncConnection, told: _Told) -> Made:
+    stated = await archive.stated_cutoffs(connection, told.its_run().head)
+    return Made(await of_fees.fees(connection, told.about, stated, partner_id=told.wanted.partner_id))
+
+
 async def _documents(connection: AsyncConnection, told: _Told) -> Made:
     found = await register.documents(connection, run_id=told.its_run().head.run_id, partner_id=told.wanted.partner_id)
     return Made(of_books.documents(told.about, found))
@@ -335,7 +340,8 @@ _ALL: tuple[tuple[str, bool, bool, _Make], ...] = (
     ("R1", True, True, _statement), ("R2", True, True, _detail), ("R3", True, False, _net),
     ("R4", True, False, _bilateral), ("R7", True, False, _points), ("R8", True, False, _obligation),
     ("R9", False, False, _breakage), ("R11", True, False, _cover), ("R12", False, False, _positions),
-    ("R15", False, True, _campaigns), ("R17", True, True, _documents), ("R18", True, False, _general_ledger),
+    ("R15", False, True, _campaigns), ("R16", True, True, _fees),
+    ("R17", True, True, _documents), ("R18", True, False, _general_ledger),
     ("R19", True, False, _late), ("R20", True, False, _certificate), ("R21", True, False, _balance),
     ("R22", True, True, _bridge), ("R24", False, False, _trail),
 )  # fmt: skip
