@@ -34,6 +34,9 @@ _ELSEWHERE = {
     "settle": ("settlement.commands", "app", "What partners owe each other: cut-offs, runs, statements."),
     "report": ("settlement.reports.commands", "report", "Reports of settlement as CSV, workbook or PDF."),
     "books": ("settlement.money.commands", "app", "The operator's books: bookings, balances, periods, stock."),
+    "plan": ("members.subscription.commands", "app", "Plans, their prices, and the money of invoices."),
+    "fees": ("settlement.subscription.commands", "app", "How fees of subscriptions are shared; the close of months."),
+    "clock": ("gateway.clock_commands", "app", "The business clock of a sandbox."),
     "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
     "demo": ("gateway.demo.commands", "demo", "Replay weeks of real receipts through the gateway, settle, and serve."),
 }

@@ -7,12 +7,13 @@ from datetime import datetime
 import strawberry
 from strawberry import Info
 
-from gateway import access, connections
+from gateway import access, connections, subscription_types
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Services
 from gateway.inputs import described
 from gateway.own_ids import APPROVAL, CARD, own_id, own_key
 from gateway.scalars import EntryKind
+from gateway.subscription_types import MemberSubscription, SeatElsewhere
 from gateway.types import PartnerView, Transaction, partner_view, transaction_of
 from kit.amounts import Points
 from ledger import history
@@ -136,6 +137,14 @@ class Membership:
         async with services.database.reading() as connection:
             lots = await history.lots_at(connection, self.own.member_id, POINTS, at=self.own.at)
         return _dates(directory, lots)
+
+    @access.field(cost=5, description="The member's own subscriptions, the latest first.")
+    async def subscriptions(self, info: Info[Context, None]) -> list[MemberSubscription]:
+        return await subscription_types.own(info.context.services, self.own.member_id, self.own.at)
+
+    @access.field(cost=2, description="Seats in others' subscriptions that the member has or is offered.")
+    async def seats(self, info: Info[Context, None]) -> list[SeatElsewhere]:
+        return await subscription_types.seats_elsewhere(info.context.services, self.own.member_id)
 
     @access.field(size=access.paged(), description="What happened to the points, the latest first.")
     async def entries(

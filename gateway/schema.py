@@ -17,11 +17,12 @@ from gateway.membership_api import MembershipMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.report_api import ReportQuery
+from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery):
+class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery, SubscriptionQuery):
     pass
 
 
@@ -31,6 +32,7 @@ class Mutation(
     HoldMutation,
     ApprovalMutation,
     EventMutation,
+    SubscriptionMutation,
     EnrolmentMutation,
     MembershipMutation,
     ColleagueMutation,

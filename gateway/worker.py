@@ -23,7 +23,7 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import expiry_notices, logs, sending, usage
+from gateway import expiry_notices, logs, renewals, sending, usage
 from gateway.sessions import session
 from kit import clock, console, keyring
 from kit.database import Database
@@ -240,6 +240,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "forget-uses": ("11 4 * * *", forget_uses),
     "assess-tiers": ("17 * * * *", assess_tiers),
     "raise-tiers": ("* * * * *", raise_tiers),
+    "renew-subscriptions": ("* * * * *", renewals.renew),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""

@@ -24,7 +24,7 @@ from members.subscription.periods import Period
 from members.subscription.providers import Answer, ChargeOrder, Provider, RefundOrder, Told
 from members.subscription.subscriptions import ARREARS, ASK, CHARGE, END, EXPIRE, PERIOD, REFUND, Subscription
 
-ASKED_EVERY = timedelta(hours=1)
+ASKED_EVERY, ASKED_AT_LEAST = timedelta(hours=1), timedelta(days=1)
 TWO_PEOPLE_ABOVE_MINOR = 50_000
 APPROVAL = "FEE_RECEIPT"
 
@@ -103,7 +103,8 @@ async def settle(connection: AsyncConnection, provider: Provider, key: str, answ
     one = await invoices.read(connection, attempt.holder_id, attempt.invoice_no)
     if answer.state in ("PENDING", "UNHEARD"):
         await store.drop_due(connection, one.holder_id, one.subscription_no, [CHARGE], one.invoice_no)
-        await store.put_due(connection, one.holder_id, one.subscription_no, ASK, one.invoice_no, at + ASKED_EVERY)
+        later = at + min(max(at - attempt.at, ASKED_EVERY), ASKED_AT_LEAST)  # twice as long each time, up to a day
+        await store.put_due(connection, one.holder_id, one.subscription_no, ASK, one.invoice_no, later)
         return
     is_new = await invoice_store.insert_outcome(
         connection, one.holder_id, one.invoice_no, attempt.attempt_no, answer.state, answer.reference, at

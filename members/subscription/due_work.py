@@ -91,6 +91,11 @@ async def advance(
     return done
 
 
+async def any_due(connection: AsyncConnection, to: datetime) -> bool:
+    """Whether anything is due by an instant."""
+    return await store.next_due(connection, to) is not None
+
+
 async def _do(
     database: Database, providers: Mapping[str, Provider], announce: Announce, due: Due, at: datetime
 ) -> None:

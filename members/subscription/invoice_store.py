@@ -148,9 +148,9 @@ async def insert_attempt(
 
 
 async def attempt_by_key(connection: AsyncConnection, charge_key: str) -> Row[Any] | None:
-    """Which attempt a key is of: holder_id, invoice_no, attempt_no."""
+    """Which attempt a key is of: holder_id, invoice_no, attempt_no, at."""
     found = await connection.execute(
-        text("SELECT holder_id, invoice_no, attempt_no FROM members.charge_attempt WHERE charge_key = :charge_key"),
+        text("SELECT holder_id, invoice_no, attempt_no, at FROM members.charge_attempt WHERE charge_key = :charge_key"),
         {"charge_key": charge_key},
     )
     return found.one_or_none()

@@ -99,7 +99,7 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """A subscription as it is: what of, what happened, what is unpaid. price is that of the present period; next_price
-    what is planned for the next."""
+    and next_plan are what is planned for the next."""
 
     holder_id: int
     subscription_no: int
@@ -111,6 +111,7 @@ class Subscription:
     plan: Plan
     price: Price
     next_price: Price | None
+    next_plan: Plan | None
     unpaid_since: datetime | None
 
     def status(self, at: datetime) -> Status:
@@ -561,9 +562,10 @@ async def _subscription(connection: AsyncConnection, row: Row[tuple[object, ...]
         for one in await invoices.of_subscription(connection, row.holder_id, row.subscription_no)
         if one.state == invoices.OPEN and one.kind == invoices.PERIOD
     ]
+    next_price = None if pending is None else await plans.price(connection, pending)
     return Subscription(
         row.holder_id, row.subscription_no, row.zone, row.provider, row.currency, row.at, found,
-        await plans.plan(connection, price.plan_id), price,
-        None if pending is None else await plans.price(connection, pending),
+        await plans.plan(connection, price.plan_id), price, next_price,
+        None if next_price is None else await plans.plan(connection, next_price.plan_id),
         min(open_since, default=None),
     )  # fmt: skip

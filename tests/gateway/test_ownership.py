@@ -26,6 +26,7 @@ from starlette.applications import Starlette
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from gateway import scopes
+from gateway.connections import Cursors
 from gateway.schema import schema
 from gateway.scopes import OF_SESSIONS
 from kit import actors, approvals, postgres
@@ -88,6 +89,9 @@ NAMES_NOTHING = {
     "WordInput.name": _SAYS,
     "WordInput.value": _SAYS,
     "ModerateEventInput.approved": _SAYS,
+    "ReportUsageInput.benefit": "what the member is entitled to anywhere; it means the same at every partner",
+    "ReportUsageInput.units": _SAYS,
+    "ReportUsageInput.usedAt": _SAYS,
     "ActivateOfferInput.promotion": "an offer to this member at the calling partner; any other is unknown",
     "description": _SAYS,
     "lastsSeconds": _SAYS,
@@ -142,6 +146,7 @@ NOTHING: dict[str, Any] = {
     "Query.node.id": "txn_nothing",
     "Query.settlementStatement.id": "stm_nothing",
     "Query.settlementStatements.after": None,
+    "Query.subscriptionInvoices.after": None,
     "Query.offers.after": None,
     "Query.offers.outlet": "none",
     "Query.offers.terminal": "none",
@@ -149,6 +154,8 @@ NOTHING: dict[str, Any] = {
     "RecordEventInput.terminal": "none",
     "ActivateOfferInput.outlet": "none",
     "ActivateOfferInput.terminal": "none",
+    "ReportUsageInput.outlet": "none",
+    "ReportUsageInput.terminal": "none",
     "RecordEventInput.event": "nothing",
     "ModerateEventInput.reviewId": "rev_nothing",
     "Subscription.balanceChanged.after": "bal_nothing",
@@ -266,6 +273,15 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "activateOffer": lambda w: {
         "input": {"idempotencyKey": stand.key(), "member": _member(w), "promotion": "none", "outlet": "1", "terminal": "1"}
     },
+    "reportUsage": lambda w: {
+        "input": {
+            "idempotencyKey": stand.key(), "member": _member(w), "benefit": "none", "usedAt": _WHERE["occurredAt"],
+            "outlet": "1", "terminal": "1",
+        }
+    },
+    "plans": lambda w: {},
+    "subscriptionInvoices": lambda w: {"first": 20, "after": None},
+    "feeShares": lambda w: {},
     "settlementReports": lambda w: {},
     "balanceChanged": lambda w: {"ref": _member(w)},
     "transactionPosted": lambda w: {},
@@ -378,7 +394,8 @@ def selection(definition: GraphQLField) -> str:
         return "{ __typename " + rejection + inside + " }"
     if isinstance(kind, GraphQLObjectType) and "nodes" in kind.fields:
         node = get_named_type(kind.fields["nodes"].type)
-        return "{ nodes { id } }" if "id" in getattr(node, "fields", {}) else "{ nodes { code } }"
+        told = next(name for name in ("id", "code", "number") if name in getattr(node, "fields", {}))
+        return f"{{ nodes {{ {told} }} }}"
     has_id = "id" in getattr(kind, "fields", {})
     return "{ __typename id }" if has_id else "{ __typename }"
 
@@ -488,6 +505,7 @@ async def furnish(world: World) -> None:
         "Query.settlementStatement.id": [statement],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
         "Query.offers.after": [offered["edges"][0]["cursor"]],
+        "Query.subscriptionInvoices.after": [Cursors(coalition.vault, "subscription invoice").write(5)],
         "RecordEventInput.event": ["of-a"],
         "ModerateEventInput.reviewId": [review["reviewId"]],
         "MemberRefInput.id": [seen["id"]],
