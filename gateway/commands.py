@@ -89,6 +89,8 @@ app = typer.Typer(
 def serve() -> None:
     """Serve the gateway until a signal; settings come from the environment."""
     from gateway import application, serving
+    from gateway.charging import choice
+    from gateway.charging.simulator import NotInProduction
     from gateway.oauth.routes import BadIssuer
     from gateway.sending import BadSmsUrl, BadSmtpUrl
     from kit import console
@@ -97,8 +99,9 @@ def serve() -> None:
 
     with console.clear_errors(), console.database_address(settings()) as (address, _):
         try:
+            choice.of(settings())
             served = application.of(settings(), address)
-        except (BadIssuer, BadSmtpUrl, BadSmsUrl) as wrong:
+        except (BadIssuer, BadSmtpUrl, BadSmsUrl, NotInProduction) as wrong:
             console.fail(str(wrong))
         console.run(serving.check(address, Vault(load_master_key(settings()))))
         serving.serve(served, settings())

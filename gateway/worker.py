@@ -24,6 +24,8 @@ from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
 from gateway import expiry_notices, logs, renewals, sending, usage
+from gateway.charging import choice
+from gateway.charging.simulator import NotInProduction
 from gateway.sessions import session
 from kit import clock, console, keyring
 from kit.database import Database
@@ -314,7 +316,8 @@ def worker(heartbeat: Heartbeat = None) -> None:
         chosen = settings()
     try:
         sending.channels_of(chosen)
-    except (sending.BadSmtpUrl, sending.BadSmsUrl) as wrong:
+        choice.of(chosen)
+    except (sending.BadSmtpUrl, sending.BadSmsUrl, NotInProduction) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))

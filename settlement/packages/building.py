@@ -140,6 +140,8 @@ async def _detail(connection: AsyncConnection, its: Statement, id_key: bytes) ->
     writer = csv.writer(buffer, lineterminator="\n")
     count = points = micro = 0
     async for one in archive.detail(connection, its, id_key=id_key):
+        if not one.points:
+            continue  # money that moved without points: the statement's events have it
         writer.writerow(content.detail_row(one))
         count, points, micro = count + 1, points + one.points, micro + one.amount_micro
     figures = {"rows": str(count), "points": str(points), "amount_micro": str(micro)}

@@ -26,6 +26,7 @@ from settlement.subscription import months, rules
 from settlement.subscription.months import FeeMonth, FeeMonthOpen
 from settlement.subscription.rules import FeeRules, FeeRulesInvalid, FeeRulesMissing, Rate
 from tests.members.subscribers import Club, Scripted
+from tests.settlement.test_package_building import package, verify
 
 Coalition = Any
 MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)
@@ -81,7 +82,7 @@ async def written(club: Club) -> int:
 
 
 async def test_a_fee_is_paid_served_shared_stated_and_reported(
-    club: Clubbed, coalition: Coalition, tmp_path: Path
+    club: Clubbed, coalition: Coalition, vault: Vault, tmp_path: Path
 ) -> None:
     """92.00 without tax for the 92 days of a quarter: 31.00 of March, less 0.31 of what charging it cost."""
     await club.rule(
@@ -135,6 +136,8 @@ async def test_a_fee_is_paid_served_shared_stated_and_reported(
     assert await club.balance("2500") <= -23_00 * 10_000
     assert await club.balance("4300") == -31_000_000
     assert await club.balance("5310") == 300_000
+    status, said = verify(tmp_path, await package(coalition, vault, settled.runs[0].head.run_id, "a"))
+    assert status == 0, said  # a partner recomputes its statement without us, money without points too
     for number, format in enumerate(catalogue.FORMATS):
         async with club.database.transaction() as connection:
             wanted = Wanted(settled.runs[0].head.run_id, None, club.at)
