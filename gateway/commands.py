@@ -40,6 +40,9 @@ _ELSEWHERE = {
         "app",
         "Partners' files, the bank's statements, payments, and what differs.",
     ),
+    "plan": ("members.subscription.commands", "app", "Plans, their prices, and the money of invoices."),
+    "fees": ("settlement.subscription.commands", "app", "How fees of subscriptions are shared; the close of months."),
+    "clock": ("gateway.clock_commands", "app", "The business clock of a sandbox."),
     "worker": ("gateway.worker", "worker", "Do what time makes due: points, tiers, roll-ups, the watch over accounts."),
     "demo": ("gateway.demo.commands", "demo", "Replay weeks of real receipts through the gateway, settle, and serve."),
 }
@@ -92,6 +95,8 @@ app = typer.Typer(
 def serve() -> None:
     """Serve the gateway until a signal; settings come from the environment."""
     from gateway import application, serving
+    from gateway.charging import choice
+    from gateway.charging.simulator import NotInProduction
     from gateway.oauth.routes import BadIssuer
     from gateway.sending import BadSmsUrl, BadSmtpUrl
     from kit import console
@@ -100,8 +105,9 @@ def serve() -> None:
 
     with console.clear_errors(), console.database_address(settings()) as (address, _):
         try:
+            choice.of(settings())
             served = application.of(settings(), address)
-        except (BadIssuer, BadSmtpUrl, BadSmsUrl) as wrong:
+        except (BadIssuer, BadSmtpUrl, BadSmsUrl, NotInProduction) as wrong:
             console.fail(str(wrong))
         console.run(serving.check(address, Vault(load_master_key(settings()))))
         serving.serve(served, settings())

@@ -7,7 +7,7 @@ from datetime import datetime
 import strawberry
 from strawberry import Info
 
-from gateway import access, connections
+from gateway import access, connections, subscription_types
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Services
 from gateway.event_api import Offer, offer_of
@@ -23,6 +23,7 @@ from gateway.progress import (
     standing_of,
 )
 from gateway.scalars import EntryKind
+from gateway.subscription_types import MemberSubscription, SeatElsewhere
 from gateway.types import PartnerView, Transaction, partner_view, transaction_of
 from kit.amounts import Points
 from ledger import history
@@ -211,6 +212,14 @@ class Membership:
             cursor=lambda row: cursors.write(row[0]),
             node=lambda row: offer_of(row[1], info.context.language),
         )
+
+    @access.field(cost=5, description="The member's own subscriptions, the latest first.")
+    async def subscriptions(self, info: Info[Context, None]) -> list[MemberSubscription]:
+        return await subscription_types.own(info.context.services, self.own.member_id, self.own.at)
+
+    @access.field(cost=2, description="Seats in others' subscriptions that the member has or is offered.")
+    async def seats(self, info: Info[Context, None]) -> list[SeatElsewhere]:
+        return await subscription_types.seats_elsewhere(info.context.services, self.own.member_id)
 
     @access.field(size=access.paged(), description="What happened to the points, the latest first.")
     async def entries(

@@ -12,6 +12,7 @@ from kit.secrets import Vault, opaque_id, read_opaque_id
 CARD = "crd"
 APPROVAL = "apv"
 MEMBER = "mbr"
+SUBSCRIPTION = "sub"
 
 _PLACE = struct.Struct(">qq")
 
@@ -24,6 +25,12 @@ def own_key(vault: Vault) -> bytes:
 def own_id(vault: Vault, prefix: str, member_id: int, number: int = 0) -> strawberry.ID:
     """The id of something of a member's by its number."""
     return strawberry.ID(opaque_id(own_key(vault), prefix, _PLACE.pack(member_id, number)))
+
+
+def read_any_own_id(vault: Vault, prefix: str, opaque: str) -> int | None:
+    """Whose an id of this kind is, whoever shows it; None for anything else."""
+    raw = read_opaque_id(own_key(vault), prefix, opaque)
+    return None if raw is None or len(raw) != _PLACE.size else int(_PLACE.unpack(raw)[0])
 
 
 def read_own_id(vault: Vault, prefix: str, member_id: int, opaque: str) -> int | None:

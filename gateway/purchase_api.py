@@ -362,6 +362,8 @@ def _quote(counter: Counter, quoted: tills.Quoted, at: datetime, language: str) 
             value=money(quoted.limit.value_minor, terms.currency),
             bound_by=quoted.limit.bound_by,
         ),
+        member_id=quoted.member.member_id,
+        at=at,
     )
 
 

@@ -25,6 +25,7 @@ from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
 from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
+from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
@@ -40,6 +41,7 @@ class Query(
     RuleQuery,
     RewardQuery,
     ReconciliationQuery,
+    SubscriptionQuery,
 ):
     pass
 
@@ -52,6 +54,7 @@ class Mutation(
     EventMutation,
     RewardMutation,
     ReferralMutation,
+    SubscriptionMutation,
     EnrolmentMutation,
     MembershipMutation,
     ColleagueMutation,

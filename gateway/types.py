@@ -31,6 +31,7 @@ from partners.records import StoredReceipt
 
 if TYPE_CHECKING:
     from gateway.membership_types import Membership
+    from gateway.subscription_types import Entitlement
 
 KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
 
@@ -462,6 +463,16 @@ class Quote:
         "the purchase, in the lines' `discounts`."
     )
     rules: list[RuleAnswer] = described("What became of each rule that the till may know of.")
+    member_id: strawberry.Private[int]
+    at: strawberry.Private[datetime]
+
+    @access.field(cost=2, description="What subscriptions give the member here and now.")
+    async def entitlements(
+        self, info: Info[Context, None]
+    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription_types")]]:
+        from gateway import subscription_types
+
+        return await subscription_types.entitled(info.context.services, self.member_id, self.at)
 
 
 @strawberry.type(description="A member, as far as this partner may know.")
@@ -477,6 +488,14 @@ class Member(Node):
     own: Annotated["Membership", strawberry.lazy("gateway.membership_types")] | None = described(
         "What only the member reads who is signed in; null for everybody else.", default=None
     )
+
+    @access.field(cost=2, description="What subscriptions give the member here and now, their own and seats.")
+    async def entitlements(
+        self, info: Info[Context, None]
+    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription_types")]]:
+        from gateway import subscription_types
+
+        return await subscription_types.entitled(info.context.services, self.balance.holder_id, self.balance.as_of)
 
 
 @strawberry.type(description="A partner.")

@@ -23,7 +23,9 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import expiry_notices, logs, sending, usage
+from gateway import expiry_notices, logs, renewals, sending, usage
+from gateway.charging import choice
+from gateway.charging.simulator import NotInProduction
 from gateway.sessions import session
 from kit import clock, console, keyring
 from kit.database import Database
@@ -261,6 +263,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "assess-tiers": ("17 * * * *", assess_tiers),
     "raise-tiers": ("* * * * *", raise_tiers),
     "run-simulations": ("* * * * *", run_simulations),
+    "renew-subscriptions": ("* * * * *", renewals.renew),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""
@@ -334,7 +337,8 @@ def worker(heartbeat: Heartbeat = None) -> None:
         chosen = settings()
     try:
         sending.channels_of(chosen)
-    except (sending.BadSmtpUrl, sending.BadSmsUrl) as wrong:
+        choice.of(chosen)
+    except (sending.BadSmtpUrl, sending.BadSmsUrl, NotInProduction) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))

@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         "phones, and those lie in the mailbox",
     )
     sms_token: SecretStr | None = Field(default=None, description="Bearer token that the SMS provider knows us by")
+    charging: Literal["manual", "simulator"] = Field(
+        default="manual",
+        description="who charges members who subscribe from now on: nobody (an invoice that somebody records the "
+        "payment of), or in a sandbox a simulator",
+    )
     dpop_nonces: bool = Field(
         default=False, description="demand a nonce of ours in every proof of a key, so that none can be made in advance"
     )

@@ -64,3 +64,8 @@ async def turnover(
         {"cutoff_ids": list(cutoff_ids), "unit": unit},
     )
     return found.all()
+
+
+async def keep_cutoff(connection: AsyncConnection) -> int:
+    """Enter the open cut-off with the whole transaction; its number."""
+    return int((await connection.execute(text("SELECT ledger.keep_cutoff()"))).scalar_one())

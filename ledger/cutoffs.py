@@ -112,6 +112,11 @@ async def turnover(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> li
     return [Turnover(**row._mapping) for row in rows]
 
 
+async def enter(connection: AsyncConnection) -> int:
+    """The cut-off that all of the transaction belongs to from here on; it is not closed before the transaction ends."""
+    return await cutoff_store.keep_cutoff(connection)
+
+
 async def _check_order(database: Database, at: datetime) -> None:
     async with database.reading() as connection:
         opened_at = (await cutoffs(connection))[-1].opened_at

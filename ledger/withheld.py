@@ -1,7 +1,8 @@
 """Points that were granted and wait for a word from outside: they stay pending until somebody lets them go.
 
-Such a lot would become spendable in the last moment of its life (`kit.instants.just_before` its expiry). Nothing else tells it from other pending points: it is
-returned, moved and expires like them, and the mark goes wherever the points go.
+Such a lot would become spendable in the last moment of its life (`kit.instants.just_before` its expiry). Nothing else
+tells it from other pending points: it is returned, moved and expires like them, and the mark goes wherever the points
+go.
 """
 
 from __future__ import annotations

@@ -76,6 +76,15 @@ LOCAL = {
     "partners.raffle_drawing": "beside its raffle",
     "partners.adjustment": "proposals of the desk, a few a day, found by their approval",
 }
+_FEES = "invoices, keys and payments are unique over all members; some thousands a day"
+LOCAL |= {
+    f"members.{name}": _FEES
+    for name in (
+        "subscription", "subscription_event", "subscription_due", "subscription_seat", "invoice", "invoice_line",
+        "invoice_void", "charge_attempt", "charge_outcome", "fee_payment", "credit_note", "fee_refund",
+        "fee_refund_done", "entitlement_grant", "entitlement_block", "payment_means", "renewal_notice", "benefit_use",
+    )
+}  # fmt: skip
 LOCAL_SCHEMAS = {
     "kit": "the programme's people and settings; one table has a trigger",
     "members": "found by lookups that are unique over all members",
@@ -121,8 +130,9 @@ async def functions(connection: asyncpg.Connection) -> list[Function]:
 
 
 def holder_side(found: Iterable[Table]) -> list[str]:
-    """The names of the tables that shard by holder: those whose primary key begins with it. The accounts are first."""
-    names = [table.name for table in found if table.leading == HOLDER]
+    """The names of the tables that shard by holder: those whose primary key begins with it, but those named above.
+    The accounts are first."""
+    names = [table.name for table in found if table.leading == HOLDER and table.name not in LOCAL]
     return sorted(names, key=lambda name: (name != FIRST, name))
 
 

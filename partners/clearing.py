@@ -164,3 +164,22 @@ async def owed(
     """
     async for row in clearing_store.owed(connection, partner_id=partner_id, currency=currency, cutoff_ids=cutoff_ids):
         yield Owed(**row._mapping)
+
+
+async def purchased(
+    connection: AsyncConnection,
+    covered: Sequence[tuple[int, int, datetime, datetime]],
+    currency: str,
+    *,
+    since: datetime,
+    until: datetime,
+) -> dict[int, dict[int, int]]:
+    """What members bought while something covered them, by its key and by partner: minor units less returns.
+
+    covered are keys, members and [from, until) of when they bought; [since, until) is when it was recorded, so that
+    what comes late counts once, when it comes.
+    """
+    found: dict[int, dict[int, int]] = {}
+    for row in await clearing_store.purchased(connection, covered, currency, since, until):
+        found.setdefault(row.key, {})[row.partner_id] = row.amount_minor
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, RowMapping, text
@@ -130,3 +131,32 @@ async def owed(
     )
     async for row in rows:
         yield row
+
+
+async def purchased(
+    connection: AsyncConnection, covered: Sequence[tuple[int, int, datetime, datetime]], currency: str,
+    since: datetime, until: datetime,
+) -> Sequence[Row[Any]]:  # fmt: skip
+    """What members bought while something covered them, as far as it was recorded in [since, until): key, partner_id,
+    minor units less returns, above zero. Of several covers under one key a receipt counts once."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT key, partner_id, CAST(sum(amount) AS bigint) AS amount_minor FROM (
+              SELECT DISTINCT c.key, r.holder_id, r.seq, r.partner_id,
+                     CASE WHEN r.kind = 1 THEN r.total ELSE -r.total END AS amount
+              FROM unnest(CAST(:keys AS bigint[]), CAST(:members AS bigint[]), CAST(:since_each AS timestamptz[]),
+                          CAST(:until_each AS timestamptz[])) AS c(key, member_id, since, until)
+              JOIN partners.receipt r ON r.holder_id = c.member_id AND r.unit = 1 AND r.kind IN (1, 3, 4)
+                AND r.at >= :since AND r.at < :until AND r.currency = :currency
+                AND r.occurred_at >= c.since AND r.occurred_at < c.until
+            ) x GROUP BY key, partner_id HAVING sum(amount) > 0 ORDER BY key, partner_id
+            """
+        ),
+        {
+            "keys": [one[0] for one in covered], "members": [one[1] for one in covered],
+            "since_each": [one[2] for one in covered], "until_each": [one[3] for one in covered],
+            "currency": currency, "since": since, "until": until,
+        },
+    )  # fmt: skip
+    return found.all()

@@ -16,7 +16,7 @@ from settlement.archive import RunHead
 from settlement.calculation import Agreed
 from settlement.charges import Brought
 from settlement.documents import taxes
-from settlement.money import owed, stock
+from settlement.money import fees, owed, stock
 from settlement.money.events import MoneyEvent
 from settlement.periods import Billed
 from settlement.reconciliation import corrections
@@ -38,6 +38,7 @@ async def of_run(connection: AsyncConnection, its: RunHead, own: Sequence[Window
     found += await stock.paid_in(connection, stated, its.currency)
     found += await owed.events(connection, stated, its.currency)
     found += await corrections.stated_by(connection, its.run_id, its.currency)
+    found += await fees.billed(connection, stated, its.currency)
     handed_over = await stock.repriced_in(connection, stated, its.currency)
     return Agreed(await _brought(connection, its, signed), tuple(found), tuple(handed_over))
 

@@ -16,7 +16,7 @@ from partners.clearing import ClearingEvent, Owed
 from partners.terms import Terms
 from settlement import calculation, netting, rating, statements, store
 from settlement.calculation import Agreed, Material
-from settlement.money import events, owed, stock
+from settlement.money import events, fees, owed, stock
 from settlement.netting import Bilateral, Instruction
 from settlement.rating import ClearingGroup, RatedLine
 from settlement.statements import Detail, Draft, Line
@@ -204,6 +204,10 @@ async def detail(connection: AsyncConnection, statement: Statement, *, id_key: b
     facts = clearing.owed(connection, partner_id=statement.partner_id, currency=statement.currency, cutoff_ids=stated)
     async for fact in facts:
         yield _owed_detail(fact, statement.partner_id, id_key)
+    for one in await fees.details(
+        connection, partner_id=statement.partner_id, currency=statement.currency, cutoff_ids=stated
+    ):
+        yield one
 
 
 async def stated_cutoffs(connection: AsyncConnection, its: RunHead) -> list[int]:

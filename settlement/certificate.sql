@@ -23,7 +23,8 @@ CREATE TABLE movement AS SELECT * FROM (VALUES
 -- Whom money without points is shown to, and which way.
 CREATE TABLE flow AS SELECT * FROM (VALUES
   ('DISCOUNT', 'PAYER', -1), ('DISCOUNT', 'PAYEE', 1), ('COUPON', 'PAYER', -1), ('COUPON', 'PAYEE', 1),
-  ('BENEFIT', 'PAYER', -1), ('BENEFIT', 'PAYEE', 1), ('STORED_LOAD', 'PAYER', -1), ('STORED_SPEND', 'PAYEE', 1),
+  ('BENEFIT', 'PAYER', -1), ('BENEFIT', 'PAYEE', 1), ('SUBSCRIPTION_SHARE', 'PAYEE', 1),
+  ('STORED_LOAD', 'PAYER', -1), ('STORED_SPEND', 'PAYEE', 1),
   ('PLATFORM_FEE', 'PAYER', -1), ('MINIMUM_FEE', 'PAYER', -1), ('PRICE_ADJUSTMENT', 'PAYER', -1),
   ('OUTPUT_TAX', 'PAYER', -1), ('INPUT_TAX', 'PAYEE', 1), ('TIER_REBATE', 'PAYEE', 1), ('VOLUME_REBATE', 'PAYEE', 1),
   ('ROUNDING', 'PAYEE', 1), ('STOCK_TRANSFER', 'PAYER', -1), ('DISPUTE_WITHHELD', 'PAYER', 1),
@@ -36,7 +37,8 @@ CREATE TABLE flow AS SELECT * FROM (VALUES
 CREATE TABLE no_supply AS SELECT unnest(['ROUNDING', 'CARRIED_OUT', 'HOLDBACK', 'HOLDBACK_RELEASED', 'HOLDBACK_USED',
   'DEPOSIT_USED', 'DEFAULT_LOSS', 'OUTPUT_TAX', 'INPUT_TAX', 'DISPUTE_WITHHELD', 'DISPUTE_UPHELD', 'STORED_LOAD',
   'STORED_SPEND', 'RECEIPT_CREDITED']) AS kind;
-CREATE TABLE by_partner AS SELECT unnest(['REDEMPTION', 'REFUND', 'BENEFIT', 'DISCOUNT', 'COUPON', 'EXPIRY']) AS kind;
+CREATE TABLE by_partner AS SELECT unnest(['REDEMPTION', 'REFUND', 'BENEFIT', 'SUBSCRIPTION_SHARE',
+  'DISCOUNT', 'COUPON', 'EXPIRY']) AS kind;
 
 -- Postings in sums, with how their points are carried in their cut-off; those of earlier runs for volume periods alone.
 CREATE TABLE summed AS

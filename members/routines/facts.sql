@@ -17,10 +17,35 @@ LANGUAGE sql IMMUTABLE AS $$
   SELECT ARRAY['ever', to_char(p_day, 'YYYY'), to_char(p_day, 'YYYY-MM'), to_char(p_day, 'YYYY-MM-DD')]
 $$;
 
+-- Grants less blocks, of the member's own subscriptions and of those in which they have a seat. Of one subscription the
+-- last grant that covers the instant says the plan; a block of one subscription takes nothing from another.
+CREATE FUNCTION members.entitled(p_member bigint, p_at timestamptz)
+RETURNS TABLE (owner_id bigint, subscription_no bigint, plan text, benefits text[], is_trial boolean, valid_until timestamptz)
+LANGUAGE sql STABLE AS $$
+  SELECT DISTINCT ON (g.subscription_no) g.holder_id, g.subscription_no, p.code,
+         ARRAY(SELECT b.benefit FROM members.plan_benefit b WHERE b.plan_id = g.plan_id ORDER BY 1),
+         g.source = 'TRIAL', g.valid_until
+  FROM (
+    SELECT s.id AS holder_id, NULL::bigint AS subscription_no FROM members.selves(p_member) AS s(id)
+    UNION ALL
+    SELECT t.holder_id, t.subscription_no FROM members.subscription_seat t
+    WHERE t.member_id IN (SELECT members.selves(p_member)) AND t.accepted_at <= p_at AND t.removed_at IS NULL
+  ) w
+  JOIN members.entitlement_grant g ON g.holder_id = w.holder_id
+    AND g.subscription_no = coalesce(w.subscription_no, g.subscription_no)
+    AND g.valid_from <= p_at AND g.valid_until > p_at
+  JOIN members.plan p ON p.plan_id = g.plan_id
+  WHERE NOT EXISTS (
+    SELECT FROM members.entitlement_block x
+    WHERE x.holder_id = g.holder_id AND x.subscription_no = g.subscription_no AND x.valid_from <= p_at)
+  ORDER BY g.subscription_no, g.grant_no DESC
+$$;
+
 -- What a rule may ask of a member: nothing personal in clear.
 CREATE FUNCTION members.facts(p_member bigint, p_at timestamptz)
 RETURNS TABLE (tier text, status text, enrolled_at timestamptz, enrolled_by int, household_id bigint, segments text[],
-               attributes text[], badges text[], tier_credits bigint, sealed_key bytea, sealed bytea)
+               attributes text[], badges text[], tier_credits bigint, sealed_key bytea, sealed bytea, plan text,
+               benefits text[])
 LANGUAGE sql STABLE AS $$
   SELECT m.tier, m.status, m.enrolled_at, m.enrolled_by,
          CASE WHEN m.status = 'HOUSEHOLD' THEN m.member_id ELSE h.household_id END,
@@ -41,8 +66,13 @@ LANGUAGE sql STABLE AS $$
          (SELECT coalesce(sum(c.credits), 0)::bigint FROM members.tier_credit c
           WHERE c.member_id IN (SELECT members.selves(m.member_id)) AND c.at <= p_at
             AND (c.revoked_at IS NULL OR c.revoked_at > p_at)),
-         k.sealed_key, p.sealed
+         k.sealed_key, p.sealed, e.plan, e.benefits
   FROM members.member m
+  CROSS JOIN LATERAL (
+    SELECT coalesce((array_agg(x.plan ORDER BY x.subscription_no))[1], '') AS plan,
+           coalesce(array_agg(DISTINCT b ORDER BY b) FILTER (WHERE b IS NOT NULL), '{}') AS benefits
+    FROM members.entitled(m.member_id, p_at) x LEFT JOIN LATERAL unnest(x.benefits) AS b ON true
+  ) e
   LEFT JOIN LATERAL (
     SELECT x.household_id FROM (
       SELECT household_id, joined FROM members.household_move WHERE member_id = m.member_id AND at <= p_at

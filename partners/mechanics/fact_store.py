@@ -39,6 +39,8 @@ class Found:
     available: int
     spend_locked: bool
     seq: int
+    plan: str
+    benefits: tuple[str, ...]
 
 
 def typed(row: RowMapping | Mapping[str, Any]) -> Found:
@@ -48,7 +50,7 @@ def typed(row: RowMapping | Mapping[str, Any]) -> Found:
         household_id=row["household_id"], segments=tuple(row["segments"]), attributes=tuple(row["attributes"]),
         badges=tuple(row["badges"]), sealed_key=row["sealed_key"], sealed=row["sealed"],
         counters=_numbers(row["counters"]), stamps=_numbers(row["stamps"]), available=row["available"],
-        spend_locked=row["spend_locked"], seq=row["seq"],
+        spend_locked=row["spend_locked"], seq=row["seq"], plan=row["plan"], benefits=tuple(row["benefits"]),
     )  # fmt: skip
 
 

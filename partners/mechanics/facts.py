@@ -133,6 +133,8 @@ def _facts(
         away = None if born is None else days_to_birthday(born.day, born.month, _day(asked, programme))
     member = Member(
         tier=found.tier,
+        plan=found.plan,
+        benefits=found.benefits,
         segments=found.segments,
         attributes=found.attributes,
         badges=found.badges,

@@ -27,10 +27,12 @@ CREATE FUNCTION partners.member_facts(
   p_holders bigint[], p_partners int[], p_days date[], p_zone text, p_currency text, p_at timestamptz)
 RETURNS TABLE (ord int, member_id bigint, tier text, status text, enrolled_at timestamptz, enrolled_by int,
                household_id bigint, segments text[], attributes text[], badges text[], sealed_key bytea, sealed bytea,
-               counters jsonb, stamps jsonb, available bigint, spend_locked boolean, seq bigint)
+               counters jsonb, stamps jsonb, available bigint, spend_locked boolean, seq bigint, plan text,
+               benefits text[])
 LANGUAGE sql STABLE AS $$
   SELECT t.ord::int, t.holder_id, f.tier, f.status, f.enrolled_at, f.enrolled_by, f.household_id, f.segments,
-         f.attributes, f.badges, f.sealed_key, f.sealed, c.counters, s.stamps, b.available, b.spend_locked, b.seq
+         f.attributes, f.badges, f.sealed_key, f.sealed, c.counters, s.stamps, b.available, b.spend_locked, b.seq,
+         f.plan, f.benefits
   FROM unnest(p_holders, p_partners, p_days) WITH ORDINALITY AS t(holder_id, partner_id, day, ord)
   CROSS JOIN LATERAL members.facts(t.holder_id, p_at) f
   JOIN ledger.account b ON b.holder_id = t.holder_id AND b.unit = 1

@@ -32,7 +32,9 @@ CORRECTS = {
 """With which kind a document is taken back."""
 
 # Whose supply a line of a statement is about. What is not here is no supply: payment, carrying over, retention, tax.
-_PARTNERS_SUPPLY = frozenset({"REDEMPTION", "REFUND", "BENEFIT", "DISCOUNT", "COUPON", "EXPIRY"})
+_PARTNERS_SUPPLY = frozenset({
+    "REDEMPTION", "REFUND", "BENEFIT", "SUBSCRIPTION_SHARE", "DISCOUNT", "COUPON", "EXPIRY",
+})  # fmt: skip
 _NO_SUPPLY = frozenset({
     "ROUNDING", "CARRIED_OUT", "HOLDBACK", "HOLDBACK_RELEASED", "HOLDBACK_USED", "DEPOSIT_USED", "DEFAULT_LOSS",
     "OUTPUT_TAX", "INPUT_TAX", "DISPUTE_WITHHELD", "DISPUTE_UPHELD", "STORED_LOAD", "STORED_SPEND",

@@ -42,6 +42,7 @@ DIFFERENCES = "4900"
 REDEMPTION_COST = "5100"
 PROMOTIONS = "5200"
 BENEFITS = "5300"
+CHARGING = "5310"
 DEFAULT_LOSSES = "5400"
 BANK_CHARGES = "5500"
 
@@ -99,6 +100,7 @@ _CHART = (
     Account(REDEMPTION_COST, "Cost of redemption, gross presentation", EXPENSE),
     Account(PROMOTIONS, "Promotions the operator pays", EXPENSE),
     Account(BENEFITS, "Cost of benefits", EXPENSE),
+    Account(CHARGING, "Cost of charging members", EXPENSE),
     Account(DEFAULT_LOSSES, "Losses from partners' default", EXPENSE),
     Account(BANK_CHARGES, "Bank charges", EXPENSE),
 )  # fmt: skip

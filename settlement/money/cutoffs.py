@@ -12,7 +12,7 @@ from ledger import cutoffs
 from partners import clearing
 from partners.terms import Terms
 from settlement import rating
-from settlement.money import entries, journal, owed, stock, stock_store, store
+from settlement.money import entries, fees, journal, owed, stock, stock_store, store
 from settlement.money.entries import Entry
 from settlement.money.journal import Booking
 from settlement.rating import ClearingGroup
@@ -90,7 +90,8 @@ def moved_stock(groups: Iterable[ClearingGroup]) -> Mapping[tuple[int, int, str]
 
 async def _entries(connection: AsyncConnection, cutoff_id: int, groups: Sequence[ClearingGroup]) -> list[Entry]:
     of_points = entries.of_groups(groups, await _terms(connection, groups), await stock.as_of(connection, cutoff_id))
-    return of_points + entries.of_events(await owed.events(connection, [cutoff_id]))
+    found = await owed.events(connection, [cutoff_id]) + await fees.events(connection, [cutoff_id])
+    return of_points + entries.of_events(found)
 
 
 async def _terms(connection: AsyncConnection, groups: Iterable[ClearingGroup]) -> dict[int, Terms]:

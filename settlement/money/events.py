@@ -104,6 +104,11 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         # the plan
         "SUBSCRIPTION_PAID": Rule(accounts.SETTLEMENT_BANK, accounts.SUBSCRIPTION_DEFERRED, tax=accounts.OUTPUT_TAX),
         "SUBSCRIPTION_EARNED": Rule(accounts.SUBSCRIPTION_DEFERRED, accounts.SUBSCRIPTIONS),
+        "SUBSCRIPTION_CHARGED": Rule(accounts.CHARGING, accounts.SETTLEMENT_BANK),
+        "SUBSCRIPTION_LOST": Rule(accounts.DEFAULT_LOSSES, accounts.SETTLEMENT_BANK),
+        "SUBSCRIPTION_KEPT": Rule(accounts.BENEFITS, accounts.BENEFIT_POOL),
+        "SUBSCRIPTION_SHARE": Rule(accounts.BENEFITS, accounts.POSITION, None, PAYEE, is_billed=True,
+                                   tax=accounts.INPUT_TAX),
         # stock that changed hands
         "STOCK_TRANSFER": Rule(accounts.POSITION, accounts.OBLIGATION, PAYER, PAYER, accounts.PROMOTIONS,
                                is_billed=True),

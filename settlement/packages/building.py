@@ -168,6 +168,8 @@ async def _detail(connection: AsyncConnection, its: Statement, id_key: bytes, pa
     with path.open("wb") as file:
         lines = [content.DETAIL_HEADER]
         async for one in archive.detail(connection, its, id_key=id_key):
+            if not one.points:
+                continue  # money that moved without points: the statement's events have it
             lines.append(_csv_line(content.detail_row(one)))
             count, points, micro = count + 1, points + one.points, micro + one.amount_micro
             if len(lines) == _LINES_AT_ONCE:

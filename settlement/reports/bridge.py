@@ -29,7 +29,7 @@ _WHOLE: Mapping[str, str] = {
                      "ADJUSTMENT_TAKEN"), RETURNS),
     "EXPIRY": BREAKAGE,
     **dict.fromkeys(("DISCOUNT", "COUPON"), PROMOTIONS),
-    "BENEFIT": SUBSCRIPTION,
+    **dict.fromkeys(("BENEFIT", "SUBSCRIPTION_SHARE"), SUBSCRIPTION),
     **dict.fromkeys(("PLATFORM_FEE", "MINIMUM_FEE", "TIER_REBATE", "VOLUME_REBATE"), FEES),
     **dict.fromkeys(("OUTPUT_TAX", "INPUT_TAX"), TAX),
     **dict.fromkeys((OPENING, "CARRIED_OUT", "HOLDBACK", "HOLDBACK_RELEASED", "ROUNDING"), TIMING),

@@ -23,7 +23,7 @@ from settlement.packages import seal_store
 from settlement.rating import OPERATOR
 from settlement.reconciliation import breaks, comparing, disputes
 from settlement.reconciliation import register as break_register
-from settlement.reports import bridge, more_words, of_books, of_reconciliation, of_runs, store, words
+from settlement.reports import bridge, more_words, of_books, of_fees, of_reconciliation, of_runs, store, words
 from settlement.reports.of_books import About, Late
 from settlement.windows import cycle, shares, standing
 
@@ -281,6 +281,11 @@ async def _campaigns(connection: AsyncConnection, told: _Told) -> Made:
     return Made(of_books.campaigns(told.about, await store.budgets(connection, sponsor_id=told.wanted.partner_id)))
 
 
+async def _fees(connection: AsyncConnection, told: _Told) -> Made:
+    stated = await archive.stated_cutoffs(connection, told.its_run().head)
+    return Made(await of_fees.fees(connection, told.about, stated, partner_id=told.wanted.partner_id))
+
+
 async def _documents(connection: AsyncConnection, told: _Told) -> Made:
     found = await register.documents(connection, run_id=told.its_run().head.run_id, partner_id=told.wanted.partner_id)
     return Made(of_books.documents(told.about, found))
@@ -378,7 +383,8 @@ _ALL: tuple[tuple[str, bool, bool, _Make], ...] = (
     ("R13", False, True, _breaks), ("R14", False, True, _disputed),
     ("R7", True, False, _points), ("R8", True, False, _obligation),
     ("R9", False, False, _breakage), ("R11", True, False, _cover), ("R12", False, False, _positions),
-    ("R15", False, True, _campaigns), ("R17", True, True, _documents), ("R18", True, False, _general_ledger),
+    ("R15", False, True, _campaigns), ("R16", True, True, _fees),
+    ("R17", True, True, _documents), ("R18", True, False, _general_ledger),
     ("R19", True, False, _late), ("R20", True, False, _certificate), ("R21", True, False, _balance),
     ("R22", True, True, _bridge), ("R24", False, False, _trail),
 )  # fmt: skip

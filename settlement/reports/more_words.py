@@ -24,6 +24,7 @@ TITLES: Mapping[str, Words] = MappingProxyType(
         "R11": _t("Trust and liquidity cover", "Покрытие обязательств", "Acoperirea obligațiilor"),
         "R12": _t("Positions and caps", "Позиции и лимиты", "Poziții și limite"),
         "R15": _t("Campaign funding", "Финансирование акций", "Finanțarea campaniilor"),
+        "R16": _t("Subscription allocation", "Распределение платы за подписку", "Repartizarea abonamentelor"),
         "R17": _t("Register of documents", "Реестр документов", "Registrul documentelor"),
         "R18": _t("General ledger export", "Выгрузка в главную книгу", "Export în cartea mare"),
         "R19": _t("Late items", "Поздние операции", "Operațiuni întârziate"),
@@ -142,10 +143,25 @@ COLUMNS: Mapping[str, Words] = MappingProxyType(
         "action": _t("Action", "Действие", "Acțiune"),
         "subject": _t("Object", "Объект", "Obiect"),
         "detail": _t("Detail", "Подробности", "Detalii"),
-        "reason": _t("Reason", "Причина", "Motiv"),
         "hash_before": _t("Hash before", "Хеш до", "Hash anterior"),
         "hash_after": _t("Hash after", "Хеш после", "Hash ulterior"),
         "certificate": _t("Certificate", "Сертификат", "Certificat"),
+        "fee_month": _t("Month", "Месяц", "Luna"),
+        "benefit": _t("For", "За что", "Pentru"),
+        "units_used": _t("Used", "Использовано", "Folosit"),
+        "rate": _t("Rate", "Ставка", "Tarif"),
+        "of_trials": _t("Of trials", "Пробные периоды", "Perioade de probă"),
+        "user_centric": _t("By each member's use", "По использованию участником", "După folosirea membrului"),
+        "pro_rata": _t("By all use", "По всему использованию", "După toată folosirea"),
+        "shapley": _t("Equally where used", "Поровну где использовано", "Egal unde s-a folosit"),
+        "fixed": _t("Fixed", "По фиксированным долям", "Cote fixe"),
+        "pool": _t("Fees shared", "К распределению", "De repartizat"),
+        "brought": _t("Brought", "Перенесено с прошлого", "Adus"),
+        "charging": _t("Charging", "Приём платежей", "Încasare"),
+        "points": _t("Points", "Баллы", "Puncte"),
+        "reserve": _t("Reserve", "Резерв", "Rezervă"),
+        "operator": _t("Operator", "Оператор", "Operator"),
+        "added": _t("Added by the operator", "Добавлено оператором", "Adăugat de operator"),
         "engines": _t("Engines", "Расчётные модули", "Motoare"),
     }
 )
@@ -179,6 +195,14 @@ CURRENT = _t(
     "«В течение года» — ожидаемое по развитию прошлых месяцев; пока опыта нет, сюда входит всё.",
     "«Într-un an» este ce se așteaptă după evoluția lunilor anterioare; fără experiență este totul.",
 )
+REST = _t("What is left, by use", "Остаток, по использованию", "Restul, după folosire")
+FEE_MONTHS = _t("Months", "Месяцы", "Luni")
+SHARED = _t(
+    "What each method would have paid of the rest stands beside what was paid.",
+    "Рядом с выплатой показано, что дал бы каждый способ распределения остатка.",
+    "Lângă suma plătită stă ce ar fi dat fiecare metodă din rest.",
+)
+
 ROLLED = _t(
     "Opening and movements are the closing, and the closing is what the lots say.",
     "Остаток на начало и движения дают остаток на конец, он равен сумме по партиям баллов.",

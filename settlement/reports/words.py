@@ -84,6 +84,7 @@ KINDS: Mapping[str, Words] = MappingProxyType(
         "DISCOUNT": _t("Discounts paid by others", "Скидки за счёт других", "Reduceri plătite de alții"),
         "COUPON": _t("Coupons honoured", "Принятые купоны", "Cupoane onorate"),
         "BENEFIT": _t("Benefits of the subscription", "Льготы подписки", "Beneficiile abonamentului"),
+        "SUBSCRIPTION_SHARE": _t("Share of subscription fees", "Доля платы за подписку", "Cota din abonamente"),
         "PLATFORM_FEE": _t("Platform fee", "Плата за платформу", "Taxă de platformă"),
         "MINIMUM_FEE": _t("Top-up to the minimum fee", "Доплата до минимума", "Completare la taxa minimă"),
         "OUTPUT_TAX": _t(

@@ -241,6 +241,8 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
     assert ranks[2] == spending | {"returnPurchase", "cancelPurchase"}
     told = {"recordEvent", "moderateEvent", "activateOffer"}
     own = {"lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost"}
+    own |= {"subscribe", "cancelSubscription", "changeSubscription", "pauseSubscription", "resumeSubscription"}
+    own |= {"offerSeat", "acceptSeat", "leaveSeat", "reportUsage"}
     desk = {
         "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",
         "acceptSettlementStatement", "declareHoliday", "proposeTaxRule", "recordDeposit", "proposeDepositReturn",
@@ -251,7 +253,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
     # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.
     assert finding == {
         "member", "quote", "recordPurchase", "accruePoints", "accrueMany", "redeemPoints", "placeHold",
-        "requestApproval", "enrolMember", "balanceChanged", "recordEvent", "activateOffer", "offers",
+        "requestApproval", "enrolMember", "balanceChanged", "recordEvent", "activateOffer", "offers", "reportUsage",
     }  # fmt: skip
     assert {"accrueMany", "member", "quote", "viewer", "balanceChanged"} <= ranks[0]
 

@@ -94,6 +94,9 @@ NAMES_NOTHING = {
     "WordInput.name": _SAYS,
     "WordInput.value": _SAYS,
     "ModerateEventInput.approved": _SAYS,
+    "ReportUsageInput.benefit": "what the member is entitled to anywhere; it means the same at every partner",
+    "ReportUsageInput.units": _SAYS,
+    "ReportUsageInput.usedAt": _SAYS,
     "ActivateOfferInput.promotion": "an offer to this member at the calling partner; any other is unknown",
     "AcceptInvitationInput.code": _NETWORK,
     "AcceptInvitationInput.device": _SAYS,
@@ -154,6 +157,7 @@ NOTHING: dict[str, Any] = {
     "Query.partnerFiles.after": None,
     "Query.settlementBreaks.after": None,
     "Query.settlementPayments.after": None,
+    "Query.subscriptionInvoices.after": None,
     "Query.offers.after": None,
     "Query.offers.outlet": "none",
     "Query.offers.terminal": "none",
@@ -170,6 +174,8 @@ NOTHING: dict[str, Any] = {
     "RecordEventInput.terminal": "none",
     "ActivateOfferInput.outlet": "none",
     "ActivateOfferInput.terminal": "none",
+    "ReportUsageInput.outlet": "none",
+    "ReportUsageInput.terminal": "none",
     "RecordEventInput.event": "nothing",
     "ModerateEventInput.reviewId": "rev_nothing",
     "Subscription.balanceChanged.after": "bal_nothing",
@@ -299,6 +305,15 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "activateOffer": lambda w: {
         "input": {"idempotencyKey": stand.key(), "member": _member(w), "promotion": "none", "outlet": "1", "terminal": "1"}
     },
+    "reportUsage": lambda w: {
+        "input": {
+            "idempotencyKey": stand.key(), "member": _member(w), "benefit": "none", "usedAt": _WHERE["occurredAt"],
+            "outlet": "1", "terminal": "1",
+        }
+    },
+    "plans": lambda w: {},
+    "subscriptionInvoices": lambda w: {"first": 20, "after": None},
+    "feeShares": lambda w: {},
     "settlementReports": lambda w: {},
     "promotions": lambda w: {"first": 20, "after": None},
     "promotion": lambda w: {"code": "of-b"},
@@ -428,7 +443,7 @@ def selection(definition: GraphQLField) -> str:
         return "{ __typename " + rejection + inside + " }"
     if isinstance(kind, GraphQLObjectType) and "nodes" in kind.fields:
         node = get_named_type(kind.fields["nodes"].type)
-        named = next(name for name in ("id", "code", "partner") if name in getattr(node, "fields", {}))
+        named = next(name for name in ("id", "code", "number", "partner") if name in getattr(node, "fields", {}))
         return f"{{ nodes {{ {named} }} }}"
     has_id = "id" in getattr(kind, "fields", {})
     return "{ __typename id }" if has_id else "{ __typename }"
@@ -565,6 +580,7 @@ async def furnish(world: World) -> None:
         "Query.promotions.after": [promoted["edges"][0]["cursor"]],
         "Query.rewards.after": [rewarded["edges"][0]["cursor"]],
         "TakeRewardInput.reward": ["mug"],
+        "Query.subscriptionInvoices.after": [Cursors(coalition.vault, "subscription invoice").write(5)],
         "RecordEventInput.event": ["of-a"],
         "ModerateEventInput.reviewId": [review["reviewId"]],
         "MemberRefInput.id": [seen["id"]],

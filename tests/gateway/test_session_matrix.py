@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ import pytest
 from graphql import GraphQLInputObjectType, get_named_type
 
 from gateway import scopes
+from gateway.own_ids import SUBSCRIPTION, own_id
 from gateway.sessions import colleagues, viewers
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
@@ -28,6 +30,7 @@ from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import SENDER, Desk
+from tests.gateway.subscribing import subscribed
 from tests.gateway.test_ownership import below
 from tests.gateway.test_schema import BUILT, ROOT_TYPES, ROOTS, demanded, document
 
@@ -116,7 +119,14 @@ def test_no_client_can_be_granted_what_a_session_alone_brings() -> None:
 
 NAMES_NOTHING = {
     "idempotencyKey", "locked", "approved", "granted", "purpose", "textVersion", "points", "email", "roles", "language",
+    "plan", "interval", "currencyCode", "trial", "paymentToken", "paymentTextVersion", "atOnce", "until",
 }  # fmt: skip
+
+
+def _of_subscription(more: dict[str, Any], subscription: str) -> dict[str, Any]:
+    return {"subscriptionId": subscription, **more}
+
+
 # What names something: a call in which it stands, and what stands there when nothing is meant.
 NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
     "ReportCardLostInput.cardId": ("reportCardLost", lambda it: {"cardId": it}, "crd_nothing"),
@@ -131,6 +141,17 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
         lambda it: {"statementId": it},
         "stm_nothing",
     ),
+    **{
+        f"{root[0].upper()}{root[1:]}Input.subscriptionId": (root, partial(_of_subscription, more), "sub_nothing")
+        for root, more in (
+            ("cancelSubscription", {}),
+            ("changeSubscription", {"plan": "plus", "interval": "MONTH"}),
+            ("pauseSubscription", {"until": "2030-01-01T00:00:00Z"}),
+            ("resumeSubscription", {}),
+            ("offerSeat", {"guestId": "mbr_nothing"}),
+        )
+    },
+    "SeatInput.subscriptionId": ("acceptSeat", partial(_of_subscription, {}), "sub_nothing"),
 }
 # What the operator's people name is the operator's, whose all of them are: the scope is what keeps others out.
 OF_THE_OPERATOR = {
@@ -146,6 +167,7 @@ PUBLIC = {
     "OrderRewardInput.reward": "a reward that this member may have; any other is unknown",
     "AcceptOfferInput.partner": "a partner's code, which everybody may know",
     "AcceptOfferInput.promotion": "an offer to this member; any other is unknown",
+    "OfferSeatInput.guestId": "an id that the guest told, and that names them to everybody they tell it",
     "SetConsentInput.partner": "a partner's code, which everybody may know",
     "InviteColleagueInput.name": "a name at the own partner, which another may have at theirs",
 }
@@ -221,6 +243,10 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         "RemoveColleagueInput.name": (gus, "Ann"),
         "AcceptSettlementStatementInput.statementId": (gus, await _statement(desk, fee)),
     }
+    async with desk.database.transaction() as connection:
+        taken = await subscribed(connection, member_id)
+    of_ada = own_id(desk.vault, SUBSCRIPTION, member_id, taken.subscription_no)
+    theirs |= {name: (ben, of_ada) for name in NAMES if name.endswith(".subscriptionId")}
     assert theirs.keys() == NAMES.keys()
     for name, (script, value) in theirs.items():
         root, call, nothing = NAMES[name]

@@ -190,6 +190,8 @@ MAY_CHANGE = {
     "partners.coupon", "partners.coupon_batch", "partners.coupon_count", "partners.coupon_guess", "partners.coupon_use",
     "partners.entitlement", "partners.raffle_ticket", "partners.event_review", "partners.referral", "partners.reward",
     "partners.reward_order", "partners.simulation", "members.activity", "members.activity_position", "members.badge", "members.tier_credit",
+    # Of subscriptions: numbers that count on, a count of events, what is due when, seats that are taken and given up.
+    "members.invoice_counter", "members.subscription", "members.subscription_due", "members.subscription_seat",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
@@ -204,6 +206,8 @@ MAY_REMOVE = {
     "members.activity", "members.activity_position",
     # Sign-in codes go after a day, other letters stay.
     "members.message", "members.message_queue",
+    # What was due and is done.
+    "members.subscription_due",
 }  # fmt: skip
 
 

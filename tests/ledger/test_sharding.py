@@ -62,7 +62,9 @@ for each in SAME:
 
 
 def leads_with_holder(table: ast.CreateStmt) -> bool:
-    """Whether a table's primary key begins with the holder."""
+    """Whether a table's primary key begins with the holder, and nobody has said that it stays whole."""
+    if f"{table.relation.schemaname}.{table.relation.relname}" in citus.LOCAL:
+        return False
     keys = [
         part.keys[0].sval
         for part in table.tableElts or ()

@@ -157,7 +157,7 @@ def test_more_points_are_volume_another_price_is_price_and_other_shares_are_mix(
 
 async def test_a_partner_has_its_own_statement_s_reports_and_no_others(year: Coalition) -> None:
     for code in catalogue.CATALOGUE:
-        if code in ("R1", "R2", "R6", "R13", "R14", "R15", "R17", "R22"):
+        if code in ("R1", "R2", "R6", "R13", "R14", "R15", "R16", "R17", "R22"):
             assert (await made(year, code, 2, "a", is_partner=True)).report.code == code
         else:
             with pytest.raises(ReportUnknown):

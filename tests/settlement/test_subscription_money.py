@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from members.subscription.serving import Service
 from settlement.subscription import allocation
 from settlement.subscription.allocation import METHODS, Fee, MeteredUse, Rules
-from settlement.subscription.recognition import Service
 
 A, B, C = 1, 2, 3
 TEN = 10_000_000

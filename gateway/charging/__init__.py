@@ -1,0 +1,1 @@
+"""WHO CHARGES MEMBERS: adapters of payment providers, and which one is at work."""

@@ -1,0 +1,67 @@
+"""Renewals: what time makes of subscriptions, by the worker's clock or a sandbox's. Each is announced by a letter
+before it is charged, and that it was is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway import notices
+from gateway.charging import choice
+from gateway.notices import Sender
+from kit import clock
+from kit.database import Database
+from kit.secrets import Vault, load_master_key
+from kit.settings import settings
+from members import messages
+from members.messages import AddressUnknown, MessageNotPermitted
+from members.subscription import due_work
+from members.subscription.due_work import Announce, Renewal
+
+PATIENCE = timedelta(hours=6)
+"""What was due for longer is done as of now: a worker that stood still does not try four times in a minute."""
+
+
+def announcing(vault: Vault, sender: Sender) -> Announce:
+    """What writes to members that their subscription goes on; who told no address or wants no letters is not written
+    to, and sees it in the app."""
+
+    async def announce(connection: AsyncConnection, renewal: Renewal, at: datetime) -> UUID | None:
+        try:
+            to = await messages.member(connection, vault, renewal.holder_id)
+            accepted = await notices.renewal(
+                connection, vault, sender, renewal.holder_id, at=at, now=clock.wall(),
+                plan=renewal.plan.get(to.language) or next(iter(renewal.plan.values())),
+                amount_minor=renewal.amount_minor, currency=renewal.currency, renews_at=renewal.renews_at,
+            )  # fmt: skip
+        except (AddressUnknown, MessageNotPermitted):
+            return None
+        return accepted.message_id
+
+    return announce
+
+
+async def renew(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """The worker's job: do what is due of subscriptions, with this process's settings; how many things."""
+    return await _advance(database, at, stopping, PATIENCE)
+
+
+async def advance_clock(database: Database, to: datetime) -> int:
+    """A sandbox's clock goes on to an instant, and what is due by then is done, each at its own instant; how many."""
+    done = await _advance(database, to, asyncio.Event(), None)
+    async with database.transaction() as connection:
+        await clock.set_sandbox(connection, to)
+    return done
+
+
+async def _advance(database: Database, to: datetime, stopping: asyncio.Event, patience: timedelta | None) -> int:
+    chosen = settings()
+    async with database.reading() as connection:
+        if not await due_work.any_due(connection, to):
+            return 0
+        sender = await notices.sender_of(connection, chosen.issuer)
+    announce = announcing(Vault(load_master_key(chosen)), sender)
+    return await due_work.advance(database, choice.of(chosen), announce, to=to, patience=patience, stopping=stopping)

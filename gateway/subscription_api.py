@@ -1,0 +1,496 @@
+"""Subscriptions over GraphQL: a member takes a plan, changes it and leaves; a partner tells what was used of one;
+finance reads invoices and where fees went."""
+
+from collections.abc import Awaitable, Callable
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, cast
+
+import strawberry
+from sqlalchemy.ext.asyncio import AsyncConnection
+from strawberry import Info
+
+from gateway import access, connections, person_calls, scopes, subscription_types
+from gateway.charging import choice
+from gateway.connections import After, Connection, Cursors, First
+from gateway.context import Context, Person
+from gateway.hold_inputs import KEY
+from gateway.inputs import MemberRefInput, described
+from gateway.own_ids import MEMBER, SUBSCRIPTION, read_any_own_id, read_own_id
+from gateway.purchase_api import call_of
+from gateway.rejections import Rejection
+from gateway.scalars import CurrencyCode
+from gateway.subscription_types import MemberSubscription, Plan, SubscriptionInvoice
+from kit import audit
+from members import messages
+from members.subscription import entitlements, invoices, plans, seats, subscriptions
+from members.subscription.entitlements import Use
+from members.subscription.periods import Interval
+from members.subscription.providers import Provider
+from members.subscription.subscriptions import Subscription, SubscriptionUnknown, Wish
+from partners import outcomes, programme, purchases, tills
+from settlement.statements import decimal_from_micro
+from settlement.subscription import months
+
+_ID = "The subscription, as `own { subscriptions }` names it."
+
+
+@strawberry.input(description="A plan that the signed-in member takes.")
+class SubscribeInput:
+    idempotency_key: str = described(KEY)
+    plan: str = described("The plan's code.")
+    interval: str = described("How often it is to renew: one of its prices'.")
+    currency_code: CurrencyCode | None = described(
+        "Of the price; the programme's own where none is said.", default=None
+    )
+    trial: bool = described("Whether it is to be tried first, as the plan offers it.", default=False)
+    payment_token: str | None = described(
+        "What names a means of payment at the provider, where one charges; the last one that was given stays.",
+        default=None,
+    )
+    payment_text_version: str | None = described("The version of the words that its holder agreed to.", default=None)
+
+
+@strawberry.input(description="A subscription that is to end.")
+class CancelSubscriptionInput:
+    idempotency_key: str = described(KEY)
+    subscription_id: strawberry.ID = described(_ID)
+    at_once: bool = described(
+        "Now, with what is not served given back as `cancellationPreview` says; else at the period's end.",
+        default=False,
+    )
+
+
+@strawberry.input(description="Another plan or interval.")
+class ChangeSubscriptionInput:
+    idempotency_key: str = described(KEY)
+    subscription_id: strawberry.ID = described(_ID)
+    plan: str = described("The plan's code; the present one takes back a change that is planned.")
+    interval: str = described("How often it is to renew.")
+
+
+@strawberry.input(description="A pause.")
+class PauseSubscriptionInput:
+    idempotency_key: str = described(KEY)
+    subscription_id: strawberry.ID = described(_ID)
+    until: datetime = described("Until when, at most three months from the period's end.")
+
+
+@strawberry.input(description="The end of a pause, or of a cancellation that has not come true.")
+class ResumeSubscriptionInput:
+    idempotency_key: str = described(KEY)
+    subscription_id: strawberry.ID = described(_ID)
+
+
+@strawberry.input(description="A seat for somebody else.")
+class OfferSeatInput:
+    idempotency_key: str = described(KEY)
+    subscription_id: strawberry.ID = described(_ID)
+    guest_id: strawberry.ID = described("The id that the guest's own app shows, which they told.")
+
+
+@strawberry.input(description="A seat that was offered to the signed-in member, or that they have.")
+class SeatInput:
+    idempotency_key: str = described(KEY)
+    subscription_id: strawberry.ID = described("The id that `own { seats }` shows.")
+
+
+@strawberry.input(description="Units of a benefit that a member used.")
+class ReportUsageInput:
+    idempotency_key: str = described(KEY)
+    member: MemberRefInput = described("Who used it.")
+    benefit: str = described("The benefit's code, as `entitlements` says it.")
+    units: int = described("How many.", default=1)
+    used_at: datetime = described("When, by the partner's clock; at most four weeks ago.")
+    outlet: str | None = described("The outlet's code; needed where the member is named by a visit.", default=None)
+    terminal: str | None = described("The outlet's code of the till.", default=None)
+
+
+@strawberry.type(description="A subscription as it is now.")
+class SubscriptionDecision:
+    subscription: MemberSubscription = described("The subscription.")
+    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+
+
+@strawberry.type(description="The plan is taken; what is to be paid is among its invoices.")
+class SubscribeSuccess(SubscriptionDecision):
+    pass
+
+
+@strawberry.type(description="It ends, or has ended.")
+class CancelSubscriptionSuccess(SubscriptionDecision):
+    pass
+
+
+@strawberry.type(description="The change counts, waits for its payment, or is planned.")
+class ChangeSubscriptionSuccess(SubscriptionDecision):
+    pass
+
+
+@strawberry.type(description="The pause is planned.")
+class PauseSubscriptionSuccess(SubscriptionDecision):
+    pass
+
+
+@strawberry.type(description="It goes on.")
+class ResumeSubscriptionSuccess(SubscriptionDecision):
+    pass
+
+
+@strawberry.type(description="The seat is offered.")
+class OfferSeatSuccess(SubscriptionDecision):
+    pass
+
+
+@strawberry.type(description="The seat is the signed-in member's.")
+class AcceptSeatSuccess:
+    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+
+
+@strawberry.type(description="The seat is given up.")
+class LeaveSeatSuccess:
+    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+
+
+@strawberry.type(description="The use is on record, and counts for the month in which it was told.")
+class ReportUsageSuccess:
+    replayed: bool = described("True when an earlier call told it; nothing was written now.")
+
+
+SubscribeResult = Annotated[
+    SubscribeSuccess | Rejection, strawberry.union("SubscribeResult", description="Done, or the reason.")
+]
+CancelSubscriptionResult = Annotated[
+    CancelSubscriptionSuccess | Rejection,
+    strawberry.union("CancelSubscriptionResult", description="Done, or the reason."),
+]
+ChangeSubscriptionResult = Annotated[
+    ChangeSubscriptionSuccess | Rejection,
+    strawberry.union("ChangeSubscriptionResult", description="Done, or the reason."),
+]
+PauseSubscriptionResult = Annotated[
+    PauseSubscriptionSuccess | Rejection,
+    strawberry.union("PauseSubscriptionResult", description="Done, or the reason."),
+]
+ResumeSubscriptionResult = Annotated[
+    ResumeSubscriptionSuccess | Rejection,
+    strawberry.union("ResumeSubscriptionResult", description="Done, or the reason."),
+]
+OfferSeatResult = Annotated[
+    OfferSeatSuccess | Rejection, strawberry.union("OfferSeatResult", description="Done, or the reason.")
+]
+AcceptSeatResult = Annotated[
+    AcceptSeatSuccess | Rejection, strawberry.union("AcceptSeatResult", description="Done, or the reason.")
+]
+LeaveSeatResult = Annotated[
+    LeaveSeatSuccess | Rejection, strawberry.union("LeaveSeatResult", description="Done, or the reason.")
+]
+ReportUsageResult = Annotated[
+    ReportUsageSuccess | Rejection, strawberry.union("ReportUsageResult", description="Done, or the reason.")
+]
+
+Deed = Callable[[AsyncConnection, datetime], Awaitable[Subscription]]
+
+
+@strawberry.type(description="What a month of fees gave a partner.")
+class FeeShare:
+    month: date = described("The month, by its first day.")
+    benefit: str | None = described("The benefit that was used; null of the share of what was left.")
+    units: int = described("How much of it was used.")
+    currency_code: CurrencyCode = described("ISO 4217 code.")
+    amount_exact: Decimal = described("What it gave, exact; stated by the run of the cut-off in which it was closed.")
+
+
+@strawberry.type
+class SubscriptionQuery:
+    @access.query(
+        scopes=(scopes.MEMBER_SELF, scopes.MEMBERS_READ), cost=5, description="Plans that can be had, by their codes."
+    )
+    async def plans(self, info: Info[Context, None]) -> list[Plan]:
+        return await subscription_types.offered(info.context.services, info.context.language, await info.context.now())
+
+    @access.query(
+        scopes=(scopes.SETTLEMENT_READ,),
+        size=access.paged(),
+        description="Invoices of subscriptions, the latest first, to the operator's staff; to partners none.",
+    )
+    async def subscription_invoices(
+        self, info: Info[Context, None], first: First = 20, after: After = None
+    ) -> Connection[SubscriptionInvoice]:
+        services, is_staff = info.context.services, info.context.viewer.partner_id is None
+        cursors = Cursors(services.vault, "subscription invoice")
+        before, wanted = cursors.read(after), connections.bounded(first) + 1
+        async with services.database.reading() as connection:
+            found = await invoices.page(connection, before=before, limit=wanted) if is_staff else []
+        return connections.page(
+            found, first, after=after, cursor=lambda one: cursors.write(one.invoice_no),
+            node=subscription_types.invoice,
+        )  # fmt: skip
+
+    @access.query(
+        scopes=(scopes.SETTLEMENT_READ,),
+        cost=20,
+        description="Where fees of subscriptions went, month by month: to the calling partner; for the operator's "
+        "staff, to every one.",
+    )
+    async def fee_shares(self, info: Info[Context, None]) -> list[FeeShare]:
+        whose = info.context.viewer.partner_id
+        found = []
+        async with info.context.services.database.reading() as connection:
+            for month in (await months.months(connection))[-12:]:
+                found += [
+                    FeeShare(
+                        month=month.month, benefit=one.benefit or None, units=one.units + one.trial_units,
+                        currency_code=CurrencyCode(month.currency),
+                        amount_exact=decimal_from_micro(one.amount_micro + one.trial_micro),
+                    )
+                    for one in await months.shares(connection, month)
+                    if whose in (None, one.partner_id)
+                ]  # fmt: skip
+        return found
+
+
+@strawberry.type
+class SubscriptionMutation:
+    @access.mutation(
+        scopes=(scopes.MEMBER_SELF,),
+        moves_points=False,
+        description="The signed-in member takes a plan. Nothing is given before it is paid, but in a trial.",
+    )
+    async def subscribe(self, info: Info[Context, None], input: SubscribeInput) -> SubscribeResult:
+        async def take(connection: AsyncConnection, at: datetime) -> Subscription:
+            rules = await programme.read(connection)
+            if input.payment_token is not None:
+                await subscriptions.give_means(
+                    connection, provider, member_id, token=input.payment_token, mark=input.payment_token,
+                    text_version=input.payment_text_version or "", at=at,
+                )  # fmt: skip
+            wish = Wish(
+                member_id, input.plan, input.currency_code or rules.base_currency, _interval(input.interval),
+                rules.time_zone, input.trial,
+            )  # fmt: skip
+            return await subscriptions.subscribe(connection, provider, wish, at=at)
+
+        member_id, provider = _member_id(info), _new_provider(info)
+        if provider.is_automatic:
+            person_calls.require_fresh(_person(info))
+        content = (input.plan, input.interval, input.currency_code or "", str(input.trial), input.payment_token or "")
+        its, replayed = await _once(info, "subscribe", input.idempotency_key, take, *content)
+        return SubscribeSuccess(subscription=its, replayed=replayed)
+
+    @access.mutation(
+        scopes=(scopes.MEMBER_SELF,),
+        moves_points=False,
+        description="The signed-in member leaves: at the period's end, and keeps everything until then, or at once.",
+    )
+    async def cancel_subscription(
+        self, info: Info[Context, None], input: CancelSubscriptionInput
+    ) -> CancelSubscriptionResult:
+        async def leave(connection: AsyncConnection, at: datetime) -> Subscription:
+            return await subscriptions.cancel(connection, member_id, number, at_once=input.at_once, at=at)
+
+        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        content = (input.subscription_id, str(input.at_once))
+        its, replayed = await _once(info, "cancelSubscription", input.idempotency_key, leave, *content, number=number)
+        return CancelSubscriptionSuccess(subscription=its, replayed=replayed)
+
+    @access.mutation(
+        scopes=(scopes.MEMBER_SELF,),
+        moves_points=False,
+        description="The signed-in member goes over to another plan or interval; what costs more counts when the "
+        "difference is paid, anything else at the period's end.",
+    )
+    async def change_subscription(
+        self, info: Info[Context, None], input: ChangeSubscriptionInput
+    ) -> ChangeSubscriptionResult:
+        async def change(connection: AsyncConnection, at: datetime) -> Subscription:
+            its = await subscriptions.own(connection, member_id, number)
+            return await subscriptions.change(
+                connection, _provider(info, its), member_id, number, plan=input.plan,
+                interval=_interval(input.interval), at=at,
+            )  # fmt: skip
+
+        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        content = (input.subscription_id, input.plan, input.interval)
+        its, replayed = await _once(info, "changeSubscription", input.idempotency_key, change, *content, number=number)
+        return ChangeSubscriptionSuccess(subscription=its, replayed=replayed)
+
+    @access.mutation(
+        scopes=(scopes.MEMBER_SELF,),
+        moves_points=False,
+        description="Pauses the signed-in member's subscription from the period's end: nothing is charged or given.",
+    )
+    async def pause_subscription(
+        self, info: Info[Context, None], input: PauseSubscriptionInput
+    ) -> PauseSubscriptionResult:
+        async def pause(connection: AsyncConnection, at: datetime) -> Subscription:
+            return await subscriptions.pause(connection, member_id, number, until=input.until, at=at)
+
+        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        content = (input.subscription_id, input.until.isoformat())
+        its, replayed = await _once(info, "pauseSubscription", input.idempotency_key, pause, *content, number=number)
+        return PauseSubscriptionSuccess(subscription=its, replayed=replayed)
+
+    @access.mutation(
+        scopes=(scopes.MEMBER_SELF,),
+        moves_points=False,
+        description="Ends a pause of the signed-in member's subscription now, or takes back a pause or an end that has "
+        "not come true.",
+    )
+    async def resume_subscription(
+        self, info: Info[Context, None], input: ResumeSubscriptionInput
+    ) -> ResumeSubscriptionResult:
+        async def resume(connection: AsyncConnection, at: datetime) -> Subscription:
+            its = await subscriptions.own(connection, member_id, number)
+            if its.contract.cancel_at is not None and not its.is_over:
+                return await subscriptions.stay(connection, member_id, number, at=at)
+            return await subscriptions.resume(connection, _provider(info, its), member_id, number, at=at)
+
+        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        its, replayed = await _once(
+            info, "resumeSubscription", input.idempotency_key, resume, input.subscription_id, number=number
+        )
+        return ResumeSubscriptionSuccess(subscription=its, replayed=replayed)
+
+    @access.mutation(
+        scopes=(scopes.MEMBER_SELF,),
+        moves_points=False,
+        description="Offers somebody a seat in the signed-in member's subscription; it counts when they take it.",
+    )
+    async def offer_seat(self, info: Info[Context, None], input: OfferSeatInput) -> OfferSeatResult:
+        async def offer(connection: AsyncConnection, at: datetime) -> Subscription:
+            its = await subscriptions.own(connection, member_id, number)
+            guest = read_any_own_id(info.context.services.vault, MEMBER, input.guest_id)
+            if guest is None:
+                raise seats.SeatUnknown("nobody shows this id in their app")
+            await seats.invite(connection, member_id, number, member_id=guest, at=at)
+            return its
+
+        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        content = (input.subscription_id, input.guest_id)
+        its, replayed = await _once(info, "offerSeat", input.idempotency_key, offer, *content, number=number)
+        return OfferSeatSuccess(subscription=its, replayed=replayed)
+
+    @access.mutation(
+        scopes=(scopes.MEMBER_SELF,),
+        moves_points=False,
+        description="The signed-in member takes a seat that was offered to them.",
+    )
+    async def accept_seat(self, info: Info[Context, None], input: SeatInput) -> AcceptSeatResult:
+        async def accept(connection: AsyncConnection, at: datetime) -> None:
+            await seats.accept(connection, member_id, number, at=at)
+
+        member_id, number = _member_id(info), _number(info, input.subscription_id, no=seats.SeatUnknown)
+        done = await _did(info, "acceptSeat", input.idempotency_key, accept, input.subscription_id)
+        return AcceptSeatSuccess(replayed=not done)
+
+    @access.mutation(
+        scopes=(scopes.MEMBER_SELF,),
+        moves_points=False,
+        description="The signed-in member gives up the seat that they have, or that was offered to them.",
+    )
+    async def leave_seat(self, info: Info[Context, None], input: SeatInput) -> LeaveSeatResult:
+        async def leave(connection: AsyncConnection, at: datetime) -> None:
+            await seats.remove(connection, member_id, number, member_id=member_id, at=at)
+
+        member_id, number = _member_id(info), _number(info, input.subscription_id, no=seats.SeatUnknown)
+        done = await _did(info, "leaveSeat", input.idempotency_key, leave, input.subscription_id)
+        return LeaveSeatSuccess(replayed=not done)
+
+    @access.mutation(
+        scopes=(scopes.EVENTS_WRITE,),
+        moves_points=False,
+        description="Tells that a member used a benefit of a subscription here, so that the partner is paid for it. "
+        "Once under a key; a member is found as at a till.",
+    )
+    async def report_usage(self, info: Info[Context, None], input: ReportUsageInput) -> ReportUsageResult:
+        counter, call = await call_of(info, "reportUsage", input.idempotency_key)
+        terminal_id = None
+        if input.outlet is not None:
+            terminal_id = purchases.place_of(
+                counter.directory, counter.caller, input.outlet, input.terminal
+            ).terminal_id
+        found = await tills.identify(
+            counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
+        )
+        use = Use(
+            found.member_id, input.benefit, input.units, input.used_at, counter.caller.partner_id,
+            counter.caller.client_no,
+        )  # fmt: skip
+        async with info.context.services.database.transaction() as connection:
+            done = await entitlements.report_use(connection, use, key=call.idem_key, at=call.at)
+        if done is None:
+            raise outcomes.rejection(outcomes.KEY_REUSED)
+        return ReportUsageSuccess(replayed=not done)
+
+
+async def _once(
+    info: Info[Context, None], operation: str, key: str, deed: Deed, *content: str, number: int | None = None
+) -> tuple[MemberSubscription, bool]:
+    """Do something of the signed-in member's in a transaction, once under its key; the subscription as it is after it,
+    and whether an earlier call did it."""
+    services, at, person = info.context.services, await info.context.now(), _person(info)
+    async with services.database.transaction() as connection:
+        is_new = await person_calls.is_new(connection, services.vault, person, operation, key, *content, at=at)
+        if is_new:
+            its = await deed(connection, at)
+            await _note(connection, operation, its, at)
+        elif number is not None:
+            its = await subscriptions.own(connection, person.number, number)
+        else:
+            [its, *_] = await subscriptions.of_member(connection, person.number)
+    return subscription_types.subscription(services, its, at), not is_new
+
+
+async def _did(
+    info: Info[Context, None],
+    operation: str,
+    key: str,
+    deed: Callable[[AsyncConnection, datetime], Awaitable[None]],
+    *content: str,
+) -> bool:
+    services, at, person = info.context.services, await info.context.now(), _person(info)
+    async with services.database.transaction() as connection:
+        is_new = await person_calls.is_new(connection, services.vault, person, operation, key, *content, at=at)
+        if is_new:
+            await deed(connection, at)
+    return is_new
+
+
+async def _note(connection: AsyncConnection, operation: str, its: Subscription, at: datetime) -> None:
+    action = "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in operation)
+    subject, detail = f"member:{its.holder_id}", {"subscription": its.subscription_no}
+    await audit.write(connection, actor="member", action=action, subject=subject, detail=detail, at=at)
+
+
+def _person(info: Info[Context, None]) -> Person:
+    return person_calls.person_of(info.context.viewer, messages.MEMBER)
+
+
+def _member_id(info: Info[Context, None]) -> int:
+    return _person(info).number
+
+
+def _number(
+    info: Info[Context, None],
+    opaque: str,
+    no: type[SubscriptionUnknown] | type[seats.SeatUnknown] = SubscriptionUnknown,
+) -> int:
+    found = read_own_id(info.context.services.vault, SUBSCRIPTION, _member_id(info), opaque)
+    if found is None:
+        raise no("the member has none of this id")
+    return found
+
+
+def _new_provider(info: Info[Context, None]) -> Provider:
+    return choice.of(info.context.services.settings)[info.context.services.settings.charging]
+
+
+def _provider(info: Info[Context, None], its: Subscription) -> Provider:
+    return choice.of(info.context.services.settings)[its.provider]
+
+
+def _interval(said: str) -> Interval:
+    if said not in ("MONTH", "QUARTER", "YEAR"):
+        raise plans.PlanUnknown("the plan has no such price")
+    return cast(Interval, said)

@@ -1,0 +1,235 @@
+"""Fees of subscriptions become recognised days, partners' shares, lines of the run and a report, to the micro-unit."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from kit.reports.tables import LANGUAGES
+from kit.secrets import Vault
+from members.subscription import charging, entitlements, plans, subscriptions
+from members.subscription.entitlements import Use
+from members.subscription.providers import Told
+from settlement import runs
+from settlement.money import controls as money_controls
+from settlement.money import journal
+from settlement.reports import catalogue
+from settlement.reports.catalogue import Wanted
+from settlement.subscription import months, rules
+from settlement.subscription.months import FeeMonth, FeeMonthOpen
+from settlement.subscription.rules import FeeRules, FeeRulesInvalid, FeeRulesMissing, Rate
+from tests.members.subscribers import Club, Scripted
+from tests.settlement.test_package_building import package, verify
+
+Coalition = Any
+MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)
+
+
+class Clubbed(Club):
+    """A club whose members shop at a coalition's partners."""
+
+    coalition: Coalition
+
+    async def rule(self, valid_from: date = MARCH, **said: Any) -> None:
+        maker = await self.do(rules.propose, FeeRules(**said), currency="EUR", valid_from=valid_from, maker="maker")
+        await self.do(rules.approve, maker, checker="checker")
+
+    async def buys(self, member_id: int, partner: str, amount_minor: int, *, kind: int = 1) -> None:
+        """A receipt at a partner, now."""
+        self.coalition.at = self.at
+        seq = await self.coalition.earn(member_id, partner, self.terms[partner], 10)
+        await self.coalition.receipt(member_id, seq, partner, f"r-{uuid4()}", kind=kind)
+        # The test's receipt is always of 10.00: as often as it takes.
+        for _ in range(amount_minor // 1000 - 1):
+            await self.buys(member_id, partner, 1000, kind=kind)
+
+    async def close(self, month: date) -> FeeMonth:
+        return await self.do(months.close, month=month, currency="EUR", actor="maker")
+
+    async def balance(self, account: str) -> int:
+        async with self.database.reading() as connection:
+            return sum(one.amount_micro for one in await journal.balances(connection, account))
+
+
+@pytest.fixture
+async def club(coalition: Coalition, vault: Vault) -> Clubbed:
+    """Three partners and a programme that charges cards, with a tax of a quarter in its fees."""
+    found = Clubbed(coalition.database, vault, Scripted())
+    found.coalition = coalition
+    found.terms = {code: await coalition.partner(code) for code in ("a", "b", "c")}  # type: ignore[attr-defined]
+    await found.open()
+    async with found.database.transaction() as connection:
+        await plans.publish_tax(connection, code="VAT", rate_bp=2500, valid_from=found.at, actor="maker", at=found.at)
+        await plans.publish_price(
+            connection, plan="plus", currency="EUR", interval="QUARTER", amount_minor=9_200 * 5 // 4, tax_code="VAT",
+            valid_from=found.at, actor="marketer", at=found.at,
+        )  # fmt: skip
+    return found
+
+
+async def written(club: Club) -> int:
+    tables = ("fee_rules", "fee_month", "fee_recognition", "fee_weight", "fee_share", "fee_event", "fee_booked")
+    return sum([await club.database.pool.fetchval(f"SELECT count(*) FROM settlement.{t}") for t in tables])
+
+
+async def test_a_fee_is_paid_served_shared_stated_and_reported(
+    club: Clubbed, coalition: Coalition, vault: Vault, tmp_path: Path
+) -> None:
+    """92.00 without tax for the 92 days of a quarter: 31.00 of March, less 0.31 of what charging it cost."""
+    await club.rule(
+        reserve_bp=1000, operator_bp=1000,
+        rates=(Rate(coalition.partners["a"], "free-delivery", 1_500_000, 4_000_000),),
+    )  # fmt: skip
+    member_id, idle = await club.person(), await club.person()
+    await club.subscribe(member_id, interval="QUARTER")
+    await club.pass_time(timedelta(0))
+    await club.pass_time(timedelta(days=5))
+    for partner, amount in (("a", 3000), ("b", 1000)):
+        await club.buys(member_id, partner, amount)
+    await club.buys(idle, "c", 5000)  # no subscriber: weighs nothing
+    for _ in range(3):
+        use = Use(member_id, "free-delivery", 1, club.at, coalition.partners["a"])
+        await club.do(entitlements.report_use, use, key=uuid4())
+    before = await written(club)
+    with pytest.raises(FeeMonthOpen):
+        await club.close(MARCH)
+    assert await written(club) == before
+    club.at = datetime(2026, 4, 2, 3, tzinfo=UTC)
+    done = await club.close(MARCH)
+    assert await club.close(MARCH) == done
+    # 31.00 less 0.10 of charging (0.30 over 92 days: the first 30 days have a cent each)
+    assert (done.pool_micro, done.charging_micro) == (30_700_000, 300_000)
+    async with club.database.reading() as connection:
+        shares = {(one.partner_id, one.benefit): one.amount_micro for one in await months.shares(connection, done)}
+        again = await months.allocated_again(connection, done)
+        compared = await months.compared(connection, done)
+    a, b = coalition.partners["a"], coalition.partners["b"]
+    left = 30_700_000 - 4_000_000  # three at 1.50, but 4.00 at most
+    assert shares == {(a, "free-delivery"): 4_000_000, (a, ""): left * 8 // 10 * 3 // 4, (b, ""): left * 8 // 10 // 4}
+    assert done.reserve_micro == done.operator_micro == left // 10
+    assert sum(shares.values()) + done.reserve_micro + done.operator_micro == done.pool_micro
+    assert (again.shares, again.total_micro) == ({a: shares[a, ""], b: shares[b, ""]}, done.pool_micro)
+    assert compared["SHAPLEY"] == {a: left * 4 // 10, b: left * 4 // 10}
+    coalition.at = club.at
+    settled = await coalition.settle()
+    lines = {line.kind: line.amount_micro for line in coalition.of(settled, "a").lines}
+    assert (lines["BENEFIT"], lines["SUBSCRIPTION_SHARE"]) == (4_000_000, shares[a, ""])
+    for code in ("a", "b"):
+        statement = coalition.of(settled, code)
+        async with club.database.transaction() as connection:
+            detail = [one async for one in runs.detail(connection, statement, id_key=bytes(64))]
+        told = sum(one.amount_micro for one in detail if one.kind in ("BENEFIT", "SUBSCRIPTION_SHARE"))
+        assert told == sum(n.amount_micro for n in statement.lines if n.kind in ("BENEFIT", "SUBSCRIPTION_SHARE"))
+    assert await coalition.violations() == []
+    async with club.database.reading() as connection:
+        assert await money_controls.violations(connection) == []
+    assert await club.balance("2400") == -(9_200 - 3_100) * 10_000  # what is paid and not served
+    assert await club.balance("2500") <= -23_00 * 10_000
+    assert await club.balance("4300") == -31_000_000
+    assert await club.balance("5310") == 300_000
+    status, said = verify(tmp_path, await package(coalition, vault, settled.runs[0].head.run_id, "a"))
+    assert status == 0, said  # a partner recomputes its statement without us, money without points too
+    for number, format in enumerate(catalogue.FORMATS):
+        async with club.database.transaction() as connection:
+            wanted = Wanted(settled.runs[0].head.run_id, None, club.at)
+            made = await catalogue.make(connection, "R16", wanted)
+            path = tmp_path / f"r16.{format}"
+            await catalogue.write(made, path, format=format, language=LANGUAGES[number])
+        assert path.stat().st_size > 100
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r16.csv").read_text(encoding="utf-8"))))
+    assert sum(Decimal(row["amount"]) for row in rows) == Decimal(sum(shares.values())).scaleb(-6)
+    async with club.database.transaction() as connection:
+        own = await catalogue.make(connection, "R16", Wanted(1, b, club.at), is_partner=True)
+    assert {row[1] for row in own.report.tables[0].rows} == {"B"}
+
+
+async def test_what_is_told_late_is_in_the_next_month_and_everything_adds_up_to_the_fees(
+    club: Clubbed, coalition: Coalition
+) -> None:
+    await club.rule(zero_use="CARRY")
+    first, second, third = [await club.person() for _ in range(3)]
+    for one in (first, second, third):
+        await club.subscribe(one)
+    await club.pass_time(timedelta(0))
+    club.at += timedelta(days=20)
+    await club.buys(first, "a", 2000)
+    club.at = datetime(2026, 4, 3, tzinfo=UTC)
+    march = await club.close(MARCH)
+    assert march.carried_micro > 0  # two of three bought nothing
+    late = datetime(2026, 3, 28, tzinfo=UTC)
+    use = Use(second, "free-delivery", 1, late, coalition.partners["b"])
+    await club.do(entitlements.report_use, use, key=uuid4())
+    await club.pass_time(timedelta(days=2))  # renewed on the first of April
+    [member] = await club.do(_subscriptions, second)
+    await club.do(subscriptions.cancel, second, member.subscription_no, at_once=True)
+    await club.pass_time(timedelta(0))
+    await club.buys(first, "b", 1000)
+    club.at = datetime(2026, 5, 2, tzinfo=UTC)
+    with pytest.raises(FeeMonthOpen):
+        await club.close(date(2026, 5, 1))
+    april = await club.close(APRIL)
+    assert april.brought_micro == march.carried_micro
+    coalition.at = club.at
+    await coalition.settle()
+    paid = await club.database.pool.fetchval("SELECT sum(amount_minor) FROM members.fee_payment")
+    kept = await club.database.pool.fetchval("SELECT sum(net_minor) FROM members.credit_note")
+    recognised = await club.database.pool.fetchval("SELECT sum(recognised_minor) FROM settlement.fee_recognition")
+    assert await club.balance("2400") == -(paid - kept - recognised) * 10_000
+    async with club.database.reading() as connection:
+        both = [*await months.shares(connection, march), *await months.shares(connection, april)]
+    given = sum(one.amount_micro for one in both)
+    assert given + april.carried_micro + march.operator_micro + april.operator_micro == (
+        recognised * 10_000 - march.charging_micro - april.charging_micro
+    )
+    assert await club.balance("2410") == -april.carried_micro
+    assert await coalition.violations() == []
+
+
+async def _subscriptions(connection: Any, member_id: int, at: datetime) -> Any:
+    return await subscriptions.of_member(connection, member_id)
+
+
+async def test_a_payment_that_a_bank_takes_back_takes_nothing_from_partners(
+    club: Clubbed, coalition: Coalition
+) -> None:
+    await club.rule()
+    member_id = await club.person()
+    await club.subscribe(member_id, interval="YEAR")
+    await club.pass_time(timedelta(0))
+    await club.buys(member_id, "a", 1000)
+    club.at = datetime(2026, 4, 1, 12, tzinfo=UTC)
+    march = await club.close(MARCH)
+    [key] = club.provider.charged  # type: ignore[attr-defined]
+    await club.do(charging.hear, club.provider, [Told(key, "CHARGEBACK", f"pay-{key}")])
+    club.at = datetime(2026, 5, 2, tzinfo=UTC)
+    april = await club.close(APRIL)
+    assert (march.pool_micro > 0, april.pool_micro) == (True, 0)
+    coalition.at = club.at
+    settled = await coalition.settle()
+    assert await club.balance("2400") == 0
+    assert await club.balance("5400") > 0
+    assert {n.kind: n.amount_micro for n in coalition.of(settled, "a").lines}["SUBSCRIPTION_SHARE"] == march.pool_micro
+
+
+async def test_rules_are_of_two_people_and_of_months_that_are_not_closed(club: Clubbed) -> None:
+    club.at = datetime(2026, 4, 2, tzinfo=UTC)
+    with pytest.raises(FeeRulesMissing):
+        await club.close(MARCH)
+    with pytest.raises(FeeRulesInvalid):
+        await club.rule(reserve_bp=9000, operator_bp=2000)
+    with pytest.raises(FeeRulesInvalid):
+        await club.rule(date(2026, 3, 2))
+    assert await written(club) == 0
+    await club.rule()
+    await club.close(MARCH)
+    before = await written(club)
+    with pytest.raises(FeeRulesInvalid):
+        await club.rule(MARCH, method="SHAPLEY")
+    assert await written(club) == before
