@@ -169,7 +169,7 @@ class OfferQuery:
             first,
             after=after,
             cursor=lambda row: cursors.write(row[0]),
-            node=lambda row: _offer(row[1], info.context.language),
+            node=lambda row: offer_of(row[1], info.context.language),
         )
 
 
@@ -262,7 +262,8 @@ def _read_review(partner: Partner, opaque: str) -> tuple[int, int]:
     return (int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big")) if raw and len(raw) == 16 else (0, 0)
 
 
-def _offer(found: Offered, language: str) -> Offer:
+def offer_of(found: Offered, language: str) -> Offer:
+    """An offer as it is shown, in a language."""
     return Offer(
         kind=OfferKind(found.kind), code=found.code, title=found.titles.get(language, ""), is_now=found.is_now,
         conditions=[OfferCondition(text=one.text[language], holds=one.is_so) for one in found.asks],

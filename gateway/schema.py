@@ -14,6 +14,7 @@ from gateway.hold_types import Hold
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
+from gateway.own_api import OwnMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.report_api import ReportQuery
@@ -33,6 +34,7 @@ class Mutation(
     EventMutation,
     EnrolmentMutation,
     MembershipMutation,
+    OwnMutation,
     ColleagueMutation,
 ):
     pass

@@ -125,6 +125,13 @@ class Directory:
         """The partner's outlet of this code."""
         return self._outlets_by_code.get((partner_id, code))
 
+    def outlets(self, partner_id: int) -> list[Outlet]:
+        """The partner's outlets, by code."""
+        return sorted(
+            (outlet for outlet in self._outlets.values() if outlet.partner_id == partner_id),
+            key=lambda outlet: outlet.code,
+        )
+
     def outlet_by_id(self, outlet_id: int) -> Outlet | None:
         """The outlet of this number."""
         return self._outlets.get(outlet_id)
@@ -132,6 +139,13 @@ class Directory:
     def terminal(self, outlet_id: int, code: str) -> Terminal | None:
         """The outlet's terminal of this code."""
         return self._terminals.get((outlet_id, code))
+
+    def terminals(self, outlet_id: int) -> list[Terminal]:
+        """The outlet's terminals, by code."""
+        return sorted(
+            (each for each in self._terminals_by_id.values() if each.outlet_id == outlet_id),
+            key=lambda each: each.code,
+        )
 
     def terminal_by_id(self, terminal_id: int) -> Terminal | None:
         """The terminal of this number."""

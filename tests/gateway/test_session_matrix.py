@@ -126,6 +126,8 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
 }
 PUBLIC = {
     "SetConsentInput.partner": "a partner's code, which everybody may know",
+    "AcceptOfferInput.partner": "a partner's code, which everybody may know",
+    "AcceptOfferInput.promotion": "an offer's code; whether it is on offer to the one who asks is looked at",
     "InviteColleagueInput.name": "a name at the own partner, which another may have at theirs",
 }
 
