@@ -6,7 +6,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 
 from gateway import app, explorer_pages, landing, lanes, report_pages
-from gateway.pages import files, member
+from gateway.pages import files, member, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
 from kit.secrets import Vault
@@ -31,6 +31,7 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
             *mailbox.ROUTES,
             *files.ROUTES,
             *member.ROUTES,
+            *till.ROUTES,
             *report_pages.ROUTES,
         ],
     )

@@ -122,3 +122,4 @@ def problem(code: str) -> str:
 
 
 STALE = _("Nothing was changed: the page was too old, or was not sent by this site. Open it anew and try again.")
+NO_CASHIER = _("This page is for cashiers. Ask a manager of the partner for the role CASHIER.")

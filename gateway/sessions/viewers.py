@@ -1,7 +1,7 @@
 """Viewers: what somebody who is signed in at a browser may ask over GraphQL, made of who they are at this moment.
 
 A member has their own membership, staff what their roles open, a partner's colleague what the roles at that partner do.
-Nobody has the scopes of a till: a page sells nothing.
+Of all these a partner's cashiers alone have the scopes of a till, for the page that is one.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from gateway import app, landing, lanes
 from gateway.notices import Sender
-from gateway.pages import files, member
+from gateway.pages import files, member, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages, staff
 from kit import actors, clock
@@ -169,7 +169,7 @@ async def opened(coalition: Coalition, database_url: str, **settings: Any) -> As
     built = app.build(
         chosen, schema, database_url=database_url, vault=coalition.vault, opening=lanes.opened,
         pages=[
-            *landing.ROUTES, *pages.ROUTES, *asking.ROUTES, *mailbox.ROUTES, *files.ROUTES, *member.ROUTES,
+            *landing.ROUTES, *pages.ROUTES, *asking.ROUTES, *mailbox.ROUTES, *files.ROUTES, *member.ROUTES, *till.ROUTES,
         ],
         signed_in=approver.signed_in, wall_clock=wall,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from gateway.schema import schema
 PAGES = files.HERE
 ROOT = PAGES.parents[1]
 VENDORED = json.loads((PAGES / "vendor" / "vendor.lock.json").read_text(encoding="utf-8"))
-_PLACEHOLDER = re.compile(r"%\(\w+\)s")
+_PLACEHOLDER = re.compile(r"%\(\w+\)s|{\w+}")
 
 
 def texts() -> set[str | tuple[str, str]]:
