@@ -263,7 +263,7 @@ def _read_review(partner: Partner, opaque: str) -> tuple[int, int]:
 
 
 def offer_of(found: Offered, language: str) -> Offer:
-    """An offer as it is shown, in a language."""
+    """An offer as a till, and the member, is told it."""
     return Offer(
         kind=OfferKind(found.kind), code=found.code, title=found.titles.get(language, ""), is_now=found.is_now,
         conditions=[OfferCondition(text=one.text[language], holds=one.is_so) for one in found.asks],

@@ -10,22 +10,35 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Services
+from gateway.event_api import Offer, offer_of
 from gateway.inputs import described
 from gateway.own_ids import APPROVAL, CARD, own_id, own_key
 from gateway.own_types import OwnRecord
+from gateway.progress import (
+    BroughtFriend,
+    MemberBadge,
+    MemberStamps,
+    TierStanding,
+    badge_of,
+    friend_of,
+    standing_of,
+)
 from gateway.scalars import EntryKind
 from gateway.types import PartnerView, Transaction, partner_view, transaction_of
 from kit.amounts import Points
 from ledger import history
 from ledger.accounts import POINTS
 from ledger.history import Entry, LatestEntry, LotAt
-from members import approvals, cards, consents
+from members import approvals, badges, cards, consents, identification, standings
 from members.approvals import Approval
 from members.cards import HeldCard
-from members.consents import Consent
+from members.consents import OPERATOR, Consent
+from members.identification import MemberRef
 from partners import histories
 from partners.directory import Directory
+from partners.mechanics import facts, invitations, offers, registry
 from partners.onboarding import PartnerUnknown
+from partners.purchases import Caller, Desk
 from partners.records import StoredReceipt
 
 MOST_DATES = 50
@@ -128,6 +141,67 @@ class Membership(OwnRecord):
         async with services.database.reading() as connection:
             lots = await history.lots_at(connection, self.own.member_id, POINTS, at=self.own.at)
         return _dates(directory, lots)
+
+    @access.field(cost=5, description="Where the member stands on the ladder of tiers, and what is missing.")
+    async def standing(self, info: Info[Context, None]) -> TierStanding:
+        services = info.context.services
+        directory = await services.directory.get()
+        async with services.database.reading() as connection:
+            ladder = await registry.ladder(connection, at=self.own.at)
+            found = await standings.standing(connection, self.own.member_id, self.own.at, ladder=ladder)
+        return standing_of(found, directory.programme.base_currency)
+
+    @access.field(cost=2, description="What the member bears: clubs, discount cards, achievements.")
+    async def badges(self, info: Info[Context, None]) -> list[MemberBadge]:
+        async with info.context.services.database.reading() as connection:
+            found = await badges.borne(connection, self.own.member_id, at=self.own.at)
+        return [badge_of(one) for one in found]
+
+    @access.field(cost=5, description="Stamps that the member has, by kind.")
+    async def stamps(self, info: Info[Context, None]) -> list[MemberStamps]:
+        services = info.context.services
+        programme = (await services.directory.get()).programme
+        async with services.database.reading() as connection:
+            seen = await facts.member_facts(
+                connection, services.vault, programme, self.own.member_id, OPERATOR, occurred_at=self.own.at,
+                at=self.own.at, wants_birthday=False,
+            )  # fmt: skip
+        found = {} if seen is None else seen.member.stamps
+        return [MemberStamps(code=code, quantity=number) for code, number in sorted(found.items()) if number]
+
+    @access.field(cost=2, description="Whom the member brought, the last first.")
+    async def brought(self, info: Info[Context, None]) -> list[BroughtFriend]:
+        found = await invitations.brought(info.context.services.database, self.own.member_id)
+        return [friend_of(one) for one in found]
+
+    @access.field(
+        size=access.paged(),
+        description="What is on offer to the member at a partner, and what each offer asks for. Of no such partner an "
+        "error with the rejection's code.",
+    )
+    async def offers(
+        self, info: Info[Context, None], partner: str, first: First = 20, after: After = None
+    ) -> Connection[Offer]:
+        desk: Desk = info.context.services.lanes
+        cursors = Cursors(info.context.services.vault, f"offer to {self.own.member_id}")
+        begin, wanted = cursors.read(after) or 0, connections.bounded(first) + 1
+        there = (await desk.directory.get()).partner_by_code(partner)
+        if there is None:
+            raise PartnerUnknown("there is no such partner")
+        async with desk.database.reading() as connection:
+            member = await identification.identify(
+                connection, desk.vault, MemberRef(id=self.own.member_id), partner_id=OPERATOR, terminal_id=None,
+                at=self.own.at,
+            )  # fmt: skip
+        caller = Caller(there.partner_id, info.context.viewer.client_no)
+        rows = list(enumerate(await offers.offers_to(desk, caller, member, at=self.own.at), start=1))
+        return connections.page(
+            rows[begin : begin + wanted],
+            first,
+            after=after,
+            cursor=lambda row: cursors.write(row[0]),
+            node=lambda row: offer_of(row[1], info.context.language),
+        )
 
     @access.field(
         size=access.paged(),

@@ -1,4 +1,4 @@
-"""What a member does from the app of their own: puts a card on the device, says yes to an offer, is forgotten."""
+"""What a member does from the app of their own: puts a card on the device, is forgotten."""
 
 from base64 import urlsafe_b64encode
 from datetime import datetime
@@ -12,32 +12,19 @@ from gateway import access, letters, person_calls, scopes
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
-from gateway.membership_api import note, once, own_member, person, tell
+from gateway.membership_api import note, once, person, tell
 from gateway.own_ids import CARD, own_id
-from gateway.own_types import caller_at
 from gateway.rejections import Rejection
 from gateway.sessions import session
 from gateway.sessions.session import Person as Signed
-from gateway.types import Member
 from kit import clock
-from members import cards, erasure, identification, messages, proofs
+from members import cards, erasure, messages, proofs
 from members.cards import IssuedCard
-from members.consents import OPERATOR
-from members.identification import MemberRef
-from partners.mechanics import offers
-from partners.purchases import Desk
 
 
 @strawberry.input(description="A card for the device that asks.")
 class PutCardOnDeviceInput:
     idempotency_key: str = described(KEY)
-
-
-@strawberry.input(description="A yes to a personal offer.")
-class AcceptOfferInput:
-    idempotency_key: str = described(KEY)
-    partner: str = described("The code of the partner whose offer it is.")
-    promotion: str = described("The offer's `activation`.")
 
 
 @strawberry.input(description="A wish to be forgotten.")
@@ -61,12 +48,6 @@ class PutCardOnDeviceSuccess:
     replayed: bool = described("True when an earlier call did it; nothing was written now.")
 
 
-@strawberry.type(description="The offer counts from now on.")
-class AcceptOfferSuccess:
-    member: Member = described("The member as they are now.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
-
-
 @strawberry.type(description="The member is forgotten and signed out everywhere.")
 class ForgetMeSuccess:
     replayed: bool = described("True when an earlier call did it; nothing was written now.")
@@ -74,9 +55,6 @@ class ForgetMeSuccess:
 
 PutCardOnDeviceResult = Annotated[
     PutCardOnDeviceSuccess | Rejection, strawberry.union("PutCardOnDeviceResult", description="Done, or the reason.")
-]
-AcceptOfferResult = Annotated[
-    AcceptOfferSuccess | Rejection, strawberry.union("AcceptOfferResult", description="Done, or the reason.")
 ]
 ForgetMeResult = Annotated[
     ForgetMeSuccess | Rejection, strawberry.union("ForgetMeResult", description="Done, or the reason.")
@@ -113,29 +91,6 @@ class OwnMutation:
             for card in issued
         ]  # fmt: skip
         return PutCardOnDeviceSuccess(card=told[0] if told else None, replayed=not done)
-
-    @access.mutation(
-        scopes=(scopes.MEMBER_SELF,),
-        moves_points=False,
-        description="The signed-in member says yes to a personal offer, which counts from then on.",
-    )
-    async def accept_offer(self, info: Info[Context, None], input: AcceptOfferInput) -> AcceptOfferResult:
-        services, at, member_id = info.context.services, await info.context.now(), person(info).number
-        caller = await caller_at(info, input.partner)
-        desk: Desk = services.lanes
-        async with services.database.reading() as connection:
-            member = await identification.identify(
-                connection, services.vault, MemberRef(id=member_id), partner_id=OPERATOR, terminal_id=None, at=at
-            )
-        is_waiting = await offers.waits(desk, caller, member, input.promotion, at=at)
-
-        async def change(connection: AsyncConnection) -> None:
-            if is_waiting:
-                await offers.say_yes(connection, member_id, input.promotion, at=at)
-
-        content = (input.partner, input.promotion)
-        done = await once(info, "acceptOffer", input.idempotency_key, change, *content, at=at)
-        return AcceptOfferSuccess(member=await own_member(info), replayed=not done)
 
     @access.mutation(
         scopes=(scopes.MEMBER_SELF,),

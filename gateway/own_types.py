@@ -1,6 +1,5 @@
-"""What a member reads of themselves beside their account: the card on a device, tier, offers, an estimate, the record.
-
-Offers and estimates are those that a till of the partner would be told of the same member.
+"""What a member reads of themselves beside their account: what they told, what they answered, where the card is good,
+and what a bill would earn, as a till of the partner would be told of the same member.
 """
 
 from collections.abc import Sequence
@@ -13,21 +12,16 @@ import orjson
 import strawberry
 from strawberry import Info
 
-from gateway import access, connections
-from gateway.connections import After, Connection, Cursors, First
+from gateway import access
 from gateway.context import Context
-from gateway.event_api import Offer, offer_of
 from gateway.inputs import described
 from gateway.types import Money, PartnerView, Reason, SpendLimit, money, partner_view, reasons
 from kit.amounts import Points, minor_from_decimal
 from ledger.accounts import Balance
-from members import consents, enrolment, identification, standings
-from members.consents import OPERATOR
-from members.identification import Identified, MemberRef
-from members.tiers import CRITERIA
+from members import consents, enrolment
+from members.identification import MemberRef
 from partners import purchases, rules, tills
 from partners.directory import Directory, Partner
-from partners.mechanics import offers, registry
 from partners.onboarding import PartnerUnknown
 from partners.purchases import Caller, Desk
 from partners.receipts import Receipt
@@ -42,24 +36,6 @@ class OwnPersonal:
     email: str | None = described("Where we write to.")
     phone: str | None = described("With its country code.")
     birth_date: date | None = described("When they were born.")
-
-
-@strawberry.type(description="One thing that is missing for the next tier.")
-class MissingForTier:
-    criterion: str = described("POINTS, AMOUNT_MINOR, PURCHASES, PARTNERS, TENURE_DAYS; more may appear.")
-    amount: Points = described("How much of it.")
-
-
-@strawberry.type(description="One way to the next tier: all of it, and the tier is reached.")
-class WayToTier:
-    missing: list[MissingForTier] = described("What is missing.")
-
-
-@strawberry.type(description="The tier that a member holds.")
-class OwnStanding:
-    tier: str = described("Its code.")
-    until: datetime | None = described("When it is decided again; null where it does not end.")
-    ways: list[WayToTier] = described("The ways to the tier above, of which one is enough; none at the top.")
 
 
 @strawberry.type(description="What a purchase would earn, and how much of it points could pay.")
@@ -104,21 +80,6 @@ class OwnRecord:
             return None
         return OwnPersonal(name=told.name, email=told.email, phone=told.phone, birth_date=told.birth_date)
 
-    @access.field(cost=5, description="The tier that the member holds, and what is missing for the one above.")
-    async def standing(self, info: Info[Context, None]) -> OwnStanding:
-        async with info.context.services.database.reading() as connection:
-            ladder = await registry.ladder(connection, at=self.own.at)
-            found = await standings.standing(connection, self.own.member_id, self.own.at, ladder=ladder)
-        ways = [
-            WayToTier(
-                missing=[
-                    MissingForTier(criterion=name.upper(), amount=Points(way[name])) for name in CRITERIA if name in way
-                ]
-            )
-            for way in found.ways
-        ]
-        return OwnStanding(tier=found.tier, until=found.until, ways=ways)
-
     @access.field(cost=5, description=f"Every yes and no of the member's, the latest first: at most {MOST_CONSENTS}.")
     async def consent_history(self, info: Info[Context, None]) -> list[ConsentAnswer]:
         directory = await info.context.services.directory.get()
@@ -138,51 +99,20 @@ class OwnRecord:
         return [partner_view(each) for each in directory.partners() if _takes_part(directory, each, self.own.at)]
 
     @access.field(
-        cost=5,
-        size=access.paged(),
-        description="What is on offer to the member at a partner, as that partner's tills are told it. A partner that "
-        "is not there is an error BAD_USER_INPUT with the rejection's code.",
-    )
-    async def offers(
-        self, info: Info[Context, None], partner: str, first: First = 20, after: After = None
-    ) -> Connection[Offer]:
-        cursors = Cursors(info.context.services.vault, f"offer to {self.own.member_id} at {partner}")
-        begin = cursors.read(after) or 0
-        caller = await caller_at(info, partner)
-        member = await self._identified(info)
-        desk: Desk = info.context.services.lanes
-        rows = list(enumerate(await offers.offers_to(desk, caller, member, at=self.own.at), start=1))
-        return connections.page(
-            rows[begin : begin + connections.bounded(first) + 1],
-            first,
-            after=after,
-            cursor=lambda row: cursors.write(row[0]),
-            node=lambda row: offer_of(row[1], info.context.language),
-        )
-
-    @access.field(
         cost=10,
         description="What a bill of so much would earn at a partner now, and the most points that it would take. What "
         "would be refused is an error BAD_USER_INPUT with the rejection's code.",
     )
     async def estimate(self, info: Info[Context, None], partner: str, total: Decimal) -> Estimate:
         desk: Desk = info.context.services.lanes
-        caller = await caller_at(info, partner)
+        caller = await _caller_at(info, partner)
         directory = await desk.directory.get()
         receipt = _bill(directory, caller.partner_id, total, self.own.at)
         quoted = await tills.quote(desk, caller, MemberRef(id=self.own.member_id), receipt, at=self.own.at)
         return _estimate(quoted, await desk.directory.get(), receipt, info.context.language)
 
-    async def _identified(self, info: Info[Context, None]) -> Identified:
-        services = info.context.services
-        async with services.database.reading() as connection:
-            return await identification.identify(
-                connection, services.vault, MemberRef(id=self.own.member_id), partner_id=OPERATOR, terminal_id=None,
-                at=self.own.at,
-            )  # fmt: skip
 
-
-async def caller_at(info: Info[Context, None], code: str) -> Caller:
+async def _caller_at(info: Info[Context, None], code: str) -> Caller:
     """The members' own app as it stands at a partner of this code. Rejects PARTNER_UNKNOWN."""
     partner = (await info.context.services.directory.get()).partner_by_code(code)
     if partner is None:

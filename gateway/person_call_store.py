@@ -35,3 +35,21 @@ async def insert_call(
     earlier = text(f"SELECT fingerprint FROM gateway.person_call WHERE {_KEY}")
     found: UUID = (await connection.execute(earlier, given)).scalar_one()
     return found
+
+
+async def set_made(
+    connection: AsyncConnection, *, person_id: int, audience: str, operation: str, idem_key: UUID, made: int
+) -> None:
+    """Keep the number of what a call made."""
+    given = {"person_id": person_id, "audience": audience, "operation": operation, "idem_key": idem_key, "made": made}
+    await connection.execute(text(f"UPDATE gateway.person_call SET made = :made WHERE {_KEY}"), given)
+
+
+async def made_by(
+    connection: AsyncConnection, *, person_id: int, audience: str, operation: str, idem_key: UUID
+) -> int | None:
+    """The number of what a call made; None where it made nothing that has one."""
+    given = {"person_id": person_id, "audience": audience, "operation": operation, "idem_key": idem_key}
+    found = await connection.execute(text(f"SELECT made FROM gateway.person_call WHERE {_KEY}"), given)
+    made: int | None = found.scalar_one()
+    return made

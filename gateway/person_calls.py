@@ -6,6 +6,8 @@ its key in the transaction of what it does, and one that comes again does nothin
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -47,3 +49,34 @@ async def is_new(
     if earlier is not None and earlier != asked:
         raise outcomes.rejection(outcomes.KEY_REUSED)
     return earlier is None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonCall:
+    """What somebody who is signed in asks to be done: the operation, their key, what is asked for, and when."""
+
+    person: Person
+    operation: str
+    key: str
+    content: tuple[str, ...]
+    at: datetime
+
+
+async def numbered(
+    connection: AsyncConnection, vault: Vault, call: PersonCall, work: Callable[[], Awaitable[int]]
+) -> tuple[int, bool]:
+    """Do work that makes something with a number, once under the call's key: the number, and whether it was made
+    before. Rejects IDEMPOTENCY_KEY_INVALID, IDEMPOTENCY_KEY_REUSED and what the work rejects."""
+    person, idem_key = call.person, fingerprint(call.key)
+    if not await is_new(connection, vault, call.person, call.operation, call.key, *call.content, at=call.at):
+        made = await person_call_store.made_by(
+            connection, person_id=person.number, audience=person.audience, operation=call.operation, idem_key=idem_key
+        )
+        assert made is not None
+        return made, True
+    made = await work()
+    await person_call_store.set_made(
+        connection, person_id=person.number, audience=person.audience, operation=call.operation, idem_key=idem_key,
+        made=made,
+    )  # fmt: skip
+    return made, False

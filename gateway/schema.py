@@ -17,12 +17,15 @@ from gateway.membership_api import MembershipMutation
 from gateway.own_api import OwnMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
+from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
+from gateway.reward_api import RewardMutation, RewardQuery
+from gateway.rule_api import RuleMutation, RuleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
 @strawberry.type(description="What may be asked.")
-class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery):
+class Query(MemberQuery, PurchaseQuery, OfferQuery, FinanceQuery, ReportQuery, ColleagueQuery, RuleQuery, RewardQuery):
     pass
 
 
@@ -32,10 +35,13 @@ class Mutation(
     HoldMutation,
     ApprovalMutation,
     EventMutation,
+    RewardMutation,
+    ReferralMutation,
     EnrolmentMutation,
     MembershipMutation,
     OwnMutation,
     ColleagueMutation,
+    RuleMutation,
 ):
     pass
 

@@ -16,6 +16,7 @@ EVENTS_WRITE = "events:write"
 EVENTS_MODERATE = "events:moderate"
 HISTORY_READ = "history:read"
 SETTLEMENT_READ = "settlement:read"
+RULES_READ = "rules:read"
 SCHEMA_READ = "schema:read"
 
 SCOPES: Mapping[str, str] = MappingProxyType(
@@ -29,20 +30,26 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         EVENTS_MODERATE: "decide on events that somebody has to look at",
         HISTORY_READ: "read own transactions",
         SETTLEMENT_READ: "read own settlement statements",
+        RULES_READ: "read promotions that concern the partner",
         SCHEMA_READ: "ask the GraphQL endpoint for its schema",
     }
 )
 
 MEMBER_SELF = "member:self"
 COLLEAGUES_MANAGE = "colleagues:manage"
+RULES_EDIT = "rules:edit"
+RULES_APPROVE = "rules:approve"
 
 OF_SESSIONS: Mapping[str, str] = MappingProxyType(
     {
         MEMBER_SELF: "read and decide on one's own membership",
         COLLEAGUES_MANAGE: "let colleagues at the partner sign in",
+        RULES_EDIT: "draft rules, simulate and submit releases, take rules out of force",
+        RULES_APPROVE: "publish or decline releases of others, take rules out of force",
     }
 )
-"""What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it."""
+"""What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it. What
+takes two people takes people: a program is nobody's second pair of eyes."""
 
 TILL = (POINTS_ACCRUE, POINTS_REDEEM, POINTS_RETURN, MEMBERS_READ, MEMBERS_ENROL, HISTORY_READ)
 """What a till needs."""

@@ -34,6 +34,7 @@ from members import merging, messages
 from partners import paces
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
+from partners.promotions import simulations
 from partners.purchases import Desk
 from settlement.exposure import limits
 from settlement.exposure.tills import TillLimits
@@ -224,6 +225,17 @@ async def forget_uses(database: Database, at: datetime, stopping: asyncio.Event)
         return await usage.forget(connection, today=clock.wall().date())
 
 
+async def run_simulations(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Run the simulations of releases that marketers asked for, one after another; how many. Stops within one."""
+    directory = DirectoryCache(database.pool, Vault(load_master_key(settings())))
+    done = 0
+    while not stopping.is_set():
+        if await simulations.run_next(database, directory, now=clock.wall, stopping=stopping) is None:
+            break
+        done += 1
+    return done
+
+
 SCHEDULE: dict[str, tuple[str, Job]] = {
     "apply-due": ("* * * * *", apply_due),
     "complete-transfers": ("* * * * *", complete_transfers),
@@ -240,6 +252,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "forget-uses": ("11 4 * * *", forget_uses),
     "assess-tiers": ("17 * * * *", assess_tiers),
     "raise-tiers": ("* * * * *", raise_tiers),
+    "run-simulations": ("* * * * *", run_simulations),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""

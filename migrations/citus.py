@@ -66,6 +66,7 @@ LOCAL = {
     "partners.rule_version": _DIRECTORY,
     "partners.release": _DIRECTORY,
     "partners.release_rule": _DIRECTORY,
+    "partners.simulation": "asked for by marketers, a few a day, run by the worker",
     "partners.budget": "read beside its counters",
     "partners.budget_limit": "changes of budgets, a few a day",
     "partners.budget_counter": "a budget counts over all members; as slots beside the shards where one row is too slow",

@@ -127,10 +127,8 @@ class Directory:
 
     def outlets(self, partner_id: int) -> list[Outlet]:
         """The partner's outlets, by code."""
-        return sorted(
-            (outlet for outlet in self._outlets.values() if outlet.partner_id == partner_id),
-            key=lambda outlet: outlet.code,
-        )
+        own = [outlet for outlet in self._outlets.values() if outlet.partner_id == partner_id]
+        return sorted(own, key=lambda outlet: outlet.code)
 
     def outlet_by_id(self, outlet_id: int) -> Outlet | None:
         """The outlet of this number."""
@@ -142,10 +140,8 @@ class Directory:
 
     def terminals(self, outlet_id: int) -> list[Terminal]:
         """The outlet's terminals, by code."""
-        return sorted(
-            (each for each in self._terminals_by_id.values() if each.outlet_id == outlet_id),
-            key=lambda each: each.code,
-        )
+        own = [terminal for terminal in self._terminals_by_id.values() if terminal.outlet_id == outlet_id]
+        return sorted(own, key=lambda terminal: terminal.code)
 
     def terminal_by_id(self, terminal_id: int) -> Terminal | None:
         """The terminal of this number."""

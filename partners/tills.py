@@ -78,11 +78,13 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How the member shows that they agree to spend: one of a rotating code, a PIN, an approval."""
+    """How the member shows that they agree to spend: one of a rotating code, a PIN, an approval; or it is they
+    themselves who ask, signed in, and have shown a moment ago who they are (in_session)."""
 
     card_code: str | None = field(default=None, repr=False)
     pin: str | None = field(default=None, repr=False)
     approval_no: int | None = None  # of this member; 0 is nobody's
+    in_session: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -650,6 +652,8 @@ async def _check_proof(desk: Desk, call: Call, member: Identified, points: int, 
                 at=call.at,
             )  # fmt: skip
         return ProofUse(approval_no=proof.approval_no)
+    if proof.in_session:
+        return ProofUse()
     assert proof.pin is not None
     await proofs.check_pin(desk.database, desk.vault, member.member_id, proof.pin, now=call.wall_at)
     return ProofUse()

@@ -147,6 +147,7 @@ _SCOPES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "events:moderate": "решать о событиях, которые нужно проверить",
             "history:read": "читать свои операции",
             "settlement:read": "читать свои расчётные отчёты",
+            "rules:read": "читать акции, которые касаются партнёра",
             "schema:read": "запрашивать схему GraphQL",
         },
         "ro": {
@@ -159,6 +160,7 @@ _SCOPES: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "events:moderate": "decide asupra evenimentelor de verificat",
             "history:read": "citi propriile tranzacții",
             "settlement:read": "citi propriile decontări",
+            "rules:read": "citi promoțiile care îl privesc pe partener",
             "schema:read": "cere schema GraphQL",
         },
     }

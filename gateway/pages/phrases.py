@@ -61,7 +61,7 @@ PURPOSES: Mapping[str, tuple[str, str]] = MappingProxyType(
 CRITERIA: Mapping[str, str] = MappingProxyType(
     {
         "POINTS": _("points"),
-        "AMOUNT_MINOR": _("spent"),
+        "AMOUNT": _("spent"),
         "PURCHASES": _("purchases"),
         "PARTNERS": _("partners"),
         "TENURE_DAYS": _("days as a member"),

@@ -39,7 +39,7 @@ CASHIER: Final = "CASHIER"
 
 SCOPES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        MANAGER: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.COLLEAGUES_MANAGE}),
+        MANAGER: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.RULES_READ, scopes.COLLEAGUES_MANAGE}),
         DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ}),
         FINANCE: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ}),
         CASHIER: frozenset(

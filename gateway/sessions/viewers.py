@@ -33,8 +33,8 @@ _BY_ROLE: Mapping[str, frozenset[str]] = MappingProxyType(
         actors.FINANCE_CHECKER: frozenset({scopes.SETTLEMENT_READ}),
         actors.MEMBER_CARE_MAKER: frozenset(),
         actors.MEMBER_CARE_CHECKER: frozenset(),
-        actors.PROMOTION_MAKER: frozenset(),
-        actors.PROMOTION_CHECKER: frozenset(),
+        actors.PROMOTION_MAKER: frozenset({scopes.RULES_READ, scopes.RULES_EDIT}),
+        actors.PROMOTION_CHECKER: frozenset({scopes.RULES_READ, scopes.RULES_APPROVE}),
     }
 )
 

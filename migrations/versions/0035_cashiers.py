@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0035"
-down_revision = "0025"
+down_revision = "0026"
 
 
 def upgrade() -> None:

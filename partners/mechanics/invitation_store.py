@@ -52,6 +52,14 @@ async def is_brought(connection: AsyncConnection, holder_id: int) -> bool:
     return bool(found.scalar_one())
 
 
+async def told_under(connection: AsyncConnection, idem_key: UUID) -> UUID | None:
+    """What a call told under its key; None where none did."""
+    found = await connection.execute(
+        text("SELECT fingerprint FROM partners.referral WHERE idem_key = :idem_key"), {"idem_key": idem_key}
+    )
+    return found.scalar_one_or_none()
+
+
 async def arrival(connection: AsyncConnection, holder_id: int, referrer_id: int, at: datetime) -> Row[Any]:
     """What is known of somebody who came and of who brought them, as `inviting.Arrival` names it; devices are those
     that the referrer's codes were asked for on and that the referrer came on."""
@@ -91,12 +99,16 @@ async def insert_referral(
     device: UUID | None,
     at: datetime,
     lapses_at: datetime,
+    *,
+    idem_key: UUID | None,
+    content: UUID,
 ) -> None:
-    """Somebody was brought."""
+    """Somebody was brought; under which call's key and content it was told."""
     await connection.execute(
         text("""
-            INSERT INTO partners.referral (holder_id, referrer_id, state, partner_id, device, at, lapses_at)
-            VALUES (:holder_id, :referrer_id, 'REGISTERED', :partner_id, :device, :at, :lapses_at)
+            INSERT INTO partners.referral (holder_id, referrer_id, state, partner_id, device, at, lapses_at, idem_key,
+                                           fingerprint)
+            VALUES (:holder_id, :referrer_id, 'REGISTERED', :partner_id, :device, :at, :lapses_at, :idem_key, :content)
         """),
         {
             "holder_id": holder_id,
@@ -105,6 +117,8 @@ async def insert_referral(
             "device": device,
             "at": at,
             "lapses_at": lapses_at,
+            "idem_key": idem_key,
+            "content": content,
         },
     )
 

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault, fingerprint
 from members import persons, sharing
+from partners import outcomes
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
 from partners.mechanics import invitation_store, inviting, moments, registry
@@ -75,14 +79,19 @@ async def invite(database: Database, vault: Vault, member_id: int, *, device: st
     """A new code for a member to give away, told once; older ones stay good. device is what tells the member's device
     from others. Rejects MEMBER_UNKNOWN, MEMBER_CLOSED, NOT_A_PERSON, INVITATIONS_DISABLED."""
     async with database.transaction() as connection:
-        if await registry.invitations(connection, at=at) is None:
-            raise InvitationsDisabled("in this programme members bring nobody")
-        member = await sharing.person(connection, member_id)
-        code = codes.draw()
-        await invitation_store.insert_code(
-            connection, vault.lookup("invitation", code), member.member_id, code[-codes.TAIL :],
-            vault.lookup("device", device) if device else None, at,
-        )  # fmt: skip
+        return await draw(connection, vault, member_id, device=device, at=at)
+
+
+async def draw(connection: AsyncConnection, vault: Vault, member_id: int, *, device: str | None, at: datetime) -> str:
+    """As `invite`, in the caller's transaction."""
+    if await registry.invitations(connection, at=at) is None:
+        raise InvitationsDisabled("in this programme members bring nobody")
+    member = await sharing.person(connection, member_id)
+    code = codes.draw()
+    await invitation_store.insert_code(
+        connection, vault.lookup("invitation", code), member.member_id, code[-codes.TAIL :],
+        vault.lookup("device", device) if device else None, at,
+    )  # fmt: skip
     return code
 
 
@@ -94,13 +103,15 @@ async def accept(
     asking: Asking,
     partner_id: int,
     device: str | None = None,
+    idem_key: UUID | None = None,
     at: datetime,
     now: datetime,
-) -> None:
-    """Somebody came by a code, at a partner; asking says who and from where, now is the wall's instant.
+) -> bool:
+    """Somebody came by a code, at a partner; asking says who and from where, now is the wall's instant. Whether an
+    earlier call told it under the key.
 
-    Rejects INVITATIONS_DISABLED, COUPONS_LIMITED, INVITATION_INVALID (counted as a guess), ALREADY_INVITED. Why an
-    invitation that exists does not count stays with staff: it is written to no answer.
+    Rejects INVITATIONS_DISABLED, COUPONS_LIMITED, INVITATION_INVALID (counted as a guess), ALREADY_INVITED,
+    IDEMPOTENCY_KEY_REUSED. Why an invitation that exists does not count stays with staff: it is written to no answer.
     """
     normal = codes.normal(code)
     async with database.reading() as connection:
@@ -116,6 +127,12 @@ async def accept(
     shown_on = vault.lookup("device", device) if device else None
     async with database.transaction() as connection:
         await invitation_store.lock_member(connection, asking.member_id)
+        content = fingerprint("invitation", str(asking.member_id), str(partner_id), normal or "")
+        earlier = None if idem_key is None else await invitation_store.told_under(connection, idem_key)
+        if earlier is not None:
+            if earlier != content:
+                raise outcomes.rejection(outcomes.KEY_REUSED)
+            return True
         if await invitation_store.is_brought(connection, asking.member_id):
             raise AlreadyInvited("the member came by an invitation before")
         facts = await invitation_store.arrival(connection, asking.member_id, row.holder_id, at)
@@ -138,7 +155,10 @@ async def accept(
             shown_on,
             at,
             at + timedelta(days=rules.purchase_days),
+            idem_key=idem_key,
+            content=content,
         )
+    return False
 
 
 async def advance(desk: Desk, *, at: datetime, limit: int = MOST) -> Advance:

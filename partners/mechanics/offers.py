@@ -116,25 +116,14 @@ async def activate(desk: Desk, caller: Caller, member: Identified, promotion: st
 
     Rejects OFFER_UNKNOWN and what `offers_to` rejects.
     """
-    if await waits(desk, caller, member, promotion, at=at):
-        async with desk.database.transaction() as connection:
-            await say_yes(connection, member.member_id, promotion, at=at)
-
-
-async def waits(desk: Desk, caller: Caller, member: Identified, promotion: str, *, at: datetime) -> bool:
-    """Whether a personal offer waits for this member's yes; no longer where it was said. Rejects as `activate` does."""
-    async with desk.database.reading() as connection:
-        borne = await badges.borne(connection, member.member_id, at=at)
-    if ACTIVATED + promotion in {one.code for one in borne}:
-        return False
+    badge = ACTIVATED + promotion
+    async with desk.database.transaction() as connection:
+        if badge in {one.code for one in await badges.borne(connection, member.member_id, at=at)}:
+            return
     if promotion not in {one.activation for one in await offers_to(desk, caller, member, at=at)}:
         raise OfferUnknown("there is no offer of this code that waits for a yes")
-    return True
-
-
-async def say_yes(connection: AsyncConnection, member_id: int, promotion: str, *, at: datetime) -> None:
-    """Note a member's yes to an offer that waits for it."""
-    await badges.give(connection, member_id, ACTIVATED + promotion, cause=_cause(member_id, promotion), at=at)
+    async with desk.database.transaction() as connection:
+        await badges.give(connection, member.member_id, badge, cause=_cause(member.member_id, promotion), at=at)
 
 
 def _cause(member_id: int, promotion: str) -> UUID:

@@ -75,16 +75,29 @@ async def offered(connection: AsyncConnection, partner_id: int | None, at: datet
 
 
 async def taken_under(connection: AsyncConnection, idem_key: UUID) -> Row[Any] | None:
-    """What was taken under a key: reward_id, redeemed."""
+    """What was taken under a key: reward_id, redeemed, occurred_at."""
     found = await connection.execute(
         text("""
-            SELECT o.reward_id, r.redeemed
+            SELECT o.reward_id, r.redeemed, r.occurred_at
             FROM partners.receipt_claim c
             JOIN partners.receipt r ON r.holder_id = c.holder_id AND r.claim = c.claim AND r.kind = 2
             JOIN partners.reward_order o ON o.holder_id = r.holder_id AND o.unit = r.unit AND o.seq = r.seq
             WHERE c.idem_key = :idem_key
         """),
         {"idem_key": idem_key},
+    )
+    return found.one_or_none()
+
+
+async def order_of(connection: AsyncConnection, holder_id: int, seq: int, partner_id: int) -> Row[Any] | None:
+    """The order of a partner's reward that an entry made: fulfilled_at, returned_at."""
+    found = await connection.execute(
+        text("""
+            SELECT o.fulfilled_at, o.returned_at
+            FROM partners.reward_order o JOIN partners.reward w USING (reward_id)
+            WHERE o.holder_id = :holder_id AND o.unit = 1 AND o.seq = :seq AND w.partner_id = :partner_id
+        """),
+        {"holder_id": holder_id, "seq": seq, "partner_id": partner_id},
     )
     return found.one_or_none()
 

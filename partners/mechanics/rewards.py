@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import asyncpg
 from sqlalchemy.engine import Row
@@ -29,6 +30,9 @@ from partners.tills import Call, Proof
 
 LANGUAGES = ("en", "ru", "ro")
 SOLD_OUT = "TS006"
+ORDERED = "app-"
+"""With what the reference of a reward begins that a member ordered for themselves."""
+
 MOST_POINTS = 10**9
 
 _CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -158,6 +162,39 @@ async def take(desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, code: s
         if error.sqlstate != SOLD_OUT:
             raise
         raise RewardSoldOut("none of the reward is left") from error
+
+
+async def order(desk: Desk, call: Call, member_id: int, outlet: str, code: str) -> Recorded:
+    """A member who is signed in takes a reward of call.caller's partner, to be fetched at one of its outlets.
+
+    The caller has seen a moment ago who they are, which is the proof. Rejects what `take` rejects. A retry is of when
+    it was ordered first.
+    """
+    async with desk.database.reading() as connection:
+        earlier = await reward_store.taken_under(connection, call.idem_key)
+    occurred_at = earlier.occurred_at if earlier else call.at
+    zone = ZoneInfo((await desk.directory.get()).programme.time_zone)
+    receipt = Receipt(
+        reference=f"{ORDERED}{call.idem_key.hex[:20]}", outlet=outlet, terminal=None, occurred_at=occurred_at,
+        business_date=occurred_at.astimezone(zone).date(), currency="", total_minor=0,
+    )  # fmt: skip
+    return await take(desk, call, MemberRef(id=member_id), receipt, code, proof=Proof(in_session=True))
+
+
+async def of_partner(connection: AsyncConnection, partner_id: int, *, at: datetime) -> list[Reward]:
+    """The rewards that a partner gives at an instant, for whomever and however many are left, the cheapest first."""
+    return [reward_of(row) for row in await reward_store.offered(connection, partner_id, at)]
+
+
+async def hand_over(connection: AsyncConnection, holder_id: int, seq: int, *, partner_id: int, at: datetime) -> bool:
+    """Say that a reward was handed over; whether that was said before. Rejects REWARD_UNKNOWN where the partner's entry
+    is of none, or was returned."""
+    if await fulfil(connection, holder_id, seq, partner_id=partner_id, at=at):
+        return False
+    found = await reward_store.order_of(connection, holder_id, seq, partner_id)
+    if found is None or found.returned_at is not None:
+        raise RewardUnknown("no reward of this partner waits there to be handed over")
+    return True
 
 
 async def shown_to(

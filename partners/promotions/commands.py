@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,9 +20,9 @@ from kit.settings import settings
 from members.commands import Actor
 from partners.directory import Directory, DirectoryCache
 from partners.member_commands import desk
-from partners.promotions import drafts, publishing, rehearsals
+from partners.promotions import drafts, launching, publishing, rehearsals
 from partners.promotions.drafts import Draft
-from partners.promotions.launching import Expectation, Objective
+from partners.promotions.launching import Aim, Expectation, Objective
 from partners.promotions.publishing import Launch, RuleInvalid
 from partners.promotions.releases import Release, pinned
 from partners.promotions.simulation import Change, Simulation
@@ -31,7 +30,6 @@ from partners.promotions.simulation import Change, Simulation
 app = typer.Typer(name="rules", help="Rules of promotions: check, simulate, publish, suspend.", no_args_is_help=True)
 
 SHOWN = 5
-_COLUMN = re.compile(r"column (\d+): ")
 File = Annotated[
     Path,
     typer.Argument(
@@ -50,17 +48,6 @@ class Rehearsed:
     simulation: Simulation
     names: Mapping[int, str]
     currency: str
-
-
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """What whoever submits says of a launch: the objective, and what is expected besides what a simulation tells."""
-
-    objective: Objective
-    added_sales_minor: int
-    margin_bp: int
-    standing_minor: int
-    cover_minor: int
 
 
 @app.command()
@@ -191,9 +178,8 @@ def _json(file: Path) -> Any:
 
 
 def _row(problem: FieldProblem) -> tuple[str, str, str]:
-    place = _COLUMN.match(problem.message)
-    column = place[1] if place else ""
-    return ".".join(problem.path), column, problem.message[place.end() if place else 0 :]
+    column, expected = drafts.placed(problem)
+    return ".".join(problem.path), "" if column is None else str(column), expected
 
 
 # --- What the commands do -------------------------------------------------------------------------------------
@@ -241,15 +227,10 @@ async def _publish(
 
 def expectation(aim: Aim, found: Simulation) -> Expectation:
     """What is expected of a launch: cost and obligation are what the rehearsal gave more than was given."""
-    points_minor = found.draft.worth_minor - found.was.worth_minor
-    off_minor = found.draft.discount_minor - found.was.discount_minor
-    return Expectation(
-        added_sales_minor=aim.added_sales_minor,
-        margin_bp=aim.margin_bp,
-        cost_minor=max(points_minor + off_minor, 0),
-        obligation_minor=max(points_minor, 0),
-        standing_minor=aim.standing_minor,
-        cover_minor=aim.cover_minor,
+    return launching.expectation(
+        aim,
+        points_minor=found.draft.worth_minor - found.was.worth_minor,
+        off_minor=found.draft.discount_minor - found.was.discount_minor,
     )
 
 

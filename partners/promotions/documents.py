@@ -6,6 +6,7 @@ A document is versioned and never edited. Who, where, what and when become condi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from functools import cache
@@ -31,7 +32,8 @@ BASE_RULES = ("BASE", "TIER_BONUS")  # what the agreement gives; no rule may tak
 MOST_POINTS = 10**9
 MOST_MINOR = 10**12
 
-Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$")]
+_CODE = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$"
+Code = Annotated[str, Field(pattern=_CODE)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Rate = Annotated[int, Field(ge=1, le=BASIS)]
 Points = Annotated[int, Field(ge=1, le=MOST_POINTS)]
@@ -534,6 +536,18 @@ def problems(source: Mapping[str, Any] | RuleDocument) -> list[FieldProblem]:
         except (ValidationError, TypeError) as refused:
             return _refused(refused)
     return [*_contradictions(source), *_expressions(source)]
+
+
+def promotion_problems(code: str, names: Mapping[str, str]) -> list[FieldProblem]:
+    """What is wrong with a promotion's code and names; empty where there can be such a one."""
+    found = []
+    if not re.fullmatch(_CODE, code):
+        found.append(FieldProblem(("code",), "CODE", "expected 1 to 64 letters, digits and _ . : -"))
+    if set(names) != set(LANGUAGES) or not all(
+        isinstance(name, str) and 0 < len(name) <= 300 for name in names.values()
+    ):
+        found.append(FieldProblem(("names",), "NAMES", f"expected 1 to 300 characters in {', '.join(LANGUAGES)}"))
+    return found
 
 
 def _refused(refused: ValidationError | TypeError) -> list[FieldProblem]:

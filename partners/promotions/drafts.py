@@ -6,6 +6,7 @@ A file is one rule document, a list of them, or an object with `rules` and, wher
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +22,7 @@ from partners.promotions.releases import Release
 
 _PARTS = ("promotions", "budgets", "rules", "groups", "without")
 _OPERATOR = 0
+_COLUMN = re.compile(r"column (\d+): ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,12 @@ def problems(draft: Draft) -> list[FieldProblem]:
         for number, source in enumerate(draft.rules)
         for one in documents.problems(source)
     ]
+
+
+def placed(problem: FieldProblem) -> tuple[int | None, str]:
+    """The column of an expression at which a problem is, where it is in one, and what was expected."""
+    place = _COLUMN.match(problem.message)
+    return (int(place[1]), problem.message[place.end() :]) if place else (None, problem.message)
 
 
 async def keep(connection: AsyncConnection, draft: Draft, *, author: int, at: datetime) -> Change:

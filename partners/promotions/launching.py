@@ -13,6 +13,8 @@ from datetime import date
 from kit.amounts import BASIS
 from kit.errors import FieldProblem
 
+LONGEST_METRIC = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Objective:
@@ -40,6 +42,17 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class Aim:
+    """What whoever submits says of a launch: the objective, and what is expected besides what a simulation tells."""
+
+    objective: Objective
+    added_sales_minor: int
+    margin_bp: int
+    standing_minor: int
+    cover_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether it may be launched, what stands against it, and the figures to decide on in spite of it.
 
@@ -56,6 +69,18 @@ class Verdict:
     def passes(self) -> bool:
         """Whether nothing stands against it."""
         return not self.problems
+
+
+def expectation(aim: Aim, *, points_minor: int, off_minor: int) -> Expectation:
+    """What is expected of a launch that a rehearsal gave so much more for, in points at the till and in discounts."""
+    return Expectation(
+        added_sales_minor=aim.added_sales_minor,
+        margin_bp=aim.margin_bp,
+        cost_minor=max(points_minor + off_minor, 0),
+        obligation_minor=max(points_minor, 0),
+        standing_minor=aim.standing_minor,
+        cover_minor=aim.cover_minor,
+    )
 
 
 def examine(objective: Objective | None, expected: Expectation, *, on: date) -> Verdict:
@@ -92,8 +117,9 @@ def _objective(objective: Objective | None, on: date) -> list[FieldProblem]:
     if objective is None:
         return [FieldProblem(("objective",), "MISSING", "expected one objective with metric, target and date")]
     found = []
-    if not objective.metric.strip():
-        found.append(FieldProblem(("objective", "metric"), "MISSING", "expected what is measured"))
+    if not 0 < len(objective.metric.strip()) <= LONGEST_METRIC:
+        message = f"expected what is measured, in at most {LONGEST_METRIC} characters"
+        found.append(FieldProblem(("objective", "metric"), "MISSING", message))
     if objective.target <= 0:
         found.append(FieldProblem(("objective", "target"), "NOT_POSITIVE", "expected a figure above zero to reach"))
     if objective.due <= on:

@@ -39,6 +39,13 @@ class PromotionExists(Rejection):
     retryable = False
 
 
+class PromotionInvalid(Rejection):
+    """The promotion's code or names are not what they can be; the problems say which."""
+
+    code = "PROMOTION_INVALID"
+    retryable = False
+
+
 class PromotionUnknown(Rejection):
     """There is no promotion of this code, or the rule is another promotion's."""
 
@@ -134,9 +141,11 @@ async def add_promotion(
 ) -> None:
     """Add a promotion, which rules will belong to; sponsor_id is a partner's number, 0 the operator's.
 
-    Rejects NOT_PERMITTED, PROMOTION_EXISTS.
+    Rejects NOT_PERMITTED, PROMOTION_INVALID, PROMOTION_EXISTS.
     """
     await actors.require_role(connection, actor, actors.PROMOTION_MAKER)
+    if found := documents.promotion_problems(code, names):
+        raise PromotionInvalid("this is no promotion", problems=found)
     added = await store.insert_promotion(
         connection, code=code, names=names, sponsor_id=sponsor_id, author_id=actor, at=at
     )
@@ -261,6 +270,26 @@ async def suspend(connection: AsyncConnection, rules: Sequence[str], *, actor: i
     await _note(connection, "RULES_SUSPENDED", f"release:{made[0]}", actor, at, detail)
     await partner_store.bump_revision(connection)
     return made
+
+
+async def suspend_promotion(
+    connection: AsyncConnection, promotion: str, *, rules: Sequence[str] | None, actor: int, at: datetime
+) -> list[int]:
+    """The same of a promotion's rules, all of them where none are named.
+
+    Rejects PROMOTION_UNKNOWN, also where a rule is another promotion's, and what `suspend` rejects.
+    """
+    if await store.promotion_id(connection, promotion) is None:
+        raise PromotionUnknown(f"there is no promotion {promotion}")
+    own = {rule.code for release in await binding(connection) for rule in release.rules if rule.promotion == promotion}
+    if lost := set(rules or ()) - own:
+        raise PromotionUnknown(f"{', '.join(sorted(lost))}: no published rule of promotion {promotion}")
+    return await suspend(connection, sorted(own if rules is None else rules), actor=actor, at=at)
+
+
+async def hold(connection: AsyncConnection) -> None:
+    """Hold, until the transaction ends, what the latest release is."""
+    await store.hold_releases(connection)
 
 
 async def binding(connection: AsyncConnection) -> list[Release]:
@@ -471,7 +500,9 @@ def _gate(launch: Launch | None, at: datetime) -> dict[str, Any]:
     if launch is None:
         return {}
     verdict = launching.examine(launch.objective, launch.expected, on=at.date())
+    aim = launch.objective
     return {
+        "objective": aim and {"metric": aim.metric, "target": aim.target, "due": aim.due.isoformat()},
         "gain_minor": verdict.gain_minor,
         "cost_minor": verdict.cost_minor,
         "break_even_sales_minor": verdict.break_even_sales_minor,

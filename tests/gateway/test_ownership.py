@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -22,6 +22,7 @@ from graphql import (
     get_named_type,
     is_leaf_type,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.applications import Starlette
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
@@ -38,6 +39,8 @@ from partners import onboarding
 from partners.mechanics import registry, rewards
 from partners.mechanics.registry import Draft
 from partners.mechanics.rewards import RewardDraft
+from partners.promotions import publishing
+from partners.promotions.publishing import Change
 from settlement import runs
 from tests.builders import DAY, NOON, found, violations
 from tests.gateway import listening, stand
@@ -47,10 +50,11 @@ from tests.gateway.test_hold_api import PLACE
 from tests.gateway.test_purchase_api import MEMBER, QUOTE, record
 from tests.gateway.test_schema import demanded
 from tests.gateway.test_subscriptions import until_listening
+from tests.partners.promotions.market import bonus
 
 BUILT = schema.graphql
 A_ONLY = "a-only"
-WANTED = (*scopes.TILL, scopes.SETTLEMENT_READ, scopes.EVENTS_WRITE, scopes.EVENTS_MODERATE)
+WANTED = (*scopes.TILL, scopes.SETTLEMENT_READ, scopes.EVENTS_WRITE, scopes.EVENTS_MODERATE, scopes.RULES_READ)
 # What writes comes last, so that nothing of B's is found by what B itself wrote.
 OPERATIONS: dict[str, GraphQLObjectType] = {
     name: root
@@ -89,6 +93,8 @@ NAMES_NOTHING = {
     "WordInput.value": _SAYS,
     "ModerateEventInput.approved": _SAYS,
     "ActivateOfferInput.promotion": "an offer to this member at the calling partner; any other is unknown",
+    "AcceptInvitationInput.code": _NETWORK,
+    "AcceptInvitationInput.device": _SAYS,
     "description": _SAYS,
     "lastsSeconds": _SAYS,
     "ReceiptInput.part": _SAYS,
@@ -145,6 +151,15 @@ NOTHING: dict[str, Any] = {
     "Query.offers.after": None,
     "Query.offers.outlet": "none",
     "Query.offers.terminal": "none",
+    "Query.promotion.code": "nothing",
+    "Query.promotions.after": None,
+    "Query.rewards.after": None,
+    "TakeRewardInput.reward": "nothing",
+    "TakeRewardInput.reference": "NONE",
+    "TakeRewardInput.outlet": "none",
+    "TakeRewardInput.terminal": "none",
+    "AcceptInvitationInput.outlet": "none",
+    "AcceptInvitationInput.terminal": "none",
     "RecordEventInput.outlet": "none",
     "RecordEventInput.terminal": "none",
     "ActivateOfferInput.outlet": "none",
@@ -189,6 +204,8 @@ NOTHING: dict[str, Any] = {
     "EnrolMemberInput.terminal": "none",
     "EnrolMemberInput.externalId": "nobody-yet",
 }
+
+PLACES = {"Query.settlementStatements.after", "Query.offers.after", "Query.rewards.after", "Query.promotions.after"}
 
 # Calls that B may make of its own; each reference in them is replaced in turn.
 _WHERE = {"outlet": "1", "terminal": "1", "businessDate": NOON.date().isoformat(), "occurredAt": NOON.isoformat()}
@@ -267,6 +284,23 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
         "input": {"idempotencyKey": stand.key(), "member": _member(w), "promotion": "none", "outlet": "1", "terminal": "1"}
     },
     "settlementReports": lambda w: {},
+    "promotions": lambda w: {"first": 20, "after": None},
+    "promotion": lambda w: {"code": "of-b"},
+    "rewards": lambda w: {"first": 20, "after": None},
+    "takeReward": lambda w: {
+        "input": {
+            "idempotencyKey": stand.key(), "member": _member(w), "reward": "cup", "reference": stand.key(),
+            "proof": _PIN, **_WHERE,
+        }
+    },
+    "handOverReward": lambda w: {
+        "input": {"idempotencyKey": stand.key(), "transaction": {"id": w.of_b["transaction"]}}
+    },
+    "acceptInvitation": lambda w: {
+        "input": {
+            "idempotencyKey": stand.key(), "member": _member(w), "code": "X", "outlet": "1", "terminal": "1",
+        }
+    },
     "balanceChanged": lambda w: {"ref": _member(w)},
     "transactionPosted": lambda w: {},
 }  # fmt: skip
@@ -410,6 +444,17 @@ async def world(database: Database, vault: Vault, server: postgres.Server, datab
     await coalition.desk.close()
 
 
+async def publish(connection: AsyncConnection, code: str, partner: str, maker: int, checker: int) -> None:
+    """A promotion with one rule, at one partner."""
+    names = dict.fromkeys(("en", "ru", "ro"), code)
+    await publishing.add_promotion(connection, code=code, names=names, sponsor_id=0, actor=maker, at=NOON - DAY)
+    rule = bonus(code, 1, promotion=code, where={"partners": [partner]}, trigger="event", event="of-nobody")
+    await publishing.draft(connection, source=rule, author=maker, at=NOON - DAY)
+    change = Change({code: None})
+    number = await publishing.submit(connection, change, effective_from=NOON - DAY, maker=maker, at=NOON - DAY)
+    await publishing.approve(connection, number, checker=checker, at=NOON - DAY)
+
+
 async def furnish(world: World) -> None:
     """Give A one of everything, under names of its own, and B what its own calls need."""
     coalition, card = world.gateway.coalition, world.card
@@ -422,6 +467,11 @@ async def furnish(world: World) -> None:
             a_partner, "mug", dict.fromkeys(("en", "ru", "ro"), "Mug"), 100, 3, NOON - DAY, NOON + 30 * DAY
         )
         await rewards.add(connection, reward, actor=marketer, at=NOON)
+        for caller in coalition.callers.values():
+            cup = replace(reward, partner_id=caller.partner_id, code="cup", points=1, stock=1_000)
+            await rewards.add(connection, cup, actor=marketer, at=NOON)
+        for code, partner in (("of-a", "a-bakery"), ("of-b", "b-grocer")):
+            await publish(connection, code, partner, marketer, checker)
         for code, partners, moderated in (("visit", [], False), ("of-a", ["a-bakery"], False), ("review", [], True)):
             event = Draft("EVENT", code, {"partners": partners, "moderated": moderated}, NOON - DAY)
             number = await registry.propose(connection, event, maker=marketer, at=NOON - DAY)
@@ -438,6 +488,7 @@ async def furnish(world: World) -> None:
             connection, coalition.vault, enrolled_by=a_partner, at=NOON, personal=None,
             consents=[ConsentGiven("PROGRAMME", "1", NOON)], language="en", external_id="A-77",
         )  # fmt: skip
+    await world.gateway.app.state.services.directory.refresh()
     place = {"outlet": A_ONLY, "terminal": A_ONLY}
     receipt = stand.receipt("1000.00", reference="OF-A") | place
     bought = await record(world.a, card, receipt)
@@ -451,6 +502,8 @@ async def furnish(world: World) -> None:
     )
     listed = "query($m: MemberRefInput!) { offers(member: $m) { edges { cursor } } }"
     offered = await world.a.ask(listed, m=_member(world))
+    promoted = await world.a.ask("{ promotions { edges { cursor } } }")
+    rewarded = await world.a.ask("{ rewards { edges { cursor } } }")
     own = await record(world.b, card, stand.receipt("1000.00", reference="OF-B"))
     async with coalition.database.transaction() as connection:
         await actors.ensure_actor(connection, "finance", [actors.FINANCE_MAKER])
@@ -488,6 +541,10 @@ async def furnish(world: World) -> None:
         "Query.settlementStatement.id": [statement],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
         "Query.offers.after": [offered["edges"][0]["cursor"]],
+        "Query.promotion.code": ["of-a"],
+        "Query.promotions.after": [promoted["edges"][0]["cursor"]],
+        "Query.rewards.after": [rewarded["edges"][0]["cursor"]],
+        "TakeRewardInput.reward": ["mug"],
         "RecordEventInput.event": ["of-a"],
         "ModerateEventInput.reviewId": [review["reviewId"]],
         "MemberRefInput.id": [seen["id"]],
@@ -546,10 +603,9 @@ async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> N
             )
             theirs = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, value))
             none = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
-            if (
-                leaf.name == "Query.settlementStatements.after"
-            ):  # a place in one's own list: whosever it was, what comes is one's own
-                assert {one["id"] for one in theirs[1]["data"][leaf.root]["nodes"]} <= set(world.of_b.values())
+            if leaf.name in PLACES:  # a place in one's own list: whosever it was, what comes is one's own
+                nodes = theirs[1]["data"][leaf.root]["nodes"]
+                assert {one.get("id", one.get("code")) for one in nodes} <= {*world.of_b.values(), "cup", "of-b"}
             else:
                 assert theirs == none, (str(leaf), value)
             told = orjson.dumps(theirs[1]).decode()

@@ -81,6 +81,8 @@ async def test_p01_what_somebody_had_agreed_to_is_known_for_any_past_moment(gate
 # Output fields whose name sounds personal, and why a partner may see them.
 NOT_PERSONAL = {
     "PartnerView.name": "a partner's",
+    "Promotion.name": "an offer's",
+    "RewardOutlet.name": "a partner's outlet's",
     "SettlementStatement.partnerName": "a partner's",
     "Staff.name": "the operator's staff, to themselves",
     "PartnerClient.person": "a colleague at the portal, to themselves",

@@ -177,6 +177,8 @@ MAY_CHANGE = {
     "gateway.authorization_code", "gateway.refresh_token", "gateway.device_code", "gateway.ended_token", "gateway.used_id",
     # What clients may ask for, and how much they did.
     "gateway.client_rule", "gateway.allowance", "gateway.field_use",
+    # The number of what a call made, kept beside the call.
+    "gateway.person_call",
     # People's sign-in; letters on their way.
     "gateway.staff", "gateway.colleague", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget",
     "gateway.passkey", "members.message_queue", "partners.brake",
@@ -187,7 +189,7 @@ MAY_CHANGE = {
     # States of what is used once, stocks, and sums that are added up; each change has its own appended record.
     "partners.coupon", "partners.coupon_batch", "partners.coupon_count", "partners.coupon_guess", "partners.coupon_use",
     "partners.entitlement", "partners.raffle_ticket", "partners.event_review", "partners.referral", "partners.reward",
-    "partners.reward_order", "members.activity", "members.activity_position", "members.badge", "members.tier_credit",
+    "partners.reward_order", "partners.simulation", "members.activity", "members.activity_position", "members.badge", "members.tier_credit",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
