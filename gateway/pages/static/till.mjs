@@ -312,8 +312,12 @@ function showQuote() {
     [words.most, number(quote.maxRedeem.points)],
     [words.available, number(found.balance.available)],
   ]);
+  const after = made("span", { textContent: number(found.balance.available) });
+  sale.after = after;
   if (sale.hold) told.push([words.held, number(sale.hold.points)]);
-  part("sheet").replaceChildren(figures(told), made("ul", { className: "lines" },
+  const shown = figures(told);
+  shown.append(made("div", {}, [made("dt", { textContent: words.after }), made("dd", {}, [after])]));
+  part("sheet").replaceChildren(shown, made("ul", { className: "lines" },
     quote.reasons.map((/** @type {any} */ each) => made("li", { textContent: `${each.text}: ${number(each.points)}` }))));
 }
 
@@ -381,6 +385,11 @@ if (field) {
     event.preventDefault();
     const text = field.value.trim();
     void doing(() => steps[/** @type {keyof typeof steps} */ (sale.step)](text));
+  });
+  field.addEventListener("input", () => {
+    if (sale.step !== "points" || !sale.after || !/^\d{0,15}$/.test(field.value)) return;
+    const left = BigInt(sale.found.balance.available) - BigInt(field.value || "0");
+    sale.after.textContent = number((left < 0n ? 0n : left).toString());
   });
   const press = (/** @type {string} */ key) => void doing(presses[/** @type {keyof typeof presses} */ (key)]);
   document.addEventListener("keydown", (event) => {
