@@ -67,7 +67,7 @@ class OwnMutation:
         scopes=(scopes.MEMBER_SELF,),
         moves_points=False,
         description="Issues one more card to the signed-in member, for the device that asks: it shows rotating codes "
-        "of it without a network. It is lost as any card is, by itself. Takes a proof of a moment ago.",
+        "of it without a network. It ends with the session there; a device has one. Takes a proof of a moment ago.",
     )
     async def put_card_on_device(self, info: Info[Context, None], input: PutCardOnDeviceInput) -> PutCardOnDeviceResult:
         issued: list[IssuedCard] = []
@@ -75,6 +75,7 @@ class OwnMutation:
         async def change(connection: AsyncConnection) -> None:
             person_calls.require_fresh(person(info))
             card = await cards.issue_to_device(connection, services.vault, member_id=member_id, at=at)
+            await session.hold_card(connection, person(info).session_id, card.card_id, now=clock.wall())
             issued.append(card)
             await tell(connection, services, member_id, letters.CARD_ON_DEVICE, at)
             await note(connection, info, "CARD_PUT_ON_DEVICE", {"card": card.card_id}, at)

@@ -226,10 +226,8 @@ async def forget(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     return response
 
 
-async def sign_out(visitor: Visitor, fields: Mapping[str, str]) -> Response:
-    """POST /app/sign-out: the card of this device is given up and the session ended."""
-    if fields.get("card"):
-        await visitor.ask("ReportCardLost", input={"idempotencyKey": fields.get("key", ""), "cardId": fields["card"]})
+async def sign_out(visitor: Visitor, _: Mapping[str, str]) -> Response:
+    """POST /app/sign-out: the session is ended, and with it the card of this device."""
     async with visitor.request.app.state.services.database.transaction() as connection:
         await session.end(connection, visitor.found.session, now=people.now_of(visitor.request))
     return pages.signed_out(visitor.request, MEMBER)

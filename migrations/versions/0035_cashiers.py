@@ -1,4 +1,4 @@
-"""Cashiers among a partner's people; the statements are in the file of the same name."""
+"""Cashiers among a partner's people, cards of devices; the statements are in the file of the same name."""
 
 from pathlib import Path
 

@@ -87,12 +87,32 @@ async def test_a_device_gets_a_card_of_its_own_once_and_against_a_fresh_proof(ho
     assert await home.rows() == before
 
 
+async def test_a_devices_card_ends_with_its_session_wherever_that_is_ended_and_goes_on_with_a_new_proof(
+    home: Home,
+) -> None:
+    status = "SELECT status FROM members.card WHERE card_id = (SELECT max(card_id) FROM members.card)"
+    phone = await script_of(await home.desk.signed_in(ADA))
+    await phone.ask(PUT, input=keyed())
+    # Proving again who one is replaces the session at this browser, and takes nothing from the device.
+    home.desk.wall.at += session.STEP_UP
+    await phone.browser.fill("/confirm")
+    assert (await phone.browser.enter(await home.desk.code_for(ADA))).status_code == 303
+    assert await home.pool.fetchval(status) == "ACTIVE"
+    again = await script_of(phone.browser)
+    await again.ask(PUT, input=keyed())
+    before_last = "SELECT status FROM members.card ORDER BY card_id DESC OFFSET 1 LIMIT 1"
+    assert [await home.pool.fetchval(each) for each in (status, before_last)] == ["ACTIVE", "LOST"]
+    # The phone is gone: at home all else is signed out.
+    await home.ada.browser.fill("/security", "/security/end-all")
+    assert await home.pool.fetchval(status) == "LOST"
+    assert await home.pool.fetchval("SELECT status FROM members.card WHERE card_id = $1", home.card.card_id) == "ACTIVE"
+
+
 async def test_a_member_has_so_many_cards_and_no_more(home: Home) -> None:
-    for _ in range(cards.MOST_ACTIVE - 1):
-        home.desk.wall.move(seconds=2)
-        assert (await home.ada.ask(PUT, input=keyed()))["__typename"] == "PutCardOnDeviceSuccess"
+    async with home.desk.database.transaction() as connection:
+        for _ in range(cards.MOST_ACTIVE - 1):
+            await cards.issue(connection, home.desk.vault, member_id=home.card.member_id, at=home.desk.wall())
     before = await home.rows()
-    home.desk.wall.move(seconds=5)
     assert await home.ada.ask(PUT, input=keyed()) == {
         "__typename": "Rejection", "code": "CARDS_TOO_MANY", "retryable": True,
     }  # fmt: skip
