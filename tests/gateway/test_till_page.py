@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Page
 
-from gateway.sessions import colleagues
-from kit import postgres
-from kit.secrets import Vault
 from members import cards, proofs
-from tests.gateway import town
 from tests.gateway.test_member_app import SHOTS
-from tests.gateway.test_session_matrix import colleague
-from tests.gateway.town import AXE, CHROMIUM, Town
+from tests.gateway.town import AXE, CHROMIUM, KIM, MIA, Town
 
-KIM, MIA = "kim@example.org", "mia@example.org"
 COUNTER = {"width": 1024, "height": 600}
 RECEIPTS = "SELECT count(*) FROM partners.receipt"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-async def place(server: postgres.Server, template: str, vault: Vault) -> AsyncIterator[Town]:
-    """A town whose bakery has a cashier and a manager, and whose member has a PIN."""
-    async with town.opened(server, template, vault, f"till_page_{os.getpid()}") as opened:
-        await colleague(opened.desk, "bakery", "Kim", KIM, colleagues.CASHIER)
-        await colleague(opened.desk, "bakery", "Mia", MIA, colleagues.MANAGER)
-        async with opened.desk.database.transaction() as connection:
-            await proofs.set_pin(connection, vault, opened.card.member_id, "4711")
-        yield opened
 
 
 @pytest.fixture
@@ -63,11 +45,12 @@ async def code(place: Town) -> str:
 
 
 async def test_a_sale_is_quoted_confirmed_with_one_key_and_undone_with_another(place: Town, till: Page) -> None:
+    card = await place.fair.coalition.add_member()
     before = await place.pool.fetchval(RECEIPTS)
     await enter(till, "12345", "Card, number or phone")
     await till.get_by_text("Nobody is found by this.").wait_for()
     await till.keyboard.press("Escape")
-    await enter(till, place.card.number, "Amount of the bill")
+    await enter(till, card.number, "Amount of the bill")
     await till.get_by_text("Fresh bread week").wait_for()
     await enter(till, "forty", "Amount of the bill")
     await till.get_by_text("Enter an amount as on a receipt").wait_for()

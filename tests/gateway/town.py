@@ -15,9 +15,11 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from gateway import client_rules, scopes
 from gateway.oauth import clients
+from gateway.sessions import colleagues
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, connect
 from kit.secrets import Vault
+from members import proofs
 from members.cards import IssuedCard
 from partners import onboarding
 from partners.mechanics import offers
@@ -27,6 +29,7 @@ from tests.gateway import stand
 from tests.gateway.desk import Desk
 from tests.gateway.stand import Till
 from tests.gateway.test_purchase_api import RECORD
+from tests.gateway.test_session_matrix import colleague
 from tests.gateway.test_sign_in_browser import listening
 from tests.partners.mechanics import fair
 from tests.partners.mechanics.fair import Fair
@@ -34,6 +37,7 @@ from tests.partners.promotions.market import bonus
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js").read_text(encoding="utf-8")
+KIM, MIA = "kim@example.org", "mia@example.org"
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
 PATIENCE_MILLISECONDS = 60_000
 EXPECTED = ("422", "403", "429", "ERR_INTERNET_DISCONNECTED", "ERR_FAILED")
@@ -132,6 +136,7 @@ async def opened(server: postgres.Server, template: str, vault: Vault, name: str
                 listening(desk, bound),
             ):
                 town = Town(desk, made, browser, await _till(desk), card)
+                await _people(town)
                 await _history(town)
                 yield town
                 await browser.close()
@@ -152,6 +157,14 @@ async def _trade(made: Fair) -> None:
             connection, partner_id=caller.partner_id, code="x", name=HOSTILE, actor=made.coalition.onboarder, at=NOON
         )
         await onboarding.add_terminal(connection, outlet_id=outlet, code="1", actor=made.coalition.onboarder, at=NOON)
+
+
+async def _people(town: Town) -> None:
+    """The bakery's cashier and its manager; Ada has a PIN."""
+    await colleague(town.desk, "bakery", "Kim", KIM, colleagues.CASHIER)
+    await colleague(town.desk, "bakery", "Mia", MIA, colleagues.MANAGER)
+    async with town.desk.database.transaction() as connection:
+        await proofs.set_pin(connection, town.desk.vault, town.card.member_id, "4711")
 
 
 async def _history(town: Town) -> None:
