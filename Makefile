@@ -12,7 +12,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pure test-deep bench bench-long check format schema lock clean
+.PHONY: help install demo test test-pure test-deep bench bench-long screens check format schema lock clean
 
 help: ## Print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bench: $(VENV)/.dev ## Speed as ratios to pgbench TPC-B, peers beside it, in som
 bench-long: $(VENV)/.dev ## Ten million lots and a soak on them, by hand; ARGS="--lots 1000000 --minutes 5"
 	@$(BIN)/python -m benchmarks long $(ARGS)
 	@$(BIN)/python -m benchmarks closing --postings 1000000 --postings 10000000
+
+screens: $(VENV)/.dev ## Pictures of the main screens, into docs/screens; needs Chromium
+	@TESSERA_SCREENS=docs/screens $(BIN)/python -m pytest -q tests/gateway -k pictures $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, committed schema
 	@failed=0; \

@@ -25,7 +25,7 @@ class InviteColleagueInput:
     idempotency_key: str = described(KEY)
     name: str = described("What the portal and the audit trail call them; unique at the partner.")
     email: str = described("Where sign-in codes go; it is not shown to anybody again.")
-    roles: list[str] = described("One or more of MANAGER, DEVELOPER, FINANCE.")
+    roles: list[str] = described("One or more of MANAGER, DEVELOPER, FINANCE, CASHIER.")
     language: str = described("The language that they are written to in: en, ru or ro.", default="en")
 
 

@@ -25,8 +25,8 @@ LANGUAGES = ("en", "ru", "ro")
 class Person:
     """Who is signed in at a browser: a MEMBER by the member's number, STAFF or a partner's COLLEAGUE by the actor's.
 
-    roles are those held at this moment. is_fresh: who they are was proved within the last minutes, as money and
-    credentials demand.
+    roles are those held at this moment; session_id is where they are signed in. is_fresh: who they are was proved
+    within the last minutes, as money and credentials demand.
     """
 
     audience: str
@@ -34,6 +34,7 @@ class Person:
     name: str
     roles: frozenset[str]
     is_fresh: bool
+    session_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

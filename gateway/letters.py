@@ -19,6 +19,7 @@ PASSKEY_REMOVED: Final = "PASSKEY_REMOVED"
 SIGNED_OUT_EVERYWHERE: Final = "SIGNED_OUT_EVERYWHERE"
 SPENDING_UNLOCKED: Final = "SPENDING_UNLOCKED"
 DAILY_CAP_RAISED: Final = "DAILY_CAP_RAISED"
+CARD_ON_DEVICE: Final = "CARD_ON_DEVICE"
 
 TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -139,6 +140,24 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
                 "Limita zilnică a fost ridicată sau ștearsă la {when}.\n\n"
                 "Dacă nu ați fost dumneavoastră, conectați-vă la {site}, stabiliți-o din nou și închideți celelalte "
                 "sesiuni.",
+            ),
+        },
+        CARD_ON_DEVICE: {
+            "en": (
+                "Your card is on a new device",
+                "A card of your account was put on a device on {when}. It can spend your points.\n\n"
+                "If that was not you, sign in at {site}, report that card gone and sign out everywhere else.",
+            ),
+            "ru": (
+                "Ваша карта добавлена на новое устройство",
+                "Карта вашей учётной записи добавлена на устройство {when}. С неё можно тратить баллы.\n\n"
+                "Если это были не вы, войдите на {site}, отметьте карту утерянной и завершите остальные сеансы.",
+            ),
+            "ro": (
+                "Cardul dumneavoastră este pe un dispozitiv nou",
+                "Un card al contului a fost pus pe un dispozitiv la {when}. Cu el se pot folosi punctele.\n\n"
+                "Dacă nu ați fost dumneavoastră, conectați-vă la {site}, raportați cardul ca pierdut și închideți "
+                "celelalte sesiuni.",
             ),
         },
         "expiry": {

@@ -68,6 +68,7 @@ class MemberQuery:
         return PartnerClient(
             client_id=viewer.client_id, scopes=held, partner=partner_view(partner),
             person=ColleagueView(name=person.name, roles=sorted(person.roles)) if person else None,
+            partner_id=partner.partner_id,
         )  # fmt: skip
 
     @access.query(

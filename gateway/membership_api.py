@@ -13,9 +13,10 @@ from gateway import access, letters, person_calls, scopes
 from gateway.context import Context, Person, Services
 from gateway.hold_inputs import KEY
 from gateway.inputs import MemberRefInput, described
-from gateway.membership_types import Membership, Own
+from gateway.membership_types import Membership
 from gateway.notices import zone_of
 from gateway.own_ids import APPROVAL, CARD, MEMBER, own_id, read_own_id
+from gateway.own_types import Own
 from gateway.rejections import Rejection
 from gateway.sessions.views import sender_of
 from gateway.types import Balance, Member
@@ -140,14 +141,14 @@ class MembershipMutation:
         async def change(connection: AsyncConnection) -> None:
             held = await _account(connection, info, at)
             if not input.locked and held.spend_locked:
-                person_calls.require_fresh(_person(info))
-                await _tell(connection, info.context.services, _member_id(info), letters.SPENDING_UNLOCKED, at)
+                person_calls.require_fresh(person(info))
+                await tell(connection, info.context.services, _member_id(info), letters.SPENDING_UNLOCKED, at)
             await accounts.lock_spending(connection, _member_id(info), locked=input.locked)
             action = "SPENDING_LOCKED" if input.locked else "SPENDING_UNLOCKED"
-            await _note(connection, info, action, {}, at)
+            await note(connection, info, action, {}, at)
 
         at = await info.context.now()
-        done = await _once(info, "lockSpending", input.idempotency_key, change, str(input.locked), at=at)
+        done = await once(info, "lockSpending", input.idempotency_key, change, str(input.locked), at=at)
         return LockSpendingSuccess(member=await own_member(info), replayed=not done)
 
     @access.mutation(
@@ -162,13 +163,13 @@ class MembershipMutation:
                 problem = FieldProblem(("points",), "INVALID", "none or more")
                 raise DailyCapInvalid("a cap is not negative", problems=[problem])
             if held is not None and (input.points is None or input.points > held):
-                person_calls.require_fresh(_person(info))
-                await _tell(connection, info.context.services, _member_id(info), letters.DAILY_CAP_RAISED, at)
+                person_calls.require_fresh(person(info))
+                await tell(connection, info.context.services, _member_id(info), letters.DAILY_CAP_RAISED, at)
             await accounts.set_daily_cap(connection, _member_id(info), points=input.points)
-            await _note(connection, info, "DAILY_CAP_SET", {"points": input.points}, at)
+            await note(connection, info, "DAILY_CAP_SET", {"points": input.points}, at)
 
         at = await info.context.now()
-        done = await _once(info, "setDailyCap", input.idempotency_key, change, str(input.points), at=at)
+        done = await once(info, "setDailyCap", input.idempotency_key, change, str(input.points), at=at)
         return SetDailyCapSuccess(member=await own_member(info), replayed=not done)
 
     @access.mutation(
@@ -179,13 +180,13 @@ class MembershipMutation:
     async def answer_approval(self, info: Info[Context, None], input: AnswerApprovalInput) -> AnswerApprovalResult:
         async def change(connection: AsyncConnection) -> None:
             if input.approved:
-                person_calls.require_fresh(_person(info))
+                person_calls.require_fresh(person(info))
             number = read_own_id(info.context.services.vault, APPROVAL, _member_id(info), input.approval_id) or 0
             await approvals.decide(connection, _member_id(info), number, approved=input.approved, at=at)
 
         at = await info.context.now()
         content = (input.approval_id, str(input.approved))
-        done = await _once(info, "answerApproval", input.idempotency_key, change, *content, at=at)
+        done = await once(info, "answerApproval", input.idempotency_key, change, *content, at=at)
         return AnswerApprovalSuccess(member=await own_member(info), replayed=not done)
 
     @access.mutation(
@@ -202,7 +203,7 @@ class MembershipMutation:
 
         at = await info.context.now()
         content = (input.purpose, str(input.granted), input.text_version, input.partner or "")
-        done = await _once(info, "setConsent", input.idempotency_key, change, *content, at=at)
+        done = await once(info, "setConsent", input.idempotency_key, change, *content, at=at)
         return SetConsentSuccess(member=await own_member(info), replayed=not done)
 
     @access.mutation(
@@ -216,10 +217,10 @@ class MembershipMutation:
             if card_id is None:
                 raise CardUnknown
             await cards.mark_lost(connection, card_id, at=at)
-            await _note(connection, info, "CARD_LOST", {"card": card_id}, at)
+            await note(connection, info, "CARD_LOST", {"card": card_id}, at)
 
         at = await info.context.now()
-        done = await _once(info, "reportCardLost", input.idempotency_key, change, input.card_id, at=at)
+        done = await once(info, "reportCardLost", input.idempotency_key, change, input.card_id, at=at)
         return ReportCardLostSuccess(member=await own_member(info), replayed=not done)
 
 
@@ -251,22 +252,23 @@ def names_self(info: Info[Context, None], ref: MemberRefInput) -> bool:
     return ref.id is not None and ref.id.value == own
 
 
-async def _once(info: Info[Context, None], operation: str, key: str, change: Deed, *content: str, at: datetime) -> bool:
+async def once(info: Info[Context, None], operation: str, key: str, change: Deed, *content: str, at: datetime) -> bool:
     """Do something in a transaction, once under its key; whether it was done now."""
     async with info.context.services.database.transaction() as connection:
         vault = info.context.services.vault
-        is_new = await person_calls.is_new(connection, vault, _person(info), operation, key, *content, at=at)
+        is_new = await person_calls.is_new(connection, vault, person(info), operation, key, *content, at=at)
         if is_new:
             await change(connection)
     return is_new
 
 
-def _person(info: Info[Context, None]) -> Person:
+def person(info: Info[Context, None]) -> Person:
+    """The member who is signed in. Raises FORBIDDEN."""
     return person_calls.person_of(info.context.viewer, messages.MEMBER)
 
 
 def _member_id(info: Info[Context, None]) -> int:
-    return _person(info).number
+    return person(info).number
 
 
 async def _account(connection: AsyncConnection, info: Info[Context, None], at: datetime) -> accounts.Balance:
@@ -285,14 +287,15 @@ async def _partner_id(info: Info[Context, None], code: str | None) -> int:
     return partner.partner_id
 
 
-async def _note(
+async def note(
     connection: AsyncConnection, info: Info[Context, None], action: str, detail: Mapping[str, object], at: datetime
 ) -> None:
+    """Write into the audit trail what the signed-in member did."""
     subject = f"member:{_member_id(info)}"
     await audit.write(connection, actor="member", action=action, subject=subject, detail=detail, at=at)
 
 
-async def _tell(connection: AsyncConnection, services: Services, member_id: int, what: str, at: datetime) -> None:
+async def tell(connection: AsyncConnection, services: Services, member_id: int, what: str, at: datetime) -> None:
     """Write to a member that somebody, as we hope they themselves, has made spending easier."""
     try:
         to = await messages.member(connection, services.vault, member_id)

@@ -1,7 +1,7 @@
 """What a member who is signed in reads of their own membership. Nobody reads another's here, and no partner any."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 import strawberry
@@ -13,6 +13,7 @@ from gateway.context import Context, Services
 from gateway.event_api import Offer, offer_of
 from gateway.inputs import described
 from gateway.own_ids import APPROVAL, CARD, own_id, own_key
+from gateway.own_types import OwnRecord
 from gateway.progress import (
     BroughtFriend,
     MemberBadge,
@@ -27,8 +28,8 @@ from gateway.subscription_types import MemberSubscription, SeatElsewhere
 from gateway.types import PartnerView, Transaction, partner_view, transaction_of
 from kit.amounts import Points
 from ledger import history
-from ledger.accounts import POINTS, Balance
-from ledger.history import Entry, LotAt
+from ledger.accounts import POINTS
+from ledger.history import Entry, LatestEntry, LotAt
 from members import approvals, badges, cards, consents, identification, standings
 from members.approvals import Approval
 from members.cards import HeldCard
@@ -94,22 +95,12 @@ class AccountEntry:
     held: Points = described("Held after it.")
     debt: Points = described("Owed after it.")
     partner: PartnerView | None = described("At which partner; null where none had to do with it.")
+    answers: int | None = described("The number of the entry that it answers: what was returned, captured, released.")
     transaction: Transaction | None = described("The purchase, return or redemption behind it, with its reasons.")
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
-    """Whose membership is read, at which instant, and the account as it is then."""
-
-    member_id: int
-    account: Balance
-    at: datetime
-
-
 @strawberry.type(description="What only the member who is signed in reads of their membership.")
-class Membership:
-    own: strawberry.Private[Own]
-
+class Membership(OwnRecord):
     @access.field(description="Whether nothing can be spent; earning goes on.")
     def spending_locked(self) -> bool:
         return self.own.account.spend_locked
@@ -221,21 +212,35 @@ class Membership:
     async def seats(self, info: Info[Context, None]) -> list[SeatElsewhere]:
         return await subscription_types.seats_elsewhere(info.context.services, self.own.member_id)
 
-    @access.field(size=access.paged(), description="What happened to the points, the latest first.")
+    @access.field(
+        size=access.paged(),
+        description="What happened to the points, the latest first: all of it, or some kinds, or at one partner, named "
+        "by its code.",
+    )
     async def entries(
-        self, info: Info[Context, None], first: First = 20, after: After = None
+        self,
+        info: Info[Context, None],
+        first: First = 20,
+        after: After = None,
+        kinds: list[EntryKind] | None = None,
+        partner: str | None = None,
     ) -> Connection[AccountEntry]:
         services = info.context.services
         cursors = Cursors(services.vault, f"entry of {self.own.member_id}")
         directory = await services.directory.get()
         before, wanted = cursors.read(after), connections.bounded(first) + 1
+        at_partner = None if partner is None else directory.partner_by_code(partner)
+        if partner is not None and at_partner is None:
+            raise PartnerUnknown("there is no partner of this code")
         async with services.database.reading() as connection:
-            found = await history.latest(connection, self.own.member_id, POINTS, before=before, limit=wanted)
+            found = await history.latest(
+                connection, self.own.member_id, POINTS, before=before, kinds=kinds,
+                partner_id=at_partner.partner_id if at_partner else None, limit=wanted,
+            )  # fmt: skip
         receipts = await histories.receipts_of(
             services.database.pool, self.own.member_id, [entry.seq for entry in found[:first]]
         )
-        language = info.context.language
-        nodes = _entries(services, directory, found, receipts, language)
+        nodes = _entries(services, directory, found, receipts, info.context.language)
         return connections.page(
             nodes, first, after=after, cursor=lambda node: cursors.write(node.number), node=lambda node: node
         )
@@ -282,20 +287,19 @@ def _dates(directory: Directory, lots: Sequence[LotAt]) -> list[DatedPoints]:
 def _entries(
     services: Services,
     directory: Directory,
-    found: Sequence[Entry],
+    found: Sequence[LatestEntry],
     receipts: dict[int, StoredReceipt],
     language: str,
 ) -> list[AccountEntry]:
-    before = [*(_owned(entry) for entry in found[1:]), 0][: len(found)]
     return [
         AccountEntry(
-            number=entry.seq, kind=EntryKind(entry.kind), change=Points(_owned(entry) - owned_before),
+            number=entry.seq, kind=EntryKind(entry.kind), change=Points(_owned(entry) - entry.owned_before),
             moved=Points(entry.amount), at=entry.at, available=Points(entry.available_after),
             pending=Points(entry.pending_after), held=Points(entry.held_after), debt=Points(entry.debt_after),
-            partner=_partner(directory, entry.partner_id),
+            partner=_partner(directory, entry.partner_id), answers=entry.ref_seq,
             transaction=_transaction(services, directory, receipts.get(entry.seq), language),
         )
-        for entry, owned_before in zip(found, before, strict=True)
+        for entry in found
     ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from gateway.hold_types import Hold
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
+from gateway.own_api import OwnMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
@@ -57,6 +58,7 @@ class Mutation(
     SubscriptionMutation,
     EnrolmentMutation,
     MembershipMutation,
+    OwnMutation,
     ColleagueMutation,
     RuleMutation,
     RewardStockMutation,

@@ -509,10 +509,17 @@ def partner_view(partner: Partner) -> PartnerView:
     return PartnerView(id=strawberry.ID(f"prt_{partner.code}"), name=partner.name, code=partner.code)
 
 
+@strawberry.type(description="A partner's place of sale.")
+class OutletView:
+    code: str = described("The partner's own code of it.")
+    name: str = described("Its name.")
+    terminals: list[str] = described("Codes of its tills that are in use.")
+
+
 @strawberry.type(description="Somebody who signs in for a partner.")
 class ColleagueView:
     name: str = described("What the portal and the audit trail call them; unique at the partner.")
-    roles: list[str] = described("MANAGER, DEVELOPER, FINANCE; more may appear.")
+    roles: list[str] = described("MANAGER, DEVELOPER, FINANCE, CASHIER; more may appear.")
 
 
 @strawberry.type(description="The calling client of a partner, or the portal in the name of one of its people.")
@@ -523,6 +530,19 @@ class PartnerClient:
     person: ColleagueView | None = described(
         "Who is signed in at the portal; null where a program calls.", default=None
     )
+    partner_id: strawberry.Private[int] = 0
+
+    @access.field(cost=2, description="The partner's places of sale, by code, with their tills.")
+    async def outlets(self, info: Info[Context, None]) -> list[OutletView]:
+        directory = await info.context.services.directory.get()
+        return [
+            OutletView(
+                code=outlet.code,
+                name=outlet.name,
+                terminals=[each.code for each in directory.terminals(outlet.outlet_id) if each.status == "ACTIVE"],
+            )
+            for outlet in directory.outlets(self.partner_id)
+        ]
 
 
 @strawberry.type(description="The operator's staff.")

@@ -7,6 +7,7 @@ on, whether somebody touched the account the same minute, a month later, or neve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -85,6 +86,13 @@ class Entry:
     debt_after: int
 
 
+@dataclass(frozen=True, slots=True)
+class LatestEntry(Entry):
+    """An entry, with what the holder owned before it: available, pending and held, less what was owed."""
+
+    owned_before: int
+
+
 async def balance_at(
     connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, at: datetime
 ) -> BalanceAt | None:
@@ -107,11 +115,21 @@ async def outstanding_at(connection: AsyncConnection, unit: int = POINTS, *, at:
 
 
 async def latest(
-    connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, before: int | None = None, limit: int = 50
-) -> list[Entry]:
-    """A holder's last entries, or the last before number `before`, the latest first."""
-    rows = await history_store.latest(connection, holder_id, unit, before=before, limit=limit)
-    return [Entry(**row._mapping) for row in rows]
+    connection: AsyncConnection,
+    holder_id: int,
+    unit: int = POINTS,
+    *,
+    before: int | None = None,
+    kinds: Sequence[str] | None = None,
+    partner_id: int | None = None,
+    limit: int = 50,
+) -> list[LatestEntry]:
+    """A holder's last entries, or the last before number `before`, the latest first; of some kinds or of one partner
+    where that is said."""
+    rows = await history_store.latest(
+        connection, holder_id, unit, before=before, kinds=kinds, partner_id=partner_id, limit=limit
+    )
+    return [LatestEntry(**row._mapping) for row in rows]
 
 
 async def entries(

@@ -44,18 +44,32 @@ _ENTRIES = text("""
 
 _LATEST = text("""
     SELECT j.seq, k.code AS kind, j.amount, j.ref_seq, j.partner_id, j.at, j.recorded_at,
-           j.available_after, j.pending_after, j.held_after, j.debt_after
+           j.available_after, j.pending_after, j.held_after, j.debt_after,
+           coalesce(b.available_after + b.pending_after + b.held_after - b.debt_after, 0) AS owned_before
     FROM ledger.journal j JOIN ledger.entry_kind k USING (kind)
+         LEFT JOIN ledger.journal b ON b.holder_id = j.holder_id AND b.unit = j.unit AND b.seq = j.seq - 1
     WHERE j.holder_id = :holder_id AND j.unit = :unit AND (CAST(:before AS bigint) IS NULL OR j.seq < :before)
+      AND (CAST(:kinds AS text[]) IS NULL OR k.code = ANY (CAST(:kinds AS text[])))
+      AND (CAST(:partner_id AS int) IS NULL OR j.partner_id = :partner_id)
     ORDER BY j.seq DESC LIMIT :limit
 """)
 
 
 async def latest(
-    connection: AsyncConnection, holder_id: int, unit: int, *, before: int | None, limit: int
+    connection: AsyncConnection,
+    holder_id: int,
+    unit: int,
+    *,
+    before: int | None,
+    kinds: Sequence[str] | None,
+    partner_id: int | None,
+    limit: int,
 ) -> Sequence[Row[Any]]:
-    """Entries before a number, or the last of all, the latest first."""
-    given = {"holder_id": holder_id, "unit": unit, "before": before, "limit": limit}
+    """Entries before a number, or the last of all, of some kinds and a partner or of any, the latest first."""
+    given = {
+        "holder_id": holder_id, "unit": unit, "before": before, "limit": limit,
+        "kinds": None if kinds is None else list(kinds), "partner_id": partner_id,
+    }  # fmt: skip
     return (await connection.execute(_LATEST, given)).all()
 
 

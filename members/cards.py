@@ -23,6 +23,7 @@ from members import store
 
 PREFIX = "970"
 SECRET_BYTES = 20
+MOST_ACTIVE = 20
 
 _NUMBER = re.compile(r"[0-9]{16}", re.ASCII)
 _BETWEEN_DIGITS = str.maketrans("", "", " \u00a0-")
@@ -48,6 +49,16 @@ class CardUnknown(Rejection):
 
     def __init__(self) -> None:
         super().__init__("no such card")
+
+
+class CardsTooMany(Rejection):
+    """A member has as many cards in use as a member may have; one of them is to be reported gone first."""
+
+    code = "CARDS_TOO_MANY"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(f"a member has at most {MOST_ACTIVE} cards in use")
 
 
 class Recognised(Rejection):
@@ -159,6 +170,15 @@ async def issue(connection: AsyncConnection, vault: Vault, *, member_id: int, at
         raise MemberClosed(member_id)
     [card] = await issue_many(connection, vault, [member_id], at)
     return card
+
+
+async def issue_to_device(connection: AsyncConnection, vault: Vault, *, member_id: int, at: datetime) -> IssuedCard:
+    """Issue a card to one of a member's devices. Rejects as `issue` does, and CARDS_TOO_MANY."""
+    if not await store.lock_member(connection, member_id):
+        raise MemberUnknown
+    if sum(card.status == "ACTIVE" for card in await of_member(connection, member_id)) >= MOST_ACTIVE:
+        raise CardsTooMany
+    return await issue(connection, vault, member_id=member_id, at=at)
 
 
 async def issue_many(

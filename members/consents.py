@@ -123,6 +123,12 @@ async def state_at(connection: AsyncConnection, member_id: int, at: datetime) ->
     return [Consent(row.purpose, row.partner_id, row.granted, row.text_version, row.channel, row.at) for row in rows]
 
 
+async def history(connection: AsyncConnection, member_id: int, at: datetime, *, limit: int) -> list[Consent]:
+    """Every answer that a member gave by an instant, the latest first, at most so many."""
+    rows = await store.consents_of(connection, member_id, at, limit)
+    return [Consent(row.purpose, row.partner_id, row.granted, row.text_version, row.channel, row.at) for row in rows]
+
+
 async def is_granted(
     connection: AsyncConnection, member_id: int, purpose: str, at: datetime, *, partner_id: int = OPERATOR
 ) -> bool:

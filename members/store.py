@@ -358,6 +358,18 @@ async def last_consents(connection: AsyncConnection, member_id: int, at: datetim
     return found.all()
 
 
+async def consents_of(connection: AsyncConnection, member_id: int, at: datetime, limit: int) -> Sequence[Row[Any]]:
+    """A member's consents by an instant, the latest first."""
+    found = await connection.execute(
+        text("""
+            SELECT purpose, partner_id, granted, text_version, channel, at FROM members.consent
+            WHERE member_id = :member_id AND at <= :at ORDER BY at DESC, seq DESC LIMIT :limit
+        """),
+        {"member_id": member_id, "at": at, "limit": limit},
+    )
+    return found.all()
+
+
 # --- Tiers --------------------------------------------------------------------------------------------------
 
 

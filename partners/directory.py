@@ -142,6 +142,11 @@ class Directory:
         """The outlet's terminal of this code."""
         return self._terminals.get((outlet_id, code))
 
+    def terminals(self, outlet_id: int) -> list[Terminal]:
+        """The outlet's terminals, by code."""
+        own = [terminal for terminal in self._terminals_by_id.values() if terminal.outlet_id == outlet_id]
+        return sorted(own, key=lambda terminal: terminal.code)
+
     def terminal_by_id(self, terminal_id: int) -> Terminal | None:
         """The terminal of this number."""
         return self._terminals_by_id.get(terminal_id)

@@ -333,8 +333,12 @@ def terms_at(directory: Directory, partner_id: int, at: datetime) -> Terms:
 
 
 def idem_key_of(caller: Caller, operation: str, key: str) -> UUID:
-    """The scope of an idempotency key: the client, the operation, the key (decision 8)."""
-    return fingerprint(str(caller.client_no), operation, key)
+    """The scope of an idempotency key: the client, the operation, the key (decision 8).
+
+    Pages of ours, whose numbers are below zero, are one client for every partner: their keys are each partner's own.
+    """
+    client = str(caller.client_no) if caller.client_no > 0 else f"{caller.client_no} at {caller.partner_id}"
+    return fingerprint(client, operation, key)
 
 
 def prepare(

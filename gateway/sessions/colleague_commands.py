@@ -35,7 +35,8 @@ def invite(
     name: Name,
     email: Annotated[str, typer.Option(help="Where sign-in codes go.", show_default=False)],
     role: Annotated[
-        list[str], typer.Option("--role", help="MANAGER, DEVELOPER or FINANCE; repeat for several.", show_default=False)
+        list[str],
+        typer.Option("--role", help="MANAGER, DEVELOPER, FINANCE or CASHIER; repeat for several.", show_default=False),
     ],
     language: Annotated[str, typer.Option(help="Language to write in: en, ru, ro.")] = "en",
     actor: Actor = None,

@@ -35,12 +35,22 @@ from partners.directory import Partner
 MANAGER: Final = "MANAGER"
 DEVELOPER: Final = "DEVELOPER"
 FINANCE: Final = "FINANCE"
+CASHIER: Final = "CASHIER"
 
 SCOPES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         MANAGER: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.RULES_READ, scopes.COLLEAGUES_MANAGE}),
         DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ}),
         FINANCE: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.STATEMENTS_ACCEPT}),
+        CASHIER: frozenset(
+            {
+                scopes.POINTS_ACCRUE,
+                scopes.POINTS_REDEEM,
+                scopes.POINTS_RETURN,
+                scopes.MEMBERS_READ,
+                scopes.HISTORY_READ,
+            }
+        ),
     }
 )
 """What each role at a partner may do over GraphQL."""

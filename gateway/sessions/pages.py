@@ -184,7 +184,7 @@ async def sign_out(request: Request, audience: str) -> Response:
     found, _ = await _change(request, audience)
     async with _services(request).database.transaction() as connection:
         await session.end(connection, found.session, now=people.now_of(request))
-    return _signed_out(request, audience)
+    return signed_out(request, audience)
 
 
 async def end_session(request: Request, audience: str) -> Response:
@@ -202,7 +202,7 @@ async def end_all(request: Request, audience: str) -> Response:
         await session.end_all(connection, found.session.person, now=people.now_of(request))
         await _tell(request, connection, found.session.person, letters.SIGNED_OUT_EVERYWHERE)
     request.app.state.post.wake()
-    return _signed_out(request, audience)
+    return signed_out(request, audience)
 
 
 async def manner(request: Request, audience: str) -> Response:
@@ -313,7 +313,8 @@ def _signed_in(request: Request, jar: Jar, person: Person, token: str, response:
     return response
 
 
-def _signed_out(request: Request, audience: str) -> Response:
+def signed_out(request: Request, audience: str) -> Response:
+    """What a browser is told when its session has ended: forget everything, and sign in anew."""
     response = RedirectResponse(f"{PREFIXES[audience]}/sign-in", 303)
     jar_of(request, audience).drop_session(response)
     response.headers["Clear-Site-Data"] = '"cache", "storage"'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from gateway.oauth import endings
 from gateway.sessions import store
 from kit import audit
 from kit.errors import Rejection
+from members import cards
 from members.messages import COLLEAGUE, MEMBER, STAFF
 
 CODE: Final = "CODE"
@@ -113,9 +114,15 @@ def hash_of(token: str) -> bytes:
 async def begin(
     connection: AsyncConnection, person: Person, *, proved_by: str, browser: str, replaces: str | None, now: datetime
 ) -> str:
-    """Sign somebody in; returns the new session's token. replaces: the one that the browser came with, which ends."""
+    """Sign somebody in; returns the new session's token. replaces: the one that the browser came with, which ends; the
+    card of the device goes on where it is the same person's."""
+    card_id = None
     if replaces is not None:
-        await store.end_session_by_hash(connection, person.audience, hash_of(replaces), now)
+        replaced = await store.end_session_by_hash(connection, person.audience, hash_of(replaces), now)
+        if replaced is not None and replaced["person_id"] == person.number:
+            card_id = replaced["card_id"]
+        elif replaced is not None:
+            await _end_cards(connection, [replaced["card_id"]], now)
     token = new_token()
     session_id = await store.insert_session(
         connection,
@@ -127,6 +134,7 @@ async def begin(
             "proved_by": proved_by,
             "now": now,
             "ends_at": now + LIVES[person.audience].absolute,
+            "card_id": card_id,
         },
     )
     await record(connection, person, "SIGNED_IN", {"session": session_id, "by": proved_by}, now)
@@ -144,15 +152,23 @@ async def find(connection: AsyncConnection, audience: str, token: str, *, now: d
     return Session(row["session_id"], Person(audience, row["person_id"]), row["proved_by"], row["began_at"])
 
 
+async def hold_card(connection: AsyncConnection, session_id: int, card_id: int, *, now: datetime) -> None:
+    """A session's device holds this card from now on, which ends with the session; one that it held before ends now."""
+    await _end_cards(connection, [await store.write_session_card(connection, session_id, card_id)], now)
+
+
 async def end(connection: AsyncConnection, session: Session, *, now: datetime) -> None:
-    """Sign a session out."""
-    await store.end_sessions(connection, *_of(session.person), now, only=session.session_id, but=None)
+    """Sign a session out, and end the card of its device."""
+    held = await store.end_sessions(connection, *_of(session.person), now, only=session.session_id, but=None)
+    await _end_cards(connection, held, now)
     await record(connection, session.person, "SIGNED_OUT", {"session": session.session_id}, now)
 
 
 async def end_one(connection: AsyncConnection, session: Session, session_id: int, *, now: datetime) -> None:
     """Sign another session of the same person out; nothing happens where it is none of theirs."""
-    if await store.end_sessions(connection, *_of(session.person), now, only=session_id, but=None):
+    held = await store.end_sessions(connection, *_of(session.person), now, only=session_id, but=None)
+    if held:
+        await _end_cards(connection, held, now)
         await record(connection, session.person, "SIGNED_OUT", {"session": session_id}, now)
 
 
@@ -165,9 +181,10 @@ async def end_all(
     """
     if person.audience != MEMBER:
         await endings.end_all_of(connection, person.number, at=now)
-    ended = await store.end_sessions(connection, *_of(person), now, only=None, but=but)
-    await record(connection, person, "SIGNED_OUT_EVERYWHERE", {"sessions": ended}, now, by=by)
-    return ended
+    held = await store.end_sessions(connection, *_of(person), now, only=None, but=but)
+    await _end_cards(connection, held, now)
+    await record(connection, person, "SIGNED_OUT_EVERYWHERE", {"sessions": len(held)}, now, by=by)
+    return len(held)
 
 
 async def of_person(connection: AsyncConnection, person: Person, *, now: datetime) -> list[Listed]:
@@ -179,7 +196,9 @@ async def of_person(connection: AsyncConnection, person: Person, *, now: datetim
 
 async def forget(connection: AsyncConnection, *, now: datetime) -> int:
     """Delete what is over: codes, challenges, sessions that ended a month ago; how many rows."""
-    return await store.forget(connection, now=now, sessions_before=now - timedelta(days=30))
+    deleted, held = await store.forget(connection, now=now, sessions_before=now - timedelta(days=30))
+    await _end_cards(connection, held, now)
+    return deleted
 
 
 async def forget_members(connection: AsyncConnection, *, limit: int = 500) -> int:
@@ -199,6 +218,13 @@ async def record(
     """Write into the audit trail what somebody did with their own sign-in, or an actor with it."""
     actor = by if by is not None else person.number if person.audience != MEMBER else "member"
     await audit.write(connection, actor=actor, action=action, subject=person.subject, detail=detail, at=now)
+
+
+async def _end_cards(connection: AsyncConnection, card_ids: Iterable[int | None], now: datetime) -> None:
+    """Cards of devices that are no longer signed in neither earn nor spend."""
+    for card_id in card_ids:
+        if card_id is not None:
+            await cards.mark_lost(connection, card_id, at=now)
 
 
 def _of(person: Person) -> tuple[str, int]:

@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 async def insert_session(connection: AsyncConnection, values: dict[str, Any]) -> int:
     """Begin a session; returns its number."""
     statement = text(
-        "INSERT INTO gateway.session (token_hash, audience, person_id, browser, proved_by, began_at, seen_at, ends_at) "
-        "VALUES (:token_hash, :audience, :person_id, :browser, :proved_by, :now, :now, :ends_at) RETURNING session_id"
+        "INSERT INTO gateway.session (token_hash, audience, person_id, browser, proved_by, began_at, seen_at, ends_at, "
+        "card_id) VALUES (:token_hash, :audience, :person_id, :browser, :proved_by, :now, :now, :ends_at, :card_id) "
+        "RETURNING session_id"
     )
     return int((await connection.execute(statement, values)).scalar_one())
 
@@ -41,27 +42,41 @@ async def touch_session(connection: AsyncConnection, session_id: int, now: datet
     await connection.execute(statement, {"session_id": session_id, "now": now})
 
 
-async def end_session_by_hash(connection: AsyncConnection, audience: str, token_hash: bytes, now: datetime) -> None:
-    """End the session under a token's hash, if there is one."""
+async def end_session_by_hash(
+    connection: AsyncConnection, audience: str, token_hash: bytes, now: datetime
+) -> RowMapping | None:
+    """End the session under a token's hash, if there is one: whose it was, and the card that the device holds."""
     statement = text(
         "UPDATE gateway.session SET ended_at = greatest(began_at, :now) "
-        "WHERE token_hash = :token_hash AND audience = :audience AND ended_at IS NULL"
+        "WHERE token_hash = :token_hash AND audience = :audience AND ended_at IS NULL RETURNING person_id, card_id"
     )
-    await connection.execute(statement, {"token_hash": token_hash, "audience": audience, "now": now})
+    values = {"token_hash": token_hash, "audience": audience, "now": now}
+    return (await connection.execute(statement, values)).mappings().one_or_none()
+
+
+async def write_session_card(connection: AsyncConnection, session_id: int, card_id: int) -> int | None:
+    """Note the card that a session's device holds; returns the one that it held before."""
+    statement = text(
+        "UPDATE gateway.session s SET card_id = :card_id "
+        "FROM (SELECT session_id, card_id FROM gateway.session WHERE session_id = :session_id FOR UPDATE) b "
+        "WHERE s.session_id = b.session_id RETURNING b.card_id"
+    )
+    found = (await connection.execute(statement, {"session_id": session_id, "card_id": card_id})).one_or_none()
+    return None if found is None else found.card_id
 
 
 async def end_sessions(
     connection: AsyncConnection, audience: str, person_id: int, now: datetime, *, only: int | None, but: int | None
-) -> int:
-    """End a person's sessions: one of them, all but one, or all; how many."""
+) -> list[int | None]:
+    """End a person's sessions: one of them, all but one, or all; for each the card that its device holds."""
     statement = text(
         "UPDATE gateway.session SET ended_at = greatest(began_at, :now) "
         "WHERE person_id = :person_id AND audience = :audience AND ended_at IS NULL "
         "AND (CAST(:only AS bigint) IS NULL OR session_id = :only) "
-        "AND (CAST(:but AS bigint) IS NULL OR session_id <> :but) RETURNING session_id"
+        "AND (CAST(:but AS bigint) IS NULL OR session_id <> :but) RETURNING card_id"
     )
     values = {"audience": audience, "person_id": person_id, "now": now, "only": only, "but": but}
-    return len((await connection.execute(statement, values)).all())
+    return list((await connection.execute(statement, values)).scalars())
 
 
 async def sessions_of(
@@ -287,8 +302,11 @@ async def forget_members(connection: AsyncConnection, limit: int) -> int:
 # --- Forgetting ---------------------------------------------------------------------------------------------
 
 
-async def forget(connection: AsyncConnection, *, now: datetime, sessions_before: datetime) -> int:
-    """Delete codes, budgets and challenges that are over, and sessions that ended before an instant; how many."""
+async def forget(
+    connection: AsyncConnection, *, now: datetime, sessions_before: datetime
+) -> tuple[int, list[int | None]]:
+    """Delete codes, budgets and challenges that are over, and sessions that ended before an instant; how many, and for
+    each session the card that its device holds."""
     deleted = 0
     budgets = "began_at <= CAST(:now AS timestamptz) - interval '1 hour'"
     for statement in (
@@ -297,5 +315,6 @@ async def forget(connection: AsyncConnection, *, now: datetime, sessions_before:
         "DELETE FROM gateway.passkey_challenge WHERE ends_at <= :now RETURNING 1",
     ):
         deleted += len((await connection.execute(text(statement), {"now": now})).all())
-    ended = text("DELETE FROM gateway.session WHERE least(ended_at, ends_at) < :before RETURNING 1")
-    return deleted + len((await connection.execute(ended, {"before": sessions_before})).all())
+    ended = text("DELETE FROM gateway.session WHERE least(ended_at, ends_at) < :before RETURNING card_id")
+    held = list((await connection.execute(ended, {"before": sessions_before})).scalars())
+    return deleted + len(held), held

@@ -1,7 +1,7 @@
 """Viewers: what somebody who is signed in at a browser may ask over GraphQL, made of who they are at this moment.
 
 A member has their own membership, staff what their roles open, a partner's colleague what the roles at that partner do.
-Nobody has the scopes of a till: a page sells nothing.
+Of all these a partner's cashiers alone have the scopes of a till, for the page that is one.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ async def viewer_of(request: Request, found: AnyPerson) -> Viewer:
     is_fresh = session.is_fresh(people.now_of(request))
     if isinstance(found, Member):
         member_id = await _survivor(request.app.state.services, found.member_id)
-        person = Person(session.person.audience, member_id, "", frozenset(), is_fresh)
+        person = Person(session.person.audience, member_id, "", frozenset(), is_fresh, session.session_id)
         return Viewer(
             *MEMBERS_APP, partner_id=None, scopes=frozenset({scopes.MEMBER_SELF}), member_id=member_id, person=person
         )
-    person = Person(session.person.audience, found.actor_id, found.name, found.roles, is_fresh)
+    person = Person(session.person.audience, found.actor_id, found.name, found.roles, is_fresh, session.session_id)
     if isinstance(found, Colleague):
         return Viewer(
             *PARTNER_PORTAL, partner_id=found.partner_id, scopes=found.scopes, actor_id=found.actor_id, person=person

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -16,6 +16,9 @@ from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import Vault
 from tests.gateway.signers import HIDDEN
 from tests.gateway.toys import Toy, running
+
+if TYPE_CHECKING:
+    from tests.gateway.town import Town
 
 _numbers = count(1)
 
@@ -35,6 +38,15 @@ async def module_toy(server: postgres.Server, template: str, vault: Vault) -> As
     async with connect(url) as database, running(database, url, vault) as opened:
         yield opened
     postgres.drop_database(server, name)
+
+
+@pytest.fixture(scope="session")
+async def place(server: postgres.Server, template: str, vault: Vault) -> AsyncIterator[Town]:
+    """One town with a real browser for all tests that need one; each test opens browsers of its own."""
+    from tests.gateway import town  # Playwright is loaded only where a browser is used
+
+    async with town.opened(server, template, vault, f"town_{os.getpid()}") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ async def test_whoever_is_signed_in_is_answered_what_their_scopes_open_and_nothi
     assert await rows_written(desk.database.pool) == before
 
 
-def test_nobody_who_is_signed_in_does_what_tills_do() -> None:
+def test_of_all_who_are_signed_in_cashiers_alone_do_what_tills_do() -> None:
     moving = {
         scopes.POINTS_ACCRUE,
         scopes.POINTS_REDEEM,
@@ -107,7 +107,8 @@ def test_nobody_who_is_signed_in_does_what_tills_do() -> None:
         scopes.MEMBERS_ENROL,
         scopes.MEMBERS_READ,
     }
-    assert not [who for who, held in PEOPLE.items() if held & moving]
+    assert [who for who, held in PEOPLE.items() if held & moving] == [f"colleague {colleagues.CASHIER}"]
+    assert scopes.MEMBERS_ENROL not in colleagues.SCOPES[colleagues.CASHIER]
 
 
 def test_no_client_can_be_granted_what_a_session_alone_brings() -> None:

@@ -17,6 +17,7 @@ from members.proofs import CodeUsed
 from partners import outcomes, purchases, receipts
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
+from partners.purchases import Caller
 from partners.receipts import Payment, Receipt
 from partners.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
@@ -64,6 +65,14 @@ async def available(coalition: Coalition, card: IssuedCard, after: int = 0) -> i
     standing = await lots.standing(coalition.desk.pool, card.member_id, unit=1, at=NOON + after * DAY)
     assert standing is not None
     return standing.available
+
+
+def test_keys_of_our_own_pages_are_each_partners_own_and_of_a_client_the_clients() -> None:
+    key = ("recordPurchase", "0123456789abcdef")
+    pages = {purchases.idem_key_of(Caller(partner, -3), *key) for partner in (1, 2)}
+    assert len(pages) == 2
+    assert purchases.idem_key_of(Caller(1, 7), *key) == purchases.idem_key_of(Caller(2, 7), *key)
+    assert purchases.idem_key_of(Caller(1, 7), *key) not in pages
 
 
 async def test_a_purchase_earns_at_the_agreed_rate_and_is_available_at_once_without_a_return_window(

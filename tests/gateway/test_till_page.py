@@ -1,0 +1,149 @@
+"""The till page in a real browser: a cashier with a keyboard and one field, with a network and without."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Page
+
+from members import cards, proofs
+from tests.gateway.test_member_app import SHOTS
+from tests.gateway.town import AXE, CHROMIUM, KIM, MIA, Town
+
+COUNTER = {"width": 1024, "height": 600}
+RECEIPTS = "SELECT count(*) FROM partners.receipt"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+
+
+@pytest.fixture
+async def till(place: Town) -> AsyncIterator[Page]:
+    """The till, as large as a small one; the browser has nothing to complain about."""
+    place.complaints.clear()
+    page = await place.signed_in(KIM, onward="/portal/till", prefix="/portal", viewport=COUNTER)
+    await page.locator("[data-field]:focus").wait_for()
+    yield page
+    await page.context.close()
+    assert place.complaints == []
+
+
+async def enter(page: Page, text: str, label: str) -> None:
+    """Type into the one field, and wait for what it asks next. Nothing but keys is used."""
+    await page.keyboard.type(text)
+    await page.keyboard.press("Enter")
+    await page.locator("[data-label]").get_by_text(label).wait_for()
+    assert await page.evaluate("document.activeElement.id") == "field"
+
+
+async def code(place: Town) -> str:
+    """What the member's card shows a minute from now."""
+    place.desk.wall.move(seconds=60)
+    await place.desk.at_wall()
+    ref = cards.ref(place.desk.vault, place.card.card_id)
+    return proofs.code_for(place.card.secret, ref, proofs.step_at(place.desk.wall()))
+
+
+async def test_a_sale_is_quoted_confirmed_with_one_key_and_undone_with_another(place: Town, till: Page) -> None:
+    card = await place.fair.coalition.add_member()
+    before = await place.pool.fetchval(RECEIPTS)
+    await enter(till, "12345", "Card, number or phone")
+    await till.get_by_text("Nobody is found by this.").wait_for()
+    await till.keyboard.press("Escape")
+    await enter(till, card.number, "Amount of the bill")
+    await till.get_by_text("Fresh bread week").wait_for()
+    await enter(till, "forty", "Amount of the bill")
+    await till.get_by_text("Enter an amount as on a receipt").wait_for()
+    await till.keyboard.press("Control+a")
+    await enter(till, "40,00", "Points to spend")
+    assert "+60" in await till.locator(".figures").inner_text()
+    assert await place.pool.fetchval(RECEIPTS) == before  # a quote writes nothing
+    await till.keyboard.press("Enter")
+    await till.keyboard.press("Enter")  # a second one while the first is on its way
+    await till.locator(".said.good").wait_for()
+    assert await place.pool.fetchval(RECEIPTS) == before + 1
+    await till.keyboard.press("F2")
+    await till.get_by_text("cancelled").wait_for()
+    await till.keyboard.press("F2")
+    await till.get_by_text("There is no sale to undo.").wait_for()
+
+
+async def test_points_are_spent_with_the_code_that_was_scanned_and_set_aside_with_a_pin(
+    place: Town, till: Page
+) -> None:
+    await enter(till, await code(place), "Amount of the bill")
+    await enter(till, "20.00", "Points to spend")
+    await enter(till, "99999", "Points to spend")
+    await till.get_by_text("Enter whole points, at most").wait_for()
+    await till.keyboard.press("Control+a")
+    await enter(till, "100", "Enter for the next sale")
+    spent = (
+        "SELECT coalesce(sum(amount), 0) FROM ledger.journal j JOIN ledger.entry_kind k USING (kind) WHERE k.code = $1"
+    )
+    assert await place.pool.fetchval(spent, "REDEMPTION") == 100
+    await till.keyboard.press("Enter")
+    await enter(till, place.card.number, "Amount of the bill")
+    await enter(till, "30.00", "Points to spend")
+    await till.keyboard.type("50")
+    await till.keyboard.press("F8")
+    await till.locator("[data-label]").get_by_text("PIN").wait_for()
+    assert await till.locator("[data-field]").get_attribute("type") == "password"
+    await enter(till, "4711", "Points to spend")
+    await till.get_by_text("set aside for this sale").wait_for()
+    await enter(till, "", "Enter for the next sale")
+    assert await place.pool.fetchval(spent, "CAPTURE") == 50
+
+
+async def test_a_receipt_is_taken_back_after_it_was_shown_what_that_means(place: Town, till: Page) -> None:
+    await till.keyboard.press("F4")
+    await enter(till, "B-0", "Amount to return")
+    await enter(till, "", "Enter to return")
+    assert "€48.20" in await till.locator(".figures").inner_text()
+    await enter(till, "", "Enter for the next sale")
+    await till.keyboard.press("F4")
+    await enter(till, "B-0", "Amount to return")
+    await till.keyboard.press("Enter")
+    await till.locator("[data-said]:not(:empty)").wait_for()  # nothing is left to return
+
+
+async def test_without_a_network_sales_wait_and_are_sent_once_when_it_is_back(place: Town, till: Page) -> None:
+    before = await place.pool.fetchval(RECEIPTS)
+    await till.context.set_offline(True)
+    await enter(till, await code(place), "Card, number or phone")
+    await till.get_by_text("Without a network a code is no good.").wait_for()
+    for total in ("12.00", "8.00"):
+        await till.keyboard.press("Escape")
+        await enter(till, place.card.number, "Amount of the bill")
+        await enter(till, total, "Enter for the next sale")
+    await till.get_by_text("2 waiting").wait_for()
+    assert await place.pool.fetchval(RECEIPTS) == before
+    await till.context.set_offline(False)
+    await till.evaluate("dispatchEvent(new Event('online'))")
+    await till.locator("[data-waiting]").wait_for(state="hidden")
+    assert await place.pool.fetchval(RECEIPTS) == before + 2
+    await till.reload()
+    await till.locator("[data-field]:focus").wait_for()
+    assert await place.pool.fetchval(RECEIPTS) == before + 2
+
+
+async def test_it_fits_a_small_screen_and_axe_finds_nothing(place: Town, till: Page) -> None:
+    for scheme in ("light", "dark"):
+        await till.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        await enter(till, place.card.number, "Amount of the bill")
+        await enter(till, "40.00", "Points to spend")
+        assert await till.evaluate("[innerHeight >= document.documentElement.scrollHeight, "
+                                   "innerWidth >= document.documentElement.scrollWidth]") == [True, True]  # fmt: skip
+        await till.evaluate(AXE)
+        found = await till.evaluate("axe.run({ resultTypes: ['violations'] })")
+        assert [(each["id"], [node["html"] for node in each["nodes"]][:2]) for each in found["violations"]] == []
+        if SHOTS:
+            await till.screenshot(path=f"{SHOTS}/till-quote-{scheme}.png")
+        await till.keyboard.press("Escape")
+
+
+async def test_only_a_cashier_sells(place: Town) -> None:
+    page = await place.signed_in(MIA, onward="/portal/till", prefix="/portal")
+    assert await page.get_by_role("alert").inner_text() == (
+        "This page is for cashiers. Ask a manager of the partner for the role CASHIER."
+    )
+    await page.context.close()

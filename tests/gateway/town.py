@@ -1,0 +1,190 @@
+"""A town with a real gateway and a real browser: partners, offers, a member with a history, a till that sells."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from gateway import client_rules, scopes
+from gateway.oauth import clients
+from gateway.sessions import colleagues
+from kit import actors, postgres
+from kit.database import APPLICATION_ROLE, connect
+from kit.secrets import Vault
+from members import proofs
+from members.cards import IssuedCard
+from partners import onboarding
+from partners.mechanics import offers
+from tests.builders import NOON, a_receipt
+from tests.gateway import desk as desks
+from tests.gateway import stand
+from tests.gateway.desk import Desk
+from tests.gateway.stand import Till
+from tests.gateway.test_purchase_api import RECORD
+from tests.gateway.test_session_matrix import colleague
+from tests.gateway.test_sign_in_browser import listening
+from tests.partners.mechanics import fair
+from tests.partners.mechanics.fair import Fair
+from tests.partners.promotions.market import bonus
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js").read_text(encoding="utf-8")
+KIM, MIA = "kim@example.org", "mia@example.org"
+HOSTILE = "<img src=x onerror=document.title='hacked'>"
+PATIENCE_MILLISECONDS = 60_000
+EXPECTED = ("422", "403", "429", "ERR_INTERNET_DISCONNECTED", "ERR_FAILED")
+
+
+@dataclass
+class Town:
+    """A gateway that listens, a browser, and what the browser complained about."""
+
+    desk: Desk
+    fair: Fair
+    browser: Browser
+    till: Till
+    card: IssuedCard
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens."""
+        return self.desk.settings.issuer
+
+    async def context(self, **options: Any) -> BrowserContext:
+        """A new browser of somebody, as large as a phone unless said otherwise."""
+        size = options.pop("viewport", {"width": 390, "height": 844})
+        made = await self.browser.new_context(viewport=size, **options)
+        made.set_default_timeout(PATIENCE_MILLISECONDS)
+        return made
+
+    async def page(self, context: BrowserContext) -> Page:
+        """A page whose complaints are kept."""
+        page = await context.new_page()
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda said: (
+                self.complaints.append(said.text)
+                if said.type in ("error", "warning") and not any(each in said.text for each in EXPECTED)
+                else None
+            ),
+        )
+        return page
+
+    async def signed_in(self, address: str, onward: str = "/app", prefix: str = "", **options: Any) -> Page:
+        """A page at which somebody is who signed in by code a moment ago."""
+        self.desk.wall.move(minutes=15)  # so many codes may be asked for in an hour
+        signed = await self.desk.signed_in(address, prefix)
+        self.till = await _till(self.desk)  # the old one's token is over by now
+        context = await self.context(**options)
+        await context.add_cookies(
+            [{"name": name, "value": value, "url": self.url} for name, value in signed.http.cookies.items()]
+        )
+        page = await self.page(context)
+        await page.goto(self.url + onward)
+        return page
+
+    async def breathe(self) -> None:
+        """Let time pass, for an allowance to come back."""
+        self.desk.wall.move(seconds=20)
+        await self.desk.at_wall()
+
+    async def open(self, page: Page, path: str) -> None:
+        """Go somewhere, a while later."""
+        await self.breathe()
+        await page.goto(self.url + path)
+
+    async def sell(self, card: IssuedCard, total: str, **more: Any) -> Any:
+        """A purchase at the bakery's till."""
+        receipt = stand.receipt(total, **more)
+        given = {"idempotencyKey": stand.key(), "member": {"cardNumber": card.number}, "receipt": receipt}
+        return await self.till.ask(RECORD, input=given)
+
+    @property
+    def pool(self) -> Any:
+        """The database."""
+        return self.desk.database.pool
+
+
+@asynccontextmanager
+async def opened(server: postgres.Server, template: str, vault: Vault, name: str) -> AsyncIterator[Town]:
+    """A town over a database of this name."""
+    postgres.create_database(server, name, template=template)
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    try:
+        async with (
+            connect(server.url(name, APPLICATION_ROLE)) as database,
+            fair.opened(database, vault) as made,
+            async_playwright() as play,
+        ):
+            browser = await play.chromium.launch(executable_path=CHROMIUM, args=arguments)
+            bound = socket.create_server(("127.0.0.1", 0))
+            issuer = f"http://localhost:{bound.getsockname()[1]}"
+            card = await made.coalition.add_member(name="Ada Popescu", email="ada@example.org", phone="+37369123456")
+            await _trade(made)
+            async with (
+                desks.opened(made.coalition, server.url(name, APPLICATION_ROLE), issuer=issuer) as desk,
+                listening(desk, bound),
+            ):
+                town = Town(desk, made, browser, await _till(desk), card)
+                await _people(town)
+                await _history(town)
+                yield town
+                await browser.close()
+    finally:
+        postgres.drop_database(server, name)
+
+
+async def _trade(made: Fair) -> None:
+    titles = {"en": "Fresh bread week", "ru": "Неделя свежего хлеба", "ro": "Săptămâna pâinii proaspete"}
+    await made.market.publish(
+        bonus("bread", 20, stack={"priority": 1}, title=titles),
+        bonus("yours", 70, who={"badges": [offers.ACTIVATED + "test"]}, stack={"priority": 2},
+              title={"en": "A cake for you", "ru": "Торт для вас", "ro": "Un tort pentru dumneavoastră"}),
+    )  # fmt: skip
+    caller = made.coalition.callers["bakery"]
+    async with made.coalition.database.transaction() as connection:
+        outlet = await onboarding.add_outlet(
+            connection, partner_id=caller.partner_id, code="x", name=HOSTILE, actor=made.coalition.onboarder, at=NOON
+        )
+        await onboarding.add_terminal(connection, outlet_id=outlet, code="1", actor=made.coalition.onboarder, at=NOON)
+
+
+async def _people(town: Town) -> None:
+    """The bakery's cashier and its manager; Ada has a PIN."""
+    await colleague(town.desk, "bakery", "Kim", KIM, colleagues.CASHIER)
+    await colleague(town.desk, "bakery", "Mia", MIA, colleagues.MANAGER)
+    async with town.desk.database.transaction() as connection:
+        await proofs.set_pin(connection, town.desk.vault, town.card.member_id, "4711")
+
+
+async def _history(town: Town) -> None:
+    for number, total in enumerate(("48.20", "12.00", "105.90", "9.50")):
+        await town.sell(town.card, total, reference=f"B-{number}")
+    for number, cents in enumerate((86_400, 12_250)):
+        receipt = a_receipt(cents, reference=f"G-{number}")
+        await town.fair.market.buy(town.card, receipt, partner="grocer")
+
+
+async def _till(desk: Desk) -> Till:
+    partner_id = desk.coalition.callers["bakery"].partner_id
+    async with desk.database.transaction() as connection:
+        await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
+        await clients.allow_secrets(connection, partner_id=partner_id, by="tester", at=desk.wall())
+        client_id, secret = await clients.add_client(
+            connection, partner_id=partner_id, name="till", scopes=scopes.TILL, by="tester", at=desk.wall()
+        )
+        await client_rules.change(connection, client_id, by="tester", at=desk.wall(), allowance=stand.PLENTY)
+    desk.application.state.endpoint.admission.rules.look_again()
+    http = desk.browser().http
+    answer = await http.post("/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"})
+    return Till(http, answer.json()["access_token"], client_id=client_id)
