@@ -1,4 +1,5 @@
-"""The tables of plans and subscriptions; the statements are in the file of the same name."""
+"""The tables of partners' files, of what was compared and of what differs; the statements are in the file of the same
+name."""
 
 from pathlib import Path
 
@@ -6,8 +7,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0033"
-down_revision = "0025"
+revision = "0029"
+down_revision = "0028"
 
 
 def upgrade() -> None:

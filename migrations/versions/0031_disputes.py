@@ -1,4 +1,5 @@
-"""Cashiers among a partner's people, cards of devices; the statements are in the file of the same name."""
+"""The tables of disputes; the statements are in the file of the same
+name."""
 
 from pathlib import Path
 
@@ -6,8 +7,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0035"
-down_revision = "0026"
+revision = "0031"
+down_revision = "0030"
 
 
 def upgrade() -> None:

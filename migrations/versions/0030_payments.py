@@ -1,4 +1,4 @@
-"""The tables of partners' files, of what was compared and of what differs; the statements are in the file of the same
+"""The tables of bank accounts, of payments and of what the bank tells; the statements are in the file of the same
 name."""
 
 from pathlib import Path
@@ -7,7 +7,7 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0031"
+revision = "0030"
 down_revision = "0029"
 
 

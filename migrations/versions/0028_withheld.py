@@ -6,7 +6,7 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0029"
+revision = "0028"
 down_revision = "0027"
 
 

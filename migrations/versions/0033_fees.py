@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0034"
-down_revision = "0033"
+revision = "0033"
+down_revision = "0032"
 
 
 def upgrade() -> None:

@@ -1,5 +1,4 @@
-"""The tables of disputes; the statements are in the file of the same
-name."""
+"""The tables of plans and subscriptions; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -7,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0033"
-down_revision = "0032"
+revision = "0032"
+down_revision = "0031"
 
 
 def upgrade() -> None:

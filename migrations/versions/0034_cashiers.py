@@ -1,5 +1,4 @@
-"""The tables of bank accounts, of payments and of what the bank tells; the statements are in the file of the same
-name."""
+"""Cashiers among a partner's people, cards of devices; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -7,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0032"
-down_revision = "0031"
+revision = "0034"
+down_revision = "0033"
 
 
 def upgrade() -> None:
