@@ -227,7 +227,10 @@ def recompute(folder: Path, *, currency: str, per_minor: int) -> Found:
             path = str(folder / f"{name}.csv").replace("'", "''")
             typed = ", ".join(f"'{column}': '{kind}'" for column, kind in columns.items())
             made = "VIEW" if name == "posting" else "TABLE"
-            engine.execute(f"CREATE {made} {name} AS FROM read_csv('{path}', header = true, columns = {{{typed}}})")
+            engine.execute(
+                f"CREATE {made} {name} AS FROM read_csv('{path}', header = true, auto_detect = false, delim = ',', "
+                f"quote = '\"', escape = '\"', columns = {{{typed}}})"
+            )
         engine.execute(_SCRIPT.read_text(encoding="utf-8"))
         [(postings,)] = engine.execute("SELECT coalesce(sum(postings), 0) FROM summed WHERE is_own").fetchall()
         return Found(
