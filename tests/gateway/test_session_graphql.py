@@ -67,7 +67,7 @@ async def test_staff_have_what_the_roles_of_this_moment_open(desk: Desk) -> None
     await desk.invite("anna", ANNA, [actors.FINANCE_MAKER])
     anna = await script_of(await desk.signed_in(ANNA, "/staff"), "/staff")
     assert await anna.ask(WHO) == {
-        "__typename": "Staff", "name": "anna", "roles": ["FINANCE_MAKER"], "scopes": ["schema:read", "settlement:read"],
+        "__typename": "Staff", "name": "anna", "roles": ["FINANCE_MAKER"], "scopes": ["schema:read", "settlement:make", "settlement:read"],
         "clientId": viewers.STAFF_CONSOLE[1],
     }  # fmt: skip
     assert (await anna.ask(STATEMENTS)) == {"nodes": []}
