@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -148,7 +149,7 @@ def test_winners_are_tickets_one_a_member_and_the_same_in_whatever_order(
 def test_every_lie_about_a_raffle_is_found() -> None:
     one, two, three = sorted(UUID(int=number) for number in (5, 6, 7))
     tickets = [Ticket(one, one), Ticket(two, one), Ticket(three, three)]
-    true = {
+    true: dict[str, Any] = {
         "seed": SEED.hex(), "commitment": drawing.commitment(SEED), "prizes": 2,
         "listSha256": drawing.list_sha256(tickets), "tickets": [[str(name), str(first)] for name, first in tickets],
         "winners": [str(won) for won in drawing.winners(SEED, tickets, 2)],

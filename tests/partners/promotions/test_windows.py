@@ -16,6 +16,7 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from partners import decisions
 from partners.promotions import budgets, simulation
+from partners.promotions.basket import Outcome
 from partners.promotions.budgets import BudgetInvalid
 from partners.promotions.simulation import fullest
 from partners.returning import Wish
@@ -195,7 +196,7 @@ def test_a_simulation_keeps_to_any_days_in_a_row_too() -> None:
     )
     what = basket(line(1, 1_000))
     stored = [
-        simulation.Decided(what, context(NOON + day * DAY), simulation.Outcome()) for day in (0, 3, 6, 7, 3)
+        simulation.Decided(what, context(NOON + day * DAY), Outcome()) for day in (0, 3, 6, 7, 3)
     ]  # fmt: skip
     told = simulation.simulate(offer, stored)
     assert told.draft.points_by_rule["gift"] == 10 + 10 + 5 + 10
