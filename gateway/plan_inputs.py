@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import MISSING
+from decimal import Decimal
 from typing import Any
 
 from graphql import (
@@ -106,6 +107,8 @@ def _object(kind: GraphQLInputObjectType, definition: StrawberryObjectDefinition
         declared = field.extensions[BACKREF]
         fields[name] = declared.python_name, reader(field.type, declared.resolve_type(type_definition=definition))
         default = coerce_default_value(field)
+        if default == [] and declared.default_factory is list:
+            continue  # the class makes an empty one of each value's own
         if default is not Undefined:
             unsaid[declared.python_name] = _constant(default)
         elif declared.default_value is MISSING and declared.default_factory is MISSING:
@@ -131,6 +134,6 @@ def _object(kind: GraphQLInputObjectType, definition: StrawberryObjectDefinition
 
 def _constant(default: Any) -> Any:
     """A default that every request may share. Raises NotPlannable for one that somebody could change."""
-    if default is not None and not isinstance(default, str | int):
+    if default is not None and not isinstance(default, str | int | Decimal):
         raise NotPlannable("a default that is not a plain value")
     return default

@@ -108,6 +108,7 @@ KINDS: Mapping[str, Words] = MappingProxyType(
         "STOCK_TRANSFER": _t("Points taken over", "Принятые остатки баллов", "Puncte preluate"),
         "STORED_LOAD": _t("Gift cards loaded", "Пополнение карт", "Carduri cadou încărcate"),
         "STORED_SPEND": _t("Gift cards spent", "Расход с карт", "Carduri cadou cheltuite"),
+        "RECEIPT_CREDITED": _t("Receipt credited", "Поступление зачтено", "Încasare recunoscută"),
         "PRICE_ADJUSTMENT": _t("Price corrected", "Исправление цены", "Preț corectat"),
         "DISPUTE_WITHHELD": _t("Disputed, set aside", "Спорное, отложено", "Disputat, pus deoparte"),
         "DISPUTE_UPHELD": _t("Dispute upheld", "Спор решён в пользу оператора", "Dispută menținută"),

@@ -238,22 +238,28 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         if operation.names_member:
             finding.add(name)
     spending = {"recordPurchase", "redeemPoints", "placeHold", "captureHold", "releaseHold", "requestApproval"}
+    spending |= {"takeReward", "handOverReward"}
     assert ranks[2] == spending | {"returnPurchase", "cancelPurchase"}
-    told = {"recordEvent", "moderateEvent", "activateOffer"}
-    own = {"lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost"}
-    own |= {"subscribe", "cancelSubscription", "changeSubscription", "pauseSubscription", "resumeSubscription"}
-    own |= {"offerSeat", "acceptSeat", "leaveSeat", "reportUsage"}
+    told = {"recordEvent", "moderateEvent", "activateOffer", "acceptInvitation", "reportUsage"}
+    own = {
+        "lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost", "putCardOnDevice", "forgetMe",
+        "orderReward", "inviteFriend", "acceptOffer", "subscribe", "cancelSubscription", "changeSubscription",
+        "pauseSubscription", "resumeSubscription", "offerSeat", "acceptSeat", "leaveSeat",
+    }  # fmt: skip
     desk = {
         "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",
         "acceptSettlementStatement", "declareHoliday", "proposeTaxRule", "recordDeposit", "proposeDepositReturn",
         "proposeDefaultCover", "proposeBuyOut", "proposeExit", "decideFinanceProposal", "proposeAgreement",
-        "decideAgreement",
+        "decideAgreement", "addPromotion", "draftRule", "simulateRelease", "submitRelease", "publishRelease",
+        "declineRelease", "suspendPromotion", "addBudget", "setBudgetLimit", "fundBudget", "addReward",
+        "setRewardStock", "inviteToClub",
     }  # fmt: skip
     assert ranks[1] == {"accruePoints", "enrolMember"} | own | {"inviteColleague", "removeColleague"} | told | desk
     # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.
     assert finding == {
         "member", "quote", "recordPurchase", "accruePoints", "accrueMany", "redeemPoints", "placeHold",
         "requestApproval", "enrolMember", "balanceChanged", "recordEvent", "activateOffer", "offers", "reportUsage",
+        "acceptInvitation", "takeReward",
     }  # fmt: skip
     assert {"accrueMany", "member", "quote", "viewer", "balanceChanged"} <= ranks[0]
 

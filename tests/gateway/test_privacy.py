@@ -80,6 +80,21 @@ async def test_p01_what_somebody_had_agreed_to_is_known_for_any_past_moment(gate
 
 # Output fields whose name sounds personal, and why a partner may see them.
 NOT_PERSONAL = {
+    "Membership.personal": "the member's own, to themselves",
+    "OwnPersonal.name": "the member's own, to themselves",
+    "OwnPersonal.birthDate": "the member's own, to themselves",
+    "OwnPersonal.phone": "the member's own, to themselves",
+    "OwnPersonal.email": "the member's own, to themselves",
+    "OutletView.name": "a partner's outlet's",
+    "PartnerFile.partnerName": "a partner's",
+    "SettlementBreak.partnerName": "a partner's",
+    "SettlementPayment.partnerName": "a partner's",
+    "AgreementTerm.name": "a term's",
+    "AgreementChange.name": "a term's",
+    "Holiday.name": "a day's",
+    "Plan.name": "a plan's",
+    "SettlementRun.name": "a run's",
+    "SettlementWindow.name": "a window's",
     "PartnerView.name": "a partner's",
     "Promotion.name": "an offer's",
     "RewardOutlet.name": "a partner's outlet's",

@@ -156,6 +156,7 @@ async def test_tiers_are_assessed_from_the_points_that_qualify(database, vault):
 
 
 async def test_what_was_recorded_is_rolled_up_batch_after_batch(database, monkeypatch):
+    monkeypatch.setattr(rollups, "ENTRIES_AT_ONCE", 2)
     monkeypatch.setattr(rollups.roll_up, "__kwdefaults__", {"limit": 2})
     holder = await open_account(database)
     for _ in range(5):
