@@ -81,7 +81,7 @@ async def test_staff_has_all_and_who_has_no_scope_none(settled: Gateway) -> None
     assert (await get(staff, "/settlement/reports/R7"))[0] == 400
     assert (await get(staff, "/settlement/reports/R7?run=1&format=exe"))[0] == 400
     listed = await staff.ask("{ settlementReports { code path } }")
-    assert len(listed) == 21
+    assert len(listed) == 22
     caller = sorted(settled.coalition.callers)[0]
     poor = await settled.till(caller, wanted=scopes.TILL)
     assert (await get(poor, "/settlement/reports/R1?run=1"))[0] == 403
