@@ -279,7 +279,10 @@ async def _founded(address: str, vault: Vault, journeys: Journeys, file: Path, w
             return tills
         terms = year.TERMS if wish.is_year else coalition.NO_TERMS
         with console.progress(f"Founding a coalition of {len(data.MERCHANTS)} partners and {members:,} members"):
-            return await coalition.found(database, vault, journeys, file, seed=wish.seed, terms=terms)
+            tills = await coalition.found(database, vault, journeys, file, seed=wish.seed, terms=terms)
+            if wish.is_year:
+                await year.enlist(database, vault, tills)
+            return tills
 
 
 async def _trade(
@@ -302,8 +305,9 @@ async def _trade(
         if since < until:
             with _bar(journeys.receipt_count(since, until), "Replaying", replay.tally) as advance:
                 await trading.forward(
-                    database, replay, journeys, seed=wish.seed, since=since, until=until, advance=advance
-                )
+                    database, replay, journeys, seed=wish.seed, since=since, until=until, advance=advance,
+                    at_months_end=year.settle if wish.is_year else trading.settle,
+                )  # fmt: skip
         checks.append(_all_accepted(replay.tally))
         if wish.is_year:
             checks += await year.checks(database, vault)

@@ -7,7 +7,7 @@ the run. The business clock is the only memory of how far a demonstration came.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 
@@ -23,6 +23,7 @@ from settlement import runs
 from settlement.states import IN_REVIEW
 
 Advance = Callable[[int], None]
+MonthsEnd = Callable[[Database, datetime], Awaitable[None]]
 
 
 def midnight(day: date) -> datetime:
@@ -40,20 +41,6 @@ async def replayed_until(database: Database) -> date:
     """The first day that was not replayed in full."""
     async with database.reading() as connection:
         return (await clock.sandbox(connection)).date()
-
-
-async def forward(
-    database: Database, replay: Replay, journeys: Journeys, *, seed: int, since: date, until: date, advance: Advance
-) -> None:
-    """Replay the days [since, until) and settle at each month's end and at the span's, whatever is open then."""
-    month = since.replace(day=1)
-    async for work in work_of(journeys, seed, since, until):
-        if work.day.replace(day=1) != month:
-            month = work.day.replace(day=1)
-            await settle(database, midnight(month))
-        await replay.day(work)
-        advance(work.receipt_count)
-    await settle(database, midnight(until))
 
 
 async def settle(database: Database, at: datetime) -> None:
@@ -79,6 +66,21 @@ async def settle(database: Database, at: datetime) -> None:
         with suppress(runs.ReviewOpen):
             async with database.transaction() as connection:
                 await runs.approve(connection, run_id, actor=CHECKER, at=at)
+
+
+async def forward(
+    database: Database, replay: Replay, journeys: Journeys, *, seed: int, since: date, until: date, advance: Advance,
+    at_months_end: MonthsEnd = settle,
+) -> None:  # fmt: skip
+    """Replay the days [since, until) and settle at each month's end and at the span's, whatever is open then."""
+    month = since.replace(day=1)
+    async for work in work_of(journeys, seed, since, until):
+        if work.day.replace(day=1) != month:
+            month = work.day.replace(day=1)
+            await at_months_end(database, midnight(month))
+        await replay.day(work)
+        advance(work.receipt_count)
+    await at_months_end(database, midnight(until))
 
 
 async def again(

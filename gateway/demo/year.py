@@ -17,12 +17,15 @@ from types import MappingProxyType
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.demo.coalition import PartnerTerms
+from gateway.demo import subscribers, trading
+from gateway.demo.coalition import FOUNDED_AT, PROGRAMME, PartnerTerms, Tills
 from gateway.demo.data import DemonstrationError
 from gateway.demo.report import Check
 from kit import clock
 from kit.database import Database
 from kit.secrets import Vault
+from members import identification
+from members.identification import Identified
 from partners.directory import DirectoryCache
 from partners.terms import VolumeRebate, VolumeTier
 from settlement import runs, states
@@ -30,6 +33,7 @@ from settlement.packages import building, keys
 from settlement.packages.archive import VERIFIER
 from settlement.packages.canonical import canonical_bytes
 from settlement.runs import RunHead
+from settlement.subscription import months
 
 HOUSEHOLDS = 250
 END = date(2018, 1, 1)
@@ -64,11 +68,32 @@ runpy.run_path("verify.py", run_name="__main__")
 """
 
 
+async def enlist(database: Database, vault: Vault, tills: Tills) -> int:
+    """Let the members that the rule of subscribers chooses take a plan on the first day; how many they are."""
+    numbers = [card.number for card in tills.cards.values()]
+    found = await identification.identify_cards(database.pool, vault, numbers)
+    members = [one.member_id for one in found.values() if isinstance(one, Identified)]
+    return await subscribers.enlist(
+        database, members, currency=PROGRAMME.base_currency, zone=PROGRAMME.time_zone, at=FOUNDED_AT
+    )
+
+
+async def settle(database: Database, at: datetime) -> None:
+    """As `trading.settle`, after fees that were due are paid and those of the month that ended are shared. Nothing
+    happens twice."""
+    await trading.set_clock(database, at)
+    await subscribers.pass_time(database, to=at)
+    ended = (at - timedelta(days=1)).date().replace(day=1)
+    await subscribers.close_month(database, ended, currency=PROGRAMME.base_currency, at=at)
+    await trading.settle(database, at)
+
+
 async def checks(database: Database, vault: Vault) -> list[Check]:
     """What has to be so of every month's run, and of every package of one partner."""
     async with database.reading() as connection:
         at = await clock.sandbox(connection)
         found = [await _month(connection, head) for head in reversed(await runs.runs(connection))]
+        found.append(await _fees(connection))
     with tempfile.TemporaryDirectory(prefix="tessera-year-") as place:
         folder = Path(place)
         packages = await write_packages(database, vault, VERIFYING_PARTNER, folder, at=at)
@@ -92,6 +117,23 @@ async def _month(connection: AsyncConnection, head: RunHead) -> Check:
         and not went_out_before,
         f"nets {sums}, differences {differences[:3]}, statements before the certificate: {went_out_before}",
     )  # fmt: skip
+
+
+async def _fees(connection: AsyncConnection) -> Check:
+    """Whether what subscribers paid for each month went somewhere, to the micro-unit."""
+    closed = await months.months(connection)
+    amiss = []
+    for one in closed:
+        shared = sum(share.amount_micro for share in await months.shares(connection, one))
+        went = shared + one.points_micro + one.reserve_micro + one.operator_micro + one.carried_micro
+        if went != one.pool_micro + one.added_micro:
+            amiss.append(f"{one.month:%Y-%m}: {one.pool_micro + one.added_micro} came, {went} went")
+    total = sum(one.pool_micro - one.brought_micro for one in closed)
+    return Check(
+        f"fees of {len(closed)} months, {total / 1_000_000:,.2f} {PROGRAMME.base_currency}, were shared to the last",
+        bool(closed) and not amiss,
+        "; ".join(amiss) or "there are none",
+    )
 
 
 async def write_packages(database: Database, vault: Vault, code: str, folder: Path, *, at: datetime) -> list[Path]:

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from gateway import application
-from gateway.demo import coalition, data, trading, year
+from gateway.demo import coalition, data, subscribers, trading, year
 from gateway.demo.data import DemonstrationError, Journeys
 from gateway.demo.replay import Gateway, Replay, Tally
 from kit.database import APPLICATION_ROLE, Database
@@ -45,12 +45,15 @@ class Traded:
 
 @pytest.fixture
 async def traded(
-    server: Server, database_name: str, database: Database, vault: Vault, tmp_path: Path
-) -> AsyncIterator[Traded]:
+    server: Server, database_name: str, database: Database, vault: Vault, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Traded]:  # fmt: skip
     settings = Settings(clock="sandbox", issuer="http://127.0.0.1:8000", master_key=VAULT_KEY)
     with Journeys() as journeys:
         journeys.take(HOUSEHOLDS, seed=SEED)
         tills = await coalition.found(database, vault, journeys, tmp_path / "tills.json", seed=SEED, terms=year.TERMS)
+        monkeypatch.setattr(subscribers, "SHARE_PERCENT", 50)  # of ten households twelve in a hundred are none
+        assert 0 < await year.enlist(database, vault, tills) < HOUSEHOLDS
         app = application.of(settings, server.url(database_name, APPLICATION_ROLE))
         async with (
             app.router.lifespan_context(app),
@@ -59,8 +62,9 @@ async def traded(
             replay = Replay(Gateway(http, tills.clients), tills.cards, Tally(), partial(trading.set_clock, database))
             seen: list[int] = []
             await trading.forward(
-                database, replay, journeys, seed=SEED, since=data.FIRST_DAY, until=UNTIL, advance=seen.append
-            )
+                database, replay, journeys, seed=SEED, since=data.FIRST_DAY, until=UNTIL, advance=seen.append,
+                at_months_end=year.settle,
+            )  # fmt: skip
             assert sum(seen) == journeys.receipt_count(until=UNTIL) > 50
             yield Traded(database, vault, replay.tally)
 
@@ -71,12 +75,12 @@ async def test_every_month_nets_to_zero_is_certified_and_is_read_alone_by_a_part
     assert traded.tally.rejected == {}
     found = await year.checks(traded.database, traded.vault)
     assert [(check.name, check.detail) for check in found if not check.held] == []
-    assert [check.name[:7] for check in found[:-1]] == ["2017-01", "2017-02"]
+    assert [check.name[:7] for check in found[:-1]] == ["2017-01", "2017-02", "fees of"]
     assert "2 packages of supermarket" in found[-1].name
     async with traded.database.reading() as connection:
         heads = await runs.runs(connection)
         lines = [n.kind for h in heads for s in (await runs.run(connection, h.run_id)).statements for n in s.lines]
-    assert {"PLATFORM_FEE", "TIER_REBATE", "CARRIED_OUT"} <= set(lines)
+    assert {"PLATFORM_FEE", "TIER_REBATE", "CARRIED_OUT", "SUBSCRIPTION_SHARE"} <= set(lines)
 
     packages = await year.write_packages(
         traded.database, traded.vault, "supermarket", tmp_path, at=trading.midnight(UNTIL)
