@@ -83,17 +83,18 @@ def evaluate(
         nothing = Reason("PARTNER_DOES_NOT_ISSUE", 0, {"role": terms.role})
         return Award(0, {line.line_id: 0 for line in lines}, (nothing,), ())
     eligible = [line.eligible_minor for line in lines]
+    eligible_minor = sum(eligible)
     bonus_bp = terms.tier_bonus_bp.get(tier, 0)
     value_micro = programme.point_value_micro[terms.currency]
-    base_micro = sum(eligible) * micro_per_minor(terms.currency)
+    base_micro = eligible_minor * micro_per_minor(terms.currency)
     base_points = base_micro * terms.earn_rate_bp // (BASIS * value_micro)
     points = base_micro * (terms.earn_rate_bp + bonus_bp) // (BASIS * value_micro)
     reasons = [
-        Reason("BASE", base_points, {"eligible_minor": sum(eligible), "rate_bp": terms.earn_rate_bp}),
+        Reason("BASE", base_points, {"eligible_minor": eligible_minor, "rate_bp": terms.earn_rate_bp}),
         *_bonus_reason(points - base_points, tier, bonus_bp),
         *exclusions(lines),
     ]
-    split = dict(zip((line.line_id for line in lines), allocate(points, eligible), strict=True))
+    split = dict(zip([line.line_id for line in lines], allocate(points, eligible), strict=True))
     return Award(points, split, tuple(reasons), _lots(points, terms, occurred_at))
 
 
@@ -105,7 +106,7 @@ def exclusions(lines: Sequence[EarnLine]) -> list[Reason]:
     """Why some of the lines' amounts earn nothing, whatever decides."""
     kinds = sorted({line.kind for line in lines if line.kind not in EARNING_KINDS and line.amount_minor})
     found = [Reason("KIND_DOES_NOT_EARN", 0, {"kind": kind}) for kind in kinds]
-    paid = sum(line.points_value_minor for line in lines)
+    paid = sum([line.points_value_minor for line in lines])
     return found + ([Reason("PAID_WITH_POINTS", 0, {"value_minor": paid})] if paid else [])
 
 

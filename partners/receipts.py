@@ -160,8 +160,7 @@ def check(receipt: Receipt, *, currency: str, at: datetime, points_value_minor: 
         raise CurrencyMismatch(f"the agreement is in {currency}, the receipt in {receipt.currency}")
     if receipt.lines and sum(line.amount_minor for line in receipt.lines) != receipt.total_minor:
         raise LinesDoNotSum("the lines' amounts do not sum to the total")
-    paid = sum(payment.amount_minor for payment in receipt.payments)
-    if receipt.payments and paid + points_value_minor != receipt.total_minor:
+    if receipt.payments and points_value_minor + sum(p.amount_minor for p in receipt.payments) != receipt.total_minor:
         raise PaymentsDoNotSum("payments and points do not sum to the total")
     if receipt.occurred_at > at + CLOCK_TOLERANCE:
         raise ReceiptInFuture("the receipt lies in the future; check the till's clock")
@@ -192,8 +191,8 @@ def check_detail(detail: str | None) -> None:
 def _amounts(receipt: Receipt) -> list[int]:
     return [
         receipt.total_minor,
-        *(line.amount_minor for line in receipt.lines),
-        *(paid.amount_minor for paid in receipt.payments),
+        *[line.amount_minor for line in receipt.lines],
+        *[paid.amount_minor for paid in receipt.payments],
     ]
 
 

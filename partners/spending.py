@@ -52,6 +52,8 @@ def within(most: SpendLimit, *, terms: Terms, programme: Programme, available: i
 
 def spread(lines: Sequence[Line], points: int, value_minor: int) -> tuple[list[int], list[EarnLine]]:
     """Points and their value spread over lines by amount, largest remainder: points per line, and what earning sees."""
+    if not points and not value_minor:
+        return [0] * len(lines), [EarnLine(line.line_id, line.kind, line.amount_minor) for line in lines]
     weights = [line.amount_minor for line in lines]
     paid_points = allocate(points, weights)
     paid_minor = allocate(value_minor, weights)
