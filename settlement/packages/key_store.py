@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_ONE_AT_A_TIME = 7_305_011  # an advisory lock's number, of no meaning elsewhere
+_ONE_AT_A_TIME = 7_305_019  # an advisory lock's number, of no meaning elsewhere
 
 
 async def lock(connection: AsyncConnection) -> None:
