@@ -43,9 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.Server]:
-    """The embedded PostgreSQL of this session, not durable: its data dies with it."""
+    """The embedded PostgreSQL of this session, not durable: its data dies with it.
+
+    Nothing runs in it that no test asked for. A transaction of autovacuum's, in whichever database, keeps all others
+    from reading by watermark what was recorded since it began, for as long as it runs.
+    """
     place = Path(tempfile.mkdtemp(prefix="tessera-test-", dir=SCRATCH))
-    with postgres.running(place, durable=False) as running:
+    with postgres.running(place, durable=False, settings={"autovacuum": "off"}) as running:
         yield running
     for folder in {place, running.data_folder}:
         shutil.rmtree(folder, ignore_errors=True)
