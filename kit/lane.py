@@ -17,6 +17,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 PATIENT_SHARE = 8  # patient items have one place in so many, however many others wait
+WORTH_A_FLIGHT = 16  # ordinary items that fly beside others of their kind; fewer had better wait
 MOST_RETRIES = 32  # calls that a failed batch may cost beside itself
 RETRY_SECONDS = 5
 
@@ -43,7 +44,8 @@ class Lane(Generic[Item, Answer]):
     """Runs `work` on batches of items, up to `flights` at a time.
 
     Somebody stands and waits for an ordinary item; a patient one is part of a file. Ordinary items go first, each class
-    in order of arrival, and one batch with such items flies at a time: more of them at once would only be smaller. With
+    in order of arrival. Of batches with such items `abreast` fly at a time; those that wait share the free flights
+    evenly, but beside another such batch none flies with fewer than WORTH_A_FLIGHT: it would only be smaller. With
     several flights the last is never taken by a batch of patient items alone, so that no till waits for a file.
     Patient items fill what is left of a batch, and one place in PATIENT_SHARE is theirs in any case: of those that
     wait, the nth goes at the latest with batch n * PATIENT_SHARE / batch_size, rounded up. The classes do not share a
@@ -65,6 +67,7 @@ class Lane(Generic[Item, Answer]):
         queue_size: int = 2048,
         patient_size: int = 4096,
         flights: int = 1,
+        abreast: int = 1,
         key: Callable[[Item], Hashable] | None = None,
     ) -> None:
         self._work = work
@@ -74,6 +77,8 @@ class Lane(Generic[Item, Answer]):
         self._queues: dict[bool, OrderedDict[_Entry[Item, Answer], None]] = {False: OrderedDict(), True: OrderedDict()}
         self._flights: dict[asyncio.Task[None], list[_Entry[Item, Answer]]] = {}
         self._most_flights = flights
+        self._abreast = min(abreast, flights)
+        self._worth = min(WORTH_A_FLIGHT, batch_size)
         self._owed = 0  # eighths of a place that patient items have not had
         self._waking = False
         self._closing = False
@@ -166,27 +171,36 @@ class Lane(Generic[Item, Answer]):
     def _gather(self) -> list[_Entry[Item, Answer]]:
         """The next batch; empty where nothing waits or nothing may fly."""
         flying = list(self._flights.values())
-        with_ordinary = any(not entry.patient for entries in flying for entry in entries)
+        with_ordinary = sum(any(not entry.patient for entry in entries) for entries in flying)
         may_be_patient = len(flying) - with_ordinary < max(1, self._most_flights - 1)
         keys = {entry.key for entries in flying for entry in entries} if self._key else set()
         batch: list[_Entry[Item, Answer]] = []
         if len(flying) < self._most_flights:
-            if self._queues[False] and not with_ordinary:
-                self._mix(batch, keys, may_be_patient)
+            free = min(self._abreast - with_ordinary, self._most_flights - len(flying))
+            if share := self._share(free, beside_others=with_ordinary > 0):
+                self._mix(batch, keys, may_be_patient, share)
             elif may_be_patient:
                 self._move(batch, keys, True, self._batch_size)
         return batch
 
-    def _mix(self, batch: list[_Entry[Item, Answer]], keys: set[Hashable], may_be_patient: bool) -> None:
-        """Ordinary items up to what is owed to patient ones, then these, then whoever still fits."""
+    def _share(self, free: int, *, beside_others: bool) -> int:
+        """How many ordinary items go with the next batch, so that all that wait fly at once; 0 where none may."""
+        waiting = len(self._queues[False])
+        flights = min(free, waiting // self._worth) or (free > 0 and not beside_others)
+        return -(-waiting // flights) if flights > 0 else 0
+
+    def _mix(
+        self, batch: list[_Entry[Item, Answer]], keys: set[Hashable], may_be_patient: bool, share: int
+    ) -> None:  # fmt: skip
+        """A share of ordinary items up to what is owed to patient ones, then these, then whoever still fits."""
         waiting = len(self._queues[True])
         owed = min(self._owed, PATIENT_SHARE - 1) + self._batch_size if waiting else 0
-        self._move(batch, keys, False, self._batch_size - min(waiting, owed // PATIENT_SHARE))
+        self._move(batch, keys, False, min(share, self._batch_size - min(waiting, owed // PATIENT_SHARE)))
         ordinary = len(batch)
         if ordinary or may_be_patient:
             self._move(batch, keys, True, self._batch_size)
             self._owed = max(0, owed - PATIENT_SHARE * (len(batch) - ordinary))
-            self._move(batch, keys, False, self._batch_size)
+            self._move(batch, keys, False, min(share + len(batch) - ordinary, self._batch_size))
 
     def _move(self, batch: list[_Entry[Item, Answer]], keys: set[Hashable], patient: bool, until: int) -> None:
         queue = self._queues[patient]

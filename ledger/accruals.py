@@ -90,9 +90,12 @@ async def _record(pool: asyncpg.Pool, unit: int, items: Sequence[Accrual]) -> Se
 def open_lane(
     pool: asyncpg.Pool, *, unit: int = POINTS, batch_size: int = 128, queue_size: int = 2048
 ) -> Lane[Accrual, Accrued]:
-    """A lane for one unit's accruals: many callers at once, each batch one call. Close it to finish what is queued."""
+    """A lane for one unit's accruals: many callers at once, each batch one call. Close it to finish what is queued.
+
+    Two batches fly at a time, so that the database works on one while answers of the other are told.
+    """
 
     async def work(items: Sequence[Accrual]) -> list[Accrued | Exception]:
         return list(await accrue_many(pool, items, unit=unit))
 
-    return Lane(work, batch_size=batch_size, queue_size=queue_size)
+    return Lane(work, batch_size=batch_size, queue_size=queue_size, flights=2, abreast=2)

@@ -59,7 +59,8 @@ PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
 ATTEMPTS = 3
 CLAIM_LOST, OUTRUN = "TS001", "TS002"
 PURCHASE_TRIGGER = "purchase"
-FLIGHTS = 3  # batches of purchases at a time: the tills' one, and two of files
+FLIGHTS = 3  # batches of purchases at a time
+ABREAST = 2  # of them with purchases of tills; files alone have two as well
 
 
 class AgreementMissing(Rejection):
@@ -258,7 +259,7 @@ class Desk:
         self.vault = vault
         self.directory = directory
         self.jams = Jams(database.pool)
-        self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS)
+        self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS, abreast=ABREAST)
         self.cards: Lane[str, Identified] = Lane(self._identify_batch)
         self.facts: Lane[Wanted, Facts | None] = Lane(self._facts_batch, flights=FLIGHTS)
         self.left: Lane[Sequence[BudgetKey], Mapping[BudgetKey, int]] = Lane(self._left_batch, flights=FLIGHTS)

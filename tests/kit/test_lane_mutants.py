@@ -15,7 +15,7 @@ from tests.kit import test_lane_schedules as schedules
 
 MUTANTS = {
     "patient items have no share": ("min(waiting, owed // PATIENT_SHARE)", "0"),
-    "patient items go first": ("(batch, keys, False, self._batch_size - min(", "(batch, keys, True, self._batch_size - min("),
+    "patient items go first": ("(batch, keys, False, min(share, self._batch_size - min(", "(batch, keys, True, min(share, self._batch_size - min("),
     "what patient items are owed is never paid back": (
         "self._owed = max(0, owed - PATIENT_SHARE * (len(batch) - ordinary))", "self._owed = owed"),
     "places are left empty": ("            self._move(batch, keys, True, self._batch_size)\n            self._owed", "            self._owed"),
@@ -49,7 +49,10 @@ MUTANTS = {
     "cancelled work ends the lane": ("if flight is not None and flight.cancelling():", "if True:"),
     "files take every flight": ("max(1, self._most_flights - 1)", "self._most_flights"),
     "more fly than may": ("if len(flying) < self._most_flights:", "if True:"),
-    "two batches of ordinary items fly": ("if self._queues[False] and not with_ordinary:", "if self._queues[False]:"),
+    "too many batches of ordinary items fly": ("min(self._abreast - with_ordinary, ", "min(9, "),
+    "a few fly beside many": ("min(free, waiting // self._worth)", "min(free, waiting)"),
+    "one waits who is worth a flight": ("min(free, waiting // self._worth)", "min(free, (waiting - 1) // self._worth)"),
+    "the first batch takes all": ("-(-waiting // flights)", "waiting"),
     "an account may fly twice": ("{entry.key for entries in flying for entry in entries} if self._key else set()", "set()"),
     "who comes while a batch flies is forgotten": ("        else:\n            self._wake()", "        else:\n            pass"),
     "a lane wakes once": ("        self._waking = False\n        while", "        while"),
@@ -63,6 +66,8 @@ PROBES: tuple[Callable[[], object], ...] = (
     schedules.test_work_that_answers_too_few_items_leaves_nobody_waiting,
     schedules.test_work_that_is_cancelled_from_within_does_not_end_the_lane,
     schedules.test_with_several_flights_no_till_waits_for_a_file_and_files_fly_side_by_side,
+    schedules.test_few_wait_for_the_batch_that_flies_and_many_fly_beside_it,
+    partial(schedules.test_who_waits_shares_the_flights_evenly_where_each_is_worth_one, 64, [32, 32]),
     *(partial(schedules.story, seed, ends) for seed in range(schedules.SEEDS // 2) for ends in ("drained", "aborted")),
 )
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from kit.errors import OutcomeUnknown
-from kit.lane import MOST_RETRIES, PATIENT_SHARE, Busy, Lane
+from kit.lane import MOST_RETRIES, PATIENT_SHARE, WORTH_A_FLIGHT, Busy, Lane
 from tests.kit.looping import SeededLoop
 
 SEEDS = 600
@@ -94,6 +94,7 @@ class Shape:
     patient_size: int
     keyed: bool
     flights: int
+    abreast: int
     failing: float
     callers: int
     files: int
@@ -110,6 +111,7 @@ class Shape:
             patient_size=dice.choice((4, 20, 1_000)),
             keyed=dice.random() < 0.5,
             flights=dice.choice((1, 1, 2, 3)),
+            abreast=dice.choice((1, 1, 2)),
             failing=dice.choice((0.0, 0.0, 0.1, 0.4)),
             callers=dice.randint(1, 40),
             files=dice.randint(0, 3),
@@ -174,22 +176,36 @@ def watch(lane: Lane[Item, int], story: Story, shape: Shape) -> None:
 
 
 def _look_at_flights(flying: list[list[Item]], shape: Shape) -> None:
-    """One batch with ordinary items at a time, and a place for it that patient ones never take."""
+    """No more batches with ordinary items than may be, and a place for one that patient ones never take."""
     together = [item for flight in flying for item in flight]
     assert len(set(together)) == len(together)
     assert not shape.keyed or len({item.account for item in together}) == len(together), "two of an account at a time"
     assert len(flying) <= shape.flights
     with_ordinary = sum(any(not item.patient for item in flight) for flight in flying)
-    assert with_ordinary <= 1, "two batches of ordinary items"
+    assert with_ordinary <= shape.abreast, "too many batches of ordinary items"
+    if with_ordinary > 1 and _ordinary(flying[-1]) and not shape.keyed:
+        assert len(flying[-1]) >= min(WORTH_A_FLIGHT, shape.batch_size), "not worth a flight"
     assert len(flying) - with_ordinary <= max(1, shape.flights - 1), "no place is left for ordinary items"
 
 
+def _ordinary(items: list[Item]) -> int:
+    return sum(not item.patient for item in items)
+
+
 def _look_at_batch(items: list[Item], before: list[list[Item]], story: Story, shape: Shape) -> None:
-    """Nobody is left behind who could have come along, nor behind somebody who may not go first."""
+    """Nobody is left behind who could have come along, nor behind somebody who may not go first.
+
+    Ordinary items that are worth a flight of their own, and have one, are not left behind.
+    """
     size, left = shape.batch_size, story.left()
     assert 1 <= len(items) <= size
     busy = {item.account for flight in (items, *before) for item in flight} if shape.keyed else set()
-    may_be_ordinary = all(item.patient for flight in before for item in flight)
+    with_ordinary = sum(_ordinary(flight) > 0 for flight in before)
+    free = min(shape.abreast - with_ordinary, shape.flights - len(before))
+    waiting = _ordinary(left) + _ordinary(items)
+    may_be_ordinary = free > 0 and (not with_ordinary or waiting >= min(WORTH_A_FLIGHT, size))
+    if may_be_ordinary and free > 1 and _ordinary(left) >= min(WORTH_A_FLIGHT, size):
+        left = [item for item in left if item.patient]
     could = [item for item in left if item.account not in busy and (item.patient or may_be_ordinary)]
     ordinary_left = [item for item in could if not item.patient]
     patient = sum(item.patient for item in items)
@@ -253,7 +269,8 @@ async def _play(loop: SeededLoop, story: Story, shape: Shape, *, ends: str) -> s
     dice = loop.dice
     lane: Lane[Item, int] = Lane(
         StandIn(story, shape, dice), batch_size=shape.batch_size, queue_size=shape.queue_size,
-        patient_size=shape.patient_size, flights=shape.flights, key=(lambda item: item.account) if shape.keyed else None,
+        patient_size=shape.patient_size, flights=shape.flights, abreast=shape.abreast,
+        key=(lambda item: item.account) if shape.keyed else None,
     )  # fmt: skip
     watch(lane, story, shape)
     singles, files = _items(dice, shape)
@@ -357,7 +374,7 @@ def test_a_seed_tells_the_same_story_twice() -> None:
 
 def test_one_bad_item_costs_a_few_calls_and_spoils_no_other() -> None:
     loop, story = SeededLoop(1), Story()
-    shape = Shape(128, 1_000, 1_000, False, 1, 0.0, 0, 0)
+    shape = Shape(128, 1_000, 1_000, False, 1, 1, 0.0, 0, 0)
 
     async def play() -> list[int | Exception]:
         lane: Lane[Item, int] = Lane(StandIn(story, shape, loop.dice), batch_size=128)
@@ -375,7 +392,7 @@ def test_one_bad_item_costs_a_few_calls_and_spoils_no_other() -> None:
 
 def test_a_database_that_is_gone_is_not_asked_once_for_every_item() -> None:
     loop, story = SeededLoop(2), Story()
-    shape = Shape(128, 1_000, 1_000, False, 1, 1.0, 0, 0)
+    shape = Shape(128, 1_000, 1_000, False, 1, 1, 1.0, 0, 0)
 
     async def play() -> list[int | Exception]:
         lane: Lane[Item, int] = Lane(StandIn(story, shape, loop.dice), batch_size=128)
@@ -412,7 +429,7 @@ def test_a_database_that_is_slow_to_fail_is_not_asked_for_long() -> None:
 
 def test_a_till_that_comes_while_a_file_is_done_waits_for_one_batch_only() -> None:
     loop, story = SeededLoop(3), Story()
-    shape = Shape(16, 1_000, 4_000, False, 1, 0.0, 0, 0)
+    shape = Shape(16, 1_000, 4_000, False, 1, 1, 0.0, 0, 0)
 
     async def play() -> int:
         lane: Lane[Item, int] = Lane(StandIn(story, shape, loop.dice), batch_size=16, patient_size=4_000)
@@ -432,9 +449,61 @@ def test_a_till_that_comes_while_a_file_is_done_waits_for_one_batch_only() -> No
     assert story.unfair == []
 
 
+@pytest.mark.parametrize(
+    ("waiting", "batches"), [(64, [32, 32]), (33, [17, 16]), (31, [31]), (3, [3]), (200, [100, 100])]
+)
+def test_who_waits_shares_the_flights_evenly_where_each_is_worth_one(waiting: int, batches: list[int]) -> None:
+    taken: list[int] = []
+
+    async def counting(items: Sequence[Item]) -> list[int | Exception]:
+        taken.append(len(items))
+        await asyncio.sleep(1)
+        return [item.number for item in items]
+
+    async def play() -> None:
+        lane: Lane[Item, int] = Lane(counting, flights=2, abreast=2)
+        items = [Item(number, number, patient=False) for number in range(waiting)]
+        assert await lane.submit_all(items, patient=False) == list(range(waiting))
+        await lane.close()
+
+    SeededLoop(7).run(play())
+    assert taken == batches
+
+
+def test_few_wait_for_the_batch_that_flies_and_many_fly_beside_it() -> None:
+    taken: list[int] = []
+
+    async def counting(items: Sequence[Item]) -> list[int | Exception]:
+        taken.append(len(items))
+        await asyncio.sleep(1)
+        return [item.number for item in items]
+
+    async def play() -> None:
+        lane: Lane[Item, int] = Lane(counting, flights=2, abreast=2)
+        numbers = iter(range(100))
+
+        async def come(count: int) -> asyncio.Future[list[int]]:
+            coming = asyncio.gather(*(lane.submit(Item(next(numbers), 1, patient=False)) for _ in range(count)))
+            await asyncio.sleep(0.1)
+            return coming
+
+        came = [await come(1)]
+        came.append(await come(WORTH_A_FLIGHT - 1))
+        assert taken == [1]
+        came.append(await come(1))
+        assert taken == [1, WORTH_A_FLIGHT]
+        came.append(await come(WORTH_A_FLIGHT))
+        assert taken == [1, WORTH_A_FLIGHT], "three fly"
+        await asyncio.gather(*came)
+        await lane.close()
+
+    SeededLoop(7).run(play())
+    assert taken == [1, WORTH_A_FLIGHT, WORTH_A_FLIGHT]
+
+
 def test_with_several_flights_no_till_waits_for_a_file_and_files_fly_side_by_side() -> None:
     loop, story = SeededLoop(7), Story()
-    shape = Shape(16, 1_000, 4_000, False, 3, 0.0, 0, 0)
+    shape = Shape(16, 1_000, 4_000, False, 3, 1, 0.0, 0, 0)
     begun: dict[int, float] = {}
     together = 0
 
