@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 async def accrue_one(pool: asyncpg.Pool, unit: int, item: Accrual, at: datetime) -> asyncpg.Record:
     """Record one accrual: status, seq, available, pending."""
+    if len(item.lots) == 1:
+        [lot] = item.lots
+        return await pool.fetchrow(
+            "SELECT status, seq, available, pending FROM ledger.accrue_lot($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
+            item.holder_id, unit, item.partner_id, item.idem_key, item.fingerprint, at, lot.issuer_id, lot.funder_id,
+            lot.terms_id, lot.points, lot.activates_at, lot.expires_at,
+        )  # fmt: skip
     return await pool.fetchrow(
         "SELECT status, seq, available, pending FROM ledger.accrue($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
         item.holder_id, unit, item.partner_id, item.idem_key, item.fingerprint, at, *_lot_columns(item.lots),

@@ -11,16 +11,16 @@ $$;
 -- items of one account are taken in order. Only positions in p_take are recorded; the caller holds the locks, has
 -- probed the keys and applied what is due. A lot whose activation lies after p_at is pending.
 -- Arrays are read by position instead of joined, so that a batch costs in proportion to its size. Items of an account
--- that owes are recorded one by one, so that each repays what it can before the next.
+-- that owes are recorded one by one (p_owing), so that each repays what it can before the next.
 CREATE FUNCTION ledger.record_accruals(
   p_unit smallint, p_at timestamptz, p_cutoff int, p_take int[],
   p_holders bigint[], p_partners int[], p_idem_keys uuid[], p_fingerprints uuid[], p_lot_until int[],
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[], p_lot_activates timestamptz[],
-  p_lot_expires timestamptz[])
+  p_lot_expires timestamptz[], p_owing boolean DEFAULT false)
 RETURNS TABLE (ord int, seq bigint, available_after bigint, pending_after bigint, debt_after bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 #variable_conflict use_column
-DECLARE n int; v_from int; v_recorded int;
+DECLARE n int; e record; v_available bigint; v_recorded int;
 BEGIN
   RETURN QUERY
   WITH item AS (
@@ -33,7 +33,7 @@ BEGIN
            (a.available + sum(s.at_once) OVER w)::bigint AS available_after,
            (a.pending + sum(s.points - s.at_once) OVER w)::bigint AS pending_after, a.head_hash
     FROM item i
-    JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit AND a.debt = 0
+    JOIN ledger.account a ON a.holder_id = i.holder_id AND a.unit = p_unit AND (a.debt > 0) = p_owing
     CROSS JOIN LATERAL (
       SELECT coalesce(sum(p_lot_points[n]), 0)::bigint AS points,
              coalesce(sum(p_lot_points[n]) FILTER (WHERE p_lot_activates[n] <= p_at), 0)::bigint AS at_once,
@@ -90,31 +90,27 @@ BEGIN
   END IF;
   FOR n IN SELECT o FROM unnest(p_take) AS o
            JOIN ledger.account a ON a.holder_id = p_holders[o] AND a.unit = p_unit AND a.debt > 0 ORDER BY o LOOP
-    v_from := coalesce(p_lot_until[n - 1], 0) + 1;
-    RETURN QUERY
-    SELECT n, e.seq, e.available, e.pending, e.debt
-    FROM ledger.accrue(
-      p_holders[n], p_unit, p_partners[n], p_idem_keys[n], p_fingerprints[n], p_at, p_lot_issuers[v_from:p_lot_until[n]],
-      p_lot_funders[v_from:p_lot_until[n]], p_lot_terms[v_from:p_lot_until[n]], p_lot_points[v_from:p_lot_until[n]],
-      p_lot_activates[v_from:p_lot_until[n]], p_lot_expires[v_from:p_lot_until[n]]) e;
+    SELECT * INTO STRICT e FROM ledger.record_accruals(
+      p_unit, p_at, p_cutoff, ARRAY[n], p_holders, p_partners, p_idem_keys, p_fingerprints, p_lot_until, p_lot_issuers,
+      p_lot_funders, p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires,
+      EXISTS (SELECT FROM ledger.account a WHERE a.holder_id = p_holders[n] AND a.unit = p_unit AND a.debt > 0));
+    v_available := ledger.repay_debt(p_holders[n], p_unit, p_at, p_cutoff);
+    RETURN QUERY SELECT n, e.seq, v_available, e.pending_after, greatest(e.debt_after - e.available_after, 0);
   END LOOP;
 END $$;
 
--- Accrue one entry of one or several lots, on its own: the same as a batch of one, without what a batch needs. A call
--- pays for preparing each statement and each expression more than for running it: there are few of both. The cut-off is
--- entered as enter_cutoff does it, which is asked only where what the session remembers does not hold any more. Whose
--- row is locked does not move: it is written where it was found.
-CREATE FUNCTION ledger.accrue(
+-- Accrue one entry of one lot, on its own: the same as a batch of one, without what a batch needs. A call pays for
+-- preparing each statement and each expression more than for running it: there are few of both, and no array is read.
+-- The cut-off is entered as enter_cutoff does it, which is asked only where what the session remembers does not hold any
+-- more. Whose row is locked does not move: it is written where it was found.
+CREATE FUNCTION ledger.accrue_lot(
   p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
-  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
-  p_lot_activates timestamptz[], p_lot_expires timestamptz[])
+  p_issuer int, p_funder int, p_terms int, p_points bigint, p_activates timestamptz, p_expires timestamptz)
 RETURNS ledger.accrued LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-  v_cutoff int := nullif(current_setting('tessera.last_cutoff', true), ''); v_locked boolean; e ledger.accrued;
+  v_cutoff int := nullif(current_setting('tessera.last_cutoff', true), ''); v_locked boolean;
   v_row tid; v_seq bigint; v_available bigint; v_pending bigint; v_held bigint; v_debt bigint; v_due timestamptz;
-  v_last timestamptz; v_hash bytea; v_text text := ''; v_amount bigint := 0; v_before bigint;
-  v_lot_no smallint := 0; v_issuer int; v_funder int; v_terms int; v_points bigint; v_activates timestamptz;
-  v_expires timestamptz; v_active boolean; v_credit smallint;
+  v_last timestamptz; v_hash bytea; v_before bigint; v_active boolean; v_credit smallint;
 BEGIN
   v_locked := pg_advisory_xact_lock_shared(7305002, v_cutoff) IS NOT NULL;
   PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff AND state = 'OPEN';
@@ -129,10 +125,7 @@ BEGIN
   END IF;
   PERFORM FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
   IF FOUND THEN
-    SELECT CASE WHEN j.fingerprint = p_fingerprint THEN 1 ELSE 2 END, j.seq,
-           greatest(j.available_after - j.debt_after, 0), j.pending_after, greatest(j.debt_after - j.available_after, 0)
-    INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
-    RETURN e;
+    RETURN ledger.accrued_before(p_holder, p_unit, p_idem_key, p_fingerprint);
   END IF;
   IF v_due <= p_at THEN
     PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
@@ -140,43 +133,34 @@ BEGIN
     INTO v_row, v_seq, v_available, v_pending, v_held, v_debt, v_due, v_last, v_hash
     FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit;
   END IF;
-  FOR n IN 1 .. cardinality(p_lot_points) LOOP
-    v_lot_no := v_lot_no + 1::smallint;
-    v_issuer := p_lot_issuers[n];
-    v_funder := p_lot_funders[n];
-    v_terms := p_lot_terms[n];
-    v_points := p_lot_points[n];
-    v_activates := p_lot_activates[n];
-    v_expires := p_lot_expires[n];
-    IF v_activates <= p_at THEN
-      v_active := true;
-      v_credit := 1;
-      v_available := v_available + v_points;
-      v_due := least(v_due, v_expires);
-    ELSE
-      v_active := false;
-      v_credit := 2;
-      v_pending := v_pending + v_points;
-      v_due := least(v_due, v_activates);
-    END IF;
-    v_amount := v_amount + v_points;
-    INSERT INTO ledger.lot (holder_id, seq, granted, remaining, activates_at, expires_at, issuer_id, funder_id,
-                            terms_id, unit, lot_no, active)
-    VALUES (p_holder, v_seq, v_points, v_points, v_activates, v_expires, v_issuer, v_funder, v_terms, p_unit,
-            v_lot_no, v_active);
-    INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
-                                terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
-    VALUES (p_holder, v_seq, v_seq, v_points, v_issuer, v_funder, p_partner, v_terms, v_terms, v_cutoff, p_unit,
-            v_lot_no, 10, v_credit, v_lot_no);
-    v_text := v_text || ledger.posting_text(
-      v_lot_no, 10::smallint, v_credit, v_issuer, v_funder, p_partner, v_terms, v_terms, v_seq, v_lot_no, v_points);
-  END LOOP;
-  v_hash := sha256(v_hash || textsend(ledger.entry_text(
-    p_holder, p_unit, v_seq, 1::smallint, p_partner, v_cutoff, v_amount, NULL, v_available, v_pending, v_held, v_debt,
-    p_at, v_last, p_idem_key, p_fingerprint) || v_text));
+  IF p_activates <= p_at THEN
+    v_active := true;
+    v_credit := 1;
+    v_available := v_available + p_points;
+    v_due := least(v_due, p_expires);
+  ELSE
+    v_active := false;
+    v_credit := 2;
+    v_pending := v_pending + p_points;
+    v_due := least(v_due, p_activates);
+  END IF;
+  INSERT INTO ledger.lot (holder_id, seq, granted, remaining, activates_at, expires_at, issuer_id, funder_id,
+                          terms_id, unit, lot_no, active)
+  VALUES (p_holder, v_seq, p_points, p_points, p_activates, p_expires, p_issuer, p_funder, p_terms, p_unit, 1, v_active);
+  INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
+                              terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
+  VALUES (p_holder, v_seq, v_seq, p_points, p_issuer, p_funder, p_partner, p_terms, p_terms, v_cutoff, p_unit, 1, 10,
+          v_credit, 1);
+  v_hash := sha256(v_hash || textsend(
+    ledger.entry_text(
+      p_holder, p_unit, v_seq, 1::smallint, p_partner, v_cutoff, p_points, NULL, v_available, v_pending, v_held, v_debt,
+      p_at, v_last, p_idem_key, p_fingerprint)
+    || ledger.posting_text(
+      1::smallint, 10::smallint, v_credit, p_issuer, p_funder, p_partner, p_terms, p_terms, v_seq, 1::smallint,
+      p_points)));
   INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
                               at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
-  VALUES (p_holder, v_seq, v_amount, v_available, v_pending, v_held, v_debt, p_at, v_last, p_idem_key, p_fingerprint,
+  VALUES (p_holder, v_seq, p_points, v_available, v_pending, v_held, v_debt, p_at, v_last, p_idem_key, p_fingerprint,
           p_partner, v_cutoff, p_unit, 1, v_hash);
   UPDATE ledger.account a
   SET seq = v_seq, available = v_available, pending = v_pending, last_at = v_last, next_due = v_due, head_hash = v_hash
@@ -190,4 +174,42 @@ BEGIN
     v_debt := greatest(v_debt - v_before, 0);
   END IF;
   RETURN (0, v_seq, v_available, v_pending, v_debt)::ledger.accrued;
+END $$;
+
+-- What a key's first call was told, for an account that the caller has locked; status 2 where it stood for another input.
+CREATE FUNCTION ledger.accrued_before(p_holder bigint, p_unit smallint, p_idem_key uuid, p_fingerprint uuid)
+RETURNS ledger.accrued LANGUAGE sql STABLE AS $$
+  SELECT (CASE WHEN j.fingerprint = p_fingerprint THEN 1 ELSE 2 END, j.seq, greatest(j.available_after - j.debt_after, 0),
+          j.pending_after, greatest(j.debt_after - j.available_after, 0))::ledger.accrued
+  FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key
+$$;
+
+-- Accrue one entry of any number of lots, on its own: of one lot as above, of none or of several funders as a batch of one.
+CREATE FUNCTION ledger.accrue(
+  p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
+  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
+  p_lot_activates timestamptz[], p_lot_expires timestamptz[])
+RETURNS ledger.accrued LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE v_cutoff int; e ledger.accrued;
+BEGIN
+  IF cardinality(p_lot_points) = 1 THEN
+    RETURN ledger.accrue_lot(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers[1],
+                             p_lot_funders[1], p_lot_terms[1], p_lot_points[1], p_lot_activates[1], p_lot_expires[1]);
+  END IF;
+  v_cutoff := ledger.enter_cutoff();
+  PERFORM FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN (4, NULL, NULL, NULL, NULL)::ledger.accrued;
+  END IF;
+  PERFORM FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+  IF FOUND THEN
+    RETURN ledger.accrued_before(p_holder, p_unit, p_idem_key, p_fingerprint);
+  END IF;
+  PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
+  SELECT 0, r.seq, r.available_after, r.pending_after, r.debt_after INTO STRICT e
+  FROM ledger.record_accruals(
+    p_unit, p_at, v_cutoff, ARRAY[1], ARRAY[p_holder], ARRAY[p_partner], ARRAY[p_idem_key], ARRAY[p_fingerprint],
+    ARRAY[coalesce(cardinality(p_lot_points), 0)], p_lot_issuers, p_lot_funders, p_lot_terms, p_lot_points,
+    p_lot_activates, p_lot_expires) r;
+  RETURN e;
 END $$;

@@ -5,13 +5,13 @@ DECLARE r regprocedure;
 BEGIN
   FOR r IN SELECT p.oid::regprocedure FROM pg_proc p
            WHERE p.pronamespace = 'ledger'::regnamespace AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
-             AND p.proname IN ('lock_accounts', 'settle_due', 'record_accruals', 'accrue', 'redeem',
+             AND p.proname IN ('lock_accounts', 'settle_due', 'record_accruals', 'accrue', 'accrue_lot', 'redeem',
                                'return_accrual', 'refund_redemption', 'repay_debt', 'spend', 'place_hold', 'resolve_hold',
                                'transfer_out', 'transfer_in', 'adjust', 'spend_many', 'resolve_many', 'return_many') LOOP
     EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', r);
     EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);
     -- What joins nothing need not be told how: each setting is made and undone by every call.
-    IF r::text !~ '^ledger.accrue\(' THEN
+    IF r::text !~ '^ledger.accrue_lot\(' THEN
       EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', r);
       EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', r);
       -- Of tables that were never analysed a whole unit looks small enough to go through per item.

@@ -99,8 +99,13 @@ CREATE FUNCTION partners.record_purchase(
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE e record;
 BEGIN
-  e := ledger.accrue(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers, p_lot_funders,
-                     p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires);
+  IF cardinality(p_lot_points) = 1 THEN
+    e := ledger.accrue_lot(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers[1],
+                           p_lot_funders[1], p_lot_terms[1], p_lot_points[1], p_lot_activates[1], p_lot_expires[1]);
+  ELSE
+    e := ledger.accrue(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers, p_lot_funders,
+                       p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires);
+  END IF;
   status := e.status; seq := e.seq; available := e.available; pending := e.pending;
   debt := e.debt;
   IF status <> 0 THEN

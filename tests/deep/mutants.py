@@ -781,17 +781,17 @@ MUTANTS = (
         f"{_PROBE_FIRST} IF e.seq IS NOT NULL THEN", "one_key_at_once_has_one_effect",
     ),
     Mutant(
-        "accrue looks for the key before the lock", "ledger.accrue",
+        "accrue looks for the key before the lock", "ledger.accrue_lot",
         f"{_ACCRUE_LOCK} {_ACCRUE_NO_ACCOUNT} {_ACCRUE_KNOWN} IF FOUND THEN",
         f"{_ACCRUE_KNOWN} v_active := FOUND; {_ACCRUE_LOCK} {_ACCRUE_NO_ACCOUNT} IF v_active THEN",
         "one_key_at_once_has_one_effect",
     ),
     Mutant(
-        "accrue takes no lock", "ledger.accrue", _ACCRUE_LOCK, _ACCRUE_LOCK.replace(" FOR NO KEY UPDATE", ""),
+        "accrue takes no lock", "ledger.accrue_lot", _ACCRUE_LOCK, _ACCRUE_LOCK.replace(" FOR NO KEY UPDATE", ""),
         "one_key_at_once_has_one_effect",
     ),
     Mutant(
-        "accrue does not look for the key", "ledger.accrue", f"{_ACCRUE_KNOWN} IF FOUND THEN", "IF false THEN",
+        "accrue does not look for the key", "ledger.accrue_lot", f"{_ACCRUE_KNOWN} IF FOUND THEN", "IF false THEN",
         "one_key_at_once_has_one_effect",
     ),
     Mutant(
@@ -872,13 +872,13 @@ MUTANTS = (
     # What is due
     Mutant(
         "an accrual's points are available at once",
-        "ledger.accrue",
-        "IF v_activates <= p_at THEN",
+        "ledger.accrue_lot",
+        "IF p_activates <= p_at THEN",
         "IF true THEN",
         "pending_points_cannot_be_spent",
     ),
     Mutant(
-        "an accrual does not say when something is due", "ledger.accrue", "v_due := least(v_due, v_activates);", "",
+        "an accrual does not say when something is due", "ledger.accrue_lot", "v_due := least(v_due, p_activates);", "",
         "due_lots_activate_and_expire_on_touch_each_at_its_own_due_instant",
     ),
     Mutant(
@@ -953,11 +953,11 @@ MUTANTS = (
     ),
     # Debt
     Mutant(
-        "an accrual repays nothing", "ledger.accrue", "IF v_debt > 0 THEN", "IF false THEN",
+        "an accrual repays nothing", "ledger.accrue_lot", "IF v_debt > 0 THEN", "IF false THEN",
         "points_that_become_available_repay_and_pending_ones_wait",
     ),
     Mutant(
-        "a batch records who owes like everybody", "ledger.record_accruals", "AND a.debt = 0", "",
+        "a batch records who owes like everybody", "ledger.record_accruals", "AND (a.debt > 0) = p_owing", "",
         "a_batch_leaves_an_account_that_owes_as_its_items_would_one_by_one",
     ),
     Mutant(
@@ -1029,8 +1029,8 @@ MUTANTS = (
         "points_that_were_owed_and_come_back_are_not_taken_a_second_time",
     ),
     Mutant(
-        "an accrual repeated tells what was available before it repaid", "ledger.accrue",
-        "greatest(j.available_after - j.debt_after, 0), j.pending_after", "j.available_after, j.pending_after",
+        "an accrual repeated tells what was available before it repaid", "ledger.accrued_before",
+        "greatest(j.available_after - j.debt_after, 0),", "j.available_after,",
         "an_accrual_that_repaid_repeated_by_key_tells_what_it_told_the_first_time",
     ),
     Mutant(
@@ -1096,11 +1096,11 @@ MUTANTS = (
         "the_closer_waits_for_a_writer_that_has_not_committed",
     ),
     Mutant(
-        "an accrual does not look again at the cut-off that it remembers", "ledger.accrue", test_cutoffs.CHECK_AGAIN, test_cutoffs.NO_CHECK,
+        "an accrual does not look again at the cut-off that it remembers", "ledger.accrue_lot", test_cutoffs.CHECK_AGAIN, test_cutoffs.NO_CHECK,
         "an_accrual_that_remembers_a_cutoff_and_is_overtaken_lands_in_the_next",
     ),
     Mutant(
-        "an accrual does not hold the cut-off that it remembers", "ledger.accrue", test_cutoffs.LOCK, "",
+        "an accrual does not hold the cut-off that it remembers", "ledger.accrue_lot", test_cutoffs.LOCK, "",
         "the_closer_waits_for_an_accrual_that_remembers_its_cutoff",
     ),
     Mutant(

@@ -187,7 +187,7 @@ async def close_while_a_writer_stands_between_reading_and_locking(
     [holder] = await open_accounts(database, 1)
 
     async with database.pool.acquire() as connection:
-        if routine == "ledger.accrue":
+        if routine == "ledger.accrue_lot":
             assert await accrue(connection, holder) == 0
         await owner.execute(f"SELECT pg_advisory_lock({GATE}, 1)")
         writer = asyncio.create_task(accrue(connection, holder))
@@ -212,7 +212,7 @@ async def test_a_writer_overtaken_by_the_closer_lands_in_the_next_cutoff(
 async def test_an_accrual_that_remembers_a_cutoff_and_is_overtaken_lands_in_the_next(
     database: Database, owner: asyncpg.Connection
 ) -> None:
-    assert await close_while_a_writer_stands_between_reading_and_locking(database, owner, routine="ledger.accrue") == []
+    assert await close_while_a_writer_stands_between_reading_and_locking(database, owner, routine="ledger.accrue_lot") == []
     rows = await database.pool.fetch("SELECT cutoff_id FROM ledger.posting ORDER BY seq")
     assert [row["cutoff_id"] for row in rows] == [1, 2]
 
@@ -221,7 +221,7 @@ async def test_an_accrual_that_remembers_a_cutoff_and_is_overtaken_lands_in_the_
     ("routine", "lost"),
     [
         ("ledger.enter_cutoff", "counted 0 entries, 0 postings, 0 points; found 1, 1, 10"),
-        ("ledger.accrue", "counted 1 entries, 1 postings, 10 points; found 2, 2, 20"),
+        ("ledger.accrue_lot", "counted 1 entries, 1 postings, 10 points; found 2, 2, 20"),
     ],
 )
 async def test_without_the_re_check_the_overtaken_writer_is_lost(
@@ -271,7 +271,7 @@ async def test_the_closer_waits_for_an_accrual_that_remembers_its_cutoff(databas
     ("routine", "lost"),
     [
         ("ledger.enter_cutoff", "counted 0 entries, 0 postings, 0 points; found 1, 1, 10"),
-        ("ledger.accrue", "counted 1 entries, 1 postings, 10 points; found 2, 2, 20"),
+        ("ledger.accrue_lot", "counted 1 entries, 1 postings, 10 points; found 2, 2, 20"),
     ],
 )
 async def test_without_the_lock_a_writer_that_has_not_committed_is_lost(
@@ -281,7 +281,7 @@ async def test_without_the_lock_a_writer_that_has_not_committed_is_lost(
     assert LOCK in source
     await owner.execute(source.replace(LOCK, ""))
 
-    waited, found = await close_while_a_writer_has_not_committed(database, remembered=routine == "ledger.accrue")
+    waited, found = await close_while_a_writer_has_not_committed(database, remembered=routine == "ledger.accrue_lot")
 
     assert not waited
     assert len(found) == 1

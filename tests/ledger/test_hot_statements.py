@@ -33,7 +33,7 @@ STORES: dict[str, set[str]] = {
     "partners.hold_store": set(),
 }
 CUTOFF_LOCK = 7305002
-ENTER_CUTOFF = {"ledger.enter_cutoff", "ledger.accrue"}  # the second to save a call: decision 0015
+ENTER_CUTOFF = {"ledger.enter_cutoff", "ledger.accrue_lot"}  # the second to save a call: decision 0015
 
 _CLAIM = (
     "the receipt's claim is one table for all members: on Citus it has to be written first, by a call of its own (not done yet), and the "
@@ -504,7 +504,7 @@ async def test_every_hot_statement_keeps_to_one_holders_shard_but_for_the_named_
 async def test_the_lint_has_looked_at_what_it_should(owner: asyncpg.Connection) -> None:
     functions = await hot_functions(owner)
     assert {
-        "ledger.enter_cutoff", "ledger.lock_accounts", "ledger.settle_due", "ledger.record_accruals", "ledger.accrue",
+        "ledger.enter_cutoff", "ledger.lock_accounts", "ledger.settle_due", "ledger.record_accruals", "ledger.accrue_lot",
         "ledger.redeem", "ledger.return_accrual", "ledger.refund_redemption", "ledger.find_entry",
         "ledger.spend_many", "ledger.resolve_many", "ledger.return_many",
         "partners.known_items", "partners.record_purchases", "partners.record_spending", "partners.record_return",
