@@ -28,9 +28,8 @@ from tests.builders import DAY, NOON, a_receipt, identified
 
 ACCRUE = """
 \\set holder random({first}, {last})
-SELECT ledger.accrue(:holder, 1::smallint, {partner}, gen_random_uuid(), gen_random_uuid(), '2026-03-02',
-  ARRAY[1], ARRAY[1], ARRAY[1], ARRAY[100::bigint], ARRAY['2026-03-16'::timestamptz],
-  ARRAY['2027-03-02'::timestamptz]);
+SELECT ledger.accrue_lot(:holder, 1::smallint, {partner}, gen_random_uuid(), gen_random_uuid(), '2026-03-02',
+  1, 1, 1, 100::bigint, '2026-03-16'::timestamptz, '2027-03-02'::timestamptz);
 """
 PURCHASE = """
 \\set holder random({first}, {last})

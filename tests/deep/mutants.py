@@ -255,6 +255,16 @@ async def one_key_at_once_has_one_effect(stage: Stage) -> None:
     again = await after_another(stage, holder, accruing, lambda: holder.accrue(10, key=key))
     assert (again["status"], again["available"]) == (1, 100)  # type: ignore[index]
     key = uuid4()
+    of_two_lots = (
+        f"SELECT * FROM ledger.accrue($1, 1::smallint, 1, '{key}', '{test_operations.NOTHING}', '{T0}', ARRAY[1, 1],"
+        " ARRAY[1, 2], ARRAY[1, 1], ARRAY[3, 4]::bigint[], array_fill('2026-01-01Z'::timestamptz, ARRAY[2]),"
+        " array_fill('2027-03-02Z'::timestamptz, ARRAY[2]))"
+    )
+    again = await after_another(
+        stage, holder, of_two_lots, lambda: stage.database.pool.fetchrow(of_two_lots, holder.holder_id)
+    )
+    assert (again["status"], again["available"]) == (1, 107)  # type: ignore[index]
+    key = uuid4()
     returning = (
         f"SELECT ledger.return_accrual($1, 1::smallint, 1, ARRAY[1::smallint], ARRAY[10::bigint], 1, '{key}',"
         f" '{test_operations.NOTHING}', '{T0}')"
@@ -792,6 +802,15 @@ MUTANTS = (
     ),
     Mutant(
         "accrue does not look for the key", "ledger.accrue_lot", f"{_ACCRUE_KNOWN} IF FOUND THEN", "IF false THEN",
+        "one_key_at_once_has_one_effect",
+    ),
+    Mutant(
+        "an accrual of several lots takes no lock", "ledger.accrue",
+        "WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;", "WHERE a.holder_id = p_holder AND a.unit = p_unit;",
+        "one_key_at_once_has_one_effect",
+    ),
+    Mutant(
+        "an accrual of several lots does not look for the key", "ledger.accrue", f"{_ACCRUE_KNOWN} IF FOUND THEN", "IF false THEN",
         "one_key_at_once_has_one_effect",
     ),
     Mutant(

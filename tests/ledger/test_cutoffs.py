@@ -212,7 +212,10 @@ async def test_a_writer_overtaken_by_the_closer_lands_in_the_next_cutoff(
 async def test_an_accrual_that_remembers_a_cutoff_and_is_overtaken_lands_in_the_next(
     database: Database, owner: asyncpg.Connection
 ) -> None:
-    assert await close_while_a_writer_stands_between_reading_and_locking(database, owner, routine="ledger.accrue_lot") == []
+    assert (
+        await close_while_a_writer_stands_between_reading_and_locking(database, owner, routine="ledger.accrue_lot")
+        == []
+    )
     rows = await database.pool.fetch("SELECT cutoff_id FROM ledger.posting ORDER BY seq")
     assert [row["cutoff_id"] for row in rows] == [1, 2]
 
