@@ -14,10 +14,11 @@ _COLUMNS = (
 )
 
 
-async def drain_cutoff(connection: AsyncConnection, *, at: datetime) -> int:
-    """The number of the cut-off that drains from now on, or drained already."""
+async def drain_cutoff(connection: AsyncConnection, *, at: datetime) -> int | None:
+    """The number of the cut-off that drains from now on, or drained already; None where the open one began later."""
     drained = await connection.execute(text("SELECT ledger.drain_cutoff(:at)"), {"at": at})
-    return int(drained.scalar_one())
+    found: int | None = drained.scalar_one()
+    return found
 
 
 async def seal_cutoff(connection: AsyncConnection, *, cutoff_id: int) -> Row[tuple[object, ...]]:

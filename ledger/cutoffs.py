@@ -135,6 +135,8 @@ async def _sweep(database: Database, at: datetime, progress: Callable[[int], Non
 async def _cut(database: Database, at: datetime) -> Cutoff:
     async with database.transaction() as connection:
         draining = await cutoff_store.drain_cutoff(connection, at=at)
+    if draining is None:
+        raise CutoffOutOfOrder(f"the open cut-off began after {at.isoformat()}, it cannot close before that")
     async with database.transaction() as connection:
         return _cutoff(await cutoff_store.seal_cutoff(connection, cutoff_id=draining))
 

@@ -37,16 +37,23 @@ CREATE FUNCTION ledger.entered_cutoff() RETURNS int LANGUAGE sql STABLE AS $$
 $$;
 
 -- First step of closing: entries from here on belong to the next cut-off. Returns the number of the one that drains;
--- one that an earlier closer left draining is handed out again.
+-- one that an earlier closer left draining is handed out again. Who waited for another closer looks again, because what it
+-- waited for is not open any more. NULL where the open one began later.
 CREATE FUNCTION ledger.drain_cutoff(p_at timestamptz) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int;
+DECLARE v_cutoff int; v_opened timestamptz;
 BEGIN
-  SELECT cutoff_id INTO v_cutoff FROM ledger.cutoff WHERE state = 'DRAINING' ORDER BY cutoff_id LIMIT 1 FOR UPDATE;
-  IF FOUND THEN
-    RETURN v_cutoff;
+  LOOP
+    SELECT cutoff_id INTO v_cutoff FROM ledger.cutoff WHERE state = 'DRAINING' ORDER BY cutoff_id LIMIT 1 FOR UPDATE;
+    IF FOUND THEN
+      RETURN v_cutoff;
+    END IF;
+    SELECT cutoff_id, opened_at INTO v_cutoff, v_opened FROM ledger.cutoff WHERE state = 'OPEN' FOR UPDATE;
+    EXIT WHEN FOUND;
+  END LOOP;
+  IF v_opened > p_at THEN
+    RETURN NULL;
   END IF;
-  SELECT cutoff_id INTO STRICT v_cutoff FROM ledger.cutoff WHERE state = 'OPEN' FOR UPDATE;
   UPDATE ledger.cutoff SET state = 'DRAINING', cut_at = p_at WHERE cutoff_id = v_cutoff;
   INSERT INTO ledger.cutoff (cutoff_id, state, opened_at) VALUES (v_cutoff + 1, 'OPEN', p_at);
   RETURN v_cutoff;

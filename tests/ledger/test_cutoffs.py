@@ -14,6 +14,7 @@ import pytest
 from kit.database import APPLICATION_ROLE, Database
 from kit.postgres import Server
 from ledger import cutoffs
+from ledger.cutoffs import Cutoff, CutoffOutOfOrder
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -289,3 +290,50 @@ async def test_without_the_lock_a_writer_that_has_not_committed_is_lost(
     assert not waited
     assert len(found) == 1
     assert lost in found[0]
+
+
+async def closes_that_meet(database: Database, owner: asyncpg.Connection, second_at: datetime) -> Cutoff:
+    """What the second of two closes hears when it began while the first had the open cut-off in hand."""
+    async with owner.transaction():
+        await owner.fetchval("SELECT ledger.drain_cutoff($1)", START + DAY)
+        second = asyncio.create_task(cutoffs.close(database, at=second_at))
+
+        async def waits_or_is_done() -> bool:
+            return second.done() or bool(
+                await database.pool.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple')"
+                )
+            )
+
+        await until(waits_or_is_done)
+        assert not second.done()
+    return await second
+
+
+async def test_of_two_closes_at_once_for_one_instant_both_tell_of_one_cutoff(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    closed = await closes_that_meet(database, owner, START + DAY)
+
+    assert (closed.cutoff_id, closed.state, closed.cut_at) == (1, "CUT", START + DAY)
+    async with database.reading() as connection:
+        assert [one.state for one in await cutoffs.cutoffs(connection)] == ["CUT", "OPEN"]
+
+
+async def test_of_two_closes_at_once_the_later_instant_closes_the_next_cutoff(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    closed = await closes_that_meet(database, owner, START + 2 * DAY)
+
+    assert (closed.cutoff_id, closed.cut_at) == (2, START + 2 * DAY)
+    assert await violations(database) == []
+
+
+async def test_of_two_closes_at_once_an_earlier_instant_is_refused_and_closes_nothing(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    with pytest.raises(CutoffOutOfOrder):
+        await closes_that_meet(database, owner, START)
+
+    async with database.reading() as connection:
+        assert [one.cut_at for one in await cutoffs.cutoffs(connection)] == [START + DAY, None]
