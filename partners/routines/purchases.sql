@@ -94,10 +94,9 @@ CREATE FUNCTION partners.record_purchase(
   p_reference text, p_date date, p_occurred timestamptz, p_currency text, p_total bigint,
   p_awarded bigint, p_detail text, p_decision text,
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[],
-  p_lot_points bigint[], p_lot_activates timestamptz[], p_lot_expires timestamptz[],
-  OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT debt bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE e record;
+  p_lot_points bigint[], p_lot_activates timestamptz[], p_lot_expires timestamptz[])
+RETURNS ledger.accrued LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE e ledger.accrued;
 BEGIN
   IF cardinality(p_lot_points) = 1 THEN
     e := ledger.accrue_lot(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers[1],
@@ -106,10 +105,8 @@ BEGIN
     e := ledger.accrue(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers, p_lot_funders,
                        p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires);
   END IF;
-  status := e.status; seq := e.seq; available := e.available; pending := e.pending;
-  debt := e.debt;
-  IF status <> 0 THEN
-    RETURN;
+  IF e.status <> 0 THEN
+    RETURN e;
   END IF;
   INSERT INTO partners.receipt_claim (claim, idem_key, fingerprint, holder_id, partner_id)
   VALUES (p_claim, p_idem_key, p_fingerprint, p_holder, p_partner) ON CONFLICT DO NOTHING;
@@ -119,7 +116,8 @@ BEGIN
   INSERT INTO partners.receipt (holder_id, seq, claim, total, awarded, occurred_at, at, card_id, partner_id,
                                 outlet_id, terminal_id, client_id, terms_id, cutoff_id, business_date, unit, kind,
                                 currency, reference, detail, decision)
-  VALUES (p_holder, seq, p_claim, p_total, p_awarded, p_occurred, p_at, p_card, p_partner, p_outlet, p_terminal,
+  VALUES (p_holder, e.seq, p_claim, p_total, p_awarded, p_occurred, p_at, p_card, p_partner, p_outlet, p_terminal,
           p_client, p_terms, ledger.entered_cutoff(), p_date, p_unit, 1, p_currency, p_reference, p_detail::jsonb,
           p_decision::jsonb);
+  RETURN e;
 END $$;
