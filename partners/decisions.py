@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
@@ -391,11 +391,14 @@ def snapshot_of(decided: Decided) -> str:
 
 def given(charges: Sequence[BudgetCharge], owed: Sequence[OwedRow]) -> dict[str, Any]:
     """Charges and what parties owe each other as they are kept: lists whose last entry is the amount."""
-    found = {}
+    found: dict[str, Any] = {}
     if charges:
-        found["charges"] = [[*astuple(one)] for one in charges]
+        found["charges"] = [[one.budget_id, one.code, one.scope_key, one.period_key, one.amount] for one in charges]
     if owed:
-        found["owed"] = [[*astuple(one)] for one in owed]
+        found["owed"] = [
+            [one.kind, one.payer_id, one.payee_id, one.terms_id, one.rule, one.currency, one.amount_minor]
+            for one in owed
+        ]
     return found
 
 

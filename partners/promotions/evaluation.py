@@ -216,8 +216,11 @@ class Decision:
         points = base_micro * (terms.earn_rate_bp + bonus_bp) // scale
         if not self.lines:
             return ()
-        split = allocate(points, self.money)
-        self.base = allocate(base, split) if base != points else split
+        if len(self.lines) == 1:
+            split, self.base = [points], [base]
+        else:
+            split = allocate(points, self.money)
+            self.base = allocate(base, split) if base != points else split
         activates_at, expires_at = self.agreed
         here = terms.partner_id
         found = [
@@ -348,7 +351,7 @@ class Decision:
             return False
         if rule.codes is not None and len(_coupons(rule, self.context)) < rule.codes.quantity:
             return False
-        held, _ = self._asked(rule)
+        held = self._asked(rule)[0]
         if held is None:
             self._step(rule, "CONDITION_ERROR")
         if not held:
@@ -549,11 +552,15 @@ class Decision:
 
     def _parts(self, parts: Sequence[int]) -> tuple[LinePart, ...]:
         lines = self.lines
+        if len(parts) == 1:
+            return (LinePart(lines[0].line_id, parts[0]),) if parts[0] else ()
         return tuple([LinePart(lines[index].line_id, part) for index, part in enumerate(parts) if part])
 
     def _line_points(self, awards: Sequence[Award]) -> tuple[LinePart, ...]:
         if not self.lines:
             return ()
+        if len(self.lines) == 1:
+            return (LinePart(self.lines[0].line_id, sum([part.amount for award in awards for part in award.lines])),)
         found: dict[str, int] = {line.line_id: 0 for line in self.lines}
         for award in awards:
             for part in award.lines:
