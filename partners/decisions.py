@@ -14,7 +14,6 @@ from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem, Rejection
@@ -33,6 +32,7 @@ from partners.promotions.basket import (
     Member,
     Outcome,
     snapshot_sha256,
+    zone_of,
 )  # fmt: skip
 from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.basket import Payment as BasketPayment
@@ -171,7 +171,7 @@ def context_of(
 
 def dates_of(occurred_at: datetime, release: Release) -> dict[str, str]:
     """The local date of an instant in every zone in which budgets of a release count."""
-    return {one: occurred_at.astimezone(ZoneInfo(one)).date().isoformat() for one in release.zones}
+    return {one: occurred_at.astimezone(zone_of(one)).date().isoformat() for one in release.zones}
 
 
 _SIGNED: dict[int, tuple[Terms, Programme, BaseTerms]] = {}

@@ -569,6 +569,8 @@ class Decision:
 
     def _lots(self, awards: Sequence[Award]) -> tuple[Lot, ...]:
         """One lot per funder, activation and expiry; the agreement's first."""
+        if awards and (alone := self._only_lot(awards)) is not None:
+            return alone
         found: dict[tuple[Any, ...], int] = {}
         for award in awards:
             for share in award.funders:
@@ -581,7 +583,22 @@ class Decision:
             for number, ((funder, activates_at, expires_at), points) in enumerate(found.items(), start=1)
         )
 
+    def _only_lot(self, awards: Sequence[Award]) -> tuple[Lot, ...] | None:
+        """The lot of awards that live as agreed and that one party funds, as most do; None where they differ."""
+        (activates_at, expires_at), party, points = self.agreed, self.terms.partner_id, 0
+        for award in awards:
+            if award.activates_at is not activates_at or award.expires_at is not expires_at:
+                return None
+            for funder, amount in award.funders:
+                if funder != party and amount:
+                    return None
+                points += amount
+        terms = self.terms
+        return (Lot(1, party, party, terms.terms_id, points, activates_at, expires_at),) if points else ()
+
     def _charges(self) -> tuple[Charge, ...]:
+        if not self.charged:
+            return ()
         found: dict[str, tuple[Cap, int]] = {}
         for cap, amount in self.charged:
             before = found.get(cap.key)
