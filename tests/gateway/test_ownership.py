@@ -445,7 +445,9 @@ def selection(definition: GraphQLField) -> str:
         return "{ __typename " + rejection + inside + " }"
     if isinstance(kind, GraphQLObjectType) and "nodes" in kind.fields:
         node = get_named_type(kind.fields["nodes"].type)
-        named = next(name for name in ("id", "code", "number", "partner") if name in getattr(node, "fields", {}))
+        named = next(
+            name for name in ("id", "code", "number", "partner", "reference") if name in getattr(node, "fields", {})
+        )
         return f"{{ nodes {{ {named} }} }}"
     has_id = "id" in getattr(kind, "fields", {})
     return "{ __typename id }" if has_id else "{ __typename }"
