@@ -295,6 +295,18 @@ class RuleQuery:
             found = await simulations.find(connection, number)
         return None if found is None else simulation_of(shown, found)
 
+    @access.query(scopes=_MARKETERS, size=access.paged(), description="Budgets in the order in which they were added.")
+    async def budgets(self, info: Info[Context, None], first: First = 20, after: After = None) -> Connection[Budget]:
+        cursors = Cursors(info.context.services.vault, "budget")
+        behind, wanted = cursors.read(after), connections.bounded(first) + 1
+        shown = await _marketer(info, await info.context.now()).shown()
+        async with info.context.services.database.reading() as connection:
+            found = await budgets.page(connection, after=behind, limit=wanted)
+        return connections.page(
+            found, first, after=after, cursor=lambda row: cursors.write(row[0]),
+            node=lambda row: budget_of(shown, row[1]),
+        )  # fmt: skip
+
     @access.query(scopes=_MARKETERS, description="A budget and what is used of it. Null where there is none.")
     async def budget_usage(self, info: Info[Context, None], code: str) -> Budget | None:
         shown = await _marketer(info, await info.context.now()).shown()

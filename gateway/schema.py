@@ -22,6 +22,7 @@ from gateway.reconciliation_api import ReconciliationQuery
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
 from gateway.reward_api import RewardMutation, RewardQuery
+from gateway.reward_order_api import RewardOrderQuery
 from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
 from gateway.settlement_api import SettlementQuery
@@ -41,6 +42,7 @@ class Query(
     ColleagueQuery,
     RuleQuery,
     RewardQuery,
+    RewardOrderQuery,
     ReconciliationQuery,
     SubscriptionQuery,
 ):

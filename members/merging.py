@@ -9,7 +9,7 @@ they have not been spent or expired; what the survivor earned meanwhile, on whos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -96,6 +96,11 @@ async def decide(
 async def survivor_of(connection: AsyncConnection, member_id: int) -> int | None:
     """The other member whom a member's number stands for now; None where it stands for themselves."""
     return await succession_store.survivor_of(connection, member_id)
+
+
+async def survivors_of(connection: AsyncConnection, member_ids: Collection[int]) -> dict[int, int]:
+    """Those of these members who are merged into another now: member to survivor."""
+    return await succession_store.survivors_of(connection, sorted(member_ids))
 
 
 async def ever_stood_for(connection: AsyncConnection, member_id: int) -> set[int]:

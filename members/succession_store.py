@@ -63,6 +63,16 @@ async def merged_into(connection: AsyncConnection, member_ids: Sequence[int]) ->
     return {row.member_id: row.survivor_id for row in found}
 
 
+async def survivors_of(connection: AsyncConnection, member_ids: Sequence[int]) -> dict[int, int]:
+    """Those of these members who are merged into somebody now: member to survivor."""
+    last = _LAST.format(where="WHERE member_id = ANY (CAST(:member_ids AS bigint[]))")
+    found = await connection.execute(
+        text(f"SELECT member_id, survivor_id FROM ({last}) l WHERE survivor_id <> member_id"),
+        {"member_ids": list(member_ids)},
+    )
+    return {row.member_id: row.survivor_id for row in found}
+
+
 async def ever_stood_for(connection: AsyncConnection, member_id: int) -> set[int]:
     """Everybody whom a member's cards ever stood for, themselves included."""
     found = await connection.execute(

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem, Rejection
@@ -33,6 +32,7 @@ from partners.promotions.basket import (
     Member,
     Outcome,
     snapshot_sha256,
+    zone_of,
 )  # fmt: skip
 from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.basket import Payment as BasketPayment
@@ -137,7 +137,7 @@ def context_of(
     zone: str,
     terms: Terms,
     programme: Programme,
-    release: Release,
+    dates: Mapping[str, str],
     member: Member,
     scopes: Mapping[str, str],
     at: datetime,
@@ -146,7 +146,10 @@ def context_of(
     denied: Sequence[str] = (),
     arms: Mapping[str, str] = MappingProxyType({}),
 ) -> Context:
-    """Everything around a receipt that rules may look at, at the instant at which it was received."""
+    """Everything around a receipt that rules may look at, at the instant at which it was received.
+
+    dates are `dates_of` a release; a decision in which no budget counts needs none.
+    """
     occurred_at = receipt.occurred_at
     return Context(
         occurred_at=occurred_at,
@@ -160,10 +163,15 @@ def context_of(
         member=member,
         coupons=coupons,
         scopes=dict(scopes),
-        dates={one: occurred_at.astimezone(ZoneInfo(one)).date().isoformat() for one in release.zones},
+        dates=dates,
         denied=tuple(sorted(denied)),
         arms=dict(arms),
     )
+
+
+def dates_of(occurred_at: datetime, release: Release) -> dict[str, str]:
+    """The local date of an instant in every zone in which budgets of a release count."""
+    return {one: occurred_at.astimezone(zone_of(one)).date().isoformat() for one in release.zones}
 
 
 _SIGNED: dict[int, tuple[Terms, Programme, BaseTerms]] = {}
@@ -178,15 +186,14 @@ def _signed(terms: Terms, programme: Programme) -> BaseTerms:
 
 
 def told(member: Member, tier: str, needs: Needs) -> Member:
-    """Facts about a member as a decision keeps them: the tier that the card told, and of counters and stamps those that
-    rules ask for, with zero where there is nothing."""
-    return Member(
-        tier=tier, plan=member.plan, benefits=member.benefits, segments=member.segments, attributes=member.attributes,
-        badges=member.badges, age_days=member.age_days, enrolled_here=member.enrolled_here,
-        days_to_birthday=member.days_to_birthday,
-        counters={name: member.counters.get(name, 0) for name in sorted(needs.counters)},
-        stamps=dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps), in_household=member.in_household,
-    )  # fmt: skip
+    """Facts about a member as a decision keeps them: the tier that the card told, and those that rules ask for; of
+    counters and stamps with zero where there is nothing."""
+    kept: dict[str, Any] = {name: getattr(member, name) for name in needs.fields}
+    if needs.counters:
+        kept["counters"] = {name: member.counters.get(name, 0) for name in sorted(needs.counters)}
+    if "stamps" in kept:
+        kept["stamps"] = dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps)
+    return Member(tier=tier, **kept)
 
 
 def scopes_of(member_id: int, card_id: int | None, partner: str, outlet: str) -> dict[str, str]:
@@ -384,11 +391,14 @@ def snapshot_of(decided: Decided) -> str:
 
 def given(charges: Sequence[BudgetCharge], owed: Sequence[OwedRow]) -> dict[str, Any]:
     """Charges and what parties owe each other as they are kept: lists whose last entry is the amount."""
-    found = {}
+    found: dict[str, Any] = {}
     if charges:
-        found["charges"] = [[*astuple(one)] for one in charges]
+        found["charges"] = [[one.budget_id, one.code, one.scope_key, one.period_key, one.amount] for one in charges]
     if owed:
-        found["owed"] = [[*astuple(one)] for one in owed]
+        found["owed"] = [
+            [one.kind, one.payer_id, one.payee_id, one.terms_id, one.rule, one.currency, one.amount_minor]
+            for one in owed
+        ]
     return found
 
 
@@ -461,7 +471,7 @@ def _context(receipt: StoredReceipt, sent: Receipt, around: Around, release: Rel
         zone=decision["zone"],
         terms=around.terms,
         programme=around.programme,
-        release=release,
+        dates=dates_of(sent.occurred_at, release),
         member=Member.from_json(known.get("member", {})),
         scopes=scopes_of(receipt.holder_id, receipt.card_id, around.partner, around.outlet) | known.get("scopes", {}),
         at=datetime.fromisoformat(decision["received"]),

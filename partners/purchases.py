@@ -47,7 +47,7 @@ from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.paces import EarningPaused
 from partners.promotions import counter_store, evaluation
-from partners.promotions.basket import OPERATOR, Context, Counters, Member, Outcome
+from partners.promotions.basket import OPERATOR, Counters, Member, Outcome
 from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.releases import Release
 from partners.promotions.shelf import Needs
@@ -209,11 +209,27 @@ _Answer = TypeVar("_Answer")
 @quick
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Facts that a decision asks for, the birthday among them or not, as known at an instant."""
+    """What has to be read for a decision: these fields of a member and these counters by name, as known at an instant,
+    and what is left of budgets. Either may be nothing."""
 
     asked: Asked
     at: datetime
-    birthday: bool
+    fields: frozenset[str]
+    counters: frozenset[str]
+    keys: Sequence[BudgetKey]
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was read for a decision: the facts (None: not asked for, or there is no such member), and what is left of
+    each budget that was asked for."""
+
+    facts: Facts | None = None
+    left: Mapping[BudgetKey, int] = field(default_factory=dict)
+
+
+UNTOLD = Told()
 
 
 class Moved:
@@ -247,8 +263,8 @@ class Desk:
     """What a process needs to record purchases. Open one per process, close it to drain its lanes.
 
     `lane` records purchases that spend nothing, `cards` recognises members by card number, both many callers at once;
-    in the lane tills go before files. `jams` knows the accounts that a batch should not wait for,
-    `guesses` who named too many cards that do not exist.
+    in the lane tills go before files. `known` reads what the decisions of many look at. `jams` knows the accounts that
+    a batch should not wait for, `guesses` who named too many cards that do not exist.
     """
 
     def __init__(
@@ -261,8 +277,7 @@ class Desk:
         self.jams = Jams(database.pool)
         self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS, abreast=ABREAST)
         self.cards: Lane[str, Identified] = Lane(self._identify_batch)
-        self.facts: Lane[Wanted, Facts | None] = Lane(self._facts_batch, flights=FLIGHTS)
-        self.left: Lane[Sequence[BudgetKey], Mapping[BudgetKey, int]] = Lane(self._left_batch, flights=FLIGHTS)
+        self.known: Lane[Wanted, Told] = Lane(self._known_batch, flights=FLIGHTS)
         self.arms = Arms(database.pool)
         self.moved = Moved()
         self.guesses = guesses or CardGuesses(database)
@@ -270,8 +285,7 @@ class Desk:
     async def close(self) -> None:
         """Finish what is queued."""
         await self.cards.close()
-        await self.facts.close()
-        await self.left.close()
+        await self.known.close()
         await self.arms.close()
         await self.lane.close()
 
@@ -284,17 +298,30 @@ class Desk:
         found = await identification.identify_cards(self.pool, self.vault, numbers)
         return [found[number] for number in numbers]
 
-    async def _facts_batch(self, items: Sequence[Wanted]) -> list[Facts | None]:
-        rules = (await self.directory.get()).programme
-        birthday, at = any(item.birthday for item in items), max(item.at for item in items)
-        return await facts.member_facts_of_many(
-            self.pool, self.vault, rules, [item.asked for item in items], at=at, wants_birthday=birthday
-        )
+    async def _known_batch(self, items: Sequence[Wanted]) -> list[Told]:
+        keys = {key for item in items for key in item.keys}
+        asking = [item for item in items if item.fields]
+        if keys and asking:  # on two connections: neither waits for the other
+            found, left = await asyncio.gather(self._facts_of(asking), self._left_of(keys))
+        else:
+            found, left = (await self._facts_of(asking) if asking else []), (await self._left_of(keys) if keys else {})
+        facts_of = iter(found)
+        return [Told(next(facts_of) if item.fields else None, {key: left[key] for key in item.keys}) for item in items]
 
-    async def _left_batch(self, items: Sequence[Sequence[BudgetKey]]) -> list[Mapping[BudgetKey, int]]:
-        rows = await counter_store.remaining(self.pool, sorted({key for keys in items for key in keys}))
-        left = {(row["code"], row["scope"], row["period"]): row["remaining"] for row in rows}
-        return [{key: left[key] for key in keys} for keys in items]
+    async def _facts_of(self, items: Sequence[Wanted]) -> list[Facts | None]:
+        fields, counters = items[0].fields, items[0].counters
+        for item in items:
+            if item.fields is not fields or item.counters is not counters:
+                fields, counters = fields | item.fields, counters | item.counters
+        rules = (await self.directory.get()).programme
+        return await facts.some_facts_of_many(
+            self.pool, self.vault, rules, [item.asked for item in items], fields=fields, counters=counters,
+            at=max(item.at for item in items),
+        )  # fmt: skip
+
+    async def _left_of(self, keys: Collection[BudgetKey]) -> dict[BudgetKey, int]:
+        rows = await counter_store.remaining(self.pool, sorted(keys))
+        return {(row["code"], row["scope"], row["period"]): row["remaining"] for row in rows}
 
     async def _record_batch(self, items: Sequence[Prepared]) -> list[Recorded | Exception]:
         found = await record_many(self, items, at=max(item.at for item in items))
@@ -491,11 +518,15 @@ async def decide(
     )  # fmt: skip
     if not asked.by_rules:
         return _prepared(asked, None)
-    found = await desk.facts.submit(asked.wanted) if asked.needs.facts else None
+    whose, told = _whose(asked), UNTOLD
+    if (wanted := _wanted(asked, whose)) is not None:
+        told = await desk.known.submit(wanted)
+    if asked.needs.household:
+        whose, more = _of_household(asked, whose, told)
+        told = replace(told, left=(await desk.known.submit(more)).left) if more else told
     met = asked.experiments
-    known = _known(asked, found, await desk.arms.held_out(member.member_id, met, at=at) if met else NOBODY)
-    keys = _budget_keys(asked, known)
-    return _prepared(asked, _basis(asked, known, await desk.left.submit(keys) if keys else {}))
+    arms = await desk.arms.held_out(member.member_id, met, at=at) if met else NOBODY
+    return _prepared(asked, _basis(asked, whose, told, arms))
 
 
 async def decide_many(
@@ -510,20 +541,25 @@ async def decide_many(
             asked[place] = _asked(desk, directory, caller, member, receipt, at=at, idem_key=None)
         except Rejection as no:
             found[place] = no
-    facts_of = await _read(desk.facts, {n: one.wanted for n, one in asked.items() if one.needs.facts}, found)
-    met = {n: some for n, one in asked.items() if one.by_rules and n not in found and (some := one.experiments)}
+    by_rules = {n: one for n, one in asked.items() if one.by_rules}
+    whose = {n: _whose(one) for n, one in by_rules.items()}
+    wanted = {n: some for n, one in by_rules.items() if (some := _wanted(one, whose[n])) is not None}
+    told = await _read(desk.known, wanted, found)
+    more: dict[int, Wanted] = {}
+    for n, one in by_rules.items():
+        if n not in found and one.needs.household:
+            whose[n], keys = _of_household(one, whose[n], told[n])
+            more |= {n: keys} if keys else {}
+    told |= {n: replace(told[n], left=one.left) for n, one in (await _read(desk.known, more, found)).items()}
+    met = {n: experiments for n, one in by_rules.items() if n not in found and (experiments := one.experiments)}
     await desk.arms.meet({asked[n].member.member_id: some for n, some in met.items()}, at=at)
     arms_of = {n: await desk.arms.held_out(asked[n].member.member_id, some, at=at) for n, some in met.items()}
-    known = {
-        n: _known(one, facts_of.get(n), arms_of.get(n, NOBODY))
-        for n, one in asked.items() if one.by_rules and n not in found
-    }  # fmt: skip
-    keys = {n: _budget_keys(asked[n], one) for n, one in known.items()}
-    left = await _read(desk.left, {n: some for n, some in keys.items() if some}, found)
     for place, one in asked.items():
         if place not in found:
             try:
-                basis = _basis(one, known[place], left.get(place, {})) if one.by_rules else None
+                basis = None
+                if one.by_rules:
+                    basis = _basis(one, whose[place], told.get(place, UNTOLD), arms_of.get(place, NOBODY))
                 found[place] = _prepared(one, basis)
             except Rejection as no:
                 found[place] = no
@@ -578,15 +614,19 @@ class _Asked:
         """Those that may hold the member out of some of its rules."""
         return self.directory.experiments.among(self.needs.experiments, at=self.receipt.occurred_at)
 
-    @property
-    def wanted(self) -> Wanted:
-        """The facts that its rules ask for."""
-        asked = Asked(self.member.member_id, self.caller.partner_id, self.receipt.occurred_at)
-        return Wanted(asked, self.at, self.needs.birthday)
 
+@quick
+@dataclass(frozen=True, slots=True)
+class _Whose:
+    """What says which counters of budgets a purchase looks at: see evaluation.Whose."""
 
-_Known = tuple[Context, int | None]
-"""What a purchase is decided on but for its budgets; the account's number where counters of the member are in it."""
+    partner: str
+    occurred_at: datetime
+    scopes: Mapping[str, str]
+    dates: Mapping[str, str]
+    coupons: tuple[ShownCoupon, ...]
+    trigger: str = PURCHASE_TRIGGER
+    event: None = None
 
 
 def _asked(
@@ -618,24 +658,35 @@ def _asked(
     )  # fmt: skip
 
 
-def _known(asked: _Asked, found: Facts | None, arms: Mapping[str, str]) -> _Known:
-    directory, member, receipt = asked.directory, asked.member, asked.receipt
-    programme, scopes = directory.programme, _scopes(asked)
-    known, if_seq = _of_the_card(member.tier), None
-    if found is not None:
-        known = decisions.told(found.member, member.tier, asked.needs)
-        if_seq = found.seq if asked.needs.account else None
-        scopes |= found.scopes
-    calendar, presented = directory.calendar, asked.presented
-    context = decisions.context_of(
-        receipt, partner=asked.place.partner.code, zone=programme.time_zone, terms=asked.terms, programme=programme,
-        release=asked.release, member=known, scopes=scopes, at=asked.at,
-        denied=[*asked.denied, *_foreign(directory, asked.terms.currency)],
-        holidays=calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at)
-        if calendar.versions else (),
-        coupons=tuple([ShownCoupon(one.batch, str(one.coupon_id)) for one in presented.coupons]), arms=arms,
+def _whose(asked: _Asked) -> _Whose:
+    occurred_at, coupons = asked.receipt.occurred_at, asked.presented.coupons
+    return _Whose(
+        asked.place.partner.code, occurred_at, _scopes(asked),
+        decisions.dates_of(occurred_at, asked.release) if asked.needs.budgets else {},
+        tuple([ShownCoupon(one.batch, str(one.coupon_id)) for one in coupons]) if coupons else (),
     )  # fmt: skip
-    return context, if_seq
+
+
+def _wanted(asked: _Asked, whose: _Whose) -> Wanted | None:
+    """What has to be read; budgets of a household wait until it is known which that is."""
+    needs = asked.needs
+    keys = () if needs.household else _budget_keys(asked, whose)
+    if not (keys or needs.fields):
+        return None
+    member = Asked(asked.member.member_id, asked.caller.partner_id, asked.receipt.occurred_at)
+    return Wanted(member, asked.at, needs.fields, needs.counters, keys)
+
+
+def _of_household(asked: _Asked, whose: _Whose, told: Told) -> tuple[_Whose, Wanted | None]:
+    """Whose the budgets are, now that the household is known, and those that have to be read."""
+    if told.facts is not None:
+        whose = replace(whose, scopes={**whose.scopes, **told.facts.scopes})
+    keys = _budget_keys(asked, whose)
+    member = Asked(asked.member.member_id, asked.caller.partner_id, asked.receipt.occurred_at)
+    return whose, Wanted(member, asked.at, _NO_NAMES, _NO_NAMES, keys) if keys else None
+
+
+_NO_NAMES = frozenset[str]()
 
 
 @lru_cache(maxsize=64)
@@ -649,20 +700,39 @@ def _foreign(directory: Directory, currency: str) -> list[str]:
     return [code for code, head in directory.budgets.items() if head.currency not in (None, currency)]
 
 
-def _budget_keys(asked: _Asked, known: _Known) -> list[BudgetKey]:
+def _budget_keys(asked: _Asked, whose: _Whose) -> Sequence[BudgetKey]:
     """The counters of budgets that have to be read."""
-    keys = evaluation.budget_keys(asked.release, known[0]) if asked.needs.budgets else []
-    return [*keys, *((code, "", "") for code in asked.limited)]
+    keys = evaluation.budget_keys(asked.release, whose) if asked.needs.budgets else ()
+    return [*keys, *((code, "", "") for code in asked.limited)] if asked.limited else keys
 
 
-def _basis(asked: _Asked, known: _Known, left: Mapping[BudgetKey, int]) -> Basis:
-    (context, if_seq), rest, partner = known, dict(left), asked.place.partner.code
+def _basis(asked: _Asked, whose: _Whose, told: Told, arms: Mapping[str, str]) -> Basis:
+    directory, receipt, partner = asked.directory, asked.receipt, asked.place.partner.code
+    programme, calendar = directory.programme, directory.calendar
+    known, if_seq = _of_the_card(asked.member.tier), None
+    if told.facts is not None:
+        known = decisions.told(told.facts.member, asked.member.tier, asked.needs)
+        if_seq = told.facts.seq if asked.needs.account else None
+    context = decisions.context_of(
+        receipt, partner=partner, zone=programme.time_zone, terms=asked.terms, programme=programme, dates=whose.dates,
+        member=known, scopes=whose.scopes, at=asked.at,
+        denied=[*asked.denied, *_foreign(directory, asked.terms.currency)],
+        holidays=calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at)
+        if calendar.versions else (),
+        coupons=whose.coupons, arms=arms,
+    )  # fmt: skip
+    if not told.left:
+        return Basis(asked.release, context, _NOTHING_LEFT, if_seq, is_quote=asked.is_quote)
+    rest = dict(told.left)
     limits = taken_limits(rest, asked.limited, asked.denied)
     counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(rest.items())})
     return Basis(
         asked.release, context, counters, if_seq, limits.get(exposure_code(partner)), asked.is_quote,
         limits.get(holding_code(partner)),
     )  # fmt: skip
+
+
+_NOTHING_LEFT = Counters()
 
 
 def _prepared(asked: _Asked, basis: Basis | None) -> Prepared:

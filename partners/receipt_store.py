@@ -42,10 +42,16 @@ _RECORD_SPENDING = (
 )
 
 
+def _promoted_from(first: int) -> str:
+    """The parameters of `promoted_columns` but the last; those that most decisions fill are written as text."""
+    types = ("bigint[]", "int[]", "int[]", None, None, "bigint[]", *[None] * 8)
+    return ",".join(f"${n}::text::{kind}" if kind else f"${n}" for n, kind in enumerate(types, start=first))
+
+
 def promoted_after(call: str, *, unit: str, holder: str, first: int) -> str:
     """The statement that records one receipt by a call and then what its decision by rules says, parameters from number
     `first` on: `promoted_columns`."""
-    rest = ",".join(f"${number}" for number in range(first, first + 14))
+    rest = _promoted_from(first)
     items = f"ARRAY[{holder}],ARRAY[CASE r.status WHEN 0 THEN r.seq END]"
     return (
         f"SELECT r.* FROM {call} r CROSS JOIN LATERAL partners.record_given({items},${first + 14}) g "
@@ -64,7 +70,7 @@ _PROMOTED_PURCHASES = (
     "s AS MATERIALIZED (SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) AS seqs FROM r), "
     "g AS MATERIALIZED (SELECT partners.record_given($3::text::bigint[],s.seqs,$42) AS done FROM s), "
     "p AS MATERIALIZED (SELECT partners.record_promoted($1,$3::text::bigint[],s.seqs,"
-    + ",".join(f"${number}" for number in range(28, 42))
+    + _promoted_from(28)
     + ") AS done FROM s, g WHERE g.done) SELECT r.* FROM r, p WHERE p.done"
 )
 _RECORD_RETURN = (
@@ -229,9 +235,12 @@ def promoted_columns(items: Sequence[Promoted | None]) -> list[Any]:
     charges = [(place, charge) for place, item in held for charge in item.charges]
     owed = [(place, one) for place, item in held for one in item.owed]
     return [
-        [item.if_seq if item else None for item in items],
-        [place for place, _ in charges],
-        *charge_columns([charge for _, charge in charges]),
+        _literal([item.if_seq if item else None for item in items]),
+        _literal([place for place, _ in charges]),
+        _literal([charge.budget_id for _, charge in charges]),
+        [charge.scope_key for _, charge in charges],
+        [charge.period_key for _, charge in charges],
+        _literal([charge.amount for _, charge in charges]),
         [place for place, _ in owed],
         *owed_columns([one for _, one in owed]),
         _given(held),

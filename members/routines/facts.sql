@@ -41,45 +41,92 @@ LANGUAGE sql STABLE AS $$
   ORDER BY g.subscription_no, g.grant_no DESC
 $$;
 
--- What a rule may ask of a member: nothing personal in clear.
-CREATE FUNCTION members.facts(p_member bigint, p_at timestamptz)
-RETURNS TABLE (tier text, status text, enrolled_at timestamptz, enrolled_by int, household_id bigint, segments text[],
-               attributes text[], badges text[], tier_credits bigint, sealed_key bytea, sealed bytea, plan text,
-               benefits text[])
+-- What a rule may ask of a member, each by itself, so that a decision reads no more than its rules name. They are all
+-- queries in FROM, which the planner takes apart: a function of one value would be called once per member.
+
+-- Segments, in the version of each that is in force.
+CREATE FUNCTION members.segments_of(p_member bigint, p_at timestamptz) RETURNS TABLE (segments text[])
 LANGUAGE sql STABLE AS $$
-  SELECT m.tier, m.status, m.enrolled_at, m.enrolled_by,
-         CASE WHEN m.status = 'HOUSEHOLD' THEN m.member_id ELSE h.household_id END,
-         ARRAY(SELECT DISTINCT s.segment FROM members.segment_member s
+  SELECT ARRAY(SELECT DISTINCT s.segment FROM members.segment_member s
                JOIN LATERAL (
                  SELECT v.version FROM members.segment_version v
                  WHERE v.segment = s.segment AND v.valid_from <= p_at ORDER BY v.version DESC LIMIT 1
                ) v ON v.version = s.version
-               WHERE s.member_id = m.member_id ORDER BY 1),
-         ARRAY(SELECT a.kind FROM (
+               WHERE s.member_id = p_member ORDER BY 1)
+$$;
+
+-- Attributes that are verified and have not expired.
+CREATE FUNCTION members.attributes_of(p_member bigint, p_at timestamptz) RETURNS TABLE (attributes text[])
+LANGUAGE sql STABLE AS $$
+  SELECT ARRAY(SELECT a.kind FROM (
                  SELECT DISTINCT ON (kind) kind, holds, expires_at FROM members.attribute
-                 WHERE member_id = m.member_id AND at <= p_at ORDER BY kind, seq DESC) a
-               WHERE a.holds AND a.expires_at > p_at ORDER BY 1),
-         ARRAY(SELECT DISTINCT b.badge FROM members.badge b
-               WHERE b.member_id IN (SELECT members.selves(m.member_id)) AND b.at <= p_at
+                 WHERE member_id = p_member AND at <= p_at ORDER BY kind, seq DESC) a
+               WHERE a.holds AND a.expires_at > p_at ORDER BY 1)
+$$;
+
+-- Badges, also of whom the member stands for.
+CREATE FUNCTION members.badges_of(p_member bigint, p_at timestamptz) RETURNS TABLE (badges text[])
+LANGUAGE sql STABLE AS $$
+  SELECT ARRAY(SELECT DISTINCT b.badge FROM members.selves(p_member) AS self(id)
+               JOIN members.badge b ON b.member_id = self.id
+               WHERE b.at <= p_at
                  AND (b.expires_at IS NULL OR b.expires_at > p_at) AND (b.revoked_at IS NULL OR b.revoked_at > p_at)
-               ORDER BY 1),
-         (SELECT coalesce(sum(c.credits), 0)::bigint FROM members.tier_credit c
-          WHERE c.member_id IN (SELECT members.selves(m.member_id)) AND c.at <= p_at
-            AND (c.revoked_at IS NULL OR c.revoked_at > p_at)),
-         k.sealed_key, p.sealed, e.plan, e.benefits
+               ORDER BY 1)
+$$;
+
+-- The household that the member is in, or is; null for none.
+CREATE FUNCTION members.household_of(p_member bigint, p_at timestamptz) RETURNS TABLE (household_id bigint)
+LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN m.status = 'HOUSEHOLD' THEN m.member_id ELSE h.household_id END
   FROM members.member m
-  CROSS JOIN LATERAL (
-    SELECT coalesce((array_agg(x.plan ORDER BY x.subscription_no))[1], '') AS plan,
-           coalesce(array_agg(DISTINCT b ORDER BY b) FILTER (WHERE b IS NOT NULL), '{}') AS benefits
-    FROM members.entitled(m.member_id, p_at) x LEFT JOIN LATERAL unnest(x.benefits) AS b ON true
-  ) e
   LEFT JOIN LATERAL (
     SELECT x.household_id FROM (
       SELECT household_id, joined FROM members.household_move WHERE member_id = m.member_id AND at <= p_at
       ORDER BY seq DESC LIMIT 1) x WHERE x.joined
   ) h ON true
+  WHERE m.member_id = p_member
+$$;
+
+-- The plan, empty for none, and every benefit of every subscription.
+CREATE FUNCTION members.plan_of(p_member bigint, p_at timestamptz) RETURNS TABLE (plan text, benefits text[])
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce((array_agg(x.plan ORDER BY x.subscription_no))[1], ''),
+         coalesce(array_agg(DISTINCT b ORDER BY b) FILTER (WHERE b IS NOT NULL), '{}')
+  FROM members.entitled(p_member, p_at) x LEFT JOIN LATERAL unnest(x.benefits) AS b ON true
+$$;
+
+-- The day of birth as it is sealed, and the key it is sealed under, itself sealed.
+CREATE FUNCTION members.birth_of(p_member bigint) RETURNS TABLE (sealed_key bytea, sealed bytea)
+LANGUAGE sql STABLE AS $$
+  SELECT k.sealed_key, p.sealed
+  FROM members.member m
   LEFT JOIN members.member_key k ON k.member_id = m.member_id
   LEFT JOIN members.personal p ON p.member_id = m.member_id
+  WHERE m.member_id = p_member
+$$;
+
+-- Since when and through whom somebody is a member.
+CREATE FUNCTION members.enrolment_of(p_member bigint) RETURNS TABLE (enrolled_at timestamptz, enrolled_by int)
+LANGUAGE sql STABLE AS $$ SELECT m.enrolled_at, m.enrolled_by FROM members.member m WHERE m.member_id = p_member $$;
+
+-- All that a rule may ask of a member: nothing personal in clear.
+CREATE FUNCTION members.facts(p_member bigint, p_at timestamptz)
+RETURNS TABLE (tier text, status text, enrolled_at timestamptz, enrolled_by int, household_id bigint, segments text[],
+               attributes text[], badges text[], tier_credits bigint, sealed_key bytea, sealed bytea, plan text,
+               benefits text[])
+LANGUAGE sql STABLE AS $$
+  SELECT m.tier, m.status, m.enrolled_at, m.enrolled_by, h.household_id, s.segments, a.attributes, b.badges,
+         (SELECT coalesce(sum(c.credits), 0)::bigint FROM members.tier_credit c
+          WHERE c.member_id IN (SELECT members.selves(m.member_id)) AND c.at <= p_at
+            AND (c.revoked_at IS NULL OR c.revoked_at > p_at)),
+         k.sealed_key, k.sealed, e.plan, e.benefits
+  FROM members.member m
+  CROSS JOIN LATERAL members.plan_of(m.member_id, p_at) e
+  CROSS JOIN LATERAL members.household_of(m.member_id, p_at) h
+  CROSS JOIN LATERAL members.segments_of(m.member_id, p_at) s
+  CROSS JOIN LATERAL members.attributes_of(m.member_id, p_at) a
+  CROSS JOIN LATERAL members.badges_of(m.member_id, p_at) b
+  CROSS JOIN LATERAL members.birth_of(m.member_id) k
   WHERE m.member_id = p_member
 $$;
 

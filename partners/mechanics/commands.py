@@ -70,6 +70,19 @@ def reward(file: File, actor: Actor = None) -> None:
 
 
 @app.command()
+def orders(
+    partner: Annotated[str, typer.Argument(help="Code of the partner.", show_default=False)],
+    most: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+) -> None:
+    """Show a partner's rewards that wait to be handed over, who waits longest first."""
+    table = Table("ordered", "reward", "points", "reference", "business date")
+    for one in console.run(_orders(partner, most)):
+        when = f"{one.at:%Y-%m-%d %H:%M}"
+        table.add_row(when, one.code, f"{one.points:,}", one.reference, one.business_date.isoformat())
+    console.out.print(table, markup=False)
+
+
+@app.command()
 def segment(code: Code, file: File, actor: Actor = None) -> None:
     """Take a new version of a segment from a JSON list of card numbers. Takes the role PROMOTION_MAKER."""
     taken = console.run(_segment(code, _read(file), actor))
@@ -185,6 +198,12 @@ async def _reward(source: Any, actor: str | None) -> int:
         except TypeError as error:
             raise rewards.RewardInvalid(f"expected the fields of a reward: {error}") from error
         return await rewards.add(opened.connection, draft, actor=opened.actor_id, at=opened.at)
+
+
+async def _orders(partner: str, most: int) -> list[rewards.Order]:
+    async with console.database(settings()) as database, database.reading() as connection:
+        partner_id = await onboarding.partner_id_of(connection, partner)
+        return await rewards.waiting(connection, partner_id, limit=most)
 
 
 async def _segment(code: str, cards: Any, actor: str | None) -> segments.Snapshot:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -43,9 +44,15 @@ def ticket_name(raffle: str, holder_id: int, cause: UUID, ticket_no: int) -> UUI
     return fingerprint("raffle ticket", raffle, str(holder_id), cause.bytes, str(ticket_no))
 
 
-def entries(raffle: str, given: Iterable[tuple[int, UUID, int]]) -> list[Entry]:
-    """The tickets of a raffle, each given as (member, cause, number), in the order of their public names."""
-    named = sorted((ticket_name(raffle, *one), one[0]) for one in given)
+def entries(
+    raffle: str, given: Iterable[tuple[int, UUID, int]], survivors: Mapping[int, int] = MappingProxyType({})
+) -> list[Entry]:
+    """The tickets of a raffle, each given as (member, cause, number), in the order of their public names.
+
+    survivors are those into whom others are merged: their tickets are one person's, who wins once. A ticket keeps the
+    name that it was given.
+    """
+    named = sorted((ticket_name(raffle, *one), survivors.get(one[0], one[0])) for one in given)
     first: dict[int, UUID] = {}
     for name, holder_id in named:
         first.setdefault(holder_id, name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -49,7 +50,7 @@ def typed(row: RowMapping | Mapping[str, Any]) -> Found:
         tier=row["tier"], enrolled_at=row["enrolled_at"], enrolled_by=row["enrolled_by"],
         household_id=row["household_id"], segments=tuple(row["segments"]), attributes=tuple(row["attributes"]),
         badges=tuple(row["badges"]), sealed_key=row["sealed_key"], sealed=row["sealed"],
-        counters=_numbers(row["counters"]), stamps=_numbers(row["stamps"]), available=row["available"],
+        counters=numbers(row["counters"]), stamps=numbers(row["stamps"]), available=row["available"],
         spend_locked=row["spend_locked"], seq=row["seq"], plan=row["plan"], benefits=tuple(row["benefits"]),
     )  # fmt: skip
 
@@ -91,6 +92,133 @@ async def facts_of_many(
     return found
 
 
+# What is read of a member where rules ask for it, by the names of Member's fields: the columns, and where they are
+# found. $3 is the instant.
+_PARTS: Mapping[str, tuple[str, str]] = {
+    "plan": ("e.plan, e.benefits", "members.plan_of(t.holder_id, $3) e"),
+    "segments": ("s.segments", "members.segments_of(t.holder_id, $3) s"),
+    "attributes": ("a.attributes", "members.attributes_of(t.holder_id, $3) a"),
+    "badges": ("d.badges", "members.badges_of(t.holder_id, $3) d"),
+    "in_household": ("h.household_id", "members.household_of(t.holder_id, $3) h"),
+    "enrolment": ("n.enrolled_at, n.enrolled_by", "members.enrolment_of(t.holder_id) n"),
+    "days_to_birthday": ("k.sealed_key, k.sealed", "members.birth_of(t.holder_id) k"),
+    "stamps": ("p.stamps", "partners.stamps_of(t.holder_id, $3) p"),
+}
+_PART_OF: Mapping[str, str] = {"benefits": "plan", "age_days": "enrolment", "enrolled_here": "enrolment"}
+_FIRST_PERIOD = 6  # the parameter with the first period's names
+FIRST_COUNTER = 4  # the column of the first counter
+_PERIODS = ("year", "month", "day")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A statement that reads some facts of many members; periods are those of the calendar whose bounds it takes."""
+
+    sql: str
+    periods: tuple[str, ...]
+
+
+@lru_cache(maxsize=1024)
+def reading(fields: frozenset[str], counters: tuple[str, ...]) -> Reading:
+    """The statement that reads fields of Member, and counters by name in the order given as c0, c1 and so on.
+
+    Counters are one look at what was added up and one at the receipts behind it, each row counted where it belongs.
+    """
+    parts = sorted({_PART_OF.get(name, name) for name in fields} & _PARTS.keys())
+    columns = ["t.ord::int AS ord, b.seq, b.available, b.spend_locked"]
+    columns += [f"c.c{number}" for number in range(len(counters))]
+    columns += [_PARTS[name][0] for name in parts]
+    sources = [f"CROSS JOIN LATERAL {_PARTS[name][1]}" for name in parts]
+    periods = tuple(one for one in _PERIODS if any(f".{one}." in name for name in counters))
+    if counters:
+        sources.append(f"CROSS JOIN LATERAL ({_counted(counters, periods)}) c")
+    arrays = [
+        f"${_FIRST_PERIOD + 3 * number}::text::text[], ${_FIRST_PERIOD + 3 * number + 1}::text::date[], "
+        f"${_FIRST_PERIOD + 3 * number + 2}::text::date[]"
+        for number in range(len(periods))
+    ]
+    given = ", ".join(["$1::text::bigint[]", "$2::text::int[]", *arrays])
+    names = ", ".join(["holder_id", "partner_id", *(f"{one}_name, {one}_from, {one}_until" for one in periods), "ord"])
+    unused = "" if counters else " AND ($4::text, $5::text) IS NOT NULL"
+    unused += "" if any("$3" in one for one in sources) else " AND $3::timestamptz IS NOT NULL"
+    return Reading(
+        f"SELECT {', '.join(columns)} FROM unnest({given}) WITH ORDINALITY AS t({names}) "
+        f"JOIN ledger.account b ON b.holder_id = t.holder_id AND b.unit = 1{unused} {' '.join(sources)}",
+        periods,
+    )
+
+
+def _counted(counters: Sequence[str], periods: Sequence[str]) -> str:
+    """What was bought before, of a member `t` with whoever was merged into it: a column per counter."""
+    sums = []
+    for number, name in enumerate(counters):
+        place, period, what = name.split(".")
+        where = "x.everywhere" if place == "coalition" else "x.here"
+        value = "x.purchases" if what == "count" else "x.amount"
+        sums.append(f"coalesce(sum({value}) FILTER (WHERE {where} AND x.in_{period}), 0)::bigint AS c{number}")
+    places = sorted({"0" if name.startswith("coalition") else "t.partner_id" for name in counters})
+    added_in = ["a.period = 'ever' AS in_ever", *(f"a.period = t.{one}_name AS in_{one}" for one in periods)]
+    bought_in = ["true", *(f"r.day >= t.{one}_from AND r.day < t.{one}_until" for one in periods)]
+    ever = ["'ever'"] if any(".ever." in name for name in counters) else []
+    wanted = [*ever, *(f"t.{one}_name" for one in periods)]
+    return (
+        f"SELECT {', '.join(sums)} FROM ("
+        f"SELECT a.partner_id = 0 AS everywhere, a.partner_id <> 0 AS here, {', '.join(added_in)}, a.purchases, "
+        "a.amount_minor AS amount FROM members.selves(t.holder_id) AS self(id) JOIN members.activity a "
+        f"ON a.member_id = self.id AND a.period IN ({', '.join(wanted)}) AND a.partner_id IN ({', '.join(places)}) "
+        f"UNION ALL SELECT true, r.partner_id = t.partner_id, {', '.join(bought_in)}, r.purchases, r.amount "
+        "FROM members.selves(t.holder_id) AS self(id) "
+        "JOIN ledger.account own ON own.holder_id = self.id AND own.unit = 1 "
+        "LEFT JOIN members.activity_position f ON f.member_id = self.id "
+        "CROSS JOIN LATERAL partners.bought(self.id, 1::smallint, coalesce(f.seq, 0), own.seq, $4, $5) r) x"
+    )
+
+
+async def some_facts_of_many(
+    pool: asyncpg.Pool,
+    asked: Sequence[Asked],
+    days: Sequence[date],
+    programme: Programme,
+    at: datetime,
+    fields: frozenset[str],
+    counters: tuple[str, ...],
+) -> list[asyncpg.Record]:
+    """Some facts of many members, as `reading` names them; ord is each one's place, counted from 1."""
+    read = reading(fields, counters)
+    bounds = [_bounds(day) for day in days] if read.periods else ()
+    found: list[asyncpg.Record] = await pool.fetch(
+        read.sql,
+        "{" + ",".join([str(one.member_id) for one in asked]) + "}",
+        "{" + ",".join([str(one.partner_id) for one in asked]) + "}",
+        at,
+        programme.time_zone,
+        programme.base_currency,
+        *[
+            "{" + ",".join([of_day[one][place] for of_day in bounds]) + "}"
+            for one in read.periods for place in range(3)
+        ],
+    )  # fmt: skip
+    return found
+
+
+@lru_cache(maxsize=512)
+def _bounds(day: date) -> dict[str, tuple[str, str, str]]:
+    """Of each period that a day is in its name, its first day, and the first day after it."""
+    month, year = day.replace(day=1), day.replace(month=1, day=1)
+    after_month, after_year = (month + timedelta(days=31)).replace(day=1), year.replace(year=year.year + 1)
+    return {
+        "day": (day.isoformat(), day.isoformat(), (day + timedelta(days=1)).isoformat()),
+        "month": (day.isoformat()[:7], month.isoformat(), after_month.isoformat()),
+        "year": (day.isoformat()[:4], year.isoformat(), after_year.isoformat()),
+    }
+
+
+def numbers(value: Any) -> dict[str, int]:
+    """A JSON object of numbers, as either driver gives it."""
+    read: dict[str, int] = orjson.loads(value) if isinstance(value, str | bytes) else value
+    return dict(read)
+
+
 async def fold(
     connection: AsyncConnection, after: int, limit: int, programme: Programme, only: Sequence[int] | None
 ) -> Row[Any]:
@@ -109,11 +237,6 @@ async def fold(
         },
     )
     return found.one()
-
-
-def _numbers(value: Any) -> dict[str, int]:
-    read: dict[str, int] = orjson.loads(value) if isinstance(value, str | bytes) else value
-    return dict(read)
 
 
 async def audit(connection: AsyncConnection, programme: Programme) -> Sequence[Row[Any]]:

@@ -6,9 +6,10 @@ out: of a birthday only how far away it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -96,6 +97,28 @@ async def member_facts_of_many(
     ]
 
 
+async def some_facts_of_many(
+    pool: asyncpg.Pool,
+    vault: Vault,
+    programme: Programme,
+    asked: Sequence[Asked],
+    *,
+    fields: frozenset[str],
+    counters: frozenset[str] = frozenset(),
+    at: datetime,
+) -> list[Facts | None]:
+    """As `member_facts_of_many`, but of `Member` these fields alone, and these counters by name, none left out; the
+    rest is as if nothing were known. For decisions, whose rules say what they look at."""
+    names = tuple(sorted(counters))
+    days = [_day(one, programme) for one in asked]
+    found = await fact_store.some_facts_of_many(pool, asked, days, programme, at, fields, names)
+    rows = {row["ord"]: row for row in found}
+    return [
+        _some_facts(row, one, vault, programme, fields, names) if (row := rows.get(index)) is not None else None
+        for index, one in enumerate(asked, 1)
+    ]
+
+
 async def fold(
     connection: AsyncConnection,
     programme: Programme,
@@ -127,10 +150,7 @@ def _facts(
     scopes = {"member": str(asked.member_id)}
     if found.household_id is not None:
         scopes["household"] = str(found.household_id)
-    away = None
-    if wants_birthday and found.sealed_key is not None and found.sealed is not None:
-        born = birthdays.month_and_day(vault, asked.member_id, found.sealed_key, found.sealed)
-        away = None if born is None else days_to_birthday(born.day, born.month, _day(asked, programme))
+    away = _days_to_birthday(found.sealed_key, found.sealed, asked, vault, programme) if wants_birthday else None
     member = Member(
         tier=found.tier,
         plan=found.plan,
@@ -146,3 +166,44 @@ def _facts(
         in_household=found.household_id is not None,
     )
     return Facts(member, scopes, found.available, found.spend_locked, found.seq)
+
+
+def _days_to_birthday(
+    sealed_key: bytes | None, sealed: bytes | None, asked: Asked, vault: Vault, programme: Programme
+) -> int | None:
+    if sealed_key is None or sealed is None:
+        return None
+    born = birthdays.month_and_day(vault, asked.member_id, sealed_key, sealed)
+    return None if born is None else days_to_birthday(born.day, born.month, _day(asked, programme))
+
+
+_READ: Mapping[str, Callable[[asyncpg.Record, Asked], object]] = {
+    "plan": lambda row, asked: row["plan"],
+    "benefits": lambda row, asked: tuple(row["benefits"]),
+    "segments": lambda row, asked: tuple(row["segments"]),
+    "attributes": lambda row, asked: tuple(row["attributes"]),
+    "badges": lambda row, asked: tuple(row["badges"]),
+    "age_days": lambda row, asked: max((asked.occurred_at - row["enrolled_at"]).days, 0),
+    "enrolled_here": lambda row, asked: row["enrolled_by"] == asked.partner_id,
+    "in_household": lambda row, asked: row["household_id"] is not None,
+    "stamps": lambda row, asked: fact_store.numbers(row["stamps"]),
+}
+
+
+def _some_facts(
+    row: asyncpg.Record,
+    asked: Asked,
+    vault: Vault,
+    programme: Programme,
+    fields: frozenset[str],
+    counters: Sequence[str],
+) -> Facts:
+    known: dict[str, Any] = {name: read(row, asked) for name in fields if (read := _READ.get(name)) is not None}
+    if counters:
+        known["counters"] = {name: row[fact_store.FIRST_COUNTER + place] for place, name in enumerate(counters)}
+    if "days_to_birthday" in fields:
+        known["days_to_birthday"] = _days_to_birthday(row["sealed_key"], row["sealed"], asked, vault, programme)
+    scopes = {"member": str(asked.member_id)}
+    if "in_household" in fields and row["household_id"] is not None:
+        scopes["household"] = str(row["household_id"])
+    return Facts(Member(**known), scopes, row["available"], row["spend_locked"], row["seq"])

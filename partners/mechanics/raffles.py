@@ -21,6 +21,7 @@ from kit import actors, audit
 from kit.approvals import FourEyesRequired
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
+from members import merging
 from partners.mechanics import drawing, raffle_store
 from partners.promotions.documents import CODE, LANGUAGES
 
@@ -107,7 +108,7 @@ async def begin(connection: AsyncConnection, vault: Vault, draft: Draft, *, acto
 
 async def close(connection: AsyncConnection, code: str, *, actor: int, at: datetime) -> Raffle:
     """Write the list of tickets down and tell its hash; again, it changes nothing. Tickets that were taken back are not
-    in it, nor any that was given when the raffle had ended.
+    in it, nor any that was given when the raffle had ended; those of merged members are the survivor's.
 
     Rejects NOT_PERMITTED (it takes PROMOTION_CHECKER), FOUR_EYES_REQUIRED, RAFFLE_UNKNOWN, RAFFLE_OPEN.
     """
@@ -115,7 +116,9 @@ async def close(connection: AsyncConnection, code: str, *, actor: int, at: datet
     if row["closed_at"] is None:
         if at < row["closes_at"]:
             raise RaffleOpen(f"tickets of {code} are given until {row['closes_at']:%Y-%m-%d %H:%M}")
-        entries = drawing.entries(code, await raffle_store.given(connection, code, row["closes_at"]))
+        given = await raffle_store.given(connection, code, row["closes_at"])
+        survivors = await merging.survivors_of(connection, {holder_id for holder_id, _, _ in given})
+        entries = drawing.entries(code, given, survivors)
         told = drawing.list_sha256(one.ticket for one in entries)
         await raffle_store.insert_closing(connection, code, entries, told, at=at, actor_id=actor)
         detail = {"tickets": len(entries), "listSha256": told}

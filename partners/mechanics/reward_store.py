@@ -102,6 +102,33 @@ async def order_of(connection: AsyncConnection, holder_id: int, seq: int, partne
     return found.one_or_none()
 
 
+async def open_orders(
+    connection: AsyncConnection, partner_id: int, after: tuple[datetime, int, int] | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Orders of a partner's rewards that wait to be handed over, the earliest first, behind a place (at, holder, seq):
+    at, holder_id, seq, code, names, redeemed, reference, outlet_id, business_date."""
+    found = await connection.execute(
+        text("""
+            SELECT o.at, o.holder_id, o.seq, w.code, w.names, r.redeemed, r.reference, r.outlet_id, r.business_date
+            FROM partners.reward_order o
+            JOIN partners.reward w USING (reward_id)
+            JOIN partners.receipt r ON r.holder_id = o.holder_id AND r.unit = o.unit AND r.seq = o.seq
+            WHERE o.fulfilled_at IS NULL AND o.returned_at IS NULL AND w.partner_id = :partner_id
+              AND (CAST(:at AS timestamptz) IS NULL OR (o.at, o.holder_id, o.seq)
+                   > (CAST(:at AS timestamptz), CAST(:holder_id AS bigint), CAST(:seq AS bigint)))
+            ORDER BY o.at, o.holder_id, o.seq LIMIT :limit
+        """),
+        {
+            "partner_id": partner_id,
+            "at": after[0] if after else None,
+            "holder_id": after[1] if after else None,
+            "seq": after[2] if after else None,
+            "limit": limit,
+        },
+    )
+    return found.all()
+
+
 async def fulfil(connection: AsyncConnection, holder_id: int, seq: int, partner_id: int, at: datetime) -> bool:
     """Say that it was handed over; False where it was, was returned, or is another partner's."""
     done = await connection.execute(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -99,6 +99,27 @@ class Reward:
             and (not self.badges or not set(self.badges).isdisjoint(member.badges))
             and (not self.segments or not set(self.segments).isdisjoint(member.segments))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A reward that somebody took and that waits to be handed over: the redemption's entry, what it is and what it
+    cost, and what was shown as its reference, at which outlet and on which business date."""
+
+    holder_id: int
+    seq: int
+    at: datetime
+    code: str
+    names: Mapping[str, str]
+    points: int
+    reference: str
+    outlet_id: int
+    business_date: date
+
+    @property
+    def place(self) -> tuple[datetime, int, int]:
+        """Where it stands in the list."""
+        return self.at, self.holder_id, self.seq
 
 
 async def add(connection: AsyncConnection, draft: RewardDraft, *, actor: int, at: datetime) -> int:
@@ -201,6 +222,18 @@ async def hand_over(connection: AsyncConnection, holder_id: int, seq: int, *, pa
     if found is None or found.returned_at is not None:
         raise RewardUnknown("no reward of this partner waits there to be handed over")
     return True
+
+
+async def waiting(
+    connection: AsyncConnection, partner_id: int, *, after: tuple[datetime, int, int] | None = None, limit: int
+) -> list[Order]:
+    """Orders of a partner's rewards that nobody has handed over or returned, the earliest first; behind a place."""
+    rows = await reward_store.open_orders(connection, partner_id, after, limit)
+    return [
+        Order(row.holder_id, row.seq, row.at, row.code, row.names, row.redeemed, row.reference, row.outlet_id,
+              row.business_date)
+        for row in rows
+    ]  # fmt: skip
 
 
 async def shown_to(

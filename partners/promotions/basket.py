@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from kit.values import quick
 from partners.promotions.plain import Plain, digest
 from partners.terms import Programme, Terms
 
+zone_of = lru_cache(maxsize=256)(ZoneInfo)  # which looks its own up by a weak reference each time
 UNIT = 1000  # thousandths in a quantity of one
 OPERATOR = 0  # the operator's number wherever a partner's stands
 
@@ -182,8 +184,9 @@ class Local(Plain):
     @classmethod
     def at(cls, occurred_at: datetime, zone: str, holidays: tuple[str, ...] = ()) -> Local:
         """The calendar facts of an instant in an IANA zone."""
-        here = occurred_at.astimezone(ZoneInfo(zone))
-        return cls(here.date().isoformat(), here.isoweekday(), here.hour, here.minute, tuple(sorted(holidays)))
+        here = occurred_at.astimezone(zone_of(zone))
+        told = tuple(sorted(holidays)) if holidays else ()
+        return cls(here.date().isoformat(), here.isoweekday(), here.hour, here.minute, told)
 
 
 @quick

@@ -190,6 +190,11 @@ async def everything(connection: AsyncConnection) -> list[Budget]:
     return [budget_of(row) for row in await store.budgets(connection)]
 
 
+async def page(connection: AsyncConnection, *, after: int | None, limit: int) -> list[tuple[int, Budget]]:
+    """Budgets with their numbers, in the order in which they were added, behind a number."""
+    return [(row["budget_id"], budget_of(row)) for row in await store.budgets_behind(connection, after or 0, limit)]
+
+
 async def usage(connection: AsyncConnection, code: str, *, limit: int = MOST_SHOWN) -> list[Usage]:
     """What is used of a budget, the latest period and the most used first. Rejects BUDGET_UNKNOWN."""
     rows = await store.budgets(connection, [code])

@@ -20,7 +20,8 @@ from kit.settings import settings
 from members.commands import Actor
 from partners.directory import Directory, DirectoryCache
 from partners.member_commands import desk
-from partners.promotions import drafts, launching, publishing, rehearsals
+from partners.promotions import budgets, drafts, launching, publishing, rehearsals
+from partners.promotions.budgets import Budget, Usage
 from partners.promotions.drafts import Draft
 from partners.promotions.launching import Aim, Expectation, Objective
 from partners.promotions.publishing import Launch, RuleInvalid
@@ -154,6 +155,20 @@ def list_everything() -> None:
     console.out.print(rules)
 
 
+@app.command("budgets")
+def list_budgets() -> None:
+    """Every budget, how much it allows, and what is used of the counter that is used most in its latest period."""
+    table = Table("Budget", "Unit", "Whose", "Period", "Limit", "Used", "Where that is full")
+    for one, most in console.run(_budgets()):
+        document = one.document
+        table.add_row(
+            document.code, one.currency or document.unit, ", ".join(document.scopes) or "all", document.period,
+            f"{one.ceiling:,}", "" if most is None else f"{most.used:,} in {most.period_key or 'all'}",
+            document.on_exceed,
+        )  # fmt: skip
+    console.out.print(table, markup=False)
+
+
 @app.command()
 def show(
     code: Annotated[str, typer.Argument(help="A rule's code.", show_default=False)],
@@ -255,6 +270,13 @@ async def _everything() -> tuple[list[publishing.Entry], Release]:
         at = await console.business_instant(connection, settings())
         known = await publishing.binding(connection)
         return await publishing.register(connection), pinned(known, occurred_at=at, received_at=at)
+
+
+async def _budgets() -> list[tuple[Budget, Usage | None]]:
+    async with console.database(settings()) as database, database.reading() as connection:
+        found = await budgets.everything(connection)
+        most = [await budgets.usage(connection, one.document.code, limit=1) for one in found]
+        return [(one, used[0] if used else None) for one, used in zip(found, most, strict=True)]
 
 
 async def _document(code: str, version: int | None) -> dict[str, Any]:

@@ -126,12 +126,18 @@ def _fixed_points(effect: PointsFixed, lines: Sequence[int], ground: Ground) -> 
         return Result(effect.points, ())
     paid = [index for index in lines if ground.money[index]]
     if effect.per == "basket":
+        if len(ground.lines) == 1:
+            return Result(effect.points, (effect.points,)) if paid else Result(0, (0,))
         return _spread(effect.points, {index: ground.money[index] for index in paid}, ground)
     counts = {index: 1 if effect.per == "line" else ground.lines[index].quantity_milli // UNIT for index in paid}
     return _vector({index: effect.points * count for index, count in counts.items()}, ground)
 
 
 def _multiplied(effect: PointsMultiplier, lines: Sequence[int], ground: Ground) -> Result:
+    if ground.bought and len(ground.lines) == 1:  # a total alone: nothing to spread
+        base_points = ground.base[0] if lines else 0
+        bonus = rounded(base_points * (effect.factor_bp - BASIS), BASIS, effect.rounding)
+        return Result(bonus, (bonus,))
     base = {index: ground.base[index] for index in lines}
     bonus = rounded(sum(base.values()) * (effect.factor_bp - BASIS), BASIS, effect.rounding)
     return _spread(bonus, base, ground)

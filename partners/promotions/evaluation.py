@@ -12,8 +12,8 @@ the other rules' work (thresholds after discounts) waits for them, whatever its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
-from typing import Any, NamedTuple
+from datetime import date, datetime
+from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from kit.amounts import BASIS, allocate, micro_per_minor
@@ -26,7 +26,9 @@ from partners.promotions.basket import (
     Charge,
     Context,
     Counters,
+    Coupon,
     Discount,
+    Event,
     Grant,
     LinePart,
     Lot,
@@ -53,6 +55,25 @@ def evaluate(release: Release, basket: Basket, context: Context, counters: Count
     """The outcome of a basket under a release: points with lots, discounts, grants, charges to budgets, and why."""
     candidates = book(release).candidates(context.trigger, context.event.code if context.event else "", context.partner)
     return Decision(candidates, basket, context, counters).outcome()
+
+
+class Whose(Protocol):
+    """What of a context says which counters of budgets it looks at."""
+
+    @property
+    def trigger(self) -> str: ...
+    @property
+    def event(self) -> Event | None: ...
+    @property
+    def partner(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
+    @property
+    def scopes(self) -> Mapping[str, str]: ...
+    @property
+    def dates(self) -> Mapping[str, str]: ...
+    @property
+    def coupons(self) -> Sequence[Coupon]: ...
 
 
 class Cap(NamedTuple):
@@ -195,8 +216,11 @@ class Decision:
         points = base_micro * (terms.earn_rate_bp + bonus_bp) // scale
         if not self.lines:
             return ()
-        split = allocate(points, self.money)
-        self.base = allocate(base, split) if base != points else split
+        if len(self.lines) == 1:
+            split, self.base = [points], [base]
+        else:
+            split = allocate(points, self.money)
+            self.base = allocate(base, split) if base != points else split
         activates_at, expires_at = self.agreed
         here = terms.partner_id
         found = [
@@ -327,7 +351,7 @@ class Decision:
             return False
         if rule.codes is not None and len(_coupons(rule, self.context)) < rule.codes.quantity:
             return False
-        held, _ = self._asked(rule)
+        held = self._asked(rule)[0]
         if held is None:
             self._step(rule, "CONDITION_ERROR")
         if not held:
@@ -528,11 +552,15 @@ class Decision:
 
     def _parts(self, parts: Sequence[int]) -> tuple[LinePart, ...]:
         lines = self.lines
+        if len(parts) == 1:
+            return (LinePart(lines[0].line_id, parts[0]),) if parts[0] else ()
         return tuple([LinePart(lines[index].line_id, part) for index, part in enumerate(parts) if part])
 
     def _line_points(self, awards: Sequence[Award]) -> tuple[LinePart, ...]:
         if not self.lines:
             return ()
+        if len(self.lines) == 1:
+            return (LinePart(self.lines[0].line_id, sum([part.amount for award in awards for part in award.lines])),)
         found: dict[str, int] = {line.line_id: 0 for line in self.lines}
         for award in awards:
             for part in award.lines:
@@ -541,6 +569,8 @@ class Decision:
 
     def _lots(self, awards: Sequence[Award]) -> tuple[Lot, ...]:
         """One lot per funder, activation and expiry; the agreement's first."""
+        if awards and (alone := self._only_lot(awards)) is not None:
+            return alone
         found: dict[tuple[Any, ...], int] = {}
         for award in awards:
             for share in award.funders:
@@ -553,7 +583,22 @@ class Decision:
             for number, ((funder, activates_at, expires_at), points) in enumerate(found.items(), start=1)
         )
 
+    def _only_lot(self, awards: Sequence[Award]) -> tuple[Lot, ...] | None:
+        """The lot of awards that live as agreed and that one party funds, as most do; None where they differ."""
+        (activates_at, expires_at), party, points = self.agreed, self.terms.partner_id, 0
+        for award in awards:
+            if award.activates_at is not activates_at or award.expires_at is not expires_at:
+                return None
+            for funder, amount in award.funders:
+                if funder != party and amount:
+                    return None
+                points += amount
+        terms = self.terms
+        return (Lot(1, party, party, terms.terms_id, points, activates_at, expires_at),) if points else ()
+
     def _charges(self) -> tuple[Charge, ...]:
+        if not self.charged:
+            return ()
         found: dict[str, tuple[Cap, int]] = {}
         for cap, amount in self.charged:
             before = found.get(cap.key)
@@ -572,14 +617,14 @@ def is_held_out(rule: Rule, arms: Mapping[str, str]) -> bool:
     return arms.get(GLOBAL) == CONTROL or (experiment is not None and arms.get(experiment) == CONTROL)
 
 
-def _coupons(rule: Rule, context: Context) -> list[str]:
+def _coupons(rule: Rule, context: Whose) -> list[str]:
     """The good coupons that were presented for a rule that asks for some."""
     assert rule.codes is not None
     batch = rule.codes.required
     return sorted(one.coupon for one in context.coupons if one.batch == batch and one.state == "VALID")
 
 
-def _caps(rule: Rule, context: Context) -> list[Cap] | None:
+def _caps(rule: Rule, context: Whose) -> list[Cap] | None:
     """What a rule counts against; None where it is not known whose that is."""
     found = []
     for budget in rule.caps:
@@ -591,7 +636,7 @@ def _caps(rule: Rule, context: Context) -> list[Cap] | None:
     return found
 
 
-def _scope_key(budget: BudgetDocument, rule: Rule, context: Context) -> str | None:
+def _scope_key(budget: BudgetDocument, rule: Rule, context: Whose) -> str | None:
     parts = []
     for scope in budget.scopes:
         value = context.scopes.get(scope)
@@ -603,7 +648,7 @@ def _scope_key(budget: BudgetDocument, rule: Rule, context: Context) -> str | No
     return ",".join(parts)
 
 
-def period_key(budget: BudgetDocument, context: Context) -> str:
+def period_key(budget: BudgetDocument, context: Whose) -> str:
     """The period of the budget's calendar in which the basket falls: `2026-03`, `2026-W09`, `2026-03-01`, or empty; of
     one that counts over days the day and their number: `2026-03-01/30`."""
     if budget.period == "total":
@@ -619,7 +664,7 @@ def period_key(budget: BudgetDocument, context: Context) -> str:
     return day[: {"year": 4, "month": 7, "day": 10}[budget.period]]
 
 
-def budget_keys(release: Release, context: Context) -> list[tuple[str, str, str]]:
+def budget_keys(release: Release, context: Whose) -> list[tuple[str, str, str]]:
     """Every counter that a decision may look at: (budget, scope_key, period_key), for the host to read beforehand.
 
     A budget counted by code has one key per presented coupon; one whose scope is not known has none.

@@ -17,32 +17,44 @@ from partners.promotions.documents import DiscountCumulative
 from partners.promotions.evaluation import GLOBAL
 from partners.promotions.releases import EMPTY, Release
 
-_FROM_THE_CARD = re.compile(r"\bmember\.(?!tier\b)")
-_OF_FACTS = frozenset({"household", "referrer"})  # scopes that only facts about the member tell
+_HOUSEHOLD = frozenset({"household", "referrer"})  # scopes that only facts about the member tell
 _STAMPS = re.compile(r"stamps\s*\[\s*(['\"])(.*?)\1")
-_BIRTHDAY = re.compile(r"\bmember\.(days_to_birthday|has_birthday)\b")
+_ON_THE_CARD = frozenset({"tier"})
+_FIELD_OF = {"subscriber": "plan", "has_birthday": "days_to_birthday"}  # what is made of another field
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What must be known before the rules of a trigger at a partner can decide: nothing where there are no such rules
-    (any is False); facts about the member beside the tier, the birthday among them, and the counters and stamps that
-    are asked for by name; what is left of budgets; whether stamps are used up; the experiments that may hold the member
-    out of some of them."""
+    (any is False); fields of `basket.Member` beside the tier, which the card tells, and the counters and stamps that
+    are asked for by name; what is left of budgets, and whether whose they are has to be known first (household);
+    the experiments that may hold the member out of some of them."""
 
     any: bool = False
-    facts: bool = False
-    birthday: bool = False
+    fields: frozenset[str] = frozenset()
     budgets: bool = False
+    household: bool = False
     counters: frozenset[str] = frozenset()
     stamps: frozenset[str] = frozenset()
-    costs: bool = False
     experiments: frozenset[str] = frozenset()
+
+    @property
+    def facts(self) -> bool:
+        """Whether anything has to be read of the member."""
+        return bool(self.fields)
+
+    @property
+    def birthday(self) -> bool:
+        """Whether a rule asks how far away the birthday is."""
+        return "days_to_birthday" in self.fields
 
     @property
     def account(self) -> bool:
         """Whether a purchase that the decision does not know of would change it."""
-        return bool(self.counters or self.stamps or self.costs)
+        return not self.fields.isdisjoint(_OF_THE_ACCOUNT)
+
+
+_OF_THE_ACCOUNT = frozenset({"counters", "stamps"})
 
 
 NOTHING = Needs()
@@ -113,25 +125,26 @@ def _narrowed(release: Release, discounts: frozenset[str]) -> Release:
 
 
 def needs_of(rules: Iterable[Rule]) -> Needs:
-    """What has to be known before these rules can decide."""
+    """What has to be known before these rules can decide: what their sources name, and what their effects and budgets
+    look at. A name that stands in a source counts as asked for whatever it is a name of."""
     found = NOTHING
     for rule in rules:
         asked = f"{conditions.fused(rule.doc)} {rule.doc.what.line_cel or ''}"
         effect = rule.doc.effect
         counters = expressions.counters_named(asked)
         counters |= {effect.counter} if isinstance(effect, DiscountCumulative) else set()
-        stamps = {name for _, name in _STAMPS.findall(asked)}
-        facts = bool(_FROM_THE_CARD.search(asked)) or rule.doc.costs is not None
-        facts = facts or bool(counters)
-        facts = facts or any(_OF_FACTS.intersection(budget.scopes) for budget in rule.caps)
+        fields = {_FIELD_OF.get(name, name) for name in expressions.needed([asked]).get("member", ())} - _ON_THE_CARD
+        household = any(not _HOUSEHOLD.isdisjoint(budget.scopes) for budget in rule.caps)
+        fields |= {name for name, is_asked in (
+            ("counters", counters), ("stamps", rule.doc.costs is not None), ("in_household", household),
+        ) if is_asked}  # fmt: skip
         found = Needs(
             any=True,
-            facts=found.facts or facts,
-            birthday=found.birthday or bool(_BIRTHDAY.search(asked)),
+            fields=found.fields | fields,
             budgets=found.budgets or bool(rule.caps),
+            household=found.household or household,
             counters=found.counters | counters,
-            stamps=found.stamps | stamps,
-            costs=found.costs or rule.doc.costs is not None,
+            stamps=found.stamps | {name for _, name in _STAMPS.findall(asked)},
             experiments=found.experiments | _experiments(rule),
         )
     return found

@@ -247,6 +247,12 @@ async def budgets(connection: AsyncConnection, codes: Sequence[str] | None = Non
     return (await connection.execute(statement, {"codes": None if codes is None else list(codes)})).mappings().all()
 
 
+async def budgets_behind(connection: AsyncConnection, after: int, limit: int) -> Sequence[RowMapping]:
+    """Budgets whose numbers are above one, in that order: their columns."""
+    statement = text("SELECT * FROM partners.budget WHERE budget_id > :after ORDER BY budget_id LIMIT :limit")
+    return (await connection.execute(statement, {"after": after, "limit": limit})).mappings().all()
+
+
 async def usage(connection: AsyncConnection, budget_id: int, *, limit: int) -> Sequence[RowMapping]:
     """The most used counters of a budget: scope, period, used, and counted, what of it counts against the ceiling; the
     latest period first."""

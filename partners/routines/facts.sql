@@ -2,25 +2,43 @@
 -- the receipts behind what is added up), stamps, what could be spent. seq is the account's number that all of it is as of.
 
 -- What a member's receipts behind an entry add to what was bought, each on the day of the purchase that it is about. A
--- purchase that was returned whole is none any more. Amounts of another currency than the base count nothing.
+-- purchase that was returned whole is none any more. Amounts of another currency than the base count nothing. Purchases and
+-- returns are looked for apart: returns are few, and only of them the original has to be found.
 CREATE FUNCTION partners.bought(p_holder bigint, p_unit smallint, p_after bigint, p_until bigint, p_zone text, p_currency text)
 RETURNS TABLE (partner_id int, day date, purchases bigint, amount bigint)
 LANGUAGE sql STABLE AS $$
-  SELECT r.partner_id, (coalesce(o.occurred_at, r.occurred_at) AT TIME ZONE p_zone)::date,
-         CASE WHEN r.kind = 1 THEN 1 WHEN before.total < o.total AND before.total + r.total >= o.total THEN -1
-              WHEN o.total = 0 AND before.times = 0 THEN -1 ELSE 0 END::bigint,
-         CASE WHEN r.currency <> p_currency THEN 0 WHEN r.kind = 1 THEN r.total ELSE -r.total END
+  SELECT r.partner_id, (r.occurred_at AT TIME ZONE p_zone)::date, 1::bigint,
+         CASE WHEN r.currency <> p_currency THEN 0 ELSE r.total END
   FROM partners.receipt r
-  LEFT JOIN LATERAL (  -- LIMIT: by its whole key, and not among all receipts of the holder for each of them
+  WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq > p_after AND r.seq <= p_until AND r.kind = 1
+  UNION ALL
+  SELECT r.partner_id, (o.occurred_at AT TIME ZONE p_zone)::date,
+         CASE WHEN before.total < o.total AND before.total + r.total >= o.total THEN -1
+              WHEN o.total = 0 AND before.times = 0 THEN -1 ELSE 0 END::bigint,
+         CASE WHEN r.currency <> p_currency THEN 0 ELSE -r.total END
+  FROM partners.receipt r
+  CROSS JOIN LATERAL (  -- LIMIT: by its whole key, and not among all receipts of the holder for each of them
     SELECT q.* FROM partners.receipt q
-    WHERE q.holder_id = p_holder AND q.unit = p_unit AND q.seq = r.original_seq AND r.kind IN (3, 4) LIMIT 1
-  ) o ON true
-  LEFT JOIN LATERAL (
+    WHERE q.holder_id = p_holder AND q.unit = p_unit AND q.seq = r.original_seq LIMIT 1
+  ) o
+  CROSS JOIN LATERAL (
     SELECT coalesce(sum(b.total), 0) AS total, count(*) AS times FROM partners.receipt b
     WHERE b.holder_id = p_holder AND b.unit = p_unit AND b.original_seq = r.original_seq AND b.seq < r.seq
-  ) before ON o.seq IS NOT NULL
-  WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq > p_after AND r.seq <= p_until
-    AND (r.kind = 1 OR r.kind IN (3, 4) AND o.kind = 1)
+  ) before
+  WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.original_seq IS NOT NULL AND r.seq > p_after AND r.seq <= p_until
+    AND r.kind IN (3, 4) AND o.kind = 1
+$$;
+
+-- Stamps that can be used up now, by the codes of their units.
+CREATE FUNCTION partners.stamps_of(p_holder bigint, p_at timestamptz) RETURNS TABLE (stamps jsonb)
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce(jsonb_object_agg(u.code, x.n), '{}')
+  FROM partners.stamp_unit u
+  CROSS JOIN LATERAL (
+    SELECT sum(l.remaining) AS n FROM ledger.lot l
+    WHERE l.holder_id = p_holder AND l.unit = u.unit AND l.open AND l.remaining > 0 AND l.activates_at <= p_at
+      AND l.expires_at > p_at
+  ) x WHERE x.n > 0
 $$;
 
 CREATE FUNCTION partners.member_facts(
@@ -64,15 +82,7 @@ LANGUAGE sql STABLE AS $$
     CROSS JOIN LATERAL (VALUES (n.place || '.' || n.period || '.count', n.purchases),
                                (n.place || '.' || n.period || '.sum', n.amount)) AS v(name, n)
   ) c
-  CROSS JOIN LATERAL (
-    SELECT coalesce(jsonb_object_agg(u.code, x.n), '{}') AS stamps
-    FROM partners.stamp_unit u
-    CROSS JOIN LATERAL (
-      SELECT sum(l.remaining) AS n FROM ledger.lot l
-      WHERE l.holder_id = t.holder_id AND l.unit = u.unit AND l.open AND l.remaining > 0 AND l.activates_at <= p_at
-        AND l.expires_at > p_at
-    ) x WHERE x.n > 0
-  ) s
+  CROSS JOIN LATERAL partners.stamps_of(t.holder_id, p_at) s
   ORDER BY t.ord
 $$;
 

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.applications import Starlette
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
-from gateway import scopes
+from gateway import reward_order_api, scopes
 from gateway.connections import Cursors
 from gateway.schema import schema
 from gateway.scopes import OF_SESSIONS
@@ -164,6 +164,7 @@ NOTHING: dict[str, Any] = {
     "Query.promotion.code": "nothing",
     "Query.promotions.after": None,
     "Query.rewards.after": None,
+    "Query.rewardOrders.after": "rwo_nothing",
     "TakeRewardInput.reward": "nothing",
     "TakeRewardInput.reference": "NONE",
     "TakeRewardInput.outlet": "none",
@@ -318,6 +319,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "promotions": lambda w: {"first": 20, "after": None},
     "promotion": lambda w: {"code": "of-b"},
     "rewards": lambda w: {"first": 20, "after": None},
+    "rewardOrders": lambda w: {"first": 20, "after": None},
     "takeReward": lambda w: {
         "input": {
             "idempotencyKey": stand.key(), "member": _member(w), "reward": "cup", "reference": stand.key(),
@@ -443,7 +445,9 @@ def selection(definition: GraphQLField) -> str:
         return "{ __typename " + rejection + inside + " }"
     if isinstance(kind, GraphQLObjectType) and "nodes" in kind.fields:
         node = get_named_type(kind.fields["nodes"].type)
-        named = next(name for name in ("id", "code", "number", "partner") if name in getattr(node, "fields", {}))
+        named = next(
+            name for name in ("id", "code", "number", "partner", "reference") if name in getattr(node, "fields", {})
+        )
         return f"{{ nodes {{ {named} }} }}"
     has_id = "id" in getattr(kind, "fields", {})
     return "{ __typename id }" if has_id else "{ __typename }"
@@ -567,6 +571,8 @@ async def furnish(world: World) -> None:
         await until_listening(world.gateway, 1)
         await record(world.a, card, stand.receipt("1.00", reference="OF-A-2") | place)
         told_transaction = await transactions.data()
+    baker = (await coalition.desk.directory.get()).partner_by_code("a-bakery")
+    assert baker is not None
     world.of_a = {
         "Subscription.balanceChanged.after": [told_balance["cursor"]],
         "Subscription.transactionPosted.after": [told_transaction["cursor"]],
@@ -579,6 +585,7 @@ async def furnish(world: World) -> None:
         "Query.promotion.code": ["of-a"],
         "Query.promotions.after": [promoted["edges"][0]["cursor"]],
         "Query.rewards.after": [rewarded["edges"][0]["cursor"]],
+        "Query.rewardOrders.after": [reward_order_api.cursor(baker, (NOON, 1, 1))],
         "TakeRewardInput.reward": ["mug"],
         "Query.subscriptionInvoices.after": [Cursors(coalition.vault, "subscription invoice").write(5)],
         "RecordEventInput.event": ["of-a"],

@@ -37,6 +37,8 @@ ORDER = f"""mutation($i: OrderRewardInput!) {{ orderReward(input: $i) {{ __typen
   ... on OrderRewardSuccess {{ reference businessDate points replayed member {{ balance {{ available }} }} }} }} }}"""
 TAKE = f"""mutation($i: TakeRewardInput!) {{ takeReward(input: $i) {{ __typename {NO}
   ... on TakeRewardSuccess {{ replayed transaction {{ id redeemed }} }} }} }}"""
+WAITING = """query($f: Int, $a: String) { rewardOrders(first: $f, after: $a) { pageInfo { hasNextPage endCursor } nodes {
+  reward title points reference outlet businessDate orderedAt } } }"""
 HAND = f"""mutation($i: HandOverRewardInput!) {{ handOverReward(input: $i) {{ __typename {NO}
   ... on HandOverRewardSuccess {{ replayed transaction {{ id redeemed }} }} }} }}"""
 INVITE = f"mutation($i: InviteFriendInput!) {{ inviteFriend(input: $i) {{ {NO} ... on InviteFriendSuccess {{ invitation replayed }} }} }}"
@@ -179,6 +181,22 @@ async def test_an_order_that_is_refused_takes_nothing(shop: Shop) -> None:
     assert [one["code"] for one in page["nodes"]] == ["mug", "dear"]
     following = await shop.ada.ask(LIST, a=page["pageInfo"]["endCursor"])
     assert [one["code"] for one in following["nodes"]] == ["club"]
+
+
+async def test_a_partner_sees_what_waits_to_be_handed_over_page_by_page_and_no_other_partners(shop: Shop) -> None:
+    await shop.add("grocer", "tea", points=1)
+    taken = []
+    for who, partner, reward in ((shop.ada, "bakery", "mug"), (shop.ben, "grocer", "tea"), (shop.ben, "bakery", "mug")):
+        taken.append(await who.ask(ORDER, i=keyed(**ordering(partner=partner, reward=reward))))
+    first = await shop.till.ask(WAITING, f=1)
+    assert first["pageInfo"]["hasNextPage"]
+    rest = await shop.till.ask(WAITING, a=first["pageInfo"]["endCursor"])
+    both = [*first["nodes"], *rest["nodes"]]
+    assert {one["reference"] for one in both} == {taken[0]["reference"], taken[2]["reference"]}
+    assert {(one["reward"], one["title"], one["points"], one["outlet"]) for one in both} == {("mug", "Mug", "100", "1")}
+    ref = {name: both[0][name] for name in ("reference", "outlet", "businessDate")}
+    await shop.till.ask(HAND, i=keyed(transaction={"receipt": ref}))
+    assert [one["reference"] for one in (await shop.till.ask(WAITING))["nodes"]] == [both[1]["reference"]]
 
 
 async def test_the_last_one_is_one_members(shop: Shop) -> None:

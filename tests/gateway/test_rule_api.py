@@ -61,6 +61,7 @@ LIMIT = f"""mutation($i: SetBudgetLimitInput!) {{ setBudgetLimit(input: $i) {{ _
 FUND = f"""mutation($i: FundBudgetInput!) {{ fundBudget(input: $i) {{ __typename {NO}
   ... on FundBudgetSuccess {{ replayed {BUDGET} }} }} }}"""
 USAGE = f"query($c: String!) {{ budgetUsage(code: $c) {BUDGET.removeprefix('budget')} }}"
+BUDGETS = "query($f: Int, $a: String) { budgets(first: $f, after: $a) { pageInfo { endCursor } nodes { code unit } } }"
 PROMOTIONS = """query($f: Int, $a: String) { promotions(first: $f, after: $a) { pageInfo { hasNextPage endCursor } nodes {
   code name sponsor { code } rules { code version versionInForce shareBp document author effect } } } }"""
 PROMOTION = "query($c: String!) { promotion(code: $c) { code rules { code document } } }"
@@ -514,6 +515,9 @@ async def test_budgets_are_added_limited_funded_and_their_use_is_shown_without_n
         "points": "13"
     }
     assert await mia.ask(USAGE, c="none") is None
+    listed = await office.paul.ask(BUDGETS, f=1)
+    others = await office.paul.ask(BUDGETS, a=listed["pageInfo"]["endCursor"])
+    assert [(one["code"], one["unit"]) for one in (*listed["nodes"], *others["nodes"])] == [("each", "points"), ("pot", "money")]
 
 
 async def test_promotions_come_in_pages_the_latest_first(office: Office) -> None:

@@ -160,7 +160,7 @@ OF_THE_OPERATOR = {
     "SimulateReleaseInput", "LaunchInput", "SubmitReleaseInput", "PublishReleaseInput", "DeclineReleaseInput",
     "SuspendPromotionInput", "AddBudgetInput", "SetBudgetLimitInput", "FundBudgetInput", "DecisionRefInput",
     "TransactionRefInput", "ReceiptRefInput", "Query.releases", "Query.release", "Query.checkRule", "Query.simulation",
-    "Query.budgetUsage", "AddRewardInput", "SetRewardStockInput", "InviteToClubInput",
+    "Query.budgets", "Query.budgetUsage", "AddRewardInput", "SetRewardStockInput", "InviteToClubInput",
 }  # fmt: skip
 PUBLIC = {
     "OrderRewardInput.partner": "a partner's code, which everybody may know",

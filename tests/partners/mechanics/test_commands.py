@@ -99,6 +99,8 @@ async def test_stamps_rewards_segments_evidence_and_clubs(coalition: Coalition, 
     }  # fmt: skip
     await run("mechanics", "reward", written(tmp_path, reward))
     await run("mechanics", "reward", written(tmp_path, reward | {"stocks": 3}), code=2)
+    assert "mug" not in await run("mechanics", "orders", "bakery")
+    await run("mechanics", "orders", "nobody", code=2)
     await run("mechanics", "segment", "coffee", written(tmp_path, [card.number]))
     await run("mechanics", "segment", "coffee", written(tmp_path, ["1"]), code=2)
     await run("mechanics", "verify", card.number, "LARGE_FAMILY", "--evidence", "CERTIFICATE", "--until", "2027-03-01")

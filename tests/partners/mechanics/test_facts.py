@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -24,7 +27,7 @@ from partners import purchases, returns
 from partners.mechanics import facts
 from partners.mechanics.facts import Asked, Facts
 from partners.outcomes import Recorded
-from partners.promotions.basket import Member
+from partners.promotions.basket import COUNTERS, Member
 from partners.receipts import ReceiptRef
 from partners.returning import Wish
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, a_receipt, found, identified, violations
@@ -69,7 +72,30 @@ async def seen(
     [many] = await facts.member_facts_of_many(coalition.desk.pool, coalition.vault, programme, [asked], at=at)  # type: ignore[arg-type]
     assert one == many
     assert one is not None
+    assert await by_name(coalition, asked, programme, at, FIELDS, COUNTERS) == as_named(one, FIELDS, COUNTERS)
     return one
+
+
+FIELDS = frozenset(part.name for part in dataclass_fields(Member)) - {"tier"}
+
+
+async def by_name(
+    coalition: Coalition, asked: Asked, programme: object, at: datetime, fields: frozenset[str], counters: frozenset[str]
+) -> Facts | None:
+    """Facts as a decision reads them: those that its rules name."""
+    [found] = await facts.some_facts_of_many(
+        coalition.desk.pool, coalition.vault, programme, [asked], fields=fields, counters=counters, at=at,  # type: ignore[arg-type]
+    )  # fmt: skip
+    return found
+
+
+def as_named(known: Facts, fields: frozenset[str], counters: frozenset[str]) -> Facts:
+    """Of all facts those that are named, counters with zero where there is nothing."""
+    kept: dict[str, Any] = {name: getattr(known.member, name) for name in fields - {"counters"}}
+    if counters:
+        kept["counters"] = {name: known.member.counters.get(name, 0) for name in sorted(counters)}
+    scopes = known.scopes if "in_household" in fields else {"member": known.scopes["member"]}
+    return replace(known, member=Member(**kept), scopes=scopes)
 
 
 async def fold(coalition: Coalition, limit: int = 100) -> list[tuple[int, int]]:
@@ -118,6 +144,35 @@ async def test_purchases_are_counted_by_place_and_period(coalition: Coalition) -
     await buy(coalition, card, 1, at=NOON)
     more = (await seen(coalition, card.member_id, at=NOON)).member.counters
     assert (more["partner.day.count"], more["coalition.ever.sum"]) == (2, 51_235)
+
+
+async def test_whatever_is_named_is_read_and_nothing_else(coalition: Coalition) -> None:
+    """Each field and each counter alone, and many together, are what all facts say; before it is added up and after."""
+    card, friend = [await coalition.add_member() for _ in range(2)]
+    day_before, at = NOON - DAY, NOON + timedelta(hours=1)
+    for when, partner in ((NOON, "bakery"), (day_before, "grocer"), (NOON - 40 * DAY, "bakery"), (NOON - 400 * DAY, "bakery")):
+        await buy(coalition, card, 1_000, at=when, partner=partner)
+    await give_back(coalition, await buy(coalition, card, 300, at=NOON), 100, at=NOON)
+    async with coalition.database.transaction() as connection:
+        await badges.give(connection, card.member_id, "club:tea", cause=uuid4(), at=day_before)
+    chance = random.Random(7)
+    some = [frozenset({one}) for one in sorted(COUNTERS)]
+    some += [frozenset(chance.sample(sorted(COUNTERS), chance.randint(2, 8))) for _ in range(6)]
+    for added_up in (False, True):
+        if added_up:
+            await fold(coalition)
+        asked = [Asked(one.member_id, coalition.callers["bakery"].partner_id, at) for one in (card, friend)]
+        whole = [await seen(coalition, one.member_id, at=at) for one in asked]
+        assert whole[0].member.counters["coalition.year.count"] == 4
+        for fields, counters in [(frozenset({"counters"}), named) for named in some] + [
+            (frozenset({field}), frozenset[str]()) for field in sorted(FIELDS - {"counters"})
+        ]:  # fmt: skip
+            found = await facts.some_facts_of_many(
+                coalition.desk.pool, coalition.vault, PROGRAMME, asked, fields=fields, counters=counters, at=at
+            )
+            assert found == [as_named(one, fields, counters) for one in whole], (fields, counters)
+    missing = Asked(10**9, asked[0].partner_id, at)
+    assert await by_name(coalition, missing, PROGRAMME, at, FIELDS, COUNTERS) is None
 
 
 async def test_what_is_added_up_is_what_the_receipts_say_in_any_order_of_adding(coalition: Coalition) -> None:

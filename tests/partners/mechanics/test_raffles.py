@@ -28,6 +28,7 @@ from partners.returning import Wish
 from tests.builders import a_receipt
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, opened
 from tests.partners.promotions.offers import document
+from tests.partners.test_merged import Merged
 
 SEED = bytes(range(32))
 ENDS = NOON + 7 * DAY
@@ -106,6 +107,26 @@ async def test_a_raffle_from_its_first_ticket_to_winners_that_anybody_draws_agai
     before = await written(fair)
     assert (await close(fair), await draw(fair)) == (drawn, drawn)  # again, and nothing changes
     assert await written(fair) == before == [1, 1, 4, 1]
+
+
+async def test_who_was_merged_wins_once_and_the_prize_is_the_survivors(fair: Fair) -> None:
+    """Four prizes, and three members of whom two are one person: each person wins one, and anybody can draw it again."""
+    await begin(fair, replace(DRAFT, prizes=4))
+    await fair.market.publish(
+        document("tickets", {"type": "raffle_ticket", "raffle": "spring", "per_minor": 500}, funding=[])
+    )
+    cards = [await fair.coalition.add_member() for _ in range(3)]
+    for card in cards:
+        await fair.market.buy(card, a_receipt(1_000))
+    await Merged(fair.coalition, old=cards[0], kept=cards[1]).merge()
+    assert (await close(fair)).tickets == 6
+    drawn = await draw(fair)
+    async with fair.coalition.database.reading() as connection:
+        won = await raffles.winners(connection, "spring", actor=fair.market.checker)
+        published = await raffles.published(connection, "spring")
+    assert sorted(member for _, member in won) == [cards[1].member_id, cards[2].member_id]
+    assert len(drawn.winners) == 2
+    assert drawing.problems(published) == []
 
 
 async def test_who_opened_a_raffle_neither_closes_nor_draws_it_and_a_no_writes_nothing(fair: Fair) -> None:

@@ -117,6 +117,8 @@ async def test_one_submits_with_an_objective_and_another_publishes_it(market: Ma
     answered = await say(*publishing_of(file, NOON + 2 * DAY, added_sales=100_000))
     assert "Against it" not in answered
     assert "SUBMITTED" in await say("rules", "list")
+    await market.budget("cap", limit=1_000)
+    assert "1,000" in await say("rules", "budgets")
     assert "NOT_PERMITTED" in await say("rules", "approve", "1", code=2)
     assert await in_force(market) == []
     await say("rules", "approve", "1", "--actor", "publisher")
