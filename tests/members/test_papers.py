@@ -95,7 +95,7 @@ async def test_an_invoice_says_in_every_language_who_sells_what_it_costs_and_how
     facts = {fact.key: fact.value for fact in report.facts}
     assert (facts["seller"], facts["seats"], facts["tax_id"]) == (SELLER.name, 2, SELLER.tax_id)
     [tax] = [table for table in report.tables if table.key == "tax"]
-    assert [str(cell) for cell in tax.rows[0]] == ["STD / 1", "0.2", "1000.00", "200.00", "1200.00"]
+    assert [str(cell) for cell in tax.rows[0]] == ["STD / 1", "0.2000", "1000.00", "200.00", "1200.00"]
 
 
 async def test_a_credit_note_says_in_every_language_what_goes_back_and_why(database: Database, vault: Vault) -> None:
