@@ -16,8 +16,9 @@ from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import messages, proofs
-from members.subscription import charging, due_work, subscriptions
+from members.subscription import charging, due_work, offers, subscriptions
 from members.subscription.charging import Receipt
+from members.subscription.offers import OfferDraft
 from members.subscription.providers import MANUAL
 from members.subscription.subscriptions import Wish
 from tests import builders
@@ -52,6 +53,8 @@ OWN = """{ viewer { ... on Member { own { seats { subscriptionId acceptedAt } su
   cancellationPreview { keptUntil credited { amount } } changePreview(plan: "plus", interval: "YEAR") { takesEffectAt } } } } } }"""
 ENTITLED = "query($ref: MemberRefInput!) { member(ref: $ref) { entitlements { plan benefits isTrial } } }"
 QUOTE = "query($input: QuoteInput!) { quote(input: $input) { points entitlements { benefits } } }"
+CODE = """query($c: String!) { planCode(code: $c, plan: "plus", interval: "MONTH") {
+  periods off { amount } toPay { amount } } }"""
 LIMIT = "query($input: QuoteInput!) { quote(input: $input) { maxRedeem { points boundBy } } }"
 USED = f"mutation($i: ReportUsageInput!) {{ reportUsage(input: $i) {{ ... on ReportUsageSuccess {{ replayed }} {REJECTED} }} }}"
 
@@ -118,6 +121,25 @@ async def test_a_member_takes_a_plan_changes_it_gives_seats_and_leaves(desk: Des
     assert (left["subscription"]["status"], left["subscription"]["endsAt"]) == ("CANCELLING", ends)
     stayed = await ada.ask(RESUME, i=keyed(subscriptionId=its))
     assert stayed["subscription"]["status"] == "ACTIVE"
+
+
+async def test_a_code_is_looked_at_used_once_and_answered_again_as_it_was(desk: Desk) -> None:
+    async with desk.database.transaction() as connection:
+        draft = OfferDraft("half", "PERCENT", NOON, NOON + timedelta(days=9), percent_bp=5000, periods=3)
+        await offers.add(connection, desk.vault, draft, actor="marketer", at=NOON)
+        [code] = await offers.draw(connection, desk.vault, "half", 1, actor="marketer", at=NOON)
+    ada, ben = [await script_of(await desk.signed_in(who)) for who in (ADA, BEN)]
+    seen = await ada.ask(CODE, c=code)
+    assert seen == {"periods": 3, "off": {"amount": "5.00"}, "toPay": {"amount": "5.00"}}
+    wish = keyed(plan="plus", interval="MONTH", code=code)
+    refused = await ben.ask(SUBSCRIBE, i=keyed(plan="plus", interval="MONTH", code="NO-SUCH"))
+    assert refused["code"] == "PLAN_CODE_INVALID"
+    taken = [await ada.ask(SUBSCRIBE, i=wish) for _ in range(2)]
+    assert [one["replayed"] for one in taken] == [False, True]
+    assert taken[0]["subscription"]["invoices"][0]["amount"] == {"amount": "5.00"}
+    assert (await ben.ask(SUBSCRIBE, i=keyed(plan="plus", interval="MONTH", code=code)))["code"] == "PLAN_CODE_INVALID"
+    assert await desk.database.pool.fetchval("SELECT count(*) FROM members.subscription") == 1
+    assert await desk.database.pool.fetchval("SELECT wrong FROM members.guess WHERE kind = 'PLAN_CODE'") == 2
 
 
 async def test_staff_read_every_invoice_and_nobody_elses_till_does(desk: Desk) -> None:
