@@ -91,9 +91,10 @@ async def advance(
     return done
 
 
-async def any_due(connection: AsyncConnection, to: datetime) -> bool:
-    """Whether anything is due by an instant."""
-    return await store.next_due(connection, to) is not None
+async def first_due(connection: AsyncConnection, to: datetime) -> datetime | None:
+    """When the first thing is due that is due by an instant; None where nothing is."""
+    row = await store.next_due(connection, to)
+    return None if row is None else row.due_at
 
 
 async def _do(
