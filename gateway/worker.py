@@ -25,6 +25,7 @@ from pgqueuer.domain.settings import DBSettings
 
 from gateway import expiry_notices, logs, renewals, sending, usage
 from gateway.charging import choice
+from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
 from gateway.sessions import session
 from kit import clock, console, keyring
@@ -338,7 +339,7 @@ def worker(heartbeat: Heartbeat = None) -> None:
     try:
         sending.channels_of(chosen)
         choice.of(chosen)
-    except (sending.BadSmtpUrl, sending.BadSmsUrl, NotInProduction) as wrong:
+    except (sending.BadSmtpUrl, sending.BadSmsUrl, NotInProduction, BadProvider) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))
