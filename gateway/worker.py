@@ -23,7 +23,7 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import expiry_notices, logs, renewals, sending, usage
+from gateway import expiry_notices, logs, payment_events, renewals, sending, usage
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
@@ -265,6 +265,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "raise-tiers": ("* * * * *", raise_tiers),
     "run-simulations": ("* * * * *", run_simulations),
     "renew-subscriptions": ("* * * * *", renewals.renew),
+    "look-at-payment-events": ("* * * * *", payment_events.look),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""

@@ -49,11 +49,10 @@ CREATE TABLE members.means_setup (
 CREATE TABLE members.means_setup_done (
   holder_id bigint NOT NULL,
   setup_no  bigint NOT NULL,
-  means_no  bigint NOT NULL,
+  means_no  bigint NOT NULL,              -- of whom the member is by then
   at        timestamptz NOT NULL,
   PRIMARY KEY (holder_id, setup_no),
-  FOREIGN KEY (holder_id, setup_no) REFERENCES members.means_setup,
-  FOREIGN KEY (holder_id, means_no) REFERENCES members.payment_means
+  FOREIGN KEY (holder_id, setup_no) REFERENCES members.means_setup
 );
 
 GRANT SELECT, INSERT ON members.charge_call, members.provider_event, members.provider_event_due, members.means_setup,

@@ -62,6 +62,7 @@ class Bank:
         self.disputes: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str]] = []
         self.gate = threading.Event()
+        self.is_away = False
         self._numbers = count(1)
         self._lost: set[str] = set()
         self._lock = threading.Lock()
@@ -190,6 +191,8 @@ def _handler(banks: dict[str, Bank]) -> type[BaseHTTPRequestHandler]:
             bank = banks[STRIPE if is_stripe else YOOKASSA]
             bank.requests.append((self.command, parts.path))
             try:
+                if bank.is_away:
+                    raise Unanswered
                 if is_stripe:
                     status, answer = _stripe(bank, self.command, parts.path, asked, body, dict(self.headers))
                 else:
