@@ -6,6 +6,9 @@ import base64
 
 from kit.secrets import Vault
 
+SEALED_BY = ("stripe", "yookassa")
+"""Providers whose tokens are sealed. The simulator's are scripts."""
+
 
 def sealed(vault: Vault, provider: str, token: str) -> str:
     """A token as it is kept."""

@@ -225,6 +225,33 @@ async def means(connection: AsyncConnection, holder_id: int, provider: str) -> R
     return found.one_or_none()
 
 
+async def means_after(
+    connection: AsyncConnection, providers: Sequence[str], after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """The next means of payment of some providers behind a number: means_no, provider, token. With the owner's rights,
+    for the master key's rotation."""
+    found = await connection.execute(
+        text("""
+            SELECT means_no, provider, token FROM members.payment_means
+            WHERE means_no > :after AND provider = ANY (:providers) ORDER BY means_no LIMIT :limit FOR NO KEY UPDATE
+        """),
+        {"after": after, "providers": list(providers), "limit": limit},
+    )
+    return found.all()
+
+
+async def write_tokens(connection: AsyncConnection, changed: Sequence[tuple[int, str]]) -> None:
+    """Give means of payment other seals of their tokens: (number, token). With the owner's rights."""
+    await connection.execute(
+        text("""
+            UPDATE members.payment_means m SET token = n.token
+            FROM unnest(CAST(:numbers AS bigint[]), CAST(:tokens AS text[])) AS n(means_no, token)
+            WHERE m.means_no = n.means_no
+        """),
+        {"numbers": [number for number, _ in changed], "tokens": [token for _, token in changed]},
+    )
+
+
 # --- Money ------------------------------------------------------------------------------------------------------
 
 

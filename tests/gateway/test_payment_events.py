@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -23,7 +23,10 @@ from kit.settings import Settings
 from members.subscription import crediting, entitlements, invoices, provider_events, subscriptions
 from members.subscription.providers import Provider
 from members.subscription.subscriptions import TrialUsed
+from tests import builders
+from tests.gateway import desk as desks
 from tests.gateway import paying, stand
+from tests.gateway.conversing import Script, script_of
 from tests.gateway.paying import STRIPE, YOOKASSA, Bank, Server
 from tests.members import people
 from tests.members.subscribers import START, Club
@@ -44,7 +47,7 @@ class Counter:
     club: Club
     bank: Bank
     http: httpx2.AsyncClient
-    numbers: list[int] = field(default_factory=list)
+    chosen: Settings
 
     @property
     def provider(self) -> Provider:
@@ -111,7 +114,7 @@ async def counter(
         built.router.lifespan_context(built),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(built), base_url=stand.ISSUER) as http,
     ):
-        yield Counter(club, bank, http)
+        yield Counter(club, bank, http, chosen)
 
 
 SUCCEEDED = {STRIPE: "payment_intent.succeeded", YOOKASSA: "payment.succeeded"}
@@ -293,3 +296,35 @@ async def test_money_goes_back_the_way_it_came_and_another_means_does_not_change
     await counter.club.pass_time(timedelta(hours=1))
     assert [len(one.refunded) for one in counter.bank.taken] == [1]
     assert await counter.club.database.pool.fetchval("SELECT count(*) FROM members.fee_refund_done") == 1
+
+
+GIVE = """mutation($i: GivePaymentMeansInput!) { givePaymentMeans(input: $i) {
+  ... on GivePaymentMeansSuccess { address replayed } ... on Rejection { code retryable } } }"""
+TAKE = "mutation($i: SubscribeInput!) { subscribe(input: $i) { ... on Rejection { code } } }"
+
+
+async def test_a_member_is_shown_the_providers_page_and_may_name_no_token(
+    counter: Counter, server: postgres.Server, database_name: str, database: Database, vault: Vault
+) -> None:
+    coalition = await builders.found(database, vault)
+    await coalition.add_member(email="ada@example.org")
+    async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as desk:
+        services = desk.application.state.services
+        ada: Script = await script_of(await desk.signed_in("ada@example.org"))
+        asked = {"idempotencyKey": stand.key(), "textVersion": "2026-03"}
+        assert await ada.ask(GIVE, i=asked) == {"code": "PAYMENT_PAGE_MISSING", "retryable": False}
+        services.settings = counter.chosen.model_copy(update={"issuer": desk.settings.issuer})
+        counter.bank.is_away = True
+        assert await ada.ask(GIVE, i=asked) == {"code": "PROVIDER_SILENT", "retryable": True}
+        counter.bank.is_away = False
+        assert await database.pool.fetchval("SELECT count(*) FROM members.means_setup") == 0
+        first, again = await ada.ask(GIVE, i=asked), await ada.ask(GIVE, i=asked)
+        assert (first["replayed"], again) == (False, first | {"replayed": True})
+        assert first["address"].startswith("https://")
+        assert await database.pool.fetchval("SELECT count(*) FROM members.means_setup") == 1
+        before = await counter.facts()
+        wish = {"idempotencyKey": stand.key(), "plan": "plus", "interval": "MONTH", "currencyCode": "EUR",
+                "paymentToken": "cus_of_another/pm_1", "paymentTextVersion": "1"}  # fmt: skip
+        assert await ada.ask(TAKE, i=wish) == {"code": "PAYMENT_TOKEN_REFUSED"}
+        assert await counter.facts() == before
+    await coalition.desk.close()
