@@ -58,3 +58,6 @@ CREATE TABLE members.means_setup_done (
 GRANT SELECT, INSERT ON members.charge_call, members.provider_event, members.provider_event_due, members.means_setup,
   members.means_setup_done TO tessera_app;
 GRANT UPDATE (due_at, tries), DELETE ON members.provider_event_due TO tessera_app;
+
+-- Many renewals at once take what is due of one kind, in its order.
+CREATE INDEX subscription_due_kind ON members.subscription_due (kind, due_at, holder_id, subscription_no, about);
