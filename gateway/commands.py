@@ -96,6 +96,7 @@ def serve() -> None:
     """Serve the gateway until a signal; settings come from the environment."""
     from gateway import application, serving
     from gateway.charging import choice
+    from gateway.charging.choice import BadProvider
     from gateway.charging.simulator import NotInProduction
     from gateway.oauth.routes import BadIssuer
     from gateway.sending import BadSmsUrl, BadSmtpUrl
@@ -107,7 +108,7 @@ def serve() -> None:
         try:
             choice.of(settings())
             served = application.of(settings(), address)
-        except (BadIssuer, BadSmtpUrl, BadSmsUrl, NotInProduction) as wrong:
+        except (BadIssuer, BadSmtpUrl, BadSmsUrl, NotInProduction, BadProvider) as wrong:
             console.fail(str(wrong))
         console.run(serving.check(address, Vault(load_master_key(settings()))))
         serving.serve(served, settings())

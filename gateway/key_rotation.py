@@ -14,12 +14,14 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import key_rotation_store
+from gateway.charging import tokens
 from gateway.key_rotation_store import COLLEAGUE, STAFF
 from kit import audit, keyring
 from kit.database import Database
 from kit.keyring import Progress
 from kit.secrets import KEY_BYTES, Vault
 from members import rekeying as members
+from members.subscription import rekeying as subscriptions
 from partners import rekeying as partners
 from settlement.packages import keys
 
@@ -69,6 +71,15 @@ def _addresses(kind: str) -> Rekeying:
     return rekey
 
 
+async def _means_of_payment(
+    connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int
+) -> tuple[int, int]:
+    def anew(provider: str, token: str) -> str:
+        return tokens.sealed(vault, provider, tokens.opened(vault, provider, token))
+
+    return await subscriptions.means(connection, anew, tokens.SEALED_BY, after=after, limit=limit)
+
+
 PARTS: dict[str, Rekeying] = {
     "partners' id keys": partners.id_keys,
     "signing keys": _signing_keys,
@@ -84,6 +95,7 @@ PARTS: dict[str, Rekeying] = {
     "coupons": partners.coupons,
     "invitations": partners.invitations,
     "seeds of raffles": partners.raffles,
+    "means of payment": _means_of_payment,
 }
 """Everything that outlives a rotation, by the words in which its progress is told."""
 

@@ -17,6 +17,7 @@ from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
 from gateway.own_api import OwnMutation
+from gateway.payment_means_api import PaymentMeansMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
@@ -59,6 +60,7 @@ class Mutation(
     RewardMutation,
     ReferralMutation,
     SubscriptionMutation,
+    PaymentMeansMutation,
     EnrolmentMutation,
     MembershipMutation,
     OwnMutation,

@@ -17,6 +17,7 @@ from gateway.context import Context, Person
 from gateway.hold_inputs import KEY
 from gateway.inputs import MemberRefInput, described
 from gateway.own_ids import MEMBER, SUBSCRIPTION, read_any_own_id, read_own_id
+from gateway.payment_means_api import check_token
 from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
@@ -291,6 +292,7 @@ class SubscriptionMutation:
         async def take(connection: AsyncConnection, at: datetime) -> Subscription:
             rules = await programme.read(connection)
             if input.payment_token is not None:
+                check_token(provider)
                 await subscriptions.give_means(
                     connection, provider, member_id, token=input.payment_token, mark=input.payment_token,
                     text_version=input.payment_text_version or "", at=at,
@@ -526,11 +528,13 @@ def _number(
 
 
 def _new_provider(info: Info[Context, None]) -> Provider:
-    return choice.of(info.context.services.settings)[info.context.services.settings.charging]
+    return choice.of(info.context.services.settings, info.context.services.vault)[
+        info.context.services.settings.charging
+    ]
 
 
 def _provider(info: Info[Context, None], its: Subscription) -> Provider:
-    return choice.of(info.context.services.settings)[its.provider]
+    return choice.of(info.context.services.settings, info.context.services.vault)[its.provider]
 
 
 def _interval(said: str) -> Interval:

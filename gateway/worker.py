@@ -23,8 +23,9 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import expiry_notices, logs, renewals, sending, usage
+from gateway import expiry_notices, logs, payment_events, renewals, sending, usage
 from gateway.charging import choice
+from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
 from gateway.sessions import session
 from kit import clock, console, keyring
@@ -264,6 +265,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "raise-tiers": ("* * * * *", raise_tiers),
     "run-simulations": ("* * * * *", run_simulations),
     "renew-subscriptions": ("* * * * *", renewals.renew),
+    "look-at-payment-events": ("* * * * *", payment_events.look),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""
@@ -338,7 +340,7 @@ def worker(heartbeat: Heartbeat = None) -> None:
     try:
         sending.channels_of(chosen)
         choice.of(chosen)
-    except (sending.BadSmtpUrl, sending.BadSmsUrl, NotInProduction) as wrong:
+    except (sending.BadSmtpUrl, sending.BadSmsUrl, NotInProduction, BadProvider) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))

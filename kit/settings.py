@@ -46,11 +46,27 @@ class Settings(BaseSettings):
         "phones, and those lie in the mailbox",
     )
     sms_token: SecretStr | None = Field(default=None, description="Bearer token that the SMS provider knows us by")
-    charging: Literal["manual", "simulator"] = Field(
+    charging: Literal["manual", "simulator", "stripe", "yookassa"] = Field(
         default="manual",
         description="who charges members who subscribe from now on: nobody (an invoice that somebody records the "
-        "payment of), or in a sandbox a simulator",
+        "payment of), a provider, or in a sandbox a simulator",
     )
+    stripe_key: SecretStr | None = Field(
+        default=None, description="Stripe's secret key, of test mode in a sandbox; set as long as it charges anybody"
+    )
+    stripe_webhook_secrets: SecretStr | None = Field(
+        default=None, description="whsec_ secrets of our endpoint at Stripe, with commas while one is replaced"
+    )
+    stripe_address: str | None = Field(default=None, description="another address of Stripe's interface, for tests")
+    yookassa_shop: str | None = Field(default=None, description="number of the shop at YooKassa")
+    yookassa_key: SecretStr | None = Field(
+        default=None,
+        description="secret key of that shop, a test shop's in a sandbox; set as long as it charges anybody",
+    )
+    yookassa_networks: str | None = Field(
+        default=None, description="networks that YooKassa's notifications come from, with commas; unset: not looked at"
+    )
+    yookassa_address: str | None = Field(default=None, description="another address of YooKassa's interface, for tests")
     dpop_nonces: bool = Field(
         default=False, description="demand a nonce of ours in every proof of a key, so that none can be made in advance"
     )

@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Literal
 
 from kit.settings import Settings
 from members.subscription.providers import (
@@ -14,7 +15,11 @@ from members.subscription.providers import (
     Answer,
     ChargeOrder,
     Forged,
+    Heard,
+    NoSetup,
     RefundOrder,
+    Saved,
+    Setup,
     Silent,
     State,
     Told,
@@ -37,6 +42,7 @@ class Simulator:
     name = "simulator"
     is_automatic = True
     is_test = True
+    takes_tokens = True
     first_payment_within: timedelta = AUTOMATIC_WITHIN
 
     def __init__(self, settings: Settings, secret: bytes = b"simulator") -> None:
@@ -61,30 +67,41 @@ class Simulator:
             raise Silent
         return self._taken[order.key]
 
-    async def fetch(self, key: str) -> Answer:
-        """What it took under a key."""
-        return self._taken.get(key, Answer("UNHEARD"))
+    async def fetch(self, order: ChargeOrder) -> Answer:
+        """What it took under an order's key."""
+        return self._taken.get(order.key, Answer("UNHEARD"))
 
     async def refund(self, order: RefundOrder) -> Answer:
         """Gives back at once."""
         return self._given.setdefault(order.key, Answer("PAID", f"back-{order.key}"))
 
-    def read(self, headers: Mapping[str, str], raw: bytes) -> Sequence[Told]:
+    def read(self, headers: Mapping[str, str], raw: bytes) -> Sequence[Heard]:
         """A message that `tell` made. Raises Forged."""
         given = {name.lower(): value for name, value in headers.items()}.get(SIGNATURE, "")
         if not hmac.compare_digest(given, self._signed(raw)):
             raise Forged("the signature does not fit the bytes")
         said = json.loads(raw)
-        return [Told(said["key"], said["state"], said["reference"], said["charging_minor"])]
+        return [Heard(said["event"], said["kind"], said["key"])]
 
-    def tell(self, key: str, state: str | None = None) -> tuple[dict[str, str], bytes]:
-        """The message that it would send about a charge: headers and bytes. state as told, else as it stands."""
-        held = self._taken.get(key, Answer("PENDING"))
-        said = {
-            "key": key, "state": state or held.state, "reference": held.reference,
-            "charging_minor": held.charging_minor,
-        }  # fmt: skip
-        raw = json.dumps(said).encode()
+    async def look(self, heard: Heard) -> Told | None:
+        """What it took under a key, or that its bank took it back."""
+        held = self._taken.get(heard.reference)
+        if held is None:
+            return None
+        state: State | Literal["CHARGEBACK"] = "CHARGEBACK" if heard.kind == "CHARGEBACK" else held.state
+        return Told(heard.reference, state, held.reference, held.charging_minor)
+
+    async def set_up(self, key: str, *, return_to: str) -> Setup:
+        """There is no page: a script is told by the member."""
+        raise NoSetup
+
+    async def saved(self, reference: str) -> Saved | None:
+        """No means ever came of a page."""
+        return None
+
+    def tell(self, key: str, kind: str = "PAYMENT", event: str = "event-1") -> tuple[dict[str, str], bytes]:
+        """The message that it would send about a charge: headers and bytes."""
+        raw = json.dumps({"event": event, "kind": kind, "key": key}).encode()
         return {SIGNATURE: self._signed(raw)}, raw
 
     def _signed(self, raw: bytes) -> str:

@@ -8,7 +8,7 @@ Money that nobody owes any more is kept apart and goes back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -56,17 +56,23 @@ class Receipt:
 # --- By a provider ----------------------------------------------------------------------------------------------
 
 
-async def prepare(
-    connection: AsyncConnection, its: Subscription, one: Invoice, *, at: datetime
-) -> ChargeOrder | str | None:
-    """What to call the provider with about an open invoice: an order whose attempt is written (to be committed before
-    the call), or the key of an order to ask about; None where nothing is to be done now.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What to call a provider with: an order that is new, or one given before whose outcome nobody knows."""
+
+    order: ChargeOrder
+    is_new: bool
+
+
+async def prepare(connection: AsyncConnection, its: Subscription, one: Invoice, *, at: datetime) -> Call | None:
+    """What to call the provider with about an open invoice: a new order, whose attempt is written (to be committed
+    before the call), or the order to ask about; None where nothing is to be done now.
 
     its is locked. Rejects CHARGE_REFUSED, INVOICE_NOT_OPEN.
     """
     tried = await invoice_store.attempts(connection, one.holder_id, one.invoice_no)
     if tried and tried[-1].outcome is None:
-        return str(tried[-1].charge_key)
+        return Call(await _given(connection, one, tried[-1].attempt_no, tried[-1].charge_key), is_new=False)
     if one.state != invoices.OPEN:
         raise InvoiceNotOpen(f"invoice {one.invoice_no} is {one.state}")
     if its.contract.state not in (State.PENDING, State.ACTIVE):
@@ -78,19 +84,45 @@ async def prepare(
     means = await invoice_store.means(connection, one.holder_id, one.provider)
     assert means is not None, "nobody subscribes to be charged without a means of payment"
     number = len(tried) + 1
-    order = ChargeOrder(f"{one.reference}-{number}", one.invoice_no, number, one.gross_minor, one.currency, means.token)
+    order = order_of(one, number, means.token)
     await invoice_store.insert_attempt(connection, one.holder_id, one.invoice_no, number, order.key, at)
-    return order
+    await invoice_store.insert_call(connection, one.holder_id, one.invoice_no, number, 1, means.means_no)
+    return Call(order, is_new=True)
 
 
-async def again(connection: AsyncConnection, key: str) -> ChargeOrder:
-    """The order of a key once more, as it was: for a provider that never heard of it."""
-    attempt = await invoice_store.attempt_by_key(connection, key)
+def order_of(one: Invoice, attempt_no: int, token: str) -> ChargeOrder:
+    """The order of an attempt at an invoice, before it is given to anybody."""
+    return ChargeOrder(
+        f"{one.reference}-{attempt_no}", one.invoice_no, attempt_no, one.gross_minor, one.currency, token
+    )
+
+
+async def again(connection: AsyncConnection, order: ChargeOrder) -> None:
+    """Write that an order is given once more, as it was, to a provider that never heard of it; to be committed before
+    the call."""
+    attempt = await invoice_store.attempt_by_key(connection, order.key)
     assert attempt is not None
     one = await invoices.read(connection, attempt.holder_id, attempt.invoice_no)
-    means = await invoice_store.means(connection, one.holder_id, one.provider)
+    means_no = await _means_no(connection, one, attempt.attempt_no)
+    await invoice_store.insert_call(
+        connection, one.holder_id, one.invoice_no, attempt.attempt_no, len(order.given_at) + 1, means_no
+    )
+
+
+async def _given(connection: AsyncConnection, one: Invoice, attempt_no: int, key: str) -> ChargeOrder:
+    """An order as it was given: by the means that it named then, whatever the member gave since. A provider takes
+    another means under the same key for another order, and refuses it."""
+    calls = await invoice_store.calls(connection, one.holder_id, one.invoice_no, attempt_no)
+    means = calls[-1] if calls else await invoice_store.means(connection, one.holder_id, one.provider)
     assert means is not None
-    return ChargeOrder(key, one.invoice_no, attempt.attempt_no, one.gross_minor, one.currency, means.token)
+    return replace(order_of(one, attempt_no, means.token), key=key, given_at=tuple(call.given_at for call in calls))
+
+
+async def _means_no(connection: AsyncConnection, one: Invoice, attempt_no: int) -> int:
+    calls = await invoice_store.calls(connection, one.holder_id, one.invoice_no, attempt_no)
+    means = calls[-1] if calls else await invoice_store.means(connection, one.holder_id, one.provider)
+    assert means is not None
+    return int(means.means_no)
 
 
 async def settle(connection: AsyncConnection, provider: Provider, key: str, answer: Answer, *, at: datetime) -> None:
@@ -119,12 +151,23 @@ async def settle(connection: AsyncConnection, provider: Provider, key: str, answ
 
 
 async def hear(connection: AsyncConnection, provider: Provider, told: Sequence[Told], *, at: datetime) -> None:
-    """Write what a provider told by itself, in whatever order and however often it does."""
+    """Write what a provider told by itself, in whatever order and however often it does. Of a payment of another sum
+    than was ordered nothing is written: reconciliation finds it."""
     for each in told:
         if each.state == "CHARGEBACK":
             await _charged_back(connection, provider, each, at=at)
-        else:
+        elif await _is_of_its_sum(connection, each):
             await settle(connection, provider, each.key, Answer(each.state, each.reference, each.charging_minor), at=at)
+
+
+async def _is_of_its_sum(connection: AsyncConnection, told: Told) -> bool:
+    if told.state != "PAID" or told.amount_minor is None:
+        return True
+    attempt = await invoice_store.attempt_by_key(connection, told.key)
+    if attempt is None:
+        return False
+    one = await invoices.read(connection, attempt.holder_id, attempt.invoice_no)
+    return (told.amount_minor, told.currency) == (one.gross_minor, one.currency)
 
 
 async def refund_order(connection: AsyncConnection, refund_no: int) -> tuple[RefundOrder, int, int] | None:

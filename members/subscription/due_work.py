@@ -18,9 +18,10 @@ from kit.database import Database
 from kit.errors import Rejection
 from members.subscription import charging, invoice_store, invoices, plans, store
 from members.subscription import subscriptions as held
+from members.subscription.charging import Call
 from members.subscription.contract import Event, State
 from members.subscription.invoices import Invoice
-from members.subscription.providers import Answer, ChargeOrder, Provider, Silent
+from members.subscription.providers import Answer, Provider, Silent
 from members.subscription.subscriptions import (
     ASK,
     CHARGE,
@@ -215,34 +216,33 @@ async def _charge(database: Database, providers: Mapping[str, Provider], due: Du
         provider = providers[its.provider]
         one = await invoices.read(connection, due.holder_id, due.about)
         try:
-            order = await charging.prepare(connection, its, one, at=at)
+            call = await charging.prepare(connection, its, one, at=at)
         except Rejection:
-            order = None
-        if order is None:
+            call = None
+        if call is None:
             await store.drop_due(connection, due.holder_id, due.subscription_no, [ASK], due.about)
             if one.state != invoices.OPEN:
                 await store.drop_due(connection, due.holder_id, due.subscription_no, [CHARGE], due.about)
             return
-    key = order if isinstance(order, str) else order.key
-    answer = await _answer(database, provider, order, is_wanted=one.state == invoices.OPEN)
+    answer = await _answer(database, provider, call, is_wanted=one.state == invoices.OPEN)
     async with database.transaction() as connection:
-        await charging.settle(connection, provider, key, answer, at=at)
+        await charging.settle(connection, provider, call.order.key, answer, at=at)
 
 
-async def _answer(database: Database, provider: Provider, order: ChargeOrder | str, *, is_wanted: bool) -> Answer:
+async def _answer(database: Database, provider: Provider, call: Call, *, is_wanted: bool) -> Answer:
     """What the provider says. An order that it never heard of is given once more under the same key, where its invoice
     is still open; else it never was."""
     try:
-        if isinstance(order, ChargeOrder):
-            return await provider.charge(order)
-        found = await provider.fetch(order)
+        if call.is_new:
+            return await provider.charge(call.order)
+        found = await provider.fetch(call.order)
         if found.state != "UNHEARD":
             return found
         if not is_wanted:
             return Answer("SOFT", "unheard")
-        async with database.reading() as connection:
-            same = await charging.again(connection, order)
-        return await provider.charge(same)
+        async with database.transaction() as connection:
+            await charging.again(connection, call.order)
+        return await provider.charge(call.order)
     except Silent:
         return Answer("PENDING")
 

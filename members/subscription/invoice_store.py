@@ -147,6 +147,35 @@ async def insert_attempt(
     )  # fmt: skip
 
 
+async def insert_call(
+    connection: AsyncConnection, holder_id: int, invoice_no: int, attempt_no: int, call_no: int, means_no: int
+) -> None:
+    """Write that an order is about to be given to its provider, by which means; the database notes when. Again changes
+    nothing."""
+    await connection.execute(
+        text("""
+            INSERT INTO members.charge_call (holder_id, invoice_no, attempt_no, call_no, means_no)
+            VALUES (:holder_id, :invoice_no, :attempt_no, :call_no, :means_no) ON CONFLICT DO NOTHING
+        """),
+        {"holder_id": holder_id, "invoice_no": invoice_no, "attempt_no": attempt_no, "call_no": call_no,
+         "means_no": means_no},
+    )  # fmt: skip
+
+
+async def calls(connection: AsyncConnection, holder_id: int, invoice_no: int, attempt_no: int) -> Sequence[Row[Any]]:
+    """How often an order was given to its provider, in order: means_no, token, given_at (by the wall's clock)."""
+    found = await connection.execute(
+        text("""
+            SELECT c.means_no, m.token, c.given_at
+            FROM members.charge_call c JOIN members.payment_means m USING (holder_id, means_no)
+            WHERE c.holder_id = :holder_id AND c.invoice_no = :invoice_no AND c.attempt_no = :attempt_no
+            ORDER BY c.call_no
+        """),
+        {"holder_id": holder_id, "invoice_no": invoice_no, "attempt_no": attempt_no},
+    )
+    return found.all()
+
+
 async def attempt_by_key(connection: AsyncConnection, charge_key: str) -> Row[Any] | None:
     """Which attempt a key is of: holder_id, invoice_no, attempt_no, at."""
     found = await connection.execute(
@@ -185,15 +214,42 @@ async def insert_means(connection: AsyncConnection, values: Mapping[str, Any]) -
 
 
 async def means(connection: AsyncConnection, holder_id: int, provider: str) -> Row[Any] | None:
-    """The last means of payment that a member gave for a provider: token, fingerprint."""
+    """The last means of payment that a member gave for a provider: means_no, token, fingerprint."""
     found = await connection.execute(
         text("""
-            SELECT token, fingerprint FROM members.payment_means WHERE holder_id = :holder_id AND provider = :provider
-            ORDER BY means_no DESC LIMIT 1
+            SELECT means_no, token, fingerprint FROM members.payment_means
+            WHERE holder_id = :holder_id AND provider = :provider ORDER BY means_no DESC LIMIT 1
         """),
         {"holder_id": holder_id, "provider": provider},
     )
     return found.one_or_none()
+
+
+async def means_after(
+    connection: AsyncConnection, providers: Sequence[str], after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """The next means of payment of some providers behind a number: means_no, provider, token. With the owner's rights,
+    for the master key's rotation."""
+    found = await connection.execute(
+        text("""
+            SELECT means_no, provider, token FROM members.payment_means
+            WHERE means_no > :after AND provider = ANY (:providers) ORDER BY means_no LIMIT :limit FOR NO KEY UPDATE
+        """),
+        {"after": after, "providers": list(providers), "limit": limit},
+    )
+    return found.all()
+
+
+async def write_tokens(connection: AsyncConnection, changed: Sequence[tuple[int, str]]) -> None:
+    """Give means of payment other seals of their tokens: (number, token). With the owner's rights."""
+    await connection.execute(
+        text("""
+            UPDATE members.payment_means m SET token = n.token
+            FROM unnest(CAST(:numbers AS bigint[]), CAST(:tokens AS text[])) AS n(means_no, token)
+            WHERE m.means_no = n.means_no
+        """),
+        {"numbers": [number for number, _ in changed], "tokens": [token for _, token in changed]},
+    )
 
 
 # --- Money ------------------------------------------------------------------------------------------------------

@@ -187,9 +187,9 @@ async def subscribe(connection: AsyncConnection, provider: Provider, wish: Wish,
 async def give_means(
     connection: AsyncConnection, provider: Provider, member_id: int, *, token: str, mark: str | None,
     text_version: str, at: datetime,
-) -> None:  # fmt: skip
-    """A member lets a means of payment be charged from now on. mark tells it from others at the provider, whatever its
-    token. What could not be charged is tried again at once.
+) -> int:  # fmt: skip
+    """A member lets a means of payment be charged from now on; its number. mark tells it from others at the provider,
+    whatever its token. What could not be charged is tried again at once.
 
     Rejects MEMBER_UNKNOWN, MEMBER_CLOSED, NOT_A_PERSON.
     """
@@ -199,13 +199,14 @@ async def give_means(
         "holder_id": member.member_id, "provider": provider.name, "token": token, "text_version": text_version,
         "fingerprint": None if mark is None else fingerprint("means", provider.name, mark), "at": at,
     }  # fmt: skip
-    await invoice_store.insert_means(connection, values)
+    means_no = await invoice_store.insert_means(connection, values)
     for one in await of_member(connection, member.member_id):
         if one.is_over or one.provider != provider.name:
             continue
         for its in await invoices.of_subscription(connection, one.holder_id, one.subscription_no):
             if its.state == invoices.OPEN:
                 await expect(connection, provider, its, at=at)
+    return means_no
 
 
 # --- Changing it ------------------------------------------------------------------------------------------------

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidTag
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from gateway import commands, key_rotation, serving
+from gateway.charging import choice, tokens
 from kit import clock, keyring, postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import BadKey, Vault, new_key
-from kit.settings import settings
+from kit.settings import Settings, settings
 from members import enrolment, proofs
+from members.subscription import subscriptions
 from tests import builders
 from tests.gateway import desk as desks
 from tests.gateway import stand
@@ -71,6 +74,15 @@ async def test_p15_everything_is_found_and_read_as_before_and_what_was_told_stay
         joined = await till.ask(ENROL, input=given)
         shown = code(gateway, card)
     await coalition.desk.close()
+    async with database.transaction() as connection:
+        stripe = choice.of(
+            Settings(clock="sandbox", stripe_key=SecretStr("sk_test_1"), stripe_webhook_secrets=SecretStr("whsec_1")),
+            before,
+        )["stripe"]
+        await subscriptions.give_means(
+            connection, stripe, card.member_id, token=tokens.sealed(before, "stripe", "cus_1/pm_1"), mark=None,
+            text_version="1", at=clock.wall(),
+        )  # fmt: skip
 
     done, told = await rotate(owner)
     assert done == sum(dict(told).values()) > 20
@@ -130,6 +142,10 @@ async def test_p15_everything_is_found_and_read_as_before_and_what_was_told_stay
             for context in contexts(table, card):
                 with pytest.raises(InvalidTag):
                     before.open(bytes(row["sealed"]), context)
+    kept = await database.pool.fetchval("SELECT token FROM members.payment_means WHERE provider = 'stripe'")
+    assert tokens.opened(after, "stripe", kept) == "cus_1/pm_1"
+    with pytest.raises(InvalidTag):
+        tokens.opened(before, "stripe", kept)
     lookups = {row["lookup"] for row in await database.pool.fetch("SELECT lookup FROM members.alias")}
     assert before.lookup("PHONE:0", "49301234567") not in lookups
     assert Vault(NEW).lookup("PHONE:0", "49301234567") not in lookups

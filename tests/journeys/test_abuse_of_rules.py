@@ -193,6 +193,8 @@ MAY_CHANGE = {
     # Of subscriptions: numbers that count on, a count of events, what is due when, seats that are taken and given up.
     "members.plan_offer", "members.offer_use",  # uses that are counted, and one that is free again
     "members.invoice_counter", "members.subscription", "members.subscription_due", "members.subscription_seat",
+    # When an event of a payment provider is looked at again.
+    "members.provider_event_due",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
@@ -208,7 +210,7 @@ MAY_REMOVE = {
     # Sign-in codes go after a day, other letters stay.
     "members.message", "members.message_queue",
     # What was due and is done.
-    "members.subscription_due",
+    "members.subscription_due", "members.provider_event_due",
 }  # fmt: skip
 
 

@@ -23,8 +23,12 @@ from members.subscription.providers import (
     Answer,
     ChargeOrder,
     Forged,
+    Heard,
+    NoSetup,
     Provider,
     RefundOrder,
+    Saved,
+    Setup,
     Silent,
     Told,
 )
@@ -43,6 +47,7 @@ class Scripted:
     name: str = "scripted"
     is_automatic: bool = True
     is_test: bool = False
+    takes_tokens: bool = True
     first_payment_within: timedelta = AUTOMATIC_WITHIN
     orders: list[ChargeOrder] = field(default_factory=list)
     refunds: dict[str, int] = field(default_factory=dict)
@@ -61,15 +66,24 @@ class Scripted:
             raise Silent
         return self.taken[order.key]
 
-    async def fetch(self, key: str) -> Answer:
-        return self.taken.get(key, Answer("UNHEARD"))
+    async def fetch(self, order: ChargeOrder) -> Answer:
+        return self.taken.get(order.key, Answer("UNHEARD"))
 
     async def refund(self, order: RefundOrder) -> Answer:
         self.refunds[order.key] = order.amount_minor
         return Answer("PAID", f"back-{order.key}")
 
-    def read(self, headers: Mapping[str, str], raw: bytes) -> Sequence[Told]:
+    def read(self, headers: Mapping[str, str], raw: bytes) -> Sequence[Heard]:
         raise Forged
+
+    async def look(self, heard: Heard) -> Told | None:
+        return None
+
+    async def set_up(self, key: str, *, return_to: str) -> Setup:
+        raise NoSetup
+
+    async def saved(self, reference: str) -> Saved | None:
+        return None
 
     @property
     def charged(self) -> list[str]:
