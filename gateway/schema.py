@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.enrolment_api import EnrolmentMutation
@@ -42,6 +43,7 @@ class Query(
     RuleQuery,
     RewardQuery,
     ReconciliationQuery,
+    ClaimQuery,
     SubscriptionQuery,
 ):
     pass
@@ -63,6 +65,7 @@ class Mutation(
     RuleMutation,
     RewardStockMutation,
     ClubMutation,
+    ClaimMutation,
     SettlementMutation,
 ):
     pass
