@@ -16,7 +16,14 @@ from kit.secrets import Vault
 from settlement import controls, runs
 from settlement.bank import paying
 from settlement.reconciliation import corrections, disputes, disputing
-from settlement.reconciliation.disputes import Dispute, DisputeInvalid, DisputeState, DisputeTooLate, DisputeUnknown
+from settlement.reconciliation.disputes import (
+    Dispute,
+    DisputeInvalid,
+    DisputeState,
+    DisputeTooLate,
+    DisputeUnknown,
+    Shown,
+)
 from settlement.reports import catalogue
 from settlement.reports.catalogue import Wanted
 from tests.builders import DAY, NOON
@@ -26,6 +33,7 @@ from tests.settlement.reconciling import CHECKER, MAKER, House
 
 AT = NOON + DAY
 SOMEBODY = "client:cafe"
+PDF = Shown("r1.pdf", "application/pdf", 9_000, bytes(32))
 
 
 @pytest.fixture
@@ -135,7 +143,7 @@ async def test_each_side_takes_its_turn_and_who_began_does_not_decide(a_house: H
     await a_house.do(disputes.ask, number, note="which receipts?", actor=MAKER, at=at)
     await a_house.do(disputes.tell, number, partner_id=cafe, note="R-1", actor=SOMEBODY, at=at)
     await a_house.do(
-        disputes.add_evidence, number, partner_id=cafe, name="r1.pdf", sha256=bytes(32), actor=SOMEBODY, at=at
+        disputes.add_evidence, number, partner_id=cafe, shown=PDF, actor=SOMEBODY, at=at
     )
     rejected = await a_house.do(disputes.answer, number, awarded_minor=0, note="it is right", actor=CHECKER, at=at)
     assert rejected.state == disputing.REJECTED
