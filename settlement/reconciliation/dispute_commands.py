@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import console
 from kit.amounts import decimal_from_minor
 from kit.settings import settings
-from settlement.reconciliation import disputes, disputing
+from settlement.reconciliation import disputed_breaks, disputes, disputing
 from settlement.reconciliation.disputes import Dispute, Shown, Trail
 
 app = typer.Typer(
@@ -56,6 +56,25 @@ def open_(
         return await disputes.dispute(
             connection, statement_id, line_no, partner_id=partner_id, reason=reason, amount_minor=amount, note=note,
             actor=who, at=instant,
+        )  # fmt: skip
+
+    _show(go, at, actor)
+
+
+@app.command("break")
+def break_(
+    break_id: Annotated[int, typer.Argument(metavar="BREAK", min=1)],
+    statement_id: Annotated[int, typer.Argument(metavar="STATEMENT", min=1)],
+    line_no: Annotated[int, typer.Argument(metavar="LINE", min=1)],
+    reason: Annotated[str, typer.Option(help=_REASONS)],
+    note: Note, at: At = None, actor: Actor = None,
+) -> None:  # fmt: skip
+    """Resolve a break by a dispute of the line that it is about. Takes the role FINANCE_MAKER."""
+
+    async def go(connection: AsyncConnection, who: str, instant: datetime) -> Dispute:
+        return await disputed_breaks.dispute(
+            connection, break_id, statement_id=statement_id, line_no=line_no, reason=reason, cause=note, actor=who,
+            at=instant,
         )  # fmt: skip
 
     _show(go, at, actor)
@@ -160,8 +179,10 @@ def say(number: Number, note: Note, partner_id: Side = None, at: At = None, acto
 @app.command()
 def show(number: Number) -> None:
     """All that happened in a dispute: steps, words, evidence."""
-    its, trail = console.run(_trail(number))
+    its, trail, of_break = console.run(_trail(number))
     _say(its)
+    if of_break is not None:
+        console.out.print(f"It resolved break {of_break}.", markup=False)
     waits = disputing.waits_for(its.state)
     if waits is not None and its.deadline is not None:
         console.out.print(f"The {waits.lower()} has until {its.deadline:%Y-%m-%d %H:%M}.", markup=False)
@@ -201,10 +222,11 @@ def _of_partner(use_case: Callable[..., Awaitable[Dispute]], number: int, partne
     )
 
 
-async def _trail(number: int) -> tuple[Dispute, Trail]:
+async def _trail(number: int) -> tuple[Dispute, Trail, int | None]:
     async with console.database(settings()) as database, database.reading() as connection:
         its = await disputes.read(connection, number)
-        return its, (await disputes.trail(connection, [number]))[number]
+        trail = (await disputes.trail(connection, [number]))[number]
+        return its, trail, await disputed_breaks.break_of(connection, number)
 
 
 async def _silence(at: datetime | None, actor: str | None) -> list[Dispute]:

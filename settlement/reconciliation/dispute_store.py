@@ -159,3 +159,26 @@ async def withheld(connection: AsyncConnection, run_id: int, partner_id: int) ->
         {"run_id": run_id, "partner_id": partner_id},
     )
     return int(found.scalar_one())
+
+
+async def link(connection: AsyncConnection, row: Mapping[str, Any]) -> None:
+    """That a break was resolved by a dispute."""
+    await connection.execute(
+        text(
+            "INSERT INTO settlement.dispute_break (dispute_id, break_id, actor, at) "
+            "VALUES (:dispute_id, :break_id, :actor, :at)"
+        ),
+        row,
+    )
+
+
+async def linked(connection: AsyncConnection, *, dispute_id: int | None = None, break_id: int | None = None) -> Any:
+    """The dispute and the break that belong together, by either; None where there is no such pair."""
+    found = await connection.execute(
+        text(
+            "SELECT dispute_id, break_id FROM settlement.dispute_break "
+            "WHERE dispute_id = :dispute_id OR break_id = :break_id"
+        ),
+        {"dispute_id": dispute_id, "break_id": break_id},
+    )
+    return found.one_or_none()
