@@ -5,9 +5,11 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.clock_api import ClockMutation
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
+from gateway.dispute_api import DisputeMutation, DisputeQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance_api import FinanceQuery
@@ -46,6 +48,8 @@ class Query(
     RewardQuery,
     RewardOrderQuery,
     ReconciliationQuery,
+    ClaimQuery,
+    DisputeQuery,
     SubscriptionQuery,
 ):
     pass
@@ -69,6 +73,8 @@ class Mutation(
     RewardStockMutation,
     ClubMutation,
     ClockMutation,
+    ClaimMutation,
+    DisputeMutation,
     SettlementMutation,
 ):
     pass

@@ -15,7 +15,7 @@ import orjson
 import pytest
 from graphql import GraphQLInputObjectType, get_named_type
 
-from gateway import scopes
+from gateway import claim_types, scopes
 from gateway.own_ids import SUBSCRIPTION, own_id
 from gateway.sessions import colleagues, viewers
 from kit import actors, postgres
@@ -24,6 +24,8 @@ from kit.secrets import Vault
 from ledger import cutoffs
 from members import approvals
 from settlement import runs
+from settlement.claims import claims
+from settlement.claims.claims import ClaimDraft
 from tests import builders
 from tests.builders import NOON, rows_written
 from tests.gateway import desk as desks
@@ -31,9 +33,12 @@ from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import SENDER, Desk
 from tests.gateway.subscribing import subscribed
+from tests.gateway.test_membership_api import keyed
 from tests.gateway.test_ownership import below
 from tests.gateway.test_schema import BUILT, ROOT_TYPES, ROOTS, demanded, document
 
+OPEN = """mutation($input: OpenDisputeInput!) { openDispute(input: $input) {
+  __typename ... on DisputeSuccess { dispute { id } } ... on Rejection { code message } } }"""
 PEOPLE: dict[str, frozenset[str]] = {
     "member": frozenset({scopes.MEMBER_SELF}),
     **{f"staff {role}": viewers.scopes_of(frozenset({role})) for role in actors.ROLES},
@@ -121,6 +126,8 @@ def test_no_client_can_be_granted_what_a_session_alone_brings() -> None:
 NAMES_NOTHING = {
     "idempotencyKey", "locked", "approved", "granted", "purpose", "textVersion", "points", "email", "roles", "language",
     "plan", "interval", "currencyCode", "trial", "paymentToken", "paymentTextVersion", "atOnce", "until",
+    "businessDate", "reference", "total", "place", "occurredAt", "mediaType", "sizeBytes", "sha256", "reason", "note",
+    "accepted", "line", "amount", "answer", "fileName",
 }  # fmt: skip
 
 
@@ -137,6 +144,26 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
         "apv_nothing",
     ),
     "RemoveColleagueInput.name": ("removeColleague", lambda it: {"name": it}, "Nobody"),
+    "ContestClaimInput.claimId": ("contestClaim", lambda it: {"claimId": it, "reason": "C01"}, "clm_nothing"),
+    "AnswerClaimInput.claimId": ("answerClaim", lambda it: {"claimId": it, "accepted": True}, "clm_nothing"),
+    "OpenDisputeInput.statementId": (
+        "openDispute",
+        lambda it: {"statementId": it, "line": 1, "reason": "D03", "amount": "1", "note": "no"},
+        "stm_nothing",
+    ),
+    "AnswerDisputeInput.disputeId": (
+        "answerDispute",
+        lambda it: {"disputeId": it, "answer": "WITHDRAW", "note": "no"},
+        "dsp_nothing",
+    ),
+    "SayInDisputeInput.disputeId": ("sayInDispute", lambda it: {"disputeId": it, "note": "no"}, "dsp_nothing"),
+    "AddDisputeEvidenceInput.disputeId": (
+        "addDisputeEvidence",
+        lambda it: {
+            "disputeId": it, "fileName": "x", "mediaType": "text/csv", "sizeBytes": 1, "sha256": "ab" * 32,
+        },
+        "dsp_nothing",
+    ),
     "AcceptSettlementStatementInput.statementId": (
         "acceptSettlementStatement",
         lambda it: {"statementId": it},
@@ -163,6 +190,11 @@ OF_THE_OPERATOR = {
     "Query.budgets", "Query.budgetUsage", "AddRewardInput", "SetRewardStockInput", "InviteToClubInput",
 }  # fmt: skip
 PUBLIC = {
+    "ClaimMissingPointsInput.partner": "a partner's code, which everybody may know",
+    "ClaimMissingPointsInput.outlet": "a partner's outlet, which everybody may know",
+    "ClaimMissingPointsInput.terminal": "a till of it, as its receipts say",
+    "AnswerClaimInput.outlet": "an outlet of the own partner; any other is unknown",
+    "AnswerClaimInput.terminal": "a till of it",
     "OrderRewardInput.partner": "a partner's code, which everybody may know",
     "OrderRewardInput.outlet": "a partner's outlet, which everybody may know",
     "OrderRewardInput.reward": "a reward that this member may have; any other is unknown",
@@ -224,6 +256,17 @@ async def _statement(desk: Desk, fee: Script) -> str:
     return str(found["id"])
 
 
+async def _claim(desk: Desk, member_id: int) -> int:
+    """Number of a claim of a member's at the bakery."""
+    directory, day = await desk.coalition.desk.directory.get(), NOON.date()
+    draft = ClaimDraft(desk.coalition.callers["bakery"].partner_id, day, "A-1", 5_000, "EUR", "1")
+    async with desk.database.transaction() as connection:
+        made = await claims.file(
+            connection, desk.vault, directory, draft, member_id=member_id, at=NOON + timedelta(days=3)
+        )
+    return made.claim_id
+
+
 async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> None:
     ada = await script_for(desk, "member")
     await desk.coalition.add_member(email="ben@example.org")
@@ -244,8 +287,13 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         "ReportCardLostInput.cardId": (ben, own["own"]["cards"][0]["id"]),
         "AnswerApprovalInput.approvalId": (ben, own["own"]["approvals"][0]["id"]),
         "RemoveColleagueInput.name": (gus, "Ann"),
-        "AcceptSettlementStatementInput.statementId": (gus, await _statement(desk, fee)),
+        "ContestClaimInput.claimId": (ben, own_id(desk.vault, claim_types.PREFIX, member_id, await _claim(desk, member_id))),
+        "AnswerClaimInput.claimId": (gus, claim_types.claim_id(desk.vault, 1)),
+        "AcceptSettlementStatementInput.statementId": (gus, statement := await _statement(desk, fee)),
+        "OpenDisputeInput.statementId": (gus, statement),
     }
+    dispute = await fee.ask(OPEN, input=keyed(statementId=statement, line=1, reason="D03", amount="1", note="too many"))
+    theirs |= {name: (gus, dispute["dispute"]["id"]) for name in NAMES if name.endswith(".disputeId")}
     async with desk.database.transaction() as connection:
         taken = await subscribed(connection, member_id)
     of_ada = own_id(desk.vault, SUBSCRIPTION, member_id, taken.subscription_no)
