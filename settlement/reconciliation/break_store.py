@@ -203,3 +203,28 @@ async def late(connection: AsyncConnection, on: date) -> Sequence[Row[Any]]:
         {"on": on},
     )
     return found.all()
+
+
+async def insert_note(connection: AsyncConnection, row: Mapping[str, Any]) -> int:
+    """What somebody says about a break, which the caller has locked; its number."""
+    made = await connection.execute(
+        text(
+            "INSERT INTO settlement.break_note (break_id, note_no, note, actor, at) "
+            "SELECT :break_id, 1 + coalesce(max(note_no), 0), :note, :actor, :at "
+            "FROM settlement.break_note WHERE break_id = :break_id RETURNING note_no"
+        ),
+        row,
+    )
+    return int(made.scalar_one())
+
+
+async def notes(connection: AsyncConnection, break_id: int, *, after: int, limit: int) -> Sequence[Row[Any]]:
+    """What was said about a break, behind a number, in order."""
+    found = await connection.execute(
+        text(
+            "SELECT note_no, note, actor, at FROM settlement.break_note "
+            "WHERE break_id = :break_id AND note_no > :after ORDER BY note_no LIMIT :limit"
+        ),
+        {"break_id": break_id, "after": after, "limit": limit},
+    )
+    return found.all()
