@@ -419,3 +419,49 @@ async def overdue_ours(connection: AsyncConnection, *, on: date) -> Sequence[Row
         {"on": on},
     )
     return found.all()
+
+
+async def rules_used(connection: AsyncConnection, partner_id: int | None) -> Sequence[Row[Any]]:
+    """How many lines each rule of each version matched: records of files, and payments of the bank by the rule of the
+    first leg that they are for."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT 'FILE' AS leg, m.stage AS rule, m.rules_version AS version, count(m.line_no) AS lines
+            FROM settlement.record_match m JOIN settlement.partner_file f USING (file_id)
+            WHERE CAST(:partner_id AS int) IS NULL OR f.partner_id = :partner_id GROUP BY 2, 3
+            UNION ALL
+            SELECT 'BANK', rule, version, count(*) FROM (
+              SELECT DISTINCT ON (p.bank_statement_id, p.entry_no, p.payment_no) p.rule, p.rules_version AS version
+              FROM settlement.leg_payment p JOIN settlement.payment_leg l USING (leg_id)
+              WHERE CAST(:partner_id AS int) IS NULL OR l.partner_id = :partner_id
+              ORDER BY p.bank_statement_id, p.entry_no, p.payment_no, p.leg_id) one GROUP BY 2, 3
+            ORDER BY 1 DESC, 2, 3
+            """
+        ),
+        {"partner_id": partner_id},
+    )
+    return found.all()
+
+
+async def compared(connection: AsyncConnection, partner_id: int | None) -> Row[Any]:
+    """How many records were compared, and how many payments the bank told of; of a partner those that are its."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT (SELECT CAST(coalesce(sum(c.records), 0) AS bigint) FROM settlement.comparison c
+                    JOIN settlement.partner_file f USING (file_id)
+                    WHERE CAST(:partner_id AS int) IS NULL OR f.partner_id = :partner_id) AS records,
+                   (SELECT count(*) FROM settlement.bank_payment b
+                    WHERE CAST(:partner_id AS int) IS NULL OR EXISTS (
+                        SELECT FROM settlement.leg_payment p JOIN settlement.payment_leg l USING (leg_id)
+                        WHERE l.partner_id = :partner_id AND (p.bank_statement_id, p.entry_no, p.payment_no)
+                          = (b.bank_statement_id, b.entry_no, b.payment_no))
+                      OR EXISTS (SELECT FROM settlement.suspense_item i WHERE i.partner_id = :partner_id
+                        AND (i.bank_statement_id, i.entry_no, i.payment_no)
+                          = (b.bank_statement_id, b.entry_no, b.payment_no))) AS payments
+            """
+        ),
+        {"partner_id": partner_id},
+    )
+    return found.one()
