@@ -19,10 +19,12 @@ from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
 from gateway.own_api import OwnMutation
+from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
+from gateway.reconciliation_desk_api import ReconciliationMutation
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
 from gateway.reward_api import RewardMutation, RewardQuery
@@ -76,6 +78,8 @@ class Mutation(
     ClaimMutation,
     DisputeMutation,
     SettlementMutation,
+    ReconciliationMutation,
+    PaymentMutation,
 ):
     pass
 

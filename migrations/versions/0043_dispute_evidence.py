@@ -8,7 +8,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0043"
-down_revision = "0035"
+down_revision = "0042"
 
 
 def upgrade() -> None:

@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0044"
-down_revision = "0038"
+down_revision = "0043"
 
 
 def upgrade() -> None:

@@ -216,16 +216,46 @@ async def insert_order_legs(connection: AsyncConnection, rows: Sequence[Mapping[
     )
 
 
+_ORDER = (
+    "SELECT o.order_id, o.message_id, o.run_id, o.kind, o.currency, o.execute_on, o.legs, o.total_minor, o.sha256, "
+    "       o.actor, o.at, r.actor AS released_by "
+    "FROM settlement.payment_order o LEFT JOIN settlement.order_release r USING (order_id)"
+)
+
+
 async def orders(connection: AsyncConnection, run_id: int | None = None) -> Sequence[Row[Any]]:
     """Files for the bank, in order: of a run, or all."""
     found = await connection.execute(
-        text(
-            "SELECT order_id, message_id, run_id, kind, currency, execute_on, legs, total_minor, sha256, actor, at "
-            "FROM settlement.payment_order WHERE CAST(:run_id AS int) IS NULL OR run_id = :run_id ORDER BY order_id"
-        ),
+        text(f"{_ORDER} WHERE CAST(:run_id AS int) IS NULL OR o.run_id = :run_id ORDER BY o.order_id"),
         {"run_id": run_id},
     )
     return found.all()
+
+
+async def orders_page(connection: AsyncConnection, *, before: int | None, limit: int) -> Sequence[Row[Any]]:
+    """Files for the bank, the latest first, older than one."""
+    found = await connection.execute(
+        text(
+            f"{_ORDER} WHERE CAST(:before AS bigint) IS NULL OR o.order_id < :before "
+            "ORDER BY o.order_id DESC LIMIT :limit"
+        ),
+        {"before": before, "limit": limit},
+    )
+    return found.all()
+
+
+async def order(connection: AsyncConnection, order_id: int) -> Row[Any] | None:
+    """One file for the bank."""
+    found = await connection.execute(text(f"{_ORDER} WHERE o.order_id = :order_id"), {"order_id": order_id})
+    return found.one_or_none()
+
+
+async def insert_release(connection: AsyncConnection, order_id: int, *, actor: str, at: datetime) -> None:
+    """That a file was let go to the bank."""
+    await connection.execute(
+        text("INSERT INTO settlement.order_release (order_id, actor, at) VALUES (:order_id, :actor, :at)"),
+        {"order_id": order_id, "actor": actor, "at": at},
+    )
 
 
 async def order_content(connection: AsyncConnection, order_id: int) -> bytes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -78,10 +78,11 @@ class Received:
 
 async def receive(
     database: Database, source: IO[bytes], *, actor: str, at: datetime, most_bytes: int = camt.MOST_BYTES,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None, once: Callable[[AsyncConnection], Awaitable[object]] | None = None,
 ) -> list[Received]:  # fmt: skip
     """Take every statement of a file (camt.053), on behalf of a FINANCE_MAKER, all of them or none; memory holds some
-    hundred entries. A statement that was taken before is passed over. source can be read from its beginning again.
+    hundred entries. A statement that was taken before is passed over. source can be read from its beginning again. once
+    is done first in the same transaction: whoever calls keeps its call with it.
 
     What is refused leaves a break and nothing else. Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BANK_FILE_INVALID,
     BANK_ACCOUNT_NOT_OURS, BANK_SEQUENCE_GAP, BANK_STATEMENT_CHANGED, PERIOD_LOCKED.
@@ -91,6 +92,8 @@ async def receive(
     sha256 = await asyncio.to_thread(_digest, source, most_bytes)
     try:
         async with database.transaction() as connection:
+            if once is not None:
+                await once(connection)
             await store.lock_runs(connection)
             return await _take(connection, source, sha256, actor, at, most_bytes, progress)
     except (camt.BankFileInvalid, BankAccountNotOurs, BankSequenceGap, BankStatementChanged) as no:

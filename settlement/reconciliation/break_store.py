@@ -211,3 +211,56 @@ async def is_disputed(connection: AsyncConnection, break_id: int) -> bool:
         text("SELECT EXISTS (SELECT FROM settlement.dispute_break WHERE break_id = :break_id)"), {"break_id": break_id}
     )
     return bool(found.scalar_one())
+
+
+async def insert_note(connection: AsyncConnection, row: Mapping[str, Any]) -> int:
+    """What somebody says about a break, which the caller has locked; its number."""
+    made = await connection.execute(
+        text(
+            "INSERT INTO settlement.break_note (break_id, note_no, note, actor, at) "
+            "SELECT :break_id, 1 + coalesce(max(note_no), 0), :note, :actor, :at "
+            "FROM settlement.break_note WHERE break_id = :break_id RETURNING note_no"
+        ),
+        row,
+    )
+    return int(made.scalar_one())
+
+
+async def notes(connection: AsyncConnection, break_id: int, *, after: int, limit: int) -> Sequence[Row[Any]]:
+    """What was said about a break, behind a number, in order."""
+    found = await connection.execute(
+        text(
+            "SELECT note_no, note, actor, at FROM settlement.break_note "
+            "WHERE break_id = :break_id AND note_no > :after ORDER BY note_no LIMIT :limit"
+        ),
+        {"break_id": break_id, "after": after, "limit": limit},
+    )
+    return found.all()
+
+
+async def measured(
+    connection: AsyncConnection, *, partner_id: int | None, after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """Breaks behind a number with when each was explained first and resolved at last (none where it is open), and what
+    was written off of it, without its sign."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT b.break_id, b.leg, b.category, b.currency, b.value_micro, b.seen_at,
+                   (SELECT min(s.at) FROM settlement.break_step s WHERE s.break_id = b.break_id
+                    AND s.to_state IN ('EXPLAINED', 'RESOLVED')) AS explained_at,
+                   CASE WHEN t.to_state IN ('RESOLVED', 'VERIFIED') THEN (
+                     SELECT max(s.at) FROM settlement.break_step s
+                     WHERE s.break_id = b.break_id AND s.to_state = 'RESOLVED') END AS resolved_at,
+                   (SELECT CAST(coalesce(sum(abs(s.value_micro)), 0) AS bigint) FROM settlement.break_step s
+                    WHERE s.break_id = b.break_id AND s.resolution = 'WRITE_OFF') AS written_off_micro
+            FROM settlement.break b
+            JOIN LATERAL (SELECT to_state FROM settlement.break_step s WHERE s.break_id = b.break_id
+                          ORDER BY step_no DESC LIMIT 1) t ON true
+            WHERE b.break_id > :after AND (CAST(:partner_id AS int) IS NULL OR b.partner_id = :partner_id)
+            ORDER BY b.break_id LIMIT :limit
+            """
+        ),
+        {"partner_id": partner_id, "after": after, "limit": limit},
+    )
+    return found.all()

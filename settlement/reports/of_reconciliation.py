@@ -1,15 +1,18 @@
-"""Reports about payments and breaks: R5 what went to the bank, R6 what came of it, R13 what differs and how long."""
+"""Reports about payments and breaks: R5 what went to the bank, R6 what came of it, R13 what differs and how long, R25
+how well reconciliation does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
-from kit.amounts import decimal_from_minor, exponent
-from kit.reports.tables import Column, Fact, Kind, Report, Row, Table
+from kit.amounts import decimal_from_minor, divide_half_even, exponent
+from kit.reports.tables import Column, Fact, Kind, Report, Row, Table, Term
 from settlement.bank.paying import PaymentLeg
 from settlement.reconciliation import breaks
 from settlement.reconciliation.disputes import Dispute
+from settlement.reconciliation.measuring import EXPLAINED_DAYS, Figures
 from settlement.reconciliation.register import Break
 from settlement.reports import more_words, words
 from settlement.reports.more_words import column
@@ -72,6 +75,45 @@ def open_breaks(about: About, found: Iterable[Break], days: Mapping[int, int], r
     ]  # fmt: skip
     facts = tuple(Fact(name, more_words.COLUMNS[name], value, Kind.COUNT) for name, value in rates.items())
     return about.report("R13", _table("R13", columns, shown), facts=facts)
+
+
+def measured(about: About, found: Figures) -> Report:
+    """R25: how much each rule matched, and of each category how much was found, is open, and how long it took."""
+    columns = [column("leg"), column("figure", width=2), column("of", width=2), column("number", Kind.COUNT)]
+    columns += [column("share", Kind.PERCENT), column("value", Kind.EXACT), words.column("currency")]
+    columns += [column("days", Kind.COUNT)]
+    shown: list[Row] = []
+    for leg, total in (("FILE", found.compared), ("BANK", found.told)):
+        straight = found.straight_through(leg)
+        shown.append((leg, _figure("straight_through"), None, straight, _share(straight, total), None, None, None))
+        shown += [
+            (leg, _figure("matched_by"), f"{one.rule} {one.version}", one.count, _share(one.count, total), None, None,
+             None)
+            for one in found.rules if one.leg == leg
+        ]  # fmt: skip
+    for (leg, category, currency), one in found.categories.items():
+        took = divide_half_even(one.resolved_days, one.resolved) if one.resolved else None
+        in_time = _share(one.in_time_micro, one.found_micro)
+        shown += [
+            (leg, _figure("found_of"), category, one.found, None, decimal_from_micro(one.found_micro), currency, None),
+            (leg, _figure("unexplained"), category, one.unresolved, _share(one.open_micro, one.found_micro),
+             decimal_from_micro(one.open_micro), currency, one.oldest_days),
+            (leg, _figure("in_time"), category, None, in_time, decimal_from_micro(one.in_time_micro), currency,
+             EXPLAINED_DAYS),
+            (leg, _figure("resolved_of"), category, one.resolved, _share(one.resolved, one.found), None, currency,
+             took),
+            (leg, _figure("written_off"), category, None, _share(one.written_off_micro, one.found_micro),
+             decimal_from_micro(one.written_off_micro), currency, None),
+        ]  # fmt: skip
+    return about.report("R25", _table("R25", columns, shown), notes=(more_words.MEASURED,))
+
+
+def _figure(name: str) -> Term:
+    return Term(name.upper(), more_words.FIGURES[name])
+
+
+def _share(part: int, whole: int) -> Decimal | None:
+    return None if whole <= 0 else Decimal(part * 10_000 // whole).scaleb(-4)
 
 
 def disputed(about: About, found: Iterable[Dispute]) -> Report:

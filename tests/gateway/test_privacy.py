@@ -91,6 +91,7 @@ NOT_PERSONAL = {
     "SettlementPayment.partnerName": "a partner's",
     "StatementDispute.partnerName": "a partner's",
     "DisputeEvidence.fileName": "a file's",
+    "SuspenseItem.partnerName": "a partner's",
     "AgreementTerm.name": "a term's",
     "AgreementChange.name": "a term's",
     "Holiday.name": "a day's",

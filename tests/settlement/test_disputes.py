@@ -145,9 +145,7 @@ async def test_each_side_takes_its_turn_and_who_began_does_not_decide(a_house: H
     await a_house.do(disputes.acknowledge, number, actor=MAKER, at=at)
     await a_house.do(disputes.ask, number, note="which receipts?", actor=MAKER, at=at)
     await a_house.do(disputes.tell, number, partner_id=cafe, note="R-1", actor=SOMEBODY, at=at)
-    await a_house.do(
-        disputes.add_evidence, number, partner_id=cafe, shown=PDF, actor=SOMEBODY, at=at
-    )
+    await a_house.do(disputes.add_evidence, number, partner_id=cafe, shown=PDF, actor=SOMEBODY, at=at)
     rejected = await a_house.do(disputes.answer, number, awarded_minor=0, note="it is right", actor=CHECKER, at=at)
     assert rejected.state == disputing.REJECTED
     with pytest.raises(DisputeUnknown):

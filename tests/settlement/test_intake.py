@@ -179,7 +179,7 @@ async def test_a_break_goes_its_way_and_gives_money_by_two_people_or_within_a_bu
         await a_house.do(register.explain, one.break_id, cause=" ", actor=MAKER, at=at)
     await a_house.do(register.explain, one.break_id, cause="the till rounds", actor=MAKER, at=at)
     with pytest.raises(resolving.NoCounterpart):
-        await a_house.do(resolving.match, one.break_id, cause="same", actor=MAKER, at=at)
+        await a_house.do(resolving.match, [one.break_id], cause="same", actor=MAKER, at=at)
 
     budget = FileRule("WHOLE", write_off_minor=5)
     await a_house.do(intake.change_rule, a_house.books.id_of("cafe"), budget, actor=CHECKER, at=at)
