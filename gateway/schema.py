@@ -24,6 +24,7 @@ from gateway.report_api import ReportQuery
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
+from gateway.seat_api import SeatMutation
 from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
 from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
@@ -56,6 +57,7 @@ class Mutation(
     RewardMutation,
     ReferralMutation,
     SubscriptionMutation,
+    SeatMutation,
     EnrolmentMutation,
     MembershipMutation,
     OwnMutation,

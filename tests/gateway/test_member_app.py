@@ -27,6 +27,9 @@ SCREENS = (
     "/app/me",
     "/app/consents",
     "/app/leave",
+    "/app/subscription",
+    "/app/rewards",
+    "/app/friends",
 )
 MOST_BYTES = 150 * 1024
 SHOTS = os.environ.get("TESSERA_SCREENS")
