@@ -75,6 +75,11 @@ async def standing(connection: AsyncConnection, member_id: int, at: datetime, *,
     return tiers.standing_of(ladder, tier, until, done[member_id])
 
 
+async def enrolled_at(connection: AsyncConnection, member_id: int) -> datetime:
+    """Since when somebody takes part, by the number of a member who is there."""
+    return await standing_store.enrolled_at(connection, member_id)
+
+
 async def _activity(
     connection: AsyncConnection, ladder: Ladder, enrolled: Mapping[int, datetime], at: datetime
 ) -> dict[int, Activity]:

@@ -1,0 +1,16 @@
+"""The tables of members' claims to points that are missing; the statements are in the file of the same
+name."""
+
+from pathlib import Path
+
+from alembic import op
+
+from migrations import run_script
+
+revision = "0035"
+down_revision = "0034"
+
+
+def upgrade() -> None:
+    """Run the statements."""
+    run_script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
