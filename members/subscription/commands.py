@@ -13,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import console
 from kit.amounts import decimal_from_minor, minor_from_decimal
 from kit.settings import settings
-from members.subscription import charging, invoices, plans
+from members.subscription import charging, invoices, plans, sellers
 from members.subscription.charging import Receipt
 from members.subscription.invoices import Invoice
 from members.subscription.periods import Interval
 from members.subscription.plans import PlanDraft
 from members.subscription.providers import MANUAL
+from members.subscription.sellers import Seller
 
 T = TypeVar("T")
 app = typer.Typer(name="plan", help="Plans, their prices, and the money of invoices.", no_args_is_help=True)
@@ -84,6 +85,22 @@ def tax(
         )
     )
     _say(f"Version {version} of {code}: {rate_bp} basis points.")
+
+
+@app.command()
+def seller(
+    name: Annotated[str, typer.Argument(help="The legal entity's name.", show_default=False)],
+    address: Annotated[str, typer.Argument(help="Its address.", show_default=False)],
+    registration: Annotated[str, typer.Option(help="Its number in the register of companies.")] = "",
+    tax_id: Annotated[str, typer.Option(help="Its number for VAT.")] = "",
+    bank: Annotated[str, typer.Option(help="The bank that payments go to.")] = "",
+    account: Annotated[str, typer.Option(help="The account there.")] = "",
+    actor: Actor = None,
+) -> None:
+    """Say who sells the plans, as invoices name it from now on. Takes the role FINANCE_MAKER."""
+    said = Seller(name, address, registration, tax_id, bank, account)
+    version = _run(lambda connection, at: sellers.publish(connection, said, valid_from=at, actor=_who(actor), at=at))
+    _say(f"Version {version} of the seller stands on invoices from now on.")
 
 
 @app.command()
