@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0038"
-down_revision = "0034"
+down_revision = "0035"
 
 
 def upgrade() -> None:

@@ -107,6 +107,9 @@ async def test_pictures_of_a_subscription_taken_paid_used_changed_shared_paused_
     assert "free delivery" in await page.locator("#brought ~ .rows").inner_text()
     charge = page.locator(".facts div", has_text="Next charge, on")
     assert "€20.00" in await charge.inner_text()
+    path = await page.locator("#invoices ~ .scroll a").get_attribute("href")
+    assert path is not None
+    assert path.startswith("/app/invoices/")
     await clean(page)
     await shot(page, "subscription")
 
