@@ -362,6 +362,7 @@ async def _entry_page(
     response = await views.page(
         request, template, audience, status=status, next=onward, problem=problem,
         csrf=forms.token_for(_services(request).vault, entry), has_passkeys=_has_passkeys(request),
+        address=request.query_params.get("address", "")[:254] if is_open_sandbox(request) else "",
     )  # fmt: skip
     jar.keep_entry(response, entry)
     return response
