@@ -220,15 +220,8 @@ async def offline(request: Request) -> Response:
 
 async def worker(request: Request) -> Response:
     """GET /app/worker.js: what answers for us where there is no network."""
-    kept = [files.path(name) for name in ("basecoat.cdn.min.css", "app.css", "card.mjs", "lean-qr.mjs", "icon.svg")]
-    text = files.files()["worker.js"].content.decode()
-    text = text.replace('"DIGEST"', f'"{files.digest()}"').replace('["FILES"]', orjson.dumps(kept).decode())
-    headers = {
-        "Content-Security-Policy": "default-src 'none'; connect-src 'self'",
-        "Service-Worker-Allowed": HOME,
-        "Cache-Control": "no-cache",
-    }
-    return Response(text, headers=headers, media_type="text/javascript")
+    kept = ("basecoat.cdn.min.css", "app.css", "card.mjs", "lean-qr.mjs", "icon.svg")
+    return files.worker("card", HOME, kept)
 
 
 async def manifest(request: Request) -> Response:

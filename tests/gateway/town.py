@@ -8,9 +8,13 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
+import zxingcpp
+from PIL import Image
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from gateway import client_rules, scopes
@@ -55,6 +59,7 @@ class Town:
     browser: Browser
     till: Till
     card: IssuedCard
+    eye: Path
     complaints: list[str] = field(default_factory=list)
 
     @property
@@ -112,6 +117,15 @@ class Town:
         given = {"idempotencyKey": stand.key(), "member": {"cardNumber": card.number}, "receipt": receipt}
         return await self.till.ask(RECORD, input=given)
 
+    def hold_before_the_camera(self, text: str) -> None:
+        """The browser's camera sees a code from now on; the file is its only one."""
+        code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode).to_image(scale=9)
+        picture = Image.new("RGB", (640, 480), "white")
+        picture.paste(Image.frombuffer("L", (code.shape[1], code.shape[0]), code), (180, 100))
+        frame = BytesIO()
+        picture.save(frame, "JPEG", quality=90)
+        self.eye.write_bytes(frame.getvalue() * 10)
+
     @property
     def pool(self) -> Any:
         """The database."""
@@ -122,7 +136,11 @@ class Town:
 async def opened(server: postgres.Server, template: str, vault: Vault, name: str) -> AsyncIterator[Town]:
     """A town over a database of this name."""
     postgres.create_database(server, name, template=template)
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    eye = Path(gettempdir()) / f"{name}.mjpeg"
+    arguments = [
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={eye}",
+        *(["--no-sandbox"] if os.geteuid() == 0 else []),
+    ]  # fmt: skip
     try:
         async with (
             connect(server.url(name, APPLICATION_ROLE)) as database,
@@ -139,12 +157,13 @@ async def opened(server: postgres.Server, template: str, vault: Vault, name: str
                 desks.opened(made.coalition, server.url(name, APPLICATION_ROLE), issuer=issuer) as desk,
                 listening(desk, bound),
             ):
-                town = Town(desk, made, browser, await _till(desk), card)
+                town = Town(desk, made, browser, await _till(desk), card, eye)
                 await _people(town)
                 await _history(town)
                 yield town
                 await browser.close()
     finally:
+        eye.unlink(missing_ok=True)
         postgres.drop_database(server, name)
 
 
