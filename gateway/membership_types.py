@@ -27,6 +27,7 @@ from gateway.progress import (
 from gateway.scalars import EntryKind
 from gateway.subscription_types import MemberSubscription, SeatElsewhere
 from gateway.types import PartnerView, Transaction, partner_view, transaction_of
+from gateway.wallet.offer import wallets
 from kit.amounts import Points
 from ledger import history
 from ledger.accounts import POINTS
@@ -110,6 +111,10 @@ class Membership(OwnRecord):
     def daily_cap(self) -> Points | None:
         cap = self.own.account.daily_cap
         return None if cap is None else Points(cap)
+
+    @access.field(description="Wallets of phones that passes are made for here: APPLE, GOOGLE; more may appear.")
+    def wallets(self, info: Info[Context, None]) -> list[str]:
+        return list(wallets(info.context.services.settings).offered)
 
     @access.field(cost=2, description="The member's cards, those in use first.")
     async def cards(self, info: Info[Context, None]) -> list[MemberCard]:

@@ -29,6 +29,7 @@ from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
 from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
+from gateway.wallet_api import WalletMutation
 
 
 @strawberry.type(description="What may be asked.")
@@ -61,6 +62,7 @@ class Mutation(
     EnrolmentMutation,
     MembershipMutation,
     OwnMutation,
+    WalletMutation,
     ColleagueMutation,
     RuleMutation,
     RewardStockMutation,

@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from gateway.context import LANGUAGES
-from gateway.pages import documents, files, phrases, rendering, rewards, subscription, visits
+from gateway.pages import documents, files, phrases, rendering, rewards, subscription, visits, wallet
 from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
 from gateway.sessions import forms, pages, people, session
 from gateway.sessions.asking import NotAnswered
@@ -275,4 +275,5 @@ ROUTES: list[BaseRoute] = [
     *visits.routes(_SCREENS, _DEEDS),
     *subscription.ROUTES,
     *rewards.ROUTES,
+    *wallet.ROUTES,
 ]

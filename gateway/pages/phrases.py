@@ -100,6 +100,7 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "APPROVAL_DECIDED": _("The till no longer waits for this answer. Ask the cashier to try again."),
         "OFFER_UNKNOWN": _("This offer is not there any more. Look at the list anew."),
         "CARDS_TOO_MANY": _("You have as many cards as one may have. Report those gone that you no longer use."),
+        "WALLET_NOT_OFFERED": _("No passes are made for this wallet here."),
         "CARD_UNKNOWN": _("There is no such card any more."),
         "CONSENT_INVALID": _("This consent cannot be given. Open the page anew."),
         "PARTNER_UNKNOWN": _("This partner does not take part any more. Choose another one."),

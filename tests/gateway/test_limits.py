@@ -245,6 +245,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost", "putCardOnDevice", "forgetMe",
         "orderReward", "inviteFriend", "acceptOffer", "subscribe", "cancelSubscription", "changeSubscription",
         "pauseSubscription", "resumeSubscription", "offerSeat", "acceptSeat", "leaveSeat", "removeSeat",
+        "putCardInWallet",
     }  # fmt: skip
     desk = {
         "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",
