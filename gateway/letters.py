@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from types import MappingProxyType
 from typing import Final
 
-from babel.dates import format_datetime
+from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency
 
 from gateway.slips import points_text
@@ -196,6 +196,70 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
                 "{points} din {programme} expiră la {when}.\n\nPână atunci le puteți folosi la orice partener.",
             ),
         },
+        "claim_CREDITED": {
+            "en": (
+                "Your missing points were given",
+                "For your purchase at {partner} on {day} you were given {points}.\n\nSee them at {site}.",
+            ),
+            "ru": (
+                "Недостающие баллы начислены",
+                "За покупку в {partner} {day} начислено: {points}.\n\nОни видны на {site}.",
+            ),
+            "ro": (
+                "Punctele lipsă au fost acordate",
+                "Pentru bonul de la {partner} din {day} ați primit {points}.\n\nLe vedeți la {site}.",
+            ),
+        },
+        "claim_FOUND": {
+            "en": (
+                "The receipt that you claimed has arrived",
+                "Your purchase at {partner} on {day} was sent to us meanwhile. Its points are on the card that was "
+                "shown.\n\nSee {site}.",
+            ),
+            "ru": (
+                "Чек из вашей заявки поступил",
+                "Данные о покупке в {partner} {day} тем временем поступили. Баллы начислены на карту, которую "
+                "предъявили.\n\nПодробнее на {site}.",
+            ),
+            "ro": (
+                "Bonul din cererea dumneavoastră a sosit",
+                "Bonul de la {partner} din {day} ne-a fost transmis între timp. Punctele sunt pe cardul care a "
+                "fost arătat.\n\nVedeți {site}.",
+            ),
+        },
+        "claim_REFUSED": {
+            "en": (
+                "The partner refused your claim",
+                "{partner} says that no points are missing for {day}.\n\nIf that is wrong, you can have us decide "
+                "until {until}, at {site}.",
+            ),
+            "ru": (
+                "Партнёр отклонил вашу заявку",
+                "{partner} сообщает, что за {day} недостающих баллов нет.\n\nЕсли это не так, до {until} вы можете "
+                "передать решение нам на {site}.",
+            ),
+            "ro": (
+                "Partenerul a respins cererea dumneavoastră",
+                "{partner} spune că pentru {day} nu lipsesc puncte.\n\nDacă nu este așa, până la {until} puteți cere "
+                "la {site} să hotărâm noi.",
+            ),
+        },
+        "claim_DISMISSED": {
+            "en": (
+                "We decided on your claim",
+                "We looked at your purchase at {partner} on {day}. No points are given for it.\n\nThe reason is at "
+                "{site}.",
+            ),
+            "ru": (
+                "Мы приняли решение по вашей заявке",
+                "Мы рассмотрели покупку в {partner} {day}. Баллы за неё не начисляются.\n\nПричина указана на {site}.",
+            ),
+            "ro": (
+                "Am hotărât asupra cererii dumneavoastră",
+                "Am analizat bonul de la {partner} din {day}. Pentru el nu se acordă puncte.\n\nMotivul este la "
+                "{site}.",
+            ),
+        },
         "renewal": {
             "en": (
                 "Your subscription will be renewed",
@@ -256,6 +320,26 @@ def renewal_notice(
     price = format_currency(decimal_from_minor(amount_minor, currency), currency, locale=_told(language))
     return _letter("renewal", language, plan=plan, programme=programme, price=price, site=site,
                    when=_moment(renews_at, zone, language))  # fmt: skip
+
+
+def claim_notice(
+    language: str,
+    *,
+    what: str,
+    partner: str,
+    day: date,
+    points: int,
+    until: datetime | None,
+    zone: tzinfo,
+    site: str,
+) -> Letter:
+    """What became of a claim to missing points: CREDITED, FOUND, REFUSED or DISMISSED; until when a refusal can be
+    contested."""
+    told = _told(language)
+    return _letter(
+        f"claim_{what}", language, partner=partner, day=format_date(day, "d MMMM y", locale=told), site=site,
+        points=points_text(points, told), until="" if until is None else _moment(until, zone, language),
+    )  # fmt: skip
 
 
 def _letter(kind: str, language: str, **values: str) -> Letter:

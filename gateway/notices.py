@@ -18,6 +18,7 @@ from members import messages
 from members.messages import Acceptance, Recipient
 from partners import programme
 from partners.programme import ProgrammeUnknown
+from settlement.claims.claims import Untold
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,34 @@ async def renewal(
     message_id = _id(messages.RENEWAL_NOTICE, member_id, plan, renews_at.isoformat(), str(amount_minor), currency)
     return await messages.accept(
         connection, recipient, letter, message_id=message_id, purpose=messages.RENEWAL_NOTICE, at=at, now=now
+    )
+
+
+async def claim(
+    connection: AsyncConnection,
+    vault: Vault,
+    sender: Sender,
+    news: Untold,
+    partner: str,
+    *,
+    at: datetime,
+    now: datetime,
+) -> Acceptance:
+    """Tell a member what became of a claim to missing points. Else as `expiry`."""
+    recipient = await messages.member(connection, vault, news.member_id)
+    letter = letters.claim_notice(
+        recipient.language,
+        what=news.to_state,
+        partner=partner,
+        day=news.business_date,
+        points=news.points or 0,
+        until=news.deadline,
+        zone=zone_of(recipient, sender),
+        site=sender.site,
+    )
+    message_id = _id(messages.CLAIM_NOTICE, news.member_id, str(news.claim_id), news.to_state)
+    return await messages.accept(
+        connection, recipient, letter, message_id=message_id, purpose=messages.CLAIM_NOTICE, at=at, now=now
     )
 
 

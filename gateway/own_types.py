@@ -13,6 +13,8 @@ import strawberry
 from strawberry import Info
 
 from gateway import access
+from gateway.claim_types import MissingPointsClaim, own_claims
+from gateway.connections import After, Connection, First
 from gateway.context import Context
 from gateway.inputs import described
 from gateway.types import Money, PartnerView, Reason, SpendLimit, money, partner_view, reasons
@@ -92,6 +94,14 @@ class OwnRecord:
             )
             for each in found
         ]  # fmt: skip
+
+    @access.field(
+        size=access.paged(), description="The member's claims to missing points, the latest first; where they stand."
+    )
+    async def claims(
+        self, info: Info[Context, None], first: First = 20, after: After = None
+    ) -> Connection[MissingPointsClaim]:
+        return await own_claims(info, self.own.member_id, first, after)
 
     @access.field(cost=2, description="The partners at which the card is good now, by code.")
     async def partners(self, info: Info[Context, None]) -> list[PartnerView]:

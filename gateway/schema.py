@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.enrolment_api import EnrolmentMutation
@@ -44,6 +45,7 @@ class Query(
     RuleQuery,
     RewardQuery,
     ReconciliationQuery,
+    ClaimQuery,
     SubscriptionQuery,
 ):
     pass
@@ -67,6 +69,7 @@ class Mutation(
     RuleMutation,
     RewardStockMutation,
     ClubMutation,
+    ClaimMutation,
     SettlementMutation,
 ):
     pass

@@ -43,6 +43,7 @@ RULES_EDIT = "rules:edit"
 RULES_APPROVE = "rules:approve"
 CLUBS_INVITE = "clubs:invite"
 STATEMENTS_ACCEPT = "statements:accept"
+DISPUTES_WRITE = "disputes:write"
 SETTLEMENT_MAKE = "settlement:make"
 SETTLEMENT_DECIDE = "settlement:decide"
 AGREEMENTS_MAKE = "agreements:make"
@@ -56,6 +57,7 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         RULES_APPROVE: "publish or decline releases of others, take rules out of force",
         CLUBS_INVITE: "let members into closed clubs",
         STATEMENTS_ACCEPT: "accept settlement statements for the partner",
+        DISPUTES_WRITE: "answer members' claims and dispute statements' lines for the partner",
         SETTLEMENT_MAKE: "make settlement runs and propose what finance decides",
         SETTLEMENT_DECIDE: "approve or decline what another of finance made",
         AGREEMENTS_MAKE: "propose versions of agreements",

@@ -23,7 +23,7 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import expiry_notices, logs, renewals, sending, usage
+from gateway import claim_duties, expiry_notices, logs, renewals, sending, usage
 from gateway.charging import choice
 from gateway.charging.simulator import NotInProduction
 from gateway.sessions import session
@@ -264,6 +264,9 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "raise-tiers": ("* * * * *", raise_tiers),
     "run-simulations": ("* * * * *", run_simulations),
     "renew-subscriptions": ("* * * * *", renewals.renew),
+    "settle-claims": ("* * * * *", claim_duties.settle),
+    "watch-originals": ("*/10 * * * *", claim_duties.watch_originals),
+    "tell-of-claims": ("* * * * *", claim_duties.tell),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""

@@ -40,6 +40,7 @@ SECURITY_NOTICE: Final = "SECURITY_NOTICE"
 INVITATION: Final = "INVITATION"
 EXPIRY_NOTICE: Final = "EXPIRY_NOTICE"
 RENEWAL_NOTICE: Final = "RENEWAL_NOTICE"
+CLAIM_NOTICE: Final = "CLAIM_NOTICE"
 
 # Whoever asks for a code or is told about their own account need not have agreed to anything; a notice about points or
 # money belongs to taking part.
@@ -50,6 +51,7 @@ CONSENT_FOR: Mapping[str, str | None] = MappingProxyType(
         INVITATION: None,
         EXPIRY_NOTICE: consents.PROGRAMME,
         RENEWAL_NOTICE: consents.PROGRAMME,
+        CLAIM_NOTICE: consents.PROGRAMME,
     }
 )
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, approvals, audit
 from kit.approvals import Approval, ProposalUnknown
+from settlement.claims import claims
 from settlement.documents import taxes
 from settlement.exposure import defaults, deposits
 from settlement.money import locks, openings, stock
@@ -17,6 +18,7 @@ _Decide = Callable[..., Awaitable[None]]
 _WITH_NUMBERS: Mapping[str, _Decide] = {
     locks.KIND: locks.decide, stock.TRANSFER: stock.decide, stock.OPENING: stock.decide,
     openings.KIND: openings.decide, deposits.KIND: deposits.decide,
+    claims.APPROVAL: claims.decide,
 }  # fmt: skip
 _BY_NAMES: Mapping[str, Callable[..., Awaitable[object]]] = {
     taxes.APPROVAL: taxes.approve, defaults.APPROVAL: defaults.cover,

@@ -41,7 +41,9 @@ SCOPES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         MANAGER: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.RULES_READ, scopes.COLLEAGUES_MANAGE}),
         DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ}),
-        FINANCE: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.STATEMENTS_ACCEPT}),
+        FINANCE: frozenset(
+            {scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.STATEMENTS_ACCEPT, scopes.DISPUTES_WRITE}
+        ),
         CASHIER: frozenset(
             {
                 scopes.POINTS_ACCRUE,

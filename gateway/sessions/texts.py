@@ -186,6 +186,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "SECURITY_NOTICE": {"en": "Security", "ru": "Безопасность", "ro": "Securitate"},
         "INVITATION": {"en": "Invitation", "ru": "Приглашение", "ro": "Invitație"},
         "EXPIRY_NOTICE": {"en": "Points that expire", "ru": "Сгорание баллов", "ro": "Puncte care expiră"},
+        "CLAIM_NOTICE": {"en": "Your claim", "ru": "Ваша заявка", "ro": "Cererea dumneavoastră"},
         "RENEWAL_NOTICE": {"en": "Renewal", "ru": "Продление подписки", "ro": "Reînnoire"},
         "waiting": {"en": "waiting to be sent", "ru": "ожидает отправки", "ro": "așteaptă trimiterea"},
         "SENT": {"en": "sent", "ru": "отправлено", "ro": "trimis"},

@@ -221,7 +221,7 @@ async def untold(connection: AsyncConnection, limit: int) -> Sequence[Row[Any]]:
     found = await connection.execute(
         text("""
             SELECT t.claim_id, t.step_no, t.to_state, t.points, t.reason, t.deadline, c.member_id, c.partner_id,
-                   c.reference, c.business_date
+                   c.business_date
             FROM settlement.claim_step t JOIN settlement.claim c USING (claim_id)
             LEFT JOIN settlement.claim_letter l USING (claim_id, step_no)
             WHERE l.claim_id IS NULL AND t.to_state IN ('REFUSED', 'DISMISSED', 'CREDITED', 'FOUND')

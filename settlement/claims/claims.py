@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, time, timedelta
 from typing import Any, Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row
@@ -193,6 +194,22 @@ class Claim:
                         self.answered_reference or self.reference)  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """Something that became of a claim and that its member has not been told: the state, what it gave, until when a
+    refusal can be contested."""
+
+    claim_id: int
+    step_no: int
+    to_state: str
+    points: int | None
+    reason: str | None
+    deadline: datetime | None
+    member_id: int
+    partner_id: int
+    business_date: date
+
+
 # --- What the member does -------------------------------------------------------------------------------------
 
 
@@ -325,33 +342,27 @@ async def propose(
     )
 
 
-async def decide(connection: AsyncConnection, approval_id: int, *, approved: bool, actor: str, at: datetime) -> Claim:
+async def decide(
+    connection: AsyncConnection, proposal: Approval, *, checker: int, approved: bool, at: datetime
+) -> None:
     """Decide what another proposed about a contested claim, on behalf of a FINANCE_CHECKER; a proposal that is declined
     leaves the claim contested.
 
-    Rejects what kit.approvals.decide rejects, ACTOR_UNKNOWN, CLAIM_STATE.
+    Rejects what kit.approvals.decide rejects, CLAIM_STATE.
     """
-    checker = await actors.by_name(connection, actor)
-    proposal = await approvals.examine(connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER)
-    if proposal.kind != APPROVAL:
-        raise approvals.ProposalUnknown(f"proposal {approval_id} is about something else: {proposal.subject}")
     await approvals.decide(
-        connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=approved, at=at
+        connection, proposal.approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=approved, at=at
     )
-    said = proposal.detail
-    its = await lock(connection, said["claim"])
+    its = await lock(connection, proposal.detail["claim"])
+    actor, _ = await actors.standing(connection, checker)
     if not approved:
-        return its
+        await _note(connection, "CLAIM_PROPOSAL_DECLINED", its.claim_id, {"of": proposal.approval_id}, actor, at)
+        return
     if its.state != claiming.CONTESTED:
         raise ClaimState(f"claim {its.claim_id} is {its.state}")
-    wanted = claiming.UPHELD if said["upheld"] else claiming.DISMISSED
-    return await move(connection, its, wanted, side=claiming.OPERATOR, actor=actor, at=at, note=said["cause"],
-                      approval_id=approval_id)  # fmt: skip
-
-
-async def waiting(connection: AsyncConnection) -> list[Approval]:
-    """What was proposed about claims and is not decided."""
-    return await approvals.waiting(connection, [APPROVAL])
+    wanted = claiming.UPHELD if proposal.detail["upheld"] else claiming.DISMISSED
+    await move(connection, its, wanted, side=claiming.OPERATOR, actor=actor, at=at, note=proposal.detail["cause"],
+               approval_id=proposal.approval_id)  # fmt: skip
 
 
 async def change_rule(
@@ -408,6 +419,24 @@ async def read(
     if row is None or not is_theirs:
         raise ClaimUnknown("there is no such claim")
     return claim_of(row)
+
+
+async def late(connection: AsyncConnection, *, at: datetime) -> list[Claim]:
+    """Claims that somebody of the operator should look at: contested and not decided in time, or accepted a day ago and
+    not given yet."""
+    found = await page(connection, states=(claiming.CONTESTED, *claiming.TO_CREDIT))
+    return [one for one in found if (one.deadline or one.state_at + timedelta(days=1)) <= at]
+
+
+async def untold(connection: AsyncConnection, *, limit: int = 200) -> list[Untold]:
+    """What members have not been told of their claims, by claim: of how one ended, or that it was refused."""
+    return [Untold(**row._mapping) for row in await claim_store.untold(connection, limit)]
+
+
+async def mark_told(connection: AsyncConnection, news: Untold, *, message_id: UUID | None, at: datetime) -> bool:
+    """That the member was told, by a message or, where none can be sent, by the app alone; False where another has told
+    it meanwhile."""
+    return await claim_store.insert_letter(connection, news.claim_id, news.step_no, message_id, at)
 
 
 async def numbers(connection: AsyncConnection, states: Sequence[str], *, since: datetime | None = None) -> list[int]:

@@ -21,6 +21,7 @@ from settlement.bank import accounts, details, paying, receiving, suspense
 from settlement.bank.accounts import BankAccount
 from settlement.bank.orders import Mandate
 from settlement.bank.receiving import Received
+from settlement.claims import commands as claim_commands
 from settlement.rating import OPERATOR
 from settlement.reconciliation import breaks, comparing, dispute_commands, intake, register, resolving, standing
 from settlement.reconciliation.comparing import Comparison
@@ -33,6 +34,7 @@ app = typer.Typer(
     name="reconcile", help="Partners' files, the bank's statements, payments, and what differs.", no_args_is_help=True
 )
 app.add_typer(dispute_commands.app)
+app.add_typer(claim_commands.app)
 T = TypeVar("T")
 
 At = Annotated[

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.amounts import decimal_from_minor, micro_per_minor
 from partners import programme
 from settlement.bank import paying, payment_store, suspense
+from settlement.claims import claims
 from settlement.reconciliation import breaks, comparing, disputes, register
 
 
@@ -50,6 +51,11 @@ async def late(connection: AsyncConnection, *, at: datetime) -> list[Late]:
         for one in await disputes.page(connection)
         if one.deadline is not None and one.deadline <= at
     ]
+    found += [
+        Late("CLAIM", f"claim {one.claim_id}", (one.deadline or one.state_at).date().isoformat(),
+             f"{one.state}: {'the operator decides' if one.deadline else 'its receipt cannot be recorded'}")
+        for one in await claims.late(connection, at=at)
+    ]  # fmt: skip
     waiting = await comparing.waiting(connection)
     return found + [Late("FILE", f"file {number}", on.isoformat(), "taken, not compared yet") for number in waiting]
 

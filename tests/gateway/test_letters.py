@@ -35,6 +35,12 @@ def every_letter(language: str) -> list[Letter]:
             language, plan="Plus", amount_minor=9_900, currency="EUR", renews_at=AT, zone=CHISINAU,
             programme="Old Town", site=SITE,
         ),
+        *(
+            letters.claim_notice(
+                language, what=what, partner="Bakery", day=AT.date(), points=50, until=AT, zone=CHISINAU, site=SITE
+            )
+            for what in ("CREDITED", "FOUND", "REFUSED", "DISMISSED")
+        ),
     ]  # fmt: skip
 
 

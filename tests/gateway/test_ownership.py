@@ -74,6 +74,7 @@ _NETWORK = "the member's own: it means the same at every partner, which is what 
 NAMES_NOTHING = {
     "idempotencyKey": _OWN_KEY,
     "Query.settlementBreaks.allStates": "a switch",
+    "Query.missingPointsClaims.allStates": "a switch",
     "MemberRefInput.cardNumber": _NETWORK,
     "MemberRefInput.cardCode": _NETWORK,
     "MemberRefInput.phone": _NETWORK,
@@ -156,6 +157,7 @@ NOTHING: dict[str, Any] = {
     "Query.agreements.after": None,
     "Query.partnerFiles.after": None,
     "Query.settlementBreaks.after": None,
+    "Query.missingPointsClaims.after": None,
     "Query.settlementPayments.after": None,
     "Query.subscriptionInvoices.after": None,
     "Query.offers.after": None,
@@ -222,6 +224,7 @@ PLACES = {"Query.settlementStatements.after", "Query.offers.after", "Query.rewar
 OWN_LISTS = {
     "Query.partnerFiles.after": "partner file",
     "Query.settlementBreaks.after": "settlement break",
+    "Query.missingPointsClaims.after": "missing points claim",
     "Query.settlementPayments.after": "settlement payment",
 }
 
@@ -236,6 +239,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "settlementStatements": lambda w: {"first": 20, "after": None},
     "agreements": lambda w: {"first": 20, "after": None},
     "partnerFiles": lambda w: {"first": 20, "after": None},
+    "missingPointsClaims": lambda w: {"first": 20, "after": None, "allStates": True},
     "settlementBreaks": lambda w: {"first": 20, "after": None, "allStates": True},
     "settlementPayments": lambda w: {"first": 20, "after": None},
     "settlementStatement": lambda w: {"id": w.of_b["statement"]},

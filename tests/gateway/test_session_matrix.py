@@ -15,7 +15,7 @@ import orjson
 import pytest
 from graphql import GraphQLInputObjectType, get_named_type
 
-from gateway import scopes
+from gateway import claim_types, scopes
 from gateway.own_ids import SUBSCRIPTION, own_id
 from gateway.sessions import colleagues, viewers
 from kit import actors, postgres
@@ -24,6 +24,8 @@ from kit.secrets import Vault
 from ledger import cutoffs
 from members import approvals
 from settlement import runs
+from settlement.claims import claims
+from settlement.claims.claims import ClaimDraft
 from tests import builders
 from tests.builders import NOON, rows_written
 from tests.gateway import desk as desks
@@ -121,6 +123,8 @@ def test_no_client_can_be_granted_what_a_session_alone_brings() -> None:
 NAMES_NOTHING = {
     "idempotencyKey", "locked", "approved", "granted", "purpose", "textVersion", "points", "email", "roles", "language",
     "plan", "interval", "currencyCode", "trial", "paymentToken", "paymentTextVersion", "atOnce", "until",
+    "businessDate", "reference", "total", "place", "occurredAt", "mediaType", "sizeBytes", "sha256", "reason", "note",
+    "accepted",
 }  # fmt: skip
 
 
@@ -137,6 +141,8 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
         "apv_nothing",
     ),
     "RemoveColleagueInput.name": ("removeColleague", lambda it: {"name": it}, "Nobody"),
+    "ContestClaimInput.claimId": ("contestClaim", lambda it: {"claimId": it, "reason": "C01"}, "clm_nothing"),
+    "AnswerClaimInput.claimId": ("answerClaim", lambda it: {"claimId": it, "accepted": True}, "clm_nothing"),
     "AcceptSettlementStatementInput.statementId": (
         "acceptSettlementStatement",
         lambda it: {"statementId": it},
@@ -163,6 +169,11 @@ OF_THE_OPERATOR = {
     "Query.budgetUsage", "AddRewardInput", "SetRewardStockInput", "InviteToClubInput",
 }  # fmt: skip
 PUBLIC = {
+    "ClaimMissingPointsInput.partner": "a partner's code, which everybody may know",
+    "ClaimMissingPointsInput.outlet": "a partner's outlet, which everybody may know",
+    "ClaimMissingPointsInput.terminal": "a till of it, as its receipts say",
+    "AnswerClaimInput.outlet": "an outlet of the own partner; any other is unknown",
+    "AnswerClaimInput.terminal": "a till of it",
     "OrderRewardInput.partner": "a partner's code, which everybody may know",
     "OrderRewardInput.outlet": "a partner's outlet, which everybody may know",
     "OrderRewardInput.reward": "a reward that this member may have; any other is unknown",
@@ -222,6 +233,17 @@ async def _statement(desk: Desk, fee: Script) -> str:
     return str(found["id"])
 
 
+async def _claim(desk: Desk, member_id: int) -> int:
+    """Number of a claim of a member's at the bakery."""
+    directory, day = await desk.coalition.desk.directory.get(), NOON.date()
+    draft = ClaimDraft(desk.coalition.callers["bakery"].partner_id, day, "A-1", 5_000, "EUR", "1")
+    async with desk.database.transaction() as connection:
+        made = await claims.file(
+            connection, desk.vault, directory, draft, member_id=member_id, at=NOON + timedelta(days=3)
+        )
+    return made.claim_id
+
+
 async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> None:
     ada = await script_for(desk, "member")
     await desk.coalition.add_member(email="ben@example.org")
@@ -242,6 +264,8 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         "ReportCardLostInput.cardId": (ben, own["own"]["cards"][0]["id"]),
         "AnswerApprovalInput.approvalId": (ben, own["own"]["approvals"][0]["id"]),
         "RemoveColleagueInput.name": (gus, "Ann"),
+        "ContestClaimInput.claimId": (ben, own_id(desk.vault, claim_types.PREFIX, member_id, await _claim(desk, member_id))),
+        "AnswerClaimInput.claimId": (gus, claim_types.claim_id(desk.vault, 1)),
         "AcceptSettlementStatementInput.statementId": (gus, await _statement(desk, fee)),
     }
     async with desk.database.transaction() as connection:

@@ -22,10 +22,11 @@ from members.cards import IssuedCard
 from partners import late_receipts, onboarding, purchases
 from partners.outcomes import ReceiptAlreadyRecorded
 from partners.receipts import Receipt
-from settlement import controls, runs
+from settlement import controls, proposals, runs
 from settlement.claims import claiming, claims, crediting
 from settlement.claims.claiming import ClaimRule
 from settlement.claims.claims import Claim, ClaimDraft, Purchase, Shown
+from settlement.reconciliation import standing
 from tests.builders import DAY, NOON, a_receipt, violations
 from tests.partners.test_purchases import record
 from tests.settlement.money.books import Books, opened
@@ -91,7 +92,9 @@ class Street:
         return found
 
     async def tick(self, *, at: datetime) -> int:
-        return await crediting.advance(self.books.coalition.desk, at=at, stopping=asyncio.Event())
+        desk = self.books.coalition.desk
+        done = await crediting.advance(desk, at=at, stopping=asyncio.Event())
+        return done + await crediting.watch_originals(desk, at=at, stopping=asyncio.Event())
 
     async def read(self, claim: Claim) -> Claim:
         async with self.database.reading() as connection:
@@ -226,11 +229,11 @@ async def test_a_refusal_is_contested_once_and_two_people_decide_it(street: Stre
     async with street.database.transaction() as connection:
         await actors.ensure_actor(connection, MAKER, [actors.FINANCE_CHECKER])
     number = await street.do(claims.propose, claim.claim_id, upheld=upheld, actor=MAKER, **said)
-    decide = {"approved": True, "at": TODAY + DAY}
-    await refused(street, FourEyesRequired.code, street.do(claims.decide, number, actor=MAKER, **decide))
-    done = await street.do(claims.decide, number, actor=CHECKER, **decide)
-    assert done.state == (claiming.UPHELD if upheld else claiming.DISMISSED)
-    await refused(street, "ALREADY_DECIDED", street.do(claims.decide, number, actor=CHECKER, **decide))
+    decide: dict[str, Any] = {"approved": True, "at": TODAY + DAY}
+    await refused(street, FourEyesRequired.code, street.do(proposals.decide, number, checker=MAKER, **decide))
+    await street.do(proposals.decide, number, checker=CHECKER, **decide)
+    assert (await street.read(claim)).state == (claiming.UPHELD if upheld else claiming.DISMISSED)
+    await refused(street, "ALREADY_DECIDED", street.do(proposals.decide, number, checker=CHECKER, **decide))
     await street.tick(at=TODAY + DAY)
     await refused(street, "CLAIM_STATE", street.do(claims.propose, claim.claim_id, upheld=True, actor=MAKER, **said))
     assert await street.balance() == (50 if upheld else 0)
@@ -241,13 +244,16 @@ async def test_a_refusal_is_contested_once_and_two_people_decide_it(street: Stre
 async def test_a_proposal_that_is_declined_leaves_it_contested_however_late(street: Street) -> None:
     claim = await street.contested()
     number = await street.do(claims.propose, claim.claim_id, upheld=False, cause="no", actor=MAKER, at=TODAY + DAY)
-    declined = await street.do(claims.decide, number, approved=False, actor=CHECKER, at=TODAY + DAY)
-    assert declined.state == claiming.CONTESTED
+    await street.do(proposals.decide, number, approved=False, checker=CHECKER, at=TODAY + DAY)
+    assert (await street.read(claim)).state == claiming.CONTESTED
     async with street.database.reading() as connection:
-        assert await claims.waiting(connection) == []
+        assert await proposals.waiting(connection) == []
     before = await street.written()
     assert await street.tick(at=TODAY + 90 * DAY) == 0
     assert await street.written() == before
+    async with street.database.reading() as connection:
+        late = [one for one in await standing.late(connection, at=TODAY + 90 * DAY) if one.kind == "CLAIM"]
+    assert [(one.subject, one.detail) for one in late] == [("claim 1", "CONTESTED: the operator decides")]
 
 
 # --- The original comes after all -----------------------------------------------------------------------------
@@ -443,6 +449,8 @@ async def test_a_claim_whose_partner_is_suspended_waits_and_one_of_a_member_who_
         await erasure.forget(connection, bob.member_id, by="member", at=TODAY)
     await street.books.coalition.desk.directory.refresh()
     assert await street.tick(at=TODAY) == 1
+    async with street.database.reading() as connection:
+        assert [one.claim_id for one in await claims.late(connection, at=TODAY + DAY)] == [claim.claim_id]
     assert ((await street.read(claim)).state, (await street.read(gone)).state) == (claiming.ACCEPTED, claiming.CLOSED)
     async with street.database.transaction() as connection:
         await onboarding.resume_partner(connection, partner_id=street.cafe, actor=by, at=TODAY)
