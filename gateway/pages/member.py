@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from gateway.context import LANGUAGES
-from gateway.pages import documents, files, phrases, rendering, rewards, subscription, visits, wallet
+from gateway.pages import claims, documents, files, phrases, rendering, rewards, subscription, visits, wallet
 from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
 from gateway.sessions import forms, pages, people, session
 from gateway.sessions.asking import NotAnswered
@@ -52,7 +52,9 @@ async def points(visitor: Visitor, problem: str | None = None) -> Response:
     estimate = None
     if asked.get("total"):
         try:
-            told = await visitor.ask("Estimate", partner=asked.get("partner", ""), total=_amount(asked["total"]))
+            told = await visitor.ask(
+                "Estimate", partner=asked.get("partner", ""), total=rendering.amount(asked["total"])
+            )
             estimate = told["own"]["estimate"]
         except NotAnswered as no:
             problem = code_of(no)
@@ -241,11 +243,6 @@ async def manifest(request: Request) -> Response:
 # --- Parts --------------------------------------------------------------------------------------------------
 
 
-def _amount(text: str) -> str:
-    """An amount as somebody writes it, with a comma too."""
-    return text.replace("\u00a0", "").replace(" ", "").replace(",", ".")[:20]
-
-
 _SCREENS: tuple[tuple[str, Screen], ...] = (
     ("", card),
     ("/points", points),
@@ -276,4 +273,5 @@ ROUTES: list[BaseRoute] = [
     *subscription.ROUTES,
     *rewards.ROUTES,
     *wallet.ROUTES,
+    *claims.ROUTES,
 ]

@@ -30,6 +30,7 @@ SCREENS = (
     "/app/subscription",
     "/app/rewards",
     "/app/friends",
+    "/app/claims",
 )
 MOST_BYTES = 150 * 1024
 SHOTS = os.environ.get("TESSERA_SCREENS")

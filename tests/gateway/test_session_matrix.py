@@ -264,7 +264,10 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         "ReportCardLostInput.cardId": (ben, own["own"]["cards"][0]["id"]),
         "AnswerApprovalInput.approvalId": (ben, own["own"]["approvals"][0]["id"]),
         "RemoveColleagueInput.name": (gus, "Ann"),
-        "ContestClaimInput.claimId": (ben, own_id(desk.vault, claim_types.PREFIX, member_id, await _claim(desk, member_id))),
+        "ContestClaimInput.claimId": (
+            ben,
+            own_id(desk.vault, claim_types.PREFIX, member_id, await _claim(desk, member_id)),
+        ),
         "AnswerClaimInput.claimId": (gus, claim_types.claim_id(desk.vault, 1)),
         "AcceptSettlementStatementInput.statementId": (gus, await _statement(desk, fee)),
     }
