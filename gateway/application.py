@@ -18,13 +18,15 @@ from gateway import (
 from gateway.pages import files, member, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
+from gateway.wallet import offer
 from kit.secrets import Vault
 from kit.settings import Settings
 
 
 def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> Starlette:
     """The application over the database at an address, its vault by default the settings'. Raises BadIssuer, BadKey,
-    BadSmtpUrl."""
+    BadSmtpUrl, BadSigner of a wallet's."""
+    offer.wallets(settings)
     return app.build(
         settings,
         schema,

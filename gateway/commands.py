@@ -100,6 +100,7 @@ def serve() -> None:
     from gateway.charging.simulator import NotInProduction
     from gateway.oauth.routes import BadIssuer
     from gateway.sending import BadSmsUrl, BadSmtpUrl
+    from gateway.wallet import apple, google
     from kit import console
     from kit.secrets import Vault, load_master_key
     from kit.settings import settings
@@ -108,7 +109,9 @@ def serve() -> None:
         try:
             choice.of(settings())
             served = application.of(settings(), address)
-        except (BadIssuer, BadSmtpUrl, BadSmsUrl, NotInProduction, BadProvider) as wrong:
+        except (
+            BadIssuer, BadSmtpUrl, BadSmsUrl, NotInProduction, BadProvider, apple.BadSigner, google.BadSigner,
+        ) as wrong:  # fmt: skip
             console.fail(str(wrong))
         console.run(serving.check(address, Vault(load_master_key(settings()))))
         serving.serve(served, settings())

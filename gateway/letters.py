@@ -20,6 +20,7 @@ SIGNED_OUT_EVERYWHERE: Final = "SIGNED_OUT_EVERYWHERE"
 SPENDING_UNLOCKED: Final = "SPENDING_UNLOCKED"
 DAILY_CAP_RAISED: Final = "DAILY_CAP_RAISED"
 CARD_ON_DEVICE: Final = "CARD_ON_DEVICE"
+CARD_IN_WALLET: Final = "CARD_IN_WALLET"
 
 TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -140,6 +141,26 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
                 "Limita zilnică a fost ridicată sau ștearsă la {when}.\n\n"
                 "Dacă nu ați fost dumneavoastră, conectați-vă la {site}, stabiliți-o din nou și închideți celelalte "
                 "sesiuni.",
+            ),
+        },
+        CARD_IN_WALLET: {
+            "en": (
+                "A card of yours was made for a wallet",
+                "A card of your account was made for the wallet of a phone on {when}. It earns points and by itself "
+                "spends none.\n\n"
+                "If that was not you, sign in at {site}, report that card gone and sign out everywhere else.",
+            ),
+            "ru": (
+                "Ваша карта сделана для кошелька",
+                "Карта вашей учётной записи сделана для кошелька телефона {when}. С неё баллы начисляются, но "
+                "сама она их не тратит.\n\n"
+                "Если это были не вы, войдите на {site}, отметьте карту утерянной и завершите остальные сеансы.",
+            ),
+            "ro": (
+                "Un card al dumneavoastră a fost făcut pentru portofel",
+                "Un card al contului a fost făcut pentru portofelul unui telefon la {when}. Adună puncte și nu le "
+                "folosește singur.\n\nDacă nu ați fost dumneavoastră, conectați-vă la {site}, raportați cardul pierdut "
+                "și închideți celelalte sesiuni.",
             ),
         },
         CARD_ON_DEVICE: {

@@ -21,11 +21,13 @@ from gateway.progress import (
     TierStanding,
     badge_of,
     friend_of,
+    stamps_of,
     standing_of,
 )
 from gateway.scalars import EntryKind
 from gateway.subscription_types import MemberSubscription, SeatElsewhere
 from gateway.types import PartnerView, Transaction, partner_view, transaction_of
+from gateway.wallet.offer import wallets
 from kit.amounts import Points
 from ledger import history
 from ledger.accounts import POINTS
@@ -110,6 +112,10 @@ class Membership(OwnRecord):
         cap = self.own.account.daily_cap
         return None if cap is None else Points(cap)
 
+    @access.field(description="Wallets of phones that passes are made for here: APPLE, GOOGLE; more may appear.")
+    def wallets(self, info: Info[Context, None]) -> list[str]:
+        return list(wallets(info.context.services.settings).offered)
+
     @access.field(cost=2, description="The member's cards, those in use first.")
     async def cards(self, info: Info[Context, None]) -> list[MemberCard]:
         services = info.context.services
@@ -161,14 +167,19 @@ class Membership(OwnRecord):
     @access.field(cost=5, description="Stamps that the member has, by kind.")
     async def stamps(self, info: Info[Context, None]) -> list[MemberStamps]:
         services = info.context.services
-        programme = (await services.directory.get()).programme
+        directory = await services.directory.get()
         async with services.database.reading() as connection:
             seen = await facts.member_facts(
-                connection, services.vault, programme, self.own.member_id, OPERATOR, occurred_at=self.own.at,
+                connection, services.vault, directory.programme, self.own.member_id, OPERATOR, occurred_at=self.own.at,
                 at=self.own.at, wants_birthday=False,
             )  # fmt: skip
         found = {} if seen is None else seen.member.stamps
-        return [MemberStamps(code=code, quantity=number) for code, number in sorted(found.items()) if number]
+        release = directory.shelf.at(self.own.at, self.own.at)
+        return [
+            stamps_of(code, number, release, info.context.language, self.own.at)
+            for code, number in sorted(found.items())
+            if number
+        ]
 
     @access.field(cost=2, description="Whom the member brought, the last first.")
     async def brought(self, info: Info[Context, None]) -> list[BroughtFriend]:
@@ -204,9 +215,12 @@ class Membership(OwnRecord):
             node=lambda row: offer_of(row[1], info.context.language),
         )
 
-    @access.field(cost=5, description="The member's own subscriptions, the latest first.")
-    async def subscriptions(self, info: Info[Context, None]) -> list[MemberSubscription]:
-        return await subscription_types.own(info.context.services, self.own.member_id, self.own.at)
+    @access.field(cost=5, description="The member's own subscriptions, the latest first, or only the one of this id.")
+    async def subscriptions(
+        self, info: Info[Context, None], id: strawberry.ID | None = None
+    ) -> list[MemberSubscription]:
+        found = await subscription_types.own(info.context.services, self.own.member_id, self.own.at)
+        return [one for one in found if id in (None, one.id)]
 
     @access.field(cost=2, description="Seats in others' subscriptions that the member has or is offered.")
     async def seats(self, info: Info[Context, None]) -> list[SeatElsewhere]:

@@ -13,7 +13,7 @@ from gateway.charging import choice
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
-from gateway.pages.member import HOME
+from gateway.pages.visits import HOME
 from gateway.rejections import Rejection
 from kit import errors
 from kit.secrets import fingerprint

@@ -12,6 +12,7 @@ from kit.amounts import Points, decimal_from_minor
 from members.badges import Badge
 from members.tiers import Standing
 from partners.mechanics.invitations import Brought
+from partners.promotions.releases import Release
 
 _CRITERIA = {
     "points": "POINTS", "amount_minor": "AMOUNT", "purchases": "PURCHASES", "partners": "PARTNERS",
@@ -53,6 +54,8 @@ class MemberBadge:
 class MemberStamps:
     code: str = described("Code of the stamps.")
     quantity: int = described("How many.")
+    needed: int | None = described("The fewest that something costs now; null where nothing that everybody sees does.")
+    title: str = described("What they are for, in the language that was asked for; empty where nothing says it.")
 
 
 @strawberry.type(description="Somebody whom a member brought; nothing tells who.")
@@ -71,6 +74,18 @@ def standing_of(found: Standing, currency: str) -> TierStanding:
             TierWay(missing=[_missing(name, figure, currency) for name, figure in way.items()]) for way in found.ways
         ],
     )  # fmt: skip
+
+
+def stamps_of(code: str, quantity: int, release: Release, language: str, at: datetime) -> MemberStamps:
+    """Stamps, and the cheapest thing that a rule which everybody sees gives for them at an instant."""
+    costing = [
+        (rule.costs.quantity, rule.title.of(language))
+        for rule in release.rules
+        if rule.costs is not None and rule.costs.unit == code and rule.visible == "everyone"
+        and rule.valid_from <= at and (rule.valid_until is None or at < rule.valid_until)
+    ]  # fmt: skip
+    needed, title = min(costing, default=(None, ""))
+    return MemberStamps(code=code, quantity=quantity, needed=needed, title=title)
 
 
 def badge_of(found: Badge) -> MemberBadge:

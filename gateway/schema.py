@@ -31,10 +31,12 @@ from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_order_api import RewardOrderQuery
 from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
+from gateway.seat_api import SeatMutation
 from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
 from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
+from gateway.wallet_api import WalletMutation
 
 
 @strawberry.type(description="What may be asked.")
@@ -67,9 +69,11 @@ class Mutation(
     ReferralMutation,
     SubscriptionMutation,
     PaymentMeansMutation,
+    SeatMutation,
     EnrolmentMutation,
     MembershipMutation,
     OwnMutation,
+    WalletMutation,
     ColleagueMutation,
     RuleMutation,
     RewardStockMutation,

@@ -229,7 +229,7 @@ class SubscriptionQuery:
     async def plan_code(self, info: Info[Context, None], code: str, plan: str, interval: str) -> PlanCode:
         services, at = info.context.services, await info.context.now()
         shown = await offers.look(
-            services.database, services.vault, code, member_id=_member_id(info), at=at, now=clock.wall()
+            services.database, services.vault, code, member_id=member_id_of(info), at=at, now=clock.wall()
         )
         async with services.database.reading() as connection:
             currency = (await programme.read(connection)).base_currency
@@ -303,13 +303,13 @@ class SubscriptionMutation:
             )  # fmt: skip
             return await subscriptions.subscribe(connection, provider, wish, at=at)
 
-        member_id, provider = _member_id(info), _new_provider(info)
+        member_id, provider = member_id_of(info), _new_provider(info)
         if provider.is_automatic:
             person_calls.require_fresh(_person(info))
         content = (input.plan, input.interval, input.currency_code or "", str(input.trial), input.payment_token or "",
                    *([input.code] if input.code else []))  # fmt: skip
         code = None if input.code is None else await _shown(info, "subscribe", input.idempotency_key, input.code)
-        its, replayed = await _once(info, "subscribe", input.idempotency_key, take, *content)
+        its, replayed = await once(info, "subscribe", input.idempotency_key, take, *content)
         return SubscribeSuccess(subscription=its, replayed=replayed)
 
     @access.mutation(
@@ -323,9 +323,9 @@ class SubscriptionMutation:
         async def leave(connection: AsyncConnection, at: datetime) -> Subscription:
             return await subscriptions.cancel(connection, member_id, number, at_once=input.at_once, at=at)
 
-        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        member_id, number = member_id_of(info), number_of(info, input.subscription_id)
         content = (input.subscription_id, str(input.at_once))
-        its, replayed = await _once(info, "cancelSubscription", input.idempotency_key, leave, *content, number=number)
+        its, replayed = await once(info, "cancelSubscription", input.idempotency_key, leave, *content, number=number)
         return CancelSubscriptionSuccess(subscription=its, replayed=replayed)
 
     @access.mutation(
@@ -344,9 +344,9 @@ class SubscriptionMutation:
                 interval=_interval(input.interval), at=at,
             )  # fmt: skip
 
-        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        member_id, number = member_id_of(info), number_of(info, input.subscription_id)
         content = (input.subscription_id, input.plan, input.interval)
-        its, replayed = await _once(info, "changeSubscription", input.idempotency_key, change, *content, number=number)
+        its, replayed = await once(info, "changeSubscription", input.idempotency_key, change, *content, number=number)
         return ChangeSubscriptionSuccess(subscription=its, replayed=replayed)
 
     @access.mutation(
@@ -360,9 +360,9 @@ class SubscriptionMutation:
         async def pause(connection: AsyncConnection, at: datetime) -> Subscription:
             return await subscriptions.pause(connection, member_id, number, until=input.until, at=at)
 
-        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        member_id, number = member_id_of(info), number_of(info, input.subscription_id)
         content = (input.subscription_id, input.until.isoformat())
-        its, replayed = await _once(info, "pauseSubscription", input.idempotency_key, pause, *content, number=number)
+        its, replayed = await once(info, "pauseSubscription", input.idempotency_key, pause, *content, number=number)
         return PauseSubscriptionSuccess(subscription=its, replayed=replayed)
 
     @access.mutation(
@@ -380,8 +380,8 @@ class SubscriptionMutation:
                 return await subscriptions.stay(connection, member_id, number, at=at)
             return await subscriptions.resume(connection, _provider(info, its), member_id, number, at=at)
 
-        member_id, number = _member_id(info), _number(info, input.subscription_id)
-        its, replayed = await _once(
+        member_id, number = member_id_of(info), number_of(info, input.subscription_id)
+        its, replayed = await once(
             info, "resumeSubscription", input.idempotency_key, resume, input.subscription_id, number=number
         )
         return ResumeSubscriptionSuccess(subscription=its, replayed=replayed)
@@ -400,9 +400,9 @@ class SubscriptionMutation:
             await seats.invite(connection, member_id, number, member_id=guest, at=at)
             return its
 
-        member_id, number = _member_id(info), _number(info, input.subscription_id)
+        member_id, number = member_id_of(info), number_of(info, input.subscription_id)
         content = (input.subscription_id, input.guest_id)
-        its, replayed = await _once(info, "offerSeat", input.idempotency_key, offer, *content, number=number)
+        its, replayed = await once(info, "offerSeat", input.idempotency_key, offer, *content, number=number)
         return OfferSeatSuccess(subscription=its, replayed=replayed)
 
     @access.mutation(
@@ -414,7 +414,7 @@ class SubscriptionMutation:
         async def accept(connection: AsyncConnection, at: datetime) -> None:
             await seats.accept(connection, member_id, number, at=at)
 
-        member_id, number = _member_id(info), _number(info, input.subscription_id, no=seats.SeatUnknown)
+        member_id, number = member_id_of(info), number_of(info, input.subscription_id, no=seats.SeatUnknown)
         done = await _did(info, "acceptSeat", input.idempotency_key, accept, input.subscription_id)
         return AcceptSeatSuccess(replayed=not done)
 
@@ -427,7 +427,7 @@ class SubscriptionMutation:
         async def leave(connection: AsyncConnection, at: datetime) -> None:
             await seats.remove(connection, member_id, number, member_id=member_id, at=at)
 
-        member_id, number = _member_id(info), _number(info, input.subscription_id, no=seats.SeatUnknown)
+        member_id, number = member_id_of(info), number_of(info, input.subscription_id, no=seats.SeatUnknown)
         done = await _did(info, "leaveSeat", input.idempotency_key, leave, input.subscription_id)
         return LeaveSeatSuccess(replayed=not done)
 
@@ -458,7 +458,7 @@ class SubscriptionMutation:
         return ReportUsageSuccess(replayed=not done)
 
 
-async def _once(
+async def once(
     info: Info[Context, None], operation: str, key: str, deed: Deed, *content: str, number: int | None = None
 ) -> tuple[MemberSubscription, bool]:
     """Do something of the signed-in member's in a transaction, once under its key; the subscription as it is after it,
@@ -512,16 +512,18 @@ def _person(info: Info[Context, None]) -> Person:
     return person_calls.person_of(info.context.viewer, messages.MEMBER)
 
 
-def _member_id(info: Info[Context, None]) -> int:
+def member_id_of(info: Info[Context, None]) -> int:
+    """The signed-in member."""
     return _person(info).number
 
 
-def _number(
+def number_of(
     info: Info[Context, None],
     opaque: str,
     no: type[SubscriptionUnknown] | type[seats.SeatUnknown] = SubscriptionUnknown,
 ) -> int:
-    found = read_own_id(info.context.services.vault, SUBSCRIPTION, _member_id(info), opaque)
+    """The number behind an id of the signed-in member's subscription. Rejects SUBSCRIPTION_UNKNOWN, or `no`."""
+    found = read_own_id(info.context.services.vault, SUBSCRIPTION, member_id_of(info), opaque)
     if found is None:
         raise no("the member has none of this id")
     return found

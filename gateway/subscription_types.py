@@ -5,11 +5,12 @@ from datetime import datetime
 import strawberry
 from strawberry import Info
 
-from gateway import access
+from gateway import access, subscription_outlook
 from gateway.context import Context, Services
 from gateway.inputs import described
 from gateway.own_ids import SUBSCRIPTION, own_id
 from gateway.scalars import CurrencyCode
+from gateway.subscription_outlook import Brought, NextCharge
 from gateway.types import Money, money
 from members.subscription import entitlements, invoices, plans, seats, subscriptions
 from members.subscription.entitlements import Entitlement as Given
@@ -92,8 +93,13 @@ class MemberSubscription:
     ends_at: datetime | None = described("When it ends, where it was cancelled.")
     paused_until: datetime | None = described("Until when a pause lasts.")
     next_plan: str | None = described("The plan from the next period on, where a change is planned.")
+    next_charge: NextCharge | None = described("What is charged next; null where nothing will be.")
     held: strawberry.Private[Subscription]
     at: strawberry.Private[datetime]
+
+    @access.field(cost=5, description="What it brought since its period began; null where it is in none.")
+    async def brought(self, info: Info[Context, None]) -> Brought | None:
+        return await subscription_outlook.brought(info.context.services, self.held)
 
     @access.field(cost=2, description="Its invoices, the latest first: at most 50.")
     async def invoices(self, info: Info[Context, None]) -> list[SubscriptionInvoice]:
@@ -133,7 +139,8 @@ def subscription(services: Services, its: Subscription, at: datetime) -> MemberS
         status=its.status(at), interval=its.price.interval, amount=money(its.price.amount_minor, its.currency),
         period_ends_at=None if its.is_over else its.contract.period_end, ends_at=its.contract.cancel_at,
         paused_until=its.contract.paused_until,
-        next_plan=None if its.next_plan is None else its.next_plan.code, held=its, at=at,
+        next_plan=None if its.next_plan is None else its.next_plan.code,
+        next_charge=subscription_outlook.next_charge(its), held=its, at=at,
     )  # fmt: skip
 
 

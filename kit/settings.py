@@ -67,6 +67,15 @@ class Settings(BaseSettings):
         default=None, description="networks that YooKassa's notifications come from, with commas; unset: not looked at"
     )
     yookassa_address: str | None = Field(default=None, description="another address of YooKassa's interface, for tests")
+    apple_pass: Path | None = Field(
+        default=None,
+        description="PEM file of a pass type's private key, its certificate and those above it; unset: no passes for "
+        "Apple's wallet",
+    )
+    google_wallet: Path | None = Field(
+        default=None, description="JSON file of the service account that issues passes; unset: none for Google's wallet"
+    )
+    google_wallet_issuer: str = Field(default="", description="number of the issuer of passes at Google")
     dpop_nonces: bool = Field(
         default=False, description="demand a nonce of ours in every proof of a key, so that none can be made in advance"
     )

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import asyncpg
 
 from partners import receipt_store
 from partners.records import StoredReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class Award:
+    """Points that one rule of a release gave a member."""
+
+    release_id: int
+    rule: str
+    points: int
+
+
+async def awards_since(pool: asyncpg.Pool, member_id: int, since: datetime) -> list[Award]:
+    """What each rule gave a member on purchases since an instant of which nothing was returned."""
+    return [Award(*row) for row in await receipt_store.awards_since(pool, member_id, since)]
 
 
 async def receipts_of(pool: asyncpg.Pool, member_id: int, seqs: Sequence[int]) -> dict[int, StoredReceipt]:

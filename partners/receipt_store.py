@@ -386,6 +386,23 @@ async def receipts_of_entries(pool: asyncpg.Pool, holder_id: int, seqs: Sequence
     return [_stored(row) for row in rows]
 
 
+async def awards_since(pool: asyncpg.Pool, holder_id: int, since: datetime) -> list[asyncpg.Record]:
+    """What rules gave a holder on purchases since an instant, returned ones left out: release_id, rule, points."""
+    found: list[asyncpg.Record] = await pool.fetch(
+        """
+        SELECT (r.decision ->> 'release')::int, reason -> 2 ->> 'rule', sum((reason ->> 1)::bigint)::bigint
+        FROM partners.receipt r CROSS JOIN LATERAL jsonb_array_elements(r.decision -> 'reasons') reason
+        WHERE r.holder_id = $1 AND r.unit = 1 AND r.kind = 1 AND r.at >= $2 AND reason -> 2 ? 'rule'
+          AND NOT EXISTS (SELECT FROM partners.receipt b
+                          WHERE b.holder_id = r.holder_id AND b.unit = r.unit AND b.original_seq = r.seq)
+        GROUP BY 1, 2 ORDER BY 1, 2
+        """,
+        holder_id,
+        since,
+    )
+    return found
+
+
 async def purchases_counted(pool: asyncpg.Pool, since: datetime, until: datetime) -> int:
     """How many purchases occurred in [since, until)."""
     found: int = await pool.fetchval(

@@ -35,6 +35,7 @@ from partners.terms import Programme
 
 FOUNDED_AT = datetime.combine(FIRST_DAY, time(), UTC)
 OPERATOR = 0
+SIGNING_IN = 20
 MAKER = "demo-maker"
 CHECKER = "demo-checker"
 DEMONSTRATION = Allowance(10_000_000, 1_000_000)
@@ -202,10 +203,11 @@ async def _sign(connection: AsyncConnection, partner_id: int, draft: AgreementDr
 
 async def _enrol(connection: AsyncConnection, vault: Vault, households: Sequence[int]) -> dict[int, TillCard]:
     agreed = (consents.ConsentGiven(consents.PROGRAMME, "demo-1", FOUNDED_AT, channel="DEMO"),)
+    writing = frozenset(some_of(households))
     enrolled = await enrolment.enrol_many(
         connection,
         vault,
-        [enrolment.Newcomer(agreed)] * len(households),
+        [enrolment.Newcomer(agreed, personal=_personal(one) if one in writing else None) for one in households],
         at=FOUNDED_AT,
         enrolled_by=OPERATOR,
     )
@@ -213,6 +215,20 @@ async def _enrol(connection: AsyncConnection, vault: Vault, households: Sequence
         household: TillCard(one.card.number, cards.ref(vault, one.card.card_id), one.card.secret)
         for household, one in zip(households, enrolled, strict=True)
     }
+
+
+def some_of(households: Sequence[int]) -> list[int]:
+    """Some households, evenly out of all, whose member can sign in to the app."""
+    return list(households[:: max(1, len(households) // SIGNING_IN)])
+
+
+def address_of(household: int) -> str:
+    """The address with which a household's member signs in, if it is one of some."""
+    return f"household-{household}@example.org"
+
+
+def _personal(household: int) -> enrolment.Personal:
+    return enrolment.Personal(name=f"Household {household}", email=address_of(household))
 
 
 def _write(file: Path, tills: Tills) -> None:

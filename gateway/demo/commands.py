@@ -25,7 +25,7 @@ import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from gateway.demo import coalition, data, report, trading, year
+from gateway.demo import coalition, data, people, report, trading, year
 from gateway.demo.coalition import Tills
 from gateway.demo.data import DemonstrationError, Journeys
 from gateway.demo.names import SOURCE
@@ -329,8 +329,11 @@ async def _report(
     directory = await DirectoryCache(database.pool, vault).get()
     names = {0: "Operator"} | {partner.partner_id: partner.name for partner in directory.partners()}
     report.show(console.out, found, checks, tally, names)
-    console.out.print(f"\nOpen {chosen.issuer}/ or talk to it as a till does:\n")
     shopper = await report.richest(database, vault, tills, at=at)
+    await people.let_in(database, vault, chosen.issuer, now=clock.wall())
+    entrances = people.told(people.sign_ins(tills, shopper), chosen.issuer)
+    console.out.print(f"\n{entrances}", markup=False, soft_wrap=True, highlight=False)
+    console.out.print(f"\nOpen {chosen.issuer}/ or talk to it as a till does:\n")
     console.out.print(
         report.conversation(chosen.issuer, tills, shopper, at=at), markup=False, soft_wrap=True, highlight=False
     )

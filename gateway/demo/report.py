@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.demo.coalition import TillCard, Tills
+from gateway.demo.coalition import TillCard, Tills, some_of
 from gateway.demo.data import CURRENCY, TERMINAL, outlet_code
 from gateway.demo.replay import Tally
 from gateway.figures import Figures, figures
@@ -35,7 +35,6 @@ from settlement.runs import Statement
 OPERATOR = 0
 PAIRS_SHOWN = 8
 SHOWN_PARTNER, SHOWN_OUTLET = "supermarket", outlet_code(367)
-SHOPPERS = 20
 MOST_POINTS = 100
 _AVAILABLE, _PENDING, _HELD, _DEBT, _ISSUED, _REDEEMED, _EXPIRED, _RETURNED, _FORGIVEN = 1, 2, 3, 4, 10, 11, 12, 13, 19
 
@@ -281,8 +280,8 @@ class Shopper:
 
 
 async def richest(database: Database, vault: Vault, tills: Tills, *, at: datetime) -> Shopper:
-    """Of some members the one with the most points to spend."""
-    some = {card.number: card for card in list(tills.cards.values())[:: len(tills.cards) // SHOPPERS]}
+    """Of the members who can sign in the one with the most points to spend."""
+    some = {tills.cards[one].number: tills.cards[one] for one in some_of(list(tills.cards))}
     shoppers = []
     for number, found in (await identification.identify_cards(database.pool, vault, list(some))).items():
         if isinstance(found, identification.Identified):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,6 +32,7 @@ _VENDORED = (
     "htmx-4.0.1/htmx.min.js",
     "htmx-4.0.1/hx-csp.min.js",
     "lean-qr-2.7.4/lean-qr.mjs",
+    "jsqr-1.4.0/jsQR.js",
 )
 
 
@@ -79,6 +81,22 @@ def sent(request: Request, found: File, headers: Mapping[str, str]) -> Response:
     if "gzip" in request.headers.get("accept-encoding", ""):
         return Response(found.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=found.kind)
     return Response(found.content, headers=dict(headers), media_type=found.kind)
+
+
+def worker(kind: str, home: str, kept: Sequence[str]) -> Response:
+    """What answers in a browser for the pages below a path where there is no network: the page `offline` there, and
+    these files."""
+    text = files()["worker.js"].content.decode()
+    said = {"KIND-": f"{kind}-", "DIGEST": digest(), "HOME": home}
+    for word, value in said.items():
+        text = text.replace(f'"{word}"', f'"{value}"')
+    text = text.replace('["FILES"]', orjson.dumps([path(name) for name in kept]).decode())
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; connect-src 'self'",
+        "Service-Worker-Allowed": home,
+        "Cache-Control": "no-cache",
+    }
+    return Response(text, headers=headers, media_type="text/javascript")
 
 
 def packed(content: bytes, kind: str) -> File:

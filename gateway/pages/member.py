@@ -7,57 +7,30 @@ and a key of its own, so that a double click and a step back do nothing twice; i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import orjson
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from gateway.context import LANGUAGES, Viewer
-from gateway.pages import documents, files, phrases, rendering
-from gateway.pages.rendering import Frame
-from gateway.sessions import forms, pages, people, session, viewers
+from gateway.context import LANGUAGES
+from gateway.pages import claims, documents, files, phrases, rendering, rewards, subscription, visits, wallet
+from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
+from gateway.sessions import forms, pages, people, session
 from gateway.sessions.asking import NotAnswered
 from gateway.sessions.cookies import jar_of
-from gateway.sessions.people import Member
 from members.messages import MEMBER
 
-HOME = "/app"
 _OF_SCRIPTS = ("BalanceChanged", "Clock", "LatestEntry", "PutCardOnDevice")
 ENTRIES_ON_A_PAGE = 15
 OFFERS_ON_A_PAGE = 20
 TEXT_VERSION = "app-1"
 _YEAR_SECONDS = 365 * 24 * 3_600
 _WAIT_SECONDS = 5.0
-
-
-class Visitor:
-    """A member at a page: who, with which rights, in which frame; asks documents in their name."""
-
-    def __init__(self, request: Request, found: Member, viewer: Viewer, frame: Frame) -> None:
-        self.request = request
-        self.found = found
-        self.viewer = viewer
-        self.frame = frame
-
-    async def ask(self, name: str, **variables: Any) -> Any:
-        """The one root field's data of a document. Raises NotAnswered."""
-        return await documents.ask(self.request, self.viewer, name, variables, language=self.frame.language)
-
-    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """A page for this member."""
-        return rendering.page(
-            self.request, f"member/{template}", self.frame, status=status, csrf=self.found.csrf, **values
-        )
-
-
-Screen = Callable[..., Awaitable[Response]]
 
 
 # --- Screens ------------------------------------------------------------------------------------------------
@@ -67,7 +40,7 @@ async def card(visitor: Visitor, problem: str | None = None) -> Response:
     """GET /app: the card, what is available, and tills that wait for an answer."""
     viewer = await visitor.ask("Card")
     return visitor.page(
-        "card.html", status=_status(problem), viewer=viewer, problem=problem,
+        "card.html", status=status_of(problem), viewer=viewer, problem=problem,
         is_fresh=visitor.viewer.person is not None and visitor.viewer.person.is_fresh,
         scripts={name: documents.documents()[name] for name in _OF_SCRIPTS},
     )  # fmt: skip
@@ -79,13 +52,15 @@ async def points(visitor: Visitor, problem: str | None = None) -> Response:
     estimate = None
     if asked.get("total"):
         try:
-            told = await visitor.ask("Estimate", partner=asked.get("partner", ""), total=_amount(asked["total"]))
+            told = await visitor.ask(
+                "Estimate", partner=asked.get("partner", ""), total=rendering.amount(asked["total"])
+            )
             estimate = told["own"]["estimate"]
         except NotAnswered as no:
-            problem = _code(no)
+            problem = code_of(no)
     viewer = await visitor.ask("Points")
     return visitor.page(
-        "points.html", status=_status(problem), viewer=viewer, estimate=estimate, problem=problem,
+        "points.html", status=status_of(problem), viewer=viewer, estimate=estimate, problem=problem,
         partner=asked.get("partner", ""), total=asked.get("total", "")[:20],
     )  # fmt: skip
 
@@ -112,26 +87,26 @@ async def offers(visitor: Visitor, problem: str | None = None) -> Response:
         shop = partners[0]["code"]
     viewer = await visitor.ask("Offers", partner=shop, first=OFFERS_ON_A_PAGE, after=asked.get("after"))
     return visitor.page(
-        "offers.html", status=_status(problem), partners=viewer["own"]["partners"], offers=viewer["own"]["offers"],
+        "offers.html", status=status_of(problem), partners=viewer["own"]["partners"], offers=viewer["own"]["offers"],
         partner=shop, problem=problem,
     )  # fmt: skip
 
 
 async def me(visitor: Visitor, problem: str | None = None) -> Response:
     """GET /app/me: what the member decides, their cards, the language, and the ways out."""
-    return visitor.page("me.html", status=_status(problem), viewer=await visitor.ask("Me"), problem=problem)
+    return visitor.page("me.html", status=status_of(problem), viewer=await visitor.ask("Me"), problem=problem)
 
 
 async def consents(visitor: Visitor, problem: str | None = None) -> Response:
     """GET /app/consents: what the member agreed to, by purpose and partner, and everything they ever answered."""
     own = (await visitor.ask("Consents"))["own"]
-    return visitor.page("consents.html", status=_status(problem), own=own, problem=problem, version=TEXT_VERSION)
+    return visitor.page("consents.html", status=status_of(problem), own=own, problem=problem, version=TEXT_VERSION)
 
 
 async def leave(visitor: Visitor, problem: str | None = None) -> Response:
     """GET /app/leave: asks whether the member really wants to be forgotten."""
     viewer = await visitor.ask("Points")
-    return visitor.page("leave.html", status=_status(problem), viewer=viewer, problem=problem)
+    return visitor.page("leave.html", status=status_of(problem), viewer=viewer, problem=problem)
 
 
 async def record(visitor: Visitor) -> Response:
@@ -166,12 +141,12 @@ async def _record(visitor: Visitor, told: Mapping[str, Any]) -> AsyncIterator[by
 async def answer(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     """POST /app/answer: a till's question is answered."""
     given = {"approvalId": fields.get("approval", ""), "approved": fields.get("approved") == "yes"}
-    return await _decided(visitor, fields, "AnswerApproval", given, HOME, card)
+    return await decided(visitor, fields, "AnswerApproval", given, HOME, card)
 
 
 async def lock(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     """POST /app/lock: spending is locked or unlocked."""
-    return await _decided(visitor, fields, "LockSpending", {"locked": fields.get("locked") == "yes"}, "/app/me", me)
+    return await decided(visitor, fields, "LockSpending", {"locked": fields.get("locked") == "yes"}, "/app/me", me)
 
 
 async def cap(visitor: Visitor, fields: Mapping[str, str]) -> Response:
@@ -180,7 +155,7 @@ async def cap(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     given = {"points": text or None}
     if text and not (text.isascii() and text.isdigit() and len(text) < 19):
         return await me(visitor, "DAILY_CAP_INVALID")
-    return await _decided(visitor, fields, "SetDailyCap", given, "/app/me", me)
+    return await decided(visitor, fields, "SetDailyCap", given, "/app/me", me)
 
 
 async def consent(visitor: Visitor, fields: Mapping[str, str]) -> Response:
@@ -189,12 +164,12 @@ async def consent(visitor: Visitor, fields: Mapping[str, str]) -> Response:
         "purpose": fields.get("purpose", ""), "granted": fields.get("granted") == "yes",
         "textVersion": TEXT_VERSION, "partner": fields.get("partner") or None,
     }  # fmt: skip
-    return await _decided(visitor, fields, "SetConsent", given, "/app/consents", consents)
+    return await decided(visitor, fields, "SetConsent", given, "/app/consents", consents)
 
 
 async def card_gone(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     """POST /app/card-gone: a card is reported gone."""
-    return await _decided(visitor, fields, "ReportCardLost", {"cardId": fields.get("card", "")}, "/app/me", me)
+    return await decided(visitor, fields, "ReportCardLost", {"cardId": fields.get("card", "")}, "/app/me", me)
 
 
 async def accept(visitor: Visitor, fields: Mapping[str, str]) -> Response:
@@ -202,7 +177,7 @@ async def accept(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     shop = fields.get("partner", "")
     given = {"partner": shop, "promotion": fields.get("promotion", "")}
     back = f"/app/offers?partner={quote(shop, safe='')}"
-    return await _decided(visitor, fields, "AcceptOffer", given, back, offers)
+    return await decided(visitor, fields, "AcceptOffer", given, back, offers)
 
 
 async def language(visitor: Visitor, fields: Mapping[str, str]) -> Response:
@@ -219,7 +194,7 @@ async def language(visitor: Visitor, fields: Mapping[str, str]) -> Response:
 
 async def forget(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     """POST /app/leave: the member is forgotten, and signed out."""
-    response = await _decided(visitor, fields, "ForgetMe", {}, "/sign-in", leave)
+    response = await decided(visitor, fields, "ForgetMe", {}, "/sign-in", leave)
     if response.status_code == 303 and response.headers["location"] == "/sign-in":
         jar_of(visitor.request, MEMBER).drop_session(response)
         response.headers["Clear-Site-Data"] = '"cache", "storage"'
@@ -231,23 +206,6 @@ async def sign_out(visitor: Visitor, _: Mapping[str, str]) -> Response:
     async with visitor.request.app.state.services.database.transaction() as connection:
         await session.end(connection, visitor.found.session, now=people.now_of(visitor.request))
     return pages.signed_out(visitor.request, MEMBER)
-
-
-async def _decided(
-    visitor: Visitor, fields: Mapping[str, str], name: str, given: Mapping[str, Any], onward: str, again: Screen
-) -> Response:
-    """Do what a form says. Onward where it was done or had been; again, with the problem, where it was refused."""
-    try:
-        told = await visitor.ask(name, input={"idempotencyKey": fields.get("key", ""), **given})
-    except NotAnswered as no:
-        if no.status >= 429:
-            raise
-        return await again(visitor, _code(no))
-    if told["__typename"] != "Rejection":
-        return RedirectResponse(onward, 303)
-    if told["code"] == "STEP_UP_REQUIRED":
-        return people.ask_to_confirm(visitor.request, MEMBER, onward=onward)
-    return await again(visitor, told["code"])
 
 
 # --- What lets the card work without a network --------------------------------------------------------------
@@ -264,15 +222,8 @@ async def offline(request: Request) -> Response:
 
 async def worker(request: Request) -> Response:
     """GET /app/worker.js: what answers for us where there is no network."""
-    kept = [files.path(name) for name in ("basecoat.cdn.min.css", "app.css", "card.mjs", "lean-qr.mjs", "icon.svg")]
-    text = files.files()["worker.js"].content.decode()
-    text = text.replace('"DIGEST"', f'"{files.digest()}"').replace('["FILES"]', orjson.dumps(kept).decode())
-    headers = {
-        "Content-Security-Policy": "default-src 'none'; connect-src 'self'",
-        "Service-Worker-Allowed": HOME,
-        "Cache-Control": "no-cache",
-    }
-    return Response(text, headers=headers, media_type="text/javascript")
+    kept = ("basecoat.cdn.min.css", "app.css", "card.mjs", "lean-qr.mjs", "icon.svg")
+    return files.worker("card", HOME, kept)
 
 
 async def manifest(request: Request) -> Response:
@@ -290,63 +241,6 @@ async def manifest(request: Request) -> Response:
 
 
 # --- Parts --------------------------------------------------------------------------------------------------
-
-
-async def _shown(screen: Screen, request: Request) -> Response:
-    found = await people.signed_in_member(request)
-    if found is None:
-        return people.ask_to_sign_in(request, MEMBER)
-    return await _with(request, found, screen)
-
-
-async def _sent(deed: Screen, request: Request) -> Response:
-    token = jar_of(request, MEMBER).session(request)
-    if token is None:
-        return people.ask_to_sign_in(request, MEMBER, onward=HOME)
-    try:
-        fields = await forms.read_form(request, request.app.state.services.vault, token)
-    except HTTPException as error:
-        return _stale(request, await rendering.frame_of(request), error.status_code)
-    found = await people.signed_in_member(request)
-    if found is None:
-        return people.ask_to_sign_in(request, MEMBER, onward=HOME)
-    return await _with(request, found, partial(_filled, deed, fields))
-
-
-async def _filled(deed: Screen, fields: Mapping[str, str], visitor: Visitor) -> Response:
-    return await deed(visitor, fields)
-
-
-async def _with(request: Request, found: Member, screen: Screen) -> Response:
-    frame = await rendering.frame_of(request, found.language)
-    visitor = Visitor(request, found, await viewers.viewer_of(request, found), frame)
-    try:
-        return await screen(visitor)
-    except NotAnswered as no:
-        return rendering.page(
-            request, "problem.html", frame, status=no.status if no.status >= 400 else 422,
-            sentence=phrases.problem(_code(no)), back=HOME,
-        )  # fmt: skip
-
-
-def _stale(request: Request, frame: Frame, status: int) -> Response:
-    sentence = phrases.STALE
-    return rendering.page(request, "problem.html", frame, status=status, sentence=sentence, back=HOME)
-
-
-def _code(no: NotAnswered) -> str:
-    """The code of what was not answered: the rejection's where there is one."""
-    extensions = no.errors[0].get("extensions", {})
-    return str(extensions.get("rejection", extensions).get("code", ""))
-
-
-def _status(problem: str | None) -> int:
-    return 422 if problem else 200
-
-
-def _amount(text: str) -> str:
-    """An amount as somebody writes it, with a comma too."""
-    return text.replace("\u00a0", "").replace(" ", "").replace(",", ".")[:20]
 
 
 _SCREENS: tuple[tuple[str, Screen], ...] = (
@@ -375,6 +269,9 @@ ROUTES: list[BaseRoute] = [
     Route(f"{HOME}/offline", offline, methods=["GET"]),
     Route(f"{HOME}/worker.js", worker, methods=["GET"]),
     Route(f"{HOME}/manifest.webmanifest", manifest, methods=["GET"]),
-    *(Route(HOME + path, partial(_shown, screen), methods=["GET"]) for path, screen in _SCREENS),
-    *(Route(HOME + path, partial(_sent, deed), methods=["POST"]) for path, deed in _DEEDS),
+    *visits.routes(_SCREENS, _DEEDS),
+    *subscription.ROUTES,
+    *rewards.ROUTES,
+    *wallet.ROUTES,
+    *claims.ROUTES,
 ]

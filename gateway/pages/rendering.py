@@ -121,6 +121,11 @@ def formats(frame: Frame) -> Mapping[str, Callable[..., str]]:
     return {"number": number, "signed": signed, "money": money, "day": day, "moment": moment}
 
 
+def amount(text: str) -> str:
+    """An amount as somebody writes it, with a comma too, for the API."""
+    return text.replace("\u00a0", "").replace(" ", "").replace(",", ".")[:20]
+
+
 def new_key() -> str:
     """An idempotency key for a form: sent twice, it is done once."""
     return uuid4().hex

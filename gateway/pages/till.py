@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.context import Services
-from gateway.pages import documents, phrases, rendering
+from gateway.pages import documents, files, phrases, rendering
 from gateway.pages.catalogues import marked as _
 from gateway.scopes import POINTS_ACCRUE
 from gateway.sessions import people, viewers
@@ -27,6 +27,9 @@ _OF_TILL = (
     "TillReturn",
 )  # fmt: skip
 
+_EYE = "camera=(self), geolocation=(), microphone=()"
+"""The till alone may look through the camera; every other page may not."""
+
 WORDS: Mapping[str, str] = MappingProxyType(
     {
         "member": _("Card, number or phone"),
@@ -35,6 +38,11 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "proof": _("Code on the member's phone, or PIN"),
         "done": _("Enter for the next sale"),
         "receipt": _("Number of the receipt to return"),
+        "day": _("Day of the receipt; Enter for today"),
+        "notDay": _("Enter a day as 24.12.2026, or nothing for today."),
+        "camera": _("Hold the code before the camera. F9 ends it."),
+        "noCamera": _("This device has no camera that the page may use. Type the number of the card."),
+        "nothingKept": _("The till is not on this device yet. Open this page once with a network."),
         "part": _("Amount to return; Enter for all of it"),
         "giveBack": _("Enter to return"),
         "unknown": _("Nobody is found by this. Scan again, or type the number of the card."),
@@ -83,8 +91,9 @@ async def page(request: Request) -> Response:
     at = await services.now()
     terms = directory.terms_at(found.partner_id, at)
     texts = {name: documents.documents()[name] for name in _OF_TILL}
-    return rendering.page(
+    shown = rendering.page(
         request, "till/till.html", frame, told=told, csrf=found.csrf, scripts=texts, words=WORDS, at=at.isoformat(),
+        is_offline=False,
         currency=terms.currency if terms else directory.programme.base_currency,
         places=[
             {"outlet": outlet["code"], "terminal": terminal, "name": outlet["name"]}
@@ -92,6 +101,26 @@ async def page(request: Request) -> Response:
             for terminal in outlet["terminals"]
         ],
     )  # fmt: skip
+    shown.headers["Permissions-Policy"] = _EYE
+    return shown
 
 
-ROUTES: list[BaseRoute] = [Route(HOME, page, methods=["GET"])]
+async def offline(request: Request) -> Response:
+    """GET /portal/till/offline: the till without any data, which a browser keeps and fills with what it kept."""
+    frame = await rendering.frame_of(request)
+    return rendering.page(
+        request, "till/till.html", frame, told=None, csrf="", scripts={}, words=WORDS, at="", currency="", places=[],
+        is_offline=True,
+    )  # fmt: skip
+
+
+async def worker(_request: Request) -> Response:
+    """GET /portal/till/worker.js: what answers for the till where there is no network."""
+    return files.worker("till", HOME, ("basecoat.cdn.min.css", "app.css", "till.css", "till.mjs", "icon.svg"))
+
+
+ROUTES: list[BaseRoute] = [
+    Route(HOME, page, methods=["GET"]),
+    Route(f"{HOME}/offline", offline, methods=["GET"]),
+    Route(f"{HOME}/worker.js", worker, methods=["GET"]),
+]

@@ -314,10 +314,11 @@ def _signed_in(request: Request, jar: Jar, person: Person, token: str, response:
 
 
 def signed_out(request: Request, audience: str) -> Response:
-    """What a browser is told when its session has ended: forget everything, and sign in anew."""
+    """What a browser is told when its session has ended: forget everything, and sign in anew. A till keeps the sales
+    that wait in it."""
     response = RedirectResponse(f"{PREFIXES[audience]}/sign-in", 303)
     jar_of(request, audience).drop_session(response)
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    response.headers["Clear-Site-Data"] = '"cache"' if audience == COLLEAGUE else '"cache", "storage"'
     return response
 
 
@@ -362,6 +363,7 @@ async def _entry_page(
     response = await views.page(
         request, template, audience, status=status, next=onward, problem=problem,
         csrf=forms.token_for(_services(request).vault, entry), has_passkeys=_has_passkeys(request),
+        address=request.query_params.get("address", "")[:254] if is_open_sandbox(request) else "",
     )  # fmt: skip
     jar.keep_entry(response, entry)
     return response

@@ -184,6 +184,21 @@ async def uses(connection: AsyncConnection, currency: str, since: datetime, unti
     return found.all()
 
 
+async def used_since(
+    connection: AsyncConnection, holder_id: int, subscription_no: int, since: datetime
+) -> Sequence[Row[Any]]:
+    """Uses of one subscription since an instant, summed: benefit, partner_id, units."""
+    found = await connection.execute(
+        text("""
+            SELECT benefit, partner_id, CAST(sum(units) AS bigint) AS units FROM members.benefit_use
+            WHERE holder_id = :holder_id AND subscription_no = :number AND used_at >= :since
+            GROUP BY 1, 2 ORDER BY 1, 2
+        """),
+        {"holder_id": holder_id, "number": subscription_no, "since": since},
+    )
+    return found.all()
+
+
 async def covered(connection: AsyncConnection, currency: str, since: datetime, until: datetime) -> Sequence[Row[Any]]:
     """Who was entitled by a paid subscription in some part of [since, until), and in which: subscription_no, member_id,
     from, until. A seat counts for its owner's subscription, as long as it was taken."""

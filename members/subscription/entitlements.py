@@ -55,10 +55,25 @@ class Use:
     client_id: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Units of a benefit that a subscription's people used at a partner, summed."""
+
+    benefit: str
+    partner_id: int
+    units: int
+
+
 async def entitled(connection: AsyncConnection, member_id: int, *, at: datetime) -> list[Entitlement]:
     """What a member is entitled to at an instant, by subscription, their own and those in which they have a seat."""
     rows = await entitlement_store.entitled(connection, member_id, at)
     return [Entitlement(**{**row._mapping, "benefits": tuple(row.benefits)}) for row in rows]
+
+
+async def used(connection: AsyncConnection, owner_id: int, subscription_no: int, *, since: datetime) -> list[Used]:
+    """What was used of a subscription since an instant, by benefit and partner."""
+    rows = await entitlement_store.used_since(connection, owner_id, subscription_no, since)
+    return [Used(**row._mapping) for row in rows]
 
 
 def benefits(found: Sequence[Entitlement]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def every_letter(language: str) -> list[Letter]:
             letters.security_notice(language, what=what, at=AT, zone=CHISINAU, site=SITE)
             for what in (
                 letters.PASSKEY_ADDED, letters.PASSKEY_REMOVED, letters.SIGNED_OUT_EVERYWHERE,
-                letters.SPENDING_UNLOCKED, letters.DAILY_CAP_RAISED, letters.CARD_ON_DEVICE,
+                letters.SPENDING_UNLOCKED, letters.DAILY_CAP_RAISED, letters.CARD_ON_DEVICE, letters.CARD_IN_WALLET,
             )
         ),
         letters.expiry_notice(language, points=1_500, expires_at=AT, zone=CHISINAU, programme="Old Town"),

@@ -244,9 +244,8 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
     own = {
         "lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost", "putCardOnDevice", "forgetMe",
         "orderReward", "inviteFriend", "acceptOffer", "subscribe", "cancelSubscription", "changeSubscription",
-        "pauseSubscription", "resumeSubscription", "offerSeat", "acceptSeat", "leaveSeat",
-        "givePaymentMeans",
-        "claimMissingPoints", "contestClaim",
+        "pauseSubscription", "resumeSubscription", "offerSeat", "acceptSeat", "leaveSeat", "removeSeat",
+        "givePaymentMeans", "claimMissingPoints", "contestClaim", "putCardInWallet",
     }  # fmt: skip
     desk = {
         "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",

@@ -27,6 +27,10 @@ SCREENS = (
     "/app/me",
     "/app/consents",
     "/app/leave",
+    "/app/subscription",
+    "/app/rewards",
+    "/app/friends",
+    "/app/claims",
 )
 MOST_BYTES = 150 * 1024
 SHOTS = os.environ.get("TESSERA_SCREENS")

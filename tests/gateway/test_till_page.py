@@ -96,18 +96,24 @@ async def test_points_are_spent_with_the_code_that_was_scanned_and_set_aside_wit
 
 async def test_a_receipt_is_taken_back_after_it_was_shown_what_that_means(place: Town, till: Page) -> None:
     await till.keyboard.press("F4")
-    await enter(till, "B-0", "Amount to return")
+    await enter(till, "B-0", "Day of the receipt")
+    await enter(till, "31.31.2026", "Day of the receipt")
+    await till.get_by_text("Enter a day as 24.12.2026").wait_for()
+    await till.keyboard.press("Control+a")
+    await enter(till, "02.03.2026", "Amount to return")
     await enter(till, "", "Enter to return")
     assert "€48.20" in await till.locator(".figures").inner_text()
     await enter(till, "", "Enter for the next sale")
     await till.keyboard.press("F4")
-    await enter(till, "B-0", "Amount to return")
+    await enter(till, "B-0", "Day of the receipt")
+    await enter(till, "2026-03-02", "Amount to return")
     await till.keyboard.press("Enter")
     await till.locator("[data-said]:not(:empty)").wait_for()  # nothing is left to return
 
 
 async def test_without_a_network_sales_wait_and_are_sent_once_when_it_is_back(place: Town, till: Page) -> None:
     before = await place.pool.fetchval(RECEIPTS)
+    await till.locator("[data-is-kept=yes]").wait_for()
     await till.context.set_offline(True)
     await enter(till, await code(place), "Card, number or phone")
     await till.get_by_text("Without a network a code is no good.").wait_for()
@@ -117,13 +123,58 @@ async def test_without_a_network_sales_wait_and_are_sent_once_when_it_is_back(pl
         await enter(till, total, "Enter for the next sale")
     await till.get_by_text("2 waiting").wait_for()
     assert await place.pool.fetchval(RECEIPTS) == before
+
+    # The page comes again without a network, with its places and what waits; and sells on.
+    await till.reload()
+    await till.locator("[data-offline=yes]").wait_for()
+    await till.get_by_text("2 waiting").wait_for()
+    assert "Bakery" in await till.locator("[data-partner-name]").inner_text()
+    assert await till.locator("[data-places] option").count() >= 1
+    await enter(till, place.card.number, "Amount of the bill")
+    await enter(till, "5.00", "Enter for the next sale")
+    await till.get_by_text("3 waiting").wait_for()
+    assert await place.pool.fetchval(RECEIPTS) == before
     await till.context.set_offline(False)
     await till.evaluate("dispatchEvent(new Event('online'))")
+    await till.locator("[data-offline=no]").wait_for()
     await till.locator("[data-waiting]").wait_for(state="hidden")
-    assert await place.pool.fetchval(RECEIPTS) == before + 2
+    assert await place.pool.fetchval(RECEIPTS) == before + 3
     await till.reload()
     await till.locator("[data-field]:focus").wait_for()
-    assert await place.pool.fetchval(RECEIPTS) == before + 2
+    assert await place.pool.fetchval(RECEIPTS) == before + 3
+
+
+async def test_signing_out_keeps_what_waits_and_nobody_of_another_partner_sends_it(place: Town, till: Page) -> None:
+    await till.locator("[data-is-kept=yes]").wait_for()
+    before = await place.pool.fetchval(RECEIPTS)
+    await till.context.set_offline(True)
+    await enter(till, place.card.number, "Amount of the bill")
+    await enter(till, "7.00", "Enter for the next sale")
+    await till.context.set_offline(False)
+    assert await till.evaluate("Object.keys(localStorage).sort()") == ["till-kept", "till-queue:bakery"]
+    await place.breathe()
+    await till.evaluate("localStorage.setItem('till-queue:grocer', localStorage['till-queue:bakery'])")
+    await till.goto(f"{place.url}/portal/security")
+    await till.get_by_role("button", name="Sign out", exact=True).click()
+    await till.wait_for_url("**/portal/sign-in")
+    assert await till.evaluate("JSON.parse(localStorage['till-queue:bakery']).length") == 1
+    place.desk.wall.move(minutes=15)
+    signed = await place.desk.signed_in(KIM, "/portal")
+    await till.context.add_cookies(
+        [{"name": name, "value": value, "url": place.url} for name, value in signed.http.cookies.items()]
+    )
+    await place.open(till, "/portal/till")
+    await till.locator("[data-waiting]").wait_for(state="hidden")
+    assert await place.pool.fetchval(RECEIPTS) == before + 1
+    assert await till.evaluate("JSON.parse(localStorage['till-queue:grocer']).length") == 1
+
+
+async def test_the_camera_reads_what_a_card_shows(place: Town, till: Page) -> None:
+    place.hold_before_the_camera(place.card.number)
+    await till.keyboard.press("F9")
+    await till.locator("[data-label]").get_by_text("Amount of the bill").wait_for()
+    await till.locator("[data-eye]").wait_for(state="hidden")
+    assert await till.evaluate("document.querySelector('video').srcObject") is None  # the camera is off
 
 
 async def test_it_fits_a_small_screen_and_axe_finds_nothing(place: Town, till: Page) -> None:

@@ -8,9 +8,13 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
+import zxingcpp
+from PIL import Image
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from gateway import client_rules, scopes
@@ -22,10 +26,11 @@ from kit.secrets import Vault
 from members import proofs
 from members.cards import IssuedCard
 from partners import onboarding
-from partners.mechanics import offers
-from tests.builders import NOON, a_receipt
+from partners.mechanics import documents, grants, offers, rewards
+from partners.mechanics.rewards import RewardDraft
+from tests.builders import DAY, NOON, a_receipt
 from tests.gateway import desk as desks
-from tests.gateway import stand
+from tests.gateway import stand, subscribing
 from tests.gateway.desk import Desk
 from tests.gateway.stand import Till
 from tests.gateway.test_purchase_api import RECORD
@@ -39,7 +44,9 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js").read_text(encoding="utf-8")
 KIM, MIA = "kim@example.org", "mia@example.org"
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
-PATIENCE_MILLISECONDS = 60_000
+PATIENCE_MILLISECONDS = 15_000
+PLUS = {"en": "For subscribers", "ru": "Для подписчиков", "ro": "Pentru abonați"}
+TENTH = {"en": "The tenth coffee", "ru": "Десятый кофе", "ro": "A zecea cafea"}
 EXPECTED = ("422", "403", "429", "ERR_INTERNET_DISCONNECTED", "ERR_FAILED")
 
 
@@ -52,6 +59,7 @@ class Town:
     browser: Browser
     till: Till
     card: IssuedCard
+    eye: Path
     complaints: list[str] = field(default_factory=list)
 
     @property
@@ -109,6 +117,15 @@ class Town:
         given = {"idempotencyKey": stand.key(), "member": {"cardNumber": card.number}, "receipt": receipt}
         return await self.till.ask(RECORD, input=given)
 
+    def hold_before_the_camera(self, text: str) -> None:
+        """The browser's camera sees a code from now on; the file is its only one."""
+        code = zxingcpp.create_barcode(text, zxingcpp.BarcodeFormat.QRCode).to_image(scale=9)
+        picture = Image.new("RGB", (640, 480), "white")
+        picture.paste(Image.frombuffer("L", (code.shape[1], code.shape[0]), code), (180, 100))
+        frame = BytesIO()
+        picture.save(frame, "JPEG", quality=90)
+        self.eye.write_bytes(frame.getvalue() * 10)
+
     @property
     def pool(self) -> Any:
         """The database."""
@@ -119,7 +136,11 @@ class Town:
 async def opened(server: postgres.Server, template: str, vault: Vault, name: str) -> AsyncIterator[Town]:
     """A town over a database of this name."""
     postgres.create_database(server, name, template=template)
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    eye = Path(gettempdir()) / f"{name}.mjpeg"
+    arguments = [
+        "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={eye}",
+        *(["--no-sandbox"] if os.geteuid() == 0 else []),
+    ]  # fmt: skip
     try:
         async with (
             connect(server.url(name, APPLICATION_ROLE)) as database,
@@ -130,18 +151,34 @@ async def opened(server: postgres.Server, template: str, vault: Vault, name: str
             bound = socket.create_server(("127.0.0.1", 0))
             issuer = f"http://localhost:{bound.getsockname()[1]}"
             card = await made.coalition.add_member(name="Ada Popescu", email="ada@example.org", phone="+37369123456")
+            await _plans_and_rewards(made)
             await _trade(made)
             async with (
                 desks.opened(made.coalition, server.url(name, APPLICATION_ROLE), issuer=issuer) as desk,
                 listening(desk, bound),
             ):
-                town = Town(desk, made, browser, await _till(desk), card)
+                town = Town(desk, made, browser, await _till(desk), card, eye)
                 await _people(town)
                 await _history(town)
                 yield town
                 await browser.close()
     finally:
+        eye.unlink(missing_ok=True)
         postgres.drop_database(server, name)
+
+
+async def _plans_and_rewards(made: Fair) -> None:
+    """Plans, a rule for whoever has one, a mug for points, stamps that are worth a coffee, and invitations."""
+    await made.agree(documents.INVITATION, "invitations", minimum_minor=1_000, per_year=5)
+    async with made.coalition.database.transaction() as connection:
+        await subscribing.open_plans(connection, NOON - DAY)
+        draft = RewardDraft(
+            made.coalition.callers["bakery"].partner_id, "mug", {"en": "Mug", "ru": "Кружка", "ro": "Cană"}, 100, 3,
+            NOON - DAY, NOON + 30 * DAY,
+        )  # fmt: skip
+        actor = await actors.ensure_actor(connection, "marketer", [actors.PROMOTION_MAKER])
+        await rewards.add(connection, draft, actor=actor, at=NOON - DAY)
+        await grants.define_stamps(connection, "coffee", "ten are a coffee", actor=actor, at=NOON - DAY)
 
 
 async def _trade(made: Fair) -> None:
@@ -150,6 +187,9 @@ async def _trade(made: Fair) -> None:
         bonus("bread", 20, stack={"priority": 1}, title=titles),
         bonus("yours", 70, who={"badges": [offers.ACTIVATED + "test"]}, stack={"priority": 2},
               title={"en": "A cake for you", "ru": "Торт для вас", "ro": "Un tort pentru dumneavoastră"}),
+        bonus("plus", 15, kind="benefit", who={"plans": ["plus", "family"]}, stack={"priority": 3}, title=PLUS),
+        bonus("tenth", 5, who={"plans": ["plus", "family"]}, stack={"priority": 4}, title=TENTH,
+              costs={"unit": "coffee", "quantity": 10}),
     )  # fmt: skip
     caller = made.coalition.callers["bakery"]
     async with made.coalition.database.transaction() as connection:
@@ -181,7 +221,12 @@ async def _till(desk: Desk) -> Till:
         await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
         await clients.allow_secrets(connection, partner_id=partner_id, by="tester", at=desk.wall())
         client_id, secret = await clients.add_client(
-            connection, partner_id=partner_id, name="till", scopes=scopes.TILL, by="tester", at=desk.wall()
+            connection,
+            partner_id=partner_id,
+            name="till",
+            scopes=(*scopes.TILL, scopes.EVENTS_WRITE),
+            by="tester",
+            at=desk.wall(),
         )
         await client_rules.change(connection, client_id, by="tester", at=desk.wall(), allowance=stand.PLENTY)
     desk.application.state.endpoint.admission.rules.look_again()

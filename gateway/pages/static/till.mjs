@@ -7,12 +7,18 @@ const place = /** @type {HTMLElement} */ (document.querySelector("[data-till]"))
 const read = (/** @type {string} */ name) => JSON.parse(document.querySelector(`script[data-${name}]`)?.textContent ?? "{}");
 const documents = read("documents");
 const words = read("words");
-const places = read("all-places");
+const KEPT = "till-kept";
+const isOffline = place.dataset.offline === "yes";
+// Where the page came without a network, it knows its partner and places from when it was last here with one.
+const kept = isOffline ? JSON.parse(localStorage.getItem(KEPT) ?? "null") : null;
+if (kept) Object.assign(place.dataset, kept.told);
+const places = kept?.places ?? read("all-places");
 const language = document.documentElement.lang;
 const part = (/** @type {string} */ name) => /** @type {any} */ (document.querySelector(`[data-${name}]`));
 const field = /** @type {HTMLInputElement} */ (part("field"));
-const QUEUE = "till-queue";
-const offset = Date.parse(place.dataset.at ?? "") - Date.now();
+// What waits is one partner's: whoever signs in for another one at this browser sends none of it.
+const QUEUE = `till-queue:${place.dataset.partner}`;
+const offset = kept ? kept.offset : Date.parse(place.dataset.at ?? "") - Date.now();
 
 /** @type {any} */
 let sale = {};
@@ -65,6 +71,7 @@ class Refused extends Error {}
 
 /** @param {string} name @param {object} variables @returns {Promise<any>} */
 async function ask(name, variables) {
+  if (isOffline) throw new Away(words.away);
   let answer;
   try {
     answer = await fetch("/portal/session/graphql", {
@@ -99,6 +106,13 @@ const today = () => new Intl.DateTimeFormat("sv-SE", { timeZone: place.dataset.z
 function amount(text) {
   const plain = text.replace(/[\s\u00a0]/g, "").replace(",", ".");
   return /^\d{1,9}(\.\d{1,2})?$/.test(plain) ? plain : null;
+}
+
+/** A day as it is written at a till, or as computers do. @param {string} text */
+function day(text) {
+  const [, first, month, last] = /^(\d{1,2})[./](\d{1,2})[./](\d{4})$/.exec(text) ?? [];
+  const plain = first ? `${last}-${month.padStart(2, "0")}-${first.padStart(2, "0")}` : text;
+  return /^\d{4}-\d{2}-\d{2}$/.test(plain) && !Number.isNaN(Date.parse(plain)) ? plain : null;
 }
 
 /** @param {string} total @param {object} [more] */
@@ -176,6 +190,13 @@ const steps = {
   async receipt(/** @type {string} */ text) {
     if (!text) return;
     sale.original = { receipt: { outlet: here().outlet, terminal: here().terminal, businessDate: today(), reference: text } };
+    go("day");
+  },
+
+  async day(/** @type {string} */ text) {
+    const read = text ? day(text) : today();
+    if (read === null) throw new Refused(words.notDay);
+    sale.original.receipt.businessDate = read;
     go("part");
   },
 
@@ -267,7 +288,7 @@ function keep() {
 
 let isSending = false;
 async function send() {
-  if (isSending) return;
+  if (isSending || isOffline) return;
   isSending = true;
   try {
     for (let waiting = queue(); waiting.length; waiting = queue()) {
@@ -327,6 +348,58 @@ function begin() {
   go("member");
 }
 
+// --- The camera -------------------------------------------------------------------------------------------------
+
+/** @type {AbortController | null} */
+let looking = null;
+
+function close() {
+  looking?.abort();
+  looking = null;
+  part("eye").hidden = true;
+}
+
+async function look() {
+  if (looking) return close();
+  const ended = looking = new AbortController();
+  part("eye").hidden = false;
+  say(words.camera, true);
+  let text = null;
+  try {
+    const { scan } = await import("./camera.mjs");
+    text = await scan(part("video"), ended.signal);
+  } catch {
+    throw new Refused(words.noCamera);
+  } finally {
+    if (looking === ended) close();
+  }
+  if (!text) return;
+  field.value = text;
+  part("form").requestSubmit();
+}
+
+// --- This device ------------------------------------------------------------------------------------------------
+
+async function keepPage() {
+  const { partner, zone, currency } = place.dataset;
+  localStorage.setItem(KEPT, JSON.stringify({ told: { partner, zone, currency }, places, offset, name: part("partner-name").textContent }));
+  if (!navigator.serviceWorker) return;
+  const address = "/portal/till/worker.js";
+  const trusted = /** @type {any} */ (window).trustedTypes?.createPolicy("worker", { createScriptURL: () => address });
+  await navigator.serviceWorker.register(trusted ? trusted.createScriptURL("") : address, { scope: "/portal/till" });
+  await navigator.serviceWorker.ready;
+  place.dataset.isKept = "yes";
+}
+
+/** The page without a network: what it knows is what was kept; when there is a network again it comes anew, if idle. */
+function offline() {
+  part("partner-name").textContent = kept.name;
+  part("places").replaceChildren(...places.map((/** @type {any} */ each, /** @type {number} */ index) =>
+    made("option", { value: String(index), textContent: `${each.name} · ${each.terminal}` })));
+  const back = () => { if (sale.step === "member" || sale.step === "done") location.reload(); };
+  addEventListener("online", back);
+}
+
 // --- Keys -------------------------------------------------------------------------------------------------------
 
 const presses = {
@@ -363,6 +436,7 @@ const presses = {
     go("proof");
   },
 };
+const looks = { F9: look };
 
 /** @param {() => Promise<any>} work */
 async function doing(work) {
@@ -380,7 +454,12 @@ async function doing(work) {
   }
 }
 
-if (field) {
+if (isOffline && !kept) {
+  say(words.nothingKept);
+  part("form").hidden = true;
+} else if (field) {
+  if (isOffline) offline();
+  part("camera").hidden = !navigator.mediaDevices?.getUserMedia;
   part("form").addEventListener("submit", (/** @type {Event} */ event) => {
     event.preventDefault();
     const text = field.value.trim();
@@ -391,9 +470,11 @@ if (field) {
     const left = BigInt(sale.found.balance.available) - BigInt(field.value || "0");
     sale.after.textContent = number((left < 0n ? 0n : left).toString());
   });
-  const press = (/** @type {string} */ key) => void doing(presses[/** @type {keyof typeof presses} */ (key)]);
+  const press = (/** @type {string} */ key) => void (key in looks
+    ? look().catch((error) => { sound(false); say(error.message); })
+    : (close(), doing(presses[/** @type {keyof typeof presses} */ (key)])));
   document.addEventListener("keydown", (event) => {
-    if (!(event.key in presses)) return;
+    if (!(event.key in presses) && !(event.key in looks)) return;
     event.preventDefault();
     press(event.key);
   });
@@ -408,4 +489,5 @@ if (field) {
   keepQueue(queue());
   begin();
   void send();
+  if (!isOffline) void keepPage();
 }
