@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.client_api import ClientMutation, ClientQuery
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.enrolment_api import EnrolmentMutation
@@ -15,12 +16,14 @@ from gateway.hold_types import Hold
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
+from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.own_api import OwnMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
+from gateway.request_api import RequestQuery
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
@@ -39,6 +42,9 @@ class Query(
     SettlementQuery,
     ReportQuery,
     ColleagueQuery,
+    ClientQuery,
+    OutletQuery,
+    RequestQuery,
     RuleQuery,
     RewardQuery,
     ReconciliationQuery,
@@ -60,6 +66,8 @@ class Mutation(
     MembershipMutation,
     OwnMutation,
     ColleagueMutation,
+    ClientMutation,
+    OutletMutation,
     RuleMutation,
     RewardStockMutation,
     ClubMutation,
