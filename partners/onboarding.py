@@ -181,7 +181,7 @@ async def outlet_id_of(connection: AsyncConnection, *, partner_id: int, code: st
     """The number of a partner's outlet with this code. Rejects OUTLET_UNKNOWN."""
     outlet_id = await store.outlet_id_by_code(connection, partner_id, code)
     if outlet_id is None:
-        raise OutletUnknown(f"the partner has no outlet '{code}'")
+        raise OutletUnknown("the partner has no such outlet")
     return outlet_id
 
 
@@ -249,7 +249,7 @@ async def terminal_id_of(connection: AsyncConnection, *, outlet_id: int, code: s
     """The number of an outlet's terminal with this code. Rejects TERMINAL_UNKNOWN."""
     terminal_id = await store.terminal_id_by_code(connection, outlet_id, code)
     if terminal_id is None:
-        raise TerminalUnknown(f"the outlet has no terminal '{code}'")
+        raise TerminalUnknown("the outlet has no such terminal")
     return terminal_id
 
 

@@ -74,6 +74,8 @@ _NETWORK = "the member's own: it means the same at every partner, which is what 
 NAMES_NOTHING = {
     "idempotencyKey": _OWN_KEY,
     "Query.settlementBreaks.allStates": "a switch",
+    "Query.partnerActivity.since": "a day",
+    "Query.partnerActivity.until": "a day",
     "MemberRefInput.cardNumber": _NETWORK,
     "MemberRefInput.cardCode": _NETWORK,
     "MemberRefInput.phone": _NETWORK,
@@ -315,6 +317,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "subscriptionInvoices": lambda w: {"first": 20, "after": None},
     "feeShares": lambda w: {},
     "settlementReports": lambda w: {},
+    "partnerActivity": lambda w: {"since": _WHERE["businessDate"], "until": _WHERE["businessDate"]},
     "promotions": lambda w: {"first": 20, "after": None},
     "promotion": lambda w: {"code": "of-b"},
     "rewards": lambda w: {"first": 20, "after": None},
