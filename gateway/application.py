@@ -6,7 +6,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 
 from gateway import app, explorer_pages, landing, lanes, reconciliation_pages, report_pages
-from gateway.pages import console, files, member, till
+from gateway.pages import console, files, member, portal, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
 from kit.secrets import Vault
@@ -31,6 +31,7 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
             *mailbox.ROUTES,
             *files.ROUTES,
             *member.ROUTES,
+            *portal.ROUTES,
             *till.ROUTES,
             *console.ROUTES,
             *report_pages.ROUTES,

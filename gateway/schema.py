@@ -27,6 +27,7 @@ from gateway.request_api import RequestQuery
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
+from gateway.sandbox_api import SandboxMutation
 from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
 from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
@@ -68,6 +69,7 @@ class Mutation(
     ColleagueMutation,
     ClientMutation,
     OutletMutation,
+    SandboxMutation,
     RuleMutation,
     RewardStockMutation,
     ClubMutation,
