@@ -49,6 +49,10 @@ SETTLEMENT_MAKE = "settlement:make"
 SETTLEMENT_DECIDE = "settlement:decide"
 AGREEMENTS_MAKE = "agreements:make"
 AGREEMENTS_DECIDE = "agreements:decide"
+PARTNERS_READ = "partners:read"
+PARTNERS_MANAGE = "partners:manage"
+PEOPLE_SEARCH = "people:search"
+TRAIL_READ = "trail:read"
 
 OF_SESSIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -64,6 +68,10 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         SETTLEMENT_DECIDE: "approve or decline what another of finance made",
         AGREEMENTS_MAKE: "propose versions of agreements",
         AGREEMENTS_DECIDE: "approve or decline versions that another proposed",
+        PARTNERS_READ: "see every partner with its outlets and tills",
+        PARTNERS_MANAGE: "suspend partners and let them take part again",
+        PEOPLE_SEARCH: "find members, receipts and requests across the programme, for a purpose",
+        TRAIL_READ: "read the audit trail",
     }
 )
 """What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it. What
