@@ -54,6 +54,7 @@ class Entry:
     """A request as it was written down. code None: it was done; took_ms: milliseconds until its answer was ready."""
 
     entry_no: int
+    partner_id: int
     client_id: str
     client_name: str
     request_id: str
@@ -152,6 +153,11 @@ async def page(
         "until": until, "failed": failed,
     }  # fmt: skip
     return [Entry(**row) for row in await request_log_store.page(connection, wanted)]
+
+
+async def everywhere(connection: AsyncConnection, request_id: str, *, limit: int) -> list[Entry]:
+    """Requests of one id, whosever they are, the latest first; for the programme's staff."""
+    return [Entry(**row) for row in await request_log_store.everywhere(connection, request_id, limit)]
 
 
 async def forget(connection: AsyncConnection, *, at: datetime) -> int:

@@ -17,6 +17,7 @@ from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
 from gateway.outlet_api import OutletMutation, OutletQuery
+from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
@@ -46,6 +47,7 @@ class Query(
     ClientQuery,
     OutletQuery,
     RequestQuery,
+    OversightQuery,
     RuleQuery,
     RewardQuery,
     ReconciliationQuery,
@@ -70,6 +72,7 @@ class Mutation(
     ClientMutation,
     OutletMutation,
     SandboxMutation,
+    OversightMutation,
     RuleMutation,
     RewardStockMutation,
     ClubMutation,

@@ -15,7 +15,7 @@ CREATE TABLE gateway.request_log (
 );
 CREATE INDEX request_log_partner ON gateway.request_log (partner_id, entry_no);
 CREATE INDEX request_log_failed ON gateway.request_log (partner_id, entry_no) WHERE code IS NOT NULL;
-CREATE INDEX request_log_request ON gateway.request_log (partner_id, request_id);
+CREATE INDEX request_log_request ON gateway.request_log (request_id, partner_id);
 CREATE INDEX request_log_asked_at ON gateway.request_log (asked_at);
 
 GRANT SELECT, INSERT, DELETE ON gateway.request_log TO tessera_app;
