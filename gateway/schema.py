@@ -8,11 +8,14 @@ from gateway.approval_api import Approval, ApprovalMutation
 from gateway.client_api import ClientMutation, ClientQuery
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
+from gateway.cutoff_api import CutoffMutation
+from gateway.drill_api import DrillQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance_api import FinanceQuery
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
+from gateway.liability_api import LiabilityQuery
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
@@ -24,6 +27,7 @@ from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
+from gateway.report_content_api import ReportContentQuery
 from gateway.request_api import RequestQuery
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_stock_api import RewardStockMutation
@@ -32,6 +36,7 @@ from gateway.sandbox_api import SandboxMutation
 from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
 from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
+from gateway.trouble_api import TroubleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 
 
@@ -52,6 +57,10 @@ class Query(
     RewardQuery,
     ReconciliationQuery,
     SubscriptionQuery,
+    DrillQuery,
+    ReportContentQuery,
+    TroubleQuery,
+    LiabilityQuery,
 ):
     pass
 
@@ -77,6 +86,7 @@ class Mutation(
     RewardStockMutation,
     ClubMutation,
     SettlementMutation,
+    CutoffMutation,
 ):
     pass
 

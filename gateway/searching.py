@@ -1,4 +1,4 @@
-"""What a name or number finds across the programme, for staff who have a purpose: members, receipts, partners, requests."""
+"""What a text finds across the programme, for staff with a purpose: members, receipts, partners, requests."""
 
 from __future__ import annotations
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk
+from gateway.pages import (
+    console_agreements,
+    console_reconciliation,
+    console_reports,
+    console_runs,
+    console_statements,
+    desk,
+)
 from gateway.pages.desk import Desk
 from gateway.pages.sections import HOME
 
@@ -15,4 +22,11 @@ async def home(at: Desk) -> Response:
     return at.page("console/home.html")
 
 
-ROUTES: list[BaseRoute] = desk.routes(((HOME, home),), ((f"{HOME}/language", desk.language),))
+ROUTES: list[BaseRoute] = [
+    *desk.routes(((HOME, home),), ((f"{HOME}/language", desk.language),)),
+    *console_runs.ROUTES,
+    *console_statements.ROUTES,
+    *console_reports.ROUTES,
+    *console_reconciliation.ROUTES,
+    *console_agreements.ROUTES,
+]

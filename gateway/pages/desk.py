@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.context import LANGUAGES, Viewer
-from gateway.pages import desk_phrases, documents, phrases, rendering, sections
+from gateway.pages import desk_formats, desk_phrases, documents, phrases, rendering, sections
 from gateway.pages.rendering import Frame
 from gateway.pages.sections import HOME
 from gateway.sessions import asking, forms, people, viewers
@@ -64,16 +64,27 @@ class Desk:
         """What the address says of a name; nothing where it says nothing."""
         return self.request.query_params.get(name, "")[:most]
 
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return str(self.request.path_params[name])[:200]
+
+    def number(self, name: str) -> int:
+        """A part of the path that is a number; 0, which nothing has, for anything else."""
+        return whole(self.part(name))
+
     def page(self, template: str, *, problem: Problem | None = None, status: int = 200, **values: Any) -> Response:
         """A page for this person, in the console's frame; with a problem it is answered 422."""
         return rendering.page(
             self.request, template, self.frame, status=422 if problem else status, csrf=self.found.csrf, desk=self,
             problem=problem, sections=sections, person=self.found, own_sections=sections.open_to(self.found.roles),
-            section=sections.section_of(self.request.url.path), desk_phrases=desk_phrases, **values,
+            section=sections.section_of(self.request.url.path), desk_phrases=desk_phrases,
+            query=self.request.url.query, is_first="after" not in self.request.query_params,
+            numbers=desk_formats.NUMBERS, **desk_formats.formats(self.frame), **values,
         )  # fmt: skip
 
-    def missing(self, sentence: str, back: str) -> Response:
+    def missing(self, back: str) -> Response:
         """The page for what is not there."""
+        sentence = desk_phrases.NOT_THERE
         return rendering.page(self.request, "problem.html", self.frame, status=404, sentence=sentence, back=back)
 
 
@@ -105,6 +116,11 @@ def problem_of(no: NotAnswered) -> Problem:
     extensions = first.get("extensions", {})
     found = extensions.get("rejection", extensions)
     return Problem(str(found.get("code", "")), str(found.get("message", first.get("message", ""))))
+
+
+def whole(text: str) -> int:
+    """A number that somebody typed, or a path has; 0, which nothing has, for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
 def routes(
