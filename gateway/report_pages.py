@@ -66,34 +66,16 @@ async def package_for(request: Request, viewer: Viewer) -> Response:
 
 async def _answered(request: Request, made: Callable[[Services, Viewer, Request], Awaitable[Response]]) -> Response:
     """A file for whoever may have it, by a bearer's token or by one that is bound to a key."""
+    services: Services = request.app.state.services
     endpoint: Endpoint = request.app.state.endpoint
     try:
         viewer = await endpoint.viewer(shown_by(request.scope["headers"], "GET", request.scope["path"]))
+        if scopes.SETTLEMENT_READ not in viewer.scopes or viewer.member_id is not None:
+            raise Refused(403, masking.FORBIDDEN, f"This takes the scope {scopes.SETTLEMENT_READ}.")
+        return await made(services, viewer, request)
     except Refused as no:
         headers = {name.decode(): value.decode() for name, value in no.headers}
         return JSONResponse({"code": no.code, "message": no.message}, no.status, headers)
-    return await _told(viewer, request, made)
-
-
-async def report_for(viewer: Viewer, request: Request) -> Response:
-    """The report that a request's path and query name, for somebody who was let in by other means than a token."""
-    return await _told(viewer, request, _file)
-
-
-async def package_for(viewer: Viewer, request: Request) -> Response:
-    """The package that a request's path names, for somebody who was let in by other means than a token."""
-    return await _told(viewer, request, _package)
-
-
-async def _told(
-    viewer: Viewer, request: Request, made: Callable[[Services, Viewer, Request], Awaitable[Response]]
-) -> Response:
-    services: Services = request.app.state.services
-    if scopes.SETTLEMENT_READ not in viewer.scopes or viewer.member_id is not None:
-        message = f"This takes the scope {scopes.SETTLEMENT_READ}."
-        return JSONResponse({"code": masking.FORBIDDEN, "message": message}, 403)
-    try:
-        return await made(services, viewer, request)
     except Rejection as no:
         return JSONResponse({"code": no.code, "message": str(no)}, _STATUS.get(no.code, 409))
 

@@ -19,6 +19,7 @@ from gateway.liability_api import LiabilityQuery
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
+from gateway.movement_api import MovementQuery
 from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
@@ -52,6 +53,7 @@ class Query(
     ClientQuery,
     OutletQuery,
     RequestQuery,
+    MovementQuery,
     OversightQuery,
     RuleQuery,
     RewardQuery,

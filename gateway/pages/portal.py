@@ -13,19 +13,18 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from gateway import report_pages, scopes
 from gateway.pages import portal_frame
 from gateway.pages.portal_frame import HOME, Office, Problem, decided
-from gateway.sessions import people, viewers
-from members.messages import COLLEAGUE
+from kit.errors import Rejection
 
 DAYS = 14
 ON_A_PAGE = 20
 LINES_ON_A_PAGE = 25
+MOST_TERMINALS = 20
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
@@ -157,6 +156,34 @@ async def statement(office: Office, problem: Problem | None = None) -> Response:
     )  # fmt: skip
 
 
+async def line(office: Office) -> Response:
+    """GET /portal/statements/{id}/lines/{line}: what is behind a line, receipt by receipt."""
+    id, number = office.request.path_params["id"], office.request.path_params["line"]
+    found = await office.ask(
+        "PortalMovements", id=id, line=number, first=LINES_ON_A_PAGE, after=office.asked("after") or None
+    )
+    its = found["settlementStatement"]
+    chosen = None if its is None else next((one for one in its["lines"]["nodes"] if one["number"] == number), None)
+    if chosen is None:
+        return office.missing(f"{HOME}/statements")
+    return office.page(
+        "line.html", its=its, line=chosen, found=found["ownMovements"], is_first=not office.asked("after")
+    )
+
+
+async def receipt(office: Office) -> Response:
+    """GET /portal/receipts?outlet=&date=&reference=: one of the partner's receipts, and why it earned what it did."""
+    outlet, reference, day = office.asked("outlet"), office.asked("reference"), office.asked("date", 10)
+    places = (await office.ask("TillPlaces"))["viewer"]["outlets"]
+    terminals: list[str] = next((each["terminals"] for each in places if each["code"] == outlet), [])
+    for terminal in (*terminals[:MOST_TERMINALS], None):
+        ref = {"receipt": {"outlet": outlet, "terminal": terminal, "businessDate": day, "reference": reference}}
+        found = (await office.ask("PortalReceipt", ref=ref))["transaction"]
+        if found is not None:
+            return office.page("receipt.html", receipt=found, outlet=outlet, terminal=terminal, day_of=day)
+    return office.missing(f"{HOME}/statements")
+
+
 async def accept(office: Office, fields: Mapping[str, str]) -> Response:
     """POST /portal/statements/{id}/accept: the statement is accepted for the partner."""
     id = office.request.path_params["id"]
@@ -175,14 +202,20 @@ async def differences(office: Office) -> Response:
     )
 
 
-async def report(request: Request) -> Response:
+async def report(office: Office) -> Response:
     """GET /portal/reports/{code}?run=&format=: a report of the own statement in a run, as a file."""
-    return await _file(request, report_pages.report_for)
+    try:
+        return await report_pages.report_for(office.request, office.viewer)
+    except Rejection:
+        return office.missing(f"{HOME}/statements")
 
 
-async def package(request: Request) -> Response:
+async def package(office: Office) -> Response:
     """GET /portal/packages/{run}: the signed package of the own statement in a run."""
-    return await _file(request, report_pages.package_for)
+    try:
+        return await report_pages.package_for(office.request, office.viewer)
+    except Rejection:
+        return office.missing(f"{HOME}/statements")
 
 
 # --- Outlets and colleagues ---------------------------------------------------------------------------------
@@ -288,46 +321,38 @@ def _instant(office: Office, name: str) -> str | None:
     return told.replace(tzinfo=zone).astimezone(UTC).isoformat()
 
 
-async def _file(request: Request, made: Any) -> Response:
-    found = await people.signed_in_colleague(request)
-    if found is None:
-        return people.ask_to_sign_in(request, COLLEAGUE)
-    answer: Response = await made(await viewers.viewer_of(request, found), request)
-    return answer
-
-
-ROUTES: list[BaseRoute] = [
-    Route(f"{HOME}/reports/{{code}}", report, methods=["GET"]),
-    Route(f"{HOME}/packages/{{run}}", package, methods=["GET"]),
-    *portal_frame.routes(
-        (
-            ("", home),
-            ("/clients", clients),
-            ("/clients/new", new_client),
-            ("/clients/{client}", client),
-            ("/requests", requests),
-            ("/sandbox", sandbox),
-            ("/statements", statements),
-            ("/statements/{id}", statement),
-            ("/differences", differences),
-            ("/outlets", outlets),
-            ("/colleagues", colleagues),
-        ),
-        (
-            ("/clients/new", add_client),
-            ("/clients/{client}/key", add_key),
-            ("/clients/{client}/remove-key", remove_key),
-            ("/clients/{client}/secret", rotate),
-            ("/clients/{client}/suspend", suspend),
-            ("/sandbox", seed),
-            ("/statements/{id}/accept", accept),
-            ("/outlets/add", add_outlet),
-            ("/outlets/till", add_terminal),
-            ("/outlets/close", close_terminal),
-            ("/colleagues/invite", invite),
-            ("/colleagues/remove", remove),
-            ("/language", portal_frame.language),
-            ("/leave", portal_frame.leave),
-        ),
+ROUTES: list[BaseRoute] = portal_frame.routes(
+    (
+        ("", home),
+        ("/clients", clients),
+        ("/clients/new", new_client),
+        ("/clients/{client}", client),
+        ("/requests", requests),
+        ("/sandbox", sandbox),
+        ("/statements", statements),
+        ("/statements/{id}", statement),
+        ("/statements/{id}/lines/{line:int}", line),
+        ("/receipts", receipt),
+        ("/reports/{code}", report),
+        ("/packages/{run}", package),
+        ("/differences", differences),
+        ("/outlets", outlets),
+        ("/colleagues", colleagues),
     ),
-]
+    (
+        ("/clients/new", add_client),
+        ("/clients/{client}/key", add_key),
+        ("/clients/{client}/remove-key", remove_key),
+        ("/clients/{client}/secret", rotate),
+        ("/clients/{client}/suspend", suspend),
+        ("/sandbox", seed),
+        ("/statements/{id}/accept", accept),
+        ("/outlets/add", add_outlet),
+        ("/outlets/till", add_terminal),
+        ("/outlets/close", close_terminal),
+        ("/colleagues/invite", invite),
+        ("/colleagues/remove", remove),
+        ("/language", portal_frame.language),
+        ("/leave", portal_frame.leave),
+    ),
+)

@@ -54,6 +54,9 @@ PLACES = (
 )
 
 
+_OF_STATEMENTS = (f"{HOME}/receipts", f"{HOME}/reports/", f"{HOME}/packages/")
+
+
 def open_to(roles: frozenset[str], *, is_sandbox: bool) -> list[Place]:
     """The places that one of these roles opens, in the order of the top row."""
     return [each for each in PLACES if each.roles & roles and (is_sandbox or not each.of_sandbox)]
@@ -61,7 +64,8 @@ def open_to(roles: frozenset[str], *, is_sandbox: bool) -> list[Place]:
 
 def place_of(path: str) -> Place:
     """The place that a page belongs to; the overview where it is none of the others'."""
-    return next((each for each in PLACES[1:] if path == each.path or path.startswith(each.path + "/")), PLACES[0])
+    wanted = PLACES[1].path if path.startswith(_OF_STATEMENTS) else path
+    return next((each for each in PLACES[1:] if wanted == each.path or wanted.startswith(each.path + "/")), PLACES[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,13 @@ async def test_a_manager_reads_a_statement_takes_its_files_and_accepts_it(town: 
     await page.get_by_role("link", name=re.compile("Statement until")).first.click()
     await page.get_by_role("heading", name=re.compile("Statement until")).wait_for()
     await page.get_by_role("rowheader", name="Points you gave became your members'").first.wait_for()
+    await page.get_by_role("link", name="Points you gave became your members'").first.click()
+    await page.get_by_role("heading", name="Points you gave became your members'").wait_for()
+    await page.get_by_role("link", name="B-0").first.click()
+    await page.get_by_role("heading", name="B-0").wait_for()
+    assert "€48.20" in await page.locator("main").inner_text()
+    await page.go_back()
+    await page.go_back()
     for link in ("PDF", "CSV"):
         href = await page.get_by_role("link", name=link).first.get_attribute("href")
         answer = await page.request.get(town.url + str(href))
