@@ -6,7 +6,7 @@ from __future__ import annotations
 from starlette.applications import Starlette
 
 from gateway import app, explorer_pages, landing, lanes, reconciliation_pages, report_pages
-from gateway.pages import console, files, member, portal, till
+from gateway.pages import console, files, member, operator, operator_rules, portal, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
 from kit.secrets import Vault
@@ -34,6 +34,8 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
             *portal.ROUTES,
             *till.ROUTES,
             *console.ROUTES,
+            *operator.ROUTES,
+            *operator_rules.ROUTES,
             *report_pages.ROUTES,
             *reconciliation_pages.ROUTES,
         ],

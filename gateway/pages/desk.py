@@ -93,10 +93,10 @@ Screen = Callable[..., Awaitable[Response]]
 
 async def decided(
     desk: Desk, fields: Mapping[str, str], name: str, given: Mapping[str, Any], *, onward: str,
-    again: Callable[[Desk, Problem], Awaitable[Response]],
+    again: Callable[[Desk, Problem], Awaitable[Response]], made: Callable[[dict[str, Any]], str] | None = None,
 ) -> Response:  # fmt: skip
-    """Do what a form says by a mutation. Onward where it was done or had been, by way of a fresh proof where that is
-    asked for; again, with the problem, where it was refused."""
+    """Do what a form says by a mutation. Onward where it was done or had been (to where `made` says what was made is),
+    by way of a fresh proof where that is asked for; again, with the problem, where it was refused."""
     try:
         [told] = (await desk.ask(name, input={"idempotencyKey": fields.get("key", ""), **given})).values()
     except NotAnswered as no:
@@ -104,7 +104,7 @@ async def decided(
             raise
         return await again(desk, problem_of(no))
     if told["__typename"] != "Rejection":
-        return RedirectResponse(onward, 303)
+        return RedirectResponse(onward if made is None else made(told), 303)
     if told["code"] == "STEP_UP_REQUIRED":
         return people.ask_to_confirm(desk.request, STAFF, onward=onward)
     return await again(desk, Problem(told["code"], told["message"]))

@@ -96,7 +96,37 @@ OF_FINANCE = (
     ),
 )
 
-OF_OPERATOR: tuple[Section, ...] = ()
+_CARE = frozenset({actors.MEMBER_CARE_MAKER, actors.MEMBER_CARE_CHECKER})
+OF_OPERATOR: tuple[Section, ...] = (
+    Section(
+        _("Promotions"),
+        _("Offers and their rules: written, rehearsed on past purchases, and published by a second person."),
+        frozenset({actors.PROMOTION_MAKER, actors.PROMOTION_CHECKER}),
+        (
+            Place(_("Offers"), "/console/promotions"),
+            Place(_("Write a rule"), "/console/rules"),
+            Place(_("Releases"), "/console/releases"),
+        ),
+    ),
+    Section(
+        _("Partners"),
+        _("Who takes part, with which outlets and tills."),
+        frozenset({actors.ONBOARDING, actors.OPERATOR_ADMIN}),
+        (Place(_("Partners"), "/console/partners"),),
+    ),
+    Section(
+        _("Search"),
+        _("Members, receipts, partners and requests, for a purpose that is kept."),
+        _CARE | {actors.OPERATOR_ADMIN},
+        (Place(_("Search"), "/console/search"),),
+    ),
+    Section(
+        _("Audit trail"),
+        _("Who did what to what, and when."),
+        frozenset({actors.OPERATOR_ADMIN}),
+        (Place(_("Audit trail"), "/console/trail"),),
+    ),
+)
 """Sections of those who run the programme: they stand behind finance's."""
 
 

@@ -27,8 +27,8 @@ _BY_ROLE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         actors.OPERATOR_ADMIN: frozenset({scopes.PARTNERS_READ, scopes.PEOPLE_SEARCH, scopes.TRAIL_READ}),
         actors.ONBOARDING: frozenset({scopes.CLUBS_INVITE, scopes.PARTNERS_READ, scopes.PARTNERS_MANAGE}),
-        actors.AGREEMENT_MAKER: frozenset({scopes.AGREEMENTS_MAKE, scopes.PARTNERS_READ}),
-        actors.AGREEMENT_CHECKER: frozenset({scopes.AGREEMENTS_DECIDE, scopes.PARTNERS_READ}),
+        actors.AGREEMENT_MAKER: frozenset({scopes.AGREEMENTS_MAKE}),
+        actors.AGREEMENT_CHECKER: frozenset({scopes.AGREEMENTS_DECIDE}),
         actors.FINANCE_MAKER: frozenset({scopes.SETTLEMENT_READ, scopes.SETTLEMENT_MAKE}),
         actors.FINANCE_CHECKER: frozenset({scopes.SETTLEMENT_READ, scopes.SETTLEMENT_DECIDE}),
         actors.MEMBER_CARE_MAKER: frozenset({scopes.PEOPLE_SEARCH}),
