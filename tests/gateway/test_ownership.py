@@ -580,6 +580,7 @@ async def furnish(world: World) -> None:
         "Query.node.id": [txn, seen["id"], hold["hold"]["id"], approval["approval"]["id"], statement],
         "Query.settlementStatement.id": [statement],
         "Query.ownMovements.statementId": [statement],
+        "Query.ownMovements.after": [Cursors(world.gateway.coalition.vault, "own movements of line 1").write(1_000)],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
         "Query.agreements.after": [signed["edges"][0]["cursor"]],
         **{name: [Cursors(world.gateway.coalition.vault, kind).write(1)] for name, kind in OWN_LISTS.items()},
@@ -649,8 +650,8 @@ async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> N
             none = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
             if leaf.name in OWN_LISTS:  # a place in one's own list is a number that says nothing of whose it was
                 assert theirs[1]["data"][leaf.root]["nodes"] == none[1]["data"][leaf.root]["nodes"] == []
-            elif leaf.name == "Query.agreements.after":
-                assert theirs[1]["data"][leaf.root]["nodes"] == []  # behind the only one
+            elif leaf.name in ("Query.agreements.after", "Query.ownMovements.after"):
+                assert theirs[1]["data"][leaf.root]["nodes"] == []  # behind the last one
             elif leaf.name in PLACES:  # a place in one's own list: whosever it was, what comes is one's own
                 nodes = theirs[1]["data"][leaf.root]["nodes"]
                 assert {one.get("id", one.get("code")) for one in nodes} <= {*world.of_b.values(), "cup", "of-b"}
