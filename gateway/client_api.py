@@ -134,7 +134,7 @@ Deed = Callable[[AsyncConnection, OwnPerson, datetime], Awaitable[tuple[str, str
 @strawberry.type
 class ClientQuery:
     @access.query(
-        scopes=(scopes.CLIENTS_MANAGE,), cost=20, size=access.ListSize(assumed_size=own_clients.MOST_CLIENTS),
+        scopes=(scopes.CLIENTS_MANAGE,), size=access.ListSize(assumed_size=own_clients.MOST_CLIENTS),
         description="The clients of the signed-in developer's partner, those in use first.",
     )  # fmt: skip
     async def api_clients(self, info: Info[Context, None]) -> list[ApiClient]:

@@ -61,7 +61,7 @@ class RequestQuery:
         return connections.page(rows, first, after=after, cursor=lambda row: cursors.write(row.entry_no), node=_logged)
 
     @access.query(
-        scopes=(scopes.HISTORY_READ,), cost=10, size=access.ListSize(assumed_size=MOST_DAYS),
+        scopes=(scopes.HISTORY_READ,), size=access.ListSize(assumed_size=MOST_DAYS),
         description="Points of the own partner by day, for days on which any moved, since one and before another, at "
         "most 92 days.",
     )  # fmt: skip
