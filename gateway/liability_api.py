@@ -36,7 +36,7 @@ class SettlementPartner:
 class LiabilityQuery:
     @access.query(
         scopes=DESK,
-        cost=20,
+        cost=5,
         size=access.ListSize(assumed_size=24, slicing_arguments=["first"]),
         description="What is owed to members in a currency at each of the latest runs, the earliest first.",
     )

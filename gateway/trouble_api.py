@@ -1,6 +1,6 @@
 """What does not balance and what is late, as finance asks for it."""
 
-from datetime import datetime
+from datetime import date
 
 import strawberry
 from strawberry import Info
@@ -17,7 +17,7 @@ class SettlementTrouble:
     code: str = described(f"What it is: {', '.join(trouble.CODES)}; more may appear.")
     subject: str = described("A window, a run, a payment, a partner, by its name.")
     detail: str = described("A sentence for whoever looks after it.")
-    since: datetime | None = described("Since when, where that is known.")
+    since: date | None = described("Since when, where that is known.")
     run: int | None = described("Number of the run that it is about.")
 
 
@@ -25,8 +25,8 @@ class SettlementTrouble:
 class TroubleQuery:
     @access.query(
         scopes=DESK,
-        cost=50,
-        size=access.ListSize(assumed_size=50),
+        cost=10,
+        size=access.ListSize(assumed_size=30),
         description="What does not balance and what is late, the gravest first. The controls that calculate everything "
         "once more are not asked: `tessera audit` runs them.",
     )

@@ -15,6 +15,7 @@ from gateway.pages import charts, desk
 from gateway.pages.catalogues import marked as _
 from gateway.pages.desk import Desk, Problem
 from kit.errors import Rejection
+from settlement import states
 
 HOME = "/console/reports"
 ROLLS, LIABILITY, COVER = "/console/rolls", "/console/liability", "/console/cover"
@@ -31,7 +32,7 @@ CURVES = (("face", _("At face")), ("expected", _("Expected to be used")), ("brea
 async def reports(at: Desk, problem: Problem | None = None) -> Response:
     """GET /console/reports: every report, for a run and a partner where it is about one."""
     told = await at.ask("ConsoleReports")
-    runs = told["settlementRuns"]["nodes"]
+    runs = _calculated(told)
     run = at.asked("run") or (str(runs[0]["number"]) if runs else "")
     partner = at.asked("partner")
     offered = [_offered(each, run, partner) for each in told["settlementReports"]]
@@ -76,7 +77,7 @@ async def package(at: Desk) -> Response:
 async def rolls(at: Desk) -> Response:
     """GET /console/rolls: points and obligation, from the opening to the closing of a run."""
     told = await at.ask("ConsoleReports")
-    runs = told["settlementRuns"]["nodes"]
+    runs = _calculated(told)
     run = at.asked("run") or (str(runs[0]["number"]) if runs else "")
     found = [] if not run else [await _report(at, code, run) for code in ("R7", "R8")]
     return at.page(
@@ -109,10 +110,16 @@ async def cover(at: Desk) -> Response:
 async def subscription(at: Desk) -> Response:
     """GET /console/subscription: where the fees of subscribers of a run's months went, and why."""
     told = await at.ask("ConsoleReports")
-    runs = told["settlementRuns"]["nodes"]
+    runs = _calculated(told)
     run = at.asked("run") or (str(runs[0]["number"]) if runs else "")
     found = await _report(at, "R16", run) if run else None
     return at.page("console/subscription.html", runs=runs, run=run, report=found, formats=FORMATS)
+
+
+def _calculated(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs that there is something to be reported of."""
+    nothing = {states.DRAFT, *states.GONE}
+    return [run for run in told["settlementRuns"]["nodes"] if run["state"] not in nothing]
 
 
 def _offered(told: dict[str, Any], run: str, partner: str) -> dict[str, Any]:

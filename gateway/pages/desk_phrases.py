@@ -82,6 +82,9 @@ PROPOSALS: Mapping[str, str] = MappingProxyType(
 TROUBLE: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "CONTROL": (_("A control does not hold"), _("Do not issue anything. Tell whoever runs the programme."), ""),
+        "BALANCE": (_("Bank and books differ"), _("Do not issue anything. Tell whoever runs the programme."), ""),
+        "SUSPENSE": (_("Money in suspense"), _("Say what it is for."), "/console/payments"),
+        "FILE": (_("A file waits"), _("It is compared with our receipts by the worker."), "/console/files"),
         "WINDOW_BROKEN": (
             _("A window is broken"),
             _("What was added up is not what was counted. Tell whoever runs the programme."),
@@ -98,9 +101,9 @@ TROUBLE: Mapping[str, tuple[str, str, str]] = MappingProxyType(
             _("Its review is over: a second person decides."),
             "/console/runs",
         ),
-        "PAYMENT_LATE": (_("A payment is late"), _("Ask the partner, or have it covered."), "/console/payments"),
-        "BREAK_LATE": (_("A break is late"), _("Its owner resolves it today."), "/console/breaks"),
-        "DISPUTE_LATE": (
+        "PAYMENT": (_("A payment is late"), _("Ask the partner, or have it covered."), "/console/payments"),
+        "BREAK": (_("A break is late"), _("Its owner resolves it today."), "/console/breaks"),
+        "DISPUTE": (
             _("A dispute is late"),
             _("Somebody has to answer: silence decides for the partner."),
             "/console/breaks",
