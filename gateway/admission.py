@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gateway import allowances, masking, usage
+from gateway import allowances, masking, request_log, usage
 from gateway.allowances import COST, DOCUMENTS, MEMBER, MISSES, Allowance, Allowances, Exhausted, Share
 from gateway.client_rules import ClientRule, ClientRules, hash_of
 from gateway.context import Services, Viewer
 from gateway.prepared import Prepared, Schema, Unacceptable
 from gateway.pricing import Operation
+from gateway.request_log import RequestLog
 from gateway.shedding import Overloaded, Turnstile
 from gateway.usage import Usage
 from kit.clock import wall
@@ -71,6 +72,7 @@ class Admission:
         self.allowances = Allowances(pool, now=now)
         self.rules = ClientRules(pool)
         self.usage = Usage(services.database, now=now)
+        self.requests = RequestLog(services.database, now=now)
         self.turnstile = turnstile or Turnstile(services.settings.pool_size * PLACES_PER_DATABASE_CONNECTION)
 
     async def admit(self, asked: Asked, viewer: Viewer) -> Admitted:
@@ -192,9 +194,11 @@ async def opened(schema: Schema, services: Services, *, now: Callable[[], dateti
         for work, seconds in (
             (made.give_back, allowances.LEASE_SECONDS),
             (made.usage.write, usage.WRITE_SECONDS),
+            (made.requests.write, request_log.WRITE_SECONDS),
         ):
             task = asyncio.create_task(allowances.every_second(work, seconds=seconds))
             stack.callback(task.cancel)
         yield made
     await allowances.at_the_end(made.usage.write())
+    await allowances.at_the_end(made.requests.write())
     await allowances.at_the_end(made.allowances.give_back(all_of_it=True))

@@ -15,7 +15,7 @@ from gateway import (
     reconciliation_pages,
     report_pages,
 )
-from gateway.pages import files, member, till
+from gateway.pages import console, files, member, operator, operator_rules, portal, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
 from gateway.wallet import offer
@@ -42,7 +42,11 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
             *mailbox.ROUTES,
             *files.ROUTES,
             *member.ROUTES,
+            *portal.ROUTES,
             *till.ROUTES,
+            *console.ROUTES,
+            *operator.ROUTES,
+            *operator_rules.ROUTES,
             *report_pages.ROUTES,
             *invoice_pages.ROUTES,
             *reconciliation_pages.ROUTES,

@@ -81,13 +81,14 @@ class Services:
 
 @dataclass(slots=True)
 class Context:
-    """One request's view. misses counts the look-ups that found no member."""
+    """One request's view. misses counts the look-ups that found no member; rejected is the last "no" that was told."""
 
     viewer: Viewer
     services: Services
     request_id: str
     language: str = LANGUAGES[0]
     misses: int = 0
+    rejected: str | None = None
 
     async def now(self) -> datetime:
         """The business instant: the wall's, or the row that a sandbox set."""

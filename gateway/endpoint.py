@@ -27,6 +27,7 @@ from gateway.oauth.tokens import Bearers, InvalidToken
 from gateway.prepared import Schema, Unacceptable
 from gateway.pricing import Operation
 from gateway.rejections import is_miss
+from gateway.request_log import code_of
 from gateway.scopes import POINTS_ACCRUE
 from gateway.shedding import Overloaded
 from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
@@ -112,8 +113,10 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request_id = scope["request_id"]
+        request_id, began = scope["request_id"], self.admission.requests.began()
         media_type = JSON
+        viewer: Viewer | None = None
+        asked: Asked | None = None
         try:
             headers = _single(scope["headers"])
             if scope["method"] != "POST":
@@ -133,9 +136,11 @@ class Endpoint:
                 await send_events(streamed, receive, send)
                 return
             status, answer, extra = await self._run(asked, len(body), context, media_type, scope["noted"])
+            code = code_of(answer, context.rejected)
         except Refused as no:
-            status, answer, extra = no.status, refusal(no, request_id), no.headers
+            status, answer, extra, code = no.status, refusal(no, request_id), no.headers, no.code
             media_type = JSON if media_type == EVENT_STREAM else media_type
+        self.noted(scope, viewer, asked, began, status, code)
         await send_answer(send, status, media_type, answer, extra)
 
     async def answer(
@@ -152,6 +157,19 @@ class Endpoint:
             return await self._run(asked, size, context, media_type, {} if noted is None else noted)
         except Refused as no:
             return no.status, refusal(no, context.request_id), no.headers
+
+    def noted(
+        self, scope: Scope, viewer: Viewer | None, asked: Asked | None, began: float, status: int, code: str | None
+    ) -> None:
+        """Keep a request that was answered for whoever mends the program that sent it."""
+        if viewer is None or viewer.partner_id is None:
+            return
+        operation = scope["noted"].get("operation") or (asked.operation_name if asked else None)
+        self.admission.requests.note(
+            viewer, scope["request_id"], began=began, status=status, code=code, operation=operation,
+            query=asked.query if asked else "", document_hash=asked.document_hash if asked else None,
+            variables=asked.variables if asked else None,
+        )  # fmt: skip
 
     async def _streamed(self, asked: Asked, size: int, context: Context, shown: Shown, noted: dict[str, Any]) -> Stream:
         try:

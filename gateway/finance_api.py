@@ -1,8 +1,10 @@
 """What finance reads over GraphQL: settlement statements and their lines. A partner's client sees its own alone."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 import strawberry
 from strawberry import Info
@@ -68,6 +70,7 @@ class SettlementStatement(Node):
         "PAY_IN: the partner pays the operator. PAY_OUT: the operator pays the partner. None: nothing to pay."
     )
     run: int = described("Number of its run, as reports take it.")
+    partner_code: str | None = described("Code of its partner, as reports take it; the operator has none.")
     package_path: str | None = described("Where its signed package is, once it was issued; the operator has none.")
     statement: strawberry.Private[Statement]
     directory: strawberry.Private[Directory]
@@ -169,6 +172,12 @@ def read_statement_id(vault: Vault, opaque: str) -> int:
     return 0 if raw is None else int.from_bytes(raw, "big")
 
 
+def statement_of(context: Context, directory: Directory) -> Callable[[Statement], SettlementStatement]:
+    """What makes a statement for GraphQL; the lines of all that it makes are loaded together."""
+    services = context.services
+    return partial(_statement, vault=services.vault, directory=directory, loader=_lines_loader(services))
+
+
 def _key(vault: Vault) -> bytes:
     return connections.id_key(vault, _STATEMENT_IDS)
 
@@ -186,6 +195,7 @@ def _statement(row: Statement, vault: Vault, directory: Directory, loader: Lines
         net_due=money(row.net_minor, row.currency),
         direction=_direction(row),
         run=row.run_id,
+        partner_code=None if partner is None else partner.code,
         package_path=None if partner is None else f"/settlement/packages/{row.run_id}",
         statement=row,
         directory=directory,

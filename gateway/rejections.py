@@ -72,4 +72,5 @@ class RejectionAsData(ExceptionHandler[errors.Rejection, Rejection]):
     ) -> Rejection:
         """The answer for this rejection."""
         info.context.misses += is_miss(exception)
+        info.context.rejected = exception.code
         return as_data(exception, info.context.language)

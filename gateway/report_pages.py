@@ -62,6 +62,19 @@ async def document(request: Request) -> Response:
     return await _answered(request, _document)
 
 
+async def report_for(request: Request, viewer: Viewer) -> Response:
+    """The report that a request names, as a file for a viewer who has the scope; for pages of people who are signed in.
+
+    Rejects REPORT_UNKNOWN, REPORT_INCOMPLETE, REPORT_TOO_LONG, RUN_UNKNOWN.
+    """
+    return await _file(request.app.state.services, viewer, request)
+
+
+async def package_for(request: Request, viewer: Viewer) -> Response:
+    """The package that a request names, likewise. Rejects PACKAGE_UNKNOWN, REPORT_UNKNOWN, REPORT_INCOMPLETE."""
+    return await _package(request.app.state.services, viewer, request)
+
+
 async def _answered(request: Request, made: Callable[[Services, Viewer, Request], Awaitable[Response]]) -> Response:
     """A file for whoever may have it, by a bearer's token or by one that is bound to a key."""
     services: Services = request.app.state.services

@@ -6,18 +6,25 @@ import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
 from gateway.claim_api import ClaimMutation, ClaimQuery
+from gateway.client_api import ClientMutation, ClientQuery
 from gateway.clock_api import ClockMutation
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
+from gateway.cutoff_api import CutoffMutation
 from gateway.dispute_api import DisputeMutation, DisputeQuery
+from gateway.drill_api import DrillQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance_api import FinanceQuery
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
+from gateway.liability_api import LiabilityQuery
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
+from gateway.movement_api import MovementQuery
+from gateway.outlet_api import OutletMutation, OutletQuery
+from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
 from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
@@ -27,14 +34,18 @@ from gateway.reconciliation_api import ReconciliationQuery
 from gateway.reconciliation_desk_api import ReconciliationMutation
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
+from gateway.report_content_api import ReportContentQuery
+from gateway.request_api import RequestQuery
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_order_api import RewardOrderQuery
 from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
+from gateway.sandbox_api import SandboxMutation
 from gateway.seat_api import SeatMutation
 from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
 from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
+from gateway.trouble_api import TroubleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 from gateway.wallet_api import WalletMutation
 
@@ -48,6 +59,11 @@ class Query(
     SettlementQuery,
     ReportQuery,
     ColleagueQuery,
+    ClientQuery,
+    OutletQuery,
+    RequestQuery,
+    MovementQuery,
+    OversightQuery,
     RuleQuery,
     RewardQuery,
     RewardOrderQuery,
@@ -55,6 +71,10 @@ class Query(
     ClaimQuery,
     DisputeQuery,
     SubscriptionQuery,
+    DrillQuery,
+    ReportContentQuery,
+    TroubleQuery,
+    LiabilityQuery,
 ):
     pass
 
@@ -75,6 +95,10 @@ class Mutation(
     OwnMutation,
     WalletMutation,
     ColleagueMutation,
+    ClientMutation,
+    OutletMutation,
+    SandboxMutation,
+    OversightMutation,
     RuleMutation,
     RewardStockMutation,
     ClubMutation,
@@ -84,6 +108,7 @@ class Mutation(
     SettlementMutation,
     ReconciliationMutation,
     PaymentMutation,
+    CutoffMutation,
 ):
     pass
 

@@ -39,6 +39,8 @@ SCOPES: Mapping[str, str] = MappingProxyType(
 
 MEMBER_SELF = "member:self"
 COLLEAGUES_MANAGE = "colleagues:manage"
+CLIENTS_MANAGE = "clients:manage"
+OUTLETS_MANAGE = "outlets:manage"
 RULES_EDIT = "rules:edit"
 RULES_APPROVE = "rules:approve"
 CLUBS_INVITE = "clubs:invite"
@@ -49,11 +51,17 @@ SETTLEMENT_DECIDE = "settlement:decide"
 AGREEMENTS_MAKE = "agreements:make"
 AGREEMENTS_DECIDE = "agreements:decide"
 CLOCK_ADVANCE = "clock:advance"
+PARTNERS_READ = "partners:read"
+PARTNERS_MANAGE = "partners:manage"
+PEOPLE_SEARCH = "people:search"
+TRAIL_READ = "trail:read"
 
 OF_SESSIONS: Mapping[str, str] = MappingProxyType(
     {
         MEMBER_SELF: "read and decide on one's own membership",
         COLLEAGUES_MANAGE: "let colleagues at the partner sign in",
+        CLIENTS_MANAGE: "add, change and end the partner's clients, and read what they asked",
+        OUTLETS_MANAGE: "add the partner's outlets and tills, and close tills",
         RULES_EDIT: "draft rules, simulate and submit releases, take rules out of force",
         RULES_APPROVE: "publish or decline releases of others, take rules out of force",
         CLUBS_INVITE: "let members into closed clubs",
@@ -64,6 +72,10 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         AGREEMENTS_MAKE: "propose versions of agreements",
         AGREEMENTS_DECIDE: "approve or decline versions that another proposed",
         CLOCK_ADVANCE: "let a sandbox's clock go on",
+        PARTNERS_READ: "see every partner with its outlets and tills",
+        PARTNERS_MANAGE: "suspend partners and let them take part again",
+        PEOPLE_SEARCH: "find members, receipts and requests across the programme, for a purpose",
+        TRAIL_READ: "read the audit trail",
     }
 )
 """What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it. What

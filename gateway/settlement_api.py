@@ -80,12 +80,22 @@ class SettlementQuery:
         found.sort(key=lambda one: (one.valid_from, one.partner, one.version), reverse=True)
         return _page(info, "agreement", found, first, after, lambda one: one)
 
-    @access.query(scopes=DESK, size=access.paged(), description="Settlement runs, the latest first.")
+    @access.query(
+        scopes=DESK,
+        size=access.paged(),
+        description="Settlement runs, the latest first: those in a state and a currency, where that is said.",
+    )
     async def settlement_runs(
-        self, info: Info[Context, None], first: First = 20, after: After = None
+        self,
+        info: Info[Context, None],
+        first: First = 20,
+        after: After = None,
+        state: str | None = None,
+        currency_code: str | None = None,
     ) -> Connection[SettlementRun]:
         async with info.context.services.database.reading() as connection:
-            found = await runs.runs(connection)
+            every = await runs.runs(connection, currency=currency_code)
+        found = [run for run in every if state in (None, run.state)]
         return _page(info, "settlement run", found, first, after, run_of)
 
     @access.query(scopes=DESK, description="One settlement run. Null where there is none of this number.")

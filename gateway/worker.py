@@ -23,7 +23,7 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import claim_duties, expiry_notices, logs, payment_events, renewals, sending, usage
+from gateway import claim_duties, expiry_notices, logs, payment_events, renewals, request_log, sending, usage
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
@@ -235,6 +235,18 @@ async def forget_uses(database: Database, at: datetime, stopping: asyncio.Event)
         return await usage.forget(connection, today=clock.wall().date())
 
 
+async def forget_requests(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Delete requests of partners' programs that are older than they are kept; how many. Stops between two batches."""
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            forgotten = await request_log.forget(connection, at=clock.wall())
+        if not forgotten:
+            break
+        done += forgotten
+    return done
+
+
 async def run_simulations(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Run the simulations of releases that marketers asked for, one after another; how many. Stops within one."""
     directory = DirectoryCache(database.pool, Vault(load_master_key(settings())))
@@ -261,6 +273,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),
     "forget-members": ("*/5 * * * *", forget_members),
     "forget-uses": ("11 4 * * *", forget_uses),
+    "forget-requests": ("31 * * * *", forget_requests),
     "assess-tiers": ("17 * * * *", assess_tiers),
     "raise-tiers": ("* * * * *", raise_tiers),
     "run-simulations": ("* * * * *", run_simulations),

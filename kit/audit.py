@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import store
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Who did what to what, and when; detail holds codes and numbers."""
+
+    entry_id: int
+    actor: str
+    action: str
+    subject: str
+    detail: Mapping[str, Any]
+    at: datetime
+
+
+async def entries(
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    before: int | None = None,
+    actor: str | None = None,
+    subject: str | None = None,
+    action: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Entry]:
+    """Entries, the latest first: behind one, of an actor, of a subject (`partner:17`, or `partner:` for all partners),
+    of an action, written down within [since, until)."""
+    wanted = {
+        "limit": limit, "before": before, "actor": actor, "subject": subject, "action": action, "since": since,
+        "until": until,
+    }  # fmt: skip
+    return [Entry(**row) for row in await store.audit_entries(connection, wanted)]
 
 
 async def write(

@@ -194,3 +194,19 @@ async def granted_to_self(connection: AsyncConnection, actor_id: int, role: str,
     )
     values = {"actor_id": actor_id, "role": role, "since": since}
     return bool((await connection.execute(statement, values)).scalar_one())
+
+
+async def audit_entries(connection: AsyncConnection, wanted: Mapping[str, Any]) -> Sequence[RowMapping]:
+    """Entries of the audit trail, the latest first; each condition counts that is not None."""
+    kind = str(wanted["subject"] or "")
+    of_subject = "starts_with(subject, :subject)" if kind.endswith(":") else "subject = :subject"
+    statement = text(
+        "SELECT entry_id, actor, action, subject, detail, at FROM kit.audit_trail "
+        "WHERE (CAST(:before AS bigint) IS NULL OR entry_id < :before) "
+        "AND (CAST(:actor AS text) IS NULL OR actor = :actor) "
+        f"AND (CAST(:subject AS text) IS NULL OR {of_subject}) "
+        "AND (CAST(:action AS text) IS NULL OR action = :action) "
+        "AND (CAST(:since AS timestamptz) IS NULL OR wrote_at >= :since) "
+        "AND (CAST(:until AS timestamptz) IS NULL OR wrote_at < :until) ORDER BY entry_id DESC LIMIT :limit"
+    )
+    return (await connection.execute(statement, dict(wanted))).mappings().all()

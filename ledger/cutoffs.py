@@ -29,6 +29,13 @@ class CutoffOutOfOrder(Rejection):
     retryable = False
 
 
+class CutoffNotOpen(Rejection):
+    """The cut-off that was named is not the open one: it is closed already, or there is none of this number."""
+
+    code = "CUTOFF_NOT_OPEN"
+    retryable = False
+
+
 @dataclass(frozen=True, slots=True)
 class Cutoff:
     """A set of journal entries that is closed as one. state: OPEN, DRAINING, CUT.
@@ -79,6 +86,33 @@ async def close(database: Database, *, at: datetime, progress: Callable[[int], N
             return closed
 
 
+async def ready(database: Database, cutoff_id: int, *, at: datetime) -> None:
+    """Do what closing a cut-off that is named does before anybody is stopped: apply what is due, count what is known.
+
+    For whoever closes in steps: then `drain`, then `seal`. Rejects CUTOFF_NOT_OPEN, CUTOFF_OUT_OF_ORDER.
+    """
+    async with database.reading() as connection:
+        _require_open(await cutoffs(connection), cutoff_id)
+    await _check_order(database, at)
+    await _sweep(database, at, lambda _: None)
+    await tally_up(database)
+
+
+async def drain(connection: AsyncConnection, cutoff_id: int, *, at: datetime) -> None:
+    """Open the next cut-off in the place of the one that is named, in the caller's transaction, which ends soon: the
+    tills go on in the next one when it has committed. Rejects CUTOFF_NOT_OPEN.
+    """
+    _require_open(await cutoffs(connection), cutoff_id)
+    if await cutoff_store.drain_cutoff(connection, at=at) != cutoff_id:
+        raise CutoffNotOpen(f"cut-off {cutoff_id} was closed by somebody else")
+
+
+async def seal(database: Database, cutoff_id: int) -> Cutoff:
+    """Count a cut-off that drains, when its writers have ended; one that is cut is what it was."""
+    async with database.transaction() as connection:
+        return _cutoff(await cutoff_store.seal_cutoff(connection, cutoff_id=cutoff_id))
+
+
 async def sweep(connection: AsyncConnection, *, at: datetime, limit: int = SWEPT_AT_ONCE) -> int:
     """Apply the activations and expiries due by an instant for up to `limit` accounts; how many were touched.
 
@@ -115,6 +149,11 @@ async def turnover(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> li
 async def enter(connection: AsyncConnection) -> int:
     """The cut-off that all of the transaction belongs to from here on; it is not closed before the transaction ends."""
     return await cutoff_store.keep_cutoff(connection)
+
+
+def _require_open(known: Sequence[Cutoff], cutoff_id: int) -> None:
+    if known[-1].cutoff_id != cutoff_id or any(one.state == "DRAINING" for one in known):
+        raise CutoffNotOpen(f"cut-off {cutoff_id} is not the open one, which is {known[-1].cutoff_id}")
 
 
 async def _check_order(database: Database, at: datetime) -> None:

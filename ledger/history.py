@@ -93,6 +93,33 @@ class LatestEntry(Entry):
     owned_before: int
 
 
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One transfer of an entry, between two of the ledger's accounts (a word each) of the entry's holder.
+
+    lot_seq and lot_no are the lot that moved, lot_terms_id the agreement version that it was issued under, terms_id
+    that of the entry; issuer, funder and partner are numbers, 0 is the operator.
+    """
+
+    leg: int
+    debit: str
+    credit: str
+    points: int
+    issuer_id: int
+    funder_id: int
+    partner_id: int
+    lot_seq: int
+    lot_no: int
+    lot_terms_id: int
+    terms_id: int
+    cutoff_id: int
+
+
+async def postings(connection: AsyncConnection, holder_id: int, seq: int, unit: int = POINTS) -> list[Posting]:
+    """What an entry moved, leg by leg; empty where there is no such entry."""
+    return [Posting(**row._mapping) for row in await history_store.postings(connection, holder_id, unit, seq)]
+
+
 async def balance_at(
     connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, at: datetime
 ) -> BalanceAt | None:

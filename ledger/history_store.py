@@ -42,6 +42,12 @@ _ENTRIES = text("""
 """)
 
 
+_POSTINGS = text("""
+    SELECT p.leg, d.code AS debit, c.code AS credit, p.amount AS points, p.issuer_id, p.funder_id, p.partner_id,
+           p.lot_seq, p.lot_no, p.lot_terms_id, p.terms_id, p.cutoff_id
+    FROM ledger.posting p JOIN ledger.account_kind d ON d.kind = p.debit JOIN ledger.account_kind c ON c.kind = p.credit
+    WHERE p.holder_id = :holder_id AND p.unit = :unit AND p.seq = :seq ORDER BY p.leg
+""")
 _LATEST = text("""
     SELECT j.seq, k.code AS kind, j.amount, j.ref_seq, j.partner_id, j.at, j.recorded_at,
            j.available_after, j.pending_after, j.held_after, j.debt_after,
@@ -71,6 +77,11 @@ async def latest(
         "kinds": None if kinds is None else list(kinds), "partner_id": partner_id,
     }  # fmt: skip
     return (await connection.execute(_LATEST, given)).all()
+
+
+async def postings(connection: AsyncConnection, holder_id: int, unit: int, seq: int) -> Sequence[Row[Any]]:
+    """The postings of an entry, leg by leg."""
+    return (await connection.execute(_POSTINGS, {"holder_id": holder_id, "unit": unit, "seq": seq})).all()
 
 
 async def balance(connection: AsyncConnection, holder_id: int, unit: int, at: datetime) -> Row[Any] | None:

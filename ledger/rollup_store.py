@@ -28,6 +28,27 @@ async def totals(connection: AsyncConnection, since: date, until: date, unit: in
     return (await connection.execute(_TOTALS, {"since": since, "until": until, "unit": unit})).all()
 
 
+_ACTIVITY = text("""
+    SELECT day,
+           CAST(sum(CASE WHEN issuer_id <> :partner_id THEN 0 WHEN debit = 10 THEN points
+                         WHEN credit = 13 THEN -points ELSE 0 END) AS bigint) AS issued,
+           CAST(sum(CASE WHEN partner_id <> :partner_id THEN 0 WHEN credit = 11 THEN points
+                         WHEN debit = 11 THEN -points ELSE 0 END) AS bigint) AS redeemed
+    FROM ledger.rollup
+    WHERE day >= :since AND day < :until AND unit = :unit AND :partner_id IN (issuer_id, partner_id)
+      AND (debit IN (10, 11) OR credit IN (11, 13))
+    GROUP BY day ORDER BY day
+""")
+
+
+async def activity(
+    connection: AsyncConnection, partner_id: int, since: date, until: date, unit: int
+) -> Sequence[Row[Any]]:
+    """Points that a partner issued and took by day: day, issued, redeemed."""
+    given = {"partner_id": partner_id, "since": since, "until": until, "unit": unit}
+    return (await connection.execute(_ACTIVITY, given)).all()
+
+
 async def issued(connection: AsyncConnection, unit: int) -> Sequence[Row[Any]]:
     """What each issuer gave in all: issuer_id, points."""
     statement = text(

@@ -38,6 +38,15 @@ class Rollup:
 
 
 @dataclass(frozen=True, slots=True)
+class Activity:
+    """Points of a partner's UTC day: issued by it, less what it took back; spent there, less what it gave back."""
+
+    day: date
+    issued: int
+    redeemed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lag:
     """How far a reader of the journal (ROLL_UP, WATCH) is behind.
 
@@ -71,6 +80,14 @@ async def totals(connection: AsyncConnection, *, since: date, until: date, unit:
 async def issued(connection: AsyncConnection, *, unit: int = POINTS) -> dict[int, int]:
     """Points that each issuer ever gave, as far as they are rolled up, whatever became of them since."""
     return {row.issuer_id: row.points for row in await rollup_store.issued(connection, unit)}
+
+
+async def activity(
+    connection: AsyncConnection, partner_id: int, *, since: date, until: date, unit: int = POINTS
+) -> list[Activity]:
+    """A partner's UTC days in [since, until) on which points moved, in order, as far as they are rolled up."""
+    found = await rollup_store.activity(connection, partner_id, since, until, unit)
+    return [Activity(**row._mapping) for row in found]
 
 
 async def lags(connection: AsyncConnection) -> list[Lag]:

@@ -25,7 +25,8 @@ class PartnerName:
 class ClearingEvent:
     """Points moved between two of the ledger's account kinds (debit to credit), with the receipt that tells why.
 
-    reference, outlet and business_date are None where the receipt is not the partner's own, or there is none.
+    reference, outlet and business_date are None where the receipt is not the partner's own, or there is none. seq is
+    the entry of the holder that the posting is of; receipt_holder_id and receipt_seq are the entry of the receipt.
     """
 
     cutoff_id: int
@@ -42,6 +43,9 @@ class ClearingEvent:
     business_date: date | None
     outlet: str | None
     reference: str | None
+    seq: int
+    receipt_holder_id: int | None
+    receipt_seq: int | None
 
 
 @dataclass(frozen=True, slots=True)

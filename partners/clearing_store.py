@@ -49,13 +49,14 @@ async def clearing_events(
         text(
             """
             SELECT p.cutoff_id, p.debit, p.credit, p.issuer_id, p.funder_id, p.partner_id, p.holder_id,
-                   p.amount AS points, p.lot_terms_id, p.terms_id, j.at, r.business_date, o.code AS outlet, r.reference
+                   p.amount AS points, p.lot_terms_id, p.terms_id, j.at, r.business_date, o.code AS outlet, r.reference,
+                   p.seq, r.holder_id AS receipt_holder_id, r.seq AS receipt_seq
             FROM ledger.posting p
             JOIN ledger.journal j USING (holder_id, unit, seq)
             LEFT JOIN ledger.lot l ON p.debit = 2 AND l.holder_id = p.holder_id AND l.unit = p.unit
                                    AND l.seq = p.lot_seq AND l.lot_no = p.lot_no
             LEFT JOIN LATERAL (
-              SELECT r.business_date, r.outlet_id, r.reference FROM partners.receipt r
+              SELECT r.business_date, r.outlet_id, r.reference, r.holder_id, r.seq FROM partners.receipt r
               WHERE r.holder_id = coalesce(l.contributor_id, p.holder_id) AND r.unit = p.unit
                 AND r.partner_id = :partner_id
                 AND CASE WHEN p.debit IN (2, 10) THEN r.seq = coalesce(l.contributor_seq, p.lot_seq) AND r.kind = 1

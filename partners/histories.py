@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 import asyncpg
 
@@ -34,3 +35,9 @@ async def receipts_of(pool: asyncpg.Pool, member_id: int, seqs: Sequence[int]) -
         if receipt.redemption_seq is not None:
             found[receipt.redemption_seq] = receipt
     return found
+
+
+async def claimed(pool: asyncpg.Pool, claims: Sequence[UUID]) -> list[StoredReceipt]:
+    """The receipts under claims (`receipts.claim_of`), whosever they are, the earliest first."""
+    found = await receipt_store.receipts_claimed(pool, claims)
+    return sorted(found, key=lambda receipt: (receipt.at, receipt.holder_id, receipt.seq))

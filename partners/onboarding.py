@@ -6,6 +6,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -24,6 +25,14 @@ LONGEST_NAME = 200
 
 ACTIVE = "ACTIVE"
 SUSPENDED = "SUSPENDED"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPerson:
+    """Somebody of a partner, whom the caller has seen to be one who may change what is that partner's alone."""
+
+    actor_id: int
+    partner_id: int
 
 
 class OnboardingInvalid(Rejection):
@@ -145,14 +154,15 @@ async def add_outlets(
     *,
     partner_id: int,
     outlets: Sequence[tuple[str, str]],
-    actor: int,
+    actor: int | OwnPerson,
     at: datetime,
 ) -> dict[str, int]:
     """Add places of sale given as (code, name), all or none; returns outlet_id by code.
 
-    Rejects NOT_PERMITTED, ONBOARDING_INVALID, PARTNER_UNKNOWN, OUTLET_EXISTS.
+    actor is in ONBOARDING, or of the partner itself. Rejects NOT_PERMITTED, ONBOARDING_INVALID, PARTNER_UNKNOWN,
+    OUTLET_EXISTS.
     """
-    await actors.require_role(connection, actor, actors.ONBOARDING)
+    by = await _permitted(connection, actor, partner_id)
     for code, name in outlets:
         _check_code(code)
         _check_name(name)
@@ -163,7 +173,7 @@ async def add_outlets(
     if not outlets:
         return {}
     added = await store.insert_outlets(connection, partner_id, outlets)
-    await _note(connection, "OUTLETS_ADDED", f"partner:{partner_id}", {"codes": codes}, actor, at)
+    await _note(connection, "OUTLETS_ADDED", f"partner:{partner_id}", {"codes": codes}, by, at)
     return added
 
 
@@ -171,7 +181,7 @@ async def outlet_id_of(connection: AsyncConnection, *, partner_id: int, code: st
     """The number of a partner's outlet with this code. Rejects OUTLET_UNKNOWN."""
     outlet_id = await store.outlet_id_by_code(connection, partner_id, code)
     if outlet_id is None:
-        raise OutletUnknown(f"the partner has no outlet '{code}'")
+        raise OutletUnknown("the partner has no such outlet")
     return outlet_id
 
 
@@ -193,14 +203,15 @@ async def add_terminals(
     *,
     partner_id: int,
     terminals: Sequence[tuple[int, str]],
-    actor: int,
+    actor: int | OwnPerson,
     at: datetime,
 ) -> dict[tuple[int, str], int]:
     """Add active tills of one partner given as (outlet_id, code), all or none; returns terminal_id by the same.
 
-    Rejects NOT_PERMITTED, ONBOARDING_INVALID, PARTNER_UNKNOWN, OUTLET_UNKNOWN, TERMINAL_EXISTS.
+    actor is in ONBOARDING, or of the partner itself. Rejects NOT_PERMITTED, ONBOARDING_INVALID, PARTNER_UNKNOWN,
+    OUTLET_UNKNOWN, TERMINAL_EXISTS.
     """
-    await actors.require_role(connection, actor, actors.ONBOARDING)
+    by = await _permitted(connection, actor, partner_id)
     for _, code in terminals:
         _check_code(code)
     await lock_partner(connection, partner_id)
@@ -212,17 +223,25 @@ async def add_terminals(
         return {}
     added = await store.insert_terminals(connection, terminals)
     detail = {"terminals": sorted(added.values())}
-    await _note(connection, "TERMINALS_ADDED", f"partner:{partner_id}", detail, actor, at)
+    await _note(connection, "TERMINALS_ADDED", f"partner:{partner_id}", detail, by, at)
     return added
 
 
-async def suspend_terminal(connection: AsyncConnection, *, terminal_id: int, actor: int, at: datetime) -> None:
-    """Refuse what this till sends from now on. Rejects NOT_PERMITTED, TERMINAL_UNKNOWN, STATUS_UNCHANGED."""
+async def suspend_terminal(
+    connection: AsyncConnection, *, terminal_id: int, actor: int | OwnPerson, at: datetime
+) -> None:
+    """Refuse what this till sends from now on; actor as for `add_terminals`.
+
+    Rejects NOT_PERMITTED, TERMINAL_UNKNOWN, STATUS_UNCHANGED.
+    """
     await _set_terminal_status(connection, terminal_id, SUSPENDED, actor, at)
 
 
 async def resume_terminal(connection: AsyncConnection, *, terminal_id: int, actor: int, at: datetime) -> None:
-    """Take a suspension back. Rejects NOT_PERMITTED, TERMINAL_UNKNOWN, STATUS_UNCHANGED."""
+    """Take a suspension back; a partner's own people cannot, for it may be the operator's.
+
+    Rejects NOT_PERMITTED, TERMINAL_UNKNOWN, STATUS_UNCHANGED.
+    """
     await _set_terminal_status(connection, terminal_id, ACTIVE, actor, at)
 
 
@@ -230,7 +249,7 @@ async def terminal_id_of(connection: AsyncConnection, *, outlet_id: int, code: s
     """The number of an outlet's terminal with this code. Rejects TERMINAL_UNKNOWN."""
     terminal_id = await store.terminal_id_by_code(connection, outlet_id, code)
     if terminal_id is None:
-        raise TerminalUnknown(f"the outlet has no terminal '{code}'")
+        raise TerminalUnknown("the outlet has no such terminal")
     return terminal_id
 
 
@@ -260,9 +279,9 @@ async def _set_partner_status(
 
 
 async def _set_terminal_status(
-    connection: AsyncConnection, terminal_id: int, status: str, actor: int, at: datetime
+    connection: AsyncConnection, terminal_id: int, status: str, actor: int | OwnPerson, at: datetime
 ) -> None:
-    await actors.require_role(connection, actor, actors.ONBOARDING)
+    by = await _permitted(connection, actor, await store.partner_id_by_terminal(connection, terminal_id))
     held = await store.terminal_status_for_update(connection, terminal_id)
     if held is None:
         raise TerminalUnknown(f"there is no terminal number {terminal_id}")
@@ -270,7 +289,17 @@ async def _set_terminal_status(
         raise StatusUnchanged(f"the terminal is {status.lower()} already")
     await store.set_terminal_status(connection, terminal_id, status)
     action = "TERMINAL_SUSPENDED" if status == SUSPENDED else "TERMINAL_RESUMED"
-    await _note(connection, action, f"terminal:{terminal_id}", {}, actor, at)
+    await _note(connection, action, f"terminal:{terminal_id}", {}, by, at)
+
+
+async def _permitted(connection: AsyncConnection, actor: int | OwnPerson, partner_id: int | None) -> int:
+    """The actor's number, where they may change what is a partner's. Rejects NOT_PERMITTED."""
+    if isinstance(actor, int):
+        await actors.require_role(connection, actor, actors.ONBOARDING)
+        return actor
+    if actor.partner_id != partner_id:
+        raise actors.NotPermitted("this is another partner's")
+    return actor.actor_id
 
 
 async def _note(

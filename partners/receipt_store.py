@@ -333,6 +333,16 @@ async def receipts_by_claim(pool: asyncpg.Pool, wanted: Sequence[tuple[int, int,
     return {row["claim"]: _stored(row) for row in rows}
 
 
+async def receipts_claimed(pool: asyncpg.Pool, claims: Sequence[UUID]) -> list[StoredReceipt]:
+    """Receipts under claims, whosever they are."""
+    rows = await pool.fetch(
+        _RECEIPT + "JOIN (SELECT c.holder_id AS of_holder, c.claim AS of_claim FROM partners.receipt_claim c "
+        "WHERE c.claim = ANY ($1::uuid[])) claimed ON holder_id = of_holder AND claim = of_claim WHERE unit = 1",
+        list(claims),
+    )
+    return [_stored(row) for row in rows]
+
+
 async def receipt_by_claim(pool: asyncpg.Pool, partner_id: int, claim: UUID) -> StoredReceipt | None:
     """A partner's receipt under a claim; None when there is none or it is another partner's."""
     row = await pool.fetchrow(

@@ -131,6 +131,15 @@ async def partner_id_by_outlet(connection: AsyncConnection, outlet_id: int) -> i
     return (await connection.execute(statement, {"outlet_id": outlet_id})).scalar_one_or_none()
 
 
+async def partner_id_by_terminal(connection: AsyncConnection, terminal_id: int) -> int | None:
+    """The number of the partner whose till this is."""
+    statement = text(
+        "SELECT o.partner_id FROM partners.terminal t JOIN partners.outlet o USING (outlet_id) "
+        "WHERE t.terminal_id = :terminal_id"
+    )
+    return (await connection.execute(statement, {"terminal_id": terminal_id})).scalar_one_or_none()
+
+
 async def outlet_ids_of(connection: AsyncConnection, partner_id: int) -> set[int]:
     """The numbers of a partner's outlets."""
     statement = text("SELECT outlet_id FROM partners.outlet WHERE partner_id = :partner_id")

@@ -19,7 +19,7 @@ from settlement.calculation import Agreed, Material
 from settlement.money import events, fees, owed, stock
 from settlement.netting import Bilateral, Instruction
 from settlement.rating import ClearingGroup, RatedLine
-from settlement.statements import Detail, Draft, Line
+from settlement.statements import Detail, Draft, Line, Source
 from settlement.windows import cycle, shares
 from settlement.windows.cycle import Window
 
@@ -163,13 +163,14 @@ async def statement(connection: AsyncConnection, statement_id: int, *, partner_i
 
 
 async def statements_page(
-    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int
+    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int, run_id: int | None = None
 ) -> list[Statement]:
-    """Statements without lines, the latest first: a partner's own, or everybody's where partner_id is None.
+    """Statements without lines, the latest first: a partner's own, or everybody's where partner_id is None; those of
+    one run where it is named.
 
     before is the number of the last one seen.
     """
-    rows = await store.statements_page(connection, partner_id=partner_id, before=before, limit=limit)
+    rows = await store.statements_page(connection, partner_id=partner_id, before=before, limit=limit, run_id=run_id)
     return [Statement(**row._mapping) for row in rows]
 
 
@@ -322,6 +323,7 @@ def _owed_detail(fact: Owed, partner_id: int, id_key: bytes) -> Detail:
         points=0,
         unit_price_micro=0,
         amount_micro=amount_micro,
+        source=Source(fact.holder_id, fact.seq, fact.holder_id, fact.seq),
     )
 
 
@@ -338,4 +340,5 @@ def _detail(event: ClearingEvent, line: RatedLine, id_key: bytes) -> Detail:
         unit_price_micro=line.unit_price_micro,
         amount_micro=line.amount_micro,
         terms_id=line.terms_id,
+        source=Source(event.holder_id, event.seq, event.receipt_holder_id, event.receipt_seq),
     )

@@ -69,11 +69,22 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where a posting stands in the ledger: its holder's entry; and the entry of the receipt that tells why."""
+
+    holder_id: int
+    seq: int
+    receipt_holder_id: int | None
+    receipt_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Detail:
     """One posting behind a line, as the partner that pays or is paid for it may see it.
 
     reference, outlet and business_date are those of the partner's own receipt, None where the points moved without
     one of its own. member is the partner's own opaque id of the card holder. terms_id is the version that priced it.
+    source is for the programme's own staff, and None for what no posting is behind.
     """
 
     cutoff_id: int
@@ -87,6 +98,7 @@ class Detail:
     unit_price_micro: int
     amount_micro: int
     terms_id: int = 0
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,17 +346,19 @@ async def statements_of_run(connection: AsyncConnection, run_id: int) -> Sequenc
 
 
 async def statements_page(
-    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int
+    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int, run_id: int | None = None
 ) -> Sequence[Row[Any]]:
-    """Statements of one partner, or of everybody where partner_id is None; the latest first, older than `before`."""
+    """Statements of one partner, or of everybody where partner_id is None, of one run where it is named; the latest
+    first, older than `before`."""
     found = await connection.execute(
         text(
             f"SELECT {_STATEMENT} FROM settlement.statement s JOIN settlement.run r USING (run_id) {_STATE} "
             "WHERE (CAST(:partner_id AS int) IS NULL OR s.partner_id = :partner_id) "
+            "  AND (CAST(:run_id AS int) IS NULL OR s.run_id = :run_id) "
             f"  AND (CAST(:before AS bigint) IS NULL OR s.statement_id < :before) {_SEEN}"
             "ORDER BY s.statement_id DESC LIMIT :limit"
         ),
-        {"partner_id": partner_id, "before": before, "limit": limit},
+        {"partner_id": partner_id, "before": before, "limit": limit, "run_id": run_id},
     )
     return found.all()
 

@@ -25,6 +25,7 @@ from gateway.scopes import SCOPES
 from kit import actors, audit
 from kit.database import Database
 from kit.errors import Rejection
+from partners.onboarding import OwnPerson
 
 FRESH_SECONDS = 5.0
 STALE_SECONDS = 10.0
@@ -80,6 +81,10 @@ class RedirectUriInvalid(Rejection):
     retryable = False
 
 
+By = str | OwnPerson
+"""Who changes clients: an actor in ONBOARDING by name, or somebody of the partner itself, for its own clients alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """A client as it stands. partner_id None is the operator's staff; not_before is in seconds since 1970."""
@@ -118,7 +123,7 @@ async def add_client(
     partner_id: int | None,
     name: str,
     scopes: Sequence[str],
-    by: str,
+    by: By,
     at: datetime,
 ) -> tuple[str, str]:
     """Add a client with a secret, of a partner (or of the operator's staff: None) for an actor in ONBOARDING.
@@ -126,7 +131,7 @@ async def add_client(
     Returns its id and its secret, which nobody can read again. Rejects SECRET_NOT_ALLOWED, SCOPE_UNKNOWN,
     ACTOR_UNKNOWN, NOT_PERMITTED.
     """
-    actor_id = await onboarding(connection, by)
+    actor_id = await _permitted(connection, by, partner_id)
     wanted = _checked(scopes)
     if not await store.secret_allowed(connection, partner_id or 0):
         raise SecretNotAllowed(
@@ -158,7 +163,7 @@ async def add_key_client(
     jwk: Mapping[str, Any],
     redirect_uris: Sequence[str] = (),
     binds_tokens: bool = True,
-    by: str,
+    by: By,
     at: datetime,
 ) -> str:
     """Add a client that signs with the private half of a key, for an actor in ONBOARDING; returns its id.
@@ -166,7 +171,7 @@ async def add_key_client(
     With redirect_uris people may authorize it too. Its tokens are bound to a key, unless binds_tokens is False. Rejects
     SCOPE_UNKNOWN, CLIENT_KEY_INVALID, CLIENT_KEY_TAKEN, REDIRECT_URI_INVALID, ACTOR_UNKNOWN, NOT_PERMITTED.
     """
-    actor_id = await onboarding(connection, by)
+    actor_id = await _permitted(connection, by, partner_id)
     uris = tuple(_checked_redirect(uri) for uri in redirect_uris)
     grant_types = (CLIENT_CREDENTIALS, *((AUTHORIZATION_CODE, REFRESH_TOKEN) if uris else ()))
     wanted = Wanted(partner_id, name, tuple(_checked(scopes)), False, grant_types, uris, binds_tokens)
@@ -182,7 +187,7 @@ async def add_public_client(
     name: str,
     scopes: Sequence[str],
     redirect_uris: Sequence[str] = (),
-    by: str,
+    by: By,
     at: datetime,
 ) -> str:
     """Add a client without a credential: an app that people authorize, or without redirect_uris, tills to be enrolled.
@@ -190,22 +195,21 @@ async def add_public_client(
     Every token of it is bound to a key that the app or till makes. For an actor in ONBOARDING; returns its id. Rejects
     SCOPE_UNKNOWN, REDIRECT_URI_INVALID, ACTOR_UNKNOWN, NOT_PERMITTED.
     """
-    actor_id = await onboarding(connection, by)
+    actor_id = await _permitted(connection, by, partner_id)
     uris = tuple(_checked_redirect(uri) for uri in redirect_uris)
     grant_types = (AUTHORIZATION_CODE if uris else DEVICE_CODE, REFRESH_TOKEN)
     wanted = Wanted(partner_id, name, tuple(_checked(scopes)), True, grant_types, uris, True)
     return (await _insert(connection, actor_id, wanted, at))[0]
 
 
-async def rotate(connection: AsyncConnection, client_id: str, *, overlap: timedelta, by: str, at: datetime) -> str:
+async def rotate(connection: AsyncConnection, client_id: str, *, overlap: timedelta, by: By, at: datetime) -> str:
     """Give a client a new secret, returned once; the last one stays good for the overlap, all before it end now.
 
     Rejects CLIENT_UNKNOWN, SECRET_NOT_ALLOWED, OVERLAP_TOO_LONG, ACTOR_UNKNOWN, NOT_PERMITTED.
     """
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         raise OverlapTooLong(f"an overlap lasts at most {LONGEST_OVERLAP.days} days")
-    actor_id = await onboarding(connection, by)
-    held = await _held_row(connection, client_id)
+    actor_id, held = await _own(connection, client_id, by)
     client_no = int(held["client_no"])
     if not await store.secret_allowed(connection, held["partner_id"] or 0):
         raise SecretNotAllowed("the exception that let this partner's clients use secrets was taken back")
@@ -217,7 +221,7 @@ async def rotate(connection: AsyncConnection, client_id: str, *, overlap: timede
 
 
 async def add_key(
-    connection: AsyncConnection, client_id: str, jwk: Mapping[str, Any], *, overlap: timedelta, by: str, at: datetime
+    connection: AsyncConnection, client_id: str, jwk: Mapping[str, Any], *, overlap: timedelta, by: By, at: datetime
 ) -> str:
     """Register a key for a client; its other keys and its secrets stay good for the overlap. Returns the kid.
 
@@ -226,8 +230,7 @@ async def add_key(
     """
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         raise OverlapTooLong(f"an overlap lasts at most {LONGEST_OVERLAP.days} days")
-    actor_id = await onboarding(connection, by)
-    row = await _held_row(connection, client_id)
+    actor_id, row = await _own(connection, client_id, by)
     if row["kind"] == "PUBLIC":
         raise ClientPublic("a public client has no credential; what it is granted is bound to keys of its own")
     client_no = int(row["client_no"])
@@ -239,20 +242,20 @@ async def add_key(
     return kid
 
 
-async def remove_key(connection: AsyncConnection, client_id: str, kid: str, *, by: str, at: datetime) -> None:
+async def remove_key(connection: AsyncConnection, client_id: str, kid: str, *, by: By, at: datetime) -> None:
     """Refuse a client's key from now on, and within ten seconds the access tokens that the client holds.
 
     For an actor in ONBOARDING. Rejects CLIENT_UNKNOWN, CLIENT_KEY_UNKNOWN, ACTOR_UNKNOWN, NOT_PERMITTED.
     """
-    actor_id = await onboarding(connection, by)
-    client_no = await held(connection, client_id)
+    actor_id, row = await _own(connection, client_id, by)
+    client_no = int(row["client_no"])
     if not await store.expire_client_keys(connection, client_no, until=at, only=kid):
         raise client_keys.ClientKeyUnknown("the client has no such key, or it is no longer good")
     await store.end_tokens(connection, client_no, at)
     await _record(connection, actor_id, "CLIENT_KEY_REMOVED", client_no, {"kid": kid}, at)
 
 
-async def suspend(connection: AsyncConnection, client_id: str, *, by: str, at: datetime) -> None:
+async def suspend(connection: AsyncConnection, client_id: str, *, by: By, at: datetime) -> None:
     """Stop a client: no token is issued to it, and those it holds are refused within ten seconds.
 
     Rejects CLIENT_UNKNOWN, ACTOR_UNKNOWN, NOT_PERMITTED.
@@ -261,7 +264,8 @@ async def suspend(connection: AsyncConnection, client_id: str, *, by: str, at: d
 
 
 async def resume(connection: AsyncConnection, client_id: str, *, by: str, at: datetime) -> None:
-    """Let a suspended client ask for tokens again; tokens from before stay refused. Rejects as `suspend`."""
+    """Let a suspended client ask for tokens again; tokens from before stay refused. A partner's own
+    people cannot: the operator may have had a reason. Rejects as `suspend`."""
     await _set_status(connection, client_id, "ACTIVE", "CLIENT_RESUMED", by, at)
 
 
@@ -347,6 +351,27 @@ async def onboarding(connection: AsyncConnection, by: str) -> int:
     return actor_id
 
 
+async def _permitted(connection: AsyncConnection, by: By, partner_id: int | None) -> int:
+    """The number of an actor who may add clients of a partner. Rejects ACTOR_UNKNOWN, NOT_PERMITTED."""
+    if isinstance(by, str):
+        return await onboarding(connection, by)
+    if by.partner_id != partner_id:
+        raise actors.NotPermitted("this is another partner's")
+    return by.actor_id
+
+
+async def _own(connection: AsyncConnection, client_id: str, by: By) -> tuple[int, RowMapping]:
+    """The number of an actor who may change a client, and its row, held. A partner's people know no other partner's.
+
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, CLIENT_UNKNOWN.
+    """
+    actor_id = await onboarding(connection, by) if isinstance(by, str) else by.actor_id
+    row = await _held_row(connection, client_id)
+    if not isinstance(by, str) and row["partner_id"] != by.partner_id:
+        raise _unknown()
+    return actor_id, row
+
+
 async def _insert(connection: AsyncConnection, actor_id: int, wanted: Wanted, at: datetime) -> tuple[str, int]:
     client_id = "cl_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))
     client_no = await store.insert_client(
@@ -382,8 +407,12 @@ async def held(connection: AsyncConnection, client_id: str) -> int:
 async def _held_row(connection: AsyncConnection, client_id: str) -> RowMapping:
     row = await store.lock_client(connection, client_id)
     if row is None:
-        raise ClientUnknown("no client has this id; `tessera partner client list` names them")
+        raise _unknown()
     return row
+
+
+def _unknown() -> ClientUnknown:
+    return ClientUnknown("no client has this id; `tessera partner client list` names them")
 
 
 async def _new_secret(connection: AsyncConnection, client_no: int, at: datetime) -> str:
@@ -393,10 +422,10 @@ async def _new_secret(connection: AsyncConnection, client_no: int, at: datetime)
 
 
 async def _set_status(
-    connection: AsyncConnection, client_id: str, status: str, action: str, by: str, at: datetime
+    connection: AsyncConnection, client_id: str, status: str, action: str, by: By, at: datetime
 ) -> None:
-    actor_id = await onboarding(connection, by)
-    client_no = await held(connection, client_id)
+    actor_id, row = await _own(connection, client_id, by)
+    client_no = int(row["client_no"])
     await store.update_status(connection, client_no, status, at)
     await _record(connection, actor_id, action, client_no, {}, at)
 

@@ -170,6 +170,14 @@ async def client_keys(connection: AsyncConnection, client_no: int) -> Sequence[R
     return (await connection.execute(statement, {"client_no": client_no})).mappings().all()
 
 
+async def client_secrets(connection: AsyncConnection, client_no: int) -> Sequence[RowMapping]:
+    """When each of a client's secrets was made and ends, the oldest first."""
+    statement = text(
+        "SELECT created_at, expires_at FROM gateway.client_secret WHERE client_no = :client_no ORDER BY secret_no"
+    )
+    return (await connection.execute(statement, {"client_no": client_no})).mappings().all()
+
+
 async def ended_tokens(connection: AsyncConnection) -> Sequence[str]:
     """Ids of the access tokens and grants that were ended lately."""
     return (await connection.execute(text("SELECT token_id FROM gateway.ended_token"))).scalars().all()

@@ -21,6 +21,7 @@ from gateway.admission import Asked
 from gateway.context import Context, Viewer, language_of
 from gateway.endpoint import EVENT_STREAM, GRAPHQL_JSON, JSON, LARGEST_BODY, Endpoint
 from gateway.prepared import Unacceptable
+from gateway.request_log import code_of
 from gateway.sessions import forms
 from gateway.sessions.cookies import jar_of
 from gateway.sessions.people import PREFIXES
@@ -64,7 +65,10 @@ class SessionEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of a page's script."""
         request = Request(scope, receive)
-        media_type = JSON
+        gate: Endpoint = scope["app"].state.endpoint
+        began, media_type = gate.admission.requests.began(), JSON
+        viewer: Viewer | None = None
+        asked: Asked | None = None
         try:
             media_type = endpoint.media_type_of(request.headers.get("accept", "").encode() or None)
             viewer = await self._viewer(request)
@@ -76,13 +80,14 @@ class SessionEndpoint:
             if media_type == EVENT_STREAM:
                 await self._stream(request, asked, len(body), context, send)
                 return
-            gate: Endpoint = scope["app"].state.endpoint
             status, answer, extra = await gate.answer(
                 asked, len(body), context, media_type=media_type, noted=scope["noted"]
             )
+            code = code_of(answer, context.rejected)
         except Refused as no:
-            status, answer, extra = no.status, endpoint.refusal(no, scope["request_id"]), no.headers
+            status, answer, extra, code = no.status, endpoint.refusal(no, scope["request_id"]), no.headers, no.code
             media_type = JSON if media_type == EVENT_STREAM else media_type
+        gate.noted(scope, viewer, asked, began, status, code)
         await endpoint.send_answer(send, status, media_type, answer, extra)
 
     async def _viewer(self, request: Request) -> Viewer:

@@ -39,8 +39,16 @@ CASHIER: Final = "CASHIER"
 
 SCOPES: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        MANAGER: frozenset({scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.RULES_READ, scopes.COLLEAGUES_MANAGE}),
-        DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ}),
+        MANAGER: frozenset(
+            {
+                scopes.HISTORY_READ,
+                scopes.SETTLEMENT_READ,
+                scopes.RULES_READ,
+                scopes.COLLEAGUES_MANAGE,
+                scopes.OUTLETS_MANAGE,
+            }
+        ),
+        DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ, scopes.CLIENTS_MANAGE}),
         FINANCE: frozenset(
             {scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.STATEMENTS_ACCEPT, scopes.DISPUTES_WRITE}
         ),

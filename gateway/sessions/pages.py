@@ -434,7 +434,7 @@ def _next(request: Request, audience: str) -> str:
 
 
 def _home(audience: str) -> str:
-    return f"{PREFIXES[audience]}/security"
+    return {STAFF: "/console", COLLEAGUE: "/portal"}.get(audience, f"{PREFIXES[audience]}/security")
 
 
 @lru_cache(maxsize=1)

@@ -25,14 +25,16 @@ PARTNER_PORTAL = (-3, "cl_partnerportal0000000")
 _STAFF = frozenset({scopes.SCHEMA_READ})
 _BY_ROLE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        actors.OPERATOR_ADMIN: frozenset({scopes.CLOCK_ADVANCE}),
-        actors.ONBOARDING: frozenset({scopes.CLUBS_INVITE}),
+        actors.OPERATOR_ADMIN: frozenset(
+            {scopes.CLOCK_ADVANCE, scopes.PARTNERS_READ, scopes.PEOPLE_SEARCH, scopes.TRAIL_READ}
+        ),
+        actors.ONBOARDING: frozenset({scopes.CLUBS_INVITE, scopes.PARTNERS_READ, scopes.PARTNERS_MANAGE}),
         actors.AGREEMENT_MAKER: frozenset({scopes.AGREEMENTS_MAKE}),
         actors.AGREEMENT_CHECKER: frozenset({scopes.AGREEMENTS_DECIDE}),
         actors.FINANCE_MAKER: frozenset({scopes.SETTLEMENT_READ, scopes.SETTLEMENT_MAKE}),
         actors.FINANCE_CHECKER: frozenset({scopes.SETTLEMENT_READ, scopes.SETTLEMENT_DECIDE}),
-        actors.MEMBER_CARE_MAKER: frozenset(),
-        actors.MEMBER_CARE_CHECKER: frozenset(),
+        actors.MEMBER_CARE_MAKER: frozenset({scopes.PEOPLE_SEARCH}),
+        actors.MEMBER_CARE_CHECKER: frozenset({scopes.PEOPLE_SEARCH}),
         actors.PROMOTION_MAKER: frozenset({scopes.RULES_READ, scopes.RULES_EDIT}),
         actors.PROMOTION_CHECKER: frozenset({scopes.RULES_READ, scopes.RULES_APPROVE}),
     }

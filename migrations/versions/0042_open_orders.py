@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0042"
-down_revision = "0038"
+down_revision = "0040"
 
 
 def upgrade() -> None:

@@ -83,13 +83,13 @@ async def test_an_invitation_signs_in_once_and_the_person_is_the_partners_client
     assert any(to == ANN and "/portal/sign-in" in body for to, body in await desk.letters())
     browser = desk.browser()
     await browser.ask(ANN, "/portal")
-    assert (await browser.enter(invitation, "/portal")).headers["location"] == "/portal/security"
+    assert (await browser.enter(invitation, "/portal")).headers["location"] == "/portal"
     again = desk.browser()
     await again.ask(ANN, "/portal")
     assert (await again.enter(invitation, "/portal")).status_code == 422
     assert await (await script_of(browser, "/portal")).ask(WHO) == {
         "__typename": "PartnerClient", "partner": {"code": "bakery"},
-        "scopes": ["colleagues:manage", "history:read", "rules:read", "settlement:read"],
+        "scopes": ["colleagues:manage", "history:read", "outlets:manage", "rules:read", "settlement:read"],
         "person": {"name": "Ann", "roles": ["MANAGER"]},
     }  # fmt: skip
 

@@ -84,6 +84,9 @@ NAMES_NOTHING = {
     "Query.missingPointsClaims.allStates": "a switch",
     "SendPartnerFileInput.format": _SAYS,
     "SendPartnerFileInput.content": _SAYS,
+    "Query.partnerActivity.since": "a day",
+    "Query.ownMovements.line": "a line of a statement that is named beside it",
+    "Query.partnerActivity.until": "a day",
     "MemberRefInput.cardNumber": _NETWORK,
     "MemberRefInput.cardCode": _NETWORK,
     "MemberRefInput.phone": _NETWORK,
@@ -163,6 +166,8 @@ NOTHING: dict[str, Any] = {
     "Query.node.id": "txn_nothing",
     "Query.settlementStatement.id": "stm_nothing",
     "Query.settlementStatements.after": None,
+    "Query.ownMovements.statementId": "stm_nothing",
+    "Query.ownMovements.after": None,
     "Query.agreements.after": None,
     "Query.partnerFiles.after": None,
     "Query.settlementBreaks.after": None,
@@ -333,6 +338,8 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "subscriptionInvoices": lambda w: {"first": 20, "after": None},
     "feeShares": lambda w: {},
     "settlementReports": lambda w: {},
+    "ownMovements": lambda w: {"statementId": w.of_b["statement"], "line": 1, "first": 20, "after": None},
+    "partnerActivity": lambda w: {"since": _WHERE["businessDate"], "until": _WHERE["businessDate"]},
     "promotions": lambda w: {"first": 20, "after": None},
     "promotion": lambda w: {"code": "of-b"},
     "rewards": lambda w: {"first": 20, "after": None},
@@ -598,6 +605,8 @@ async def furnish(world: World) -> None:
         "Subscription.transactionPosted.after": [told_transaction["cursor"]],
         "Query.node.id": [txn, seen["id"], hold["hold"]["id"], approval["approval"]["id"], statement],
         "Query.settlementStatement.id": [statement],
+        "Query.ownMovements.statementId": [statement],
+        "Query.ownMovements.after": [Cursors(world.gateway.coalition.vault, "own movements of line 1").write(1_000)],
         "Query.settlementStatements.after": [of_a["edges"][0]["cursor"]],
         "Query.agreements.after": [signed["edges"][0]["cursor"]],
         **{name: [Cursors(world.gateway.coalition.vault, kind).write(1)] for name, kind in OWN_LISTS.items()},
@@ -669,8 +678,8 @@ async def test_b_hears_of_what_is_as_what_it_hears_of_nothing(world: World) -> N
             none = await answer(world.gateway.app, world.b, leaf, replaced(CALLS[leaf.root](world), leaf, unknown))
             if leaf.name in OWN_LISTS:  # a place in one's own list is a number that says nothing of whose it was
                 assert theirs[1]["data"][leaf.root]["nodes"] == none[1]["data"][leaf.root]["nodes"] == []
-            elif leaf.name == "Query.agreements.after":
-                assert theirs[1]["data"][leaf.root]["nodes"] == []  # behind the only one
+            elif leaf.name in ("Query.agreements.after", "Query.ownMovements.after"):
+                assert theirs[1]["data"][leaf.root]["nodes"] == []  # behind the last one
             elif leaf.name in PLACES:  # a place in one's own list: whosever it was, what comes is one's own
                 nodes = theirs[1]["data"][leaf.root]["nodes"]
                 assert {one.get("id", one.get("code")) for one in nodes} <= {*world.of_b.values(), "cup", "of-b"}

@@ -5,6 +5,7 @@ A root field that takes a scope of sessions is in these tables by being there; o
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from functools import partial
@@ -14,8 +15,10 @@ from uuid import uuid4
 import orjson
 import pytest
 from graphql import GraphQLInputObjectType, get_named_type
+from joserfc.jwk import OKPKey
 
 from gateway import claim_types, scopes
+from gateway.oauth import clients
 from gateway.own_ids import SUBSCRIPTION, own_id
 from gateway.sessions import colleagues, viewers
 from kit import actors, postgres
@@ -23,6 +26,7 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import cutoffs
 from members import approvals
+from partners import onboarding
 from settlement import runs
 from settlement.claims import claims
 from settlement.claims.claims import ClaimDraft
@@ -86,6 +90,13 @@ async def colleague(desk: Desk, code: str, name: str, address: str, *roles: str)
         )  # fmt: skip
 
 
+async def colleague_script(desk: Desk, code: str, role: str) -> Script:
+    """A browser in which somebody of a partner is signed in."""
+    address = f"{role.lower()}@{code}.example"
+    await colleague(desk, code, role.lower(), address, role)
+    return await script_of(await desk.signed_in(address, "/portal"), "/portal")
+
+
 @pytest.mark.parametrize("who", PEOPLE)
 async def test_whoever_is_signed_in_is_answered_what_their_scopes_open_and_nothing_else(desk: Desk, who: str) -> None:
     script = await script_for(desk, who)
@@ -128,6 +139,7 @@ NAMES_NOTHING = {
     "plan", "interval", "currencyCode", "trial", "paymentToken", "paymentTextVersion", "atOnce", "until",
     "businessDate", "reference", "total", "place", "occurredAt", "mediaType", "sizeBytes", "sha256", "reason", "note",
     "accepted", "line", "amount", "answer", "fileName",
+    "overlapHours", "forTills", "failed", "since", "first", "after",
 }  # fmt: skip
 
 
@@ -173,6 +185,16 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
         lambda it: {"statementId": it},
         "stm_nothing",
     ),
+    "AddClientKeyInput.clientId": (
+        "addClientKey",
+        lambda it: {"clientId": it, "publicKey": json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=False))},
+        "cl_nothing",
+    ),
+    "RemoveClientKeyInput.clientId": ("removeClientKey", lambda it: {"clientId": it, "kid": "x"}, "cl_nothing"),
+    "RotateClientSecretInput.clientId": ("rotateClientSecret", lambda it: {"clientId": it}, "cl_nothing"),
+    "SuspendClientInput.clientId": ("suspendApiClient", lambda it: {"clientId": it}, "cl_nothing"),
+    "AddTerminalInput.outlet": ("addTerminal", lambda it: {"outlet": it, "code": "9"}, "none"),
+    "CloseTerminalInput.outlet": ("closeTerminal", lambda it: {"outlet": it, "terminal": "1"}, "none"),
     **{
         f"{root[0].upper()}{root[1:]}Input.subscriptionId": (root, partial(_of_subscription, more), "sub_nothing")
         for root, more in (
@@ -209,6 +231,17 @@ PUBLIC = {
     "SubscribeInput.code": "a code is whoever's who has it; guesses are counted",
     "SetConsentInput.partner": "a partner's code, which everybody may know",
     "InviteColleagueInput.name": "a name at the own partner, which another may have at theirs",
+    "AddApiClientInput.name": "a name at the own partner, which another may have at theirs",
+    "AddApiClientInput.scopes": "the programme's scopes, which everybody may know",
+    "AddOutletInput.code": "a code at the own partner, which another may have at theirs",
+    "AddOutletInput.name": "a name at the own partner, which another may have at theirs",
+    "AddTerminalInput.code": "a code at the own outlet, which another may have at theirs",
+    "AddClientKeyInput.publicKey": "a public key, which is one client's alone",
+    "AddApiClientInput.publicKey": "a public key, which is one client's alone",
+    "RemoveClientKeyInput.kid": "a key of a client that is named beside it",
+    "CloseTerminalInput.terminal": "a till of an outlet that is named beside it",
+    "Query.requestLog": "an id that whoever asks makes; the own partner's requests are looked through",
+    "Query.apiClient": "an id in tokens; null for another's, as for nobody's",
 }
 
 
@@ -286,6 +319,19 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
     await colleague(desk, "bakery", "Fee", "fee@example.org", "FINANCE")
     fee = await script_of(await desk.signed_in("fee@example.org", "/portal"), "/portal")
     gus = await script_of(await desk.signed_in("gus@example.org", "/portal"), "/portal")
+    dev = await colleague_script(desk, "grocer", "DEVELOPER")
+    manager = await colleague_script(desk, "grocer", "MANAGER")
+    async with desk.database.transaction() as connection:
+        outlet = {
+            "partner_id": desk.coalition.callers["bakery"].partner_id,
+            "code": "bakery-only",
+            "name": "Back street",
+        }
+        await onboarding.add_outlet(connection, **outlet, actor=desk.coalition.onboarder, at=NOON)
+        client_id = await clients.add_public_client(
+            connection, partner_id=outlet["partner_id"], name="tills", scopes=[scopes.POINTS_ACCRUE], by="onboarder",
+            at=NOON,
+        )  # fmt: skip
     own = await ada.ask("{ viewer { ... on Member { own { cards { id } approvals { id } } } } }")
     theirs = {
         "ReportCardLostInput.cardId": (ben, own["own"]["cards"][0]["id"]),
@@ -298,6 +344,8 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         "AnswerClaimInput.claimId": (gus, claim_types.claim_id(desk.vault, 1)),
         "AcceptSettlementStatementInput.statementId": (gus, statement := await _statement(desk, fee)),
         "OpenDisputeInput.statementId": (gus, statement),
+        **{name: (dev, client_id) for name in NAMES if name.endswith(".clientId")},
+        **{name: (manager, "bakery-only") for name in NAMES if name.endswith(".outlet")},
     }
     dispute = await fee.ask(OPEN, input=keyed(statementId=statement, line=1, reason="D03", amount="1", note="too many"))
     theirs |= {name: (gus, dispute["dispute"]["id"]) for name in NAMES if name.endswith(".disputeId")}
@@ -317,5 +365,5 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         assert told[0] == told[1], name
         assert told[0]["__typename"] == "Rejection", name
         assert value not in orjson.dumps(told).decode()
-    assert [each["name"] for each in await gus.ask("{ colleagues { name } }")] == ["Gus"]
+    assert {each["name"] for each in await gus.ask("{ colleagues { name } }")} == {"Gus", "developer", "manager"}
     assert await desk.database.pool.fetchval("SELECT count(*) FROM settlement.acceptance") == 0

@@ -50,7 +50,7 @@ async def test_an_invitation_signs_in_once_without_any_message(desk: Desk) -> No
     browser = desk.browser()
     await browser.ask(ANNA, "/staff")
     entered = await browser.enter(f"{invitation[:8]} {invitation[8:]}".upper(), "/staff")
-    assert entered.headers["location"] == "/staff/security"
+    assert entered.headers["location"] == "/console"
     assert "Signed in as anna." in (await browser.get("/staff/security")).text
     again = desk.browser()
     await again.ask(ANNA, "/staff")

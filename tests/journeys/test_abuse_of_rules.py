@@ -204,7 +204,7 @@ MAY_REMOVE = {
     "gateway.staff", "gateway.colleague", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget",
     "gateway.passkey", "gateway.passkey_challenge",
     # What was only counted, to be looked at for a while.
-    "gateway.field_use", "partners.award_pace",
+    "gateway.field_use", "gateway.request_log", "partners.award_pace",
     # Sums that are added up anew when members are merged.
     "members.activity", "members.activity_position",
     # Sign-in codes go after a day, other letters stay.

@@ -1,0 +1,32 @@
+"""The console at /console: where staff come after they signed in, and what of it their roles open."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from gateway.pages import (
+    console_agreements,
+    console_reconciliation,
+    console_reports,
+    console_runs,
+    console_statements,
+    desk,
+)
+from gateway.pages.desk import Desk
+from gateway.pages.sections import HOME
+
+
+async def home(at: Desk) -> Response:
+    """GET /console: the sections that are open to the person."""
+    return at.page("console/home.html")
+
+
+ROUTES: list[BaseRoute] = [
+    *desk.routes(((HOME, home),), ((f"{HOME}/language", desk.language),)),
+    *console_runs.ROUTES,
+    *console_statements.ROUTES,
+    *console_reports.ROUTES,
+    *console_reconciliation.ROUTES,
+    *console_agreements.ROUTES,
+]

@@ -1,0 +1,39 @@
+"""PURE: words of the operator's pages that stand for codes, and the rule that an empty editor begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import orjson
+
+from gateway.pages.catalogues import marked as _
+
+PURPOSES: Mapping[str, str] = MappingProxyType(
+    {
+        "MEMBER_ASKED": _("the member asked"),
+        "PARTNER_ASKED": _("a partner asked"),
+        "COMPLAINT": _("a complaint"),
+        "FRAUD": _("suspicion of fraud"),
+        "SUPPORT": _("something does not work"),
+    }
+)
+TRANSACTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "PURCHASE": _("Purchase"),
+        "REDEMPTION": _("Redemption"),
+        "RETURN": _("Return"),
+        "CANCELLATION": _("Cancellation"),
+    }
+)
+
+
+def first_rule(promotion: str) -> str:
+    """A small rule that is right, to begin with: ten points with every purchase."""
+    document = {
+        "code": promotion, "promotion": promotion, "kind": "earn",
+        "title": {"en": promotion, "ru": promotion, "ro": promotion}, "valid_from": "2026-01-01T00:00:00Z",
+        "effect": {"type": "points_fixed", "points": 10}, "stack": {"priority": 10},
+        "funding": [{"party": "HERE", "bp": 10_000}],
+    }  # fmt: skip
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()

@@ -1,0 +1,76 @@
+"""A town whose operator settles: people of finance and of agreements, a run that is over, and more to be settled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from kit import actors, postgres
+from kit.secrets import Vault
+from ledger import cutoffs
+from settlement import breakage, runs
+from tests.builders import a_receipt
+from tests.gateway import town
+from tests.gateway.test_session_matrix import colleague
+from tests.gateway.town import Town
+
+STAFF = {
+    "mila": [actors.FINANCE_MAKER],
+    "chen": [actors.FINANCE_CHECKER],
+    "dora": [actors.FINANCE_MAKER, actors.FINANCE_CHECKER, actors.AGREEMENT_MAKER],
+    "abel": [actors.AGREEMENT_CHECKER],
+    "cara": [actors.MEMBER_CARE_MAKER],
+}
+FEE = "fee@example.org"
+
+
+def address(name: str) -> str:
+    """Where somebody is written to."""
+    return f"{name}@example.org"
+
+
+@asynccontextmanager
+async def opened(server: postgres.Server, template: str, vault: Vault) -> AsyncIterator[Town]:
+    """A town with a first run, approved, and a second month of trade behind it."""
+    async with town.opened(server, template, vault, f"console_{os.getpid()}") as place:
+        for name, roles in STAFF.items():
+            await place.desk.invite(name, address(name), roles)
+        await colleague(place.desk, "bakery", "Fee", FEE, "FINANCE")
+        await _later(place, days=20)
+        await _settled(place)
+        await _trade(place)
+        await _later(place, days=20)
+        yield place
+
+
+async def _later(place: Town, *, days: int) -> None:
+    place.desk.wall.move(days=days)
+    await place.desk.at_wall()
+
+
+async def _settled(place: Town) -> None:
+    """A run that one person made and another approved when its review was over."""
+    database, at = place.desk.database, place.desk.wall()
+    await cutoffs.close(database, at=at)
+    async with database.transaction() as connection:
+        [run] = await runs.settle(connection, actor="mila", at=at)
+        await breakage.estimate(connection, as_of=at, actor="mila", at=at)
+        over = at + timedelta(days=15)
+        await runs.approve(connection, run.head.run_id, actor="chen", at=over)
+    place.desk.wall.move(days=15)
+    await place.desk.at_wall()
+
+
+async def _trade(place: Town) -> None:
+    """Points spent at another partner than gave them, and a sale at the place with the wicked name."""
+    await place.fair.market.desk.directory.refresh()
+    at = place.desk.wall()
+    for number, cents in enumerate((4_000, 9_900)):
+        receipt = a_receipt(cents, reference=f"H-{number}", at=at)
+        await place.fair.market.buy(place.card, receipt, partner="grocer")
+    receipt = a_receipt(6_000, reference="H-9", at=at)
+    await place.fair.market.buy(place.card, receipt, partner="bakery", spend=300)
+    receipt = a_receipt(7_500, reference="H-10", outlet="x", at=at)
+    await place.fair.market.buy(place.card, receipt, partner="bakery")
