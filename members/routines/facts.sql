@@ -1,11 +1,11 @@
 -- What is true of members at an instant, for those who decide above. A member's own number is taken as it is; whom it
 -- stands for is found before.
 
--- A member, and who is merged into them now.
+-- A member, and who is merged into them now; nobody twice, as only the last row of each counts.
 CREATE FUNCTION members.selves(p_member bigint) RETURNS SETOF bigint
 LANGUAGE sql STABLE AS $$
   SELECT p_member
-  UNION
+  UNION ALL
   SELECT s.member_id FROM members.succession s
   WHERE s.survivor_id = p_member AND s.member_id <> p_member AND s.seq = (
     SELECT max(n.seq) FROM members.succession n WHERE n.member_id = s.member_id)

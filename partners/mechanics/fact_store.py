@@ -143,7 +143,8 @@ def reading(fields: frozenset[str], counters: tuple[str, ...]) -> Reading:
     unused += "" if any("$3" in one for one in sources) else " AND $3::timestamptz IS NOT NULL"
     return Reading(
         f"SELECT {', '.join(columns)} FROM unnest({given}) WITH ORDINALITY AS t({names}) "
-        f"JOIN ledger.account b ON b.holder_id = t.holder_id AND b.unit = 1{unused} {' '.join(sources)}",
+        "CROSS JOIN LATERAL (SELECT a.seq, a.available, a.spend_locked FROM ledger.account a "  # LIMIT: one by one
+        f"WHERE a.holder_id = t.holder_id AND a.unit = 1{unused} LIMIT 1) b {' '.join(sources)}",
         periods,
     )
 
