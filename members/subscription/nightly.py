@@ -21,7 +21,7 @@ from kit.database import Database
 from members.subscription import charging, contract, invoices, night_store, plans
 from members.subscription.contract import Event, State
 from members.subscription.periods import Period
-from members.subscription.plans import FeeTax, Plan, Price
+from members.subscription.plans import Plan, Price
 from members.subscription.providers import Answer, ChargeOrder, Provider, Silent
 from members.subscription.subscriptions import ARREARS, CHARGE, END, NOTICE, PERIOD
 
@@ -34,11 +34,10 @@ _BEGINNING = (datetime(1, 1, 1, tzinfo=UTC), 0, 0)
 
 @dataclass
 class Lists:
-    """Plans, prices and taxes, read once: versions never change."""
+    """Plans and prices, read once: versions never change."""
 
     plans: dict[int, Plan] = field(default_factory=dict)
     prices: dict[int, Price] = field(default_factory=dict)
-    taxes: dict[tuple[str, datetime], FeeTax] = field(default_factory=dict)
 
     async def priced(self, connection: AsyncConnection, price_no: int) -> tuple[Price, Plan]:
         """A version of a price, and its plan."""
@@ -48,14 +47,6 @@ class Lists:
             self.prices[price_no] = price
         price = self.prices[price_no]
         return price, self.plans[price.plan_id]
-
-    async def tax(self, connection: AsyncConnection, code: str, at: datetime) -> FeeTax:
-        """The tax that holds at an instant."""
-        if (code, at) not in self.taxes:
-            if len(self.taxes) > 10_000:
-                self.taxes.clear()
-            self.taxes[code, at] = await plans.tax(connection, code, at=at)
-        return self.taxes[code, at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +96,7 @@ async def _begin_periods(
             taken = await night_store.take_periods(connection, to, after, at_once)
             begun = await _plain(connection, providers, lists, taken, to, patience)
             if begun:
-                await _begin(connection, lists, begun)
+                await _begin(connection, begun)
         done += len(begun)
         if len(taken) < at_once:
             break
@@ -136,10 +127,10 @@ async def _plain(
     return begun
 
 
-async def _begin(connection: AsyncConnection, lists: Lists, begun: Sequence[Begun]) -> None:
+async def _begin(connection: AsyncConnection, begun: Sequence[Begun]) -> None:
     """As `subscriptions.begin_period` does for one. Numbers come last: whoever takes some keeps others waiting."""
     whose = [(one.holder_id, one.subscription_no) for one in begun]
-    taxes = [await lists.tax(connection, one.price.tax_code, one.at) for one in begun]
+    taxes = await plans.taxes(connection, [(one.price.tax_code, one.at) for one in begun])
     await night_store.append_renewals(connection, whose, [one.due_at for one in begun])
     grace, end = timedelta(days=ARREARS.grace_days), timedelta(days=ARREARS.end_days)
     await night_store.insert_grants(
