@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from gateway import app, explorer_pages, landing, lanes, payment_events, reconciliation_pages, report_pages
+from gateway import (
+    app,
+    explorer_pages,
+    invoice_pages,
+    landing,
+    lanes,
+    payment_events,
+    reconciliation_pages,
+    report_pages,
+)
 from gateway.pages import files, member, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
@@ -33,6 +42,7 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
             *member.ROUTES,
             *till.ROUTES,
             *report_pages.ROUTES,
+            *invoice_pages.ROUTES,
             *reconciliation_pages.ROUTES,
             *payment_events.ROUTES,
         ],

@@ -9,6 +9,7 @@ import typer
 
 from gateway import renewals
 from kit import clock, console
+from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 
 app = typer.Typer(name="clock", help="The business clock of a sandbox.", no_args_is_help=True)
@@ -35,6 +36,8 @@ async def _advance(to: datetime) -> tuple[datetime, datetime, int]:
     async with console.database(settings()) as database:
         async with database.reading() as connection:
             before = await clock.sandbox(connection)
-        done = await renewals.advance_clock(database, to)
+        chosen = settings()
+        vault = Vault(load_master_key(chosen))
+        done = await renewals.advance_clock(database, to, chosen=chosen, vault=vault)
         async with database.reading() as connection:
             return before, await clock.sandbox(connection), done

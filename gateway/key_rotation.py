@@ -91,6 +91,7 @@ PARTS: dict[str, Rekeying] = {
     "phones, addresses and partners' numbers": members.aliases,
     "enrolments": members.enrolments,
     "cards": members.cards,
+    "codes of plans": members.plan_codes,
     "coupons": partners.coupons,
     "invitations": partners.invitations,
     "seeds of raffles": partners.raffles,

@@ -53,3 +53,12 @@ async def made_by(
     found = await connection.execute(text(f"SELECT made FROM gateway.person_call WHERE {_KEY}"), given)
     made: int | None = found.scalar_one()
     return made
+
+
+async def is_kept(
+    connection: AsyncConnection, *, person_id: int, audience: str, operation: str, idem_key: UUID
+) -> bool:
+    """Whether a call was made under a key."""
+    given = {"person_id": person_id, "audience": audience, "operation": operation, "idem_key": idem_key}
+    found = await connection.execute(text(f"SELECT EXISTS (SELECT FROM gateway.person_call WHERE {_KEY})"), given)
+    return bool(found.scalar_one())

@@ -51,6 +51,13 @@ async def is_new(
     return earlier is None
 
 
+async def was_made(connection: AsyncConnection, person: Person, operation: str, key: str) -> bool:
+    """Whether something was done under this key before, whatever was asked for: `is_new` compares that."""
+    return await person_call_store.is_kept(
+        connection, person_id=person.number, audience=person.audience, operation=operation, idem_key=fingerprint(key)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class PersonCall:
     """What somebody who is signed in asks to be done: the operation, their key, what is asked for, and when."""

@@ -15,7 +15,7 @@ from gateway.notices import Sender
 from kit import clock
 from kit.database import Database
 from kit.secrets import Vault, load_master_key
-from kit.settings import settings
+from kit.settings import Settings, settings
 from members import messages
 from members.messages import AddressUnknown, MessageNotPermitted
 from members.subscription import due_work, nightly
@@ -50,24 +50,30 @@ def announcing(vault: Vault, sender: Sender) -> Announce:
 
 async def renew(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """The worker's job: do what is due of subscriptions, with this process's settings; how many things."""
-    return await _advance(database, at, stopping, PATIENCE)
+    chosen = settings()
+    return await _advance(database, at, stopping, PATIENCE, chosen, Vault(load_master_key(chosen)))
 
 
-async def advance_clock(database: Database, to: datetime) -> int:
-    """A sandbox's clock goes on to an instant, and what is due by then is done, each at its own instant; how many."""
-    done = await _advance(database, to, asyncio.Event(), None)
+async def advance_clock(
+    database: Database, to: datetime, *, chosen: Settings, vault: Vault, stopping: asyncio.Event | None = None
+) -> int:
+    """A sandbox's clock goes on to an instant, and what is due by then is done, each at its own instant; how many
+    things. Where it is stopped before, the clock stands at the first that is still due."""
+    done = await _advance(database, to, stopping or asyncio.Event(), None, chosen, vault)
     async with database.transaction() as connection:
-        await clock.set_sandbox(connection, to)
+        await clock.set_sandbox(connection, await due_work.first_due(connection, to) or to)
     return done
 
 
-async def _advance(database: Database, to: datetime, stopping: asyncio.Event, patience: timedelta | None) -> int:
-    chosen = settings()
+async def _advance(
+    database: Database, to: datetime, stopping: asyncio.Event, patience: timedelta | None, chosen: Settings,
+    vault: Vault,
+) -> int:  # fmt: skip
     async with database.reading() as connection:
-        if not await due_work.any_due(connection, to):
+        if await due_work.first_due(connection, to) is None:
             return 0
         sender = await notices.sender_of(connection, chosen.issuer)
-    announce, providers, done = announcing(Vault(load_master_key(chosen)), sender), choice.of(chosen), 0
+    announce, providers, done = announcing(vault, sender), choice.of(chosen, vault), 0
     if patience is not None:  # a sandbox's clock keeps the total order
         done = await nightly.renew(database, providers, to=to, patience=patience, tasks=NIGHT_TASKS, stopping=stopping)
     return done + await due_work.advance(database, providers, announce, to=to, patience=patience, stopping=stopping)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from gateway import masking, scopes
-from gateway.context import Services, Viewer
+from gateway.context import LANGUAGES, Services, Viewer
 from gateway.endpoint import Endpoint, shown_by
 from gateway.streams import Refused
 from kit.errors import Rejection
+from kit.reports import documents
 from settlement.packages import building, keys
 from settlement.reports import catalogue
 from settlement.reports.catalogue import ReportIncomplete, ReportUnknown, Wanted
@@ -49,6 +51,15 @@ async def package(request: Request) -> Response:
     With the scope settlement:read; a partner has its own, the operator's staff every partner's.
     """
     return await _answered(request, _package)
+
+
+async def document(request: Request) -> Response:
+    """GET /settlement/documents/{run}/{number}?partner=&language=: an invoice, a self-billed document, a credit note
+    or an act of set-off as PDF.
+
+    With the scope settlement:read; a partner has its own, the operator's staff every partner's.
+    """
+    return await _answered(request, _document)
 
 
 async def _answered(request: Request, made: Callable[[Services, Viewer, Request], Awaitable[Response]]) -> Response:
@@ -113,6 +124,17 @@ async def _package(services: Services, viewer: Viewer, request: Request) -> Resp
     )  # fmt: skip
 
 
+async def _document(services: Services, viewer: Viewer, request: Request) -> Response:
+    asked, number = request.query_params, request.path_params["number"]
+    wanted = replace(await _wanted(services, viewer, request), run_id=_number(request.path_params["run"]))
+    async with services.database.reading() as connection:
+        report = await catalogue.document(connection, number, wanted, is_partner=viewer.partner_id is not None)
+    language = asked.get("language", "en")
+    content = await asyncio.to_thread(documents.render, report, language=language if language in LANGUAGES else "en")
+    headers = {"Cache-Control": "private, no-store", "Content-Disposition": f'inline; filename="{number}.pdf"'}
+    return Response(content, headers=headers, media_type="application/pdf")
+
+
 async def _wanted(services: Services, viewer: Viewer, request: Request) -> Wanted:
     """What is asked for; whose it is a partner does not choose."""
     asked = request.query_params
@@ -157,4 +179,5 @@ ROUTES = [
     Route("/settlement/keys.json", key_set, methods=["GET"]),
     Route("/settlement/reports/{code}", report, methods=["GET"]),
     Route("/settlement/packages/{run}", package, methods=["GET"]),
+    Route("/settlement/documents/{run}/{number}", document, methods=["GET"]),
 ]

@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.clock_api import ClockMutation
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.enrolment_api import EnrolmentMutation
@@ -65,6 +66,7 @@ class Mutation(
     RuleMutation,
     RewardStockMutation,
     ClubMutation,
+    ClockMutation,
     SettlementMutation,
 ):
     pass

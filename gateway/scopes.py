@@ -47,6 +47,7 @@ SETTLEMENT_MAKE = "settlement:make"
 SETTLEMENT_DECIDE = "settlement:decide"
 AGREEMENTS_MAKE = "agreements:make"
 AGREEMENTS_DECIDE = "agreements:decide"
+CLOCK_ADVANCE = "clock:advance"
 
 OF_SESSIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -60,6 +61,7 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         SETTLEMENT_DECIDE: "approve or decline what another of finance made",
         AGREEMENTS_MAKE: "propose versions of agreements",
         AGREEMENTS_DECIDE: "approve or decline versions that another proposed",
+        CLOCK_ADVANCE: "let a sandbox's clock go on",
     }
 )
 """What only somebody brings who is signed in at a browser; no client can be granted it, so no token carries it. What

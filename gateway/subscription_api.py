@@ -22,10 +22,12 @@ from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from gateway.subscription_types import MemberSubscription, Plan, SubscriptionInvoice
-from kit import audit
+from gateway.types import Money, money
+from kit import audit, clock
 from members import messages
-from members.subscription import entitlements, invoices, plans, seats, subscriptions
+from members.subscription import entitlements, invoices, offers, plans, seats, subscriptions
 from members.subscription.entitlements import Use
+from members.subscription.offers import Shown
 from members.subscription.periods import Interval
 from members.subscription.providers import Provider
 from members.subscription.subscriptions import Subscription, SubscriptionUnknown, Wish
@@ -45,6 +47,7 @@ class SubscribeInput:
         "Of the price; the programme's own where none is said.", default=None
     )
     trial: bool = described("Whether it is to be tried first, as the plan offers it.", default=False)
+    code: str | None = described("A promotional code that makes it cheaper, as the member entered it.", default=None)
     payment_token: str | None = described(
         "What names a means of payment at the provider, where one charges; the last one that was given stays.",
         default=None,
@@ -193,6 +196,13 @@ ReportUsageResult = Annotated[
 Deed = Callable[[AsyncConnection, datetime], Awaitable[Subscription]]
 
 
+@strawberry.type(description="What a promotional code makes of a plan's price.")
+class PlanCode:
+    periods: int = described("For how many periods.")
+    off: Money = described("What it takes off each.")
+    to_pay: Money = described("What is left to pay for each, tax among it.")
+
+
 @strawberry.type(description="What a month of fees gave a partner.")
 class FeeShare:
     month: date = described("The month, by its first day.")
@@ -209,6 +219,26 @@ class SubscriptionQuery:
     )
     async def plans(self, info: Info[Context, None]) -> list[Plan]:
         return await subscription_types.offered(info.context.services, info.context.language, await info.context.now())
+
+    @access.query(
+        scopes=(scopes.MEMBER_SELF,),
+        cost=10,
+        description="What a promotional code would make of a plan's price for the signed-in member. Codes that are no "
+        "good are counted, and after ten in an hour none is looked at.",
+    )
+    async def plan_code(self, info: Info[Context, None], code: str, plan: str, interval: str) -> PlanCode:
+        services, at = info.context.services, await info.context.now()
+        shown = await offers.look(
+            services.database, services.vault, code, member_id=_member_id(info), at=at, now=clock.wall()
+        )
+        async with services.database.reading() as connection:
+            currency = (await programme.read(connection)).base_currency
+            found = await plans.named(connection, plan)
+            price = await plans.price_in_force(connection, found.plan_id, currency, _interval(interval), at=at)
+            off_minor, periods = await offers.preview(connection, shown, price)
+        return PlanCode(
+            periods=periods, off=money(off_minor, currency), to_pay=money(price.amount_minor - off_minor, currency)
+        )
 
     @access.query(
         scopes=(scopes.SETTLEMENT_READ,),
@@ -269,14 +299,16 @@ class SubscriptionMutation:
                 )  # fmt: skip
             wish = Wish(
                 member_id, input.plan, input.currency_code or rules.base_currency, _interval(input.interval),
-                rules.time_zone, input.trial,
+                rules.time_zone, input.trial, code,
             )  # fmt: skip
             return await subscriptions.subscribe(connection, provider, wish, at=at)
 
         member_id, provider = _member_id(info), _new_provider(info)
         if provider.is_automatic:
             person_calls.require_fresh(_person(info))
-        content = (input.plan, input.interval, input.currency_code or "", str(input.trial), input.payment_token or "")
+        content = (input.plan, input.interval, input.currency_code or "", str(input.trial), input.payment_token or "",
+                   *([input.code] if input.code else []))  # fmt: skip
+        code = None if input.code is None else await _shown(info, "subscribe", input.idempotency_key, input.code)
         its, replayed = await _once(info, "subscribe", input.idempotency_key, take, *content)
         return SubscribeSuccess(subscription=its, replayed=replayed)
 
@@ -442,6 +474,17 @@ async def _once(
         else:
             [its, *_] = await subscriptions.of_member(connection, person.number)
     return subscription_types.subscription(services, its, at), not is_new
+
+
+async def _shown(info: Info[Context, None], operation: str, key: str, code: str) -> Shown | None:
+    """The code that a member entered; None of a call that was made before, which is answered as it was."""
+    services, person = info.context.services, _person(info)
+    async with services.database.reading() as connection:
+        if await person_calls.was_made(connection, person, operation, key):
+            return None
+    return await offers.look(
+        services.database, services.vault, code, member_id=person.number, at=await info.context.now(), now=clock.wall()
+    )
 
 
 async def _did(

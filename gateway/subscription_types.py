@@ -55,6 +55,7 @@ class SubscriptionInvoice:
     issued_at: datetime = described("When it was issued.")
     due_at: datetime = described("When it was due.")
     paid_at: datetime | None = described("When it was paid.")
+    path: str = described("Where it is as PDF; `language` (en, ru, ro) is a query. A token that may read it opens it.")
 
 
 @strawberry.type(description="What a change or an end would do, if it were asked for now.")
@@ -181,6 +182,7 @@ def invoice(one: Invoice) -> SubscriptionInvoice:
         number=str(one.invoice_no), reference=one.reference, state=one.state,
         amount=money(one.gross_minor, one.currency), tax=money(one.tax_minor, one.currency), is_test=one.is_test,
         issued_at=one.issued_at, due_at=one.due_at, paid_at=one.paid_at,
+        path=f"/subscriptions/invoices/{one.invoice_no}",
     )  # fmt: skip
 
 

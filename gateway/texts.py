@@ -238,6 +238,26 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Это приглашение не засчитывается.",
             "ro": "Această invitație nu se ia în considerare.",
         },
+        "PLAN_REQUIRED": {
+            "en": "Points can be spent here only with a plan. They stay on the card.",
+            "ru": "Здесь баллы тратят только по подписке. Они остаются на карте.",
+            "ro": "Aici punctele se folosesc doar cu abonament. Ele rămân pe card.",
+        },
+        "NOT_ENTITLED": {
+            "en": "The customer's plan does not include this now.",
+            "ru": "Подписка покупателя сейчас этого не даёт.",
+            "ro": "Abonamentul clientului nu include acum acest lucru.",
+        },
+        "USE_INVALID": {
+            "en": "This use cannot be recorded: check the number and the time.",
+            "ru": "Это не учесть: проверьте количество и время.",
+            "ro": "Nu se poate înregistra: verificați numărul și ora.",
+        },
+        "SUBSCRIPTION_STATE": {
+            "en": "The subscription does not allow this now.",
+            "ru": "Подписка сейчас этого не позволяет.",
+            "ro": "Abonamentul nu permite acest lucru acum.",
+        },
         "BUSY": {
             "en": "One moment, please try again.",
             "ru": "Минуту, попробуйте ещё раз.",

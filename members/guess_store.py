@@ -39,3 +39,12 @@ async def over(connection: AsyncConnection, kinds: Sequence[str], most: int, sin
         {"kinds": list(kinds), "most": most, "since": since},
     )
     return found.all()
+
+
+async def wrong(connection: AsyncConnection, kind: str, subject: int, *, since: datetime) -> int:
+    """How many wrong guesses somebody made in a window that began after an instant."""
+    found = await connection.execute(
+        text("SELECT wrong FROM members.guess WHERE kind = :kind AND subject = :subject AND began_at > :since"),
+        {"kind": kind, "subject": subject, "since": since},
+    )
+    return int(found.scalar_one_or_none() or 0)

@@ -76,3 +76,13 @@ async def persons(connection: AsyncConnection, vault: Vault, *, since: int, afte
     ]
     await rekeying_store.write_persons(connection, changed)
     return (rows[-1].member_id if rows else after), len(rows)
+
+
+async def plan_codes(
+    connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int
+) -> tuple[int, int]:
+    """The hashes of the next codes of plans and presents behind a number; else as `cards`."""
+    rows = await rekeying_store.plan_codes(connection, after, limit)
+    anew = [vault.looked_up_anew(row.lookup, since) for row in rows]
+    await rekeying_store.write_plan_codes(connection, [row.code_no for row in rows], anew)
+    return (rows[-1].code_no if rows else after), len(rows)

@@ -123,3 +123,22 @@ async def write_persons(connection: AsyncConnection, changed: Sequence[tuple[UUI
         FROM unnest(CAST(:old AS uuid[]), CAST(:fresh AS uuid[])) AS n(old, fresh) WHERE p.person = n.old
     """)
     await connection.execute(statement, {"old": [old for old, _ in changed], "fresh": [fresh for _, fresh in changed]})
+
+
+async def plan_codes(connection: AsyncConnection, after: int, limit: int) -> Sequence[Row[Any]]:
+    """The next codes of plans and presents: code_no, lookup."""
+    statement = text(
+        "SELECT code_no, lookup FROM members.plan_code WHERE code_no > :after "
+        "ORDER BY code_no LIMIT :limit FOR NO KEY UPDATE"
+    )
+    return (await connection.execute(statement, {"after": after, "limit": limit})).all()
+
+
+async def write_plan_codes(connection: AsyncConnection, numbers: Sequence[int], lookups: Sequence[UUID]) -> None:
+    """Give codes other hashes."""
+    statement = text("""
+        UPDATE members.plan_code c SET lookup = n.lookup
+        FROM unnest(CAST(:numbers AS bigint[]), CAST(:lookups AS uuid[])) AS n(code_no, lookup)
+        WHERE c.code_no = n.code_no
+    """)
+    await connection.execute(statement, {"numbers": list(numbers), "lookups": list(lookups)})

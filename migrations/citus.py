@@ -74,6 +74,7 @@ LOCAL = {
     "partners.raffle": "a few a year, and one list for all members",
     "partners.raffle_closing": "beside its raffle",
     "partners.raffle_drawing": "beside its raffle",
+    "partners.allotment": "beside the subscription that it is of",
     "partners.adjustment": "proposals of the desk, a few a day, found by their approval",
 }
 _FEES = "invoices, keys and payments are unique over all members; some thousands a day"
@@ -82,8 +83,9 @@ LOCAL |= {
     for name in (
         "subscription", "subscription_event", "subscription_due", "subscription_seat", "invoice", "invoice_line",
         "invoice_void", "charge_attempt", "charge_outcome", "fee_payment", "credit_note", "fee_refund",
-        "fee_refund_done", "entitlement_grant", "entitlement_block", "payment_means", "renewal_notice", "benefit_use",
-        "charge_call", "means_setup", "means_setup_done",
+        "fee_refund_done", "offer_use", "offer_period", "gift", "gift_use", "charge_call", "means_setup",
+        "means_setup_done",
+        "entitlement_grant", "entitlement_block", "payment_means", "renewal_notice", "benefit_use",
     )
 }  # fmt: skip
 LOCAL_SCHEMAS = {

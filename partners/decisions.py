@@ -32,11 +32,13 @@ from partners.promotions.basket import (
     Local,
     Member,
     Outcome,
+    SpendLimit,
     snapshot_sha256,
 )  # fmt: skip
 from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.basket import Payment as BasketPayment
 from partners.promotions.compiling import POINTS, phase_of
+from partners.promotions.documents import RuleDocument, SetRedeemCap
 from partners.promotions.releases import ENGINE_VERSION, Release
 from partners.promotions.shelf import Needs, Shelf
 from partners.receipts import WHOLE_RECEIPT, Line, Payment, Receipt
@@ -55,6 +57,27 @@ class DiscountNotGranted(Rejection):
 
     code = "DISCOUNT_NOT_GRANTED"
     retryable = True
+
+
+class PlanRequired(Rejection):
+    """A rule leaves spending points here to members with a plan; nothing is taken away, they can be spent then."""
+
+    code = "PLAN_REQUIRED"
+    retryable = True
+
+
+def leaves_spending_to_subscribers(rule: RuleDocument) -> bool:
+    """Whether a rule lets nobody pay with points who has no plan of the subscription."""
+    return isinstance(rule.effect, SetRedeemCap) and rule.effect.share_bp == 0 and rule.who.subscriber is False
+
+
+def check_plan(limit: SpendLimit | None, release: Release) -> None:
+    """Nothing where points may be spent, or something else than a missing plan forbids it. Rejects PLAN_REQUIRED."""
+    if limit is None or limit.points or not limit.bound_by.startswith("RULE:"):
+        return
+    code = limit.bound_by.removeprefix("RULE:")
+    if any(rule.code == code and leaves_spending_to_subscribers(rule) for rule in release.rules):
+        raise PlanRequired(f"here points are spent only with a plan of the subscription (rule {code}); they stay")
 
 
 @quick

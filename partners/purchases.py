@@ -446,6 +446,8 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
         decisions.check_discounts(receipt, decided.outcome)
     if price.redeem_points:
         assert decided.outcome.spend_limit is not None
+        if price.redeem_points > decided.outcome.spend_limit.points:
+            decisions.check_plan(decided.outcome.spend_limit, basis.release)
         price.check(decided.outcome.spend_limit.points)
     ours = (OPERATOR, price.terms.partner_id)
     funders = {lot.funder_id for lot in decided.outcome.lots if lot.funder_id not in ours}

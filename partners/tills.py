@@ -22,7 +22,7 @@ from members.approvals import Approval
 from members.cards import CardUnknown, MemberUnknown, Recognised, check_number
 from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
-from partners import holds, outcomes, purchases, receipt_store, receipts, roles, spending
+from partners import holds, outcomes, permits, purchases, receipt_store, receipts, roles, spending
 from partners.coupons import coupons
 from partners.coupons.guesses import Asking
 from partners.directory import Directory
@@ -326,6 +326,7 @@ async def place_hold(
         roles.require_redeemer(terms)
         holds.check(wish, terms)
         member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        await permits.check_spending(desk, call.caller, member, outlet, terminal, at=call.at)
         use = await _check_proof(desk, call, member, wish.points, proof)
     except Rejection as no:
         return await holds.placed_or(
@@ -456,6 +457,7 @@ async def redeem_points(
             ),
         ):  # fmt: skip
             return earlier
+        await permits.check_spending(desk, call.caller, member, receipt.outlet, receipt.terminal, at=call.at)
         use = await _check_proof(desk, call, member, points, proof)
     except Rejection as no:
         return await _replay_or(

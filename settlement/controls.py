@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from settlement import archive, states, store
 from settlement.money import controls as books
+from settlement.subscription import months
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ async def _differs_from_its_hash(connection: AsyncConnection) -> list[str]:
     return found
 
 
+async def _differs_when_allocated_again(connection: AsyncConnection) -> list[str]:
+    return [
+        f"fees in {month.currency} of {month.month:%Y-%m}: {wrong}"
+        for month in await months.months(connection)
+        for wrong in await months.wrongs(connection, month)
+    ]
+
+
 CONTROLS = (
     Control("S1", "the nets of a run sum to zero", _by_statement(store.NETS_SUM_TO_ZERO)),
     Control("S2", "opening and lines sum to the net", _by_statement(store.LINES_SUM_TO_NET)),
@@ -81,5 +90,6 @@ CONTROLS = (
     Control("S13", "documents are numbered without a gap", _by_statement(store.NUMBERS_HAVE_NO_GAP)),
     Control("S14", "documents are what their statements say", _by_statement(store.DOCUMENTS_ADD_UP)),
     Control("S15", "an issued statement is what its hash says", _differs_from_its_hash),
+    Control("S16", "a month of fees allocated again gives its shares, once each", _differs_when_allocated_again),
     *(Control(*rule) for rule in books.RULES),
 )

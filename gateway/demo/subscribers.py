@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors
 from kit.database import Database
-from members.subscription import charging, due_work, invoices, plans, subscriptions
+from members.subscription import charging, due_work, invoices, plans, sellers, subscriptions
 from members.subscription.charging import Receipt
 from members.subscription.due_work import Renewal
 from members.subscription.invoices import Invoice
 from members.subscription.plans import PlanDraft
 from members.subscription.providers import MANUAL
+from members.subscription.sellers import Seller
 from members.subscription.subscriptions import Wish
 from settlement.subscription import months, rules
 from settlement.subscription.months import FeeMonth
@@ -76,6 +77,8 @@ async def _open(connection: AsyncConnection, currency: str, at: datetime) -> Non
         (CONTROLLER, actors.FINANCE_CHECKER),
     ):
         await actors.ensure_actor(connection, name, [role])
+    seller = Seller("Demonstration coalition", "No street, nowhere")
+    await sellers.publish(connection, seller, valid_from=at, actor=CASHIER, at=at)
     for code, name, amount, seats in PLANS:
         draft = PlanDraft(code, dict.fromkeys(("en", "ru", "ro"), name), ("free-delivery",), seats=seats)
         await plans.add(connection, draft, actor=SELLER, at=at)

@@ -25,7 +25,7 @@ PARTNER_PORTAL = (-3, "cl_partnerportal0000000")
 _STAFF = frozenset({scopes.SCHEMA_READ})
 _BY_ROLE: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        actors.OPERATOR_ADMIN: frozenset(),
+        actors.OPERATOR_ADMIN: frozenset({scopes.CLOCK_ADVANCE}),
         actors.ONBOARDING: frozenset({scopes.CLUBS_INVITE}),
         actors.AGREEMENT_MAKER: frozenset({scopes.AGREEMENTS_MAKE}),
         actors.AGREEMENT_CHECKER: frozenset({scopes.AGREEMENTS_DECIDE}),

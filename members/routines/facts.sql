@@ -24,7 +24,7 @@ RETURNS TABLE (owner_id bigint, subscription_no bigint, plan text, benefits text
 LANGUAGE sql STABLE AS $$
   SELECT DISTINCT ON (g.subscription_no) g.holder_id, g.subscription_no, p.code,
          ARRAY(SELECT b.benefit FROM members.plan_benefit b WHERE b.plan_id = g.plan_id ORDER BY 1),
-         g.source = 'TRIAL', g.valid_until
+         g.source IN ('TRIAL', 'FREE'), g.valid_until
   FROM (
     SELECT s.id AS holder_id, NULL::bigint AS subscription_no FROM members.selves(p_member) AS s(id)
     UNION ALL

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, TypeVar, cast
 
 import typer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kit import console
+from kit import codes, console
 from kit.amounts import decimal_from_minor, minor_from_decimal
+from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from members.subscription import charging, invoices, plans
+from members.subscription import charging, invoices, offers, plans, sellers
 from members.subscription.charging import Receipt
+from members.subscription.discounts import Off
 from members.subscription.invoices import Invoice
+from members.subscription.offers import OfferDraft
 from members.subscription.periods import Interval
 from members.subscription.plans import PlanDraft
 from members.subscription.providers import MANUAL
+from members.subscription.sellers import Seller
 
 T = TypeVar("T")
 app = typer.Typer(name="plan", help="Plans, their prices, and the money of invoices.", no_args_is_help=True)
@@ -84,6 +88,72 @@ def tax(
         )
     )
     _say(f"Version {version} of {code}: {rate_bp} basis points.")
+
+
+@app.command()
+def seller(
+    name: Annotated[str, typer.Argument(help="The legal entity's name.", show_default=False)],
+    address: Annotated[str, typer.Argument(help="Its address.", show_default=False)],
+    registration: Annotated[str, typer.Option(help="Its number in the register of companies.")] = "",
+    tax_id: Annotated[str, typer.Option(help="Its number for VAT.")] = "",
+    bank: Annotated[str, typer.Option(help="The bank that payments go to.")] = "",
+    account: Annotated[str, typer.Option(help="The account there.")] = "",
+    actor: Actor = None,
+) -> None:
+    """Say who sells the plans, as invoices name it from now on. Takes the role FINANCE_MAKER."""
+    said = Seller(name, address, registration, tax_id, bank, account)
+    version = _run(lambda connection, at: sellers.publish(connection, said, valid_from=at, actor=_who(actor), at=at))
+    _say(f"Version {version} of the seller stands on invoices from now on.")
+
+
+@app.command()
+def offer(
+    code: Annotated[str, typer.Argument(metavar="OFFER", help="The offer's own code.", show_default=False)],
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Its last day is the one before.")],
+    percent: Annotated[str | None, typer.Option(help="What it takes off, such as 50 or 12.5.")] = None,
+    amount: Annotated[str | None, typer.Option(help="What it takes off, with its currency: 5.00EUR.")] = None,
+    periods: Annotated[int, typer.Option(help="Off how many periods.")] = 1,
+    plan: Annotated[str | None, typer.Option(help="Of which plan alone.")] = None,
+    interval: Annotated[str | None, typer.Option(help="Of which interval alone: MONTH, QUARTER, YEAR.")] = None,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Only for who never had a plan.")] = False,
+    most: Annotated[int | None, typer.Option(help="How often it may be used in all.", show_default=False)] = None,
+    word: Annotated[str | None, typer.Option(help="A word that many enter; else codes are drawn.")] = None,
+    actor: Actor = None,
+) -> None:
+    """Add an offer for a code: a percentage, an amount, or (neither) free periods. Takes the role PROMOTION_MAKER."""
+    currency = None if amount is None else amount[-3:]
+    taken_minor = None if amount is None or currency is None else _minor(amount[:-3], currency)
+    kind: Off = "PERCENT" if percent is not None else "AMOUNT" if amount is not None else "FREE"
+
+    def draft(at: datetime) -> OfferDraft:
+        return OfferDraft(
+            code, kind, at, until.replace(tzinfo=UTC), None if percent is None else _basis_points(percent), taken_minor,
+            currency, periods, plan, cast(Interval | None, interval), only_new, most, word,
+        )  # fmt: skip
+
+    _run(lambda connection, at: offers.add(connection, _vault(), draft(at), actor=_who(actor), at=at))
+    _say(f"Offer {code} is there. Next: {'tell the word' if word else f'tessera plan codes {code} 100'}.")
+
+
+@app.command("codes")
+def draw_codes(
+    code: Annotated[str, typer.Argument(metavar="OFFER", help="The offer's own code.", show_default=False)],
+    count: Annotated[int, typer.Argument(help="How many.", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Draw codes of an offer, told here and never again. Takes the role PROMOTION_MAKER."""
+    for each in _run(lambda connection, at: offers.draw(connection, _vault(), code, count, actor=_who(actor), at=at)):
+        _say(codes.shown(each))
+
+
+@app.command("stop-offer")
+def stop_offer(
+    code: Annotated[str, typer.Argument(metavar="OFFER", help="The offer's own code.", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Let no code of an offer be used any more; what was used stays. Takes the role PROMOTION_MAKER."""
+    _run(lambda connection, at: offers.stop(connection, code, actor=_who(actor), at=at))
+    _say(f"Offer {code} is stopped.")
 
 
 @app.command()
@@ -153,6 +223,17 @@ def _minor(amount: str, currency: str) -> int:
         return minor_from_decimal(Decimal(amount), currency)
     except (ArithmeticError, ValueError):
         console.fail(f"{amount} is no amount of {currency}")
+
+
+def _basis_points(percent: str) -> int:
+    try:
+        return int((Decimal(percent) * 100).to_integral_exact())
+    except ArithmeticError:
+        console.fail(f"{percent} is no percentage")
+
+
+def _vault() -> Vault:
+    return Vault(load_master_key(settings()))
 
 
 def _who(actor: str | None) -> str:

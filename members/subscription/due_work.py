@@ -92,9 +92,10 @@ async def advance(
     return done
 
 
-async def any_due(connection: AsyncConnection, to: datetime) -> bool:
-    """Whether anything is due by an instant."""
-    return await store.next_due(connection, to) is not None
+async def first_due(connection: AsyncConnection, to: datetime) -> datetime | None:
+    """When the first thing is due that is due by an instant; None where nothing is."""
+    row = await store.next_due(connection, to)
+    return None if row is None else row.due_at
 
 
 async def _do(
@@ -195,14 +196,14 @@ async def _announce(connection: AsyncConnection, announce: Announce, its: Subscr
     renews_at = its.contract.period_end
     if its.contract.cancel_at is not None or its.contract.pause_at is not None or renews_at is None or its.is_over:
         return
-    price = its.next_price or its.price
+    price, cost_minor = await held.next_cost(connection, its)
     plan = (await plans.plan(connection, price.plan_id)).names
-    renewal = Renewal(its.holder_id, its.subscription_no, plan, price.amount_minor, price.currency, renews_at)
+    renewal = Renewal(its.holder_id, its.subscription_no, plan, cost_minor, price.currency, renews_at)
     message_id = await announce(connection, renewal, at)
     await store.insert_notice(
         connection,
         {"holder_id": its.holder_id, "subscription_no": its.subscription_no, "renews_at": renews_at,
-         "amount_minor": price.amount_minor, "currency": price.currency, "message_id": message_id, "at": at},
+         "amount_minor": cost_minor, "currency": price.currency, "message_id": message_id, "at": at},
     )  # fmt: skip
 
 

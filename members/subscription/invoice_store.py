@@ -308,6 +308,25 @@ async def insert_note(connection: AsyncConnection, values: Mapping[str, Any]) ->
     )
 
 
+_NOTE = """
+    SELECT n.holder_id, n.note_no, n.invoice_no, n.kind, n.from_day, n.net_minor, n.tax_minor, n.lost_minor, n.reason,
+           n.at
+    FROM members.credit_note n
+"""
+
+
+async def note(connection: AsyncConnection, note_no: int) -> Row[Any] | None:
+    """A credit note by its number."""
+    found = await connection.execute(text(f"{_NOTE} WHERE n.note_no = :note_no"), {"note_no": note_no})
+    return found.one_or_none()
+
+
+async def note_of(connection: AsyncConnection, invoice_no: int) -> Row[Any] | None:
+    """The credit note of an invoice."""
+    found = await connection.execute(text(f"{_NOTE} WHERE n.invoice_no = :invoice_no"), {"invoice_no": invoice_no})
+    return found.one_or_none()
+
+
 async def insert_refund(connection: AsyncConnection, values: Mapping[str, Any]) -> int | None:
     """Write that money has to go back; its number, None where that is known."""
     found = await connection.execute(

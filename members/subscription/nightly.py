@@ -1,9 +1,10 @@
 """Many renewals in one night: those that are plain, some hundred to a transaction, as many at once as one likes, in as
 many processes. What comes of each is what `due_work` makes of it, which does all that is not plain.
 
-Plain is the renewal of an active subscription at the price that it has, with nothing asked for or planned, and the
-first charge of its invoice. An attempt is written and committed before the provider is called, as always. A process
-that dies leaves what it had not committed as it was, and orders whose outcome nobody knows, which are asked about.
+Plain is the renewal of an active subscription at the price that it has, with nothing asked for or planned, no code, no
+present and no points that its plan gives, and the first charge of its invoice. An attempt is written and committed
+before the provider is called, as always. A process that dies leaves what it had not committed as it was, and orders
+whose outcome nobody knows, which are asked about.
 """
 
 from __future__ import annotations
@@ -93,14 +94,15 @@ async def _begin_periods(
     done, after = 0, _BEGINNING
     while not stop.is_set():
         async with database.transaction() as connection:
-            taken = await night_store.take_periods(connection, to, after, at_once)
-            begun = await _plain(connection, providers, lists, taken, to, patience)
+            taken, locked = await night_store.take_due(connection, PERIOD, to, after, at_once)
+            rows = await night_store.periods(connection, [row for row in taken if _whose(row) in locked])
+            begun = await _plain(connection, providers, lists, rows, to, patience)
             if begun:
                 await _begin(connection, begun)
         done += len(begun)
-        if len(taken) < at_once:
+        if not taken:
             break
-        after = (taken[-1].due_at, taken[-1].holder_id, taken[-1].subscription_no)
+        after = _place(taken[-1])
     return done
 
 
@@ -109,7 +111,7 @@ async def _plain(
     to: datetime, patience: timedelta | None,
 ) -> list[Begun]:  # fmt: skip
     """Those of some periods that are over which are followed by one like them."""
-    begun = []
+    begun, plain_plans = [], await night_store.plain_plans(connection)
     happened = await night_store.events(connection, [(row.holder_id, row.subscription_no) for row in taken])
     for row in taken:
         was = contract.fold(happened[row.holder_id, row.subscription_no], zone=row.zone)
@@ -119,6 +121,8 @@ async def _plain(
         found = contract.apply(was, Event("RENEWED", row.due_at))
         assert found.rhythm is not None
         price, plan = await lists.priced(connection, found.price_no)
+        if plan.plan_id not in plain_plans:
+            continue
         at = to if patience is not None and to - row.due_at > patience else row.due_at
         period = found.rhythm.period(found.period_index)
         begun.append(
@@ -187,13 +191,18 @@ async def _charge(
     database: Database, providers: Mapping[str, Provider], lists: Lists, to: datetime, patience: timedelta | None,
     at_once: int, stop: asyncio.Event,
 ) -> int:  # fmt: skip
-    done = 0
+    done, after = 0, _BEGINNING
     names = [name for name, provider in providers.items() if provider.is_automatic]
     while names and not stop.is_set():
         async with database.transaction() as connection:
-            given = await _give(connection, names, to, patience, at_once)
-        if not given:
+            taken, locked = await night_store.take_due(connection, CHARGE, to, after, at_once)
+            rows = await night_store.charges(connection, [row for row in taken if _whose(row) in locked], names, to)
+            given = await _give(connection, rows, to, patience)
+        if not taken:
             break
+        after = _place(taken[-1])
+        if not given:
+            continue
         answers = await _answers(providers, given)
         await _settle(database, providers, lists, list(zip(given, answers, strict=True)))
         done += len(given)
@@ -201,12 +210,12 @@ async def _charge(
 
 
 async def _give(
-    connection: AsyncConnection, names: Sequence[str], to: datetime, patience: timedelta | None, at_once: int
+    connection: AsyncConnection, rows: Sequence[Row[Any]], to: datetime, patience: timedelta | None
 ) -> list[Given]:
     """Write first attempts; as `charging.prepare` does for one. The charge stays due, a little later: should nobody
     hear of these any more, they are asked about then."""
     given = []
-    for row in await night_store.take_charges(connection, to, names, at_once):
+    for row in rows:
         at = to if patience is not None and to - row.due_at > patience else row.due_at
         order = ChargeOrder(
             f"{row.reference}-1", row.invoice_no, 1, row.gross_minor, row.currency, row.token
@@ -244,7 +253,8 @@ async def _settle(
     paid = [(one, answer) for one, answer in answered if answer.state == "PAID"]
     async with database.transaction() as connection:
         await night_store.lock(connection, [one.whose for one, _ in paid])
-        plain = await night_store.undecided(connection, [one.row.invoice_no for one, _ in paid])
+        which = [(one.row.holder_id, one.row.invoice_no) for one, _ in paid]
+        plain = await night_store.undecided(connection, which)
         came = [(one, answer) for one, answer in paid if one.row.invoice_no in plain]
         if came:
             await _came(connection, lists, came)
@@ -271,3 +281,11 @@ async def _came(connection: AsyncConnection, lists: Lists, came: Sequence[tuple[
         )  # fmt: skip
     await night_store.insert_payments(connection, payments)
     await night_store.insert_grants(connection, "PAID", grants)
+
+
+def _whose(row: Row[Any]) -> tuple[int, int]:
+    return row.holder_id, row.subscription_no
+
+
+def _place(row: Row[Any]) -> night_store.Place:
+    return row.due_at, row.holder_id, row.subscription_no

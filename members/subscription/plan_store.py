@@ -132,3 +132,38 @@ async def taxes_at(connection: AsyncConnection, wanted: Sequence[tuple[str, date
         {"codes": [code for code, _ in wanted], "instants": [at for _, at in wanted]},
     )
     return found.all()
+
+
+async def tax_version(connection: AsyncConnection, code: str, version: int) -> int:
+    """The rate of a version of a rule of tax, basis points."""
+    found = await connection.execute(
+        text("SELECT rate_bp FROM members.fee_tax WHERE code = :code AND version = :version"),
+        {"code": code, "version": version},
+    )
+    return int(found.scalar_one())
+
+
+async def insert_seller(connection: AsyncConnection, values: Mapping[str, Any]) -> int | None:
+    """Write the next version of the seller; its number, None where one holds from that instant or later."""
+    found = await connection.execute(
+        text("""
+            INSERT INTO members.seller (version, valid_from, name, address, registration, tax_id, bank, account)
+            SELECT coalesce(max(version), 0) + 1, :valid_from, :name, :address, :registration, :tax_id, :bank, :account
+            FROM members.seller HAVING max(valid_from) IS NULL OR max(valid_from) < :valid_from
+            ON CONFLICT DO NOTHING RETURNING version
+        """),
+        values,
+    )
+    return found.scalar_one_or_none()
+
+
+async def seller_at(connection: AsyncConnection, at: datetime) -> Row[Any] | None:
+    """The version of the seller that holds at an instant, the first one before all of them."""
+    found = await connection.execute(
+        text("""
+            SELECT name, address, registration, tax_id, bank, account FROM members.seller
+            ORDER BY valid_from <= :at DESC, CASE WHEN valid_from <= :at THEN -version ELSE version END LIMIT 1
+        """),
+        {"at": at},
+    )
+    return found.one_or_none()

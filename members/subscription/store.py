@@ -175,6 +175,10 @@ _HASHED = {
     "credit_note": "note_no",
     "renewal_notice": "holder_id, subscription_no, renews_at",
     "subscription_due": "holder_id, subscription_no, kind, about",
+    "offer_use": "holder_id, subscription_no",
+    "offer_period": "holder_id, subscription_no, starts_at",
+    "gift": "gift_no",
+    "gift_use": "gift_no",
 }
 
 

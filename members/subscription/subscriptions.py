@@ -22,6 +22,7 @@ from members.subscription import (
     entitlement_store,
     invoice_store,
     invoices,
+    offers,
     periods,
     plans,
     store,
@@ -29,6 +30,7 @@ from members.subscription import (
 from members.subscription.arrears import ArrearsPolicy
 from members.subscription.contract import Contract, Event, State, Status
 from members.subscription.invoices import Invoice, InvoiceLine
+from members.subscription.offers import Cheaper, Shown
 from members.subscription.periods import Interval, Period, Rhythm
 from members.subscription.plans import CREDIT, Plan, Price
 from members.subscription.providers import Provider
@@ -86,7 +88,8 @@ class LeavingAtOnceNotOffered(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a member asks for. zone is the one whose days count, the programme's where the member told none."""
+    """What a member asks for. zone is the one whose days count, the programme's where the member told none; code is
+    one that was looked at and makes it cheaper."""
 
     member_id: int
     plan: str
@@ -94,6 +97,7 @@ class Wish:
     interval: Interval
     zone: str
     wants_trial: bool = False
+    code: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ async def subscribe(connection: AsyncConnection, provider: Provider, wish: Wish,
     """A member takes a plan: with a trial, or with a first invoice that is to be paid before anything is given.
 
     Rejects MEMBER_UNKNOWN, MEMBER_CLOSED, NOT_A_PERSON, PLAN_UNKNOWN, SUBSCRIPTION_EXISTS, TRIAL_USED,
-    PAYMENT_MEANS_MISSING.
+    PAYMENT_MEANS_MISSING, PLAN_CODE_INVALID, PLAN_CODE_ELSEWHERE, PLAN_CODE_USED.
     """
     member = await sharing.person(connection, wish.member_id)
     await members_store.lock_member(connection, member.member_id)
@@ -171,17 +175,12 @@ async def subscribe(connection: AsyncConnection, provider: Provider, wish: Wish,
          "at": at},
     )  # fmt: skip
     await store.append_event(connection, member.member_id, number, Event("CREATED", at, price_no=price.price_no))
+    if wish.code is not None:
+        await offers.take(connection, wish.code, price, holder_id=member.member_id, subscription_no=number, at=at)
     if wish.wants_trial:
         await _begin_trial(connection, member.member_id, number, plan, wish.zone, trials, at)
     else:
-        period = Rhythm(at, price.interval, 1, wish.zone).period(0)
-        its = await invoices.issue(
-            connection, provider, holder_id=member.member_id, subscription_no=number, kind=invoices.PERIOD,
-            period=period, price=price, lines=[_whole(price)], at=at,
-        )  # fmt: skip
-        await expect(connection, provider, its, at=at)
-        until = at + provider.first_payment_within
-        await store.put_due(connection, its.holder_id, number, EXPIRE, its.invoice_no, until)
+        await _begin_first(connection, provider, await read(connection, member.member_id, number), at=at)
     return await read(connection, member.member_id, number)
 
 
@@ -237,7 +236,7 @@ async def change(
         await _void_changes(connection, its, at)
         invoice = await invoices.issue(
             connection, provider, holder_id=its.holder_id, subscription_no=its.subscription_no, kind=invoices.CHANGE,
-            period=_rest(its, at), price=price, lines=_prorated(its, price, at), at=at,
+            period=_rest(its, at), price=price, lines=await _prorated(connection, its, price, at), at=at,
         )  # fmt: skip
         await expect(connection, provider, invoice, at=at)
         await store.put_due(
@@ -258,7 +257,7 @@ async def preview_change(
     assert end is not None
     if price.price_no == its.price.price_no or not _is_upgrade(its, price):
         return Preview(end, 0, 0, None)
-    lines = _prorated(its, price, at)
+    lines = await _prorated(connection, its, price, at)
     return Preview(at, sum(line.amount_minor for line in lines), 0, None, tuple(lines))
 
 
@@ -399,10 +398,11 @@ async def begin_period(connection: AsyncConnection, provider: Provider, its: Sub
     grace, until it is paid."""
     period = its.period
     assert period is not None
-    invoice = await invoices.issue(
-        connection, provider, holder_id=its.holder_id, subscription_no=its.subscription_no, kind=invoices.PERIOD,
-        period=period, price=its.price, lines=[_whole(its.price)], at=at,
-    )  # fmt: skip
+    off = await offers.cheaper(connection, its.holder_id, its.subscription_no, its.price)
+    if off is not None and off.off_minor == its.price.amount_minor:
+        await _begin_free(connection, its, period, off, at=at)
+        return
+    invoice = await _invoice_period(connection, provider, its, period, off, at=at)
     until = min(period.end, at + timedelta(days=ARREARS.grace_days))
     await grant(connection, its, "GRACE", period.start, until, at)
     await expect(connection, provider, invoice, at=at)
@@ -411,6 +411,55 @@ async def begin_period(connection: AsyncConnection, provider: Provider, its: Sub
     )
     await store.put_due(connection, its.holder_id, its.subscription_no, PERIOD, 0, period.end)
     await announce(connection, its, at=at)
+
+
+async def _begin_first(connection: AsyncConnection, provider: Provider, its: Subscription, *, at: datetime) -> None:
+    """A subscription begins when its first invoice is paid, or at once where a code left nothing to pay."""
+    off = await offers.cheaper(connection, its.holder_id, its.subscription_no, its.price)
+    if off is not None and off.off_minor == its.price.amount_minor:
+        its = await append(connection, its, Event("ACTIVATED", at, interval=its.price.interval))
+        assert its.period is not None
+        await _begin_free(connection, its, its.period, off, at=at)
+        return
+    period = Rhythm(at, its.price.interval, 1, its.zone).period(0)
+    invoice = await _invoice_period(connection, provider, its, period, off, at=at)
+    await expect(connection, provider, invoice, at=at)
+    until = at + provider.first_payment_within
+    await store.put_due(connection, its.holder_id, its.subscription_no, EXPIRE, invoice.invoice_no, until)
+
+
+async def _invoice_period(
+    connection: AsyncConnection, provider: Provider, its: Subscription, period: Period, off: Cheaper | None, *,
+    at: datetime,
+) -> Invoice:  # fmt: skip
+    lines = [_whole(its.price)]
+    lines += [] if off is None else [InvoiceLine("PROMO", its.price.price_no, -off.off_minor)]
+    invoice = await invoices.issue(
+        connection, provider, holder_id=its.holder_id, subscription_no=its.subscription_no, kind=invoices.PERIOD,
+        period=period, price=its.price, lines=lines, at=at,
+    )  # fmt: skip
+    if off is not None:
+        await offers.keep(
+            connection, its.holder_id, its.subscription_no, period.start, off, invoice_no=invoice.invoice_no
+        )
+    return invoice
+
+
+async def _begin_free(
+    connection: AsyncConnection, its: Subscription, period: Period, off: Cheaper, *, at: datetime
+) -> None:
+    """A period that a code pays: it is given whole, and nobody owes anything for it."""
+    await offers.keep(connection, its.holder_id, its.subscription_no, period.start, off, invoice_no=None)
+    await grant(connection, its, "FREE", period.start, period.end, at)
+    await store.put_due(connection, its.holder_id, its.subscription_no, PERIOD, 0, period.end)
+    await announce(connection, its, at=at)
+
+
+async def next_cost(connection: AsyncConnection, its: Subscription) -> tuple[Price, int]:
+    """What the next period is had at, and what it will cost with the code that the subscription was taken with."""
+    price = its.next_price or its.price
+    off = await offers.cheaper(connection, its.holder_id, its.subscription_no, price)
+    return price, price.amount_minor - (0 if off is None else off.off_minor)
 
 
 async def announce(connection: AsyncConnection, its: Subscription, *, at: datetime) -> None:
@@ -451,6 +500,7 @@ async def end(connection: AsyncConnection, its: Subscription, *, reason: str, at
 async def expire(connection: AsyncConnection, its: Subscription, *, reason: str, at: datetime) -> None:
     """A subscription that nobody paid never began."""
     await void_open(connection, its, reason=reason, at=at)
+    await offers.release(connection, its.holder_id, its.subscription_no, at=at)
     await _append(connection, its, Event("EXPIRED", at, reason=reason))
     await store.drop_due(connection, its.holder_id, its.subscription_no, [EXPIRE])
 
@@ -518,10 +568,11 @@ def _rest(its: Subscription, at: datetime) -> Period:
     return Period(period.index, at, period.end)
 
 
-def _prorated(its: Subscription, price: Price, at: datetime) -> list[InvoiceLine]:
+async def _prorated(connection: AsyncConnection, its: Subscription, price: Price, at: datetime) -> list[InvoiceLine]:
     period = its.period
     assert period is not None
-    found = periods.prorate(its.price.amount_minor, price.amount_minor, period, at, zone=its.zone)
+    worth = await _worth(connection, its, period)
+    found = periods.prorate(worth, price.amount_minor, period, at, zone=its.zone)
     lines = [
         InvoiceLine("PRORATION_CREDIT", its.price.price_no, -found.credit_minor),
         InvoiceLine("PRORATION_DEBIT", price.price_no, found.debit_minor),
@@ -529,6 +580,19 @@ def _prorated(its: Subscription, price: Price, at: datetime) -> list[InvoiceLine
     if found.net_minor <= 0:
         raise SubscriptionState("so little of the period is left that nothing would be charged; change at its end")
     return [line for line in lines if line.amount_minor]
+
+
+async def _worth(connection: AsyncConnection, its: Subscription, period: Period) -> int:
+    """What a whole period at the present price was had for, minor units: less what a code took off it. What an upgrade
+    since came to was paid without the code."""
+    paid = await _paid(connection, its)
+    if any(one.kind == invoices.CHANGE and one.issued_at >= period.start for one in paid):
+        return its.price.amount_minor
+    last = await offers.last_period(connection, its.holder_id, its.subscription_no)
+    latest = max((one.invoice_no for one in paid if one.kind == invoices.PERIOD), default=None)
+    if last is None or (last.starts_at != period.start if last.invoice_no is None else last.invoice_no != latest):
+        return its.price.amount_minor
+    return its.price.amount_minor - last.off_minor
 
 
 def _whole(price: Price) -> InvoiceLine:

@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.errors import Rejection
 from kit.reports import csv_files, documents, workbooks
 from kit.reports.tables import LANGUAGES, LongTable, Report, Row, Table, Words
+from members.subscription import sellers
+from members.subscription.sellers import SellerUnknown
 from partners import clearing, programme
 from settlement import archive, breakage, rating, runs, states
 from settlement.archive import Run, Statement
@@ -23,7 +25,17 @@ from settlement.packages import seal_store
 from settlement.rating import OPERATOR
 from settlement.reconciliation import breaks, comparing, disputes
 from settlement.reconciliation import register as break_register
-from settlement.reports import bridge, more_words, of_books, of_fees, of_reconciliation, of_runs, store, words
+from settlement.reports import (
+    bridge,
+    more_words,
+    of_books,
+    of_documents,
+    of_fees,
+    of_reconciliation,
+    of_runs,
+    store,
+    words,
+)
 from settlement.reports.of_books import About, Late
 from settlement.windows import cycle, shares, standing
 
@@ -127,6 +139,27 @@ async def make(connection: AsyncConnection, code: str, wanted: Wanted, *, is_par
     if code in _STATEMENTS and statement is None:
         raise ReportUnknown(f"there is no statement of this partner in run {wanted.run_id}")
     return await its.make(connection, _Told(await _about(connection, run, wanted), run, statement, wanted))
+
+
+async def document(connection: AsyncConnection, number: str, wanted: Wanted, *, is_partner: bool = False) -> Report:
+    """One document of a run by its number, as it is printed; wanted names the run and, as numbers of self-billed ones
+    are a partner's own, the partner. For a partner only what was issued exists.
+
+    Rejects REPORT_UNKNOWN, REPORT_INCOMPLETE, RUN_UNKNOWN.
+    """
+    if wanted.run_id is None or wanted.partner_id is None:
+        raise ReportIncomplete("a document is of a run and a partner: name them")
+    run = await archive.run(connection, wanted.run_id)
+    every = await register.documents(connection, run_id=wanted.run_id, partner_id=wanted.partner_id)
+    its = next((one for one in every if one.number == number), None)
+    if its is None or (is_partner and run.head.state not in states.ISSUED):
+        raise ReportUnknown(f"there is no document {number} of this partner in run {wanted.run_id}")
+    about = await _about(connection, run, wanted)
+    try:
+        seller = await sellers.at_issue(connection, its.issued_at)
+    except SellerUnknown:  # the programme's name stands for the operator
+        return of_documents.document(about, its, operator=str(about.party(OPERATOR)))
+    return of_documents.document(about, its, operator=seller.name, address=seller.address, tax_id=seller.tax_id)
 
 
 async def write(made: Made, path: Path, *, format: str, language: str) -> int:

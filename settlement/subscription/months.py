@@ -163,6 +163,47 @@ async def allocated_again(connection: AsyncConnection, its: FeeMonth) -> Allocat
     )
 
 
+async def wrongs(connection: AsyncConnection, its: FeeMonth) -> list[str]:
+    """What of a month is not what it was decided on: where it went allocated again, what each method would have paid,
+    what of an invoice was recognised beyond what was paid, and events that state something else than the shares."""
+    again = await allocated_again(connection, its)
+    kept = await shares(connection, its)
+    rest = {one.partner_id: one.amount_micro for one in kept if not one.benefit}
+    metered = {(one.partner_id, one.benefit): one.amount_micro for one in kept if one.benefit}
+    said = {
+        "the pool": (its.pool_micro, again.pool_micro),
+        "the shares of the rest": (rest, {n: amount for n, amount in again.shares.items() if n in rest or amount}),
+        "what was paid for benefits": (
+            {key: amount for key, amount in metered.items() if amount},
+            {key: amount for key, amount in again.metered.items() if amount},
+        ),
+        "the reserve": (its.reserve_micro, again.reserve_micro),
+        "the operator's share": (its.operator_micro, again.operator_micro),
+        "what was carried": (its.carried_micro, again.carried_micro),
+        "what the operator added": (its.added_micro, again.added_micro),
+        "what went out": (its.pool_micro + its.added_micro, again.total_micro),
+    }
+    compared_ = await compared(connection, its)
+    said["what the chosen method would have paid"] = (
+        rest,
+        compared_[await _method(connection, its)],
+    )
+    found = [f"{what} differs when it is allocated again" for what, (was, now) in said.items() if was != now]
+    found += [
+        f"invoice {number} is recognised beyond what it came to"
+        for number in await store.recognised_beyond(connection, its.month, its.currency)
+    ]
+    found += [
+        f"partner {partner_id} is stated {stated} micro-units for {given}"
+        for partner_id, given, stated in await store.stated_otherwise(connection, its.month, its.currency)
+    ]
+    return found
+
+
+async def _method(connection: AsyncConnection, its: FeeMonth) -> str:
+    return rules.from_json(await store.rules(connection, its.currency, its.rules_version)).method
+
+
 # --- What a month is decided on -----------------------------------------------------------------------------------
 
 

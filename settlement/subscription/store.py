@@ -142,3 +142,34 @@ async def events(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> Sequ
         {"ids": list(cutoff_ids)},
     )
     return found.all()
+
+
+async def recognised_beyond(connection: AsyncConnection, month: date, currency: str) -> list[int]:
+    """Invoices of a month of which all months together recognised more than what they come to without tax."""
+    found = await connection.execute(
+        text("""
+            SELECT r.invoice_no FROM settlement.fee_recognition r JOIN members.invoice i USING (invoice_no)
+            WHERE r.invoice_no IN (SELECT invoice_no FROM settlement.fee_recognition
+                                   WHERE month = :month AND currency = :currency)
+            GROUP BY r.invoice_no, i.net_minor HAVING sum(r.recognised_minor) > i.net_minor ORDER BY 1
+        """),
+        {"month": month, "currency": currency},
+    )
+    return list(found.scalars())
+
+
+async def stated_otherwise(connection: AsyncConnection, month: date, currency: str) -> list[tuple[int, int, int]]:
+    """Partners whose clearing events of a month are not what its shares come to: who, shares, events, micro-units."""
+    found = await connection.execute(
+        text("""
+            SELECT partner_id, sum(given)::bigint, sum(stated)::bigint FROM (
+              SELECT partner_id, amount_micro + trial_micro AS given, 0::bigint AS stated FROM settlement.fee_share
+              WHERE month = :month AND currency = :currency
+              UNION ALL
+              SELECT payee_id, 0, amount_micro FROM settlement.fee_event
+              WHERE month = :month AND currency = :currency AND payee_id > 0
+            ) x GROUP BY 1 HAVING sum(given) <> sum(stated) ORDER BY 1
+        """),
+        {"month": month, "currency": currency},
+    )
+    return [(partner_id, given, stated) for partner_id, given, stated in found]

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import pypdfium2
 import pytest
 from starlette.routing import Router
 
@@ -71,6 +72,21 @@ async def test_a_partner_has_its_own_reports_and_no_other_s(settled: Gateway) ->
         assert (await get(other, f"/settlement/reports/{path}"))[0] == 404  # it has no statement in the run
     status, register = await get(other, "/settlement/reports/R17?run=1")
     assert (status, register.count(b"\n")) == (200, 1)  # the header alone
+
+
+async def test_a_document_is_a_pdf_for_its_partner_and_for_staff(settled: Gateway) -> None:
+    callers = sorted(settled.coalition.callers)
+    own, other = await settled.till(callers[0]), await settled.till(callers[1])
+    staff = await settled.till(None, wanted=(scopes.SETTLEMENT_READ,))
+    path = "/settlement/documents/1/INV-000001"
+    for language, title in (("en", "Invoice"), ("ru", "Счёт"), ("ro", "Factură")):
+        status, pdf = await get(own, f"{path}?language={language}")
+        text = "".join(page.get_textpage().get_text_range() for page in pypdfium2.PdfDocument(pdf))
+        assert (status, title in text, "INV-000001" in text) == (200, True, True)
+    assert (await get(staff, f"{path}?partner={callers[0]}"))[0] == 200
+    assert (await get(staff, path))[0] == 400
+    assert (await get(other, path))[0] == 404
+    assert (await get(own, "/settlement/documents/1/INV-000009"))[0] == 404
 
 
 async def test_staff_has_all_and_who_has_no_scope_none(settled: Gateway) -> None:

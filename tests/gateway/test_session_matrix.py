@@ -169,6 +169,8 @@ PUBLIC = {
     "AcceptOfferInput.partner": "a partner's code, which everybody may know",
     "AcceptOfferInput.promotion": "an offer to this member; any other is unknown",
     "OfferSeatInput.guestId": "an id that the guest told, and that names them to everybody they tell it",
+    "Query.planCode": "a plan is everybody's, and a code is whoever's who has it; guesses are counted",
+    "SubscribeInput.code": "a code is whoever's who has it; guesses are counted",
     "SetConsentInput.partner": "a partner's code, which everybody may know",
     "InviteColleagueInput.name": "a name at the own partner, which another may have at theirs",
 }

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from gateway import renewals, scopes
+from gateway import renewals, scopes, texts
 from gateway.notices import Sender
 from gateway.own_ids import MEMBER, own_id
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from members import messages
-from members.subscription import charging, due_work
+from members import messages, proofs
+from members.subscription import charging, due_work, offers, subscriptions
 from members.subscription.charging import Receipt
+from members.subscription.offers import OfferDraft
 from members.subscription.providers import MANUAL
+from members.subscription.subscriptions import Wish
 from tests import builders
 from tests.builders import NOON
 from tests.gateway import desk as desks
@@ -27,6 +29,8 @@ from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Desk
 from tests.gateway.stand import Gateway
 from tests.gateway.subscribing import open_plans
+from tests.gateway.test_abuse import spend_everywhere
+from tests.gateway.test_purchase_api import record
 from tests.partners.promotions.market import open_market
 from tests.partners.promotions.offers import document
 
@@ -49,6 +53,9 @@ OWN = """{ viewer { ... on Member { own { seats { subscriptionId acceptedAt } su
   cancellationPreview { keptUntil credited { amount } } changePreview(plan: "plus", interval: "YEAR") { takesEffectAt } } } } } }"""
 ENTITLED = "query($ref: MemberRefInput!) { member(ref: $ref) { entitlements { plan benefits isTrial } } }"
 QUOTE = "query($input: QuoteInput!) { quote(input: $input) { points entitlements { benefits } } }"
+CODE = """query($c: String!) { planCode(code: $c, plan: "plus", interval: "MONTH") {
+  periods off { amount } toPay { amount } } }"""
+LIMIT = "query($input: QuoteInput!) { quote(input: $input) { maxRedeem { points boundBy } } }"
 USED = f"mutation($i: ReportUsageInput!) {{ reportUsage(input: $i) {{ ... on ReportUsageSuccess {{ replayed }} {REJECTED} }} }}"
 
 
@@ -116,6 +123,25 @@ async def test_a_member_takes_a_plan_changes_it_gives_seats_and_leaves(desk: Des
     assert stayed["subscription"]["status"] == "ACTIVE"
 
 
+async def test_a_code_is_looked_at_used_once_and_answered_again_as_it_was(desk: Desk) -> None:
+    async with desk.database.transaction() as connection:
+        draft = OfferDraft("half", "PERCENT", NOON, NOON + timedelta(days=9), percent_bp=5000, periods=3)
+        await offers.add(connection, desk.vault, draft, actor="marketer", at=NOON)
+        [code] = await offers.draw(connection, desk.vault, "half", 1, actor="marketer", at=NOON)
+    ada, ben = [await script_of(await desk.signed_in(who)) for who in (ADA, BEN)]
+    seen = await ada.ask(CODE, c=code)
+    assert seen == {"periods": 3, "off": {"amount": "5.00"}, "toPay": {"amount": "5.00"}}
+    wish = keyed(plan="plus", interval="MONTH", code=code)
+    refused = await ben.ask(SUBSCRIBE, i=keyed(plan="plus", interval="MONTH", code="NO-SUCH"))
+    assert refused["code"] == "PLAN_CODE_INVALID"
+    taken = [await ada.ask(SUBSCRIBE, i=wish) for _ in range(2)]
+    assert [one["replayed"] for one in taken] == [False, True]
+    assert taken[0]["subscription"]["invoices"][0]["amount"] == {"amount": "5.00"}
+    assert (await ben.ask(SUBSCRIBE, i=keyed(plan="plus", interval="MONTH", code=code)))["code"] == "PLAN_CODE_INVALID"
+    assert await desk.database.pool.fetchval("SELECT count(*) FROM members.subscription") == 1
+    assert await desk.database.pool.fetchval("SELECT wrong FROM members.guess WHERE kind = 'PLAN_CODE'") == 2
+
+
 async def test_staff_read_every_invoice_and_nobody_elses_till_does(desk: Desk) -> None:
     ada = await script_of(await desk.signed_in(ADA))
     await ada.ask(SUBSCRIBE, i=keyed(plan="plus", interval="YEAR"))
@@ -142,9 +168,6 @@ async def gateway(
 
 
 async def test_a_till_is_told_what_a_subscription_opens_and_rules_that_ask_for_it_apply(gateway: Gateway) -> None:
-    from members.subscription import subscriptions
-    from members.subscription.subscriptions import Wish
-
     market = await open_market(gateway.coalition)
     double = document("plus-double", {"type": "points_multiplier", "factor_bp": 20_000}, who={"plans": ["plus"]})
     await market.publish(double)
@@ -170,6 +193,55 @@ async def test_a_till_is_told_what_a_subscription_opens_and_rules_that_ask_for_i
     assert [await till.ask(USED, i=told) for _ in range(2)] == [{"replayed": False}, {"replayed": True}]
     assert (await till.ask(USED, i=told | {"units": 2}))["code"] == "IDEMPOTENCY_KEY_REUSED"
     assert await database.pool.fetchval("SELECT count(*) FROM members.benefit_use") == 1
+
+
+async def test_points_are_spent_only_while_subscribed_where_a_rule_says_so_and_nothing_is_taken_away(
+    gateway: Gateway,
+) -> None:
+    database, till = gateway.coalition.database, gateway.tills["bakery"]
+    card = await gateway.coalition.add_member()
+    async with database.transaction() as connection:
+        await proofs.set_pin(connection, gateway.coalition.vault, card.member_id, "4711")
+    ref, pin = {"cardNumber": card.number}, {"pin": "4711"}
+    await record(till, card, stand.receipt("1000.00"))
+    market = await open_market(gateway.coalition)
+    limit = {"type": "set_redeem_cap", "share_bp": 0}
+    await market.publish(document("with-a-plan", limit, who={"subscriber": False}))
+    await gateway.app.state.services.lanes.directory.refresh()
+    basket = {"member": ref, "receipt": stand.receipt("100.00")}
+
+    async def most() -> tuple[str, str]:
+        found = (await till.ask(LIMIT, input=basket))["maxRedeem"]
+        return found["points"], found["boundBy"]
+
+    assert await most() == ("0", "RULE:with-a-plan")
+    before = await builders.rows_written(database.pool)
+    refused = await spend_everywhere(till, ref, "100", [pin, pin, pin])
+    assert [one["code"] for one in refused] == ["PLAN_REQUIRED"] * 3
+    assert await builders.rows_written(database.pool) == before
+    assert "plan" in refused[0]["cashierText"]
+    async with database.transaction() as connection:
+        wish = Wish(card.member_id, "plus", "EUR", "MONTH", "UTC")
+        await subscriptions.subscribe(connection, MANUAL, wish, at=NOON - timedelta(hours=1))
+    await pay(database, 1, 1000, NOON - timedelta(hours=1))
+    assert (await most())[1] != "RULE:with-a-plan"
+    spent = await spend_everywhere(till, ref, "100", [pin, pin, pin])
+    assert [one["__typename"].endswith("Success") for one in spent] == [True] * 3
+    left = spent[2]["balance"]["available"]
+    async with database.transaction() as connection:
+        await subscriptions.cancel(connection, card.member_id, 1, at_once=True, at=NOON)
+    assert (await spend_everywhere(till, ref, "100", [pin, pin, pin]))[1]["code"] == "PLAN_REQUIRED"
+    shown = await till.ask("query($r: MemberRefInput!) { member(ref: $r) { balance { available } } }", r=ref)
+    assert shown["balance"]["available"] == left  # nothing was confiscated
+
+
+@pytest.mark.parametrize("code", ["PLAN_REQUIRED", "NOT_ENTITLED", "USE_INVALID", "SUBSCRIPTION_STATE"])
+def test_a_till_has_words_of_its_own_in_three_languages(code: str) -> None:
+    said = {texts.cashier_text(code, retryable=retryable, language=language)
+            for language in ("en", "ru", "ro") for retryable in (False, True)}  # fmt: skip
+    general = {texts.cashier_text("?", retryable=retryable, language=language)
+               for language in ("en", "ru", "ro") for retryable in (False, True)}  # fmt: skip
+    assert (len(said), said & general) == (3, set())
 
 
 async def test_a_renewal_is_announced_by_a_letter_before_it_is_due_and_the_proof_is_kept(

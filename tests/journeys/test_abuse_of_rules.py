@@ -191,6 +191,7 @@ MAY_CHANGE = {
     "partners.entitlement", "partners.raffle_ticket", "partners.event_review", "partners.referral", "partners.reward",
     "partners.reward_order", "partners.simulation", "members.activity", "members.activity_position", "members.badge", "members.tier_credit",
     # Of subscriptions: numbers that count on, a count of events, what is due when, seats that are taken and given up.
+    "members.plan_offer", "members.offer_use",  # uses that are counted, and one that is free again
     "members.invoice_counter", "members.subscription", "members.subscription_due", "members.subscription_seat",
     # When an event of a payment provider is looked at again.
     "members.provider_event_due",

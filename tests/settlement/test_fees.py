@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from kit.reports.tables import LANGUAGES
@@ -216,6 +217,43 @@ async def test_a_payment_that_a_bank_takes_back_takes_nothing_from_partners(
     assert await club.balance("2400") == 0
     assert await club.balance("5400") > 0
     assert {n.kind: n.amount_micro for n in coalition.of(settled, "a").lines}["SUBSCRIPTION_SHARE"] == march.pool_micro
+
+
+@pytest.mark.parametrize(
+    ("alteration", "said"),
+    [
+        ("UPDATE settlement.fee_share SET amount_micro = amount_micro + 1 WHERE benefit = ''", "the shares of the rest"),
+        ("UPDATE settlement.fee_share SET amount_micro = amount_micro - 1 WHERE benefit <> ''", "paid for benefits"),
+        ("UPDATE settlement.fee_weight SET weight = weight + 1", "the shares of the rest"),
+        ("UPDATE settlement.fee_month SET operator_micro = operator_micro + 1", "the operator's share"),
+        ("UPDATE settlement.fee_comparison SET amount_micro = amount_micro + 1 WHERE method = 'USER_CENTRIC'",
+         "would have paid"),
+        ("INSERT INTO settlement.fee_event (month, currency, event_no, cutoff_id, kind, payee_id, terms_id, "
+         "amount_micro, tax_micro, count) SELECT month, currency, 90, cutoff_id, kind, payee_id, terms_id, "
+         "amount_micro, tax_micro, count FROM settlement.fee_event WHERE kind = 'SUBSCRIPTION_SHARE' LIMIT 1", "is stated"),
+        ("INSERT INTO settlement.fee_recognition SELECT month, currency, holder_id, 2, subscription_no, 1000000, 0 "
+         "FROM settlement.fee_recognition LIMIT 1", "beyond what it came to"),
+    ],
+)  # fmt: skip
+async def test_the_control_sees_what_was_allocated_twice_or_otherwise(
+    club: Clubbed, coalition: Coalition, owner: asyncpg.Connection, alteration: str, said: str
+) -> None:
+    await club.rule(operator_bp=1000, rates=(Rate(coalition.partners["a"], "free-delivery", 500_000),))
+    people = [await club.person() for _ in range(2)]
+    for member_id in people:
+        await club.subscribe(member_id)
+    await club.pass_time(timedelta(0))
+    await club.buys(people[0], "a", 1000)
+    await club.buys(people[0], "b", 2000)
+    use = Use(people[0], "free-delivery", 1, club.at, coalition.partners["a"])
+    await club.do(entitlements.report_use, use, key=uuid4())
+    await club.do(subscriptions.cancel, people[1], 2, at_once=True)
+    club.at = datetime(2026, 4, 2, tzinfo=UTC)
+    await club.close(MARCH)
+    assert [found for found in await coalition.violations() if found.startswith("S16")] == []
+    await owner.execute(alteration)
+    found = [one for one in await coalition.violations() if one.startswith("S16")]
+    assert any(said in one for one in found), found
 
 
 async def test_rules_are_of_two_people_and_of_months_that_are_not_closed(club: Clubbed) -> None:
