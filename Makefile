@@ -35,9 +35,10 @@ bench: $(VENV)/.dev ## Speed as ratios to pgbench TPC-B, peers beside it, in som
 	@$(BIN)/python -m benchmarks all $(ARGS)
 	@$(BIN)/python -m benchmarks closing
 
-bench-long: $(VENV)/.dev ## Ten million lots and a soak on them, by hand; ARGS="--lots 1000000 --minutes 5"
+bench-long: $(VENV)/.dev ## Ten million lots and a soak on them, a night of renewals, by hand; ARGS="--lots 1000000 --minutes 5"
 	@$(BIN)/python -m benchmarks long $(ARGS)
 	@$(BIN)/python -m benchmarks closing --postings 1000000 --postings 10000000
+	@$(BIN)/python -m benchmarks renewals
 
 screens: $(VENV)/.dev ## Pictures of the main screens, into docs/screens; needs Chromium
 	@TESSERA_SCREENS=docs/screens $(BIN)/python -m pytest -q tests/gateway -k pictures $(ARGS)

@@ -29,6 +29,7 @@ from benchmarks import (
     overload,
     profile,
     reconciling,
+    renewals,
     report,
     rules,
     scenarios,
@@ -190,6 +191,29 @@ def reconciling_alone(
             f"{found.lines:,} lines: taken in {found.take_seconds:.1f} s, compared in {found.compare_seconds:.1f} s, "
             f"{found.lines_per_second:,.0f} a second, {found.grown_mib:.0f} MiB more at the peak"
         )
+
+    with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
+        console.run(go(server))
+
+
+@app.command("renewals")
+def renewals_alone(
+    subscriptions: Annotated[int, typer.Option(help="Subscriptions that renew in the night.", min=100)] = 100_000,
+    processes: Annotated[int, typer.Option(help="Processes that renew beside each other.", min=1)] = 2,
+    into: Into = report.RESULTS,
+) -> None:
+    """What a night of renewals takes: invoiced, charged by the simulator, paid; one process is killed in the middle."""
+
+    async def go(server: postgres.Server) -> None:
+        with _bar(subscriptions) as bar:
+            task = bar.add_task("", total=subscriptions)
+            found = await renewals.measure(
+                server, subscriptions, processes=processes, watch=_watch(bar, task),
+                advance=lambda n: bar.advance(task, n),
+            )  # fmt: skip
+            settings = await stage.settings_of(server)
+        console.out.print(f"stored in {report.store('renewals', found.content(), settings, folder=into)}")
+        console.out.print(report.write_page(into).read_text().partition("## Renewals")[2], markup=False)
 
     with console.clear_errors(), postgres.running(FOLDER, durable=True) as server:
         console.run(go(server))

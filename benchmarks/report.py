@@ -54,6 +54,8 @@ def page(folder: Path = RESULTS) -> str:
             sections += _part(title, whole)
     if (whole := _read(folder, "closing")) is not None:
         sections += _closing(whole)
+    if (whole := _read(folder, "renewals")) is not None:
+        sections += _renewals(whole)
     if (whole := _read(folder, "overload")) is not None:
         sections += _overload(whole)
     if (whole := _read(folder, "long")) is not None:
@@ -185,6 +187,26 @@ def _statements(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 OVERLOAD_HEAD = ("kind", "rank", "sent", "answered", "share", "refused", "with Retry-After", "failed", "p50 ms",
                  "p99 ms")  # fmt: skip
+
+
+def _renewals(whole: Mapping[str, Any]) -> list[str]:
+    """A night: minutes and seconds of all of it, the kill and what was asked about after it among them."""
+    head = (
+        "subscriptions",
+        "all of it, s",
+        "a second",
+        "processes",
+        "killed",
+        "paid by then",
+        "asked about after",
+        "wrong",
+    )
+    wrong = ", ".join(f"{number} {what}" for what, number in whole["wrong"].items()) or "0"
+    row = [
+        f"{whole['renewals']:,}", f"{whole['seconds']:.0f}", f"{whole['per_second']:.0f}", str(whole["processes"]),
+        str(whole["kills"]), f"{whole['paid_when_killed']:,}", str(whole["asked_after"]), wrong,
+    ]  # fmt: skip
+    return ["## Renewals", _settings(whole["settings"]), markdown(head, [row])]
 
 
 def _overload(whole: Mapping[str, Any]) -> list[str]:

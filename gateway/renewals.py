@@ -73,7 +73,7 @@ async def _advance(
         if await due_work.first_due(connection, to) is None:
             return 0
         sender = await notices.sender_of(connection, chosen.issuer)
-    announce, providers, done = announcing(vault, sender), choice.of(chosen), 0
+    announce, providers, done = announcing(vault, sender), choice.of(chosen, vault), 0
     if patience is not None:  # a sandbox's clock keeps the total order
         done = await nightly.renew(database, providers, to=to, patience=patience, tasks=NIGHT_TASKS, stopping=stopping)
     return done + await due_work.advance(database, providers, announce, to=to, patience=patience, stopping=stopping)

@@ -83,8 +83,8 @@ LOCAL |= {
     for name in (
         "subscription", "subscription_event", "subscription_due", "subscription_seat", "invoice", "invoice_line",
         "invoice_void", "charge_attempt", "charge_outcome", "fee_payment", "credit_note", "fee_refund",
-        "fee_refund_done", "offer_use", "offer_period", "gift", "gift_use", "charge_call",
-        "means_setup", "means_setup_done",
+        "fee_refund_done", "offer_use", "offer_period", "gift", "gift_use", "charge_call", "means_setup",
+        "means_setup_done",
         "entitlement_grant", "entitlement_block", "payment_means", "renewal_notice", "benefit_use",
     )
 }  # fmt: skip

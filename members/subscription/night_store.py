@@ -11,38 +11,90 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from members.subscription.contract import Event
 
+Place = tuple[datetime, int, int]
+"""Where something due stands in the order of its kind: when, whose, which subscription."""
+
 # Nothing of a subscription is due before what is taken here, so that its own order is kept.
 _FIRST = """
     NOT EXISTS (
       SELECT FROM members.subscription_due o
-      WHERE o.holder_id = d.holder_id AND o.subscription_no = d.subscription_no
-        AND (o.due_at, o.kind, o.about) < (d.due_at, d.kind, d.about)
+      WHERE o.holder_id = w.holder_id AND o.subscription_no = w.subscription_no
+        AND (o.due_at, o.kind, o.about) < (w.due_at, :kind, w.about)
     )
+"""
+# Codes make periods cheaper, presents pay them: whoever has one of either is renewed alone.
+_AT_ITS_PRICE = """
+    NOT s.is_gift AND NOT EXISTS (
+      SELECT FROM members.offer_use u WHERE u.holder_id = s.holder_id AND u.subscription_no = s.subscription_no
+        AND u.released_at IS NULL
+    ) AND NOT EXISTS (
+      SELECT FROM members.gift_use u WHERE u.holder_id = s.holder_id AND u.subscription_no = s.subscription_no
+        AND u.ends_at > w.due_at
+    )
+"""
+_DUE = """
+    unnest(CAST(:holders AS bigint[]), CAST(:numbers AS bigint[]), CAST(:about AS bigint[]),
+           CAST(:due_at AS timestamptz[])) AS w(holder_id, subscription_no, about, due_at)
+    JOIN members.subscription s USING (holder_id, subscription_no)
 """
 
 
-async def take_periods(
-    connection: AsyncConnection, to: datetime, after: tuple[datetime, int, int], limit: int
-) -> Sequence[Row[Any]]:
-    """Periods that are over by an instant, behind a place in their order, locked with their subscriptions: holder_id,
-    subscription_no, zone, provider, due_at. What somebody else has locked is left to them."""
+async def plain_plans(connection: AsyncConnection) -> set[int]:
+    """Plans that give no points when a period is paid."""
+    found = await connection.execute(text("SELECT plan_id FROM members.plan WHERE allotment_points = 0"))
+    return {row.plan_id for row in found}
+
+
+async def take_due(
+    connection: AsyncConnection, kind: str, to: datetime, after: Place, limit: int
+) -> tuple[Sequence[Row[Any]], set[tuple[int, int]]]:
+    """What is due of a kind by an instant, behind a place in its order, locked: holder_id, subscription_no, about,
+    due_at; and of which of it the subscriptions are locked too. What somebody else has locked is left to them.
+
+    Single statements over one index each: in a night statistics are always of another hour.
+    """
+    taken = await connection.execute(
+        text("""
+            SELECT holder_id, subscription_no, about, due_at FROM members.subscription_due
+            WHERE kind = :kind AND due_at <= :to
+              AND (due_at, holder_id, subscription_no) > (:due_at, :holder_id, :number)
+            ORDER BY due_at, holder_id, subscription_no LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+        """),
+        {"kind": kind, "to": to, "due_at": after[0], "holder_id": after[1], "number": after[2], "limit": limit},
+    )
+    rows = taken.all()
+    locked = await connection.execute(
+        text("""
+            SELECT s.holder_id, s.subscription_no
+            FROM unnest(CAST(:holders AS bigint[]), CAST(:numbers AS bigint[])) AS w(holder_id, subscription_no)
+            JOIN members.subscription s USING (holder_id, subscription_no) FOR NO KEY UPDATE OF s SKIP LOCKED
+        """),
+        _named([(row.holder_id, row.subscription_no) for row in rows]),
+    )
+    return rows, {(row.holder_id, row.subscription_no) for row in locked}
+
+
+async def periods(connection: AsyncConnection, due: Sequence[Row[Any]]) -> Sequence[Row[Any]]:
+    """Of periods that are over and locked, those with nothing due before, no code, no present and no other invoice that
+    is open, in their order: holder_id, subscription_no, zone, provider, due_at."""
     found = await connection.execute(
         text(f"""
-            SELECT d.holder_id, d.subscription_no, s.zone, s.provider, d.due_at
-            FROM members.subscription_due d JOIN members.subscription s USING (holder_id, subscription_no)
-            WHERE d.kind = 'PERIOD' AND d.due_at <= :to
-              AND (d.due_at, d.holder_id, d.subscription_no) > (:due_at, :holder_id, :number) AND {_FIRST}
+            SELECT w.holder_id, w.subscription_no, s.zone, s.provider, w.due_at
+            FROM {_DUE}
+            WHERE {_FIRST} AND {_AT_ITS_PRICE}
               AND NOT EXISTS (
                 SELECT FROM members.invoice i
-                WHERE i.holder_id = d.holder_id AND i.subscription_no = d.subscription_no AND i.kind <> 'PERIOD'
-                  AND NOT EXISTS (SELECT FROM members.fee_payment p WHERE p.invoice_no = i.invoice_no)
+                WHERE i.holder_id = w.holder_id AND i.subscription_no = w.subscription_no AND i.kind <> 'PERIOD'
+                  AND NOT EXISTS (
+                    SELECT FROM members.fee_payment p WHERE p.holder_id = i.holder_id AND p.invoice_no = i.invoice_no
+                  )
                   AND NOT EXISTS (
                     SELECT FROM members.invoice_void v WHERE v.holder_id = i.holder_id AND v.invoice_no = i.invoice_no
                   )
               )
-            ORDER BY d.due_at, d.holder_id, d.subscription_no LIMIT :limit FOR NO KEY UPDATE OF d, s SKIP LOCKED
+            ORDER BY w.due_at, w.holder_id, w.subscription_no
         """),
-        {"to": to, "due_at": after[0], "holder_id": after[1], "number": after[2], "limit": limit},
+        _listed("PERIOD", due),
     )
     return found.all()
 
@@ -161,39 +213,43 @@ async def put_due(connection: AsyncConnection, rows: Sequence[tuple[int, int, st
 # --- Charging ---------------------------------------------------------------------------------------------------
 
 
-async def take_charges(
-    connection: AsyncConnection, to: datetime, providers: Sequence[str], limit: int
+async def charges(
+    connection: AsyncConnection, due: Sequence[Row[Any]], providers: Sequence[str], to: datetime
 ) -> Sequence[Row[Any]]:
-    """Open invoices of renewals that are to be charged for the first time by an instant, locked with their
-    subscriptions, and by which means. What somebody else has locked is left to them.
+    """Of charges that are due and locked, those of open invoices of renewals that nobody tried yet, and by which means.
 
     A subscription whose last event is its renewal is active, and neither paused nor left.
     """
     found = await connection.execute(
         text(f"""
-            SELECT d.holder_id, d.subscription_no, s.zone, d.due_at, i.invoice_no, i.reference, i.gross_minor,
+            SELECT w.holder_id, w.subscription_no, s.zone, w.due_at, i.invoice_no, i.reference, i.gross_minor,
                    i.currency, i.provider, i.price_no, i.period_from, i.period_until, m.means_no, m.token
-            FROM members.subscription_due d
-            JOIN members.subscription s USING (holder_id, subscription_no)
-            JOIN members.invoice i ON i.holder_id = d.holder_id AND i.invoice_no = d.about
+            FROM {_DUE}
+            JOIN members.invoice i ON i.holder_id = w.holder_id AND i.invoice_no = w.about
             JOIN members.subscription_event e
               ON e.holder_id = s.holder_id AND e.subscription_no = s.subscription_no AND e.seq = s.version
             CROSS JOIN LATERAL (
               SELECT means_no, token FROM members.payment_means m
               WHERE m.holder_id = i.holder_id AND m.provider = i.provider ORDER BY means_no DESC LIMIT 1
             ) m
-            WHERE d.kind = 'CHARGE' AND d.due_at <= :to AND i.due_at <= :to AND i.kind = 'PERIOD'
-              AND i.provider = ANY (:providers) AND e.kind = 'RENEWED' AND {_FIRST}
+            WHERE i.due_at <= :to AND i.kind = 'PERIOD' AND i.provider = ANY (:providers) AND e.kind = 'RENEWED'
+              AND {_FIRST} AND {_AT_ITS_PRICE}
+              AND EXISTS (
+                SELECT FROM members.plan_price r JOIN members.plan p USING (plan_id)
+                WHERE r.price_no = i.price_no AND p.allotment_points = 0
+              )
               AND NOT EXISTS (
                 SELECT FROM members.charge_attempt a WHERE a.holder_id = i.holder_id AND a.invoice_no = i.invoice_no
               )
-              AND NOT EXISTS (SELECT FROM members.fee_payment p WHERE p.invoice_no = i.invoice_no)
+              AND NOT EXISTS (
+                SELECT FROM members.fee_payment p WHERE p.holder_id = i.holder_id AND p.invoice_no = i.invoice_no
+              )
               AND NOT EXISTS (
                 SELECT FROM members.invoice_void v WHERE v.holder_id = i.holder_id AND v.invoice_no = i.invoice_no
               )
-            ORDER BY d.due_at, d.holder_id, d.subscription_no LIMIT :limit FOR NO KEY UPDATE OF d, s SKIP LOCKED
+            ORDER BY w.due_at, w.holder_id, w.subscription_no
         """),
-        {"to": to, "providers": list(providers), "limit": limit},
+        _listed("CHARGE", due) | {"to": to, "providers": list(providers)},
     )
     return found.all()
 
@@ -235,13 +291,17 @@ async def lock(connection: AsyncConnection, whose: Sequence[tuple[int, int]]) ->
     )
 
 
-async def undecided(connection: AsyncConnection, invoice_nos: Sequence[int]) -> set[int]:
-    """Those of some invoices that are open and whose first attempt has no outcome yet."""
+async def undecided(connection: AsyncConnection, which: Sequence[tuple[int, int]]) -> set[int]:
+    """The numbers of those of some invoices (holder and number) that are open and whose first attempt has no outcome
+    yet."""
     found = await connection.execute(
         text("""
-            SELECT i.invoice_no FROM members.invoice i
-            JOIN unnest(CAST(:invoices AS bigint[])) AS w(invoice_no) USING (invoice_no)
-            WHERE NOT EXISTS (SELECT FROM members.fee_payment p WHERE p.invoice_no = i.invoice_no)
+            SELECT i.invoice_no
+            FROM unnest(CAST(:holders AS bigint[]), CAST(:numbers AS bigint[])) AS w(holder_id, invoice_no)
+            JOIN members.invoice i USING (holder_id, invoice_no)
+            WHERE NOT EXISTS (
+                SELECT FROM members.fee_payment p WHERE p.holder_id = i.holder_id AND p.invoice_no = i.invoice_no
+              )
               AND NOT EXISTS (
                 SELECT FROM members.charge_outcome o WHERE o.holder_id = i.holder_id AND o.invoice_no = i.invoice_no
               )
@@ -249,7 +309,7 @@ async def undecided(connection: AsyncConnection, invoice_nos: Sequence[int]) -> 
                 SELECT FROM members.invoice_void v WHERE v.holder_id = i.holder_id AND v.invoice_no = i.invoice_no
               )
         """),
-        {"invoices": list(invoice_nos)},
+        _named(which),
     )
     return {row.invoice_no for row in found}
 
@@ -301,3 +361,9 @@ async def insert_payments(
 
 def _named(whose: Sequence[tuple[int, int]]) -> dict[str, Any]:
     return {"holders": [holder_id for holder_id, _ in whose], "numbers": [number for _, number in whose]}
+
+
+def _listed(kind: str, due: Sequence[Row[Any]]) -> dict[str, Any]:
+    return _named([(row.holder_id, row.subscription_no) for row in due]) | {
+        "kind": kind, "about": [row.about for row in due], "due_at": [row.due_at for row in due],
+    }  # fmt: skip

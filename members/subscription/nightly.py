@@ -1,9 +1,10 @@
 """Many renewals in one night: those that are plain, some hundred to a transaction, as many at once as one likes, in as
 many processes. What comes of each is what `due_work` makes of it, which does all that is not plain.
 
-Plain is the renewal of an active subscription at the price that it has, with nothing asked for or planned, and the
-first charge of its invoice. An attempt is written and committed before the provider is called, as always. A process
-that dies leaves what it had not committed as it was, and orders whose outcome nobody knows, which are asked about.
+Plain is the renewal of an active subscription at the price that it has, with nothing asked for or planned, no code, no
+present and no points that its plan gives, and the first charge of its invoice. An attempt is written and committed
+before the provider is called, as always. A process that dies leaves what it had not committed as it was, and orders
+whose outcome nobody knows, which are asked about.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from kit.database import Database
 from members.subscription import charging, contract, invoices, night_store, plans
 from members.subscription.contract import Event, State
 from members.subscription.periods import Period
-from members.subscription.plans import FeeTax, Plan, Price
+from members.subscription.plans import Plan, Price
 from members.subscription.providers import Answer, ChargeOrder, Provider, Silent
 from members.subscription.subscriptions import ARREARS, CHARGE, END, NOTICE, PERIOD
 
@@ -34,11 +35,10 @@ _BEGINNING = (datetime(1, 1, 1, tzinfo=UTC), 0, 0)
 
 @dataclass
 class Lists:
-    """Plans, prices and taxes, read once: versions never change."""
+    """Plans and prices, read once: versions never change."""
 
     plans: dict[int, Plan] = field(default_factory=dict)
     prices: dict[int, Price] = field(default_factory=dict)
-    taxes: dict[tuple[str, datetime], FeeTax] = field(default_factory=dict)
 
     async def priced(self, connection: AsyncConnection, price_no: int) -> tuple[Price, Plan]:
         """A version of a price, and its plan."""
@@ -48,14 +48,6 @@ class Lists:
             self.prices[price_no] = price
         price = self.prices[price_no]
         return price, self.plans[price.plan_id]
-
-    async def tax(self, connection: AsyncConnection, code: str, at: datetime) -> FeeTax:
-        """The tax that holds at an instant."""
-        if (code, at) not in self.taxes:
-            if len(self.taxes) > 10_000:
-                self.taxes.clear()
-            self.taxes[code, at] = await plans.tax(connection, code, at=at)
-        return self.taxes[code, at]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +94,15 @@ async def _begin_periods(
     done, after = 0, _BEGINNING
     while not stop.is_set():
         async with database.transaction() as connection:
-            taken = await night_store.take_periods(connection, to, after, at_once)
-            begun = await _plain(connection, providers, lists, taken, to, patience)
+            taken, locked = await night_store.take_due(connection, PERIOD, to, after, at_once)
+            rows = await night_store.periods(connection, [row for row in taken if _whose(row) in locked])
+            begun = await _plain(connection, providers, lists, rows, to, patience)
             if begun:
-                await _begin(connection, lists, begun)
+                await _begin(connection, begun)
         done += len(begun)
-        if len(taken) < at_once:
+        if not taken:
             break
-        after = (taken[-1].due_at, taken[-1].holder_id, taken[-1].subscription_no)
+        after = _place(taken[-1])
     return done
 
 
@@ -118,7 +111,7 @@ async def _plain(
     to: datetime, patience: timedelta | None,
 ) -> list[Begun]:  # fmt: skip
     """Those of some periods that are over which are followed by one like them."""
-    begun = []
+    begun, plain_plans = [], await night_store.plain_plans(connection)
     happened = await night_store.events(connection, [(row.holder_id, row.subscription_no) for row in taken])
     for row in taken:
         was = contract.fold(happened[row.holder_id, row.subscription_no], zone=row.zone)
@@ -128,6 +121,8 @@ async def _plain(
         found = contract.apply(was, Event("RENEWED", row.due_at))
         assert found.rhythm is not None
         price, plan = await lists.priced(connection, found.price_no)
+        if plan.plan_id not in plain_plans:
+            continue
         at = to if patience is not None and to - row.due_at > patience else row.due_at
         period = found.rhythm.period(found.period_index)
         begun.append(
@@ -136,10 +131,10 @@ async def _plain(
     return begun
 
 
-async def _begin(connection: AsyncConnection, lists: Lists, begun: Sequence[Begun]) -> None:
+async def _begin(connection: AsyncConnection, begun: Sequence[Begun]) -> None:
     """As `subscriptions.begin_period` does for one. Numbers come last: whoever takes some keeps others waiting."""
     whose = [(one.holder_id, one.subscription_no) for one in begun]
-    taxes = [await lists.tax(connection, one.price.tax_code, one.at) for one in begun]
+    taxes = await plans.taxes(connection, [(one.price.tax_code, one.at) for one in begun])
     await night_store.append_renewals(connection, whose, [one.due_at for one in begun])
     grace, end = timedelta(days=ARREARS.grace_days), timedelta(days=ARREARS.end_days)
     await night_store.insert_grants(
@@ -196,13 +191,18 @@ async def _charge(
     database: Database, providers: Mapping[str, Provider], lists: Lists, to: datetime, patience: timedelta | None,
     at_once: int, stop: asyncio.Event,
 ) -> int:  # fmt: skip
-    done = 0
+    done, after = 0, _BEGINNING
     names = [name for name, provider in providers.items() if provider.is_automatic]
     while names and not stop.is_set():
         async with database.transaction() as connection:
-            given = await _give(connection, names, to, patience, at_once)
-        if not given:
+            taken, locked = await night_store.take_due(connection, CHARGE, to, after, at_once)
+            rows = await night_store.charges(connection, [row for row in taken if _whose(row) in locked], names, to)
+            given = await _give(connection, rows, to, patience)
+        if not taken:
             break
+        after = _place(taken[-1])
+        if not given:
+            continue
         answers = await _answers(providers, given)
         await _settle(database, providers, lists, list(zip(given, answers, strict=True)))
         done += len(given)
@@ -210,12 +210,12 @@ async def _charge(
 
 
 async def _give(
-    connection: AsyncConnection, names: Sequence[str], to: datetime, patience: timedelta | None, at_once: int
+    connection: AsyncConnection, rows: Sequence[Row[Any]], to: datetime, patience: timedelta | None
 ) -> list[Given]:
     """Write first attempts; as `charging.prepare` does for one. The charge stays due, a little later: should nobody
     hear of these any more, they are asked about then."""
     given = []
-    for row in await night_store.take_charges(connection, to, names, at_once):
+    for row in rows:
         at = to if patience is not None and to - row.due_at > patience else row.due_at
         order = ChargeOrder(
             f"{row.reference}-1", row.invoice_no, 1, row.gross_minor, row.currency, row.token
@@ -253,7 +253,8 @@ async def _settle(
     paid = [(one, answer) for one, answer in answered if answer.state == "PAID"]
     async with database.transaction() as connection:
         await night_store.lock(connection, [one.whose for one, _ in paid])
-        plain = await night_store.undecided(connection, [one.row.invoice_no for one, _ in paid])
+        which = [(one.row.holder_id, one.row.invoice_no) for one, _ in paid]
+        plain = await night_store.undecided(connection, which)
         came = [(one, answer) for one, answer in paid if one.row.invoice_no in plain]
         if came:
             await _came(connection, lists, came)
@@ -280,3 +281,11 @@ async def _came(connection: AsyncConnection, lists: Lists, came: Sequence[tuple[
         )  # fmt: skip
     await night_store.insert_payments(connection, payments)
     await night_store.insert_grants(connection, "PAID", grants)
+
+
+def _whose(row: Row[Any]) -> tuple[int, int]:
+    return row.holder_id, row.subscription_no
+
+
+def _place(row: Row[Any]) -> night_store.Place:
+    return row.due_at, row.holder_id, row.subscription_no

@@ -117,6 +117,23 @@ async def tax_at(connection: AsyncConnection, code: str, at: datetime) -> Row[An
     return found.one_or_none()
 
 
+async def taxes_at(connection: AsyncConnection, wanted: Sequence[tuple[str, datetime]]) -> Sequence[Row[Any]]:
+    """The versions of rules of tax that hold at instants, one for each, in their order: code, version, rate_bp."""
+    found = await connection.execute(
+        text("""
+            SELECT t.code, t.version, t.rate_bp
+            FROM unnest(CAST(:codes AS text[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS w(code, at, place)
+            CROSS JOIN LATERAL (
+              SELECT code, version, rate_bp FROM members.fee_tax
+              WHERE code = w.code AND valid_from <= w.at ORDER BY version DESC LIMIT 1
+            ) t
+            ORDER BY w.place
+        """),
+        {"codes": [code for code, _ in wanted], "instants": [at for _, at in wanted]},
+    )
+    return found.all()
+
+
 async def tax_version(connection: AsyncConnection, code: str, version: int) -> int:
     """The rate of a version of a rule of tax, basis points."""
     found = await connection.execute(

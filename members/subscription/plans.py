@@ -7,7 +7,7 @@ benefits those are. A plan never changes and a price is never edited: whoever su
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -209,6 +209,11 @@ async def tax(connection: AsyncConnection, code: str, *, at: datetime) -> FeeTax
     row = await plan_store.tax_at(connection, code, at)
     assert row is not None, "a price names a rule that holds"
     return FeeTax(**row._mapping)
+
+
+async def taxes(connection: AsyncConnection, wanted: Sequence[tuple[str, datetime]]) -> list[FeeTax]:
+    """The versions of rules of tax that hold at instants, one for each code and instant, in their order."""
+    return [FeeTax(row.code, row.version, row.rate_bp) for row in await plan_store.taxes_at(connection, wanted)]
 
 
 async def _permit(connection: AsyncConnection, actor: str) -> None:

@@ -18,6 +18,7 @@ from members.subscription import nightly, subscriptions
 from members.subscription.providers import Answer, ChargeOrder, Silent
 from members.subscription.subscriptions import Subscription
 from tests.members.subscribers import DAY, START, Club, Scripted
+from tests.members.test_offers import drawn, offer, take
 
 MINUTE = timedelta(minutes=1)
 WORDS = ("PAID", "SOFT", "HARD", "SILENT", "LOST", "PENDING", "PAID")
@@ -59,6 +60,22 @@ async def a_month(club: Club) -> list[Subscription]:
                                    wants_trial=number == PLAIN + 4)  # fmt: skip
         await club.pass_time(timedelta(0))
         held.append(its)
+    club.at = START + 40 * MINUTE  # last, since they are renewed alone: with a code, and a present that begins then
+    draft = {"kind": "PERCENT", "percent_bp": 5000, "valid_from": START, "valid_until": START + DAY, "periods": 3}
+    await offer(club, **draft)
+    [code] = await drawn(club)
+    coded = await take(club, await club.person(), code)
+    given = await club.subscribe(await club.person())
+    await club.pass_time(timedelta(0))
+    await club.database.pool.execute(
+        """
+        INSERT INTO members.gift_use (holder_id, subscription_no, gift_no, invoice_no, starts_at, ends_at, service_from,
+                                      service_until, price_no, at)
+        SELECT $1, $2, 1, 1, $3::timestamptz, $3::timestamptz + interval '1 month', '2026-04-01', '2026-05-01', 1, $4::timestamptz
+        """,
+        given.holder_id, given.subscription_no, (await club.read(given)).contract.period_end, club.at,
+    )  # fmt: skip
+    held += [coded, given]
     provider: Any = club.provider
     for its, word in zip(held[:PLAIN], WORDS, strict=False):
         provider.words[f"card-{its.holder_id}"] = word
@@ -78,7 +95,7 @@ async def a_month(club: Club) -> list[Subscription]:
 async def test_many_at_once_come_to_the_same_facts_as_one_after_another(
     server: postgres.Server, template: str, vault: Vault
 ) -> None:
-    digests, charged = [], []
+    digests, charged, sums = [], [], []
     for number, at_once in enumerate((0, 3, 400)):
         async with opened(server, template, vault, f"night_{template}_{number}") as club:
             await a_month(club)
@@ -90,9 +107,12 @@ async def test_many_at_once_come_to_the_same_facts_as_one_after_another(
             digests.append(await club.digest())
             await club.pass_time(START + 45 * DAY)  # retries, questions, ends
             digests.append(await club.digest())
+            sums.append(sorted(gross for _, _, gross in await club.invoices()))
             charged.append(sorted(club.provider.charged))  # type: ignore[attr-defined]
     assert digests[0:2] == digests[2:4] == digests[4:6]
     assert charged[0] == charged[1] == charged[2]
+    assert sums[0] == sums[1] == sums[2]
+    assert sums[0].count(500) == 2  # half of the first month, and half of the second
 
 
 async def test_whoever_renews_beside_others_does_nothing_twice(database: Database, vault: Vault) -> None:
