@@ -20,6 +20,7 @@ from members import messages
 from members.messages import AddressUnknown, MessageNotPermitted
 from members.subscription import due_work
 from members.subscription.due_work import Announce, Renewal
+from partners import allotments
 
 PATIENCE = timedelta(hours=6)
 """What was due for longer is done as of now: a worker that stood still does not try four times in a minute."""
@@ -70,4 +71,6 @@ async def _advance(
             return 0
         sender = await notices.sender_of(connection, chosen.issuer)
     announce = announcing(vault, sender)
-    return await due_work.advance(database, choice.of(chosen), announce, to=to, patience=patience, stopping=stopping)
+    return await due_work.advance(
+        database, choice.of(chosen), announce, to=to, patience=patience, stopping=stopping, allot=allotments.allot
+    )
