@@ -16,6 +16,7 @@ from gateway.drill_api import DrillQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance_api import FinanceQuery
+from gateway.gift_api import GiftMutation
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
 from gateway.liability_api import LiabilityQuery
@@ -90,6 +91,7 @@ class Mutation(
     SubscriptionMutation,
     PaymentMeansMutation,
     SeatMutation,
+    GiftMutation,
     EnrolmentMutation,
     MembershipMutation,
     OwnMutation,
