@@ -17,7 +17,7 @@ from kit.database import Database
 from kit.secrets import Vault
 from settlement import controls, runs
 from settlement.bank import paying
-from settlement.reconciliation import corrections, disputed_breaks, disputes, disputing, register
+from settlement.reconciliation import corrections, disputed_breaks, disputes, disputing, late_answers, register
 from settlement.reconciliation.disputes import (
     Dispute,
     DisputeInvalid,
@@ -159,6 +159,23 @@ async def test_each_side_takes_its_turn_and_who_began_does_not_decide(a_house: H
         await actors.ensure_actor(connection, "judge", [actors.FINANCE_CHECKER])
     ended = await a_house.do(disputes.answer, number, awarded_minor=40, note="a part", actor="judge", at=at)
     assert (ended.state, ended.awarded_minor) == ("ARBITRATED", 40)
+
+
+async def test_before_the_operators_silence_gives_all_somebody_else_hears_of_it(a_house: House) -> None:
+    _, statement_id = await issued(a_house)
+    one = await a_house.do(disputes.acknowledge, (await opened_on(a_house, statement_id, 100)).dispute_id,
+                           actor=MAKER, at=AT)  # fmt: skip
+    assert one.deadline is not None
+    assert await a_house.do(late_answers.escalate, at=one.deadline - 3 * DAY) == []
+    for _ in range(2):
+        gone = await a_house.do(late_answers.escalate, at=one.deadline - DAY)
+    assert gone == []
+    async with a_house.database.reading() as connection:
+        [kept] = await late_answers.standing(connection)
+    assert (kept.kind, kept.role, kept.owner) == ("DISPUTE", actors.FINANCE_CHECKER, MAKER)
+    await a_house.do(disputes.ask, one.dispute_id, note="which?", actor=MAKER, at=one.deadline - DAY)
+    async with a_house.database.reading() as connection:
+        assert await late_answers.standing(connection) == []  # it is the partner's turn
 
 
 async def test_a_break_ends_as_a_dispute_and_each_leads_to_the_other(a_house: House) -> None:
