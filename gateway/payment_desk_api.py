@@ -18,22 +18,29 @@ from gateway.finance_calls import Do, once, person
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.reconciliation_types import (
+    BankNotice,
     BankStatement,
     PaymentFile,
+    PaymentReport,
     SettlementPayment,
+    bank_notice_of,
     bank_statement_of,
     names,
     payment_file_of,
     payment_number,
     payment_of,
+    payment_report_of,
 )
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from gateway.settlement_desk_api import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
 from kit.secrets import fingerprint
 from partners import onboarding
-from settlement.bank import accounts, details, paying, receiving, suspense
+from settlement.bank import accounts, bank_files, details, paying, suspense
+from settlement.bank.notices import Noticed
 from settlement.bank.orders import Mandate
+from settlement.bank.receiving import Received
+from settlement.bank.reporting import Reported
 from settlement.rating import OPERATOR
 
 MAKE, DECIDE = (scopes.SETTLEMENT_MAKE,), (scopes.SETTLEMENT_DECIDE,)
@@ -144,6 +151,8 @@ class PaymentsSuccess:
 @strawberry.type(description="What the bank sent, as it was taken.")
 class ImportBankFileSuccess:
     statements: list[BankStatement] = described("Statements of the file, in order.")
+    notices: list[BankNotice] = described("Notices of the file, in order.")
+    reports: list[PaymentReport] = described("The report on payments that the file is.")
     replayed: bool = described(_REPLAYED)
 
 
@@ -235,7 +244,8 @@ class PaymentMutation:
         moves_points=False,
         takes_batch=True,
         cost=100,
-        description="Takes the bank's statements (camt.053), all of a file or nothing; a larger one at the terminal.",
+        description="Takes what the bank sent, all of a file or nothing: statements (camt.053), notices (camt.054), a "
+        "report on payments (pain.002). A larger one at the terminal.",
     )
     async def import_bank_file(self, info: Info[Context, None], input: ImportBankFileInput) -> ImportBankFileResult:
         who, services, at = person(info), info.context.services, await info.context.now()
@@ -247,10 +257,15 @@ class PaymentMutation:
             key = input.idempotency_key
             new.append(await person_calls.is_new(connection, services.vault, who, "importBankFile", key, asked, at=at))
 
-        taken = await receiving.receive(
+        taken = await bank_files.receive(
             services.database, io.BytesIO(input.content.encode()), actor=who.name, at=at, once=keep
         )  # fmt: skip
-        return ImportBankFileSuccess(statements=[bank_statement_of(one) for one in taken], replayed=not new[-1])
+        return ImportBankFileSuccess(
+            statements=[bank_statement_of(one) for one in taken if isinstance(one, Received)],
+            notices=[bank_notice_of(one) for one in taken if isinstance(one, Noticed)],
+            reports=[payment_report_of(one) for one in taken if isinstance(one, Reported)],
+            replayed=not new[-1],
+        )
 
     @access.mutation(
         scopes=MAKE,

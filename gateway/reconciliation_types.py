@@ -16,8 +16,10 @@ from kit.amounts import Points, minor_from_micro
 from kit.secrets import Vault, opaque_id, read_opaque_id
 from partners import programme
 from settlement.bank import paying
+from settlement.bank.notices import Noticed
 from settlement.bank.paying import PaymentLeg, PaymentOrder
 from settlement.bank.receiving import Received
+from settlement.bank.reporting import Reported
 from settlement.bank.suspense import Item
 from settlement.reconciliation import breaks, intake, register
 from settlement.reconciliation.comparing import Comparison
@@ -102,6 +104,9 @@ class SettlementBreak:
     days_open: int = described("Business days that it was, or has been, open.")
     due_on: date | None = described("By when its owner resolves it.")
     owner: str | None = described("Who looks after it; to the operator's staff alone.")
+    escalated_to: str | None = described(
+        "The role that was told last because nobody resolved it in time; to the operator's staff alone."
+    )
     number: strawberry.Private[int]
 
     @access.field(size=access.paged(), description="How it got where it is; to the operator's staff alone.")
@@ -185,6 +190,22 @@ class BankStatement:
     payments: int = described("How many payments it has.")
     matched: int = described("Of them, how many are for a payment of ours.")
     left_over: int = described("Of them, how many are for nothing that is known: suspense, or a fee.")
+    taken_before: bool = described("Whether it was taken before; nothing was written then.")
+
+
+@strawberry.type(description="A notice of the bank that was taken. It moves no money.")
+class BankNotice:
+    reference: str = described("What the bank calls it.")
+    entries: int = described("How many entries it tells of.")
+    taken_before: bool = described("Whether it was taken before; nothing was written then.")
+
+
+@strawberry.type(description="What the bank said of a payment file.")
+class PaymentReport:
+    reference: str = described("What the bank calls it.")
+    file: int = described("Number of the payment file.")
+    taken: int = described("Payments that the bank took.")
+    rejected: int = described("Payments that it rejected; they may be sent again.")
     taken_before: bool = described("Whether it was taken before; nothing was written then.")
 
 
@@ -283,6 +304,19 @@ def bank_statement_of(row: Received) -> BankStatement:
     )  # fmt: skip
 
 
+def bank_notice_of(row: Noticed) -> BankNotice:
+    """A notice that was taken, as it is shown."""
+    return BankNotice(reference=row.notice_ref, entries=row.entries, taken_before=row.is_replayed)
+
+
+def payment_report_of(row: Reported) -> PaymentReport:
+    """A report on payments, as it is shown."""
+    return PaymentReport(
+        reference=row.report_ref, file=row.order_id, taken=row.taken, rejected=row.rejected,
+        taken_before=row.is_replayed,
+    )  # fmt: skip
+
+
 def late_item_of(row: Late) -> LateItem:
     """Something late as it is shown."""
     return LateItem(kind=row.kind, subject=row.subject, since=row.since, detail=row.detail)
@@ -311,6 +345,7 @@ def _break(row: Break, called: dict[int, str], key: bytes, days: int, *, is_staf
         partner_name=None if row.partner_id is None else called.get(row.partner_id), category=row.category,
         state=row.state, resolution=row.resolution, reference=row.detail.get("reference"), points=Points(row.points),
         value=value, seen_at=row.seen_at, days_open=days, due_on=row.due_on, owner=row.owner if is_staff else None,
+        escalated_to=row.escalated_to if is_staff else None,
         number=row.break_id,
     )  # fmt: skip
 

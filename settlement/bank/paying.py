@@ -162,10 +162,11 @@ async def release(connection: AsyncConnection, order_id: int, *, actor: str, at:
 
 
 async def acknowledge(
-    connection: AsyncConnection, order_id: int, *, rejected: Iterable[str] = (), actor: str, at: datetime
-) -> list[PaymentLeg]:
-    """Note what the bank said to a file (pain.002), on behalf of a FINANCE_MAKER: taken, but for the end-to-end ids
-    that are named. What it rejected is taken back in the books and may be instructed again.
+    connection: AsyncConnection, order_id: int, *, rejected: Iterable[str] = (), actor: str, at: datetime,
+    taken: Iterable[str] | None = None,
+) -> list[PaymentLeg]:  # fmt: skip
+    """Note what the bank said to a file (pain.002), on behalf of a FINANCE_MAKER: taken (None: all others), but for the
+    end-to-end ids that are named. What it rejected is taken back in the books and may be instructed again.
 
     Rejects ACTOR_UNKNOWN, NOT_PERMITTED, ORDER_UNKNOWN, ORDER_NOT_RELEASED, LEG_STATE, PERIOD_LOCKED.
     """
@@ -177,9 +178,12 @@ async def acknowledge(
     refused = set(rejected)
     if not told or refused - told.keys():
         raise OrderUnknown(f"there is no payment file {order_id} with these ids")
-    found = await legs(connection, told.values())
+    found, last = await legs(connection, told.values()), await payment_store.latest_orders(connection, [*told.values()])
+    said = told.keys() - refused if taken is None else set(taken)
     for end_to_end_id, leg_id in told.items():
         leg = found[leg_id]
+        if end_to_end_id in refused and last[leg_id] != order_id:
+            raise LegState(f"payment {end_to_end_id} was sent again since: what was rejected is not what is under way")
         if end_to_end_id in refused and leg.state in (INSTRUCTED, ACKED):
             await move_leg(connection, leg, REJECTED, actor=actor, reason="rejected by the bank", at=at)
             if leg.direction == netting.PAY_OUT:
@@ -187,7 +191,7 @@ async def acknowledge(
                 await _book(connection, source, [_pay_out(leg, -leg.left_minor)], leg.run_id, actor, at)
         elif end_to_end_id in refused:
             raise LegState(f"payment {end_to_end_id} is {leg.state}")
-        elif leg.state == INSTRUCTED:
+        elif end_to_end_id in said and leg.state == INSTRUCTED and last[leg_id] == order_id:
             await move_leg(connection, leg, ACKED, actor=actor, reason="taken by the bank", at=at)
     await advance(connection, sorted({leg.run_id for leg in found.values()}), actor=actor, at=at)
     return list((await legs(connection, told.values())).values())

@@ -16,7 +16,9 @@ _BREAK = """
            (SELECT o.owner FROM settlement.break_step o WHERE o.break_id = b.break_id AND o.owner IS NOT NULL
             ORDER BY o.step_no DESC LIMIT 1) AS owner,
            (SELECT o.due_on FROM settlement.break_step o WHERE o.break_id = b.break_id AND o.due_on IS NOT NULL
-            ORDER BY o.step_no DESC LIMIT 1) AS due_on
+            ORDER BY o.step_no DESC LIMIT 1) AS due_on,
+           (SELECT e.role FROM settlement.break_escalation e WHERE e.break_id = b.break_id
+            ORDER BY e.due_on DESC, e.level DESC LIMIT 1) AS escalated_to
     FROM settlement.break b
     JOIN LATERAL (SELECT * FROM settlement.break_step t WHERE t.break_id = b.break_id
                   ORDER BY t.step_no DESC LIMIT 1) s ON true
@@ -194,10 +196,11 @@ async def counts(connection: AsyncConnection) -> Sequence[Row[Any]]:
 
 
 async def late(connection: AsyncConnection, on: date) -> Sequence[Row[Any]]:
-    """Breaks that should have been resolved before a day."""
+    """Breaks that should have been resolved before a day, or that went to another role for it."""
     found = await connection.execute(
         text(
-            f"SELECT * FROM ({_BREAK}) b WHERE b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED') AND b.due_on < :on "
+            f"SELECT * FROM ({_BREAK}) b WHERE b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED') "
+            "  AND (b.due_on < :on OR b.due_on IS NULL AND b.escalated_to IS NOT NULL) "
             "ORDER BY b.due_on, b.break_id"
         ),
         {"on": on},
@@ -262,5 +265,30 @@ async def measured(
             """
         ),
         {"partner_id": partner_id, "after": after, "limit": limit},
+    )
+    return found.all()
+
+
+async def insert_escalation(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
+    """That a break went to a role; False where it is known."""
+    made = await connection.execute(
+        text(
+            "INSERT INTO settlement.break_escalation (break_id, due_on, level, role, owner, days_late, at) "
+            "VALUES (:break_id, :due_on, :level, :role, :owner, :days_late, :at) "
+            "ON CONFLICT (break_id, due_on, level) DO NOTHING RETURNING level"
+        ),
+        row,
+    )
+    return made.scalar_one_or_none() is not None
+
+
+async def escalations(connection: AsyncConnection, break_id: int) -> Sequence[Row[Any]]:
+    """Whom a break went to, in order."""
+    found = await connection.execute(
+        text(
+            "SELECT break_id, due_on, level, role, owner, days_late, at FROM settlement.break_escalation "
+            "WHERE break_id = :break_id ORDER BY at, due_on, level"
+        ),
+        {"break_id": break_id},
     )
     return found.all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,11 +17,13 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.settings import settings
 from partners import clearing, programme
-from settlement.bank import accounts, details, paying, receiving, suspense
+from settlement.bank import accounts, bank_files, details, paying, suspense
 from settlement.bank.accounts import BankAccount
+from settlement.bank.bank_files import Taken
+from settlement.bank.notices import Noticed
 from settlement.bank.orders import Mandate
 from settlement.bank.paying import PaymentOrder
-from settlement.bank.receiving import Received
+from settlement.bank.reporting import Reported
 from settlement.claims import commands as claim_commands
 from settlement.rating import OPERATOR
 from settlement.reconciliation import breaks, comparing, dispute_commands, intake, register, resolving, standing
@@ -358,9 +360,14 @@ def payments(run_id: RunNumber) -> None:
 
 @app.command()
 def bank(path: Path_, at: At = None, actor: Actor = None) -> None:
-    """Take the bank's statements (camt.053): all of a file or nothing. Takes the role FINANCE_MAKER."""
+    """Take what the bank sent, all of a file or nothing: statements (camt.053), notices (camt.054), or a report on
+    payments (pain.002). Takes the role FINANCE_MAKER."""
     for one in console.run(_bank(path, at, actor)):
-        if one.is_replayed:
+        if isinstance(one, Noticed):
+            _say(f"Notice {one.notice_ref}: {one.entries} entries; it moves no money.")
+        elif isinstance(one, Reported):
+            _say(f"Report {one.report_ref} on file {one.order_id}: {one.taken} taken, {one.rejected} rejected.")
+        elif one.is_replayed:
             _say(f"Statement {one.statement_ref} was taken before.")
         else:
             _say(f"Statement {one.statement_ref}: {one.payments} payments, {one.left_over} for nothing that is known.")
@@ -561,11 +568,11 @@ async def _payments(run_id: int) -> list[paying.PaymentLeg]:
         return await paying.of_run(connection, run_id)
 
 
-async def _bank(path: Path, at: datetime | None, actor: str | None) -> list[Received]:
+async def _bank(path: Path, at: datetime | None, actor: str | None) -> Sequence[Taken]:
     async with console.database(settings()) as database:
         instant = await _instant(database, at)
         with console.progress(f"Reading {path.name}") as advance, path.open("rb") as source:
-            return await receiving.receive(
+            return await bank_files.receive(
                 database, source, actor=actor or console.login_name(), at=instant, progress=advance
             )
 

@@ -87,7 +87,8 @@ class NewBreak:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A break and where it stands: state since state_at, with the owner who was named last and until when."""
+    """A break and where it stands: state since state_at, with the owner who was named last and until when, and the role
+    that was told last because nobody resolved it in time."""
 
     break_id: int
     source: str
@@ -108,6 +109,7 @@ class Break:
     state_at: datetime
     owner: str | None
     due_on: date | None
+    escalated_to: str | None = None
 
     @property
     def is_unresolved(self) -> bool:

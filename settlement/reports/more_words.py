@@ -79,6 +79,8 @@ COLUMNS: Mapping[str, Words] = MappingProxyType(
         "would_be": _t("As it would be", "Как было бы", "Cum ar fi"),
         "delta": _t("Difference", "Разница", "Diferență"),
         "drivers": _t("Each price alone", "Каждая цена отдельно", "Fiecare preț separat"),
+        "escalated": _t("Went to", "Передано", "Transmis către"),
+        "bank_status": _t("The bank said", "Ответ банка", "Răspunsul băncii"),
         "figure": _t("Figure", "Показатель", "Indicator"),
         "of": _t("Of", "Чего", "Ce"),
         "share": _t("Share", "Доля", "Pondere"),

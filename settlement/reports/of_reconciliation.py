@@ -25,11 +25,11 @@ def payment_files(about: About, rows: Iterable[Any]) -> Report:
     columns = [column("message", width=2), column("sha256", width=3), column("count", Kind.COUNT)]
     columns += [column("control_sum", Kind.EXACT), words.column("currency"), column("end_to_end", width=2)]
     columns += [words.column("partner", width=2), words.column("amount", Kind.AMOUNT), column("state")]
-    columns += [column("booked", Kind.DATE), column("bank_reference", width=2)]
+    columns += [column("bank_status"), column("booked", Kind.DATE), column("bank_reference", width=2)]
     shown: list[Row] = [
         (r.message_id, r.sha256.hex(), r.count, decimal_from_minor(r.control_sum, r.currency), r.currency,
          r.end_to_end_id, about.party(r.partner_id), decimal_from_minor(r.amount_minor, r.currency), r.state,
-         r.booked_on, r.servicer_reference)
+         " ".join(said for said in (r.bank_status, r.bank_reason) if said) or None, r.booked_on, r.servicer_reference)
         for r in rows
     ]  # fmt: skip
     return about.report("R5", _table("R5", columns, shown))
@@ -66,11 +66,12 @@ def open_breaks(about: About, found: Iterable[Break], days: Mapping[int, int], r
         words.column("currency"),
     ]
     columns += [column("seen", Kind.INSTANT, width=2), column("days", Kind.COUNT), column("bucket"), column("actor")]
-    columns += [column("due", Kind.DATE), column("state")]
+    columns += [column("due", Kind.DATE), column("state"), column("escalated")]
     shown: list[Row] = [
         (one.break_id, one.category, one.leg, None if one.partner_id is None else about.party(one.partner_id),
          one.points, decimal_from_micro(one.value_micro), one.currency, one.seen_at, days[one.break_id],
-         breaks.bucket(days[one.break_id]), one.owner, one.due_on, one.state)
+         breaks.bucket(days[one.break_id]), one.owner, one.due_on, one.state,
+         one.escalated_to)
         for one in found
     ]  # fmt: skip
     facts = tuple(Fact(name, more_words.COLUMNS[name], value, Kind.COUNT) for name, value in rates.items())

@@ -8,7 +8,9 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
+from random import Random
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -216,3 +218,67 @@ def test_whatever_comes_is_answered_and_a_refused_file_leaves_no_record(a_house,
     except intake.PartnerFileInvalid:
         return
     assert isinstance(last, intake.FileTail)
+
+
+async def test_a_bill_that_was_split_is_one_match_of_all_its_lines_each_used_once(a_house: House) -> None:
+    card, at = await a_house.books.member(), NOON + DAY
+    await a_house.sell(card, 9, "cafe", after=0, reference="SPLIT")
+    await a_house.sell(card, 5, "cafe", after=0, reference="ONE")
+    whole = next(one for one in await a_house.rows("cafe", TODAY) if one.reference == "SPLIT")
+    parts = [replace(whole, points=4, minor=400), replace(whole, points=5, minor=whole.minor - 400)]
+    rest = [one for one in await a_house.rows("cafe", TODAY) if one.reference == "ONE"]
+    made = await a_house.send("cafe", TODAY, [*parts, *rest], at=at)
+    done = await a_house.compare(made, at=at)
+    assert (done.records, done.matched, done.breaks) == (3, 3, 0)
+    rows = await a_house.database.pool.fetch(
+        "SELECT line_no, holder_id IS NOT NULL AS has_ours, stage, group_line FROM settlement.record_match ORDER BY line_no"
+    )
+    assert [tuple(one) for one in rows] == [
+        (2, True, "GROUPED", 2), (3, False, "GROUPED", 2), (4, True, "EXACT", None),
+    ]  # fmt: skip
+    before = await a_house.written()
+    assert (await a_house.do(comparing.look_again, actor=MAKER, at=at + 30 * DAY)) == (0, 0)
+    assert await a_house.written() == before
+    with pytest.raises(asyncpg.UniqueViolationError):  # a line is in one match, whatever anybody writes
+        await a_house.database.pool.execute(
+            "INSERT INTO settlement.record_match (file_id, line_no, holder_id, unit, seq, kind, stage, rules_version, "
+            "group_line, actor, at) SELECT file_id, 3, holder_id, unit, seq + 100, kind, stage, 1, 3, actor, at "
+            "FROM settlement.record_match WHERE line_no = 2"
+        )
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await a_house.database.pool.execute(
+            "INSERT INTO settlement.record_match (file_id, line_no, holder_id, unit, seq, kind, stage, rules_version, "
+            "actor, at) SELECT file_id, 99, holder_id, unit, seq + 100, kind, 'EXACT', 1, actor, at "
+            "FROM settlement.record_match WHERE line_no = 4"
+        )
+
+
+async def test_of_a_spoilt_file_nothing_is_written_but_its_answer_and_its_break(a_house: House) -> None:
+    draws = Random(7)
+    rows = [row(n) for n in range(4)]
+    good = {"CSV": file_of("cafe", TODAY, 1, rows), "JSONL": as_json(file_of("cafe", TODAY, 1, rows))}
+    for _ in range(15):
+        for file_format, content in good.items():
+            place, cut = draws.randrange(len(content)), draws.randrange(40)
+            spoilt = content[:place] + draws.randbytes(draws.randrange(6)) + content[place + cut :]
+            before = await a_house.written()
+            made = await intake.receive(
+                a_house.database, io.BytesIO(spoilt), file_format, partner_id=a_house.books.id_of("cafe"),
+                actor=MAKER, at=NOON,
+            )  # fmt: skip
+            after = await a_house.written()
+            changed_tables = {t for t in after if after[t] != before[t]}
+            if made.state == intake.REFUSED:
+                assert after["partner_file"] == before["partner_file"] + 1
+                assert changed_tables <= {"partner_file", "break", "break_step"}
+            else:
+                assert after["partner_record"] == before["partner_record"] + made.records
+    numbers = "SELECT count(*) FROM settlement.file_number LEFT JOIN settlement.partner_file USING (file_id) WHERE partner_id IS NULL"
+    assert await a_house.database.pool.fetchval(numbers) == 0
+
+
+def as_json(content: bytes) -> bytes:
+    """The same file as JSON lines."""
+    names = {"H": intake.files.HEAD, "D": intake.files.DETAIL, "T": intake.files.TAIL}
+    cells = [line.split(",") for line in content.decode().splitlines()]
+    return "".join(json.dumps(dict(zip(names[one[0]], one, strict=True))) + "\n" for one in cells).encode()
