@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+import structlog
+
 from gateway import notices
 from gateway.notices import Sender
 from kit import clock
@@ -16,7 +18,9 @@ from members.messages import AddressUnknown, MessageNotPermitted
 from partners.directory import DirectoryCache
 from partners.purchases import Desk
 from settlement.claims import claims, crediting
+from settlement.reconciliation import late_answers
 
+log = structlog.get_logger(__name__)
 Duty = Callable[[Desk], Awaitable[int]]
 
 
@@ -28,6 +32,15 @@ async def settle(database: Database, at: datetime, stopping: asyncio.Event) -> i
 async def watch_originals(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """The worker's job: let originals that came late stand in place of what claims gave; how many."""
     return await _at_a_desk(database, lambda desk: crediting.watch_originals(desk, at=at, stopping=stopping))
+
+
+async def escalate(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """The worker's job: give answers that the operator owes, in disputes and claims, to the next role; how many."""
+    async with database.transaction() as connection:
+        gone = await late_answers.escalate(connection, at=at)
+    for one in gone:
+        log.warning("an answer is late", kind=one.kind, number=one.subject_id, role=one.role, owner=one.owner)
+    return len(gone)
 
 
 async def tell(database: Database, at: datetime, stopping: asyncio.Event) -> int:

@@ -147,15 +147,26 @@ class FinanceQuery:
 async def statement_by_id(context: Context, opaque: str) -> SettlementStatement | None:
     """The statement inside an id, None where there is none or the viewer may not see it. Scopes are asked before."""
     services = context.services
-    keys = connections.id_keys(services.vault, _STATEMENT_IDS)
-    raw = next((raw for key in keys if (raw := read_opaque_id(key, _STATEMENT, opaque)) is not None), None)
-    if raw is None:
+    number = read_statement_id(services.vault, opaque)
+    if not number:
         return None
     async with services.database.reading() as connection:
-        row = await runs.statement(connection, int.from_bytes(raw, "big"), partner_id=context.viewer.partner_id)
+        row = await runs.statement(connection, number, partner_id=context.viewer.partner_id)
     if row is None:
         return None
     return _statement(row, services.vault, await services.directory.get(), _lines_loader(services))
+
+
+def statement_id(vault: Vault, number: int) -> strawberry.ID:
+    """The id of a statement by its number."""
+    return strawberry.ID(opaque_id(_key(vault), _STATEMENT, number.to_bytes(8, "big")))
+
+
+def read_statement_id(vault: Vault, opaque: str) -> int:
+    """The number inside an id of a statement; 0, which none has, for anything else."""
+    keys = connections.id_keys(vault, _STATEMENT_IDS)
+    raw = next((raw for key in keys if (raw := read_opaque_id(key, _STATEMENT, opaque)) is not None), None)
+    return 0 if raw is None else int.from_bytes(raw, "big")
 
 
 def _key(vault: Vault) -> bytes:
@@ -165,7 +176,7 @@ def _key(vault: Vault) -> bytes:
 def _statement(row: Statement, vault: Vault, directory: Directory, loader: LinesLoader) -> SettlementStatement:
     partner = directory.partner(row.partner_id)
     return SettlementStatement(
-        id=strawberry.ID(opaque_id(_key(vault), _STATEMENT, row.statement_id.to_bytes(8, "big"))),
+        id=statement_id(vault, row.statement_id),
         partner_name=directory.programme.name if partner is None else partner.name,
         opened_at=row.opened_at,
         closed_at=row.cut_at,

@@ -8,6 +8,7 @@ from gateway.approval_api import Approval, ApprovalMutation
 from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
+from gateway.dispute_api import DisputeMutation, DisputeQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance_api import FinanceQuery
@@ -46,6 +47,7 @@ class Query(
     RewardQuery,
     ReconciliationQuery,
     ClaimQuery,
+    DisputeQuery,
     SubscriptionQuery,
 ):
     pass
@@ -70,6 +72,7 @@ class Mutation(
     RewardStockMutation,
     ClubMutation,
     ClaimMutation,
+    DisputeMutation,
     SettlementMutation,
 ):
     pass

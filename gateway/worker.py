@@ -266,6 +266,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "renew-subscriptions": ("* * * * *", renewals.renew),
     "settle-claims": ("* * * * *", claim_duties.settle),
     "watch-originals": ("*/10 * * * *", claim_duties.watch_originals),
+    "escalate-answers": ("31 * * * *", claim_duties.escalate),
     "tell-of-claims": ("* * * * *", claim_duties.tell),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }

@@ -67,12 +67,17 @@ async def credit(desk: Desk, claim_id: int, *, at: datetime) -> bool:
         mine = await late_receipts.recorded_under(connection, key)
     if its.state not in TO_CREDIT:
         return False
-    try:
-        mine = mine or await _record(desk, its, key, at)
-    except (MemberClosed, MemberUnknown):
-        return await _conclude(desk, its, CLOSED, at)
+    otherwise = FOUND
     if mine is None:
-        return await _conclude(desk, its, FOUND, at)
+        try:
+            await _record(desk, its, key, at)
+        except (MemberClosed, MemberUnknown):
+            otherwise = CLOSED
+        # Asked again in any case: what seemed to be the original may be what another worker has just recorded for us.
+        async with desk.database.reading() as connection:
+            mine = await late_receipts.recorded_under(connection, key)
+    if mine is None:
+        return await _conclude(desk, its, otherwise, at)
     return await _conclude(desk, its, CREDITED, at, holder_id=mine.holder_id, seq=mine.seq, points=mine.awarded)
 
 
@@ -111,8 +116,8 @@ async def _each(numbers: Sequence[int], step: Callable[[int], Awaitable[bool]], 
     return done
 
 
-async def _record(desk: Desk, its: Claim, key: UUID, at: datetime) -> Seen | None:
-    """Record a claim's receipt; None where it came after all, or was cancelled, whoever's it is."""
+async def _record(desk: Desk, its: Claim, key: UUID, at: datetime) -> None:
+    """Record a claim's receipt, but where it came after all, or was cancelled, whoever's it is."""
     directory, bought = await desk.directory.get(), its.purchase
     ref = _ref(directory, its)
     assert bought.total_minor is not None
@@ -122,18 +127,14 @@ async def _record(desk: Desk, its: Claim, key: UUID, at: datetime) -> Seen | Non
         if found or await late_receipts.seen(
             connection, directory, its.partner_id, ref, total_minor=bought.total_minor
         ):
-            return None
+            return
     receipt = Receipt(
         reference=ref.reference, outlet=ref.outlet, terminal=ref.terminal, business_date=ref.business_date,
         occurred_at=its.occurred_at, currency=its.currency, total_minor=bought.total_minor,
         facts={"claim": its.claim_id},
     )  # fmt: skip
-    try:
+    with suppress(ReceiptAlreadyRecorded, ReceiptCancelled):
         await late_receipts.record(desk, its.partner_id, member, receipt, idem_key=key, at=at)
-    except (ReceiptAlreadyRecorded, ReceiptCancelled):
-        return None
-    async with desk.database.reading() as connection:
-        return await late_receipts.recorded_under(connection, key)
 
 
 async def _own(

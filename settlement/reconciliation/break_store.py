@@ -203,3 +203,11 @@ async def late(connection: AsyncConnection, on: date) -> Sequence[Row[Any]]:
         {"on": on},
     )
     return found.all()
+
+
+async def is_disputed(connection: AsyncConnection, break_id: int) -> bool:
+    """Whether a break was resolved by a dispute."""
+    found = await connection.execute(
+        text("SELECT EXISTS (SELECT FROM settlement.dispute_break WHERE break_id = :break_id)"), {"break_id": break_id}
+    )
+    return bool(found.scalar_one())

@@ -29,7 +29,8 @@ async def insert(connection: AsyncConnection, row: Mapping[str, Any]) -> int:
             "  VALUES (:statement_id, :line_no, :run_id, :partner_id, :currency, :reason, :amount_minor, :mode, "
             "    :reference, :actor, :at) RETURNING dispute_id), "
             "s AS (INSERT INTO settlement.dispute_step (dispute_id, step_no, from_state, to_state, deadline, actor, "
-            "    note, at) SELECT dispute_id, 1, NULL, 'OPENED', :deadline, :actor, :note, :at FROM d) "
+            "    note, at, side) "
+            "  SELECT dispute_id, 1, NULL, 'OPENED', :deadline, :actor, :note, :at, 'PARTNER' FROM d) "
             "SELECT dispute_id FROM d"
         ),
         row,
@@ -42,9 +43,9 @@ async def insert_step(connection: AsyncConnection, row: Mapping[str, Any]) -> No
     await connection.execute(
         text(
             "INSERT INTO settlement.dispute_step (dispute_id, step_no, from_state, to_state, deadline, awarded_minor, "
-            "                                     actor, note, at) "
+            "                                     actor, note, at, side) "
             "SELECT :dispute_id, 1 + max(step_no), :from_state, :to_state, :deadline, :awarded_minor, :actor, :note, "
-            "       :at FROM settlement.dispute_step WHERE dispute_id = :dispute_id"
+            "       :at, :side FROM settlement.dispute_step WHERE dispute_id = :dispute_id"
         ),
         row,
     )
@@ -54,12 +55,49 @@ async def insert_evidence(connection: AsyncConnection, row: Mapping[str, Any]) -
     """What speaks for one side."""
     await connection.execute(
         text(
-            "INSERT INTO settlement.dispute_evidence (dispute_id, evidence_no, side, name, sha256, actor, at) "
-            "SELECT :dispute_id, 1 + coalesce(max(evidence_no), 0), :side, :name, :sha256, :actor, :at "
+            "INSERT INTO settlement.dispute_evidence (dispute_id, evidence_no, side, name, media_type, size_bytes, "
+            "                                         sha256, actor, at) "
+            "SELECT :dispute_id, 1 + coalesce(max(evidence_no), 0), :side, :name, :media_type, :size_bytes, "
+            "       :sha256, :actor, :at "
             "FROM settlement.dispute_evidence WHERE dispute_id = :dispute_id"
         ),
         row,
     )
+
+
+async def insert_note(connection: AsyncConnection, row: Mapping[str, Any]) -> None:
+    """What a side says."""
+    await connection.execute(
+        text(
+            "INSERT INTO settlement.dispute_note (dispute_id, note_no, side, note, actor, at) "
+            "SELECT :dispute_id, 1 + coalesce(max(note_no), 0), :side, :note, :actor, :at "
+            "FROM settlement.dispute_note WHERE dispute_id = :dispute_id"
+        ),
+        row,
+    )
+
+
+async def steps_of(connection: AsyncConnection, dispute_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """Steps of disputes, in order."""
+    return await _of(connection, "dispute_step", "step_no", dispute_ids)
+
+
+async def notes_of(connection: AsyncConnection, dispute_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """What sides said, in order."""
+    return await _of(connection, "dispute_note", "note_no", dispute_ids)
+
+
+async def evidence_of(connection: AsyncConnection, dispute_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    """What sides showed, in order."""
+    return await _of(connection, "dispute_evidence", "evidence_no", dispute_ids)
+
+
+async def _of(connection: AsyncConnection, table: str, order: str, dispute_ids: Sequence[int]) -> Sequence[Row[Any]]:
+    found = await connection.execute(
+        text(f"SELECT * FROM settlement.{table} WHERE dispute_id = ANY (:ids) ORDER BY dispute_id, {order}"),
+        {"ids": list(dispute_ids)},
+    )
+    return found.all()
 
 
 async def one(connection: AsyncConnection, dispute_id: int) -> Row[Any] | None:
@@ -121,3 +159,26 @@ async def withheld(connection: AsyncConnection, run_id: int, partner_id: int) ->
         {"run_id": run_id, "partner_id": partner_id},
     )
     return int(found.scalar_one())
+
+
+async def link(connection: AsyncConnection, row: Mapping[str, Any]) -> None:
+    """That a break was resolved by a dispute."""
+    await connection.execute(
+        text(
+            "INSERT INTO settlement.dispute_break (dispute_id, break_id, actor, at) "
+            "VALUES (:dispute_id, :break_id, :actor, :at)"
+        ),
+        row,
+    )
+
+
+async def linked(connection: AsyncConnection, *, dispute_id: int | None = None, break_id: int | None = None) -> Any:
+    """The dispute and the break that belong together, by either; None where there is no such pair."""
+    found = await connection.execute(
+        text(
+            "SELECT dispute_id, break_id FROM settlement.dispute_break "
+            "WHERE dispute_id = :dispute_id OR break_id = :break_id"
+        ),
+        {"dispute_id": dispute_id, "break_id": break_id},
+    )
+    return found.one_or_none()

@@ -6,7 +6,8 @@ first and given back by a later statement. The statement itself never changes. S
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,7 +27,7 @@ from settlement.reconciliation.disputing import PAY_FIRST, WITHHELD
 from settlement.statements import Line
 
 SYSTEM = "reconciliation"
-PARTNER, OPERATORS = "PARTNER", "OPERATOR"
+PARTNER, OPERATORS, SILENCE = disputing.PARTNER, disputing.OPERATOR, "SILENCE"
 _UNPAID = (states.STATEMENTS_ISSUED, states.IN_REVIEW, states.APPROVED)
 
 
@@ -79,6 +80,55 @@ class Dispute:
     awarded_minor: int | None
     state_at: datetime
     run_state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A file that speaks for a side, which keeps it: its name, what it is, its size, its SHA-256. Of what was shown
+    before that was asked, neither kind nor size is known."""
+
+    name: str
+    media_type: str | None
+    size_bytes: int | None
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a dispute: where it led, whose it was (SILENCE where nobody's), what was said, what is offered."""
+
+    state: str
+    side: str
+    note: str
+    awarded_minor: int | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a side said beside its steps."""
+
+    side: str
+    note: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a side showed."""
+
+    side: str
+    shown: Shown
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """What happened in a dispute."""
+
+    steps: list[Step]
+    notes: list[Said]
+    evidence: list[Evidence]
 
 
 # --- What the partner does ------------------------------------------------------------------------------------
@@ -139,6 +189,18 @@ async def escalate(
     return await _move(connection, its, disputing.ESCALATED, note, actor, at)
 
 
+async def withdraw(
+    connection: AsyncConnection, dispute_id: int, *, partner_id: int, note: str, actor: str, at: datetime
+) -> Dispute:
+    """Take a dispute back: the line stands, and what was withheld of it is charged by the next statement.
+
+    Rejects DISPUTE_UNKNOWN, DISPUTE_STATE, CAUSE_MISSING, PERIOD_LOCKED.
+    """
+    wanted = tuple(disputing.DAYS)
+    its = await _its(connection, dispute_id, wanted, note, partner_id=partner_id)
+    return await _conclude(connection, its, disputing.CLOSED, 0, note, actor, at)
+
+
 # --- What the operator does -----------------------------------------------------------------------------------
 
 
@@ -190,7 +252,7 @@ async def follow_up(connection: AsyncConnection, *, actor: str, at: datetime) ->
             continue
         said = disputing.on_silence(its.state, amount_minor=its.amount_minor, offered_minor=its.awarded_minor)
         note = f"{said.silent.lower()} was silent"
-        ended.append(await _conclude(connection, its, said.state, said.awarded_minor, note, SYSTEM, at))
+        ended.append(await _conclude(connection, its, said.state, said.awarded_minor, note, SYSTEM, at, side=SILENCE))
     return ended
 
 
@@ -202,33 +264,85 @@ async def drop(connection: AsyncConnection, run_id: int, *, actor: str, at: date
                 row = {"partner_id": its.partner_id, "currency": its.currency}
                 source = f"dispute:{its.dispute_id}/dropped"
                 await _book(connection, source, "DISPUTE_WITHHELD", row, -its.amount_minor, actor, at)
-            await _move(connection, its, disputing.CLOSED, "the run was taken back", actor, at, awarded_minor=0)
+            why = "the run was taken back"
+            await _move(connection, its, disputing.CLOSED, why, actor, at, awarded_minor=0, side=OPERATORS)
 
 
 # --- Both -----------------------------------------------------------------------------------------------------
 
 
 async def add_evidence(
-    connection: AsyncConnection, dispute_id: int, *, partner_id: int | None, name: str, sha256: bytes, actor: str,
-    at: datetime,
-) -> None:  # fmt: skip
-    """Note what speaks for a side: a file's name and its SHA-256. partner_id is whose side it is, None the operator's,
-    who then is a FINANCE_MAKER. Rejects ACTOR_UNKNOWN, NOT_PERMITTED, DISPUTE_UNKNOWN, DISPUTE_INVALID."""
+    connection: AsyncConnection, dispute_id: int, *, partner_id: int | None, shown: Shown, actor: str, at: datetime
+) -> None:
+    """Note what speaks for a side: a file by its SHA-256, which stays with that side. partner_id is whose side it is,
+    None the operator's, who then is a FINANCE_MAKER.
+
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, DISPUTE_UNKNOWN, DISPUTE_STATE, DISPUTE_INVALID.
+    """
+    side = await _speaks(connection, dispute_id, partner_id, actor)
+    if not 1 <= len(shown.name) <= disputing.LONGEST_NAME or len(shown.sha256) != 32:
+        raise DisputeInvalid(f"evidence has a name of {disputing.LONGEST_NAME} characters at most and a SHA-256")
+    if shown.media_type not in disputing.MEDIA_TYPES:
+        raise DisputeInvalid(f"evidence is one of {', '.join(disputing.MEDIA_TYPES)}")
+    if shown.size_bytes is None or not 1 <= shown.size_bytes <= disputing.LARGEST_EVIDENCE_BYTES:
+        raise DisputeInvalid(f"evidence has 1 to {disputing.LARGEST_EVIDENCE_BYTES} bytes")
+    if len(await dispute_store.evidence_of(connection, [dispute_id])) >= disputing.MOST_EVIDENCE:
+        raise DisputeInvalid(f"a dispute has {disputing.MOST_EVIDENCE} pieces of evidence at most")
+    row = {"dispute_id": dispute_id, "side": side, "actor": actor, "at": at, **asdict(shown)}
+    await dispute_store.insert_evidence(connection, row)
+
+
+async def say(
+    connection: AsyncConnection, dispute_id: int, *, partner_id: int | None, note: str, actor: str, at: datetime
+) -> None:
+    """Say something that moves a dispute nowhere, for a side as in `add_evidence`. Rejects as that, CAUSE_MISSING."""
+    register.check_cause(note)
+    side = await _speaks(connection, dispute_id, partner_id, actor)
+    said = await dispute_store.notes_of(connection, [dispute_id])
+    if len(note) > disputing.LONGEST_NOTE or len(said) >= disputing.MOST_NOTES:
+        raise DisputeInvalid(f"{disputing.LONGEST_NOTE} characters at most, and {disputing.MOST_NOTES} times")
+    row = {"dispute_id": dispute_id, "side": side, "note": note, "actor": actor, "at": at}
+    await dispute_store.insert_note(connection, row)
+
+
+async def _speaks(connection: AsyncConnection, dispute_id: int, partner_id: int | None, actor: str) -> str:
+    """Which side speaks, of a dispute that is not over."""
     if partner_id is None:
         await register.permit(connection, actor, actors.FINANCE_MAKER)
-    await read(connection, dispute_id, partner_id=partner_id)
-    if not 1 <= len(name) <= 200 or len(sha256) != 32:
-        raise DisputeInvalid("evidence has a name of 200 characters at most and a SHA-256")
-    side = OPERATORS if partner_id is None else PARTNER
-    row = {"dispute_id": dispute_id, "side": side, "name": name, "sha256": sha256, "actor": actor, "at": at}
-    await dispute_store.insert_evidence(connection, row)
+    await store.lock_runs(connection)
+    its = await read(connection, dispute_id, partner_id=partner_id)
+    if its.deadline is None:
+        raise DisputeState(f"dispute {dispute_id} is {its.state}")
+    return OPERATORS if partner_id is None else PARTNER
+
+
+async def currency_of(connection: AsyncConnection, statement_id: int, *, partner_id: int) -> str:
+    """The currency of a partner's statement. Rejects DISPUTE_INVALID."""
+    statement = await archive.statement(connection, statement_id, partner_id=partner_id)
+    if statement is None:
+        raise DisputeInvalid("there is no such line of this partner, or no such reason")
+    return statement.currency
+
+
+async def trail(connection: AsyncConnection, dispute_ids: Sequence[int]) -> dict[int, Trail]:
+    """What sides did, said and showed in disputes, by dispute, each in order."""
+    found = {number: Trail([], [], []) for number in dispute_ids}
+    for row in await dispute_store.steps_of(connection, dispute_ids):
+        side = row.side or disputing.side_of(row.from_state, row.to_state)
+        found[row.dispute_id].steps.append(Step(row.to_state, side, row.note, row.awarded_minor, row.at))
+    for row in await dispute_store.notes_of(connection, dispute_ids):
+        found[row.dispute_id].notes.append(Said(row.side, row.note, row.at))
+    for row in await dispute_store.evidence_of(connection, dispute_ids):
+        shown = Shown(row.name, row.media_type, row.size_bytes, bytes(row.sha256))
+        found[row.dispute_id].evidence.append(Evidence(row.side, shown, row.at))
+    return found
 
 
 async def read(connection: AsyncConnection, dispute_id: int, *, partner_id: int | None = None) -> Dispute:
     """One dispute; partner_id is whose it has to be, None may see every one. Rejects DISPUTE_UNKNOWN."""
     row = await dispute_store.one(connection, dispute_id)
     if row is None or partner_id not in (None, row.partner_id):
-        raise DisputeUnknown(f"there is no dispute {dispute_id}")
+        raise DisputeUnknown("there is no such dispute")
     return Dispute(**row._mapping)
 
 
@@ -283,12 +397,13 @@ async def _its(
 
 async def _move(
     connection: AsyncConnection, its: Dispute, wanted: str, note: str, actor: str, at: datetime, *,
-    awarded_minor: int | None = None,
+    awarded_minor: int | None = None, side: str | None = None,
 ) -> Dispute:  # fmt: skip
     deadline = None if wanted in disputing.ENDS else await _deadline(connection, wanted, at)
     row = {
         "dispute_id": its.dispute_id, "from_state": its.state, "to_state": wanted, "deadline": deadline,
         "awarded_minor": awarded_minor, "actor": actor, "note": note, "at": at,
+        "side": side or disputing.side_of(its.state, wanted),
     }  # fmt: skip
     await dispute_store.insert_step(connection, row)
     detail = {"was": its.state, "awarded_minor": awarded_minor}
@@ -299,8 +414,9 @@ async def _move(
 
 
 async def _conclude(
-    connection: AsyncConnection, its: Dispute, wanted: str, awarded_minor: int, note: str, actor: str, at: datetime
-) -> Dispute:
+    connection: AsyncConnection, its: Dispute, wanted: str, awarded_minor: int, note: str, actor: str, at: datetime,
+    *, side: str | None = None,
+) -> Dispute:  # fmt: skip
     """End a dispute: what is given was withheld and is borne, or is credited by the next statement; what was withheld
     and stands is charged by it."""
     if its.mode == WITHHELD and its.run_state in _UNPAID:
@@ -314,7 +430,7 @@ async def _conclude(
         await _state(connection, its, corrections.DISPUTE_UPHELD, stands, note, actor, at)
     if its.mode == PAY_FIRST and awarded_minor:
         await _state(connection, its, corrections.PRICE_ADJUSTMENT, -awarded_minor, note, actor, at)
-    return await _move(connection, its, wanted, note, actor, at, awarded_minor=awarded_minor)
+    return await _move(connection, its, wanted, note, actor, at, awarded_minor=awarded_minor, side=side)
 
 
 async def _state(

@@ -28,6 +28,15 @@ REASONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+MEDIA_TYPES = (
+    "image/jpeg", "image/png", "image/webp", "application/pdf", "text/plain", "text/csv", "application/json",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+)  # fmt: skip
+LARGEST_EVIDENCE_BYTES = 10 * 1024 * 1024
+MOST_EVIDENCE, MOST_NOTES = 40, 100
+LONGEST_NAME, LONGEST_NOTE = 200, 2_000
+PARTNER, OPERATOR = "PARTNER", "OPERATOR"
+
 DAYS: Mapping[str, int] = MappingProxyType(
     {OPENED: 10, ACKNOWLEDGED: 10, INFO_REQUESTED: 10, PROPOSED: 10, REJECTED: 10, ESCALATED: 20}
 )
@@ -41,6 +50,21 @@ class Outcome:
     state: str
     awarded_minor: int
     silent: str
+
+
+def waits_for(state: str) -> str | None:
+    """Which side has to say something in a state; None where it is over."""
+    if state in ENDS:
+        return None
+    return PARTNER if state in (INFO_REQUESTED, PROPOSED, REJECTED) else OPERATOR
+
+
+def side_of(from_state: str | None, to_state: str) -> str:
+    """Which side takes a step where it is not silence that does: the partner opens, tells, agrees, escalates and
+    withdraws, all else is the operator's."""
+    edge = (from_state, to_state)
+    is_theirs = from_state is None or to_state in (ESCALATED, CLOSED)
+    return PARTNER if is_theirs or edge in ((INFO_REQUESTED, ACKNOWLEDGED), (PROPOSED, ACCEPTED)) else OPERATOR
 
 
 def on_silence(state: str, *, amount_minor: int, offered_minor: int | None) -> Outcome:

@@ -247,6 +247,8 @@ async def reopen(connection: AsyncConnection, break_id: int, *, cause: str, acto
     """
     await permit(connection, actor, actors.FINANCE_CHECKER)
     check_cause(cause)
+    if await break_store.is_disputed(connection, break_id):
+        raise BreakState(f"break {break_id} is decided by a dispute")
     its = await locked(connection, break_id)
     steps = await trail(connection, break_id)
     if its.is_unresolved or any(step.value_micro for step in steps):

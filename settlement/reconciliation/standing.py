@@ -11,7 +11,7 @@ from kit.amounts import decimal_from_minor, micro_per_minor
 from partners import programme
 from settlement.bank import paying, payment_store, suspense
 from settlement.claims import claims
-from settlement.reconciliation import breaks, comparing, disputes, register
+from settlement.reconciliation import breaks, comparing, disputes, late_answers, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,11 @@ async def late(connection: AsyncConnection, *, at: datetime) -> list[Late]:
         Late("CLAIM", f"claim {one.claim_id}", (one.deadline or one.state_at).date().isoformat(),
              f"{one.state}: {'the operator decides' if one.deadline else 'its receipt cannot be recorded'}")
         for one in await claims.late(connection, at=at)
+    ]  # fmt: skip
+    found += [
+        Late("ANSWER", f"{one.kind.lower()} {one.subject_id}", one.deadline.date().isoformat(),
+             f"the operator's answer is with {one.role}, {one.owner or 'nobody'} had it")
+        for one in await late_answers.standing(connection)
     ]  # fmt: skip
     waiting = await comparing.waiting(connection)
     return found + [Late("FILE", f"file {number}", on.isoformat(), "taken, not compared yet") for number in waiting]

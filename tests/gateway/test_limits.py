@@ -245,7 +245,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost", "putCardOnDevice", "forgetMe",
         "orderReward", "inviteFriend", "acceptOffer", "subscribe", "cancelSubscription", "changeSubscription",
         "pauseSubscription", "resumeSubscription", "offerSeat", "acceptSeat", "leaveSeat", "removeSeat",
-        "putCardInWallet",
+        "putCardInWallet", "claimMissingPoints", "contestClaim",
     }  # fmt: skip
     desk = {
         "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",
@@ -254,6 +254,8 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "decideAgreement", "addPromotion", "draftRule", "simulateRelease", "submitRelease", "publishRelease",
         "declineRelease", "suspendPromotion", "addBudget", "setBudgetLimit", "fundBudget", "addReward",
         "setRewardStock", "inviteToClub",
+        "answerClaim", "proposeClaimDecision", "openDispute", "answerDispute", "sayInDispute", "addDisputeEvidence",
+        "takeUpDispute", "decideDispute",
     }  # fmt: skip
     assert ranks[1] == {"accruePoints", "enrolMember"} | own | {"inviteColleague", "removeColleague"} | told | desk
     # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.

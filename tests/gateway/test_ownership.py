@@ -158,6 +158,7 @@ NOTHING: dict[str, Any] = {
     "Query.partnerFiles.after": None,
     "Query.settlementBreaks.after": None,
     "Query.missingPointsClaims.after": None,
+    "Query.statementDisputes.after": None,
     "Query.settlementPayments.after": None,
     "Query.subscriptionInvoices.after": None,
     "Query.offers.after": None,
@@ -224,6 +225,7 @@ PLACES = {"Query.settlementStatements.after", "Query.offers.after", "Query.rewar
 OWN_LISTS = {
     "Query.partnerFiles.after": "partner file",
     "Query.settlementBreaks.after": "settlement break",
+    "Query.statementDisputes.after": "statement dispute",
     "Query.missingPointsClaims.after": "missing points claim",
     "Query.settlementPayments.after": "settlement payment",
 }
@@ -239,6 +241,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "settlementStatements": lambda w: {"first": 20, "after": None},
     "agreements": lambda w: {"first": 20, "after": None},
     "partnerFiles": lambda w: {"first": 20, "after": None},
+    "statementDisputes": lambda w: {"first": 20, "after": None},
     "missingPointsClaims": lambda w: {"first": 20, "after": None, "allStates": True},
     "settlementBreaks": lambda w: {"first": 20, "after": None, "allStates": True},
     "settlementPayments": lambda w: {"first": 20, "after": None},

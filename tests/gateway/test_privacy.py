@@ -89,6 +89,8 @@ NOT_PERSONAL = {
     "PartnerFile.partnerName": "a partner's",
     "SettlementBreak.partnerName": "a partner's",
     "SettlementPayment.partnerName": "a partner's",
+    "StatementDispute.partnerName": "a partner's",
+    "DisputeEvidence.fileName": "a file's",
     "AgreementTerm.name": "a term's",
     "AgreementChange.name": "a term's",
     "Holiday.name": "a day's",

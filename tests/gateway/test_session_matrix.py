@@ -33,9 +33,12 @@ from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import SENDER, Desk
 from tests.gateway.subscribing import subscribed
+from tests.gateway.test_membership_api import keyed
 from tests.gateway.test_ownership import below
 from tests.gateway.test_schema import BUILT, ROOT_TYPES, ROOTS, demanded, document
 
+OPEN = """mutation($input: OpenDisputeInput!) { openDispute(input: $input) {
+  __typename ... on DisputeSuccess { dispute { id } } ... on Rejection { code message } } }"""
 PEOPLE: dict[str, frozenset[str]] = {
     "member": frozenset({scopes.MEMBER_SELF}),
     **{f"staff {role}": viewers.scopes_of(frozenset({role})) for role in actors.ROLES},
@@ -124,7 +127,7 @@ NAMES_NOTHING = {
     "idempotencyKey", "locked", "approved", "granted", "purpose", "textVersion", "points", "email", "roles", "language",
     "plan", "interval", "currencyCode", "trial", "paymentToken", "paymentTextVersion", "atOnce", "until",
     "businessDate", "reference", "total", "place", "occurredAt", "mediaType", "sizeBytes", "sha256", "reason", "note",
-    "accepted",
+    "accepted", "line", "amount", "answer", "fileName",
 }  # fmt: skip
 
 
@@ -143,6 +146,24 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
     "RemoveColleagueInput.name": ("removeColleague", lambda it: {"name": it}, "Nobody"),
     "ContestClaimInput.claimId": ("contestClaim", lambda it: {"claimId": it, "reason": "C01"}, "clm_nothing"),
     "AnswerClaimInput.claimId": ("answerClaim", lambda it: {"claimId": it, "accepted": True}, "clm_nothing"),
+    "OpenDisputeInput.statementId": (
+        "openDispute",
+        lambda it: {"statementId": it, "line": 1, "reason": "D03", "amount": "1", "note": "no"},
+        "stm_nothing",
+    ),
+    "AnswerDisputeInput.disputeId": (
+        "answerDispute",
+        lambda it: {"disputeId": it, "answer": "WITHDRAW", "note": "no"},
+        "dsp_nothing",
+    ),
+    "SayInDisputeInput.disputeId": ("sayInDispute", lambda it: {"disputeId": it, "note": "no"}, "dsp_nothing"),
+    "AddDisputeEvidenceInput.disputeId": (
+        "addDisputeEvidence",
+        lambda it: {
+            "disputeId": it, "fileName": "x", "mediaType": "text/csv", "sizeBytes": 1, "sha256": "ab" * 32,
+        },
+        "dsp_nothing",
+    ),
     "AcceptSettlementStatementInput.statementId": (
         "acceptSettlementStatement",
         lambda it: {"statementId": it},
@@ -156,6 +177,7 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
             ("pauseSubscription", {"until": "2030-01-01T00:00:00Z"}),
             ("resumeSubscription", {}),
             ("offerSeat", {"guestId": "mbr_nothing"}),
+            ("removeSeat", {"number": 1}),
         )
     },
     "SeatInput.subscriptionId": ("acceptSeat", partial(_of_subscription, {}), "sub_nothing"),
@@ -169,6 +191,8 @@ OF_THE_OPERATOR = {
     "Query.budgetUsage", "AddRewardInput", "SetRewardStockInput", "InviteToClubInput",
 }  # fmt: skip
 PUBLIC = {
+    "RemoveSeatInput.number": "a seat of the subscription that is named beside it",
+    "PutCardInWalletInput.wallet": "a kind of wallet that this installation makes passes for",
     "ClaimMissingPointsInput.partner": "a partner's code, which everybody may know",
     "ClaimMissingPointsInput.outlet": "a partner's outlet, which everybody may know",
     "ClaimMissingPointsInput.terminal": "a till of it, as its receipts say",
@@ -269,8 +293,11 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
             own_id(desk.vault, claim_types.PREFIX, member_id, await _claim(desk, member_id)),
         ),
         "AnswerClaimInput.claimId": (gus, claim_types.claim_id(desk.vault, 1)),
-        "AcceptSettlementStatementInput.statementId": (gus, await _statement(desk, fee)),
+        "AcceptSettlementStatementInput.statementId": (gus, statement := await _statement(desk, fee)),
+        "OpenDisputeInput.statementId": (gus, statement),
     }
+    dispute = await fee.ask(OPEN, input=keyed(statementId=statement, line=1, reason="D03", amount="1", note="too many"))
+    theirs |= {name: (gus, dispute["dispute"]["id"]) for name in NAMES if name.endswith(".disputeId")}
     async with desk.database.transaction() as connection:
         taken = await subscribed(connection, member_id)
     of_ada = own_id(desk.vault, SUBSCRIPTION, member_id, taken.subscription_no)

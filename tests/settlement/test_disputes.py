@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,13 +11,22 @@ from typing import Any
 import pytest
 
 from kit import actors
+from kit.actors import NotPermitted
 from kit.approvals import FourEyesRequired
 from kit.database import Database
 from kit.secrets import Vault
 from settlement import controls, runs
 from settlement.bank import paying
-from settlement.reconciliation import corrections, disputes, disputing
-from settlement.reconciliation.disputes import Dispute, DisputeInvalid, DisputeState, DisputeTooLate, DisputeUnknown
+from settlement.reconciliation import corrections, disputed_breaks, disputes, disputing, late_answers, register
+from settlement.reconciliation.disputes import (
+    Dispute,
+    DisputeInvalid,
+    DisputeState,
+    DisputeTooLate,
+    DisputeUnknown,
+    Shown,
+)
+from settlement.reconciliation.register import BreakState
 from settlement.reports import catalogue
 from settlement.reports.catalogue import Wanted
 from tests.builders import DAY, NOON
@@ -26,6 +36,7 @@ from tests.settlement.reconciling import CHECKER, MAKER, House
 
 AT = NOON + DAY
 SOMEBODY = "client:cafe"
+PDF = Shown("r1.pdf", "application/pdf", 9_000, bytes(32))
 
 
 @pytest.fixture
@@ -135,7 +146,7 @@ async def test_each_side_takes_its_turn_and_who_began_does_not_decide(a_house: H
     await a_house.do(disputes.ask, number, note="which receipts?", actor=MAKER, at=at)
     await a_house.do(disputes.tell, number, partner_id=cafe, note="R-1", actor=SOMEBODY, at=at)
     await a_house.do(
-        disputes.add_evidence, number, partner_id=cafe, name="r1.pdf", sha256=bytes(32), actor=SOMEBODY, at=at
+        disputes.add_evidence, number, partner_id=cafe, shown=PDF, actor=SOMEBODY, at=at
     )
     rejected = await a_house.do(disputes.answer, number, awarded_minor=0, note="it is right", actor=CHECKER, at=at)
     assert rejected.state == disputing.REJECTED
@@ -150,6 +161,55 @@ async def test_each_side_takes_its_turn_and_who_began_does_not_decide(a_house: H
         await actors.ensure_actor(connection, "judge", [actors.FINANCE_CHECKER])
     ended = await a_house.do(disputes.answer, number, awarded_minor=40, note="a part", actor="judge", at=at)
     assert (ended.state, ended.awarded_minor) == ("ARBITRATED", 40)
+
+
+async def test_before_the_operators_silence_gives_all_somebody_else_hears_of_it(a_house: House) -> None:
+    _, statement_id = await issued(a_house)
+    one = await a_house.do(disputes.acknowledge, (await opened_on(a_house, statement_id, 100)).dispute_id,
+                           actor=MAKER, at=AT)  # fmt: skip
+    assert one.deadline is not None
+    assert await a_house.do(late_answers.escalate, at=one.deadline - 3 * DAY) == []
+    for _ in range(2):
+        gone = await a_house.do(late_answers.escalate, at=one.deadline - DAY)
+    assert gone == []
+    async with a_house.database.reading() as connection:
+        [kept] = await late_answers.standing(connection)
+    assert (kept.kind, kept.role, kept.owner) == ("DISPUTE", actors.FINANCE_CHECKER, MAKER)
+    await a_house.do(disputes.ask, one.dispute_id, note="which?", actor=MAKER, at=one.deadline - DAY)
+    async with a_house.database.reading() as connection:
+        assert await late_answers.standing(connection) == []  # it is the partner's turn
+
+
+async def test_a_break_ends_as_a_dispute_and_each_leads_to_the_other(a_house: House) -> None:
+    _, statement_id = await issued(a_house)
+    [row] = await a_house.rows("cafe", NOON.date())
+    made = await a_house.send("cafe", NOON.date(), [replace(row, points=400)], at=AT)
+    await a_house.compare(made, at=AT)
+    [found] = await a_house.breaks()
+    assert (found.category, found.value_micro) == ("QUANTITY", 1_000_000)
+    said = {"statement_id": statement_id, "line_no": 1, "reason": "D03", "cause": "400 points", "at": AT}
+    before = await a_house.written()
+    with pytest.raises(NotPermitted):
+        await a_house.do(disputed_breaks.dispute, found.break_id, actor=CHECKER, **said)
+    assert await a_house.written() == before
+    one = await a_house.do(disputed_breaks.dispute, found.break_id, actor=MAKER, **said)
+    assert (one.amount_minor, one.partner_id, one.reference) == (100, a_house.books.id_of("cafe"), row.reference)
+    async with a_house.database.reading() as connection:
+        assert (await register.read(connection, found.break_id)).state == register.RESOLVED
+        assert await disputed_breaks.dispute_of(connection, found.break_id) == one.dispute_id
+        assert await disputed_breaks.break_of(connection, one.dispute_id) == found.break_id
+    before = await a_house.written()
+    with pytest.raises(BreakState):
+        await a_house.do(disputed_breaks.dispute, found.break_id, actor=MAKER, **said)
+    with pytest.raises(BreakState):  # the dispute gives the money, and nothing else does
+        await a_house.do(register.reopen, found.break_id, cause="again", actor=CHECKER, at=AT)
+    assert await a_house.written() == before
+    # Whoever resolved the break so does not decide the dispute.
+    async with a_house.database.transaction() as connection:
+        await actors.ensure_actor(connection, MAKER, [actors.FINANCE_CHECKER])
+    await a_house.do(disputes.acknowledge, one.dispute_id, actor=MAKER, at=AT)
+    with pytest.raises(FourEyesRequired):
+        await a_house.do(disputes.answer, one.dispute_id, awarded_minor=0, note="no", actor=MAKER, at=AT)
 
 
 async def test_what_cannot_be_disputed_writes_nothing(a_house: House) -> None:

@@ -108,3 +108,33 @@ async def told_by(say: Say, *args: str) -> str:
     done = await say(*args)
     assert done.exit_code == 0, done.output
     return str(done.output)
+
+
+async def test_missing_points_from_the_receipt_that_is_shown_to_the_decision(
+    a_house: House, say: Say, tmp_path: Path
+) -> None:
+    number = (await a_house.books.member()).number
+    photo = tmp_path / "receipt.png"
+    photo.write_bytes(b"png")
+    shown = ["--card", number, "--partner", "cafe", "--date", "2026-03-02", "--outlet", "1", "--terminal", "1"]
+    filed = await told_by(say, "claim", "file", *shown, "--reference", "A-1", "--total", "5.00", "--evidence", str(photo))
+    assert "Claim 1 is FILED until 2026-03-19" in filed
+    again = await say("claim", "file", *shown, "--reference", "A-1", "--total", "5.00")
+    assert (again.exit_code, "CLAIM_DUPLICATE" in again.output) == (2, True), again.output
+    assert (await say("claim", "file", *shown, "--reference", "A-2", "--total", "five")).exit_code == 2
+    assert "Claim 1 is REFUSED" in await told_by(say, "claim", "refuse", "1", "--partner", "cafe", "--reason", "P01")
+    assert "Claim 1 is CONTESTED" in await told_by(say, "claim", "contest", "1", "--reason", "C01")
+    proposed = await told_by(say, "claim", "propose", "1", "--uphold", "--cause", "the receipt is real")
+    assert "Next, by somebody else: tessera settle decide" in proposed
+    await told_by(say, "claim", "file", *shown, "--reference", "A-3", "--total", "7.00")
+    accepted = await told_by(say, "claim", "accept", "2", "--partner", "cafe", "--total", "6.00", "--terminal", "1")
+    assert "Claim 2 is ACCEPTED" in accepted
+    listed = await asyncio.to_thread(CliRunner().invoke, app, ["claim", "list"])
+    assert all(word in listed.output for word in ("CONTESTED", "ACCEPTED", "A-1", "A-3")), listed.output
+    waiting = await asyncio.to_thread(CliRunner().invoke, app, ["claim", "list", "--waiting", "--partner", "cafe"])
+    assert "A-3" not in waiting.output
+    denied = await say("claim", "rule", "cafe", "--answer-days", "5")
+    assert (denied.exit_code, "NOT_PERMITTED" in denied.output) == (2, True), denied.output
+    assert (await say("claim", "rule", "cafe", "--answer-days", "5", by=CHECKER)).exit_code == 0
+    assert "answer_days: 5" in await told_by(say, "claim", "rule", "cafe")
+    assert "answer_days: 10" in await told_by(say, "claim", "rule")
