@@ -178,7 +178,7 @@ async def test_the_camera_reads_what_a_card_shows(place: Town, till: Page) -> No
     assert await till.evaluate("document.querySelector('video').srcObject") is None  # the camera is off
 
 
-async def test_it_fits_a_small_screen_and_axe_finds_nothing(place: Town, till: Page) -> None:
+async def test_pictures_of_it_fit_a_small_screen_and_axe_finds_nothing(place: Town, till: Page) -> None:
     for scheme in ("light", "dark"):
         await till.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         await enter(till, place.card.number, "Amount of the bill")
