@@ -160,7 +160,11 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
     "AddDisputeEvidenceInput.disputeId": (
         "addDisputeEvidence",
         lambda it: {
-            "disputeId": it, "fileName": "x", "mediaType": "text/csv", "sizeBytes": 1, "sha256": "ab" * 32,
+            "disputeId": it,
+            "fileName": "x",
+            "mediaType": "text/csv",
+            "sizeBytes": 1,
+            "sha256": "ab" * 32,
         },
         "dsp_nothing",
     ),

@@ -84,9 +84,6 @@ async def shot(page: Page, name: str) -> None:
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
             await page.screenshot(path=Path(SHOTS) / f"member-{name}-{scheme}.png")
-        await page.set_viewport_size({"width": 1280, "height": 900})
-        await page.screenshot(path=f"/tmp/shots/wide-{name}.png")
-        await page.set_viewport_size({"width": 390, "height": 844})
         await page.emulate_media(color_scheme="light")
 
 
