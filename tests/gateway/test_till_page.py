@@ -71,16 +71,17 @@ async def test_a_sale_is_quoted_confirmed_with_one_key_and_undone_with_another(p
 async def test_points_are_spent_with_the_code_that_was_scanned_and_set_aside_with_a_pin(
     place: Town, till: Page
 ) -> None:
+    spent = (
+        "SELECT coalesce(sum(amount), 0) FROM ledger.journal j JOIN ledger.entry_kind k USING (kind) WHERE k.code = $1"
+    )
+    before = await place.pool.fetchval(spent, "REDEMPTION")
     await enter(till, await code(place), "Amount of the bill")
     await enter(till, "20.00", "Points to spend")
     await enter(till, "99999", "Points to spend")
     await till.get_by_text("Enter whole points, at most").wait_for()
     await till.keyboard.press("Control+a")
     await enter(till, "100", "Enter for the next sale")
-    spent = (
-        "SELECT coalesce(sum(amount), 0) FROM ledger.journal j JOIN ledger.entry_kind k USING (kind) WHERE k.code = $1"
-    )
-    assert await place.pool.fetchval(spent, "REDEMPTION") == 100
+    assert await place.pool.fetchval(spent, "REDEMPTION") == before + 100
     await till.keyboard.press("Enter")
     await enter(till, place.card.number, "Amount of the bill")
     await enter(till, "30.00", "Points to spend")
@@ -177,7 +178,7 @@ async def test_the_camera_reads_what_a_card_shows(place: Town, till: Page) -> No
     assert await till.evaluate("document.querySelector('video').srcObject") is None  # the camera is off
 
 
-async def test_it_fits_a_small_screen_and_axe_finds_nothing(place: Town, till: Page) -> None:
+async def test_pictures_of_it_fit_a_small_screen_and_axe_finds_nothing(place: Town, till: Page) -> None:
     for scheme in ("light", "dark"):
         await till.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
         await enter(till, place.card.number, "Amount of the bill")
