@@ -19,9 +19,11 @@ from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
 from gateway.membership_api import MembershipMutation
 from gateway.own_api import OwnMutation
+from gateway.payment_desk_api import PaymentMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
+from gateway.reconciliation_desk_api import ReconciliationMutation
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
 from gateway.report_content_api import ReportContentQuery
@@ -74,6 +76,8 @@ class Mutation(
     ClubMutation,
     SettlementMutation,
     CutoffMutation,
+    ReconciliationMutation,
+    PaymentMutation,
 ):
     pass
 
