@@ -108,9 +108,9 @@ class Mutation(
     ClaimMutation,
     DisputeMutation,
     SettlementMutation,
+    CutoffMutation,
     ReconciliationMutation,
     PaymentMutation,
-    CutoffMutation,
 ):
     pass
 

@@ -65,6 +65,15 @@ MOVES: Mapping[str, tuple[str, str]] = MappingProxyType(
 )
 """What the next step of a run is called, and what it does."""
 
+RESOLUTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "ACCEPT": _("Leave it as it is"),
+        "POST": _("Correct the next statement"),
+        "WRITE_OFF": _("Write it off"),
+    }
+)
+"""How a break may end, as whoever ends it says it."""
+
 DIRECTIONS: Mapping[str, str] = MappingProxyType({"PAY_IN": _("pays"), "PAY_OUT": _("is paid")})
 
 PROPOSALS: Mapping[str, str] = MappingProxyType(
@@ -142,6 +151,11 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "PROPOSAL_UNKNOWN": _("There is no such proposal any more."),
         "AGREEMENT_UNKNOWN": _("There is no such version."),
         "AGREEMENT_INVALID": _("The version would say something that cannot be. Check the value and the day."),
+        "BREAK_UNKNOWN": _("There is no such break any more."),
+        "BREAK_STATE": _("This cannot be done to the break any more. Somebody may have been quicker: look at it anew."),
+        "CAUSE_MISSING": _("Say why: it stays for ever."),
+        "NOTHING_TO_GIVE": _("The break is about no money, so there is nothing to correct or to write off."),
+        "ACTOR_UNKNOWN": _("Nobody of this name acts here. Write the name as the list of staff has it."),
         "REPORT_INCOMPLETE": _("The report needs to be told more: choose a run, and a partner."),
         "REPORT_UNKNOWN": _("There is nothing to report for this choice."),
         "REPORT_TOO_LONG": _("This is too long for a document. Take the workbook or the table."),

@@ -11,6 +11,9 @@ from kit import actors, postgres
 from kit.secrets import Vault
 from ledger import cutoffs
 from settlement import breakage, runs
+from settlement.reconciliation import register
+from settlement.reconciliation.breaks import Category
+from settlement.reconciliation.register import NewBreak
 from tests.builders import a_receipt
 from tests.gateway import town
 from tests.gateway.test_session_matrix import colleague
@@ -42,6 +45,7 @@ async def opened(server: postgres.Server, template: str, vault: Vault) -> AsyncI
         await _settled(place)
         await _trade(place)
         await _later(place, days=20)
+        await _differ(place)
         yield place
 
 
@@ -74,3 +78,17 @@ async def _trade(place: Town) -> None:
     await place.fair.market.buy(place.card, receipt, partner="bakery", spend=300)
     receipt = a_receipt(7_500, reference="H-10", outlet="x", at=at)
     await place.fair.market.buy(place.card, receipt, partner="bakery")
+
+
+async def _differ(place: Town) -> None:
+    """Two receipts of the bakery's of which its own file says something else."""
+    bakery = place.fair.coalition.callers["bakery"].partner_id
+    found = [
+        NewBreak(
+            f"test:{number}", "FILE", Category.QUANTITY, partner_id=bakery, currency="EUR", points=number,
+            value_micro=number * 10_000, detail={"reference": f"B-{number}"},
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    async with place.desk.database.transaction() as connection:
+        await register.open_breaks(connection, found, at=place.desk.wall())
