@@ -9,6 +9,7 @@ from gateway.client_api import ClientMutation, ClientQuery
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.cutoff_api import CutoffMutation
+from gateway.dispute_api import DisputeMutation, DisputeQuery
 from gateway.drill_api import DrillQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
@@ -55,6 +56,7 @@ class Query(
     RequestQuery,
     MovementQuery,
     OversightQuery,
+    DisputeQuery,
     RuleQuery,
     RewardQuery,
     ReconciliationQuery,
@@ -84,6 +86,7 @@ class Mutation(
     OutletMutation,
     SandboxMutation,
     OversightMutation,
+    DisputeMutation,
     RuleMutation,
     RewardStockMutation,
     ClubMutation,

@@ -228,7 +228,7 @@ async def read(connection: AsyncConnection, dispute_id: int, *, partner_id: int 
     """One dispute; partner_id is whose it has to be, None may see every one. Rejects DISPUTE_UNKNOWN."""
     row = await dispute_store.one(connection, dispute_id)
     if row is None or partner_id not in (None, row.partner_id):
-        raise DisputeUnknown(f"there is no dispute {dispute_id}")
+        raise DisputeUnknown("there is no such dispute")
     return Dispute(**row._mapping)
 
 

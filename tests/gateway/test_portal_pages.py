@@ -26,7 +26,14 @@ from tests.gateway.town import AXE, CHROMIUM, HOSTILE, Town
 DAN, PAM, GUS = "dan@bakery.example", "pam@bakery.example", "gus@grocer.example"
 DESKTOP = {"width": 1280, "height": 800}
 OF_DEVELOPER = ("/portal", "/portal/clients", "/portal/clients/new", "/portal/requests", "/portal/sandbox")
-OF_MANAGER = ("/portal", "/portal/statements", "/portal/differences?all=1", "/portal/outlets", "/portal/colleagues")
+OF_MANAGER = (
+    "/portal",
+    "/portal/statements",
+    "/portal/differences?all=1",
+    "/portal/disputes",
+    "/portal/outlets",
+    "/portal/colleagues",
+)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
@@ -163,6 +170,20 @@ async def test_a_manager_reads_a_statement_takes_its_files_and_accepts_it(town: 
         answer = await page.request.get(town.url + str(href))
         assert answer.ok, href
         assert "attachment" in answer.headers["content-disposition"]
+    await page.get_by_label("Amount, EUR").fill("1000")
+    await page.get_by_label("What you say").fill("We gave fewer points.")
+    await page.get_by_role("button", name="Dispute").click()
+    await page.get_by_role("alert").get_by_text("Check the line, the reason and the amount").wait_for()
+    await page.get_by_label("What is wrong").select_option("D03")
+    await page.get_by_label("Amount, EUR").fill("0.50")
+    await page.get_by_label("What you say").fill("We gave fewer points.")
+    await town.breathe()
+    await page.get_by_role("button", name="Dispute").dblclick()
+    await page.get_by_role("heading", name="wrong amount or quantity").wait_for()
+    assert await town.pool.fetchval("SELECT count(*) FROM settlement.dispute") == 1
+    assert await town.pool.fetchval("SELECT actor FROM kit.audit_trail WHERE action = 'DISPUTE_OPENED'") == "bakery/Pam"
+    await town.open(page, "/portal/statements")
+    await page.locator("tbody th a").first.click()
     await page.get_by_role("button", name="Accept this statement").dblclick()
     await page.locator(".state").get_by_text("accepted").wait_for()
     assert await town.pool.fetchval("SELECT count(*) FROM settlement.acceptance") == 1

@@ -132,7 +132,7 @@ def test_no_client_can_be_granted_what_a_session_alone_brings() -> None:
 NAMES_NOTHING = {
     "idempotencyKey", "locked", "approved", "granted", "purpose", "textVersion", "points", "email", "roles", "language",
     "plan", "interval", "currencyCode", "trial", "paymentToken", "paymentTextVersion", "atOnce", "until",
-    "overlapHours", "forTills", "failed", "since", "first", "after",
+    "overlapHours", "forTills", "failed", "line", "reason", "amount", "note", "answer", "reference", "since", "first", "after",
 }  # fmt: skip
 
 
@@ -153,6 +153,16 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
         "acceptSettlementStatement",
         lambda it: {"statementId": it},
         "stm_nothing",
+    ),
+    "OpenDisputeInput.statementId": (
+        "openDispute",
+        lambda it: {"statementId": it, "line": 1, "reason": "D03", "amount": "0.01", "note": "too much"},
+        "stm_nothing",
+    ),
+    "AnswerDisputeInput.disputeId": (
+        "answerDispute",
+        lambda it: {"disputeId": it, "answer": "ESCALATE", "note": "no"},
+        "dsp_nothing",
     ),
     "AddClientKeyInput.clientId": (
         "addClientKey",
@@ -202,6 +212,7 @@ PUBLIC = {
     "AddApiClientInput.publicKey": "a public key, which is one client's alone",
     "RemoveClientKeyInput.kid": "a key of a client that is named beside it",
     "CloseTerminalInput.terminal": "a till of an outlet that is named beside it",
+    "Query.ownDisputes": "a place in one's own list",
     "Query.requestLog": "an id that whoever asks makes; the own partner's requests are looked through",
     "Query.apiClient": "an id in tokens; null for another's, as for nobody's",
 }
@@ -255,6 +266,18 @@ async def _statement(desk: Desk, fee: Script) -> str:
     return str(found["id"])
 
 
+async def _dispute(fee: Script, statement: str) -> str:
+    """Id of a dispute of the bakery's."""
+    given = {"statementId": statement, "line": 1, "reason": "D03", "amount": "0.50", "note": "too much"}
+    text = (
+        "mutation($i: OpenDisputeInput!) { openDispute(input: $i) { __typename ... on DisputeSuccess { dispute { id } } "
+        "... on Rejection { code message } } }"
+    )
+    told = await fee.ask(text, i={"idempotencyKey": stand.key(), **given})
+    assert told["__typename"] == "DisputeSuccess", told
+    return str(told["dispute"]["id"])
+
+
 async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> None:
     ada = await script_for(desk, "member")
     await desk.coalition.add_member(email="ben@example.org")
@@ -288,7 +311,9 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         "ReportCardLostInput.cardId": (ben, own["own"]["cards"][0]["id"]),
         "AnswerApprovalInput.approvalId": (ben, own["own"]["approvals"][0]["id"]),
         "RemoveColleagueInput.name": (gus, "Ann"),
-        "AcceptSettlementStatementInput.statementId": (gus, await _statement(desk, fee)),
+        "AcceptSettlementStatementInput.statementId": (gus, statement := await _statement(desk, fee)),
+        "OpenDisputeInput.statementId": (gus, statement),
+        "AnswerDisputeInput.disputeId": (gus, await _dispute(fee, statement)),
         **{name: (dev, client_id) for name in NAMES if name.endswith(".clientId")},
         **{name: (manager, "bakery-only") for name in NAMES if name.endswith(".outlet")},
     }
