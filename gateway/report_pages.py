@@ -24,7 +24,7 @@ from settlement.reports import catalogue
 from settlement.reports.catalogue import ReportIncomplete, ReportUnknown, Wanted
 
 _STATUS = {ReportIncomplete.code: 400, ReportUnknown.code: 404, "RUN_UNKNOWN": 404, "REPORT_TOO_LONG": 413,
-           "PACKAGE_UNKNOWN": 404}  # fmt: skip
+           "PACKAGE_UNKNOWN": 404, "WHAT_IF_INVALID": 400}  # fmt: skip
 
 
 async def key_set(request: Request) -> Response:
@@ -36,7 +36,7 @@ async def key_set(request: Request) -> Response:
 
 
 async def report(request: Request) -> Response:
-    """GET /settlement/reports/{code}?run=&partner=&at=&format=&language=: a report as a file.
+    """GET /settlement/reports/{code}?run=&partner=&at=&format=&language=&price=: a report as a file.
 
     With the scope settlement:read; a partner has the reports of its own statements, the operator's staff all.
     """
@@ -139,7 +139,8 @@ async def _wanted(services: Services, viewer: Viewer, request: Request) -> Wante
             raise ReportUnknown("there is no such partner")
     signed = None if partner_id is None else directory.partner(partner_id)
     id_key = None if signed is None else signed.id_key
-    return Wanted(run_id, partner_id, await services.now(), id_key, _instant(asked.get("at")))
+    changes = dict(_price(one) for one in asked.getlist("price"))
+    return Wanted(run_id, partner_id, await services.now(), id_key, _instant(asked.get("at")), changes)
 
 
 def _instant(said: str | None) -> datetime | None:
@@ -153,6 +154,14 @@ def _instant(said: str | None) -> datetime | None:
     if found is None or found.tzinfo is None:
         raise ReportIncomplete("at is an instant with its offset: 2026-03-01T18:00:00Z")
     return found.astimezone(UTC)
+
+
+def _price(said: str) -> tuple[str, int]:
+    """A price that R23 asks about, as NAME:VALUE in micro-units. Rejects REPORT_INCOMPLETE."""
+    name, _, value = said.partition(":")
+    if not (value.isascii() and value.isdecimal() and len(value) <= 18):
+        raise ReportIncomplete("a price is a name and micro-units: service_price_micro:2500")
+    return name, int(value)
 
 
 def _number(run: str) -> int:

@@ -24,9 +24,11 @@ from gateway.movement_api import MovementQuery
 from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
+from gateway.payment_desk_api import PaymentMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
+from gateway.reconciliation_desk_api import ReconciliationMutation
 from gateway.referral_api import ReferralMutation
 from gateway.report_api import ReportQuery
 from gateway.report_content_api import ReportContentQuery
@@ -92,6 +94,8 @@ class Mutation(
     ClubMutation,
     SettlementMutation,
     CutoffMutation,
+    ReconciliationMutation,
+    PaymentMutation,
 ):
     pass
 

@@ -4,26 +4,26 @@ Every call takes a proof of a moment ago, is done once under its key, and is as 
 and what takes two people takes two people. A partner's book-keeper accepts a statement of the own partner.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, masking, person_calls, scopes
-from gateway.context import Context, Person
+from gateway import access, masking, scopes
+from gateway.context import Context
 from gateway.finance_api import SettlementStatement, statement_by_id
+from gateway.finance_calls import Do, once, person
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from gateway.settlement_types import SettlementRun, run_of
 from kit.errors import FieldProblem
-from members.messages import COLLEAGUE, STAFF
+from members.messages import COLLEAGUE
 from partners import agreements, drafts, onboarding
 from partners.agreements import AgreementUnknown
 from settlement import proposals, runs
@@ -37,7 +37,6 @@ from settlement.rating import OPERATOR
 from settlement.runs import StatementUnknown
 
 MAKE, DECIDE = (scopes.SETTLEMENT_MAKE,), (scopes.SETTLEMENT_DECIDE,)
-Done = TypeVar("Done")
 
 _RUN = "Number of a run."
 _PARTNER = "Code of a partner."
@@ -208,8 +207,6 @@ FinanceResult = Annotated[
     FinanceSuccess | Rejection, strawberry.union("FinanceResult", description="Done, or the reason.")
 ]
 
-Do = Callable[[AsyncConnection, str, datetime], Awaitable[Done]]
-
 
 @strawberry.type
 class SettlementMutation:
@@ -222,7 +219,7 @@ class SettlementMutation:
         async def begin(connection: AsyncConnection, actor: str, at: datetime) -> list[int]:
             return await runs.begin(connection, actor=actor, at=at)
 
-        _, is_new = await _once(info, "startSettlementRuns", input.idempotency_key, begin)
+        _, is_new = await once(info, "startSettlementRuns", input.idempotency_key, begin)
         async with info.context.services.database.reading() as connection:
             under_way = [run_of(r) for r in await runs.runs(connection) if r.state in runs.UNFINISHED]
         return SettlementRunsSuccess(runs=under_way, replayed=not is_new)
@@ -244,7 +241,7 @@ class SettlementMutation:
         async def move(connection: AsyncConnection, actor: str, at: datetime) -> None:
             await step(connection, input.run, actor=actor, at=at)
 
-        _, is_new = await _once(info, "moveSettlementRun", input.idempotency_key, move, str(input.run), input.to)
+        _, is_new = await once(info, "moveSettlementRun", input.idempotency_key, move, str(input.run), input.to)
         return await _run(info, input.run, is_new=is_new)
 
     @access.mutation(
@@ -262,7 +259,7 @@ class SettlementMutation:
                 await runs.abort(connection, input.run, actor=actor, reason=input.reason or "", at=at)
 
         content = (str(input.run), str(input.approved), input.reason or "")
-        _, is_new = await _once(info, "decideSettlementRun", input.idempotency_key, decide, *content)
+        _, is_new = await once(info, "decideSettlementRun", input.idempotency_key, decide, *content)
         return await _run(info, input.run, is_new=is_new)
 
     @access.mutation(
@@ -276,7 +273,7 @@ class SettlementMutation:
             return input.run
 
         content = (str(input.run), str(input.supersede), input.reason)
-        number, is_new = await _once(info, "endSettlementRun", input.idempotency_key, end, *content)
+        number, is_new = await once(info, "endSettlementRun", input.idempotency_key, end, *content)
         return await _run(info, number or input.run, is_new=is_new)
 
     @access.mutation(
@@ -299,7 +296,7 @@ class SettlementMutation:
             whose = f"{partner.code}/{actor}"  # as the trail knows a partner's people
             await runs.accept(connection, number, partner_id=partner_id, actor=whose, at=at)
 
-        _, is_new = await _once(
+        _, is_new = await once(
             info, "acceptSettlementStatement", input.idempotency_key, accept, str(number), audience=COLLEAGUE
         )
         return AcceptSettlementStatementSuccess(statement=found, replayed=not is_new)
@@ -312,7 +309,7 @@ class SettlementMutation:
             await runs.declare_holiday(connection, day=input.day, name=input.name, actor=actor, at=at)
 
         content = (input.day.isoformat(), input.name)
-        _, is_new = await _once(info, "declareHoliday", input.idempotency_key, declare, *content)
+        _, is_new = await once(info, "declareHoliday", input.idempotency_key, declare, *content)
         return FinanceSuccess(replayed=not is_new)
 
     @access.mutation(scopes=MAKE, moves_points=False, description="Proposes a version of a tax rule.")
@@ -338,7 +335,7 @@ class SettlementMutation:
             )  # fmt: skip
 
         content = (input.partner, str(amount), input.currency_code, input.reference)
-        _, is_new = await _once(info, "recordDeposit", input.idempotency_key, record, *content)
+        _, is_new = await once(info, "recordDeposit", input.idempotency_key, record, *content)
         return FinanceSuccess(replayed=not is_new)
 
     @access.mutation(scopes=MAKE, moves_points=False, description="Proposes to give a part of a deposit back.")
@@ -378,7 +375,7 @@ class SettlementMutation:
             partner_id = await onboarding.partner_id_of(connection, input.partner)
             signed = await _version(connection, partner_id, input.version)
             handover = Handover(partner_id, signed.terms.terms_id, partner_id, input.billed_fund_micro, paid)
-            maker = _person(info).number
+            maker = person(info).number
             return await stock.propose_transfer(connection, [handover], reason=input.reason, maker=maker, at=at)
 
         content = (input.partner, str(input.version), str(input.billed_fund_micro), str(paid), input.reason)
@@ -392,7 +389,7 @@ class SettlementMutation:
             partner_id = await onboarding.partner_id_of(connection, input.partner)
             carrier = OPERATOR if input.carrier is None else await onboarding.partner_id_of(connection, input.carrier)
             handovers = await stock.exit_handovers(connection, partner_id, carrier_id=carrier, paid_micro={})
-            maker = _person(info).number
+            maker = person(info).number
             return await stock.propose_transfer(connection, handovers, reason=input.reason, maker=maker, at=at)
 
         content = (input.partner, input.carrier or "", input.reason)
@@ -408,7 +405,7 @@ class SettlementMutation:
             await proposals.decide(connection, input.proposal, checker=actor, approved=input.approved, at=at)
 
         content = (str(input.proposal), str(input.approved))
-        _, is_new = await _once(info, "decideFinanceProposal", input.idempotency_key, decide, *content)
+        _, is_new = await once(info, "decideFinanceProposal", input.idempotency_key, decide, *content)
         return FinanceSuccess(replayed=not is_new)
 
     @access.mutation(
@@ -427,7 +424,7 @@ class SettlementMutation:
                 raise agreements.AgreementInvalid("the first version is proposed whole", problems=[problem])
             changed = drafts.changed(drafts.of_version(signed[-1]), said)
             draft = replace(changed, valid_from=input.valid_from)
-            maker = _person(info).number
+            maker = person(info).number
             terms_id = await agreements.propose(connection, partner_id=partner_id, draft=draft, maker=maker, at=at)
             return next(
                 v.terms.version
@@ -449,33 +446,15 @@ class SettlementMutation:
             partner_id = await onboarding.partner_id_of(connection, input.partner)
             found = await _version(connection, partner_id, input.version)
             act = agreements.approve if input.approved else agreements.decline
-            await act(connection, found.terms.terms_id, checker=_person(info).number, at=at)
+            await act(connection, found.terms.terms_id, checker=person(info).number, at=at)
 
         content = (input.partner, str(input.version), str(input.approved))
-        _, is_new = await _once(info, "decideAgreement", input.idempotency_key, decide, *content)
+        _, is_new = await once(info, "decideAgreement", input.idempotency_key, decide, *content)
         return FinanceSuccess(replayed=not is_new)
 
 
-def _person(info: Info[Context, None], audience: str = STAFF) -> Person:
-    return person_calls.person_of(info.context.viewer, audience)
-
-
-async def _once(
-    info: Info[Context, None], operation: str, key: str, do: Do[Done], *content: str, audience: str = STAFF
-) -> tuple[Done | None, bool]:
-    """Do something in the person's name once under its key, in one transaction with what keeps the key; and whether it
-    was done now. Rejects STEP_UP_REQUIRED where who they are was not proved a moment ago."""
-    person, services, at = _person(info, audience), info.context.services, await info.context.now()
-    async with services.database.transaction() as connection:
-        is_new = await person_calls.is_new(connection, services.vault, person, operation, key, *content, at=at)
-        if not is_new:
-            return None, False
-        person_calls.require_fresh(person)
-        return await do(connection, person.name, at), True
-
-
 async def _proposed(info: Info[Context, None], operation: str, key: str, do: Do[int], *content: str) -> ProposalSuccess:
-    number, is_new = await _once(info, operation, key, do, *content)
+    number, is_new = await once(info, operation, key, do, *content)
     return ProposalSuccess(number=number, replayed=not is_new)
 
 

@@ -41,6 +41,7 @@ from partners.purchases import Desk
 from settlement import scheduling
 from settlement.exposure import limits
 from settlement.exposure.tills import TillLimits
+from settlement.reconciliation import escalating
 from settlement.windows import positions
 
 JOBS_SCHEMA = "jobs"
@@ -175,6 +176,19 @@ async def settle_by_cycle(database: Database, at: datetime, stopping: asyncio.Ev
     return done.count
 
 
+async def escalate_breaks(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Tell the next role of breaks that nobody resolved in time; how many notices. Stops between two batches."""
+    told, after = 0, 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            done = await escalating.escalate(connection, at=at, after=after)
+        told += done.escalated
+        if done.next_after is None:
+            break
+        after = done.next_after
+    return told
+
+
 async def watch_accounts(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Audit the accounts touched since, and the next slice of all; how many violations are new.
 
@@ -265,6 +279,7 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "add-up-positions": ("* * * * *", add_up_positions),
     "enforce-caps": ("* * * * *", enforce_caps),
     "settle-by-cycle": ("*/5 * * * *", settle_by_cycle),
+    "escalate-breaks": ("13 * * * *", escalate_breaks),
     "watch-accounts": ("* * * * *", watch_accounts),
     "watch-paces": ("* * * * *", watch_paces),
     "send-messages": ("* * * * *", sending.send_messages),

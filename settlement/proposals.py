@@ -9,9 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, approvals, audit
 from kit.approvals import Approval, ProposalUnknown
+from settlement.bank import details, suspense
 from settlement.documents import taxes
 from settlement.exposure import defaults, deposits
 from settlement.money import locks, openings, stock
+from settlement.reconciliation import resolving
 
 _Decide = Callable[..., Awaitable[None]]
 _WITH_NUMBERS: Mapping[str, _Decide] = {
@@ -21,7 +23,24 @@ _WITH_NUMBERS: Mapping[str, _Decide] = {
 _BY_NAMES: Mapping[str, Callable[..., Awaitable[object]]] = {
     taxes.APPROVAL: taxes.approve, defaults.APPROVAL: defaults.cover,
 }  # fmt: skip
-KINDS = (*_WITH_NUMBERS, *_BY_NAMES)
+
+
+async def _break(connection: AsyncConnection, number: int, checker: str, approved: bool, at: datetime) -> None:
+    await resolving.decide(connection, number, approved=approved, actor=checker, at=at)
+
+
+async def _suspense(connection: AsyncConnection, number: int, checker: str, approved: bool, at: datetime) -> None:
+    await suspense.decide(connection, number, approved=approved, actor=checker, at=at)
+
+
+async def _account(connection: AsyncConnection, number: int, checker: str, approved: bool, at: datetime) -> None:
+    await details.decide(connection, number, approved=approved, checker=checker, at=at)
+
+
+_WHOLE: Mapping[str, Callable[[AsyncConnection, int, str, bool, datetime], Awaitable[None]]] = {
+    resolving.APPROVAL: _break, suspense.APPROVAL: _suspense, details.APPROVAL: _account,
+}  # fmt: skip
+KINDS = (*_WITH_NUMBERS, *_BY_NAMES, *_WHOLE)
 """Kinds of proposals that are decided here. A run is approved by its own step, an agreement by whoever signs those."""
 
 
@@ -50,6 +69,8 @@ async def decide(
     checker_id = await actors.by_name(connection, checker)
     if decides := _WITH_NUMBERS.get(found.kind):
         await decides(connection, found, checker=checker_id, approved=approved, at=at)
+    elif whole := _WHOLE.get(found.kind):
+        await whole(connection, approval_id, checker, approved, at)
     elif approved:
         await _BY_NAMES[found.kind](connection, approval_id, checker=checker, at=at)
     else:

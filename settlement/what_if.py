@@ -67,6 +67,21 @@ def differences(base: Material, changed: Material, partner_id: int) -> list[Diff
     return [Difference(kind, was, would) for kind, (was, would) in sums.items()]
 
 
+def drivers(base: Material, partner_id: int, changes: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """PURE: by kind of line what each of a draft's prices does alone, where it does anything, micro-units. A price that
+    no agreement could have without the others does nothing alone."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, value in sorted(changes.items()):
+        try:
+            alone = scenario(base, partner_id, {name: value})
+        except WhatIfInvalid:
+            continue
+        for one in differences(base, alone, partner_id):
+            if one.delta_micro:
+                found[one.kind][name] = one.delta_micro
+    return dict(found)
+
+
 async def compare(
     connection: AsyncConnection, run_id: int, partner_id: int, changes: Mapping[str, int]
 ) -> list[Difference]:
@@ -74,8 +89,26 @@ async def compare(
 
     Rejects RUN_UNKNOWN, WHAT_IF_INVALID.
     """
+    base = await _base(connection, run_id)
+    return differences(base, scenario(base, partner_id, changes), partner_id)
+
+
+async def explain(
+    connection: AsyncConnection, run_id: int, partner_id: int, changes: Mapping[str, int]
+) -> list[tuple[Difference, dict[str, int]]]:
+    """The same, and for each kind of line what each of the prices does alone. Writes nothing.
+
+    Rejects RUN_UNKNOWN, WHAT_IF_INVALID.
+    """
+    base = await _base(connection, run_id)
+    found = differences(base, scenario(base, partner_id, changes), partner_id)
+    by_kind = drivers(base, partner_id, changes)
+    return [(one, by_kind.get(one.kind, {})) for one in found]
+
+
+async def _base(connection: AsyncConnection, run_id: int) -> Material:
     await archive.head(connection, run_id)
     base = await archive.material(connection, run_id)
     if base is None:
         raise WhatIfInvalid(f"run {run_id} kept nothing that it could be decided on again")
-    return differences(base, scenario(base, partner_id, changes), partner_id)
+    return base

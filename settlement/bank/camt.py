@@ -1,4 +1,4 @@
-"""PURE: the bank's statements, camt.053 in its two common versions (.02 and .08), read as a stream.
+"""PURE: the bank's statements and notices, camt.053 and camt.054 in two common versions (.02 and .08), as a stream.
 
 Nothing is trusted: no entity is resolved, no document type is allowed, size and length are bounded, and a statement
 counts only when its opening balance and its booked entries make its closing balance. A batch's payments must sum to
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
-from typing import IO, TypeVar
+from typing import IO, Generic, TypeVar
 
 from lxml import etree
 
@@ -20,8 +20,10 @@ from kit.amounts import minor_from_decimal
 from kit.errors import Rejection
 
 T = TypeVar("T")
+H = TypeVar("H")
 
 VERSIONS = ("camt.053.001.02", "camt.053.001.08")
+NOTICES = ("camt.054.001.02", "camt.054.001.08")
 MOST_BYTES = 512 * 1024 * 1024
 LONGEST_TEXT = 2_000
 MOST_DETAILS = 100_000
@@ -83,6 +85,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeHead:
+    """What a notice says of itself: it has no balances, so nothing of it is ever money that came or went."""
+
+    message_id: str
+    notice_id: str
+    account: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tail:
     """The end of a statement whose figures add up: how many entries it had, and the sum of the booked ones."""
 
@@ -95,43 +107,80 @@ def read(source: IO[bytes], *, most_bytes: int = MOST_BYTES) -> Iterator[Head | 
 
     Rejects BANK_FILE_INVALID, at the place where the file stops making sense.
     """
-    reader = _Reader()
+    yield from _events_of(_Reader(), source, most_bytes)
+
+
+def read_notices(source: IO[bytes], *, most_bytes: int = MOST_BYTES) -> Iterator[NoticeHead | Entry | Tail]:
+    """The notices of a file (camt.054): for each its NoticeHead, its entries in order, and its Tail. Memory holds one
+    entry. Rejects BANK_FILE_INVALID, also for a statement.
+    """
+    yield from _events_of(_NoticeReader(), source, most_bytes)
+
+
+def root_of(source: IO[bytes]) -> str:
+    """The message that a file is, by its namespace (`camt.053.001.08`); the file is brought back to its beginning.
+
+    Rejects BANK_FILE_INVALID.
+    """
+    parser = _parser(("start",))
+    try:
+        while block := source.read(_BLOCK):
+            parser.feed(block)
+            for _, element in parser.read_events():
+                _check_type(element)
+                return (etree.QName(element).namespace or "").rpartition(":")[2] or _name(element)
+    except etree.XMLSyntaxError as wrong:
+        raise BankFileInvalid(f"this is not well-formed XML: {wrong.msg}") from wrong
+    finally:
+        source.seek(0)
+    raise BankFileInvalid("the file is empty")
+
+
+def _events_of(reader: _Base[H], source: IO[bytes], most_bytes: int) -> Iterator[H | Entry | Tail]:
     try:
         yield from reader.events(_bounded(source, most_bytes))
     except etree.XMLSyntaxError as wrong:
         raise BankFileInvalid(f"this is not well-formed XML: {wrong.msg}") from wrong
     if not reader.statements:
-        raise BankFileInvalid("there is no statement in this file")
+        raise BankFileInvalid(f"there is no {reader.what} in this file")
 
 
-class _Reader:
+def _parser(events: tuple[str, ...]) -> etree.XMLPullParser:
+    return etree.XMLPullParser(
+        events=events, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True,
+        remove_pis=True,
+    )  # fmt: skip
+
+
+class _Base(Generic[H]):
     """Where reading stands."""
+
+    container: str
+    versions: tuple[str, ...]
+    what: str
 
     def __init__(self) -> None:
         self.statements = 0
         self._message_id = ""
-        self._head: Head | None = None
+        self._head: H | None = None
         self._entries = 0
         self._booked = 0
 
-    def events(self, blocks: Iterator[bytes]) -> Iterator[Head | Entry | Tail]:
-        parser = etree.XMLPullParser(
-            events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
-            remove_comments=True, remove_pis=True,
-        )  # fmt: skip
+    def events(self, blocks: Iterator[bytes]) -> Iterator[H | Entry | Tail]:
+        parser = _parser(("start", "end"))
         is_first = True
         for block in blocks:
             parser.feed(block)
             for event, element in parser.read_events():
                 if is_first:
-                    _check_root(element)
+                    _check_root(element, self.versions, self.what)
                     is_first = False
                 yield from self._seen(event, element)
         parser.close()
         for event, element in parser.read_events():
             yield from self._seen(event, element)
 
-    def _seen(self, event: str, element: etree._Element) -> Iterator[Head | Entry | Tail]:
+    def _seen(self, event: str, element: etree._Element) -> Iterator[H | Entry | Tail]:
         name = _name(element)
         if event == "start":
             return
@@ -139,18 +188,56 @@ class _Reader:
             raise _wrong(element, f"a text of more than {LONGEST_TEXT} characters")
         if name == "GrpHdr":
             self._message_id = _required(element, "MsgId")
-        elif name == "Ntry" and _name(element.getparent()) == "Stmt":
+        elif name == "Ntry" and _name(element.getparent()) == self.container:
             if self._head is None:
                 self._head = self._begin(element.getparent())
                 yield self._head
             yield self._entry(element)
             _forget(element)
-        elif name == "Stmt":
+        elif name == self.container:
             if self._head is None:
                 self._head = self._begin(element)
                 yield self._head
             yield self._end(element)
             _forget(element)
+
+    def _begin(self, container: etree._Element) -> H:
+        raise NotImplementedError
+
+    def _currency(self) -> str:
+        raise NotImplementedError
+
+    def _end(self, element: etree._Element) -> Tail:
+        tail = Tail(self._entries, self._booked)
+        self.statements += 1
+        self._head, self._entries, self._booked = None, 0, 0
+        return tail
+
+    def _entry(self, element: etree._Element) -> Entry:
+        currency = self._currency()
+        self._entries += 1
+        amount = _signed(element, currency)
+        status = _text(element, "Sts/Cd") or _text(element, "Sts") or ""
+        is_booked = status.strip() == "BOOK"
+        if is_booked:
+            self._booked += amount
+        return Entry(
+            number=self._entries,
+            amount_minor=amount,
+            is_booked=is_booked,
+            is_reversal=_text(element, "RvslInd") in ("true", "1"),
+            booked_on=_day(element, "BookgDt"),
+            value_on=_day(element, "ValDt"),
+            servicer_reference=_text(element, "AcctSvcrRef"),
+            bank_code=_bank_code(element),
+            payments=_payments(element, amount, currency),
+        )
+
+
+class _Reader(_Base[Head]):
+    """Reads statements, whose balances and entries add up."""
+
+    container, versions, what = "Stmt", VERSIONS, "statement"
 
     def _begin(self, statement: etree._Element) -> Head:
         currency = _text(statement, "Acct/Ccy")
@@ -179,26 +266,9 @@ class _Reader:
             closing_on=closing_on,
         )
 
-    def _entry(self, element: etree._Element) -> Entry:
+    def _currency(self) -> str:
         assert self._head is not None
-        currency = self._head.currency
-        self._entries += 1
-        amount = _signed(element, currency)
-        status = _text(element, "Sts/Cd") or _text(element, "Sts") or ""
-        is_booked = status.strip() == "BOOK"
-        if is_booked:
-            self._booked += amount
-        return Entry(
-            number=self._entries,
-            amount_minor=amount,
-            is_booked=is_booked,
-            is_reversal=_text(element, "RvslInd") in ("true", "1"),
-            booked_on=_day(element, "BookgDt"),
-            value_on=_day(element, "ValDt"),
-            servicer_reference=_text(element, "AcctSvcrRef"),
-            bank_code=_bank_code(element),
-            payments=_payments(element, amount, currency),
-        )
+        return self._head.currency
 
     def _end(self, element: etree._Element) -> Tail:
         head = self._head
@@ -209,10 +279,25 @@ class _Reader:
                 f"statement {head.statement_id}: opening {head.opening_minor} and entries {self._booked} do not make "
                 f"the closing balance {head.closing_minor}",
             )
-        tail = Tail(self._entries, self._booked)
-        self.statements += 1
-        self._head, self._entries, self._booked = None, 0, 0
-        return tail
+        return super()._end(element)
+
+
+class _NoticeReader(_Base[NoticeHead]):
+    """Reads notices, which have entries and no balances."""
+
+    container, versions, what = "Ntfctn", NOTICES, "notice"
+
+    def _begin(self, container: etree._Element) -> NoticeHead:
+        account = _text(container, "Acct/Id/IBAN") or _text(container, "Acct/Id/Othr/Id")
+        first = _maybe(container, "Ntry/Amt")
+        currency = _text(container, "Acct/Ccy") or (first.get("Ccy") if first is not None else None)
+        if account is None or currency is None:
+            raise _wrong(container, "a notice without its account or currency")
+        return NoticeHead(self._message_id, _required(container, "Id"), account, currency)
+
+    def _currency(self) -> str:
+        assert self._head is not None
+        return self._head.currency
 
 
 def _payments(entry: etree._Element, amount: int, currency: str) -> tuple[Payment, ...]:
@@ -274,17 +359,23 @@ def _bank_code(entry: etree._Element) -> str | None:
 # --- Elements -------------------------------------------------------------------------------------------------
 
 
-def _check_root(element: etree._Element) -> None:
+def _check_type(element: etree._Element) -> None:
     if element.getroottree().docinfo.doctype:
         raise BankFileInvalid("a document type is not allowed in a bank's file")
+
+
+def _check_root(element: etree._Element, versions: tuple[str, ...], called: str) -> None:
+    _check_type(element)
     namespace = etree.QName(element).namespace or ""
     version = namespace.rpartition(":")[2]
-    if _name(element) != "Document" or version not in VERSIONS:
+    if _name(element) != "Document" or version not in versions:
         what = version or _name(element)
         hint = (
-            "; notices and reports of the day (camt.052, camt.054) have no closing balance" if "camt.05" in what else ""
+            "; notices and reports of the day (camt.052, camt.054) have no closing balance"
+            if "camt.05" in what and versions == VERSIONS
+            else ""
         )
-        raise BankFileInvalid(f"this is {what}, not a statement of {' or '.join(VERSIONS)}{hint}")
+        raise BankFileInvalid(f"this is {what}, not a {called} of {' or '.join(versions)}{hint}")
 
 
 def _balance(balance: etree._Element, currency: str) -> tuple[int, date]:

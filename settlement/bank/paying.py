@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, audit
 from kit.amounts import micro_per_minor
+from kit.approvals import FourEyesRequired
 from kit.errors import Rejection
 from partners import clearing, programme
 from settlement import archive, calendars, netting, states, store
@@ -46,6 +47,13 @@ class OrderUnknown(Rejection):
 
     code = "ORDER_UNKNOWN"
     retryable = False
+
+
+class OrderNotReleased(Rejection):
+    """The payment file goes to nobody before somebody else than who wrote it has let it go."""
+
+    code = "ORDER_NOT_RELEASED"
+    retryable = True
 
 
 class LegState(Rejection):
@@ -91,7 +99,7 @@ class PaymentLeg:
 
 @dataclass(frozen=True, slots=True)
 class PaymentOrder:
-    """A file for the bank: pain.001 pays out, pain.008 collects."""
+    """A file for the bank: pain.001 pays out, pain.008 collects. released_by: who let it go, None: nobody yet."""
 
     order_id: int
     message_id: str
@@ -104,6 +112,7 @@ class PaymentOrder:
     sha256: bytes
     actor: str
     at: datetime
+    released_by: str | None = None
 
 
 # --- From the approval to the bank ----------------------------------------------------------------------------
@@ -132,23 +141,49 @@ async def instruct(connection: AsyncConnection, run_id: int, *, actor: str, at: 
     return made
 
 
-async def acknowledge(
-    connection: AsyncConnection, order_id: int, *, rejected: Iterable[str] = (), actor: str, at: datetime
-) -> list[PaymentLeg]:
-    """Note what the bank said to a file (pain.002), on behalf of a FINANCE_MAKER: taken, but for the end-to-end ids
-    that are named. What it rejected is taken back in the books and may be instructed again.
+async def release(connection: AsyncConnection, order_id: int, *, actor: str, at: datetime) -> PaymentOrder:
+    """Let a payment file go to the bank, on behalf of a FINANCE_CHECKER who did not write it; again it is as it was.
 
-    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, ORDER_UNKNOWN, LEG_STATE, PERIOD_LOCKED.
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, ORDER_UNKNOWN, FOUR_EYES_REQUIRED.
+    """
+    await _permit(connection, actor, actors.FINANCE_CHECKER)
+    await store.lock_runs(connection)
+    order = await order_of(connection, order_id)
+    if order.released_by is not None:
+        return order
+    if order.actor == actor:
+        raise FourEyesRequired("who wrote a payment file does not let it go: another actor has to")
+    await payment_store.insert_release(connection, order_id, actor=actor, at=at)
+    detail = {"message": order.message_id, "sha256": order.sha256.hex(), "total_minor": order.total_minor}
+    await audit.write(
+        connection, actor=actor, action="PAYMENT_FILE_RELEASED", subject=f"run:{order.run_id}", detail=detail, at=at
+    )
+    return await order_of(connection, order_id)
+
+
+async def acknowledge(
+    connection: AsyncConnection, order_id: int, *, rejected: Iterable[str] = (), actor: str, at: datetime,
+    taken: Iterable[str] | None = None,
+) -> list[PaymentLeg]:  # fmt: skip
+    """Note what the bank said to a file (pain.002), on behalf of a FINANCE_MAKER: taken (None: all others), but for the
+    end-to-end ids that are named. What it rejected is taken back in the books and may be instructed again.
+
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, ORDER_UNKNOWN, ORDER_NOT_RELEASED, LEG_STATE, PERIOD_LOCKED.
     """
     await _permit(connection, actor, actors.FINANCE_MAKER)
     await store.lock_runs(connection)
+    if (await order_of(connection, order_id)).released_by is None:
+        raise OrderNotReleased(f"payment file {order_id} was not let go, so the bank cannot have answered")
     told = {row.end_to_end_id: row.leg_id for row in await payment_store.order_legs(connection, order_id)}
     refused = set(rejected)
     if not told or refused - told.keys():
         raise OrderUnknown(f"there is no payment file {order_id} with these ids")
-    found = await legs(connection, told.values())
+    found, last = await legs(connection, told.values()), await payment_store.latest_orders(connection, [*told.values()])
+    said = told.keys() - refused if taken is None else set(taken)
     for end_to_end_id, leg_id in told.items():
         leg = found[leg_id]
+        if end_to_end_id in refused and last[leg_id] != order_id:
+            raise LegState(f"payment {end_to_end_id} was sent again since: what was rejected is not what is under way")
         if end_to_end_id in refused and leg.state in (INSTRUCTED, ACKED):
             await move_leg(connection, leg, REJECTED, actor=actor, reason="rejected by the bank", at=at)
             if leg.direction == netting.PAY_OUT:
@@ -156,7 +191,7 @@ async def acknowledge(
                 await _book(connection, source, [_pay_out(leg, -leg.left_minor)], leg.run_id, actor, at)
         elif end_to_end_id in refused:
             raise LegState(f"payment {end_to_end_id} is {leg.state}")
-        elif leg.state == INSTRUCTED:
+        elif end_to_end_id in said and leg.state == INSTRUCTED and last[leg_id] == order_id:
             await move_leg(connection, leg, ACKED, actor=actor, reason="taken by the bank", at=at)
     await advance(connection, sorted({leg.run_id for leg in found.values()}), actor=actor, at=at)
     return list((await legs(connection, told.values())).values())
@@ -256,6 +291,12 @@ async def legs(connection: AsyncConnection, leg_ids: Iterable[int]) -> dict[int,
     return {row.leg_id: PaymentLeg(**row._mapping) for row in rows}
 
 
+async def legs_of_order(connection: AsyncConnection, order_id: int) -> list[PaymentLeg]:
+    """The payments of a file for the bank."""
+    told = await payment_store.order_legs(connection, order_id)
+    return list((await legs(connection, [row.leg_id for row in told])).values())
+
+
 async def unpaid(connection: AsyncConnection) -> list[PaymentLeg]:
     """Payments with something left to be paid, the longest due first."""
     return [PaymentLeg(**row._mapping) for row in await payment_store.unpaid(connection, None)]
@@ -266,8 +307,24 @@ async def orders_of(connection: AsyncConnection, run_id: int | None = None) -> l
     return [PaymentOrder(**row._mapping) for row in await payment_store.orders(connection, run_id)]
 
 
+async def order_of(connection: AsyncConnection, order_id: int) -> PaymentOrder:
+    """One file for the bank. Rejects ORDER_UNKNOWN."""
+    row = await payment_store.order(connection, order_id)
+    if row is None:
+        raise OrderUnknown(f"there is no payment file {order_id}")
+    return PaymentOrder(**row._mapping)
+
+
+async def orders_page(connection: AsyncConnection, *, before: int | None, limit: int) -> list[PaymentOrder]:
+    """The files for the bank, the latest first, older than one."""
+    rows = await payment_store.orders_page(connection, before=before, limit=limit)
+    return [PaymentOrder(**row._mapping) for row in rows]
+
+
 async def content(connection: AsyncConnection, order_id: int) -> bytes:
-    """A file for the bank as it was written. Rejects ORDER_UNKNOWN."""
+    """A file for the bank as it was written, once it was let go. Rejects ORDER_UNKNOWN, ORDER_NOT_RELEASED."""
+    if (await order_of(connection, order_id)).released_by is None:
+        raise OrderNotReleased(f"payment file {order_id} was not let go by a second person")
     found = await payment_store.order_content(connection, order_id)
     if found is None:
         raise OrderUnknown(f"there is no payment file {order_id}")

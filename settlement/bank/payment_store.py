@@ -216,16 +216,46 @@ async def insert_order_legs(connection: AsyncConnection, rows: Sequence[Mapping[
     )
 
 
+_ORDER = (
+    "SELECT o.order_id, o.message_id, o.run_id, o.kind, o.currency, o.execute_on, o.legs, o.total_minor, o.sha256, "
+    "       o.actor, o.at, r.actor AS released_by "
+    "FROM settlement.payment_order o LEFT JOIN settlement.order_release r USING (order_id)"
+)
+
+
 async def orders(connection: AsyncConnection, run_id: int | None = None) -> Sequence[Row[Any]]:
     """Files for the bank, in order: of a run, or all."""
     found = await connection.execute(
-        text(
-            "SELECT order_id, message_id, run_id, kind, currency, execute_on, legs, total_minor, sha256, actor, at "
-            "FROM settlement.payment_order WHERE CAST(:run_id AS int) IS NULL OR run_id = :run_id ORDER BY order_id"
-        ),
+        text(f"{_ORDER} WHERE CAST(:run_id AS int) IS NULL OR o.run_id = :run_id ORDER BY o.order_id"),
         {"run_id": run_id},
     )
     return found.all()
+
+
+async def orders_page(connection: AsyncConnection, *, before: int | None, limit: int) -> Sequence[Row[Any]]:
+    """Files for the bank, the latest first, older than one."""
+    found = await connection.execute(
+        text(
+            f"{_ORDER} WHERE CAST(:before AS bigint) IS NULL OR o.order_id < :before "
+            "ORDER BY o.order_id DESC LIMIT :limit"
+        ),
+        {"before": before, "limit": limit},
+    )
+    return found.all()
+
+
+async def order(connection: AsyncConnection, order_id: int) -> Row[Any] | None:
+    """One file for the bank."""
+    found = await connection.execute(text(f"{_ORDER} WHERE o.order_id = :order_id"), {"order_id": order_id})
+    return found.one_or_none()
+
+
+async def insert_release(connection: AsyncConnection, order_id: int, *, actor: str, at: datetime) -> None:
+    """That a file was let go to the bank."""
+    await connection.execute(
+        text("INSERT INTO settlement.order_release (order_id, actor, at) VALUES (:order_id, :actor, :at)"),
+        {"order_id": order_id, "actor": actor, "at": at},
+    )
 
 
 async def order_content(connection: AsyncConnection, order_id: int) -> bytes | None:
@@ -262,7 +292,7 @@ async def register(connection: AsyncConnection, run_id: int | None) -> Sequence[
         text(
             f"SELECT o.message_id, o.kind, o.sha256, o.legs AS count, o.total_minor AS control_sum, o.currency, "
             "       x.end_to_end_id, x.amount_minor, q.leg_id, q.partner_id, q.state, q.reference, b.booked_on, "
-            "       b.servicer_reference "
+            "       b.servicer_reference, s.status AS bank_status, s.reason AS bank_reason "
             "FROM settlement.payment_order o JOIN settlement.order_leg x USING (order_id) "
             f"JOIN ({_LEG}) q USING (leg_id) "
             "LEFT JOIN LATERAL (SELECT e.booked_on, coalesce(p.servicer_reference, e.servicer_reference) "
@@ -270,6 +300,8 @@ async def register(connection: AsyncConnection, run_id: int | None) -> Sequence[
             "  JOIN settlement.bank_payment p USING (bank_statement_id, entry_no, payment_no) "
             "  JOIN settlement.bank_entry e USING (bank_statement_id, entry_no) WHERE m.leg_id = q.leg_id "
             "  ORDER BY m.bank_statement_id DESC, m.entry_no DESC LIMIT 1) b ON true "
+            "LEFT JOIN LATERAL (SELECT status, reason FROM settlement.payment_report_leg r "
+            "  WHERE r.end_to_end_id = x.end_to_end_id ORDER BY r.report_id DESC LIMIT 1) s ON true "
             "WHERE CAST(:run_id AS int) IS NULL OR o.run_id = :run_id ORDER BY o.order_id, x.leg_id"
         ),
         {"run_id": run_id},
@@ -560,5 +592,120 @@ async def suspended(connection: AsyncConnection) -> Sequence[Row[Any]]:
             FROM open FULL JOIN due USING (currency) FULL JOIN kept USING (currency) ORDER BY currency
             """
         )
+    )
+    return found.all()
+
+
+# --- Reports and notices of the bank --------------------------------------------------------------------------
+
+
+async def order_of_message(connection: AsyncConnection, message_id: str) -> int | None:
+    """The number of the file that a message is."""
+    found = await connection.execute(
+        text("SELECT order_id FROM settlement.payment_order WHERE message_id = :message_id"), {"message_id": message_id}
+    )
+    return found.scalar_one_or_none()
+
+
+async def latest_orders(connection: AsyncConnection, leg_ids: Sequence[int]) -> dict[int, int]:
+    """The file in which each leg went to the bank last."""
+    found = await connection.execute(
+        text(
+            "SELECT leg_id, max(order_id) AS order_id FROM settlement.order_leg WHERE leg_id = ANY (:leg_ids) "
+            "GROUP BY leg_id"
+        ),
+        {"leg_ids": list(leg_ids)},
+    )
+    return {row.leg_id: row.order_id for row in found}
+
+
+async def report_is_known(connection: AsyncConnection, report_ref: str) -> bool:
+    """Whether a report was taken."""
+    found = await connection.execute(
+        text("SELECT EXISTS (SELECT FROM settlement.payment_report WHERE report_ref = :report_ref)"),
+        {"report_ref": report_ref},
+    )
+    return bool(found.scalar_one())
+
+
+async def insert_report(connection: AsyncConnection, row: Mapping[str, Any], legs: Sequence[Mapping[str, Any]]) -> None:
+    """A report on a file, and what it says of its payments."""
+    made = await connection.execute(
+        text(
+            "INSERT INTO settlement.payment_report (report_ref, order_id, status, file_sha256, actor, at) "
+            "VALUES (:report_ref, :order_id, :status, :file_sha256, :actor, :at) RETURNING report_id"
+        ),
+        row,
+    )
+    report_id = made.scalar_one()
+    await connection.execute(
+        text(
+            "INSERT INTO settlement.payment_report_leg (report_id, end_to_end_id, status, reason) "
+            "VALUES (:report_id, :end_to_end_id, :status, :reason)"
+        ),
+        [{"report_id": report_id, **one} for one in legs],
+    )
+
+
+async def notice_of(connection: AsyncConnection, iban: str, notice_ref: str) -> Row[Any] | None:
+    """A notice by what the bank calls it."""
+    found = await connection.execute(
+        text(
+            "SELECT notice_id, content_sha256 FROM settlement.bank_notice "
+            "WHERE iban = :iban AND notice_ref = :notice_ref"
+        ),
+        {"iban": iban, "notice_ref": notice_ref},
+    )
+    return found.one_or_none()
+
+
+async def insert_notice(connection: AsyncConnection, row: Mapping[str, Any]) -> int:
+    """A notice; its number."""
+    made = await connection.execute(
+        text(
+            "INSERT INTO settlement.bank_notice (iban, notice_ref, message_id, currency, entries, content_sha256, "
+            "                                    actor, at) "
+            "VALUES (:iban, :notice_ref, :message_id, :currency, :entries, :content_sha256, :actor, :at) "
+            "RETURNING notice_id"
+        ),
+        row,
+    )
+    return int(made.scalar_one())
+
+
+async def insert_notice_payments(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """What the entries of a notice are made of."""
+    if rows:
+        await connection.execute(
+            text(
+                "INSERT INTO settlement.bank_notice_payment (notice_id, entry_no, payment_no, entry_reference, "
+                "  entry_minor, amount_minor, end_to_end_id, creditor_reference, message, party, party_account, "
+                "  servicer_reference, return_reason) "
+                "VALUES (:notice_id, :entry_no, :payment_no, :entry_reference, :entry_minor, :amount_minor, "
+                "  :end_to_end_id, :creditor_reference, :message, :party, :party_account, :servicer_reference, "
+                "  :return_reason)"
+            ),
+            list(rows),
+        )
+
+
+async def noticed_payments(connection: AsyncConnection, iban: str, references: Sequence[str]) -> Sequence[Row[Any]]:
+    """What the latest notice told of entries of an account by the bank's own numbers, in order."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT p.entry_reference, p.entry_minor, p.amount_minor, p.end_to_end_id, p.creditor_reference, p.message,
+                   p.party, p.party_account, p.servicer_reference, p.return_reason
+            FROM settlement.bank_notice_payment p JOIN settlement.bank_notice n USING (notice_id)
+            WHERE n.iban = :iban AND p.entry_reference = ANY (:references)
+              AND (p.notice_id, p.entry_no) = (
+                SELECT q.notice_id, q.entry_no FROM settlement.bank_notice_payment q
+                JOIN settlement.bank_notice m USING (notice_id)
+                WHERE m.iban = :iban AND q.entry_reference = p.entry_reference
+                ORDER BY q.notice_id DESC, q.entry_no DESC LIMIT 1)
+            ORDER BY p.entry_reference, p.payment_no
+            """
+        ),
+        {"iban": iban, "references": list(references)},
     )
     return found.all()

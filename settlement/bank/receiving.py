@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -53,7 +53,7 @@ class BankSequenceGap(Rejection):
 
 
 class BankStatementChanged(Rejection):
-    """The bank's statement of this number was taken with another content."""
+    """The bank's statement or notice of this number was taken with another content."""
 
     code = "BANK_STATEMENT_CHANGED"
     retryable = False
@@ -78,10 +78,11 @@ class Received:
 
 async def receive(
     database: Database, source: IO[bytes], *, actor: str, at: datetime, most_bytes: int = camt.MOST_BYTES,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None, once: Callable[[AsyncConnection], Awaitable[object]] | None = None,
 ) -> list[Received]:  # fmt: skip
     """Take every statement of a file (camt.053), on behalf of a FINANCE_MAKER, all of them or none; memory holds some
-    hundred entries. A statement that was taken before is passed over. source can be read from its beginning again.
+    hundred entries. A statement that was taken before is passed over. source can be read from its beginning again. once
+    is done first in the same transaction: whoever calls keeps its call with it.
 
     What is refused leaves a break and nothing else. Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BANK_FILE_INVALID,
     BANK_ACCOUNT_NOT_OURS, BANK_SEQUENCE_GAP, BANK_STATEMENT_CHANGED, PERIOD_LOCKED.
@@ -91,6 +92,8 @@ async def receive(
     sha256 = await asyncio.to_thread(_digest, source, most_bytes)
     try:
         async with database.transaction() as connection:
+            if once is not None:
+                await once(connection)
             await store.lock_runs(connection)
             return await _take(connection, source, sha256, actor, at, most_bytes, progress)
     except (camt.BankFileInvalid, BankAccountNotOurs, BankSequenceGap, BankStatementChanged) as no:
@@ -120,6 +123,8 @@ class _Taking:
     bank_statement_id: int | None
     entries: list[dict[str, Any]] = field(default_factory=list)
     payments: list[dict[str, Any]] = field(default_factory=list)
+    bare: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Entries that name no payment, by the bank's own number: their one payment, which is the entry itself."""
 
 
 async def _take(
@@ -208,9 +213,36 @@ def _keep(taking: _Taking, entry: Entry) -> None:
         for number, one in enumerate(entry.payments, start=1)
         if one.amount_minor
     ]  # fmt: skip
+    if entry.servicer_reference is not None and entry.amount_minor and _is_bare(entry):
+        taking.bare[entry.servicer_reference] = taking.payments[-1]
+
+
+def _is_bare(entry: Entry) -> bool:
+    """Whether an entry names nobody and nothing that it is for."""
+    (one, *more) = entry.payments
+    said = (one.end_to_end_id, one.creditor_reference, one.party_account, one.return_reason)
+    return not more and not any(said)
+
+
+async def _join_notices(connection: AsyncConnection, taking: _Taking) -> None:
+    """Put in the place of an entry that names no payments those that a notice told of it, where they sum to it."""
+    told: dict[str, list[Row[Any]]] = {}
+    for row in await payment_store.noticed_payments(connection, taking.head.account, [*taking.bare]):
+        told.setdefault(row.entry_reference, []).append(row)
+    for reference, rows in told.items():
+        bare = taking.bare[reference]
+        if sum(row.amount_minor for row in rows) != bare["amount_minor"]:
+            continue
+        taking.payments.remove(bare)
+        for number, row in enumerate(rows, start=1):
+            said = {name: value for name, value in row._mapping.items() if not name.startswith("entry_")}
+            taking.payments.append({**bare, "payment_no": number, **said})
+    taking.bare = {}
 
 
 async def _write(connection: AsyncConnection, taking: _Taking) -> None:
+    if taking.bare:
+        await _join_notices(connection, taking)
     await payment_store.insert_entries(connection, taking.entries, taking.payments)
     taking.entries, taking.payments = [], []
 
@@ -334,7 +366,8 @@ async def settle_leg(
     else:
         await paying.move_leg(connection, was, paying.MATCHED, actor=actor, reason="paid", at=at)
         await register.close_source(connection, f"leg-short:{leg_id}", reason="the rest was paid", at=at)
-        await register.close_source(connection, f"leg-returned:{leg_id}/", reason="paid again", at=at)
+        for again in ("leg-returned", "leg-rejected"):
+            await register.close_source(connection, f"{again}:{leg_id}/", reason="paid again", at=at)
     return leg
 
 

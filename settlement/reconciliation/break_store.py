@@ -16,7 +16,9 @@ _BREAK = """
            (SELECT o.owner FROM settlement.break_step o WHERE o.break_id = b.break_id AND o.owner IS NOT NULL
             ORDER BY o.step_no DESC LIMIT 1) AS owner,
            (SELECT o.due_on FROM settlement.break_step o WHERE o.break_id = b.break_id AND o.due_on IS NOT NULL
-            ORDER BY o.step_no DESC LIMIT 1) AS due_on
+            ORDER BY o.step_no DESC LIMIT 1) AS due_on,
+           (SELECT e.role FROM settlement.break_escalation e WHERE e.break_id = b.break_id
+            ORDER BY e.due_on DESC, e.level DESC LIMIT 1) AS escalated_to
     FROM settlement.break b
     JOIN LATERAL (SELECT * FROM settlement.break_step t WHERE t.break_id = b.break_id
                   ORDER BY t.step_no DESC LIMIT 1) s ON true
@@ -194,12 +196,91 @@ async def counts(connection: AsyncConnection) -> Sequence[Row[Any]]:
 
 
 async def late(connection: AsyncConnection, on: date) -> Sequence[Row[Any]]:
-    """Breaks that should have been resolved before a day."""
+    """Breaks that should have been resolved before a day, or that went to another role for it."""
     found = await connection.execute(
         text(
-            f"SELECT * FROM ({_BREAK}) b WHERE b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED') AND b.due_on < :on "
+            f"SELECT * FROM ({_BREAK}) b WHERE b.state IN ('OPEN', 'ASSIGNED', 'EXPLAINED') "
+            "  AND (b.due_on < :on OR b.due_on IS NULL AND b.escalated_to IS NOT NULL) "
             "ORDER BY b.due_on, b.break_id"
         ),
         {"on": on},
+    )
+    return found.all()
+
+
+async def insert_note(connection: AsyncConnection, row: Mapping[str, Any]) -> int:
+    """What somebody says about a break, which the caller has locked; its number."""
+    made = await connection.execute(
+        text(
+            "INSERT INTO settlement.break_note (break_id, note_no, note, actor, at) "
+            "SELECT :break_id, 1 + coalesce(max(note_no), 0), :note, :actor, :at "
+            "FROM settlement.break_note WHERE break_id = :break_id RETURNING note_no"
+        ),
+        row,
+    )
+    return int(made.scalar_one())
+
+
+async def notes(connection: AsyncConnection, break_id: int, *, after: int, limit: int) -> Sequence[Row[Any]]:
+    """What was said about a break, behind a number, in order."""
+    found = await connection.execute(
+        text(
+            "SELECT note_no, note, actor, at FROM settlement.break_note "
+            "WHERE break_id = :break_id AND note_no > :after ORDER BY note_no LIMIT :limit"
+        ),
+        {"break_id": break_id, "after": after, "limit": limit},
+    )
+    return found.all()
+
+
+async def measured(
+    connection: AsyncConnection, *, partner_id: int | None, after: int, limit: int
+) -> Sequence[Row[Any]]:
+    """Breaks behind a number with when each was explained first and resolved at last (none where it is open), and what
+    was written off of it, without its sign."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT b.break_id, b.leg, b.category, b.currency, b.value_micro, b.seen_at,
+                   (SELECT min(s.at) FROM settlement.break_step s WHERE s.break_id = b.break_id
+                    AND s.to_state IN ('EXPLAINED', 'RESOLVED')) AS explained_at,
+                   CASE WHEN t.to_state IN ('RESOLVED', 'VERIFIED') THEN (
+                     SELECT max(s.at) FROM settlement.break_step s
+                     WHERE s.break_id = b.break_id AND s.to_state = 'RESOLVED') END AS resolved_at,
+                   (SELECT CAST(coalesce(sum(abs(s.value_micro)), 0) AS bigint) FROM settlement.break_step s
+                    WHERE s.break_id = b.break_id AND s.resolution = 'WRITE_OFF') AS written_off_micro
+            FROM settlement.break b
+            JOIN LATERAL (SELECT to_state FROM settlement.break_step s WHERE s.break_id = b.break_id
+                          ORDER BY step_no DESC LIMIT 1) t ON true
+            WHERE b.break_id > :after AND (CAST(:partner_id AS int) IS NULL OR b.partner_id = :partner_id)
+            ORDER BY b.break_id LIMIT :limit
+            """
+        ),
+        {"partner_id": partner_id, "after": after, "limit": limit},
+    )
+    return found.all()
+
+
+async def insert_escalation(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
+    """That a break went to a role; False where it is known."""
+    made = await connection.execute(
+        text(
+            "INSERT INTO settlement.break_escalation (break_id, due_on, level, role, owner, days_late, at) "
+            "VALUES (:break_id, :due_on, :level, :role, :owner, :days_late, :at) "
+            "ON CONFLICT (break_id, due_on, level) DO NOTHING RETURNING level"
+        ),
+        row,
+    )
+    return made.scalar_one_or_none() is not None
+
+
+async def escalations(connection: AsyncConnection, break_id: int) -> Sequence[Row[Any]]:
+    """Whom a break went to, in order."""
+    found = await connection.execute(
+        text(
+            "SELECT break_id, due_on, level, role, owner, days_late, at FROM settlement.break_escalation "
+            "WHERE break_id = :break_id ORDER BY at, due_on, level"
+        ),
+        {"break_id": break_id},
     )
     return found.all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,10 +17,13 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.settings import settings
 from partners import clearing, programme
-from settlement.bank import accounts, details, paying, receiving, suspense
+from settlement.bank import accounts, bank_files, details, paying, suspense
 from settlement.bank.accounts import BankAccount
+from settlement.bank.bank_files import Taken
+from settlement.bank.notices import Noticed
 from settlement.bank.orders import Mandate
-from settlement.bank.receiving import Received
+from settlement.bank.paying import PaymentOrder
+from settlement.bank.reporting import Reported
 from settlement.rating import OPERATOR
 from settlement.reconciliation import breaks, comparing, dispute_commands, intake, register, resolving, standing
 from settlement.reconciliation.comparing import Comparison
@@ -51,6 +54,7 @@ Actor = Annotated[
 Partner = Annotated[str, typer.Argument(metavar="PARTNER", help="Code of a partner.")]
 Path_ = Annotated[Path, typer.Argument(metavar="FILE", help="The file.", exists=True, dir_okay=False)]
 BreakNumber = Annotated[int, typer.Argument(metavar="BREAK", help="Number of a break, as `breaks` lists it.", min=1)]
+OrderNumber = Annotated[int, typer.Argument(metavar="ORDER", help="Number of a payment file.", min=1)]
 RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="Number of a settlement run.", min=1)]
 Number = Annotated[int, typer.Argument(metavar="PROPOSAL", help="Number of a proposal.", min=1)]
 Cause = Annotated[str, typer.Option("--cause", help="Why; it stays for ever.")]
@@ -171,9 +175,35 @@ def accept(break_id: BreakNumber, cause: Cause, at: At = None, actor: Actor = No
 
 
 @app.command("match")
-def match_(break_id: BreakNumber, cause: Cause, at: At = None, actor: Actor = None) -> None:
-    """Say that both lines of a break are the same receipt. Takes the role FINANCE_MAKER."""
-    _show_break(console.run(_do(_on_break(resolving.match, break_id, cause), at, actor)))
+def match_(
+    numbers: Annotated[list[int], typer.Argument(metavar="BREAK...", help="A break, or several that are one thing.")],
+    cause: Cause, at: At = None, actor: Actor = None,
+) -> None:  # fmt: skip
+    """Say that the lines of a break, or of several, are the same receipt. Takes the role FINANCE_MAKER."""
+
+    async def same(connection: AsyncConnection, who: str, instant: datetime) -> list[Break]:
+        return await resolving.match(connection, numbers, cause=cause, actor=who, at=instant)
+
+    for its in console.run(_do(same, at, actor)):
+        _show_break(its)
+
+
+@app.command()
+def unmatch(break_id: BreakNumber, cause: Cause, at: At = None, actor: Actor = None) -> None:
+    """Take back what another matched by hand: its breaks are open again. Takes the role FINANCE_CHECKER."""
+    for its in console.run(_do(_on_break(resolving.undo_match, break_id, cause), at, actor)):
+        _show_break(its)
+
+
+@app.command()
+def note(break_id: BreakNumber, text: Annotated[str, typer.Option(help="What to say.")], at: At = None,
+         actor: Actor = None) -> None:  # fmt: skip
+    """Say something about a break that moves it nowhere. Takes FINANCE_MAKER or FINANCE_CHECKER."""
+
+    async def say(connection: AsyncConnection, who: str, instant: datetime) -> int:
+        return await register.note(connection, break_id, text=text, actor=who, at=instant)
+
+    _say(f"Note {console.run(_do(say, at, actor))} of break {break_id}.")
 
 
 @app.command()
@@ -263,20 +293,44 @@ def account(
 
 
 @app.command()
-def instruct(
+def instruct(run_id: RunNumber, at: At = None, actor: Actor = None) -> None:
+    """Make the payment files of an approved run (pain.001, pain.008). Takes the role FINANCE_MAKER."""
+
+    async def write(connection: AsyncConnection, who: str, instant: datetime) -> list[PaymentOrder]:
+        return await paying.instruct(connection, run_id, actor=who, at=instant)
+
+    for one in console.run(_do(write, at, actor)):
+        total = decimal_from_minor(one.total_minor, one.currency)
+        _say(f"Payment file {one.order_id}, {one.message_id}: {one.legs} payments, {total} {one.currency}")
+        if one.released_by is None:
+            _say(f"Next: another person says tessera reconcile release {one.order_id}")
+
+
+@app.command()
+def release(order_id: OrderNumber, at: At = None, actor: Actor = None) -> None:
+    """Let a payment file go to the bank; somebody else than who made it. Takes the role FINANCE_CHECKER."""
+
+    async def let_go(connection: AsyncConnection, who: str, instant: datetime) -> PaymentOrder:
+        return await paying.release(connection, order_id, actor=who, at=instant)
+
+    one = console.run(_do(let_go, at, actor))
+    _say(f"Payment file {one.order_id} may go. Next: tessera reconcile export {one.run_id} --out FOLDER")
+
+
+@app.command()
+def export(
     run_id: RunNumber,
     out: Annotated[Path, typer.Option("--out", help="Folder for the files.", file_okay=False)],
-    at: At = None, actor: Actor = None,
-) -> None:  # fmt: skip
-    """Write the payment files of an approved run (pain.001, pain.008). Takes the role FINANCE_MAKER."""
-    for path in console.run(_instruct(run_id, out, at, actor)):
+) -> None:
+    """Write the payment files of a run that were let go, as they go to the bank."""
+    for path in console.run(_export(run_id, out)):
         _say(f"Written: {path}")
     _say(f"Next: tessera reconcile payments {run_id}")
 
 
 @app.command()
 def acknowledge(
-    order_id: Annotated[int, typer.Argument(metavar="ORDER", help="Number of a payment file.", min=1)],
+    order_id: OrderNumber,
     rejected: Annotated[list[str] | None, typer.Option(help="End-to-end id that the bank rejected; repeat.")] = None,
     at: At = None, actor: Actor = None,
 ) -> None:  # fmt: skip
@@ -304,9 +358,14 @@ def payments(run_id: RunNumber) -> None:
 
 @app.command()
 def bank(path: Path_, at: At = None, actor: Actor = None) -> None:
-    """Take the bank's statements (camt.053): all of a file or nothing. Takes the role FINANCE_MAKER."""
+    """Take what the bank sent, all of a file or nothing: statements (camt.053), notices (camt.054), or a report on
+    payments (pain.002). Takes the role FINANCE_MAKER."""
     for one in console.run(_bank(path, at, actor)):
-        if one.is_replayed:
+        if isinstance(one, Noticed):
+            _say(f"Notice {one.notice_ref}: {one.entries} entries; it moves no money.")
+        elif isinstance(one, Reported):
+            _say(f"Report {one.report_ref} on file {one.order_id}: {one.taken} taken, {one.rejected} rejected.")
+        elif one.is_replayed:
             _say(f"Statement {one.statement_ref} was taken before.")
         else:
             _say(f"Statement {one.statement_ref}: {one.payments} payments, {one.left_over} for nothing that is known.")
@@ -488,15 +547,14 @@ async def _waiting(connection: AsyncConnection) -> list[Any]:
     return [*found, *await details.waiting(connection)]
 
 
-async def _instruct(run_id: int, out: Path, at: datetime | None, actor: str | None) -> list[Path]:
+async def _export(run_id: int, out: Path) -> list[Path]:
     async with console.database(settings()) as database:
-        instant = await _instant(database, at)
-        async with database.transaction() as connection:
-            made = await paying.instruct(connection, run_id, actor=actor or console.login_name(), at=instant)
         out.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - one folder of a command
         written = []
         async with database.reading() as connection:
-            for one in made:
+            for one in await paying.orders_of(connection, run_id):
+                if one.released_by is None:
+                    continue
                 path = out / f"{one.message_id}.xml"
                 path.write_bytes(await paying.content(connection, one.order_id))
                 written.append(path)
@@ -508,11 +566,11 @@ async def _payments(run_id: int) -> list[paying.PaymentLeg]:
         return await paying.of_run(connection, run_id)
 
 
-async def _bank(path: Path, at: datetime | None, actor: str | None) -> list[Received]:
+async def _bank(path: Path, at: datetime | None, actor: str | None) -> Sequence[Taken]:
     async with console.database(settings()) as database:
         instant = await _instant(database, at)
         with console.progress(f"Reading {path.name}") as advance, path.open("rb") as source:
-            return await receiving.receive(
+            return await bank_files.receive(
                 database, source, actor=actor or console.login_name(), at=instant, progress=advance
             )
 

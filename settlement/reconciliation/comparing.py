@@ -140,7 +140,7 @@ async def _compare_rest(
     for one in found:
         mine, yours = [ours[n] for n in one.ours], [by_line[n] for n in one.theirs]
         if isinstance(one, Match):
-            matches += [_match(values, m, y, one.stage) for m, y in zip(mine, yours, strict=True)]
+            matches += _matches(values, mine, yours, one.stage)
         elif one.category != Category.EXPECTED:
             new.append(_new_break(its, one, mine, yours, prices))
     await file_store.insert_matches(connection, matches)
@@ -153,6 +153,8 @@ async def _close_arrived(
 ) -> None:
     """Lines of ours that a file before did not have, and this one has."""
     for line in lines:
+        if line["holder_id"] is None:  # a line of theirs that is a part of one of ours
+            continue
         side = Side("OURS", holder_id=line["holder_id"], unit=line["unit"], seq=line["seq"], kind=line["kind"])
         await register.close_missing(
             connection, side, category=Category.MISSING_THEIRS, reason=f"came with file {file_id}", at=at
@@ -185,11 +187,24 @@ async def _match_arrived(connection: AsyncConnection, actor: str, at: datetime) 
     return len(done)
 
 
-def _match(values: Mapping[str, Any], mine: Row[Any], yours: Row[Any], stage: str) -> dict[str, Any]:
+def _matches(
+    values: Mapping[str, Any], mine: Sequence[Row[Any]], yours: Sequence[Row[Any]], stage: str
+) -> list[dict[str, Any]]:
+    """Rows of one match. Each line stands once; several that are one share the number of the first line of theirs."""
+    if len(mine) == len(yours) == 1:
+        return [_match(values, mine[0], yours[0], stage)]
+    group, rows = min(row.line_no for row in yours), []
+    for n in range(max(len(mine), len(yours))):
+        one, other = mine[n] if n < len(mine) else None, yours[n] if n < len(yours) else None
+        rows.append(_match(values, one, other, stage) | {"group_line": group})
+    return rows
+
+
+def _match(values: Mapping[str, Any], mine: Row[Any] | None, yours: Row[Any] | None, stage: str) -> dict[str, Any]:
+    ours = {name: None if mine is None else getattr(mine, name) for name in ("holder_id", "unit", "seq", "kind")}
     return {
-        "file_id": values["file_id"], "line_no": yours.line_no, "holder_id": mine.holder_id, "unit": mine.unit,
-        "seq": mine.seq, "kind": mine.kind, "stage": stage, "rules_version": values["rules_version"],
-        "actor": values["actor"], "at": values["at"],
+        "file_id": values["file_id"], "line_no": None if yours is None else yours.line_no, **ours, "stage": stage,
+        "rules_version": values["rules_version"], "actor": values["actor"], "at": values["at"], "group_line": None,
     }  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,9 +30,34 @@ async def lock_partner(connection: AsyncConnection, partner_id: int) -> None:
 
 
 async def next_file_id(connection: AsyncConnection) -> int:
-    """The number of a file that is about to come."""
-    found = await connection.execute(text("SELECT nextval('settlement.partner_file_file_id_seq')"))
+    """The number of a file that is about to come, and is there when the transaction ends."""
+    found = await connection.execute(
+        text(
+            "INSERT INTO settlement.file_number (file_id) "
+            "VALUES (nextval('settlement.partner_file_file_id_seq')) RETURNING file_id"
+        )
+    )
     return int(found.scalar_one())
+
+
+async def call(connection: AsyncConnection, actor: str, idem_key: UUID) -> Row[Any] | None:
+    """A call that sent a file, if it was made before."""
+    found = await connection.execute(
+        text("SELECT fingerprint, file_id FROM settlement.file_call WHERE actor = :actor AND idem_key = :idem_key"),
+        {"actor": actor, "idem_key": idem_key},
+    )
+    return found.one_or_none()
+
+
+async def insert_call(connection: AsyncConnection, row: Mapping[str, Any]) -> None:
+    """A call that sent a file, and which it is."""
+    await connection.execute(
+        text(
+            "INSERT INTO settlement.file_call (actor, idem_key, fingerprint, file_id, at) "
+            "VALUES (:actor, :idem_key, :fingerprint, :file_id, :at)"
+        ),
+        row,
+    )
 
 
 async def insert_file(connection: AsyncConnection, row: Mapping[str, Any]) -> None:
@@ -257,11 +283,23 @@ async def insert_matches(connection: AsyncConnection, rows: Sequence[Mapping[str
         await connection.execute(
             text(
                 "INSERT INTO settlement.record_match (file_id, line_no, holder_id, unit, seq, kind, stage, "
-                "  rules_version, actor, at) "
-                "VALUES (:file_id, :line_no, :holder_id, :unit, :seq, :kind, :stage, :rules_version, :actor, :at)"
+                "  rules_version, group_line, actor, at) "
+                "VALUES (:file_id, :line_no, :holder_id, :unit, :seq, :kind, :stage, :rules_version, :group_line, "
+                "        :actor, :at)"
             ),
-            list(rows),
+            [{"group_line": None, **row} for row in rows],
         )
+
+
+async def undo_matches(
+    connection: AsyncConnection, break_id: int, *, actor: str, cause: str, at: datetime
+) -> list[int]:
+    """Take back the match that a person made of the lines of a break; the breaks that it was about."""
+    found = await connection.execute(
+        text("SELECT * FROM settlement.undo_matches(:break_id, :actor, :cause, :at) b ORDER BY b"),
+        {"break_id": break_id, "actor": actor, "cause": cause, "at": at},
+    )
+    return list(found.scalars())
 
 
 async def insert_comparison(connection: AsyncConnection, row: Mapping[str, Any]) -> None:
@@ -292,7 +330,7 @@ async def comparison(connection: AsyncConnection, file_id: int) -> Row[Any] | No
 async def match_count(connection: AsyncConnection, file_id: int) -> int:
     """How many records of a file are matched."""
     found = await connection.execute(
-        text("SELECT count(*) FROM settlement.record_match WHERE file_id = :file_id"), {"file_id": file_id}
+        text("SELECT count(line_no) FROM settlement.record_match WHERE file_id = :file_id"), {"file_id": file_id}
     )
     return int(found.scalar_one())
 
@@ -316,7 +354,8 @@ async def rates(connection: AsyncConnection, partner_id: int | None) -> Row[Any]
             SELECT (SELECT CAST(coalesce(sum(c.records), 0) AS bigint) FROM settlement.comparison c
                     JOIN settlement.partner_file f USING (file_id)
                     WHERE CAST(:partner_id AS int) IS NULL OR f.partner_id = :partner_id) AS records,
-                   (SELECT count(*) FROM settlement.record_match m JOIN settlement.partner_file f USING (file_id)
+                   (SELECT count(m.line_no) FROM settlement.record_match m
+                    JOIN settlement.partner_file f USING (file_id)
                     WHERE CAST(:partner_id AS int) IS NULL OR f.partner_id = :partner_id) AS matched,
                    count(*) AS found,
                    count(*) FILTER (WHERE (SELECT s.to_state FROM settlement.break_step s
@@ -380,3 +419,49 @@ async def overdue_ours(connection: AsyncConnection, *, on: date) -> Sequence[Row
         {"on": on},
     )
     return found.all()
+
+
+async def rules_used(connection: AsyncConnection, partner_id: int | None) -> Sequence[Row[Any]]:
+    """How many lines each rule of each version matched: records of files, and payments of the bank by the rule of the
+    first leg that they are for."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT 'FILE' AS leg, m.stage AS rule, m.rules_version AS version, count(m.line_no) AS lines
+            FROM settlement.record_match m JOIN settlement.partner_file f USING (file_id)
+            WHERE CAST(:partner_id AS int) IS NULL OR f.partner_id = :partner_id GROUP BY 2, 3
+            UNION ALL
+            SELECT 'BANK', rule, version, count(*) FROM (
+              SELECT DISTINCT ON (p.bank_statement_id, p.entry_no, p.payment_no) p.rule, p.rules_version AS version
+              FROM settlement.leg_payment p JOIN settlement.payment_leg l USING (leg_id)
+              WHERE CAST(:partner_id AS int) IS NULL OR l.partner_id = :partner_id
+              ORDER BY p.bank_statement_id, p.entry_no, p.payment_no, p.leg_id) one GROUP BY 2, 3
+            ORDER BY 1 DESC, 2, 3
+            """
+        ),
+        {"partner_id": partner_id},
+    )
+    return found.all()
+
+
+async def compared(connection: AsyncConnection, partner_id: int | None) -> Row[Any]:
+    """How many records were compared, and how many payments the bank told of; of a partner those that are its."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT (SELECT CAST(coalesce(sum(c.records), 0) AS bigint) FROM settlement.comparison c
+                    JOIN settlement.partner_file f USING (file_id)
+                    WHERE CAST(:partner_id AS int) IS NULL OR f.partner_id = :partner_id) AS records,
+                   (SELECT count(*) FROM settlement.bank_payment b
+                    WHERE CAST(:partner_id AS int) IS NULL OR EXISTS (
+                        SELECT FROM settlement.leg_payment p JOIN settlement.payment_leg l USING (leg_id)
+                        WHERE l.partner_id = :partner_id AND (p.bank_statement_id, p.entry_no, p.payment_no)
+                          = (b.bank_statement_id, b.entry_no, b.payment_no))
+                      OR EXISTS (SELECT FROM settlement.suspense_item i WHERE i.partner_id = :partner_id
+                        AND (i.bank_statement_id, i.entry_no, i.payment_no)
+                          = (b.bank_statement_id, b.entry_no, b.payment_no))) AS payments
+            """
+        ),
+        {"partner_id": partner_id},
+    )
+    return found.one()

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import islice
 from typing import IO
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, audit
 from kit.database import Database
 from kit.errors import Rejection
-from partners import clearing
+from partners import clearing, outcomes
 from settlement.reconciliation import file_store, files, register
 from settlement.reconciliation.breaks import Category
 from settlement.reconciliation.files import Event, FileHead, FileTail, Format, PartnerFileInvalid, Problem, Record
@@ -72,6 +74,7 @@ class Acknowledgement:
     content_sha256: bytes | None
     actor: str
     at: datetime
+    is_replayed: bool = False  # the call was made before; nothing was written now
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,22 @@ class FileRule:
 
     mode: str = WHOLE
     write_off_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileCall:
+    """A call that sends a file, with the key under which it is made once, and what is sent."""
+
+    idem_key: UUID
+    fingerprint: UUID
+
+
+class _Earlier(Exception):  # noqa: N818 - it is an answer
+    """The call was made before."""
+
+    def __init__(self, file_id: int) -> None:
+        super().__init__()
+        self.file_id = file_id
 
 
 class _NotTaken(Exception):  # noqa: N818 - it is an answer
@@ -94,21 +113,28 @@ class _NotTaken(Exception):  # noqa: N818 - it is an answer
 
 async def receive(
     database: Database, source: IO[bytes], file_format: Format, *, partner_id: int, actor: str, at: datetime,
-    most_bytes: int = files.MOST_BYTES, progress: Callable[[int], None] | None = None,
+    most_bytes: int = files.MOST_BYTES, progress: Callable[[int], None] | None = None, call: FileCall | None = None,
 ) -> Acknowledgement:  # fmt: skip
     """Take a file of a partner; the answer, which is kept. Memory holds some thousand lines, whatever comes.
 
-    A file is taken once: its number follows the last one's, and its content came never before. Takes the database,
-    because what is refused is written after everything of it was rolled back. Who may send is the caller's rule.
+    A file is taken once: its number follows the last one's, and its content came never before. A call that was made
+    before has the answer of then. Takes the database, because what is refused is written after everything of it was
+    rolled back. Who may send is the caller's rule. Rejects IDEMPOTENCY_KEY_REUSED.
     """
     try:
-        async with database.transaction() as connection:
-            await file_store.lock_partner(connection, partner_id)
-            return await _take(connection, source, file_format, partner_id, actor, at, most_bytes, progress)
+        async with _begun(database, partner_id, actor, call) as connection:
+            made = await _take(connection, source, file_format, partner_id, actor, at, most_bytes, progress)
+            await _keep_call(connection, made, call)
+            return made
+    except _Earlier as one:
+        async with database.reading() as connection:
+            made = await acknowledgement(connection, one.file_id, partner_id=partner_id)
+            return replace(made, is_replayed=True)
     except _NotTaken as no:
-        async with database.transaction() as connection:
-            await file_store.lock_partner(connection, partner_id)
-            return await _refuse(connection, no, file_format, partner_id, actor, at)
+        async with _begun(database, partner_id, actor, call) as connection:
+            made = await _refuse(connection, no, file_format, partner_id, actor, at)
+            await _keep_call(connection, made, call)
+            return made
 
 
 async def acknowledgement(connection: AsyncConnection, file_id: int, *, partner_id: int | None) -> Acknowledgement:
@@ -168,7 +194,57 @@ async def change_rule(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LineResult:
+    """What came of a line of a file: a code where it was not taken, the stage of its match, or its break."""
+
+    line_no: int
+    reference: str | None
+    kind: str | None = None
+    code: str | None = None
+    message: str | None = None
+    stage: str | None = None
+    break_id: int | None = None
+    category: str | None = None
+
+
+async def results(connection: AsyncConnection, file_id: int, *, after: int = 0, limit: int = 50) -> list[LineResult]:
+    """What came of lines of a file behind a line, in order."""
+    wrong = await file_store.problems_page(connection, file_id, after=after, limit=limit)
+    right = await file_store.results_page(connection, file_id, after=after, limit=limit)
+    found = [LineResult(row.line_no, row.reference, code=row.code, message=row.message) for row in wrong]
+    found += [
+        LineResult(row.line_no, row.reference, row.kind, stage=row.stage,
+                   break_id=None if row.stage else row.break_id, category=None if row.stage else row.category)
+        for row in right
+    ]  # fmt: skip
+    return sorted(found, key=lambda one: one.line_no)[:limit]
+
+
 # --- Taking ---------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _begun(
+    database: Database, partner_id: int, actor: str, call: FileCall | None
+) -> AsyncIterator[AsyncConnection]:
+    """A transaction in which a partner's file is taken. Raises _Earlier; rejects IDEMPOTENCY_KEY_REUSED."""
+    async with database.transaction() as connection:
+        await file_store.lock_partner(connection, partner_id)
+        if call is not None:
+            earlier = await file_store.call(connection, actor, call.idem_key)
+            if earlier is not None and earlier.fingerprint != call.fingerprint:
+                raise outcomes.rejection(outcomes.KEY_REUSED)
+            if earlier is not None:
+                raise _Earlier(earlier.file_id)
+        yield connection
+
+
+async def _keep_call(connection: AsyncConnection, made: Acknowledgement, call: FileCall | None) -> None:
+    if call is not None:
+        row = {"actor": made.actor, "idem_key": call.idem_key, "fingerprint": call.fingerprint,
+               "file_id": made.file_id, "at": made.at}  # fmt: skip
+        await file_store.insert_call(connection, row)
 
 
 async def _take(
@@ -306,7 +382,7 @@ async def _refuse(
 
 
 async def _write(connection: AsyncConnection, made: Acknowledgement) -> None:
-    row = {name: getattr(made, name) for name in Acknowledgement.__dataclass_fields__}
+    row = {name: getattr(made, name) for name in Acknowledgement.__dataclass_fields__ if name != "is_replayed"}
     await file_store.insert_file(connection, row)
     detail = {"file": made.file_id, "sequence": made.sequence, "records": made.records, "code": made.code}
     await audit.write(

@@ -19,7 +19,7 @@ from kit.errors import Rejection
 from settlement.reconciliation.breaks import Category
 
 Stage = Literal["EXACT", "TOLERANCE", "GROUPED", "SUGGESTED"]
-RULES_VERSION = 1
+RULES_VERSION = 2  # 2: several lines of one key may be one line of the other side
 MOST_DIFFERENCES = 200_000
 _MOST_GROUPED = 12  # of one group: more are a person's work, and the number of combinations would explode
 
@@ -147,6 +147,9 @@ def _same_key(
                 found.append(Match(stage, (item.item_no,), (other.item_no,)))  # type: ignore[arg-type]
                 rest_mine.remove(item)
                 rest_yours.remove(other)
+    if _is_whole(rest_mine, rest_yours) or _is_whole(rest_yours, rest_mine):
+        found.append(Match("GROUPED", tuple(i.item_no for i in rest_mine), tuple(i.item_no for i in rest_yours)))
+        return found, [], []
     while rest_mine and rest_yours:
         item, other = rest_mine.pop(0), rest_yours.pop(0)
         found.append(_break(_difference(item, other), [item], [other]))
@@ -155,6 +158,24 @@ def _same_key(
         found += [_break(Category.DUPLICATE, [], [item]) for item in rest_yours if item.window == 0]
         return found, [], []
     return found, rest_mine, rest_yours
+
+
+def _is_whole(one: Sequence[Item], parts: Sequence[Item]) -> bool:
+    """Whether one line is all of several of its key on the other side, to the point and the minor unit: a bill that was
+    split, of the same place, day and currency."""
+    if len(one) != 1 or not 2 <= len(parts) <= _MOST_GROUPED:
+        return False
+    whole, taxes = one[0], [part.tax_minor for part in parts]
+    same = all(
+        (part.outlet, part.business_date, part.currency, part.window)
+        == (whole.outlet, whole.business_date, whole.currency, whole.window)
+        and _agree(part.unit_price_micro, whole.unit_price_micro)
+        and _agree(part.status, whole.status)
+        for part in parts
+    )
+    tax = None if None in taxes else sum(one for one in taxes if one is not None)
+    sums = (sum(part.points for part in parts), sum(part.amount_minor for part in parts))
+    return same and sums == (whole.points, whole.amount_minor) and _agree(tax, whole.tax_minor)
 
 
 def _is_exact(mine: Item, yours: Item, _: Tolerance) -> bool:

@@ -20,6 +20,7 @@ UNRESOLVED = (OPEN, ASSIGNED, EXPLAINED)
 POST, ACCEPT, WRITE_OFF, DISPUTE = "POST", "ACCEPT", "WRITE_OFF", "DISPUTE"
 ARRIVED, MATCHED = "ARRIVED", "MATCHED"
 SYSTEM = "reconciliation"
+LONGEST_NOTE = 2_000
 
 
 class BreakUnknown(Rejection):
@@ -40,6 +41,13 @@ class CauseMissing(Rejection):
     """Whoever explains or resolves a break says why."""
 
     code = "CAUSE_MISSING"
+    retryable = False
+
+
+class NoteInvalid(Rejection):
+    """A note says something, in 2,000 characters at most."""
+
+    code = "NOTE_INVALID"
     retryable = False
 
 
@@ -79,7 +87,8 @@ class NewBreak:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A break and where it stands: state since state_at, with the owner who was named last and until when."""
+    """A break and where it stands: state since state_at, with the owner who was named last and until when, and the role
+    that was told last because nobody resolved it in time."""
 
     break_id: int
     source: str
@@ -100,6 +109,7 @@ class Break:
     state_at: datetime
     owner: str | None
     due_on: date | None
+    escalated_to: str | None = None
 
     @property
     def is_unresolved(self) -> bool:
@@ -121,6 +131,16 @@ class Step:
     reason: str
     approval_id: int | None
     value_micro: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What somebody said about a break."""
+
+    note_no: int
+    note: str
+    actor: str
     at: datetime
 
 
@@ -240,8 +260,27 @@ async def verify(connection: AsyncConnection, break_id: int, *, actor: str, at: 
     return await read(connection, break_id)
 
 
+async def note(connection: AsyncConnection, break_id: int, *, text: str, actor: str, at: datetime) -> int:
+    """Say something about a break that moves it nowhere, on behalf of whoever of finance makes or decides; the note's
+    number.
+
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BREAK_UNKNOWN, NOTE_INVALID.
+    """
+    actor_id = await actors.by_name(connection, actor)
+    _, roles = await actors.standing(connection, actor_id)
+    if actors.FINANCE_CHECKER not in roles:
+        await actors.require_role(connection, actor_id, actors.FINANCE_MAKER)
+    if not 0 < len(text.strip()) <= LONGEST_NOTE:
+        raise NoteInvalid(f"a note has 1 to {LONGEST_NOTE} characters")
+    await locked(connection, break_id)
+    return await break_store.insert_note(
+        connection, {"break_id": break_id, "note": text.strip(), "actor": actor, "at": at}
+    )
+
+
 async def reopen(connection: AsyncConnection, break_id: int, *, cause: str, actor: str, at: datetime) -> Break:
     """Open a break again that was resolved by no money, on behalf of a FINANCE_CHECKER: what gave money stays given.
+    What was matched by hand is opened by taking the match back.
 
     Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BREAK_UNKNOWN, BREAK_STATE, CAUSE_MISSING.
     """
@@ -251,8 +290,15 @@ async def reopen(connection: AsyncConnection, break_id: int, *, cause: str, acto
     steps = await trail(connection, break_id)
     if its.is_unresolved or any(step.value_micro for step in steps):
         raise BreakState(f"break {break_id} is {its.state}, or money was given for it")
+    if its.leg == "FILE" and [s.resolution for s in steps if s.resolution][-1:] == [MATCHED]:
+        raise BreakState(f"break {break_id} was matched by hand: take the match back")
+    return await open_again(connection, its, cause=cause, actor=actor, at=at)
+
+
+async def open_again(connection: AsyncConnection, its: Break, *, cause: str, actor: str, at: datetime) -> Break:
+    """Open a resolved break again; whether that may be is the caller's rule."""
     await _step(connection, its, OPEN, actor=actor, reason=cause, at=at)
-    return await read(connection, break_id)
+    return await read(connection, its.break_id)
 
 
 # --- Read -----------------------------------------------------------------------------------------------------
@@ -284,6 +330,11 @@ async def page(
 async def trail(connection: AsyncConnection, break_id: int) -> list[Step]:
     """How a break got where it is."""
     return [Step(**row._mapping) for row in await break_store.steps(connection, break_id)]
+
+
+async def notes(connection: AsyncConnection, break_id: int, *, after: int = 0, limit: int = 50) -> list[Note]:
+    """What was said about a break, in order, behind a number."""
+    return [Note(**row._mapping) for row in await break_store.notes(connection, break_id, after=after, limit=limit)]
 
 
 async def sides(connection: AsyncConnection, break_id: int) -> list[Side]:

@@ -6,6 +6,7 @@ statement, never by one that was issued.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,10 +21,11 @@ from kit.instants import add_months
 from partners import programme
 from settlement.reconciliation import corrections, file_store, intake, register
 from settlement.reconciliation.matching import RULES_VERSION
-from settlement.reconciliation.register import Break, BreakState
+from settlement.reconciliation.register import Break, BreakState, Side
 
 APPROVAL = "BREAK"
 _MOVING = (register.POST, register.WRITE_OFF)
+MOST_TOGETHER = 12  # breaks that are said to be one thing
 
 
 class NothingToGive(Rejection):
@@ -34,7 +36,7 @@ class NothingToGive(Rejection):
 
 
 class NoCounterpart(Rejection):
-    """The break is not of one line on either side, so they cannot be said to be the same."""
+    """What was named has not one line on one side and some on the other, so they cannot be said to be the same."""
 
     code = "NO_COUNTERPART"
     retryable = False
@@ -51,28 +53,56 @@ async def accept(connection: AsyncConnection, break_id: int, *, cause: str, acto
     return await register.read(connection, break_id)
 
 
-async def match(connection: AsyncConnection, break_id: int, *, cause: str, actor: str, at: datetime) -> Break:
-    """Say that both lines of a break are the same receipt, on behalf of a FINANCE_MAKER; they are matched by hand.
+async def match(
+    connection: AsyncConnection, break_ids: Sequence[int], *, cause: str, actor: str, at: datetime
+) -> list[Break]:
+    """Say that the lines of one break, or of several, are the same thing, on behalf of a FINANCE_MAKER: one line on a
+    side and one or more on the other, whose points sum to it. They are matched by hand.
 
     Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BREAK_UNKNOWN, BREAK_STATE, CAUSE_MISSING, NO_COUNTERPART.
     """
     await register.permit(connection, actor, actors.FINANCE_MAKER)
     register.check_cause(cause)
-    its = await register.locked(connection, break_id)
-    sides = await register.sides(connection, break_id)
+    found = [await register.locked(connection, one) for one in sorted(set(break_ids))]
+    sides = [side for its in found for side in await register.sides(connection, its.break_id)]
     ours, theirs = [[s for s in sides if s.side == name] for name in ("OURS", "THEIRS")]
-    if len(ours) != 1 or len(theirs) != 1:
-        raise NoCounterpart(f"break {break_id} has {len(ours)} lines of ours and {len(theirs)} of theirs")
-    if its.points:
+    if not ours or not theirs or min(len(ours), len(theirs)) > 1 or len(found) > MOST_TOGETHER:
+        raise NoCounterpart(f"there are {len(ours)} lines of ours and {len(theirs)} of theirs")
+    if len({(its.partner_id, its.currency) for its in found}) > 1 or len({side.file_id for side in theirs}) > 1:
+        raise NoCounterpart("they are of different partners, currencies or files")
+    if sum(its.points for its in found):
         raise NoCounterpart("points have no tolerance: lines with different points are not the same")
-    await register.close(connection, break_id, register.MATCHED, reason=cause, actor=actor, at=at)
-    row = {
-        "file_id": theirs[0].file_id, "line_no": theirs[0].line_no, "holder_id": ours[0].holder_id,
-        "unit": ours[0].unit, "seq": ours[0].seq, "kind": ours[0].kind, "stage": "MANUAL",
-        "rules_version": RULES_VERSION, "actor": actor, "at": at,
-    }  # fmt: skip
-    await file_store.insert_matches(connection, [row])
-    return await register.read(connection, break_id)
+    for its in found:
+        await register.close(connection, its.break_id, register.MATCHED, reason=cause, actor=actor, at=at)
+    said = {"stage": "MANUAL", "rules_version": RULES_VERSION, "actor": actor, "at": at}
+    await file_store.insert_matches(connection, [{**row, **said} for row in _together(ours, theirs)])
+    return [await register.read(connection, its.break_id) for its in found]
+
+
+async def undo_match(
+    connection: AsyncConnection, break_id: int, *, cause: str, actor: str, at: datetime
+) -> list[Break]:
+    """Take back that the lines of a break are the same thing, on behalf of a FINANCE_CHECKER who did not say so: every
+    break of that match is open again.
+
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BREAK_UNKNOWN, BREAK_STATE, CAUSE_MISSING, FOUR_EYES_REQUIRED.
+    """
+    await register.permit(connection, actor, actors.FINANCE_CHECKER)
+    register.check_cause(cause)
+    its = await register.locked(connection, break_id)
+    steps = await register.trail(connection, break_id)
+    said = next((step for step in reversed(steps) if step.to_state == register.RESOLVED), None)
+    if its.is_unresolved or said is None or said.resolution != register.MATCHED or its.leg != "FILE":
+        raise BreakState(f"break {break_id} was not matched by hand")
+    if said.actor == actor:
+        raise approvals.FourEyesRequired("who said that they are the same does not take it back")
+    of = await file_store.undo_matches(connection, break_id, actor=actor, cause=cause, at=at)
+    opened = []
+    for one in of:
+        about = await register.locked(connection, one)
+        if not about.is_unresolved:
+            opened.append(await register.open_again(connection, about, cause=cause, actor=actor, at=at))
+    return opened
 
 
 async def post(connection: AsyncConnection, break_id: int, *, cause: str, actor: str, at: datetime) -> int:
@@ -137,6 +167,18 @@ async def has_room(
     since = at.astimezone(zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     used = await register.written_off(connection, partner_id, since=since, until=add_months(since, 1))
     return used + abs(value_micro) <= rule.write_off_minor * micro_per_minor(currency)
+
+
+def _together(ours: Sequence[Side], theirs: Sequence[Side]) -> list[dict[str, Any]]:
+    """Rows of one match. Each line stands once; where there are several they share the first one's number."""
+    group = min(side.line_no or 0 for side in theirs) if len(ours) + len(theirs) > 2 else None
+    rows = []
+    for n in range(max(len(ours), len(theirs))):
+        mine, yours = ours[n] if n < len(ours) else None, theirs[n] if n < len(theirs) else None
+        row: dict[str, Any] = {"file_id": theirs[0].file_id, "line_no": yours.line_no if yours else None}
+        row |= {name: getattr(mine, name) if mine else None for name in ("holder_id", "unit", "seq", "kind")}
+        rows.append(row | {"group_line": group})
+    return rows
 
 
 async def _about_money(connection: AsyncConnection, break_id: int, cause: str) -> Break:

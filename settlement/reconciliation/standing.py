@@ -29,8 +29,9 @@ async def late(connection: AsyncConnection, *, at: datetime) -> list[Late]:
     on = breaks.local_day(at, zone)
     found = [Late("BALANCE", "books", on.isoformat(), sentence) for sentence in await unbalanced(connection)]
     found += [
-        Late("BREAK", f"break {one.break_id} {one.category}", str(one.due_on),
-             f"{one.owner} has it, {one.state.lower()}")
+        Late("BREAK", f"break {one.break_id} {one.category}", str(one.due_on or breaks.local_day(one.seen_at, zone)),
+             f"{one.owner or 'nobody'} has it, {one.state.lower()}"
+             + (f", went to {one.escalated_to}" if one.escalated_to else ""))
         for one in await register.late(connection, on=on)
     ]  # fmt: skip
     found += [

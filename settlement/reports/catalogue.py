@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -15,15 +15,26 @@ from kit.reports import csv_files, documents, workbooks
 from kit.reports.tables import LANGUAGES, LongTable, Report, Row, Table, Words
 from partners import clearing, programme
 from settlement import archive, breakage, rating, runs, states
+from settlement import what_if as what_ifs
 from settlement.archive import Run, Statement
 from settlement.bank import paying, payment_store
 from settlement.documents import register
 from settlement.exposure import limits
 from settlement.packages import seal_store
 from settlement.rating import OPERATOR
-from settlement.reconciliation import breaks, comparing, disputes
+from settlement.reconciliation import breaks, comparing, disputes, measuring
 from settlement.reconciliation import register as break_register
-from settlement.reports import bridge, more_words, of_books, of_fees, of_reconciliation, of_runs, store, words
+from settlement.reports import (
+    bridge,
+    more_words,
+    of_books,
+    of_fees,
+    of_forecasts,
+    of_reconciliation,
+    of_runs,
+    store,
+    words,
+)
 from settlement.reports.of_books import About, Late
 from settlement.windows import cycle, shares, standing
 
@@ -52,13 +63,14 @@ class ReportIncomplete(Rejection):
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is asked for. partner_id is whose statement; id_key its key for ids of members, for R2 alone; as_of a past
-    instant that R12 tells of, None: now."""
+    instant that R12 tells of, None: now. changes: the prices that R23 asks about, by name."""
 
     run_id: int | None
     partner_id: int | None
     at: datetime
     id_key: bytes | None = None
     as_of: datetime | None = None
+    changes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +388,27 @@ async def _disputed(connection: AsyncConnection, told: _Told) -> Made:
     return Made(of_reconciliation.disputed(told.about, found))
 
 
+async def _measured(connection: AsyncConnection, told: _Told) -> Made:
+    found = await measuring.figures(connection, partner_id=told.wanted.partner_id, at=told.wanted.at)
+    return Made(of_reconciliation.measured(told.about, found))
+
+
+async def _expiry(connection: AsyncConnection, told: _Told) -> Made:
+    about = told.about
+    rows = await store.lots_by_expiry(connection, currency=about.currency, time_zone=about.time_zone)
+    cohorts = [one for one in await breakage.cohorts(connection, as_of=told.wanted.at) if one.issued > 0]
+    shares = of_forecasts.shares_left(cohorts, breakage.ultimate_rates(cohorts))
+    return Made(of_forecasts.expiry_forecast(about, rows, shares))
+
+
+async def _what_if(connection: AsyncConnection, told: _Told) -> Made:
+    changes, partner_id = told.wanted.changes, told.wanted.partner_id
+    if partner_id is None or not changes:
+        raise ReportIncomplete("R23 is about a partner and other prices: name both")
+    found = await what_ifs.explain(connection, told.its_run().head.run_id, partner_id, changes)
+    return Made(of_forecasts.what_if(told.about, partner_id, changes, found))
+
+
 _STATEMENTS = frozenset({"R1", "R2", "R22"})
 _ALL: tuple[tuple[str, bool, bool, _Make], ...] = (
     ("R1", True, True, _statement), ("R2", True, True, _detail), ("R3", True, False, _net),
@@ -386,7 +419,8 @@ _ALL: tuple[tuple[str, bool, bool, _Make], ...] = (
     ("R15", False, True, _campaigns), ("R16", True, True, _fees),
     ("R17", True, True, _documents), ("R18", True, False, _general_ledger),
     ("R19", True, False, _late), ("R20", True, False, _certificate), ("R21", True, False, _balance),
-    ("R22", True, True, _bridge), ("R24", False, False, _trail),
+    ("R22", True, True, _bridge), ("R23", True, False, _what_if), ("R24", False, False, _trail),
+    ("R10", False, False, _expiry), ("R25", False, True, _measured),
 )  # fmt: skip
 CATALOGUE: Mapping[str, Entry] = {
     code: Entry(code, words.TITLES[code] if code in words.TITLES else more_words.TITLES[code], needs_run, is_own, made)

@@ -20,7 +20,7 @@ from settlement.reports.catalogue import Wanted
 
 
 def report(
-    code: Annotated[str, typer.Argument(help="R1 to R24, or `list` for all there are.")],
+    code: Annotated[str, typer.Argument(help="R1 to R25, or `list` for all there are.")],
     run: Annotated[int | None, typer.Option("--run", help="Number of a settlement run.", min=1)] = None,
     partner: Annotated[str | None, typer.Option(help="Code of a partner: its statement.")] = None,
     format: Annotated[str, typer.Option("--format", help="csv, xlsx or pdf.")] = "csv",
@@ -33,6 +33,10 @@ def report(
             help="R12 as it was at a past instant, UTC where it says no offset.",
             show_default=False,
         ),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option("--price", help="R23 alone: a price as NAME=VALUE, micro-units; repeat.", show_default=False),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The file to write.", show_default=False)] = None,
 ) -> None:
@@ -47,22 +51,34 @@ def report(
     if out is None:
         console.fail("say where to write it: --out FILE")
     as_of = at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
-    rows = console.run(_write(code, run, partner, format, language, out, as_of))
+    rows = console.run(_write(code, run, partner, format, language, out, as_of, _prices(price or [])))
     console.out.print(f"Written: {out}" + (f", {rows:,} rows" if rows else ""), markup=False, soft_wrap=True)
 
 
 async def _write(
-    code: str, run_id: int | None, partner: str | None, format: str, language: str, out: Path, as_of: datetime | None
-) -> int:
+    code: str, run_id: int | None, partner: str | None, format: str, language: str, out: Path, as_of: datetime | None,
+    changes: dict[str, int],
+) -> int:  # fmt: skip
     async with console.database(settings()) as database:
         partner_id, id_key = await _partner(database, partner)
         with console.progress(f"Making {code}", total=1) as advance:
             async with database.transaction() as connection:
                 at = (await console.business_instant(connection, settings())).astimezone(UTC)
-                made = await catalogue.make(connection, code, Wanted(run_id, partner_id, at, id_key, as_of))
+                wanted = Wanted(run_id, partner_id, at, id_key, as_of, changes)
+                made = await catalogue.make(connection, code, wanted)
                 rows = await catalogue.write(made, out, format=format, language=language)
             advance(1)
     return rows
+
+
+def _prices(said: list[str]) -> dict[str, int]:
+    found = {}
+    for one in said:
+        name, _, value = one.partition("=")
+        if not (value.isascii() and value.isdecimal() and len(value) <= 18):
+            console.fail("a price is NAME=VALUE, micro-units: service_price_micro=2500")
+        found[name] = int(value)
+    return found
 
 
 async def _partner(database: Database, code: str | None) -> tuple[int | None, bytes | None]:

@@ -21,6 +21,9 @@ TITLES: Mapping[str, Words] = MappingProxyType(
         "R7": _t("Points roll-forward", "Движение баллов", "Evoluția punctelor"),
         "R8": _t("Obligation roll-forward", "Движение обязательства", "Evoluția obligației"),
         "R9": _t("Breakage", "Несписание баллов", "Puncte neutilizate"),
+        "R10": _t("Expiry forecast", "Прогноз сгорания баллов", "Prognoza expirării"),
+        "R23": _t("What other prices would have made", "Расчёт при других ценах", "Decontarea la alte prețuri"),
+        "R25": _t("How reconciliation does", "Показатели сверки", "Indicatorii reconcilierii"),
         "R11": _t("Trust and liquidity cover", "Покрытие обязательств", "Acoperirea obligațiilor"),
         "R12": _t("Positions and caps", "Позиции и лимиты", "Poziții și limite"),
         "R15": _t("Campaign funding", "Финансирование акций", "Finanțarea campaniilor"),
@@ -68,6 +71,19 @@ COLUMNS: Mapping[str, Words] = MappingProxyType(
         "mode": _t("Meanwhile", "До решения", "Între timp"),
         "deadline": _t("Until", "Ответить до", "Până la"),
         "given": _t("Given", "Уступлено", "Acordat"),
+        "expiry_month": _t("Expires in", "Сгорает в", "Expiră în"),
+        "expected_use": _t("Expected to be redeemed", "Ожидается списание", "Utilizare așteptată"),
+        "expected_expiry": _t("Expected to expire", "Ожидается сгорание", "Expirare așteptată"),
+        "scenario": _t("Prices", "Цены", "Prețuri"),
+        "was": _t("As it was", "Как было", "Cum a fost"),
+        "would_be": _t("As it would be", "Как было бы", "Cum ar fi"),
+        "delta": _t("Difference", "Разница", "Diferență"),
+        "drivers": _t("Each price alone", "Каждая цена отдельно", "Fiecare preț separat"),
+        "escalated": _t("Went to", "Передано", "Transmis către"),
+        "bank_status": _t("The bank said", "Ответ банка", "Răspunsul băncii"),
+        "figure": _t("Figure", "Показатель", "Indicator"),
+        "of": _t("Of", "Чего", "Ce"),
+        "share": _t("Share", "Доля", "Pondere"),
         "funder": _t("Funder", "Кто оплачивает", "Finanțator"),
         "opening": _t("Opening", "На начало", "Sold inițial"),
         "issued": _t("Issued", "Выпущено", "Emise"),
@@ -185,6 +201,28 @@ STEPS: Mapping[str, Words] = MappingProxyType(
     }
 )
 
+FIGURES: Mapping[str, Words] = MappingProxyType(
+    {
+        "straight_through": _t("Matched without a person", "Совпало без участия людей", "Potrivite fără oameni"),
+        "matched_by": _t("Matched by rule", "Совпало по правилу", "Potrivite după regulă"),
+        "found_of": _t("Breaks found", "Найдено расхождений", "Diferențe găsite"),
+        "unexplained": _t("Open, and the oldest", "Открыто, возраст старейшего", "Deschise, cea mai veche"),
+        "in_time": _t("Explained in time", "Объяснено вовремя", "Explicate la timp"),
+        "resolved_of": _t("Resolved, on average after", "Разобрано, в среднем за", "Rezolvate, în medie după"),
+        "written_off": _t("Written off", "Списано", "Anulate"),
+    }
+)
+
+MEASURED = _t(
+    "Values are without their signs; days are business days.",
+    "Суммы без знака; дни — рабочие.",
+    "Valorile sunt fără semn; zilele sunt lucrătoare.",
+)
+FORECAST = _t(
+    "What is expected follows from how earlier months were used; without experience everything is redeemed.",
+    "Ожидание следует из использования прошлых месяцев; пока опыта нет, считается, что спишут всё.",
+    "Așteptarea rezultă din folosirea lunilor anterioare; fără experiență totul se utilizează.",
+)
 CHAINED = _t(
     "Each hash is SHA-256 over the hash before and the entry: whoever kept one can tell that nothing changed.",
     "Каждый хеш — SHA-256 от предыдущего хеша и записи: кто сохранил один, увидит, что ничего не менялось.",

@@ -1,15 +1,18 @@
-"""Reports about payments and breaks: R5 what went to the bank, R6 what came of it, R13 what differs and how long."""
+"""Reports about payments and breaks: R5 what went to the bank, R6 what came of it, R13 what differs and how long, R25
+how well reconciliation does."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
-from kit.amounts import decimal_from_minor, exponent
-from kit.reports.tables import Column, Fact, Kind, Report, Row, Table
+from kit.amounts import decimal_from_minor, divide_half_even, exponent
+from kit.reports.tables import Column, Fact, Kind, Report, Row, Table, Term
 from settlement.bank.paying import PaymentLeg
 from settlement.reconciliation import breaks
 from settlement.reconciliation.disputes import Dispute
+from settlement.reconciliation.measuring import EXPLAINED_DAYS, Figures
 from settlement.reconciliation.register import Break
 from settlement.reports import more_words, words
 from settlement.reports.more_words import column
@@ -22,11 +25,11 @@ def payment_files(about: About, rows: Iterable[Any]) -> Report:
     columns = [column("message", width=2), column("sha256", width=3), column("count", Kind.COUNT)]
     columns += [column("control_sum", Kind.EXACT), words.column("currency"), column("end_to_end", width=2)]
     columns += [words.column("partner", width=2), words.column("amount", Kind.AMOUNT), column("state")]
-    columns += [column("booked", Kind.DATE), column("bank_reference", width=2)]
+    columns += [column("bank_status"), column("booked", Kind.DATE), column("bank_reference", width=2)]
     shown: list[Row] = [
         (r.message_id, r.sha256.hex(), r.count, decimal_from_minor(r.control_sum, r.currency), r.currency,
          r.end_to_end_id, about.party(r.partner_id), decimal_from_minor(r.amount_minor, r.currency), r.state,
-         r.booked_on, r.servicer_reference)
+         " ".join(said for said in (r.bank_status, r.bank_reason) if said) or None, r.booked_on, r.servicer_reference)
         for r in rows
     ]  # fmt: skip
     return about.report("R5", _table("R5", columns, shown))
@@ -63,15 +66,55 @@ def open_breaks(about: About, found: Iterable[Break], days: Mapping[int, int], r
         words.column("currency"),
     ]
     columns += [column("seen", Kind.INSTANT, width=2), column("days", Kind.COUNT), column("bucket"), column("actor")]
-    columns += [column("due", Kind.DATE), column("state")]
+    columns += [column("due", Kind.DATE), column("state"), column("escalated")]
     shown: list[Row] = [
         (one.break_id, one.category, one.leg, None if one.partner_id is None else about.party(one.partner_id),
          one.points, decimal_from_micro(one.value_micro), one.currency, one.seen_at, days[one.break_id],
-         breaks.bucket(days[one.break_id]), one.owner, one.due_on, one.state)
+         breaks.bucket(days[one.break_id]), one.owner, one.due_on, one.state,
+         one.escalated_to)
         for one in found
     ]  # fmt: skip
     facts = tuple(Fact(name, more_words.COLUMNS[name], value, Kind.COUNT) for name, value in rates.items())
     return about.report("R13", _table("R13", columns, shown), facts=facts)
+
+
+def measured(about: About, found: Figures) -> Report:
+    """R25: how much each rule matched, and of each category how much was found, is open, and how long it took."""
+    columns = [column("leg"), column("figure", width=2), column("of", width=2), column("number", Kind.COUNT)]
+    columns += [column("share", Kind.PERCENT), column("value", Kind.EXACT), words.column("currency")]
+    columns += [column("days", Kind.COUNT)]
+    shown: list[Row] = []
+    for leg, total in (("FILE", found.compared), ("BANK", found.told)):
+        straight = found.straight_through(leg)
+        shown.append((leg, _figure("straight_through"), None, straight, _share(straight, total), None, None, None))
+        shown += [
+            (leg, _figure("matched_by"), f"{one.rule} {one.version}", one.count, _share(one.count, total), None, None,
+             None)
+            for one in found.rules if one.leg == leg
+        ]  # fmt: skip
+    for (leg, category, currency), one in found.categories.items():
+        took = divide_half_even(one.resolved_days, one.resolved) if one.resolved else None
+        in_time = _share(one.in_time_micro, one.found_micro)
+        shown += [
+            (leg, _figure("found_of"), category, one.found, None, decimal_from_micro(one.found_micro), currency, None),
+            (leg, _figure("unexplained"), category, one.unresolved, _share(one.open_micro, one.found_micro),
+             decimal_from_micro(one.open_micro), currency, one.oldest_days),
+            (leg, _figure("in_time"), category, None, in_time, decimal_from_micro(one.in_time_micro), currency,
+             EXPLAINED_DAYS),
+            (leg, _figure("resolved_of"), category, one.resolved, _share(one.resolved, one.found), None, currency,
+             took),
+            (leg, _figure("written_off"), category, None, _share(one.written_off_micro, one.found_micro),
+             decimal_from_micro(one.written_off_micro), currency, None),
+        ]  # fmt: skip
+    return about.report("R25", _table("R25", columns, shown), notes=(more_words.MEASURED,))
+
+
+def _figure(name: str) -> Term:
+    return Term(name.upper(), more_words.FIGURES[name])
+
+
+def _share(part: int, whole: int) -> Decimal | None:
+    return None if whole <= 0 else Decimal(part * 10_000 // whole).scaleb(-4)
 
 
 def disputed(about: About, found: Iterable[Dispute]) -> Report:

@@ -164,3 +164,27 @@ async def trail(connection: AsyncConnection, *, run_id: int | None, limit: int) 
         {"subject": None if run_id is None else f"run:{run_id}", "limit": limit},
     )
     return found.all()
+
+
+async def lots_by_expiry(connection: AsyncConnection, *, currency: str, time_zone: str) -> Sequence[Row[Any]]:
+    """Points that can be spent by funder, version, month in which they became so (UTC) and month in which they expire
+    in a time zone, with the fund part that is billed for each."""
+    found = await connection.execute(
+        text(
+            """
+            SELECT l.funder_id, l.terms_id,
+                   CAST(date_trunc('month', l.activates_at AT TIME ZONE 'UTC') AS date) AS month,
+                   CAST(date_trunc('month', l.expires_at AT TIME ZONE :time_zone) AS date) AS expiry_month,
+                   CAST(sum(l.remaining + l.held) AS bigint) AS points,
+                   coalesce((SELECT t.billed_fund_micro FROM settlement.stock_transfer t
+                             WHERE t.funder_id = l.funder_id AND t.terms_id = l.terms_id
+                             ORDER BY t.from_cutoff DESC LIMIT 1), max(a.billed_fund_micro), 0) AS fund_micro
+            FROM ledger.lot l LEFT JOIN partners.agreement a USING (terms_id)
+            WHERE l.unit = 1 AND l.active AND l.open
+              AND coalesce(a.currency, (SELECT base_currency FROM partners.programme)) = :currency
+            GROUP BY 1, 2, 3, 4 HAVING sum(l.remaining + l.held) <> 0 ORDER BY 4, 1, 2, 3
+            """
+        ),
+        {"currency": currency, "time_zone": time_zone},
+    )
+    return found.all()

@@ -253,6 +253,10 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "decideAgreement", "addPromotion", "draftRule", "simulateRelease", "submitRelease", "publishRelease",
         "declineRelease", "suspendPromotion", "addBudget", "setBudgetLimit", "fundBudget", "addReward",
         "setRewardStock", "inviteToClub",
+        "comparePartnerFile", "lookForMissingLines", "assignBreak", "explainBreak", "addBreakNote", "resolveBreak",
+        "matchBreaks", "undoBreakMatch", "verifyBreak", "reopenBreak", "preparePaymentFiles", "releasePaymentFile",
+        "acknowledgePaymentFile", "followUpPayments", "sealSettlementRun", "proposeBankAccount", "identifySuspense",
+        "sendSuspense", "proposeKeepSuspense", "writeOffPayment",
     }  # fmt: skip
     assert ranks[1] == {"accruePoints", "enrolMember"} | own | {"inviteColleague", "removeColleague"} | told | desk
     # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.

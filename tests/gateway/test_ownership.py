@@ -55,7 +55,14 @@ from tests.partners.promotions.market import bonus
 
 BUILT = schema.graphql
 A_ONLY = "a-only"
-WANTED = (*scopes.TILL, scopes.SETTLEMENT_READ, scopes.EVENTS_WRITE, scopes.EVENTS_MODERATE, scopes.RULES_READ)
+WANTED = (
+    *scopes.TILL,
+    scopes.SETTLEMENT_READ,
+    scopes.SETTLEMENT_FILES,
+    scopes.EVENTS_WRITE,
+    scopes.EVENTS_MODERATE,
+    scopes.RULES_READ,
+)
 # What writes comes last, so that nothing of B's is found by what B itself wrote.
 OPERATIONS: dict[str, GraphQLObjectType] = {
     name: root
@@ -77,6 +84,8 @@ NAMES_NOTHING = {
     "Query.partnerActivity.since": "a day",
     "Query.ownMovements.line": "a line of a statement that is named beside it",
     "Query.partnerActivity.until": "a day",
+    "SendPartnerFileInput.format": _SAYS,
+    "SendPartnerFileInput.content": _SAYS,
     "MemberRefInput.cardNumber": _NETWORK,
     "MemberRefInput.cardCode": _NETWORK,
     "MemberRefInput.phone": _NETWORK,
@@ -162,6 +171,7 @@ NOTHING: dict[str, Any] = {
     "Query.partnerFiles.after": None,
     "Query.settlementBreaks.after": None,
     "Query.settlementPayments.after": None,
+    "SendPartnerFileInput.partner": "nobody",
     "Query.subscriptionInvoices.after": None,
     "Query.offers.after": None,
     "Query.offers.outlet": "none",
@@ -338,6 +348,9 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
         "input": {
             "idempotencyKey": stand.key(), "member": _member(w), "code": "X", "outlet": "1", "terminal": "1",
         }
+    },
+    "sendPartnerFile": lambda w: {
+        "input": {"idempotencyKey": stand.key(), "format": "CSV", "content": "H", "partner": "b-grocer"}
     },
     "balanceChanged": lambda w: {"ref": _member(w)},
     "transactionPosted": lambda w: {},
@@ -591,6 +604,7 @@ async def furnish(world: World) -> None:
         "TakeRewardInput.reward": ["mug"],
         "Query.subscriptionInvoices.after": [Cursors(coalition.vault, "subscription invoice").write(5)],
         "RecordEventInput.event": ["of-a"],
+        "SendPartnerFileInput.partner": ["a-bakery"],
         "ModerateEventInput.reviewId": [review["reviewId"]],
         "MemberRefInput.id": [seen["id"]],
         "MemberRefInput.visit": [seen["visit"]],

@@ -89,6 +89,7 @@ NOT_PERSONAL = {
     "PartnerFile.partnerName": "a partner's",
     "SettlementBreak.partnerName": "a partner's",
     "SettlementPayment.partnerName": "a partner's",
+    "SuspenseItem.partnerName": "a partner's",
     "AgreementTerm.name": "a term's",
     "AgreementChange.name": "a term's",
     "Holiday.name": "a day's",

@@ -12,8 +12,9 @@ from gateway import reconciliation_pages, scopes
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from settlement.reconciliation import comparing
-from tests.builders import found
+from settlement.reconciliation import comparing, intake
+from settlement.reconciliation.intake import FileRule
+from tests.builders import found, rows_written
 from tests.gateway import stand
 from tests.gateway.stand import NOON, Gateway, Till
 from tests.settlement.reconciling import Row, file_of
@@ -96,3 +97,37 @@ async def test_whoever_may_not_send_or_sends_what_is_no_file_writes_nothing(
     answer = await sender.http.post("/settlement/files", content=content)
     assert answer.status_code == 401
     assert await gateway.coalition.database.pool.fetchval("SELECT count(*) FROM settlement.partner_file") == 0
+
+
+SEND = """mutation($i: SendPartnerFileInput!) { sendPartnerFile(input: $i) { __typename ... on SendPartnerFileSuccess {
+  replayed file { id state records lines { nodes { line reference code match } } } } ... on Rejection { code } } }"""
+
+
+async def test_a_program_sends_a_small_file_in_a_call_once_and_its_own_alone(gateway: Gateway) -> None:
+    bakery = await gateway.till("bakery", wanted=WANTED)
+    pool = gateway.coalition.database.pool
+    async with gateway.coalition.database.transaction() as connection:
+        await actors.ensure_actor(connection, "finn", [actors.FINANCE_CHECKER])
+        rule = FileRule("RECORDS")
+        await intake.change_rule(
+            connection, gateway.coalition.callers["bakery"].partner_id, rule, actor="finn", at=NOON
+        )
+    content = file_of("bakery", TODAY, 1, [*rows(), Row("1", TODAY, "R9", "GIFT", 5, 500)]).decode()
+    said = {"idempotencyKey": stand.key(), "content": content}
+    told = [await bakery.ask(SEND, i=said) for _ in range(2)]
+    assert [one["replayed"] for one in told] == [False, True]
+    assert told[0]["file"] == told[1]["file"]
+    assert told[0]["file"]["lines"]["nodes"] == [
+        {"line": 2, "reference": "R0", "code": None, "match": None},
+        {"line": 3, "reference": "R1", "code": None, "match": None},
+        {"line": 4, "reference": "R9", "code": "KIND_UNKNOWN", "match": None},
+    ]
+    before = await rows_written(pool)
+    assert (await bakery.ask(SEND, i={**said, "content": "H"}))["code"] == "IDEMPOTENCY_KEY_REUSED"
+    assert (await bakery.ask(SEND, i={**said, "idempotencyKey": "short"}))["code"] == "IDEMPOTENCY_KEY_INVALID"
+    for wrong in ({"partner": "grocer"}, {"partner": "nobody"}, {"format": "EXE"}):
+        answer = (await bakery.post(SEND, i={**said, **wrong})).json()
+        assert answer["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+    assert await rows_written(pool) == before
+    refused = await bakery.ask(SEND, i={"idempotencyKey": stand.key(), "content": "H", "format": "JSONL"})
+    assert (refused["file"]["state"], refused["file"]["records"]) == ("REFUSED", 0)

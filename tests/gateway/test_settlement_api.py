@@ -30,6 +30,11 @@ STAFF = {
     "mila": actors.FINANCE_MAKER, "chen": actors.FINANCE_CHECKER,
     "alma": actors.AGREEMENT_MAKER, "abel": actors.AGREEMENT_CHECKER,
 }  # fmt: skip
+SHARED = {
+    "RecordDepositInput": "DepositInput", "ProposeDepositReturnInput": "DepositInput",
+    **dict.fromkeys(("ExplainBreakInput", "UndoBreakMatchInput", "ReopenBreakInput"), "BreakCauseInput"),
+}  # fmt: skip
+"""Inputs that several mutations share."""
 
 
 @dataclass
@@ -49,7 +54,7 @@ class House:
     async def act(self, who: str, field: str, result: str, key: str | None = None, **said: Any) -> Any:
         """What somebody hears of a mutation."""
         kind = field[0].upper() + field[1:] + "Input"
-        kind = {"RecordDepositInput": "DepositInput", "ProposeDepositReturnInput": "DepositInput"}.get(kind, kind)
+        kind = SHARED.get(kind, kind)
         document = f"mutation($i: {kind}!) {{ {field}(input: $i) {{ __typename {result} {NO} }} }}"
         return await self.people[who].ask(document, i={"idempotencyKey": key or stand.key(), **said})
 

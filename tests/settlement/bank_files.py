@@ -82,3 +82,37 @@ def _details(one: Paid, currency: str) -> str:
     text = f"<Ustrd>{one.text}</Ustrd>" if one.text else ""
     reference = f"<Strd><CdtrRefInf><Ref>{one.reference}</Ref></CdtrRefInf></Strd>" if one.reference else ""
     return f"<TxDtls>{refs}{_amount(one.minor, currency)}{party}<RmtInf>{text}{reference}</RmtInf></TxDtls>"
+
+
+def notice(entries: list[str], *, number: int = 1, iban: str = OWN, currency: str = "EUR") -> bytes:
+    """A notice (camt.054.001.08) of these entries: like a statement, without a balance."""
+    return ("<?xml version='1.0'?><Document xmlns='urn:iso:std:iso:20022:tech:xsd:camt.054.001.08'>"
+            f"<BkToCstmrDbtCdtNtfctn><GrpHdr><MsgId>N{number}</MsgId></GrpHdr><Ntfctn><Id>NT{number}</Id>"
+            f"<Acct><Id><IBAN>{iban}</IBAN></Id><Ccy>{currency}</Ccy></Acct>{''.join(entries)}"
+            "</Ntfctn></BkToCstmrDbtCdtNtfctn></Document>").encode()  # fmt: skip
+
+
+def entry(paid: list[Paid], *, reference: str, bare: bool = False, currency: str = "EUR") -> str:
+    """An entry with the bank's own number; a bare one says nothing of the payments that it is made of."""
+    total = sum(one.minor for one in paid)
+    details = "" if bare else f"<NtryDtls>{''.join(_details(one, currency) for one in paid)}</NtryDtls>"
+    return (f"<Ntry>{_amount(total, currency)}<Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>2026-04-03</Dt></BookgDt>"
+            f"<AcctSvcrRef>{reference}</AcctSvcrRef>{details}</Ntry>")  # fmt: skip
+
+
+def report(
+    message_id: str, payments: dict[str, str], *, number: int = 1, status: str | None = None, reason: str = "AC04"
+) -> bytes:
+    """What a bank says of a payment file (pain.002.001.10): statuses by end-to-end id, and of the whole."""
+    said = "".join(
+        f"<TxInfAndSts><OrgnlEndToEndId>{one}</OrgnlEndToEndId><TxSts>{code}</TxSts>"
+        + (f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn></StsRsnInf>" if code == "RJCT" else "")
+        + "</TxInfAndSts>"
+        for one, code in payments.items()
+    )
+    whole = f"<GrpSts>{status}</GrpSts>" if status else ""
+    part = f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{message_id}</OrgnlPmtInfId>{said}</OrgnlPmtInfAndSts>" if said else ""
+    return ("<?xml version='1.0'?><Document xmlns='urn:iso:std:iso:20022:tech:xsd:pain.002.001.10'><CstmrPmtStsRpt>"
+            f"<GrpHdr><MsgId>P{number}</MsgId></GrpHdr><OrgnlGrpInfAndSts><OrgnlMsgId>{message_id}</OrgnlMsgId>"
+            f"<OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId>{whole}</OrgnlGrpInfAndSts>{part}"
+            "</CstmrPmtStsRpt></Document>").encode()  # fmt: skip

@@ -140,7 +140,9 @@ class House:
         return [one.head.run_id for one in made]
 
     async def instruct(self, run_id: int, *, at: datetime) -> list[paying.PaymentOrder]:
-        return await self.do(paying.instruct, run_id, actor=MAKER, at=at)
+        """The payment files of a run, made by one and let go by another."""
+        made = await self.do(paying.instruct, run_id, actor=MAKER, at=at)
+        return [await self.do(paying.release, one.order_id, actor=CHECKER, at=at) for one in made]
 
     async def legs(self, run_id: int) -> list[paying.PaymentLeg]:
         async with self.database.reading() as connection:

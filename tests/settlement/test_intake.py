@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -179,7 +180,7 @@ async def test_a_break_goes_its_way_and_gives_money_by_two_people_or_within_a_bu
         await a_house.do(register.explain, one.break_id, cause=" ", actor=MAKER, at=at)
     await a_house.do(register.explain, one.break_id, cause="the till rounds", actor=MAKER, at=at)
     with pytest.raises(resolving.NoCounterpart):
-        await a_house.do(resolving.match, one.break_id, cause="same", actor=MAKER, at=at)
+        await a_house.do(resolving.match, [one.break_id], cause="same", actor=MAKER, at=at)
 
     budget = FileRule("WHOLE", write_off_minor=5)
     await a_house.do(intake.change_rule, a_house.books.id_of("cafe"), budget, actor=CHECKER, at=at)
@@ -216,3 +217,36 @@ def test_whatever_comes_is_answered_and_a_refused_file_leaves_no_record(a_house,
     except intake.PartnerFileInvalid:
         return
     assert isinstance(last, intake.FileTail)
+
+
+async def test_a_bill_that_was_split_is_one_match_of_all_its_lines_each_used_once(a_house: House) -> None:
+    card, at = await a_house.books.member(), NOON + DAY
+    await a_house.sell(card, 9, "cafe", after=0, reference="SPLIT")
+    await a_house.sell(card, 5, "cafe", after=0, reference="ONE")
+    whole = next(one for one in await a_house.rows("cafe", TODAY) if one.reference == "SPLIT")
+    parts = [replace(whole, points=4, minor=400), replace(whole, points=5, minor=whole.minor - 400)]
+    rest = [one for one in await a_house.rows("cafe", TODAY) if one.reference == "ONE"]
+    made = await a_house.send("cafe", TODAY, [*parts, *rest], at=at)
+    done = await a_house.compare(made, at=at)
+    assert (done.records, done.matched, done.breaks) == (3, 3, 0)
+    rows = await a_house.database.pool.fetch(
+        "SELECT line_no, holder_id IS NOT NULL AS has_ours, stage, group_line FROM settlement.record_match ORDER BY line_no"
+    )
+    assert [tuple(one) for one in rows] == [
+        (2, True, "GROUPED", 2), (3, False, "GROUPED", 2), (4, True, "EXACT", None),
+    ]  # fmt: skip
+    before = await a_house.written()
+    assert (await a_house.do(comparing.look_again, actor=MAKER, at=at + 30 * DAY)) == (0, 0)
+    assert await a_house.written() == before
+    with pytest.raises(asyncpg.UniqueViolationError):  # a line is in one match, whatever anybody writes
+        await a_house.database.pool.execute(
+            "INSERT INTO settlement.record_match (file_id, line_no, holder_id, unit, seq, kind, stage, rules_version, "
+            "group_line, actor, at) SELECT file_id, 3, holder_id, unit, seq + 100, kind, stage, 1, 3, actor, at "
+            "FROM settlement.record_match WHERE line_no = 2"
+        )
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await a_house.database.pool.execute(
+            "INSERT INTO settlement.record_match (file_id, line_no, holder_id, unit, seq, kind, stage, rules_version, "
+            "actor, at) SELECT file_id, 99, holder_id, unit, seq + 100, kind, 'EXACT', 1, actor, at "
+            "FROM settlement.record_match WHERE line_no = 4"
+        )

@@ -154,3 +154,23 @@ def test_age_counts_business_days_alone():
     assert business_days_open(friday, friday + timedelta(days=3)) == 1
     assert business_days_open(friday, friday + timedelta(days=3), is_holiday=lambda day: day == date(2026, 4, 6)) == 0
     assert business_days_open(date(2026, 1, 1), date(2026, 12, 31)) == 260
+
+
+PARTS = st.lists(st.tuples(st.integers(1, 50), st.integers(1, 500)), min_size=2, max_size=6)
+
+
+@given(parts=PARTS, off=st.sampled_from([0, 0, 1, -1]), is_ours=st.booleans(), elsewhere=st.booleans())
+def test_several_lines_of_one_key_are_one_of_the_other_side_to_the_point_or_not_at_all(parts, off, is_ours, elsewhere):
+    def line(number: int, points: int, minor: int) -> Item:
+        return item(number, key=("R", "SALE"), points=points, amount_minor=minor, tax_minor=None)
+
+    pieces = [line(n, points, minor) for n, (points, minor) in enumerate(parts, start=10)]
+    whole = line(1, sum(p for p, _ in parts) + off, sum(m for _, m in parts))
+    if elsewhere:
+        whole = replace(whole, outlet="other")
+    ours, theirs = (pieces, [whole]) if is_ours else ([whole], pieces)
+    found = run(ours, theirs)
+    groups = [one for one in found if isinstance(one, Match) and one.stage == "GROUPED"]
+    assert bool(groups) == (off == 0 and not elsewhere)
+    assert sorted(n for one in found for n in one.ours) == sorted(item.item_no for item in ours)
+    assert sorted(n for one in found for n in one.theirs) == sorted(item.item_no for item in theirs)

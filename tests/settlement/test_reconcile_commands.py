@@ -43,7 +43,8 @@ def say(server: Server, database_name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
     async def invoke(*args: str, by: str = MAKER) -> Result:
         monkeypatch.setenv("TESSERA_ACTOR", by)
-        return await asyncio.to_thread(CliRunner().invoke, app, [*args, "--at", AT])
+        when = [] if args[0] == "export" else ["--at", AT]
+        return await asyncio.to_thread(CliRunner().invoke, app, [*args, *when])
 
     yield invoke
     settings.cache_clear()
@@ -84,8 +85,11 @@ async def test_from_a_folder_to_resolved_breaks_and_from_an_approved_run_to_its_
     assert "FILE" in listed
 
     (run_id,) = await a_house.settle(at=NOON)
-    written = await say("instruct", str(run_id), "--out", str(tmp_path / "out"))
-    assert written.exit_code == 0, written.output
+    made = await told_by(say, "instruct", str(run_id))
+    order = made.split()[-1]
+    assert (await say("release", order)).exit_code == 2  # whoever made it
+    assert "may go" in (await say("release", order, by=CHECKER)).output
+    await told_by(say, "export", str(run_id), "--out", str(tmp_path / "out"))
     assert len(list((tmp_path / "out").glob("*.xml"))) == 1
     sent = await a_house.sent(run_id)
     legs = await a_house.legs(run_id)

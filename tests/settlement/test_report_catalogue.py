@@ -6,6 +6,7 @@ import csv
 import io
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.reports.tables import LANGUAGES, Report
-from settlement import breakage, runs
+from settlement import breakage, runs, what_if
 from settlement.breakage import Cohort
-from settlement.reports import bridge, catalogue, more_words, words
+from settlement.reports import bridge, catalogue, more_words, of_forecasts, words
 from settlement.reports import store as report_store
 from settlement.reports.catalogue import Made, ReportIncomplete, ReportUnknown, Wanted
 from settlement.statements import Draft, Line
 from settlement.windows import positions
 
 Coalition = Any
+OTHER_PRICES = {"service_price_micro": 2_500, "reimbursement_price_micro": 9_000}
 
 
 @pytest.fixture
@@ -47,7 +49,9 @@ async def year(coalition: Coalition, owner: asyncpg.Connection) -> Coalition:
 
 
 async def made(coalition: Coalition, code: str, run_id: int | None, partner: str | None = None, **more: Any) -> Made:
-    wanted = Wanted(run_id, coalition.partners[partner] if partner else None, coalition.at, bytes(64))
+    wanted = Wanted(
+        run_id, coalition.partners[partner] if partner else None, coalition.at, bytes(64), changes=OTHER_PRICES
+    )  # fmt: skip
     async with coalition.database.transaction() as connection:
         return await catalogue.make(connection, code, wanted, **more)
 
@@ -63,7 +67,7 @@ async def test_every_report_of_the_catalogue_is_every_kind_of_file_in_every_lang
     for code in catalogue.CATALOGUE:
         for number, format in enumerate(catalogue.FORMATS):
             async with year.database.transaction() as connection:
-                wanted = Wanted(2, year.partners["b"], year.at, bytes(64))
+                wanted = Wanted(2, year.partners["b"], year.at, bytes(64), changes=OTHER_PRICES)
                 one = await catalogue.make(connection, code, wanted)
                 path = tmp_path / f"{code}.{format}"
                 await catalogue.write(one, path, format=format, language=LANGUAGES[number])
@@ -157,7 +161,7 @@ def test_more_points_are_volume_another_price_is_price_and_other_shares_are_mix(
 
 async def test_a_partner_has_its_own_statement_s_reports_and_no_others(year: Coalition) -> None:
     for code in catalogue.CATALOGUE:
-        if code in ("R1", "R2", "R6", "R13", "R14", "R15", "R16", "R17", "R22"):
+        if code in ("R1", "R2", "R6", "R13", "R14", "R15", "R16", "R17", "R22", "R25"):
             assert (await made(year, code, 2, "a", is_partner=True)).report.code == code
         else:
             with pytest.raises(ReportUnknown):
@@ -212,7 +216,8 @@ async def test_the_detail_streams_and_sums_to_the_priced_lines(year: Coalition, 
 
 
 def test_every_word_is_there_in_three_languages() -> None:
-    for table in (words.TITLES, words.COLUMNS, words.KINDS, more_words.TITLES, more_words.COLUMNS, more_words.STEPS):
+    for table in (words.TITLES, words.COLUMNS, words.KINDS, more_words.TITLES, more_words.COLUMNS, more_words.STEPS,
+                  more_words.FIGURES):  # fmt: skip
         for key, said in table.items():
             assert set(said) == set(LANGUAGES), key
             assert all(said.values()), key
@@ -225,6 +230,39 @@ async def test_the_liability_is_cut_into_what_is_due_within_a_year_and_the_rest(
         values = dict(zip(keys, row, strict=True))
         assert values["current"] + values["non_current"] == values["liability"]
         assert 0 <= values["current"] <= values["liability"]
+
+
+async def test_what_expires_when_is_all_that_can_be_spent_and_its_fund_part_is_the_obligation(year: Coalition) -> None:
+    sums = totals((await made(year, "R10", None)).report)
+    there = await year.database.pool.fetchval("SELECT sum(remaining + held) FROM ledger.lot WHERE unit = 1 AND active")
+    assert sums["points"] == there == sums["expected_use"] + sums["expected_expiry"]
+    assert 0 <= sums["expected_expiry"] < there
+    assert sums["fund_value"] == totals((await made(year, "R8", 2)).report)["closing"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 90), st.integers(0, 1_000_000)), min_size=1, max_size=6))
+def test_of_what_is_left_no_more_than_all_and_no_less_than_nothing_is_expected(found: Any) -> None:
+    cohorts = [Cohort(1, n, date(2024, 1, 1), 1_000, (used,), expired) for n, (used, expired, _) in enumerate(found)]
+    shares = of_forecasts.shares_left(cohorts, [rate for *_, rate in found])
+    for cohort, (used, _, rate) in zip(cohorts, found, strict=True):
+        share = shares[1, cohort.terms_id, cohort.month]
+        ahead = Fraction(rate, 1_000) - used
+        assert share == min(Fraction(1), max(Fraction(0), ahead / cohort.left))
+
+
+async def test_other_prices_make_what_the_same_functions_make_of_them_each_alone_beside(year: Coalition) -> None:
+    rows = {row[2].code: row for row in (await made(year, "R23", 2, "b")).report.tables[0].rows}  # type: ignore[union-attr]
+    async with year.database.reading() as connection:
+        found = {d.kind: d for d in await what_if.compare(connection, 2, year.partners["b"], OTHER_PRICES)}
+    assert {kind: row[5] for kind, row in rows.items()} == {
+        kind: Decimal(one.delta_micro).scaleb(-6) for kind, one in found.items()
+    }
+    assert "reimbursement_price_micro +" in str(rows["REDEMPTION"][7])
+    assert "service_price_micro" not in str(rows["REDEMPTION"][7])
+    for wanted in (Wanted(2, None, year.at, changes=OTHER_PRICES), Wanted(2, year.partners["b"], year.at)):
+        async with year.database.transaction() as connection:
+            with pytest.raises(ReportIncomplete):
+                await catalogue.make(connection, "R23", wanted)
 
 
 @given(
