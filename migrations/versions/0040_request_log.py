@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0040"
-down_revision = "0034"
+down_revision = "0036"
 
 
 def upgrade() -> None:
