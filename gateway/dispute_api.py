@@ -120,6 +120,7 @@ class DisputeEvidence:
 class StatementDispute:
     id: strawberry.ID = described("Its id.")
     partner_name: str = described("Whose it is.")
+    run: int = described("Number of the statement's run.")
     statement_id: strawberry.ID = described("The statement.")
     line: int = described("Number of the line.")
     reason: str = described("D01 to D11; more may appear.")
@@ -347,8 +348,8 @@ def _view(vault: Vault, its: Dispute, partner: str, trail: Trail) -> StatementDi
         return None if minor is None else money(minor, its.currency)
 
     return StatementDispute(
-        id=dispute_id(vault, its.dispute_id), partner_name=partner, statement_id=statement_id(vault, its.statement_id),
-        line=its.line_no, reason=its.reason, reference=its.reference, amount=money(its.amount_minor, its.currency),
+        id=dispute_id(vault, its.dispute_id), partner_name=partner, run=its.run_id,
+        statement_id=statement_id(vault, its.statement_id), line=its.line_no, reason=its.reason, reference=its.reference, amount=money(its.amount_minor, its.currency),
         mode=its.mode, state=its.state, waits_for=disputing.waits_for(its.state), deadline=its.deadline,
         awarded=of(its.awarded_minor), opened_at=its.at,
         steps=[

@@ -28,7 +28,7 @@ class MovementQuery:
     ) -> Connection[SettlementMovement]:
         services, viewer = info.context.services, info.context.viewer
         if viewer.partner_id is None:
-            raise masking.coded(masking.FORBIDDEN, "The operator's staff ask `settlementMovements`.")
+            raise masking.coded(masking.BAD_USER_INPUT, "Partners ask this; staff ask `settlementMovements`.")
         cursors = Cursors(services.vault, f"own movements of line {line}")
         found = await statement_by_id(info.context, statement_id)
         its = None if found is None else found.statement

@@ -289,9 +289,12 @@ class SettlementMutation:
         if found is None or partner_id is None:
             raise StatementUnknown("there is no such statement of this partner")
         number = found.statement.statement_id
+        partner = (await info.context.services.directory.get()).partner(partner_id)
+        assert partner is not None
 
         async def accept(connection: AsyncConnection, actor: str, at: datetime) -> None:
-            await runs.accept(connection, number, partner_id=partner_id, actor=actor, at=at)
+            whose = f"{partner.code}/{actor}"  # as the trail knows a partner's people
+            await runs.accept(connection, number, partner_id=partner_id, actor=whose, at=at)
 
         _, is_new = await once(
             info, "acceptSettlementStatement", input.idempotency_key, accept, str(number), audience=COLLEAGUE

@@ -193,6 +193,32 @@ async def accept(office: Office, fields: Mapping[str, str]) -> Response:
     )  # fmt: skip
 
 
+async def dispute(office: Office, fields: Mapping[str, str]) -> Response:
+    """POST /portal/statements/{id}/dispute: a line is disputed."""
+    given = {
+        "statementId": office.request.path_params["id"], "line": _number(fields.get("line"), 0),
+        "reason": fields.get("reason", ""), "amount": fields.get("amount", "").strip().replace(",", "."),
+        "note": fields.get("note", ""), "reference": fields.get("reference", "").strip() or None,
+    }  # fmt: skip
+    return await decided(office, fields, "OpenDispute", given, onward=f"{HOME}/disputes", again=statement)
+
+
+async def disputes(office: Office, problem: Problem | None = None) -> Response:
+    """GET /portal/disputes: what is disputed, and where it stands."""
+    found = await office.ask("PortalDisputes", first=ON_A_PAGE, after=office.asked("after") or None)
+    return office.page(
+        "disputes.html", problem=problem, found=found["statementDisputes"], is_first=not office.asked("after")
+    )
+
+
+async def answer(office: Office, fields: Mapping[str, str]) -> Response:
+    """POST /portal/disputes/answer: the partner's turn in a dispute is taken."""
+    given = {
+        "disputeId": fields.get("dispute", ""), "answer": fields.get("answer", ""), "note": fields.get("note") or None
+    }  # fmt: skip
+    return await decided(office, fields, "AnswerDispute", given, onward=f"{HOME}/disputes", again=disputes)
+
+
 async def differences(office: Office) -> Response:
     """GET /portal/differences: where the partner's books and ours say something else."""
     is_all = bool(office.asked("all"))
@@ -332,6 +358,7 @@ ROUTES: list[BaseRoute] = portal_frame.routes(
         ("/statements", statements),
         ("/statements/{id}", statement),
         ("/statements/{id}/lines/{line:int}", line),
+        ("/disputes", disputes),
         ("/receipts", receipt),
         ("/reports/{code}", report),
         ("/packages/{run}", package),
@@ -347,6 +374,8 @@ ROUTES: list[BaseRoute] = portal_frame.routes(
         ("/clients/{client}/suspend", suspend),
         ("/sandbox", seed),
         ("/statements/{id}/accept", accept),
+        ("/statements/{id}/dispute", dispute),
+        ("/disputes/answer", answer),
         ("/outlets/add", add_outlet),
         ("/outlets/till", add_terminal),
         ("/outlets/close", close_terminal),

@@ -31,6 +31,11 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "COLLEAGUE_UNKNOWN": _("Nobody of this name signs in any more."),
         "LAST_MANAGER": _("Somebody has to remain who can invite others. Make another colleague a manager first."),
         "STATEMENT_UNKNOWN": _("There is no such statement."),
+        "DISPUTE_INVALID": _("Check the line, the reason and the amount: the line at most, what was agreed at least."),
+        "DISPUTE_TOO_LATE": _("The time to dispute this statement is over."),
+        "DISPUTE_UNKNOWN": _("There is no such dispute."),
+        "DISPUTE_STATE": _("This cannot be done now: it is the other side's turn, or it is over."),
+        "CAUSE_MISSING": _("Say what is wrong, in a few words."),
         "RUN_STATE": _("This statement cannot be accepted now: it is not in review."),
     }
 )
@@ -61,6 +66,35 @@ SCOPES: Mapping[str, str] = MappingProxyType(
         "rules:read": _("read promotions that concern you"),
         "settlement:files": _("send files of your receipts"),
         "schema:read": _("read the schema"),
+    }
+)
+
+DISPUTED: Mapping[str, str] = MappingProxyType(
+    {
+        "D01": _("not our member or sale"),
+        "D02": _("a duplicate"),
+        "D03": _("wrong amount or quantity"),
+        "D04": _("wrong price or version of the agreement"),
+        "D05": _("something is missing"),
+        "D06": _("a return is not credited"),
+        "D07": _("a promotion that was not agreed"),
+        "D08": _("the wrong window, or late"),
+        "D09": _("tax"),
+        "D10": _("fraud"),
+        "D11": _("the exchange rate"),
+    }
+)
+DISPUTES: Mapping[str, str] = MappingProxyType(
+    {
+        "OPENED": _("opened"),
+        "ACKNOWLEDGED": _("being looked at"),
+        "INFO_REQUESTED": _("you are asked for more"),
+        "PROPOSED": _("something is offered"),
+        "REJECTED": _("rejected"),
+        "ESCALATED": _("somebody else decides"),
+        "ACCEPTED": _("given"),
+        "ARBITRATED": _("decided"),
+        "CLOSED": _("over, nothing is given"),
     }
 )
 

@@ -185,6 +185,16 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
         lambda it: {"statementId": it},
         "stm_nothing",
     ),
+    "OpenDisputeInput.statementId": (
+        "openDispute",
+        lambda it: {"statementId": it, "line": 1, "reason": "D03", "amount": "0.01", "note": "too much"},
+        "stm_nothing",
+    ),
+    "AnswerDisputeInput.disputeId": (
+        "answerDispute",
+        lambda it: {"disputeId": it, "answer": "ESCALATE", "note": "no"},
+        "dsp_nothing",
+    ),
     "AddClientKeyInput.clientId": (
         "addClientKey",
         lambda it: {"clientId": it, "publicKey": json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=False))},
@@ -245,6 +255,7 @@ PUBLIC = {
     "AddApiClientInput.publicKey": "a public key, which is one client's alone",
     "RemoveClientKeyInput.kid": "a key of a client that is named beside it",
     "CloseTerminalInput.terminal": "a till of an outlet that is named beside it",
+    "Query.ownDisputes": "a place in one's own list",
     "Query.requestLog": "an id that whoever asks makes; the own partner's requests are looked through",
     "Query.apiClient": "an id in tokens; null for another's, as for nobody's",
 }
