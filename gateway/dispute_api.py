@@ -349,7 +349,8 @@ def _view(vault: Vault, its: Dispute, partner: str, trail: Trail) -> StatementDi
 
     return StatementDispute(
         id=dispute_id(vault, its.dispute_id), partner_name=partner, run=its.run_id,
-        statement_id=statement_id(vault, its.statement_id), line=its.line_no, reason=its.reason, reference=its.reference, amount=money(its.amount_minor, its.currency),
+        statement_id=statement_id(vault, its.statement_id), line=its.line_no, reason=its.reason,
+        reference=its.reference, amount=money(its.amount_minor, its.currency),
         mode=its.mode, state=its.state, waits_for=disputing.waits_for(its.state), deadline=its.deadline,
         awarded=of(its.awarded_minor), opened_at=its.at,
         steps=[

@@ -185,16 +185,6 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
         lambda it: {"statementId": it},
         "stm_nothing",
     ),
-    "OpenDisputeInput.statementId": (
-        "openDispute",
-        lambda it: {"statementId": it, "line": 1, "reason": "D03", "amount": "0.01", "note": "too much"},
-        "stm_nothing",
-    ),
-    "AnswerDisputeInput.disputeId": (
-        "answerDispute",
-        lambda it: {"disputeId": it, "answer": "ESCALATE", "note": "no"},
-        "dsp_nothing",
-    ),
     "AddClientKeyInput.clientId": (
         "addClientKey",
         lambda it: {"clientId": it, "publicKey": json.dumps(OKPKey.generate_key("Ed25519").as_dict(private=False))},
