@@ -517,7 +517,10 @@ async def test_budgets_are_added_limited_funded_and_their_use_is_shown_without_n
     assert await mia.ask(USAGE, c="none") is None
     listed = await office.paul.ask(BUDGETS, f=1)
     others = await office.paul.ask(BUDGETS, a=listed["pageInfo"]["endCursor"])
-    assert [(one["code"], one["unit"]) for one in (*listed["nodes"], *others["nodes"])] == [("each", "points"), ("pot", "money")]
+    assert [(one["code"], one["unit"]) for one in (*listed["nodes"], *others["nodes"])] == [
+        ("each", "points"),
+        ("pot", "money"),
+    ]
 
 
 async def test_promotions_come_in_pages_the_latest_first(office: Office) -> None:

@@ -80,7 +80,12 @@ FIELDS = frozenset(part.name for part in dataclass_fields(Member)) - {"tier"}
 
 
 async def by_name(
-    coalition: Coalition, asked: Asked, programme: object, at: datetime, fields: frozenset[str], counters: frozenset[str]
+    coalition: Coalition,
+    asked: Asked,
+    programme: object,
+    at: datetime,
+    fields: frozenset[str],
+    counters: frozenset[str],
 ) -> Facts | None:
     """Facts as a decision reads them: those that its rules name."""
     [found] = await facts.some_facts_of_many(
@@ -150,7 +155,12 @@ async def test_whatever_is_named_is_read_and_nothing_else(coalition: Coalition) 
     """Each field and each counter alone, and many together, are what all facts say; before it is added up and after."""
     card, friend = [await coalition.add_member() for _ in range(2)]
     day_before, at = NOON - DAY, NOON + timedelta(hours=1)
-    for when, partner in ((NOON, "bakery"), (day_before, "grocer"), (NOON - 40 * DAY, "bakery"), (NOON - 400 * DAY, "bakery")):
+    for when, partner in (
+        (NOON, "bakery"),
+        (day_before, "grocer"),
+        (NOON - 40 * DAY, "bakery"),
+        (NOON - 400 * DAY, "bakery"),
+    ):
         await buy(coalition, card, 1_000, at=when, partner=partner)
     await give_back(coalition, await buy(coalition, card, 300, at=NOON), 100, at=NOON)
     async with coalition.database.transaction() as connection:
