@@ -13,7 +13,7 @@ from kit.secrets import Vault
 from members import badges, households
 from members.cards import IssuedCard
 from members.sharing import SharingRules
-from partners import purchases
+from partners import decisions, purchases
 from partners.promotions.basket import Member
 from partners.purchases import Prepared
 from tests.builders import NOON, a_receipt, found, identified
@@ -103,6 +103,6 @@ async def test_facts_that_grew_old_are_stopped_by_the_write_and_not_without_its_
 
     assert await points() == [0, 0, 0, 100]
     card = await market.coalition.add_member()
-    basis = purchases.Basis
+    basis = decisions.Basis
     monkeypatch.setattr(purchases, "Basis", lambda *given, **named: replace(basis(*given, **named), if_seq=None))
     assert await points() == [100, 100, 100, 100]

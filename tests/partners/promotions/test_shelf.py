@@ -75,4 +75,5 @@ def test_what_stands_elsewhere_in_a_rule_is_read_too(given: dict[str, Any], fiel
 def test_the_counter_of_a_cumulative_discount_is_read() -> None:
     steps = [{"from_amount": 0, "rate_bp": 100}]
     found = needs({"type": "discount_cumulative", "counter": "partner.ever.sum", "steps": steps})
-    assert (found.fields, found.counters, found.account) == ({"counters"}, {"partner.ever.sum"}, True)
+    named = frozenset({"counters"}), frozenset({"partner.ever.sum"})
+    assert (found.fields, found.counters, found.account) == (*named, True)
