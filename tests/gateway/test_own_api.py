@@ -95,6 +95,7 @@ async def test_a_devices_card_ends_with_its_session_wherever_that_is_ended_and_g
     await phone.ask(PUT, input=keyed())
     # Proving again who one is replaces the session at this browser, and takes nothing from the device.
     home.desk.wall.at += session.STEP_UP
+    await home.desk.at_wall()  # letters of one instant come in any order
     await phone.browser.fill("/confirm")
     assert (await phone.browser.enter(await home.desk.code_for(ADA))).status_code == 303
     assert await home.pool.fetchval(status) == "ACTIVE"
