@@ -20,6 +20,7 @@ from members import messages
 from members.messages import AddressUnknown, MessageNotPermitted
 from members.subscription import due_work, nightly
 from members.subscription.due_work import Announce, Renewal
+from partners import allotments
 
 PATIENCE = timedelta(hours=6)
 """What was due for longer is done as of now: a worker that stood still does not try four times in a minute."""
@@ -76,4 +77,6 @@ async def _advance(
     announce, providers, done = announcing(vault, sender), choice.of(chosen, vault), 0
     if patience is not None:  # a sandbox's clock keeps the total order
         done = await nightly.renew(database, providers, to=to, patience=patience, tasks=NIGHT_TASKS, stopping=stopping)
-    return done + await due_work.advance(database, providers, announce, to=to, patience=patience, stopping=stopping)
+    return done + await due_work.advance(
+        database, providers, announce, to=to, patience=patience, stopping=stopping, allot=allotments.allot
+    )

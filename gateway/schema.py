@@ -11,6 +11,7 @@ from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance_api import FinanceQuery
+from gateway.gift_api import GiftMutation
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
 from gateway.live_api import LiveSubscription
@@ -59,6 +60,7 @@ class Mutation(
     ReferralMutation,
     SubscriptionMutation,
     PaymentMeansMutation,
+    GiftMutation,
     EnrolmentMutation,
     MembershipMutation,
     OwnMutation,

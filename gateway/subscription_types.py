@@ -11,6 +11,7 @@ from gateway.inputs import described
 from gateway.own_ids import SUBSCRIPTION, own_id
 from gateway.scalars import CurrencyCode
 from gateway.types import Money, money
+from kit.amounts import Points
 from members.subscription import entitlements, invoices, plans, seats, subscriptions
 from members.subscription.entitlements import Entitlement as Given
 from members.subscription.invoices import Invoice
@@ -33,6 +34,7 @@ class Plan:
     benefits: list[str] = described("Codes of what it opens at partners.")
     seats: int = described("How many people beside the owner it counts for.")
     trial_days: int = described("How long it can be tried once; 0: not at all.")
+    points_per_month: Points = described("Points that it gives for every month that is paid.")
     prices: list[PlanPrice] = described("What it costs now.")
 
 
@@ -117,6 +119,29 @@ class MemberSubscription:
             )  # fmt: skip
         return _preview(seen, self.held.currency)
 
+    @access.field(cost=5, description="What a pause until an instant would do, if it were asked for now.")
+    async def pause_preview(self, info: Info[Context, None], until: datetime) -> SubscriptionPreview:
+        async with info.context.services.database.reading() as connection:
+            seen = await subscriptions.preview_pause(
+                connection, self.held.holder_id, self.held.subscription_no, until=until, at=self.at
+            )
+        return _preview(seen, self.held.currency)
+
+    @access.field(cost=5, description="The next period: when it begins and what it will cost; null where none follows.")
+    async def renewal_preview(self, info: Info[Context, None]) -> SubscriptionPreview | None:
+        async with info.context.services.database.reading() as connection:
+            seen = await subscriptions.preview_renewal(
+                connection, self.held.holder_id, self.held.subscription_no, at=self.at
+            )
+        return None if seen is None else _preview(seen, self.held.currency)
+
+    @access.field(cost=2, description="How many seats could be offered now; those given up come back after a while.")
+    async def seats_left(self, info: Info[Context, None]) -> int:
+        async with info.context.services.database.reading() as connection:
+            found = await seats.seats(connection, self.held.holder_id, self.held.subscription_no)
+        taken = sum(one.free_at is None or one.free_at > self.at for one in found)
+        return max(self.held.plan.seats - taken, 0)
+
     @access.field(cost=5, description="What leaving would do now: at the period's end, or at once.")
     async def cancellation_preview(self, info: Info[Context, None], at_once: bool = False) -> SubscriptionPreview:
         async with info.context.services.database.reading() as connection:
@@ -168,6 +193,7 @@ def plan(offered: Offered, prices: list[Price], language: str) -> Plan:
     return Plan(
         code=offered.code, name=offered.names.get(language) or next(iter(offered.names.values())),
         benefits=list(offered.benefits), seats=offered.seats, trial_days=offered.trial_days,
+        points_per_month=Points(offered.allotment_points),
         prices=[
             PlanPrice(interval=one.interval, currency_code=CurrencyCode(one.currency),
                       amount=money(one.amount_minor, one.currency))

@@ -82,7 +82,9 @@ async def prepare(connection: AsyncConnection, its: Subscription, one: Invoice, 
         await _wait(connection, one, step.at if step.kind == "CHARGE" else None)
         return None
     means = await invoice_store.means(connection, one.holder_id, one.provider)
-    assert means is not None, "nobody subscribes to be charged without a means of payment"
+    if means is None:  # somebody who got a present went on and has yet to say what to charge
+        await _wait(connection, one, None)
+        return None
     number = len(tried) + 1
     order = order_of(one, number, means.token)
     await invoice_store.insert_attempt(connection, one.holder_id, one.invoice_no, number, order.key, at)
@@ -296,7 +298,7 @@ async def _came(
 ) -> None:
     """Money came for an invoice: what it pays for begins. What nobody owes any more goes back."""
     period = Period(0, one.period_from, one.period_until)
-    is_first = its.contract.state is State.PENDING
+    is_first = its.contract.state is State.PENDING and one.kind != invoices.GIFT
     if is_first:
         its_price = await plans.price(connection, one.price_no)
         began = Event("ACTIVATED", at, interval=its_price.interval)
@@ -311,6 +313,9 @@ async def _came(
     if is_surplus:
         await crediting.give_back(connection, one, paid.reference, paid.amount_minor, reason="SURPLUS", at=at)
         return
+    if one.kind == invoices.GIFT:
+        await held.append(connection, its, Event("GIVEN", at, reason="GIVEN"))
+        return
     plan_id = (await plans.price(connection, one.price_no)).plan_id
     if is_first:
         its = await held.append(connection, its, began)
@@ -320,6 +325,7 @@ async def _came(
         its = await held.append(connection, its, Event("PRICE_CHANGED", at, price_no=one.price_no))
     since = max(period.start, at) if one.kind == invoices.CHANGE else period.start
     await held.grant(connection, its, "PAID", since, period.end, at, plan_id=plan_id, invoice_no=one.invoice_no)
+    await held.promise_points(connection, its, one.invoice_no, at=at)
 
 
 async def _charged_back(connection: AsyncConnection, provider: Provider, told: Told, *, at: datetime) -> None:
@@ -335,6 +341,7 @@ async def _charged_back(connection: AsyncConnection, provider: Provider, told: T
     await crediting.charge_back(connection, one, its.zone, at=at)
     await entitlement_store.insert_block(connection, its.holder_id, its.subscription_no, "CHARGEBACK", at)
     if not its.is_over:
+        await held.take_points(connection, its, at=at)
         await held.end(connection, its, reason="CHARGEBACK", at=at)
 
 

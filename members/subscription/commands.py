@@ -48,11 +48,19 @@ def add(
     seats: Annotated[int, typer.Option(help="Seats beside the owner's.")] = 0,
     trial_days: Annotated[int, typer.Option(help="Days of a trial.")] = 0,
     notice_days: Annotated[int, typer.Option(help="Days before a renewal at which it is announced.")] = 7,
+    points: Annotated[int, typer.Option(help="Points for every month that is paid.")] = 0,
+    issuer: Annotated[int | None, typer.Option(help="Number of the partner under whose agreement they are.")] = None,
+    take_back: Annotated[
+        bool, typer.Option("--take-back", help="Take points of days back that are not served.")
+    ] = False,
     actor: Actor = None,
 ) -> None:
     """Add a plan. Takes the role PROMOTION_MAKER."""
     names = dict(one.partition("=")[::2] for one in name)
-    draft = PlanDraft(code, names, tuple(benefit), seats, trial_days, notice_days)
+    draft = PlanDraft(
+        code, names, tuple(benefit), seats, trial_days, notice_days, allotment_points=points, allotment_issuer=issuer,
+        allotment_on_leaving=plans.TAKE_BACK if take_back else plans.KEEP,
+    )  # fmt: skip
     found = _run(lambda connection, at: plans.add(connection, draft, actor=_who(actor), at=at))
     _say(f"Plan {found.code} opens {', '.join(found.benefits) or 'nothing'}. Next: tessera plan price {code}")
 

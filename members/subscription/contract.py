@@ -1,5 +1,6 @@
 """PURE: what a subscription is, as a fold over what happened to it.
 
+    PENDING ──a present, paid──► ENDED
     PENDING ──paid──► ACTIVE        PENDING ──trial──► TRIALING        PENDING ──23 hours──► EXPIRED
     TRIALING ──trial over, invoiced──► ACTIVE        ACTIVE ──renewed──► ACTIVE        ACTIVE ──paused──► PAUSED
     PAUSED ──resumed──► ACTIVE        TRIALING | ACTIVE | PAUSED ──ended──► ENDED
@@ -103,6 +104,7 @@ _FROM = {
     "RESUMED": {State.PAUSED},
     "ENDED": {State.TRIALING, State.ACTIVE, State.PAUSED},
     "EXPIRED": {State.PENDING},
+    "GIVEN": {State.PENDING},
 }
 
 
@@ -218,6 +220,7 @@ _APPLY: Mapping[str, Callable[[Contract, Event], Contract]] = {
     "PAUSED": _paused,
     "RESUMED": _resumed,
     "ENDED": _ended,
+    "GIVEN": _ended,
     "EXPIRED": lambda contract, event: replace(
         contract, state=State.EXPIRED, ended_at=event.at, end_reason=event.reason
     ),

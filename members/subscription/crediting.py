@@ -35,7 +35,8 @@ async def unserved(connection: AsyncConnection, its: Invoice, zone: str, *, at: 
     """What of a paid invoice is not served when its subscription ends at an instant. The day of it is not served."""
     paid = await invoice_store.payment(connection, its.invoice_no)
     assert paid is not None, "a paid invoice has a payment"
-    day = min(max(at.astimezone(ZoneInfo(zone)).date(), paid.service_from), paid.service_until)
+    today = paid.service_from if paid.is_waiting else at.astimezone(ZoneInfo(zone)).date()
+    day = min(max(today, paid.service_from), paid.service_until)
     net = Service(its.net_minor, paid.service_from, paid.service_until).unserved(day)
     gross = Service(its.gross_minor, paid.service_from, paid.service_until).unserved(day)
     return Credit(day, net, gross - net)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,11 +18,14 @@ from kit.database import Database
 from kit.errors import Rejection
 from members.subscription import charging, invoice_store, invoices, plans, store
 from members.subscription import subscriptions as held
+from members.subscription.allotting import Allot, Allotment, nobody_allots
 from members.subscription.charging import Call
 from members.subscription.contract import Event, State
 from members.subscription.invoices import Invoice
+from members.subscription.periods import Period, Rhythm, remaining_of
 from members.subscription.providers import Answer, Provider, Silent
 from members.subscription.subscriptions import (
+    ALLOT,
     ASK,
     CHARGE,
     END,
@@ -31,11 +34,14 @@ from members.subscription.subscriptions import (
     PERIOD,
     REFUND,
     RESUME,
+    TAKE,
     Subscription,
 )
 
 _WITH_PROVIDER = (ASK, CHARGE, REFUND)
 _ASKED_FIRST = timedelta(hours=1)
+_ASKED_AGAIN = timedelta(days=1)
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +79,13 @@ async def advance(
     to: datetime,
     patience: timedelta | None = None,
     stopping: asyncio.Event | None = None,
+    allot: Allot = nobody_allots,
 ) -> int:
     """Do all that is due by an instant, in order, each as of the instant at which it is due; how many things.
 
     patience: what is due for longer than that is done as of `to`, so that a scheduler that stood still does not take
-    retries of a week for one of a minute. Takes the database, because charging takes several transactions.
+    retries of a week for one of a minute. allot makes points of what plans promise. Takes the database, because
+    charging takes several transactions.
     """
     done = 0
     while stopping is None or not stopping.is_set():
@@ -87,7 +95,7 @@ async def advance(
             break
         due = Due(**row._mapping)
         at = to if patience is not None and to - due.due_at > patience else due.due_at
-        await _do(database, providers, announce, due, at)
+        await _do(database, providers, announce, allot, due, at)
         done += 1
     return done
 
@@ -99,7 +107,7 @@ async def first_due(connection: AsyncConnection, to: datetime) -> datetime | Non
 
 
 async def _do(
-    database: Database, providers: Mapping[str, Provider], announce: Announce, due: Due, at: datetime
+    database: Database, providers: Mapping[str, Provider], announce: Announce, allot: Allot, due: Due, at: datetime
 ) -> None:
     if due.kind in _WITH_PROVIDER:
         await (_refund if due.kind == REFUND else _charge)(database, providers, due, at)
@@ -111,6 +119,8 @@ async def _do(
         await store.drop_due(connection, due.holder_id, due.subscription_no, [due.kind], due.about)
         if due.kind == NOTICE:
             await _announce(connection, announce, its, at)
+        elif due.kind in (ALLOT, TAKE):
+            await (_allot if due.kind == ALLOT else _take)(connection, allot, its, due, at)
         else:
             await _STEPS[due.kind](connection, providers[its.provider], its, due, at)
 
@@ -190,6 +200,41 @@ _STEPS: Mapping[str, Callable[[AsyncConnection, Provider, Subscription, Due, dat
     END: _end,
     EXPIRE: _expire,
 }
+
+
+async def _allot(connection: AsyncConnection, allot: Allot, its: Subscription, due: Due, at: datetime) -> None:
+    """Points for the month of a paid period that begins; the next month's are due when it does."""
+    period, paid = its.period, await invoices.numbered(connection, due.about)
+    if its.is_over or period is None or paid.state != invoices.PAID or not its.plan.allotment_points:
+        return
+    month = _months(its).period_at(min(max(due.due_at, period.start), period.end - _INSTANT))
+    due_at = month.end if await allot(connection, _allotment(its, month), at) else at + _ASKED_AGAIN
+    if due_at < period.end:
+        await store.put_due(connection, its.holder_id, its.subscription_no, ALLOT, due.about, due_at)
+
+
+async def _take(connection: AsyncConnection, allot: Allot, its: Subscription, due: Due, at: datetime) -> None:
+    """Points of the month in which a subscription ended, as far as it was not served."""
+    period = its.period
+    if period is None or not its.plan.allotment_points or not period.start <= due.due_at < period.end:
+        return
+    month = _months(its).period_at(due.due_at)
+    left = remaining_of(month, due.due_at, zone=its.zone)
+    await allot(connection, replace(_allotment(its, month), unserved=left), at)
+
+
+def _months(its: Subscription) -> Rhythm:
+    """The months of a subscription, from its anchor as its periods are: each is within one of them."""
+    assert its.contract.rhythm is not None, "what has a period has a rhythm"
+    return Rhythm(its.contract.rhythm.anchor_at, "MONTH", 1, its.zone)
+
+
+def _allotment(its: Subscription, month: Period) -> Allotment:
+    assert its.plan.allotment_issuer is not None, "a plan that promises points says under whose agreement"
+    return Allotment(
+        its.holder_id, its.subscription_no, its.plan.allotment_points, its.plan.allotment_issuer, month.start,
+        month.end,
+    )  # fmt: skip
 
 
 async def _announce(connection: AsyncConnection, announce: Announce, its: Subscription, at: datetime) -> None:

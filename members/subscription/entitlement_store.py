@@ -202,7 +202,8 @@ async def covered(connection: AsyncConnection, currency: str, since: datetime, u
               SELECT min(x.valid_from) AS valid_from FROM members.entitlement_block x
               WHERE x.holder_id = g.holder_id AND x.subscription_no = g.subscription_no
             ) b ON true
-            WHERE g.source = 'PAID' AND s.currency = :currency AND g.valid_from < :until AND g.valid_until > :since
+            WHERE g.source IN ('PAID', 'GIFT') AND s.currency = :currency AND g.valid_from < :until
+              AND g.valid_until > :since
               AND greatest(g.valid_from, w.since, :since) < least(g.valid_until, w.until, b.valid_from, :until)
             ORDER BY 1, 2, 3
         """),

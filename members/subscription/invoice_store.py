@@ -284,11 +284,16 @@ async def payment_by_reference(connection: AsyncConnection, provider: str, refer
 
 
 async def payment(connection: AsyncConnection, invoice_no: int) -> Row[Any] | None:
-    """The payment of an invoice: reference, amount_minor, service_from, service_until, at."""
+    """The payment of an invoice: reference, amount_minor, service_from, service_until, at; of a present the days of who
+    got it, and is_waiting while nobody did."""
     found = await connection.execute(
         text("""
-            SELECT reference, amount_minor, service_from, service_until, at FROM members.fee_payment
-            WHERE invoice_no = :invoice_no AND NOT is_surplus
+            SELECT p.reference, p.amount_minor, coalesce(u.service_from, p.service_from) AS service_from,
+                   coalesce(u.service_until, p.service_until) AS service_until, p.at,
+                   g.gift_no IS NOT NULL AND u.gift_no IS NULL AS is_waiting
+            FROM members.fee_payment p LEFT JOIN members.gift g ON g.invoice_no = p.invoice_no
+            LEFT JOIN members.gift_use u ON u.invoice_no = p.invoice_no
+            WHERE p.invoice_no = :invoice_no AND NOT p.is_surplus
         """),
         {"invoice_no": invoice_no},
     )
@@ -373,15 +378,21 @@ async def insert_refund_done(
 
 async def services(connection: AsyncConnection, currency: str, until: date, paid_until: datetime) -> Sequence[Row[Any]]:
     """What was paid before an instant for days that begin before one: invoice, days, what it is without tax, what
-    charging it cost, and from which day it was not served. Invoices of a test are none."""
+    charging it cost, and from which day it was not served. A present is whose it became, from when it did. Invoices of
+    a test are none."""
     found = await connection.execute(
         text("""
-            SELECT i.holder_id, i.subscription_no, i.invoice_no, p.service_from, p.service_until, i.net_minor,
-                   p.charging_minor, n.from_day
+            SELECT coalesce(u.holder_id, i.holder_id) AS holder_id,
+                   coalesce(u.subscription_no, i.subscription_no) AS subscription_no, i.invoice_no,
+                   coalesce(u.service_from, p.service_from) AS service_from,
+                   coalesce(u.service_until, p.service_until) AS service_until, i.net_minor, p.charging_minor,
+                   n.from_day
             FROM members.fee_payment p JOIN members.invoice i USING (holder_id, invoice_no)
             LEFT JOIN members.credit_note n USING (invoice_no)
-            WHERE NOT p.is_surplus AND NOT i.is_test AND i.currency = :currency AND p.service_from < :until
-              AND p.at < :paid_until
+            LEFT JOIN members.gift_use u ON u.invoice_no = i.invoice_no
+            WHERE NOT p.is_surplus AND NOT i.is_test AND i.currency = :currency AND p.at < :paid_until
+              AND coalesce(u.service_from, p.service_from) < :until
+              AND (i.kind <> 'GIFT' OR u.at < :paid_until)
             ORDER BY i.invoice_no
         """),
         {"currency": currency, "until": until, "paid_until": paid_until},

@@ -17,7 +17,7 @@ from members.subscription.periods import Period
 from members.subscription.plans import Price
 from members.subscription.providers import Provider
 
-PERIOD, CHANGE = "PERIOD", "CHANGE"
+PERIOD, CHANGE, GIFT = "PERIOD", "CHANGE", "GIFT"
 UNSERVED, CHARGEBACK = "UNSERVED", "CHARGEBACK"
 OPEN, PAID, VOID, CREDITED = "OPEN", "PAID", "VOID", "CREDITED"
 
@@ -45,7 +45,8 @@ class PaymentMismatch(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """A line: PERIOD, PRORATION_CREDIT (below zero), PRORATION_DEBIT or PROMO (below zero), minor units with tax."""
+    """A line: PERIOD, PRORATION_CREDIT, PRORATION_DEBIT, PROMO or GIFT, minor units with tax; credits and discounts are
+    below zero."""
 
     kind: str
     price_no: int

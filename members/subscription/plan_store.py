@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 _PLAN = """
     SELECT p.plan_id, p.code, p.names, p.seats, p.trial_days, p.notice_days, p.on_leaving,
+           p.allotment_points, p.allotment_issuer, p.allotment_on_leaving,
            ARRAY(SELECT b.benefit FROM members.plan_benefit b WHERE b.plan_id = p.plan_id ORDER BY 1) AS benefits
     FROM members.plan p
 """
@@ -25,8 +26,11 @@ async def insert_plan(connection: AsyncConnection, values: Mapping[str, Any], be
     """Write a plan with its benefits; its number, None where the code is taken."""
     found = await connection.execute(
         text("""
-            INSERT INTO members.plan (code, names, seats, trial_days, notice_days, on_leaving, at)
-            VALUES (:code, CAST(:names AS jsonb), :seats, :trial_days, :notice_days, :on_leaving, :at)
+            INSERT INTO members.plan
+              (code, names, seats, trial_days, notice_days, on_leaving, at, allotment_points, allotment_issuer,
+               allotment_on_leaving)
+            VALUES (:code, CAST(:names AS jsonb), :seats, :trial_days, :notice_days, :on_leaving, :at,
+                    :allotment_points, :allotment_issuer, :allotment_on_leaving)
             ON CONFLICT DO NOTHING RETURNING plan_id
         """),
         {**values, "names": json.dumps(values["names"])},

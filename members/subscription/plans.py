@@ -20,7 +20,7 @@ from kit.errors import FieldProblem, Rejection
 from members.subscription import plan_store
 from members.subscription.periods import Interval, half_up
 
-KEEP, CREDIT = "KEEP", "CREDIT"
+KEEP, CREDIT, TAKE_BACK = "KEEP", "CREDIT", "TAKE_BACK"
 _CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _BENEFIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _INTERVALS = ("MONTH", "QUARTER", "YEAR")
@@ -44,7 +44,8 @@ class PlanInvalid(Rejection):
 class PlanDraft:
     """What a plan is to be: a code, names by language, the benefits, seats beside the owner's, days of a trial (0:
     none), how many days before a renewal it is announced, and whether days that are paid are credited to who leaves at
-    once (CREDIT) or only kept until the period's end (KEEP)."""
+    once (CREDIT) or only kept until the period's end (KEEP). For each month that is paid it may give points, issued
+    under the agreement of a partner (its number), which are kept or taken back as far as a month is not served."""
 
     code: str
     names: Mapping[str, str]
@@ -53,6 +54,9 @@ class PlanDraft:
     trial_days: int = 0
     notice_days: int = 7
     on_leaving: str = CREDIT
+    allotment_points: int = 0
+    allotment_issuer: int | None = None
+    allotment_on_leaving: str = KEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,9 @@ class Plan:
     trial_days: int
     notice_days: int
     on_leaving: str
+    allotment_points: int
+    allotment_issuer: int | None
+    allotment_on_leaving: str
     benefits: tuple[str, ...]
 
 
@@ -107,6 +114,8 @@ async def add(connection: AsyncConnection, draft: PlanDraft, *, actor: str, at: 
     values = {
         "code": draft.code, "names": dict(draft.names), "seats": draft.seats, "trial_days": draft.trial_days,
         "notice_days": draft.notice_days, "on_leaving": draft.on_leaving, "at": at,
+        "allotment_points": draft.allotment_points, "allotment_issuer": draft.allotment_issuer,
+        "allotment_on_leaving": draft.allotment_on_leaving,
     }  # fmt: skip
     plan_id = await plan_store.insert_plan(connection, values, draft.benefits)
     if plan_id is None:
@@ -229,6 +238,9 @@ def _problems(draft: PlanDraft) -> list[FieldProblem]:
         ("trial_days", 0 <= draft.trial_days <= 92, "0 to 92"),
         ("notice_days", 1 <= draft.notice_days <= 31, "1 to 31"),
         ("on_leaving", draft.on_leaving in (KEEP, CREDIT), f"{KEEP} or {CREDIT}"),
+        ("allotment_points", 0 <= draft.allotment_points <= 1_000_000, "0 to 1000000"),
+        ("allotment_issuer", (draft.allotment_points > 0) == ((draft.allotment_issuer or 0) > 0), "with points alone"),
+        ("allotment_on_leaving", draft.allotment_on_leaving in (KEEP, TAKE_BACK), f"{KEEP} or {TAKE_BACK}"),
     )
     return [FieldProblem((name,), "INVALID", wanted) for name, holds, wanted in checks if not holds]
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from members.subscription.contract import Event
 
-_SUBSCRIPTION = "SELECT holder_id, subscription_no, zone, provider, currency, at FROM members.subscription"
+_SUBSCRIPTION = "SELECT holder_id, subscription_no, zone, provider, currency, at, is_gift FROM members.subscription"
 _DUE = "SELECT due_at, kind, holder_id, subscription_no, about FROM members.subscription_due"
 _ORDER = "ORDER BY due_at, kind, holder_id, subscription_no, about"
 
@@ -20,10 +20,10 @@ async def insert_subscription(connection: AsyncConnection, values: Mapping[str, 
     """Write a subscription; its number."""
     found = await connection.execute(
         text("""
-            INSERT INTO members.subscription (holder_id, zone, provider, currency, at)
-            VALUES (:holder_id, :zone, :provider, :currency, :at) RETURNING subscription_no
+            INSERT INTO members.subscription (holder_id, zone, provider, currency, at, is_gift)
+            VALUES (:holder_id, :zone, :provider, :currency, :at, :is_gift) RETURNING subscription_no
         """),
-        values,
+        {"is_gift": False, **values},
     )
     return int(found.scalar_one())
 

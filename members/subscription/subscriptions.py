@@ -20,6 +20,7 @@ from members.subscription import (
     contract,
     crediting,
     entitlement_store,
+    gift_store,
     invoice_store,
     invoices,
     offers,
@@ -32,15 +33,15 @@ from members.subscription.contract import Contract, Event, State, Status
 from members.subscription.invoices import Invoice, InvoiceLine
 from members.subscription.offers import Cheaper, Shown
 from members.subscription.periods import Interval, Period, Rhythm
-from members.subscription.plans import CREDIT, Plan, Price
+from members.subscription.plans import CREDIT, TAKE_BACK, Plan, Price
 from members.subscription.providers import Provider
 
 ARREARS = ArrearsPolicy()
 CHANGE_WITHIN = timedelta(hours=23)
 """How long a change that has to be paid waits for the money."""
 
-ASK, CHARGE, END, EXPIRE, NOTICE, PERIOD, REFUND, RESUME = (
-    "ASK", "CHARGE", "END", "EXPIRE", "NOTICE", "PERIOD", "REFUND", "RESUME",
+ALLOT, ASK, CHARGE, END, EXPIRE, NOTICE, PERIOD, REFUND, RESUME, TAKE = (
+    "ALLOT", "ASK", "CHARGE", "END", "EXPIRE", "NOTICE", "PERIOD", "REFUND", "RESUME", "TAKE",
 )  # fmt: skip
 
 
@@ -103,7 +104,7 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """A subscription as it is: what of, what happened, what is unpaid. price is that of the present period; next_price
-    and next_plan are what is planned for the next."""
+    and next_plan are what is planned for the next. is_gift: it stands for a present that its holder gave."""
 
     holder_id: int
     subscription_no: int
@@ -117,6 +118,7 @@ class Subscription:
     next_price: Price | None
     next_plan: Plan | None
     unpaid_since: datetime | None
+    is_gift: bool = False
 
     def status(self, at: datetime) -> Status:
         """INCOMPLETE, TRIALING, ACTIVE, CANCELLING, GRACE, ON_HOLD, PAUSED or ENDED."""
@@ -228,6 +230,7 @@ async def change(
     Rejects SUBSCRIPTION_UNKNOWN, SUBSCRIPTION_STATE, PLAN_UNKNOWN.
     """
     its = await locked(connection, member_id, subscription_no)
+    await _check_no_gift(connection, its, at)
     price = await _changed_price(connection, its, plan, interval, at)
     if price.price_no == its.price.price_no:
         if its.contract.pending_price_no is not None:
@@ -252,6 +255,7 @@ async def preview_change(
 ) -> Preview:
     """What `change` would do now; writes nothing. Rejects as it does."""
     its = await own(connection, member_id, subscription_no)
+    await _check_no_gift(connection, its, at)
     price = await _changed_price(connection, its, plan, interval, at)
     end = its.contract.period_end
     assert end is not None
@@ -269,13 +273,43 @@ async def pause(
     Rejects SUBSCRIPTION_UNKNOWN, SUBSCRIPTION_STATE.
     """
     its = await locked(connection, member_id, subscription_no)
+    await _pausable(connection, its, until, at)
+    await _append(connection, its, Event("PAUSE_PLANNED", at, until=until))
+    return await read(connection, its.holder_id, its.subscription_no)
+
+
+async def preview_pause(
+    connection: AsyncConnection, member_id: int, subscription_no: int, *, until: datetime, at: datetime
+) -> Preview:
+    """What `pause` would do now: from when nothing is charged or given, until when it lasts (kept_until is when it
+    begins, as everything is kept until then). Writes nothing, and rejects as it does."""
+    its = await own(connection, member_id, subscription_no)
+    end = await _pausable(connection, its, until, at)
+    return Preview(end, 0, 0, end)
+
+
+async def preview_renewal(
+    connection: AsyncConnection, member_id: int, subscription_no: int, *, at: datetime
+) -> Preview | None:
+    """When the next period begins and what it will cost, with what is planned, codes and presents; None where none
+    follows. Rejects SUBSCRIPTION_UNKNOWN."""
+    its = await own(connection, member_id, subscription_no)
+    end = its.contract.period_end
+    if its.is_over or end is None or its.contract.cancel_at is not None or its.contract.state is State.PAUSED:
+        return None
+    _, cost_minor = await next_cost(connection, its)
+    return Preview(its.contract.paused_until or end, cost_minor, 0, None)
+
+
+async def _pausable(connection: AsyncConnection, its: Subscription, until: datetime, at: datetime) -> datetime:
+    """When a pause would begin. Rejects SUBSCRIPTION_STATE."""
+    await _check_no_gift(connection, its, at)
     end = its.contract.period_end
     if not contract.may(its.contract, "PAUSE_PLANNED") or its.contract.cancel_at is not None or end is None:
         raise SubscriptionState(f"a subscription that is {its.status(at)} cannot be paused")
     if not end < until <= end + contract.LONGEST_PAUSE:
         raise SubscriptionState(f"a pause ends within {contract.LONGEST_PAUSE.days} days of its beginning")
-    await _append(connection, its, Event("PAUSE_PLANNED", at, until=until))
-    return await read(connection, its.holder_id, its.subscription_no)
+    return end
 
 
 async def resume(
@@ -306,7 +340,7 @@ async def preview_cancellation(
     Rejects SUBSCRIPTION_UNKNOWN, SUBSCRIPTION_STATE, LEAVING_AT_ONCE_NOT_OFFERED.
     """
     its = await own(connection, member_id, subscription_no)
-    _check_leaving(its, at_once, at)
+    await _check_leaving(connection, its, at_once, at)
     if not at_once and its.contract.state in (State.ACTIVE, State.TRIALING):
         end = its.contract.period_end
         assert end is not None
@@ -324,12 +358,13 @@ async def cancel(
     Rejects SUBSCRIPTION_UNKNOWN, SUBSCRIPTION_STATE, LEAVING_AT_ONCE_NOT_OFFERED.
     """
     its = await locked(connection, member_id, subscription_no)
-    _check_leaving(its, at_once, at)
+    await _check_leaving(connection, its, at_once, at)
     if its.contract.state is State.PENDING:
         await expire(connection, its, reason="CANCELLED", at=at)
     elif at_once or its.contract.state is State.PAUSED or its.status(at) in ("GRACE", "ON_HOLD"):
         for one in await _paid(connection, its) if at_once else []:
             await crediting.credit(connection, one, its.zone, reason="CANCELLED", at=at)
+        await take_points(connection, its, at=at)
         await end(connection, its, reason="CANCELLED", at=at)
     elif its.contract.cancel_at is None:
         await _append(connection, its, Event("CANCEL_ASKED", at))
@@ -360,8 +395,9 @@ async def read(connection: AsyncConnection, holder_id: int, subscription_no: int
 
 
 async def of_member(connection: AsyncConnection, member_id: int) -> list[Subscription]:
-    """A member's own subscriptions, the latest first."""
-    return [await _subscription(connection, row) for row in await store.of_holder(connection, member_id)]
+    """A member's own subscriptions, the latest first, without those that stand for presents to others."""
+    rows = await store.of_holder(connection, member_id)
+    return [await _subscription(connection, row) for row in rows if not row.is_gift]
 
 
 async def own(connection: AsyncConnection, member_id: int, subscription_no: int) -> Subscription:
@@ -398,6 +434,8 @@ async def begin_period(connection: AsyncConnection, provider: Provider, its: Sub
     grace, until it is paid."""
     period = its.period
     assert period is not None
+    if await _begin_given(connection, its, period, at=at):
+        return
     off = await offers.cheaper(connection, its.holder_id, its.subscription_no, its.price)
     if off is not None and off.off_minor == its.price.amount_minor:
         await _begin_free(connection, its, period, off, at=at)
@@ -455,9 +493,33 @@ async def _begin_free(
     await announce(connection, its, at=at)
 
 
+async def _begin_given(connection: AsyncConnection, its: Subscription, period: Period, *, at: datetime) -> bool:
+    """A period that a present pays begins; False where none does. With the last it ends, or goes back to what was."""
+    given = await gift_store.covering(connection, its.holder_id, its.subscription_no, period.start)
+    if given is None:
+        return False
+    await grant(connection, its, "GIFT", period.start, period.end, at, invoice_no=given.invoice_no)
+    await store.put_due(connection, its.holder_id, its.subscription_no, PERIOD, 0, period.end)
+    await promise_points(connection, its, given.invoice_no, at=at)
+    if period.end >= given.ends_at:
+        if given.price_no_before is None:
+            its = await append(connection, its, Event("CANCEL_ASKED", at))
+        elif given.price_no_before != its.price.price_no:
+            its = await append(connection, its, Event("PRICE_CHANGE_PLANNED", at, price_no=given.price_no_before))
+    await announce(connection, its, at=at)
+    return True
+
+
+async def _check_no_gift(connection: AsyncConnection, its: Subscription, at: datetime) -> None:
+    if await gift_store.ahead(connection, its.holder_id, its.subscription_no, at):
+        raise SubscriptionState("a present is running or begins soon; that is possible when it is over")
+
+
 async def next_cost(connection: AsyncConnection, its: Subscription) -> tuple[Price, int]:
-    """What the next period is had at, and what it will cost with the code that the subscription was taken with."""
-    price = its.next_price or its.price
+    """What the next period is had at, and what it will cost with the code that it was taken with; a present pays it."""
+    price, end = its.next_price or its.price, its.contract.period_end
+    if end is not None and await gift_store.covering(connection, its.holder_id, its.subscription_no, end) is not None:
+        return price, 0
     off = await offers.cheaper(connection, its.holder_id, its.subscription_no, price)
     return price, price.amount_minor - (0 if off is None else off.off_minor)
 
@@ -489,12 +551,24 @@ async def grant(
     )  # fmt: skip
 
 
+async def promise_points(connection: AsyncConnection, its: Subscription, invoice_no: int, *, at: datetime) -> None:
+    """Points that the plan gives for the months of a paid period are due, the first of them now."""
+    if its.plan.allotment_points:
+        await store.put_due(connection, its.holder_id, its.subscription_no, ALLOT, invoice_no, at)
+
+
+async def take_points(connection: AsyncConnection, its: Subscription, *, at: datetime) -> None:
+    """Points of a month that ends early are to be taken back, where the plan says so."""
+    if its.plan.allotment_points and its.plan.allotment_on_leaving == TAKE_BACK and its.contract.state is State.ACTIVE:
+        await store.put_due(connection, its.holder_id, its.subscription_no, TAKE, 0, at)
+
+
 async def end(connection: AsyncConnection, its: Subscription, *, reason: str, at: datetime) -> None:
     """A subscription ends: what is open is void, nothing is due and nothing given any more. Points stay as they are."""
     await void_open(connection, its, reason=reason, at=at)
     await _append(connection, its, Event("ENDED", at, reason=reason))
     await entitlement_store.insert_block(connection, its.holder_id, its.subscription_no, "ENDED", at)
-    await store.drop_due(connection, its.holder_id, its.subscription_no, [END, EXPIRE, NOTICE, PERIOD, RESUME])
+    await store.drop_due(connection, its.holder_id, its.subscription_no, [ALLOT, END, EXPIRE, NOTICE, PERIOD, RESUME])
 
 
 async def expire(connection: AsyncConnection, its: Subscription, *, reason: str, at: datetime) -> None:
@@ -599,9 +673,12 @@ def _whole(price: Price) -> InvoiceLine:
     return InvoiceLine("PERIOD", price.price_no, price.amount_minor)
 
 
-def _check_leaving(its: Subscription, at_once: bool, at: datetime) -> None:
+async def _check_leaving(connection: AsyncConnection, its: Subscription, at_once: bool, at: datetime) -> None:
     if its.is_over:
         raise SubscriptionState("the subscription has ended")
+    end = its.contract.period_end
+    if not at_once and end is not None and await gift_store.ahead(connection, its.holder_id, its.subscription_no, end):
+        raise SubscriptionState("a present pays for what follows this period; leave in its last, or at once")
     if at_once and its.plan.on_leaving != CREDIT and its.contract.state is State.ACTIVE:
         raise LeavingAtOnceNotOffered("the plan is kept until the end of what is paid")
 
@@ -632,5 +709,5 @@ async def _subscription(connection: AsyncConnection, row: Row[tuple[object, ...]
         row.holder_id, row.subscription_no, row.zone, row.provider, row.currency, row.at, found,
         await plans.plan(connection, price.plan_id), price, next_price,
         None if next_price is None else await plans.plan(connection, next_price.plan_id),
-        min(open_since, default=None),
+        min(open_since, default=None), row.is_gift,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from kit.instants import add_months
 from ledger import cutoffs
 from members.subscription import facts
 from members.subscription.facts import Covered, FeeCredited, FeePaid, PaidService, Used
-from partners import clearing, programme
+from partners import allotments, clearing, programme
 from settlement.money import fees
 from settlement.money.events import MoneyEvent
 from settlement.rating import OPERATOR
@@ -88,9 +88,17 @@ class _Told:
     weights: dict[int, dict[int, int]]
     terms: Mapping[int, int]
     brought_micro: int
+    given_micro: int
+    taken_micro: int
+    charged_micro: int
     paid: list[FeePaid]
     credited: list[FeeCredited]
     returned: list[tuple[str, int]]
+
+    @property
+    def points_micro(self) -> int:
+        """What the points cost that plans gave, less what was taken back and what earlier months paid of it."""
+        return max(self.given_micro - self.taken_micro - self.charged_micro, 0)
 
 
 async def close(connection: AsyncConnection, *, month: date, currency: str, actor: str, at: datetime) -> FeeMonth:
@@ -159,7 +167,7 @@ async def allocated_again(connection: AsyncConnection, its: FeeMonth) -> Allocat
         if one.benefit and one.units
     ]
     return allocation.allocate_month(
-        fees_, metered=metered, points_micro=its.points_micro, weights=weights, rules=said.sharing()
+        fees_, metered=metered, points_micro=await _points(connection, its), weights=weights, rules=said.sharing()
     )
 
 
@@ -177,6 +185,7 @@ async def wrongs(connection: AsyncConnection, its: FeeMonth) -> list[str]:
             {key: amount for key, amount in metered.items() if amount},
             {key: amount for key, amount in again.metered.items() if amount},
         ),
+        "what points cost": (its.points_micro, again.points_micro),
         "the reserve": (its.reserve_micro, again.reserve_micro),
         "the operator's share": (its.operator_micro, again.operator_micro),
         "what was carried": (its.carried_micro, again.carried_micro),
@@ -200,6 +209,16 @@ async def wrongs(connection: AsyncConnection, its: FeeMonth) -> list[str]:
     return found
 
 
+async def _points(connection: AsyncConnection, its: FeeMonth) -> int:
+    """What points cost that a month was to pay, before fees that did not cover it cut it."""
+    rows = await store.of_month(connection, "fee_points", its.month, its.currency, "month")
+    if not rows:  # closed before plans gave any
+        return its.points_micro
+    charged = await store.points_before(connection, its.currency, its.month)
+    given_micro, taken_micro = int(rows[0].given_micro), int(rows[0].taken_micro)
+    return max(given_micro - taken_micro - charged, 0)
+
+
 async def _method(connection: AsyncConnection, its: FeeMonth) -> str:
     return rules.from_json(await store.rules(connection, its.currency, its.rules_version)).method
 
@@ -221,6 +240,7 @@ async def _gather(
     )  # fmt: skip
     before = None if last is None else await store.month(connection, last, currency)
     booked = await store.booked(connection, currency)
+    given_micro, taken_micro = await allotments.cost(connection, currency, until=until)
     return _Told(
         services=await facts.services(connection, currency, until=_next(month), paid_until=until),
         before=await store.recognised_before(connection, currency),
@@ -228,6 +248,9 @@ async def _gather(
         weights={n: own for n, each in weights.items() if (own := {p: w for p, w in each.items() if p in terms})},
         terms=terms,
         brought_micro=0 if before is None else before.carried_micro,
+        given_micro=given_micro,
+        taken_micro=taken_micro,
+        charged_micro=await store.points_before(connection, currency, month),
         paid=[one for one in await facts.paid(connection, currency, until=until) if ("PAYMENT", one.key) not in booked],
         credited=[
             one
@@ -279,7 +302,7 @@ async def _write(
     if told.brought_micro:
         fees_.append(Fee(CARRIED, told.brought_micro))
         weights[CARRIED] = _everybody(told.weights)
-    given = {"points_micro": 0, "weights": weights, "rules": said.sharing()}
+    given = {"points_micro": told.points_micro, "weights": weights, "rules": said.sharing()}
     metered, trials = _metered(told.used, said)
     done = allocation.allocate_month(fees_, metered=metered, **given)  # type: ignore[arg-type]
     await store.insert(
@@ -290,6 +313,8 @@ async def _write(
           "operator_micro": done.operator_micro, "carried_micro": done.carried_micro,
           "added_micro": done.added_micro, "actor": actor, "at": at}],
     )  # fmt: skip
+    points = {**key, "given_micro": told.given_micro, "taken_micro": told.taken_micro}
+    await store.insert(connection, "fee_points", [points])
     await store.insert(
         connection, "fee_recognition",
         [{**key, "holder_id": service.holder_id, "invoice_no": service.invoice_no,

@@ -173,3 +173,15 @@ async def stated_otherwise(connection: AsyncConnection, month: date, currency: s
         {"month": month, "currency": currency},
     )
     return [(partner_id, given, stated) for partner_id, given, stated in found]
+
+
+async def points_before(connection: AsyncConnection, currency: str, month: date) -> int:
+    """What all months before one paid for points, micro-units."""
+    found = await connection.execute(
+        text("""
+            SELECT CAST(coalesce(sum(points_micro), 0) AS bigint) FROM settlement.fee_month
+            WHERE currency = :currency AND month < :month
+        """),
+        {"currency": currency, "month": month},
+    )
+    return int(found.scalar_one())

@@ -121,6 +121,7 @@ def test_no_client_can_be_granted_what_a_session_alone_brings() -> None:
 NAMES_NOTHING = {
     "idempotencyKey", "locked", "approved", "granted", "purpose", "textVersion", "points", "email", "roles", "language",
     "plan", "interval", "currencyCode", "trial", "paymentToken", "paymentTextVersion", "atOnce", "until",
+    "intervals",
 }  # fmt: skip
 
 
@@ -152,6 +153,7 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
             ("offerSeat", {"guestId": "mbr_nothing"}),
         )
     },
+    "TakeGiftBackInput.giftId": ("takeGiftBack", lambda it: {"giftId": it}, "sub_nothing"),
     "SeatInput.subscriptionId": ("acceptSeat", partial(_of_subscription, {}), "sub_nothing"),
 }
 # What the operator's people name is the operator's, whose all of them are: the scope is what keeps others out.
@@ -170,6 +172,7 @@ PUBLIC = {
     "AcceptOfferInput.promotion": "an offer to this member; any other is unknown",
     "OfferSeatInput.guestId": "an id that the guest told, and that names them to everybody they tell it",
     "Query.planCode": "a plan is everybody's, and a code is whoever's who has it; guesses are counted",
+    "RedeemGiftInput.code": "a code is whoever's who has it; guesses are counted",
     "SubscribeInput.code": "a code is whoever's who has it; guesses are counted",
     "SetConsentInput.partner": "a partner's code, which everybody may know",
     "InviteColleagueInput.name": "a name at the own partner, which another may have at theirs",
@@ -249,7 +252,7 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
     async with desk.database.transaction() as connection:
         taken = await subscribed(connection, member_id)
     of_ada = own_id(desk.vault, SUBSCRIPTION, member_id, taken.subscription_no)
-    theirs |= {name: (ben, of_ada) for name in NAMES if name.endswith(".subscriptionId")}
+    theirs |= {name: (ben, of_ada) for name in NAMES if name.endswith((".subscriptionId", ".giftId"))}
     assert theirs.keys() == NAMES.keys()
     for name, (script, value) in theirs.items():
         root, call, nothing = NAMES[name]

@@ -49,12 +49,20 @@ OFFER = (
 ACCEPT = (
     f"mutation($i: SeatInput!) {{ acceptSeat(input: $i) {{ ... on AcceptSeatSuccess {{ replayed }} {REJECTED} }} }}"
 )
-OWN = """{ viewer { ... on Member { own { seats { subscriptionId acceptedAt } subscriptions { id status
+OWN = """query($until: DateTime! = "2026-04-20T00:00:00Z") { viewer { ... on Member { own {
+  seats { subscriptionId acceptedAt } subscriptions { id status seatsLeft
+  pausePreview(until: $until) { takesEffectAt } renewalPreview { takesEffectAt dueNow { amount } }
   cancellationPreview { keptUntil credited { amount } } changePreview(plan: "plus", interval: "YEAR") { takesEffectAt } } } } } }"""
 ENTITLED = "query($ref: MemberRefInput!) { member(ref: $ref) { entitlements { plan benefits isTrial } } }"
 QUOTE = "query($input: QuoteInput!) { quote(input: $input) { points entitlements { benefits } } }"
 CODE = """query($c: String!) { planCode(code: $c, plan: "plus", interval: "MONTH") {
   periods off { amount } toPay { amount } } }"""
+GIVE = f"""mutation($i: GiveSubscriptionInput!) {{ giveSubscription(input: $i) {{
+  ... on GiveSubscriptionSuccess {{ replayed giftCode gift {{ id state }} }} {REJECTED} }} }}"""
+REDEEM_GIFT = f"""mutation($i: RedeemGiftInput!) {{ redeemGift(input: $i) {{
+  ... on RedeemGiftSuccess {{ replayed {SHOWN} }} {REJECTED} }} }}"""
+TAKE_BACK = f"""mutation($i: TakeGiftBackInput!) {{ takeGiftBack(input: $i) {{
+  ... on TakeGiftBackSuccess {{ replayed }} {REJECTED} }} }}"""
 LIMIT = "query($input: QuoteInput!) { quote(input: $input) { maxRedeem { points boundBy } } }"
 USED = f"mutation($i: ReportUsageInput!) {{ reportUsage(input: $i) {{ ... on ReportUsageSuccess {{ replayed }} {REJECTED} }} }}"
 
@@ -116,6 +124,8 @@ async def test_a_member_takes_a_plan_changes_it_gives_seats_and_leaves(desk: Des
     assert changed["subscription"]["nextPlan"] == "plus"
     [own] = (await ada.ask(OWN))["own"]["subscriptions"]
     ends = changed["subscription"]["periodEndsAt"]
+    assert (own["seatsLeft"], own["pausePreview"]) == (1, {"takesEffectAt": ends})
+    assert own["renewalPreview"] == {"takesEffectAt": ends, "dueNow": {"amount": "10.00"}}  # the plan that is planned
     assert own["cancellationPreview"] == {"keptUntil": ends, "credited": {"amount": "0.00"}}
     left = await ada.ask(CANCEL, i=keyed(subscriptionId=its))
     assert (left["subscription"]["status"], left["subscription"]["endsAt"]) == ("CANCELLING", ends)
@@ -140,6 +150,24 @@ async def test_a_code_is_looked_at_used_once_and_answered_again_as_it_was(desk: 
     assert (await ben.ask(SUBSCRIBE, i=keyed(plan="plus", interval="MONTH", code=code)))["code"] == "PLAN_CODE_INVALID"
     assert await desk.database.pool.fetchval("SELECT count(*) FROM members.subscription") == 1
     assert await desk.database.pool.fetchval("SELECT wrong FROM members.guess WHERE kind = 'PLAN_CODE'") == 2
+
+
+async def test_a_present_is_bought_told_once_redeemed_and_shown_to_who_gave_it(desk: Desk) -> None:
+    ada, ben = [await script_of(await desk.signed_in(who)) for who in (ADA, BEN)]
+    wish = keyed(plan="family", interval="MONTH", intervals=2)
+    bought = [await ada.ask(GIVE, i=wish) for _ in range(2)]
+    assert [(one["replayed"], one["giftCode"] is None) for one in bought] == [(False, False), (True, True)]
+    code, gift = bought[0]["giftCode"], bought[0]["gift"]
+    assert (gift["state"], bought[1]["gift"]) == ("OPEN", gift)
+    assert (await ben.ask(REDEEM_GIFT, i=keyed(code=code)))["code"] == "PLAN_CODE_INVALID"
+    await pay(desk.database, 1, 4000, await desk.database.pool.fetchval("SELECT at FROM members.subscription"))
+    asked = keyed(code=code)
+    taken = [await ben.ask(REDEEM_GIFT, i=asked) for _ in range(2)]
+    assert [one["replayed"] for one in taken] == [False, True]
+    assert taken[0]["subscription"]["plan"] == "family"
+    assert (await ada.ask(TAKE_BACK, i=keyed(giftId=gift["id"])))["code"] == "GIFT_USED"
+    shown = await ada.ask("{ viewer { ... on Member { own { subscriptions { id } gifts { id state } } } } }")
+    assert shown["own"] == {"subscriptions": [], "gifts": [{"id": gift["id"], "state": "USED"}]}
 
 
 async def test_staff_read_every_invoice_and_nobody_elses_till_does(desk: Desk) -> None:

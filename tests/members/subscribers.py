@@ -14,8 +14,10 @@ from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
 from members.subscription import charging, due_work, plans, subscriptions
+from members.subscription.allotting import Allotment
 from members.subscription.charging import Receipt
 from members.subscription.due_work import Renewal
+from members.subscription.gifts import Gift
 from members.subscription.plans import PlanDraft
 from members.subscription.providers import (
     AUTOMATIC_WITHIN,
@@ -101,6 +103,8 @@ class Club:
         self.providers = {MANUAL.name: MANUAL, provider.name: provider}
         self.at = START
         self.told: list[Renewal] = []
+        self.allotted: list[Allotment] = []
+        self.given: list[Gift] = []
 
     async def open(self, **draft: Any) -> None:
         """Two plans: plus at 10.00 and family at 20.00 a month, with prices per year."""
@@ -153,7 +157,14 @@ class Club:
     async def pass_time(self, until: datetime | timedelta) -> int:
         """The clock goes on, and what is due is done."""
         self.at = until if isinstance(until, datetime) else self.at + until
-        return await due_work.advance(self.database, self.providers, self.announce, to=self.at)
+        return await due_work.advance(self.database, self.providers, self.announce, to=self.at, allot=self.allot)
+
+    async def allot(self, connection: AsyncConnection, its: Allotment, at: datetime) -> bool:
+        """Notes what is promised, once for a month, as whoever makes points of it does."""
+        month = (its.subscription_no, its.starts_at, its.unserved is None)
+        if month not in {(one.subscription_no, one.starts_at, one.unserved is None) for one in self.allotted}:
+            self.allotted.append(its)
+        return True
 
     async def announce(self, connection: AsyncConnection, renewal: Renewal, at: datetime) -> UUID | None:
         self.told.append(renewal)

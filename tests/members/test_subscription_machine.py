@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -15,7 +15,9 @@ from kit import postgres
 from kit.database import APPLICATION_ROLE, connect
 from kit.errors import Rejection
 from kit.secrets import Vault
-from members.subscription import charging, entitlements, subscriptions
+from members.subscription import charging, entitlements, facts, gifts, offers, subscriptions
+from members.subscription.gifts import GiftWish
+from members.subscription.offers import OfferDraft
 from members.subscription.providers import Answer, Told
 from tests.members.subscribers import DAY, Club, Scripted
 
@@ -25,6 +27,9 @@ STEPS = st.lists(
         st.tuples(st.just("pass"), st.integers(1, 700)),
         st.tuples(st.just("subscribe"), st.sampled_from(["plus", "family"])),
         st.tuples(st.just("trial"), st.just("plus")),
+        st.tuples(st.sampled_from(["code", "free"]), st.sampled_from(["plus", "family"])),
+        st.tuples(st.just("give"), st.integers(1, 3)),
+        st.tuples(st.sampled_from(["redeem", "gift back"]), st.just("")),
         st.tuples(st.just("change"), st.sampled_from(["plus", "family"])),
         st.tuples(st.sampled_from(["cancel", "leave", "stay", "resume", "card", "chargeback", "again"]), st.just("")),
         st.tuples(st.just("pause"), st.integers(1, 60)),
@@ -49,6 +54,24 @@ async def act(club: Club, member_id: int, word: str, value: Any) -> None:
             await club.do(subscriptions.give_means, provider, member_id, token="card", mark=None, text_version="1")
         case "subscribe" | "trial":
             await club.subscribe(member_id, value, wants_trial=word == "trial")
+        case "code" | "free":
+            shown = await offers.look(
+                club.database, club.vault, "HALF-OFF" if word == "code" else "FIRST-FREE", member_id=member_id,
+                at=club.at, now=club.at,
+            )  # fmt: skip
+            await club.subscribe(member_id, value, code=shown)
+        case "give":
+            wish = GiftWish(member_id, "family", "EUR", "MONTH", value, "UTC")
+            club.given.append(await club.do(gifts.buy, club.vault, provider, wish))
+        case "redeem":
+            for gift in club.given[-1:]:
+                shown = await offers.look(
+                    club.database, club.vault, gift.code or "", member_id=member_id, at=club.at, now=club.at
+                )
+                await club.do(gifts.redeem, provider, shown, member_id=member_id, zone="UTC")
+        case "gift back":
+            for gift in club.given[-1:]:
+                await club.do(gifts.take_back, member_id, gift.gift_no)
         case "change":
             await club.do(subscriptions.change, provider, member_id, number, plan=value, interval="MONTH")
         case "cancel" | "leave":
@@ -100,6 +123,46 @@ async def check(club: Club, member_id: int) -> None:
     assert {one.subscription_no for one in entitled} == {row["subscription_no"] for row in rows} - blocked
     paid = {row["invoice_no"] for row in payments if not row["is_surplus"]}
     assert {row["invoice_no"] for row in rows if row["source"] == "PAID"} <= paid
+    # A present is had once, by what was paid; a code is used once; uses are counted.
+    for row in rows:
+        if row["source"] == "GIFT":
+            assert row["invoice_no"] in paid
+    used = await pool.fetch(
+        "SELECT u.gift_no, n.note_no, n.kind FROM members.gift_use u LEFT JOIN members.credit_note n USING (invoice_no)"
+    )
+    assert all(row["note_no"] is None or row["kind"] == "CHARGEBACK" for row in used)
+    offers_ = await pool.fetch(
+        "SELECT o.uses, (SELECT count(*) FROM members.offer_use u WHERE u.offer_id = o.offer_id AND u.released_at IS NULL) AS rows FROM members.plan_offer o"
+    )
+    assert all(row["uses"] == row["rows"] <= 1 for row in offers_)
+    cheaper = await pool.fetch(
+        "SELECT o.off_minor, i.gross_minor, p.amount_minor FROM members.offer_period o LEFT JOIN members.invoice i USING (invoice_no) LEFT JOIN members.plan_price p ON p.price_no = i.price_no"
+    )
+    assert all(
+        row["gross_minor"] is None or row["gross_minor"] + row["off_minor"] == row["amount_minor"] for row in cheaper
+    )
+    # Points for a month once, and only of months of which something was paid.
+    promised = [(one.subscription_no, one.starts_at) for one in club.allotted if one.unserved is None]
+    assert len(promised) == len(set(promised))
+    served = {
+        row[0]
+        for row in await pool.fetch(
+            "SELECT subscription_no FROM members.entitlement_grant WHERE source IN ('PAID', 'GIFT')"
+        )
+    }
+    assert {number for number, _ in promised} <= served
+    # Everything that came is earned by some day, or went back, or waits for who gets a present.
+    async with club.database.reading() as connection:
+        services = await facts.services(connection, "EUR", until=date(2100, 1, 1), paid_until=club.at + DAY)
+    earned = sum(one.recognised(date(2100, 1, 1)) for one in services)
+    back = await pool.fetchval("SELECT coalesce(sum(net_minor), 0) FROM members.credit_note")
+    waiting = await pool.fetchval(
+        "SELECT coalesce(sum(i.net_minor), 0) FROM members.gift g JOIN members.invoice i USING (invoice_no) JOIN members.fee_payment p ON p.invoice_no = g.invoice_no AND NOT p.is_surplus WHERE NOT EXISTS (SELECT FROM members.gift_use u WHERE u.gift_no = g.gift_no) AND NOT EXISTS (SELECT FROM members.credit_note n WHERE n.invoice_no = g.invoice_no)"
+    )
+    came = await pool.fetchval(
+        "SELECT coalesce(sum(i.net_minor), 0) FROM members.fee_payment p JOIN members.invoice i USING (invoice_no) WHERE NOT p.is_surplus"
+    )
+    assert earned + back + waiting == came
     # Numbers without a gap.
     numbers = [row[0] for row in await pool.fetch("SELECT invoice_no FROM members.invoice ORDER BY 1")]
     assert numbers == list(range(1, len(numbers) + 1))
@@ -114,7 +177,11 @@ def play(url: str, vault: Vault, story: list[tuple[str, Any]]) -> None:
     async def run() -> None:
         async with connect(url) as database:
             club = Club(database, vault, Scripted())
-            await club.open()
+            await club.open(allotment_points=10, allotment_issuer=1, allotment_on_leaving="TAKE_BACK")
+            for code, said in (("half", {"kind": "PERCENT", "percent_bp": 5000, "periods": 2, "word": "HALF-OFF"}),
+                               ("free", {"kind": "FREE", "word": "FIRST-FREE"})):  # fmt: skip
+                draft = OfferDraft(code, valid_from=club.at, valid_until=club.at + 3650 * DAY, **said)  # type: ignore[arg-type]
+                await club.do(offers.add, vault, draft, actor="marketer")
             member_id = await club.person()
             for word, value in story:
                 with suppress(Rejection):
@@ -170,5 +237,16 @@ def test_a_story_that_has_it_all(fresh: Any, vault: Vault) -> None:
         ("pass", 40 * 24), ("again", ""), ("pause", 20), ("pass", 60 * 24), ("cancel", ""), ("stay", ""),
         ("script", ["LOST", "PAID"]), ("pass", 40 * 24), ("chargeback", ""), ("subscribe", "plus"), ("pass", 2),
         ("leave", ""), ("again", ""),
+    ]  # fmt: skip
+    play(fresh(), vault, story)
+
+
+def test_a_story_of_codes_and_presents_that_has_it_all(fresh: Any, vault: Vault) -> None:
+    story: list[tuple[str, Any]] = [
+        ("free", "plus"), ("pass", 35 * 24), ("give", 2), ("pass", 1), ("redeem", ""), ("change", "family"),
+        ("pass", 70 * 24), ("cancel", ""), ("give", 1), ("pass", 1), ("redeem", ""), ("pass", 40 * 24), ("again", ""),
+        ("pass", 40 * 24), ("give", 3), ("pass", 1), ("gift back", ""), ("redeem", ""), ("code", "family"),
+        ("pass", 2), ("script", ["SOFT", "PAID"]), ("pass", 40 * 24), ("give", 1), ("pass", 3 * 24), ("chargeback", ""),
+        ("redeem", ""), ("leave", ""), ("pass", 24), ("code", "plus"), ("pass", 24),
     ]  # fmt: skip
     play(fresh(), vault, story)

@@ -9,9 +9,11 @@ import pytest
 
 from kit.database import Database
 from kit.secrets import Vault
-from members.subscription import charging, entitlements, invoices, seats, subscriptions
+from members.subscription import charging, entitlements, gifts, invoices, offers, seats, subscriptions
 from members.subscription.charging import ReceiptNeedsTwo
+from members.subscription.gifts import GiftWish
 from members.subscription.invoices import InvoiceNotOpen, PaymentMismatch
+from members.subscription.offers import OfferDraft
 from members.subscription.providers import Answer, Told
 from tests.members.subscribers import DAY, START, Club, Scripted
 
@@ -136,16 +138,23 @@ async def test_b11_a_clock_that_jumps_and_one_that_steps_come_to_the_same(
         name = f"steps_{template}_{number}"
         postgres.create_database(server, name, template=template)
         async with connect(server.url(name, APPLICATION_ROLE)) as opened:
-            club = Club(opened, vault, Scripted(["PAID", "PAID", "SOFT", "SOFT", "PAID", "SILENT", "LOST", "PAID"]))
+            club = Club(opened, vault, Scripted(["PAID"] * 3 + ["SOFT", "SOFT", "PAID", "SILENT", "LOST", "PAID"]))
             await club.open()
-            first, second, third = [await club.person() for _ in range(3)]
-            await club.subscribe(first)
+            first, second, third, fourth = [await club.person() for _ in range(4)]
+            draft = OfferDraft("half", "PERCENT", START, START + DAY, percent_bp=5000, periods=3, word="HALF")
+            await club.do(offers.add, vault, draft, actor="marketer")
+            half = await offers.look(opened, vault, "half", member_id=first, at=START, now=START)
+            await club.subscribe(first, code=half)
+            wish = GiftWish(second, "family", "EUR", "MONTH", 2, "UTC")
+            present = await club.do(gifts.buy, vault, club.provider, wish)
             await club.subscribe(second, wants_trial=True)
             its = await club.subscribe(third, "family", interval="YEAR")
             await club.pass_time(timedelta(hours=1))
             await club.do(
                 subscriptions.change, club.provider, third, its.subscription_no, plan="plus", interval="MONTH"
             )
+            seen = await offers.look(opened, vault, present.code, member_id=fourth, at=club.at, now=START)
+            await club.do(gifts.redeem, club.provider, seen, member_id=fourth, zone="UTC")
             while club.at < START + 400 * DAY:
                 await club.pass_time(min(club.at + step, START + 400 * DAY))
             digests.append(await club.digest())

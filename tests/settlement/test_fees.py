@@ -15,9 +15,13 @@ import pytest
 
 from kit.reports.tables import LANGUAGES
 from kit.secrets import Vault
-from members.subscription import charging, entitlements, plans, subscriptions
+from members.subscription import charging, entitlements, gifts, offers, plans, subscriptions
 from members.subscription.entitlements import Use
+from members.subscription.gifts import GiftWish
+from members.subscription.offers import OfferDraft
+from members.subscription.plans import PlanDraft
 from members.subscription.providers import Told
+from partners import allotments
 from settlement import runs
 from settlement.money import controls as money_controls
 from settlement.money import journal
@@ -37,6 +41,8 @@ class Clubbed(Club):
     """A club whose members shop at a coalition's partners."""
 
     coalition: Coalition
+
+    allot = staticmethod(allotments.allot)
 
     async def rule(self, valid_from: date = MARCH, **said: Any) -> None:
         maker = await self.do(rules.propose, FeeRules(**said), currency="EUR", valid_from=valid_from, maker="maker")
@@ -217,6 +223,66 @@ async def test_a_payment_that_a_bank_takes_back_takes_nothing_from_partners(
     assert await club.balance("2400") == 0
     assert await club.balance("5400") > 0
     assert {n.kind: n.amount_micro for n in coalition.of(settled, "a").lines}["SUBSCRIPTION_SHARE"] == march.pool_micro
+
+
+async def test_points_and_presents_are_in_the_fees_and_everything_adds_up(
+    club: Clubbed, coalition: Coalition, vault: Vault
+) -> None:
+    """A year's fee with 100 points a month, a present for somebody else, a code: each month's waterfall has them."""
+    async with club.database.transaction() as connection:
+        issuer = coalition.partners["c"]
+        draft = PlanDraft("points", {"en": "Points"}, (), allotment_points=100, allotment_issuer=issuer,
+                          allotment_on_leaving="TAKE_BACK")  # fmt: skip
+        await plans.add(connection, draft, actor="marketer", at=club.at)
+        await plans.publish_price(connection, plan="points", currency="EUR", interval="YEAR", amount_minor=36_500,
+                                  valid_from=club.at, actor="marketer", at=club.at)  # fmt: skip
+        half = OfferDraft("half", "PERCENT", club.at, club.at + timedelta(days=9), percent_bp=5000, word="HALF")
+        await offers.add(connection, vault, half, actor="marketer", at=club.at)
+    await club.rule(reserve_bp=1000)
+    reader, giver, friend, cheap = [await club.person() for _ in range(4)]
+    its = await club.subscribe(reader, "points", "YEAR")
+    wish = GiftWish(giver, "family", "EUR", "MONTH", 2, "UTC")
+    present = await club.do(gifts.buy, vault, club.provider, wish)
+    code = await offers.look(club.database, vault, "half", member_id=cheap, at=club.at, now=club.at)
+    await club.subscribe(cheap, code=code)
+    await club.pass_time(timedelta(hours=1))
+    shown = await offers.look(club.database, vault, present.code, member_id=friend, at=club.at, now=club.at)
+    await club.do(gifts.redeem, club.provider, shown, member_id=friend, zone="UTC")
+    await club.pass_time(timedelta(days=2))
+    for member_id, partner in ((reader, "a"), (friend, "b"), (cheap, "a"), (giver, "c")):
+        await club.buys(member_id, partner, 1000)
+    await club.pass_time(datetime(2026, 4, 2, tzinfo=UTC))
+    march = await club.close(MARCH)
+    price = await club.database.pool.fetchval("SELECT DISTINCT price_micro FROM partners.allotment")
+    given = await club.database.pool.fetchval("SELECT count(*) FROM partners.allotment WHERE at < '2026-04-01'")
+    assert (given, march.points_micro) == (1, 100 * price)  # the first month's; April's begins on the first of April
+    # 365.00 of a year: 31 days; 40.00 of 61 days: 31 of the first, of 0.66; 5.00 with the code: all of March.
+    recognised = await club.database.pool.fetchval("SELECT sum(recognised_minor) FROM settlement.fee_recognition")
+    assert recognised == 3100 + 31 * 66 + 500
+    weights = {
+        tuple(row)
+        for row in await club.database.pool.fetch("SELECT subscription_no, partner_id FROM settlement.fee_weight")
+    }
+    gift_of = await club.database.pool.fetchval("SELECT subscription_no FROM members.gift_use")
+    assert {(its.subscription_no, coalition.partners["a"]), (gift_of, coalition.partners["b"])} <= weights
+    assert coalition.partners["c"] not in {partner for _, partner in weights}  # the giver's purchases weigh nothing
+    # Leaving takes points of the unserved part of the month back; the next month pays so much less for them.
+    await club.do(subscriptions.cancel, reader, its.subscription_no, at_once=True)
+    await club.pass_time(timedelta(hours=1))
+    taken = await club.database.pool.fetchval("SELECT points FROM partners.allotment WHERE kind = 'TAKEN'")
+    assert 0 < taken < 100
+    await club.pass_time(datetime(2026, 5, 2, tzinfo=UTC))
+    april = await club.close(APRIL)
+    assert april.points_micro == (100 - taken) * price
+    for done in (march, april):
+        async with club.database.reading() as connection:
+            shares = sum(one.amount_micro for one in await months.shares(connection, done))
+            assert await months.wrongs(connection, done) == []
+        out = shares + done.points_micro + done.reserve_micro + done.operator_micro + done.carried_micro
+        assert out == done.pool_micro + done.added_micro
+    coalition.at = club.at
+    await coalition.settle()
+    assert await coalition.violations() == []
 
 
 @pytest.mark.parametrize(
