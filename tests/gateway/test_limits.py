@@ -245,7 +245,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost", "putCardOnDevice", "forgetMe",
         "orderReward", "inviteFriend", "acceptOffer", "subscribe", "cancelSubscription", "changeSubscription",
         "pauseSubscription", "resumeSubscription", "offerSeat", "acceptSeat", "leaveSeat",
-        "givePaymentMeans",
+        "givePaymentMeans", "giveSubscription", "redeemGift", "takeGiftBack",
     }  # fmt: skip
     desk = {
         "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",
@@ -253,7 +253,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "proposeDefaultCover", "proposeBuyOut", "proposeExit", "decideFinanceProposal", "proposeAgreement",
         "decideAgreement", "addPromotion", "draftRule", "simulateRelease", "submitRelease", "publishRelease",
         "declineRelease", "suspendPromotion", "addBudget", "setBudgetLimit", "fundBudget", "addReward",
-        "setRewardStock", "inviteToClub",
+        "setRewardStock", "inviteToClub", "advanceTestClock",
     }  # fmt: skip
     assert ranks[1] == {"accruePoints", "enrolMember"} | own | {"inviteColleague", "removeColleague"} | told | desk
     # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.
