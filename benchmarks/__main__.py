@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -212,6 +213,7 @@ def renewals_alone(
                 advance=lambda n: bar.advance(task, n),
             )  # fmt: skip
             settings = await stage.settings_of(server)
+            settings |= {"load_average": round(os.getloadavg()[1], 1)}
         console.out.print(f"stored in {report.store('renewals', found.content(), settings, folder=into)}")
         console.out.print(report.write_page(into).read_text().partition("## Renewals")[2], markup=False)
 

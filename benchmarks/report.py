@@ -82,7 +82,7 @@ def _part(title: str, whole: Mapping[str, Any]) -> list[str]:
 def _settings(settings: Mapping[str, Any]) -> str:
     named = (
         "server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "cores", "seconds",
-        "rounds", "members", "holders", "scale", "times", "connections", "seed", "audit_violations",
+        "rounds", "members", "holders", "scale", "times", "connections", "seed", "audit_violations", "load_average",
     )  # fmt: skip
     return ", ".join(f"{name} {settings[name]}" for name in named if name in settings)
 

@@ -246,6 +246,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "orderReward", "inviteFriend", "acceptOffer", "subscribe", "cancelSubscription", "changeSubscription",
         "pauseSubscription", "resumeSubscription", "offerSeat", "acceptSeat", "leaveSeat", "removeSeat",
         "givePaymentMeans", "claimMissingPoints", "contestClaim", "putCardInWallet",
+        "giveSubscription", "redeemGift", "takeGiftBack",
     }  # fmt: skip
     desk = {
         "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",
@@ -259,7 +260,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "comparePartnerFile", "lookForMissingLines", "assignBreak", "explainBreak", "addBreakNote", "resolveBreak",
         "matchBreaks", "undoBreakMatch", "verifyBreak", "reopenBreak", "preparePaymentFiles", "releasePaymentFile",
         "acknowledgePaymentFile", "followUpPayments", "sealSettlementRun", "proposeBankAccount", "identifySuspense",
-        "sendSuspense", "proposeKeepSuspense", "writeOffPayment",
+        "sendSuspense", "proposeKeepSuspense", "writeOffPayment", "advanceTestClock", "closeSettlementCutoff",
     }  # fmt: skip
     assert ranks[1] == {"accruePoints", "enrolMember"} | own | {"inviteColleague", "removeColleague"} | told | desk
     # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.
