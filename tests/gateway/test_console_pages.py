@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -374,6 +375,26 @@ async def test_nobody_else_is_let_in_and_nobody_else_can_send(quiet: Town) -> No
     policy = (await chen.request.get(f"{place.url}/console/runs")).headers["content-security-policy"]
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
+
+
+@needs_chromium
+async def test_what_is_late_is_in_one_list_with_what_to_do_and_the_way_there(quiet: Town) -> None:
+    mila = await script(quiet, "mila")
+    later = (quiet.desk.wall() + timedelta(days=9)).isoformat()
+    tax = {"idempotencyKey": stand.key(), "code": "VAT_20", "rateBp": 2000, "taxCode": "S", "validFrom": later}
+    proposed = "mutation($i: ProposeTaxRuleInput!) { proposeTaxRule(input: $i) { ... on ProposalSuccess { number } } }"
+    number = (await mila.ask(proposed, i=tax))["number"]
+    quiet.desk.wall.move(days=2)
+    page = await staff(quiet, "chen", "/console/trouble")
+    late = page.get_by_role("listitem").filter(has_text=f"A proposal waits: {number}")
+    await late.get_by_text("Another of finance approves or declines it.").wait_for()
+    await quiet.breathe()
+    await late.get_by_role("link").click()
+    await press(quiet, page, "Approve")
+    await page.get_by_text("Nothing waits for a decision.").wait_for()
+    told = await (await script(quiet, "chen")).ask("{ settlementTrouble { code subject } }")
+    assert {"code": "PROPOSAL_WAITS", "subject": str(number)} not in told
+    assert "CONTROL" not in {one["code"] for one in told}
 
 
 @needs_chromium
