@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page
+from playwright.async_api import Locator, Page, expect
 
 from gateway.pages import charts, sections
 from kit import actors, postgres
@@ -162,7 +162,7 @@ async def test_one_person_makes_a_run_another_approves_it_and_its_net_leads_down
 
     place.desk.wall.move(minutes=6)  # the proof of who one is has grown old
     await press(place, page, "Control")
-    await page.wait_for_url("**/staff/confirm?next=%2Fconsole%2Fruns%2F2")
+    await expect(page).to_have_url(f"{place.url}/staff/confirm?next=%2Fconsole%2Fruns%2F2", timeout=60_000)
     assert await steps(place, "CONTROLLED") == 1  # the first run's: nothing was done
 
     page = await staff(place, "mila", "/console/runs/2")
@@ -239,7 +239,7 @@ async def test_a_break_is_explained_ended_and_looked_at_by_another(quiet: Town) 
     row = page.get_by_role("row").filter(has_text="B-1")
     await row.locator("summary").click()
     await press(quiet, page, "It is right so", within=row)
-    await page.wait_for_url("**/console/breaks")
+    await row.wait_for(state="detached")
     await visit(quiet, page, "/console/breaks?all=yes")
     await row.locator(".state", has_text="Verified").wait_for()
     steps = "SELECT count(*) FROM settlement.break_step JOIN settlement.break USING (break_id) WHERE source = 'test:1'"
