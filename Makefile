@@ -38,6 +38,7 @@ bench: $(VENV)/.dev ## Speed as ratios to pgbench TPC-B, peers beside it, in som
 bench-long: $(VENV)/.dev ## Ten million lots and a soak on them, by hand; ARGS="--lots 1000000 --minutes 5"
 	@$(BIN)/python -m benchmarks long $(ARGS)
 	@$(BIN)/python -m benchmarks closing --postings 1000000 --postings 10000000
+	@$(BIN)/python -m benchmarks reconciling --lines 1000000
 
 screens: $(VENV)/.dev ## Pictures of the main screens, into docs/screens; needs Chromium
 	@TESSERA_SCREENS=docs/screens $(BIN)/python -m pytest -q tests/gateway -k pictures $(ARGS)

@@ -68,6 +68,7 @@ async def compare(connection: AsyncConnection, file_id: int, *, actor: str, at: 
     tolerance = Tolerance(more.tolerance_minor, more.tolerance_days) if more else Tolerance()
     zone = (await programme.read(connection)).time_zone
     values = _values(its, its.business_date, its.currency, actor, at)
+    await file_store.allow_sorting(connection)
     await file_store.insert_exact_matches(connection, values)
     opened = await _compare_rest(connection, its, values, tolerance, _prices(terms), breaks.local_day(at, zone), at)
     matched = await file_store.match_count(connection, file_id)

@@ -19,6 +19,7 @@ _RECORD = (
     "file_id", "line_no", "outlet", "terminal", "business_date", "reference", "kind", "points", "amount_minor",
     "tax_minor", "unit_price_micro", "original_reference", "occurred_at",
 )  # fmt: skip
+_WORK_MEM = "64MB"
 _PROBLEM = ("file_id", "line_no", "code", "message", "reference")
 
 
@@ -212,6 +213,11 @@ _OURS = """
                           AND (s.holder_id, s.unit, s.seq, s.kind) = (l.holder_id, l.unit, l.seq, l.kind))
     )
 """
+
+
+async def allow_sorting(connection: AsyncConnection) -> None:
+    """Let the database sort and hash a file of a million lines in memory, until the transaction ends."""
+    await connection.execute(text("SELECT set_config('work_mem', :size, true)"), {"size": _WORK_MEM})
 
 
 async def insert_exact_matches(connection: AsyncConnection, values: Mapping[str, Any]) -> int:

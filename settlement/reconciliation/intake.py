@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from itertools import islice
@@ -255,13 +255,14 @@ async def _take(
     file_id = await file_store.next_file_id(connection)
     reading = _Reading(connection, file_id, mode)
     try:
-        async for chunk in _chunks(files.read(source, file_format, most_bytes=most_bytes)):
-            if reading.head is None and isinstance(chunk[0], FileHead):
-                reading.head = chunk[0]
-                await _check_head(connection, chunk[0], partner_id)
-            await reading.keep(chunk)
-            if progress is not None:
-                progress(len(chunk))
+        async with aclosing(_chunks(files.read(source, file_format, most_bytes=most_bytes))) as chunks:
+            async for chunk in chunks:
+                if reading.head is None and isinstance(chunk[0], FileHead):
+                    reading.head = chunk[0]
+                    await _check_head(connection, chunk[0], partner_id)
+                await reading.keep(chunk)
+                if progress is not None:
+                    progress(len(chunk))
         return await _kept(connection, reading, file_format, partner_id, actor, at)
     except PartnerFileInvalid as wrong:
         no = _NotTaken(wrong.code, wrong.message)
@@ -299,17 +300,23 @@ class _Reading:
         await file_store.copy_problems(self._connection, [_problem_row(self.file_id, one) for one in problems])
 
 
-async def _chunks(events: Iterator[Event]) -> AsyncIterator[list[Event]]:
-    """Events in parts, each read away from the loop, so that others are served meanwhile; what was read before the
-    file stopped making sense comes too. Rejects PARTNER_FILE_INVALID."""
-    wrong: PartnerFileInvalid | None = None
-    while wrong is None:
-        chunk, wrong = await asyncio.to_thread(_read_on, events)
-        if not chunk:
-            break
-        yield chunk
-    if wrong is not None:
-        raise wrong
+async def _chunks(events: Iterator[Event]) -> AsyncGenerator[list[Event]]:
+    """Events in parts, each read away from the loop while the one before is stored; what was read before the file
+    stopped making sense comes too. Whoever leaves early closes it. Rejects PARTNER_FILE_INVALID."""
+    ahead = asyncio.ensure_future(asyncio.to_thread(_read_on, events))
+    try:
+        while True:
+            chunk, wrong = await ahead
+            if chunk and wrong is None:
+                ahead = asyncio.ensure_future(asyncio.to_thread(_read_on, events))
+            if chunk:
+                yield chunk
+            if wrong is not None:
+                raise wrong
+            if not chunk:
+                break
+    finally:
+        await asyncio.wait([ahead])  # the source is read by nobody once this is over
 
 
 def _read_on(events: Iterator[Event]) -> tuple[list[Event], PartnerFileInvalid | None]:

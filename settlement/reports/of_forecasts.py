@@ -26,7 +26,7 @@ def shares_left(cohorts: Sequence[Cohort], rates: Sequence[int]) -> dict[Key, Fr
     found = {}
     for cohort, rate in zip(cohorts, rates, strict=True):
         ahead = Fraction(cohort.issued * rate, PPM) - cohort.used
-        share = ahead / cohort.left if cohort.left > 0 else Fraction(0)
+        share = Fraction(ahead, cohort.left) if cohort.left > 0 else Fraction(0)
         found[cohort.funder_id, cohort.terms_id, cohort.month] = min(Fraction(1), max(Fraction(0), share))
     return found
 

@@ -81,8 +81,13 @@ async def test_staff_has_all_and_who_has_no_scope_none(settled: Gateway) -> None
     assert (await get(staff, "/settlement/reports/R7"))[0] == 400
     assert (await get(staff, "/settlement/reports/R7?run=1&format=exe"))[0] == 400
     listed = await staff.ask("{ settlementReports { code path } }")
-    assert len(listed) == 22
+    assert len(listed) == 25
     caller = sorted(settled.coalition.callers)[0]
+    asked = f"/settlement/reports/R23?run=1&partner={caller}&price=service_price_micro:2500"
+    status, told = await get(staff, asked)
+    assert (status, told.splitlines()[0].startswith(b"scenario,")) == (200, True)
+    for wrong in (asked.replace("2500", "-1"), asked.replace("service_price_micro", "name"), asked.split("&price")[0]):
+        assert (await get(staff, wrong))[0] == 400, wrong
     poor = await settled.till(caller, wanted=scopes.TILL)
     assert (await get(poor, "/settlement/reports/R1?run=1"))[0] == 403
     assert (await settled.http.get("/settlement/reports/R1?run=1")).status_code == 401

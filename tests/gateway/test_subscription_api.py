@@ -175,6 +175,7 @@ async def test_a_till_is_told_what_a_subscription_opens_and_rules_that_ask_for_i
 async def test_a_renewal_is_announced_by_a_letter_before_it_is_due_and_the_proof_is_kept(
     desk: Desk, database: Database, vault: Vault
 ) -> None:
+    """Complaint C35: a subscription that renewed itself and nobody had noticed."""
     ada = await script_of(await desk.signed_in(ADA))
     await ada.ask(SUBSCRIBE, i=keyed(plan="plus", interval="MONTH"))
     at = await database.pool.fetchval("SELECT at FROM members.subscription")

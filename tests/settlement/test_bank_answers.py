@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 from collections.abc import AsyncIterator
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from kit import actors
 from kit.database import Database
+from kit.errors import Rejection
 from kit.secrets import Vault
 from settlement.bank import bank_files, camt, pain_reports, paying, receiving
 from settlement.bank.camt import BankFileInvalid
@@ -158,3 +160,17 @@ def test_a_bomb_in_a_report_or_a_notice_is_refused_before_it_grows():
     with pytest.raises(BankFileInvalid):
         pain_reports.read(io.BytesIO(b" " * 100), most_bytes=99)
     assert OWN in GOOD["camt.054"].decode()
+
+
+async def test_of_a_spoilt_file_of_the_bank_nothing_is_written_but_a_break(a_house: House) -> None:
+    draws = Random(11)
+    for kind, good in GOOD.items():
+        for _ in range(12):
+            place, cut = draws.randrange(len(good)), draws.randrange(1, 30)
+            spoilt = good[:place] + draws.randbytes(draws.randrange(5)) + good[place + cut :]
+            before = await a_house.written()
+            try:
+                await take(a_house, spoilt)
+            except Rejection:
+                after = await a_house.written()
+                assert {t for t in after if after[t] != before[t]} <= {"break", "break_step"}, kind

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
+from random import Random
 
 import asyncpg
 import pytest
@@ -250,3 +251,34 @@ async def test_a_bill_that_was_split_is_one_match_of_all_its_lines_each_used_onc
             "actor, at) SELECT file_id, 99, holder_id, unit, seq + 100, kind, 'EXACT', 1, actor, at "
             "FROM settlement.record_match WHERE line_no = 4"
         )
+
+
+async def test_of_a_spoilt_file_nothing_is_written_but_its_answer_and_its_break(a_house: House) -> None:
+    draws = Random(7)
+    rows = [row(n) for n in range(4)]
+    good = {"CSV": file_of("cafe", TODAY, 1, rows), "JSONL": as_json(file_of("cafe", TODAY, 1, rows))}
+    for _ in range(15):
+        for file_format, content in good.items():
+            place, cut = draws.randrange(len(content)), draws.randrange(40)
+            spoilt = content[:place] + draws.randbytes(draws.randrange(6)) + content[place + cut :]
+            before = await a_house.written()
+            made = await intake.receive(
+                a_house.database, io.BytesIO(spoilt), file_format, partner_id=a_house.books.id_of("cafe"),
+                actor=MAKER, at=NOON,
+            )  # fmt: skip
+            after = await a_house.written()
+            changed_tables = {t for t in after if after[t] != before[t]}
+            if made.state == intake.REFUSED:
+                assert after["partner_file"] == before["partner_file"] + 1
+                assert changed_tables <= {"partner_file", "break", "break_step"}
+            else:
+                assert after["partner_record"] == before["partner_record"] + made.records
+    numbers = "SELECT count(*) FROM settlement.file_number LEFT JOIN settlement.partner_file USING (file_id) WHERE partner_id IS NULL"
+    assert await a_house.database.pool.fetchval(numbers) == 0
+
+
+def as_json(content: bytes) -> bytes:
+    """The same file as JSON lines."""
+    names = {"H": intake.files.HEAD, "D": intake.files.DETAIL, "T": intake.files.TAIL}
+    cells = [line.split(",") for line in content.decode().splitlines()]
+    return "".join(json.dumps(dict(zip(names[one[0]], one, strict=True))) + "\n" for one in cells).encode()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kit.amounts import exponent
 from settlement.reconciliation import files
 from settlement.reconciliation.files import FileHead, FileTail, PartnerFileInvalid, Problem, Record
 
@@ -127,3 +129,29 @@ def test_bytes_of_any_kind_are_refused_or_read_and_never_anything_else(content, 
     except PartnerFileInvalid:
         return
     assert isinstance(events[-1], FileTail)
+
+
+CELLS = st.text(st.sampled_from(' ,"=+-@azAZ09/.ü'), max_size=8)
+AMOUNTS = st.from_regex(r"\A-?[0-9]{0,6}(\.[0-9]{0,4})?\Z")
+
+
+@given(
+    cells=st.tuples(
+        CELLS, CELLS, st.sampled_from(["2026-03-31", "2026-02-30", "20260331", ""]), CELLS,
+        st.sampled_from([*files.KINDS, "GIFT"]), st.from_regex(r"\A-?[0-9]{0,14}\Z"), AMOUNTS, AMOUNTS, CELLS,
+        st.sampled_from(["", "2026-03-31T18:03:11+03:00", "2026-03-31T18:03:11", "noon"]), st.sampled_from(["", "0.01", "x"]),
+    ),
+    currency=st.sampled_from(["EUR", "JPY", "KWD"]), quoted=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=200)
+def test_a_plain_line_is_read_as_the_general_way_reads_it(cells: Any, currency: str, quoted: bool) -> None:
+    text = ",".join(("D", *(f'"{one}"' if quoted and '"' not in one else one for one in cells)))
+    plain = files.plain_record(text, 7, currency, exponent(currency))
+    if plain is not None:
+        assert plain == files._record(files._csv_fields(text, 7), 7, currency)
+
+
+def test_most_lines_are_plain() -> None:
+    assert files.plain_record("D,1,T1,2026-03-31,R-1,SALE,5,12.5,2.08,,2026-03-31T18:03:11+03:00,0.01", 2, "EUR", 2)
+    assert files.plain_record("D,1,,2026-03-31,R-1,RETURN,-5,-12.50,,,", 2, "EUR", 2)
+    assert files.plain_record("D,1,,2026-03-31,R-1,SALE,5,12.505,,,", 2, "EUR", 2) is None
