@@ -28,7 +28,7 @@ class TroubleQuery:
         cost=10,
         size=access.ListSize(assumed_size=30),
         description="What does not balance and what is late, the gravest first. The controls that calculate everything "
-        "once more are not asked: `tessera audit` runs them.",
+        "once more are not asked: the control of a run asks them.",
     )
     async def settlement_trouble(self, info: Info[Context, None]) -> list[SettlementTrouble]:
         at = await info.context.now()

@@ -1,7 +1,7 @@
 """What does not balance and what is late in all of settlement, in one list: what finance looks at in the morning.
 
 What concerns banks, breaks and disputes is `reconciliation.standing`'s; runs, windows, proposals and cover are added
-here. The controls that calculate everything once more are not asked: `tessera audit` runs them.
+here. The controls that calculate everything once more are not asked: the control of each run asks them.
 """
 
 from __future__ import annotations

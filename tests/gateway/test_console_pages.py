@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page
+from playwright.async_api import Locator, Page, expect
 
 from gateway.pages import charts, sections
 from kit import actors, postgres
@@ -161,7 +162,7 @@ async def test_one_person_makes_a_run_another_approves_it_and_its_net_leads_down
 
     place.desk.wall.move(minutes=6)  # the proof of who one is has grown old
     await press(place, page, "Control")
-    await page.wait_for_url("**/staff/confirm?next=%2Fconsole%2Fruns%2F2")
+    await expect(page).to_have_url(f"{place.url}/staff/confirm?next=%2Fconsole%2Fruns%2F2", timeout=60_000)
     assert await steps(place, "CONTROLLED") == 1  # the first run's: nothing was done
 
     page = await staff(place, "mila", "/console/runs/2")
@@ -238,7 +239,7 @@ async def test_a_break_is_explained_ended_and_looked_at_by_another(quiet: Town) 
     row = page.get_by_role("row").filter(has_text="B-1")
     await row.locator("summary").click()
     await press(quiet, page, "It is right so", within=row)
-    await page.wait_for_url("**/console/breaks")
+    await row.wait_for(state="detached")
     await visit(quiet, page, "/console/breaks?all=yes")
     await row.locator(".state", has_text="Verified").wait_for()
     steps = "SELECT count(*) FROM settlement.break_step JOIN settlement.break USING (break_id) WHERE source = 'test:1'"
@@ -374,6 +375,26 @@ async def test_nobody_else_is_let_in_and_nobody_else_can_send(quiet: Town) -> No
     policy = (await chen.request.get(f"{place.url}/console/runs")).headers["content-security-policy"]
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
+
+
+@needs_chromium
+async def test_what_is_late_is_in_one_list_with_what_to_do_and_the_way_there(quiet: Town) -> None:
+    mila = await script(quiet, "mila")
+    later = (quiet.desk.wall() + timedelta(days=9)).isoformat()
+    tax = {"idempotencyKey": stand.key(), "code": "VAT_20", "rateBp": 2000, "taxCode": "S", "validFrom": later}
+    proposed = "mutation($i: ProposeTaxRuleInput!) { proposeTaxRule(input: $i) { ... on ProposalSuccess { number } } }"
+    number = (await mila.ask(proposed, i=tax))["number"]
+    quiet.desk.wall.move(days=2)
+    page = await staff(quiet, "chen", "/console/trouble")
+    late = page.get_by_role("listitem").filter(has_text=f"A proposal waits: {number}")
+    await late.get_by_text("Another of finance approves or declines it.").wait_for()
+    await quiet.breathe()
+    await late.get_by_role("link").click()
+    await press(quiet, page, "Approve")
+    await page.get_by_text("Nothing waits for a decision.").wait_for()
+    told = await (await script(quiet, "chen")).ask("{ settlementTrouble { code subject } }")
+    assert {"code": "PROPOSAL_WAITS", "subject": str(number)} not in told
+    assert "CONTROL" not in {one["code"] for one in told}
 
 
 @needs_chromium
