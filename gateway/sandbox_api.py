@@ -45,6 +45,7 @@ class SandboxOnly(errors.Rejection):
 @strawberry.input(description="Members to try out a till with.")
 class SeedSandboxInput:
     idempotency_key: str = described(KEY)
+    outlet: str = described("The partner's code of the outlet where they buy.")
 
 
 @strawberry.type(description="A member who was made up, with a purchase at the own partner.")
@@ -87,12 +88,12 @@ class SandboxMutation:
         counter, at, services = await counter_of(info), await info.context.now(), info.context.services
         if services.settings.clock != "sandbox":
             raise SandboxOnly("members are made up in a sandbox alone")
-        place = _place(counter)
+        place = _place(counter, input.outlet)
         person = person_calls.person_of(info.context.viewer, COLLEAGUE)
         made: list[_MadeUp] = []
         async with services.database.transaction() as connection:
             is_new = await person_calls.is_new(
-                connection, services.vault, person, "seedSandbox", input.idempotency_key, at=at
+                connection, services.vault, person, "seedSandbox", input.idempotency_key, input.outlet, at=at
             )
             if is_new:
                 made = [await _member(connection, services.vault, counter, at) for _ in TOTALS_MINOR]
@@ -100,13 +101,13 @@ class SandboxMutation:
         return SeedSandboxSuccess(members=members, replayed=not is_new)
 
 
-def _place(counter: Counter) -> tuple[str, str]:
-    """The first till that is in use, by its outlet's code and its own. Rejects OUTLET_UNKNOWN."""
-    for outlet in counter.directory.outlets(counter.partner.partner_id):
-        for terminal in counter.directory.terminals(outlet.outlet_id):
-            if terminal.status == "ACTIVE":
-                return outlet.code, terminal.code
-    raise OutletUnknown("the partner has no till that is in use")
+def _place(counter: Counter, code: str) -> tuple[str, str]:
+    """The first till that is in use at an outlet, by its outlet's code and its own. Rejects OUTLET_UNKNOWN."""
+    outlet = counter.directory.outlet(counter.partner.partner_id, code)
+    for terminal in [] if outlet is None else counter.directory.terminals(outlet.outlet_id):
+        if terminal.status == "ACTIVE":
+            return code, terminal.code
+    raise OutletUnknown("the partner has no such outlet, or no till in use there")
 
 
 async def _member(connection: AsyncConnection, vault: Vault, counter: Counter, at: datetime) -> _MadeUp:

@@ -121,7 +121,9 @@ async def sandbox(
     office: Office, problem: Problem | None = None, *, made: list[dict[str, Any]] | None = None
 ) -> Response:
     """GET /portal/sandbox: makes up members to try out a till with."""
-    return office.page("sandbox.html", problem=problem, made=made)
+    places = (await office.ask("TillPlaces"))["viewer"]["outlets"]
+    outlets = [each for each in places if each["terminals"]]
+    return office.page("sandbox.html", problem=problem, made=made, outlets=outlets)
 
 
 async def seed(office: Office, fields: Mapping[str, str]) -> Response:
@@ -132,7 +134,8 @@ async def seed(office: Office, fields: Mapping[str, str]) -> Response:
             return RedirectResponse(f"{HOME}/sandbox", 303)
         return await sandbox(at, made=told["members"])
 
-    return await decided(office, fields, "SeedSandbox", {}, onward=f"{HOME}/sandbox", again=sandbox, shown=shown)
+    given = {"outlet": fields.get("outlet", "")}
+    return await decided(office, fields, "SeedSandbox", given, onward=f"{HOME}/sandbox", again=sandbox, shown=shown)
 
 
 # --- Statements ---------------------------------------------------------------------------------------------

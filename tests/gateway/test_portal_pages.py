@@ -85,6 +85,7 @@ async def test_a_developer_makes_a_client_rotates_its_key_and_finds_a_failing_re
     page = await town.signed_in(DAN, onward="/portal", prefix="/portal", viewport=DESKTOP)
     await page.get_by_role("link", name="Clients and keys").click()
     await page.get_by_role("link", name="Add a client").click()
+    await town.breathe()
     await page.get_by_label("Name").fill("web shop")
     await page.get_by_label("It signs with a key of its own").check()
     await page.get_by_label("Public key").fill('{"kty": "none"}')
@@ -102,6 +103,7 @@ async def test_a_developer_makes_a_client_rotates_its_key_and_finds_a_failing_re
         orjson.dumps(ECKey.generate_key("P-256").as_dict(private=False)).decode()
     )
     await page.get_by_label("Hours that what is replaced stays good").fill("2")
+    await town.breathe()
     await page.get_by_role("button", name="Register").click()
     await page.get_by_text("good until").wait_for()
     assert await page.locator("text=another key was registered · Dan").count() == 1
@@ -112,6 +114,7 @@ async def test_a_developer_makes_a_client_rotates_its_key_and_finds_a_failing_re
                                                  "receipt": stand.receipt("10.00")})  # fmt: skip
     number = failed.headers["x-request-id"]
     await town.desk.application.state.endpoint.admission.requests.write()
+    await town.breathe()
     await page.get_by_role("link", name="What your programs asked").click()
     await page.get_by_label("Number of the request").fill(number)
     await page.get_by_role("button", name="Find").click()

@@ -193,6 +193,7 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
     "RemoveClientKeyInput.clientId": ("removeClientKey", lambda it: {"clientId": it, "kid": "x"}, "cl_nothing"),
     "RotateClientSecretInput.clientId": ("rotateClientSecret", lambda it: {"clientId": it}, "cl_nothing"),
     "SuspendClientInput.clientId": ("suspendApiClient", lambda it: {"clientId": it}, "cl_nothing"),
+    "SeedSandboxInput.outlet": ("seedSandbox", lambda it: {"outlet": it}, "none"),
     "AddTerminalInput.outlet": ("addTerminal", lambda it: {"outlet": it, "code": "9"}, "none"),
     "CloseTerminalInput.outlet": ("closeTerminal", lambda it: {"outlet": it, "terminal": "1"}, "none"),
     **{
@@ -352,6 +353,7 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         "OpenDisputeInput.statementId": (gus, statement),
         **{name: (dev, client_id) for name in NAMES if name.endswith(".clientId")},
         **{name: (manager, "bakery-only") for name in NAMES if name.endswith(".outlet")},
+        "SeedSandboxInput.outlet": (dev, "bakery-only"),
     }
     dispute = await fee.ask(OPEN, input=keyed(statementId=statement, line=1, reason="D03", amount="1", note="too many"))
     theirs |= {name: (gus, dispute["dispute"]["id"]) for name in NAMES if name.endswith(".disputeId")}
