@@ -1,6 +1,6 @@
 """Stripe, over its own library: payment intents without the member there, refunds, set-up pages, signed events.
 
-What of it was never tried against Stripe itself is in docs/decisions/0036-providers.md.
+What of it was never tried against Stripe itself is in docs/decisions/0035-providers.md.
 """
 
 from __future__ import annotations

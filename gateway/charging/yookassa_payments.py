@@ -2,7 +2,7 @@
 
 The library keeps one shop per process in class attributes, waits for ever, and turns amounts into floats: here a client
 of its own stands for each shop, with limits, and bodies are plain mappings. What of it was never tried against YooKassa
-itself is in docs/decisions/0036-providers.md.
+itself is in docs/decisions/0035-providers.md.
 """
 
 from __future__ import annotations

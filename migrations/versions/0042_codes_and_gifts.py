@@ -1,4 +1,4 @@
-"""The journal without an index by cut-off; the statements are in the file of the same name."""
+"""Promotional codes, gift periods and allotments of points; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0046"
-down_revision = "0045"
+revision = "0042"
+down_revision = "0041"
 
 
 def upgrade() -> None:

@@ -1,4 +1,5 @@
-"""Promotional codes, gift periods and allotments of points; the statements are in the file of the same name."""
+"""What sides show and say in disputes, and what stands behind them; the statements are in the file of the same
+name."""
 
 from pathlib import Path
 
@@ -6,8 +7,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0044"
-down_revision = "0043"
+revision = "0041"
+down_revision = "0040"
 
 
 def upgrade() -> None:

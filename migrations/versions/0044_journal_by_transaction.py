@@ -1,4 +1,4 @@
-"""The audit trail by actor and by time; the statements are in the file of the same name."""
+"""The journal without an index by cut-off; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0045"
-down_revision = "0044"
+revision = "0044"
+down_revision = "0043"
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""What partners asked, kept for some days; the statements are in the file of the same name."""
+"""Orders of rewards that wait; the statement is in the file of the same name."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ from alembic import op
 from migrations import run_script
 
 revision = "0040"
-down_revision = "0038"
+down_revision = "0039"
 
 
 def upgrade() -> None:
-    """Run the statements."""
+    """Run the statement."""
     run_script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))

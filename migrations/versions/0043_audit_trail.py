@@ -1,5 +1,4 @@
-"""What sides show and say in disputes, and what stands behind them; the statements are in the file of the same
-name."""
+"""The audit trail by actor and by time; the statements are in the file of the same name."""
 
 from pathlib import Path
 

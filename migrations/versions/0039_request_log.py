@@ -1,4 +1,4 @@
-"""Orders of rewards that wait; the statement is in the file of the same name."""
+"""What partners asked, kept for some days; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0042"
-down_revision = "0040"
+revision = "0039"
+down_revision = "0038"
 
 
 def upgrade() -> None:
-    """Run the statement."""
+    """Run the statements."""
     run_script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
