@@ -18,6 +18,7 @@ from gateway.claim_types import (
 )
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
+from gateway.finance_calls import known_as
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.membership_api import person
@@ -213,7 +214,7 @@ class ClaimMutation:
         if partner_id is None:
             raise ClaimUnknown("there is no such claim")
         number = read_claim_id(services.vault, input.claim_id)
-        directory = await services.directory.get()
+        directory, actor = await services.directory.get(), await known_as(info, who)
         answer = _Answer(input, number)
         async with services.database.transaction() as connection:
             is_new = await person_calls.is_new(
@@ -222,12 +223,12 @@ class ClaimMutation:
             if is_new and input.accepted:
                 its = await claims.read(connection, number, partner_id=partner_id)
                 await claims.accept(
-                    connection, directory, number, partner_id=partner_id, actor=who.name, at=at,
+                    connection, directory, number, partner_id=partner_id, actor=actor, at=at,
                     purchase=answer.purchase(its.currency),
                 )  # fmt: skip
             elif is_new:
                 await claims.refuse(
-                    connection, number, partner_id=partner_id, reason=input.reason or "", actor=who.name, at=at,
+                    connection, number, partner_id=partner_id, reason=input.reason or "", actor=actor, at=at,
                     note=input.note, shown=shown_of(input.evidence),
                 )  # fmt: skip
             its = await claims.read(connection, number, partner_id=partner_id)

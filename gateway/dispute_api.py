@@ -15,6 +15,7 @@ from gateway.claim_types import hash_of
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.finance_api import read_statement_id, statement_id
+from gateway.finance_calls import known_as
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.person_calls import PersonCall
@@ -180,7 +181,7 @@ class DisputeMutation:
     async def open_dispute(self, info: Info[Context, None], input: OpenDisputeInput) -> DisputeResult:
         services, at = info.context.services, await info.context.now()
         who, partner_id = person_calls.person_of(info.context.viewer, COLLEAGUE), _partner(info)
-        number = read_statement_id(services.vault, input.statement_id)
+        number, actor = read_statement_id(services.vault, input.statement_id), await known_as(info, who)
         content = (
             str(number),
             str(input.line),
@@ -196,7 +197,7 @@ class DisputeMutation:
                 currency = await disputes.currency_of(connection, number, partner_id=partner_id)
                 made = await disputes.dispute(
                     connection, number, input.line, partner_id=partner_id, reason=input.reason,
-                    amount_minor=_minor(input.amount, currency), note=input.note, actor=who.name, at=at,
+                    amount_minor=_minor(input.amount, currency), note=input.note, actor=actor, at=at,
                     reference=input.reference,
                 )  # fmt: skip
                 return made.dispute_id
@@ -313,7 +314,7 @@ async def _once(
     they are."""
     services, at, viewer = info.context.services, await info.context.now(), info.context.viewer
     who = person_calls.person_of(viewer, STAFF if is_staff or viewer.partner_id is None else COLLEAGUE)
-    number = _read_dispute_id(services.vault, opaque)
+    number, actor = _read_dispute_id(services.vault, opaque), await known_as(info, who)
     async with services.database.transaction() as connection:
         await disputes.read(connection, number, partner_id=viewer.partner_id)
         is_new = await person_calls.is_new(
@@ -322,7 +323,7 @@ async def _once(
         if is_new:
             if who.audience == STAFF:
                 person_calls.require_fresh(who)
-            await do(connection, number, who.name, at)
+            await do(connection, number, actor, at)
         return await _answer(info, connection, number, is_new=is_new)
 
 

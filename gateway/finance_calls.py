@@ -20,6 +20,16 @@ def person(info: Info[Context, None], audience: str = STAFF) -> Person:
     return person_calls.person_of(info.context.viewer, audience)
 
 
+async def known_as(info: Info[Context, None], who: Person) -> str:
+    """Somebody as the audit trail knows them: staff by their name, a partner's people behind its code."""
+    partner_id = info.context.viewer.partner_id
+    if who.audience == STAFF or partner_id is None:
+        return who.name
+    partner = (await info.context.services.directory.get()).partner(partner_id)
+    assert partner is not None, "whoever is signed in is of a partner that there is"
+    return f"{partner.code}/{who.name}"
+
+
 async def once(
     info: Info[Context, None], operation: str, key: str, do: Do[Done], *content: str, audience: str = STAFF
 ) -> tuple[Done | None, bool]:

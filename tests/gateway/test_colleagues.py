@@ -138,7 +138,9 @@ async def test_inviting_again_changes_roles_and_ends_the_sessions(desk: Desk) ->
     await manager.ask(INVITE, i=keyed(**{**BEN, "roles": ["FINANCE"]}))
     assert (await ben.post(WHO)).status_code == 401
     ben = await script_of(await desk.signed_in(str(BEN["email"]), "/portal"), "/portal")
-    assert (await ben.ask(WHO))["scopes"] == ["history:read", "settlement:read", "statements:accept"]
+    assert (await ben.ask(WHO))["scopes"] == [
+        "disputes:write", "history:read", "settlement:read", "statements:accept",
+    ]  # fmt: skip
 
 
 async def test_letting_somebody_in_or_out_takes_a_fresh_proof(desk: Desk) -> None:

@@ -246,7 +246,6 @@ PUBLIC = {
     "AddApiClientInput.publicKey": "a public key, which is one client's alone",
     "RemoveClientKeyInput.kid": "a key of a client that is named beside it",
     "CloseTerminalInput.terminal": "a till of an outlet that is named beside it",
-    "Query.ownDisputes": "a place in one's own list",
     "Query.requestLog": "an id that whoever asks makes; the own partner's requests are looked through",
     "Query.apiClient": "an id in tokens; null for another's, as for nobody's",
 }

@@ -396,8 +396,12 @@ function offline() {
   part("partner-name").textContent = kept.name;
   part("places").replaceChildren(...places.map((/** @type {any} */ each, /** @type {number} */ index) =>
     made("option", { value: String(index), textContent: `${each.name} · ${each.terminal}` })));
-  const back = () => { if (sale.step === "member" || sale.step === "done") location.reload(); };
+  const isIdle = () => (sale.step === "member" || sale.step === "done") && !field.value;
+  const isThere = () => fetch("/portal/till/worker.js", { method: "HEAD", cache: "no-store" }).then((told) => told.ok, () => false);
+  // Asked again and again: a network that comes and goes says only once that it is there.
+  const back = async () => { if (navigator.onLine && isIdle() && await isThere()) location.reload(); };
   addEventListener("online", back);
+  setInterval(back, 5_000);
 }
 
 // --- Keys -------------------------------------------------------------------------------------------------------
