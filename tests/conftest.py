@@ -35,8 +35,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one."""
+    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one.
+
+    A file of tests in a browser stays in one process, because its town, gateway and browser are made once per process.
+    """
     for item in items:
+        module = getattr(item, "module", None)
+        if hasattr(module, "CHROMIUM"):
+            item.add_marker(pytest.mark.xdist_group(module.__name__))
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)
 

@@ -27,6 +27,7 @@ def test_growth_is_of_the_medians(tmp_path: Path) -> None:
     assert "| 1,000,000 | 7.2 | 61.0 | 150 | 25.0 | 30.0 | 40 |" in page
 
 
+@pytest.mark.deep
 async def test_a_close_counts_what_was_recorded_and_every_control_holds(server: Server) -> None:
     found = await closing.measure(server, [1_000, 2_000], rounds=1, holders=500)
     assert [(one.postings, one.violations, len(one.close_seconds)) for one in found.sizes] == [
@@ -36,6 +37,7 @@ async def test_a_close_counts_what_was_recorded_and_every_control_holds(server: 
     assert all(one.recomputed_per_second > 0 for one in found.sizes)
 
 
+@pytest.mark.deep
 async def test_a_package_has_every_line_and_what_writes_and_verifies_it_is_watched(server: Server) -> None:
     [few] = await statements.measure(server, [1_000], holders=500)
     assert few.lines == 1_000

@@ -90,6 +90,7 @@ async def test_a_driver_that_cannot_work_says_why(server: Server) -> None:
             pass
 
 
+@pytest.mark.deep
 def test_an_environment_that_cannot_be_made_is_a_reason_and_no_crash(tmp_path: Path) -> None:
     stranger = tmp_path / "list.txt"
     stranger.write_text("no-such-package-of-anybody @ file:///nowhere/at/all.whl --hash=sha256:" + "0" * 64 + "\n")

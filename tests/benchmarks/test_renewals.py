@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import renewals, report
 from benchmarks.renewals import Night
 from kit.postgres import Server
 
 
+@pytest.mark.deep
 async def test_a_night_is_counted_from_what_is_stored(server: Server) -> None:
     night = await renewals.measure(server, 900)
     assert night.wrong == {}
