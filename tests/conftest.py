@@ -34,6 +34,7 @@ def pytest_configure() -> None:
         one._width = None
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one.
 

@@ -81,7 +81,7 @@ class Town:
         page.on(
             "console",
             lambda said: (
-                self.complaints.append(said.text)
+                self.complaints.append(f"{said.text} at {said.location.get('url')}")
                 if said.type in ("error", "warning") and not any(each in said.text for each in EXPECTED)
                 else None
             ),
