@@ -159,7 +159,7 @@ async def test_a_partner_is_suspended_and_takes_part_again(town: Town) -> None:
     assert await page.get_by_role("link", name="Audit trail").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.deep)])
 async def test_axe_finds_nothing_nothing_runs_out_and_every_screen_is_light(town: Town, scheme: str) -> None:
     for address, paths in ((MAX, OF_MARKETER), (OLGA, OF_ADMIN)):
         page = await staff(town, address, "/console", color_scheme=scheme, viewport={"width": 320, "height": 700})

@@ -274,7 +274,7 @@ async def test_nobody_else_can_send_lead_or_frame(town: Town) -> None:
     assert (gone.status, gone.headers["location"]) == (303, "/portal/sign-in?next=%2Fportal%2Fclients")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.deep)])
 async def test_axe_finds_nothing_nothing_runs_out_and_every_screen_is_light(town: Town, scheme: str) -> None:
     for address, paths in ((DAN, OF_DEVELOPER), (PAM, OF_MANAGER)):
         # 320 CSS pixels are a small laptop's 640 at 200 %.

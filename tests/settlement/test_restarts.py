@@ -78,6 +78,7 @@ async def killed_everywhere(coalition: Coalition, step: Callable[[], Any]) -> tu
         return number - 1, given
 
 
+@pytest.mark.deep  # some hundred runs, each killed once
 @pytest.mark.parametrize("tax_bp", [2_000])
 async def test_a_run_killed_before_every_statement_of_every_step_goes_on_to_the_same_bytes(
     coalition: Coalition, tax_bp: int
