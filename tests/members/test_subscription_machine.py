@@ -98,7 +98,9 @@ async def check(club: Club, member_id: int) -> None:
     assert isinstance(provider, Scripted)
     # Never one charge too many: each order of money is for one invoice, and no invoice is paid twice without giving back.
     payments = await pool.fetch("SELECT invoice_no, amount_minor, is_surplus, reference FROM members.fee_payment")
-    assert {row["reference"] for row in payments} <= {f"pay-{key}" for key in provider.charged} | {"late"}
+    assert {row["reference"] for row in payments} <= {
+        f"{kind}-{key}" for kind in ("pay", "late") for key in (*provider.charged, *provider.taken)
+    }
     for invoice_no in {row["invoice_no"] for row in payments}:
         own = [row for row in payments if row["invoice_no"] == invoice_no]
         assert sum(not row["is_surplus"] for row in own) <= 1
@@ -190,7 +192,7 @@ def play(url: str, vault: Vault, story: list[tuple[str, Any]]) -> None:
             provider: Scripted = club.provider  # type: ignore[assignment]
             provider.script = ["PAID"]  # from now on it answers, and whoever was waited for has decided
             for key, answer in provider.taken.items():
-                provider.taken[key] = answer if answer.state != "PENDING" else Answer("PAID", "late")
+                provider.taken[key] = answer if answer.state != "PENDING" else Answer("PAID", f"late-{key}")
             await club.pass_time(45 * DAY)
             await check(club, member_id)
             asked = await database.pool.fetchval(
