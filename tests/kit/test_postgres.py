@@ -432,8 +432,16 @@ def test_a_setting_that_names_no_programs_is_told_so(folder: Path, monkeypatch: 
         postgres.start(folder)
 
 
-def test_the_programs_may_come_from_a_folder_of_choice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(postgres.BIN_VARIABLE, str(postgres._packaged_programs()))
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs that the server's account may run, wherever this checkout lies: of a private one they are a copy."""
+    return postgres._programs(postgres._account(tmp_path_factory.mktemp("programs") / "data"))
+
+
+def test_the_programs_may_come_from_a_folder_of_choice(
+    folder: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(postgres.BIN_VARIABLE, str(programs))
     monkeypatch.setattr(postgres, "find_spec", lambda name: None)
     with postgres.running(folder, durable=False) as server:
         assert postgres.database_exists(server, "postgres")
@@ -482,7 +490,10 @@ def test_data_that_had_to_move_is_found_again_and_says_where(closed: Path, refug
 
 
 @needs_root
-def test_data_that_became_unreachable_is_not_replaced_by_empty_data(closed: Path, refuge: Path) -> None:
+def test_data_that_became_unreachable_is_not_replaced_by_empty_data(
+    closed: Path, programs: Path, refuge: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(postgres.BIN_VARIABLE, str(programs))  # so that no copy of them is what is in the refuge
     closed.chmod(0o755)
     with postgres.running(closed / "data", durable=False):
         pass
