@@ -59,14 +59,15 @@ async def test_a_rule_is_written_mended_rehearsed_published_by_another_and_earns
     field = page.get_by_label("Document")
     rule = orjson.loads(await field.input_value())
     assert rule["promotion"] == "sunday"
-    rule["conditions"] = [{"id": "big", "cel": "basket.total >=", "label": {"en": "Big", "ru": "Big", "ro": "Big"}}]
+    rule["conditions"] = [{"id": "big", "cel": "basket.total_minor >=", "label": {"en": "Big", "ru": "Big", "ro": "Big"}}]
     await field.fill(orjson.dumps(rule).decode())
     await page.get_by_role("button", name="Check").click()
     alert = page.get_by_role("alert")
     await alert.get_by_text("This cannot be a rule yet:").wait_for()
     assert "column" in await alert.inner_text()
-    assert "basket.total >=" in await field.input_value()  # what was typed is there
-    del rule["conditions"]
+    assert "basket.total_minor >=" in await field.input_value()  # what was typed is there
+    # No other file's purchases in this town are as large as that.
+    rule["conditions"][0]["cel"] = "basket.total_minor >= 70000"
     rule["effect"]["points"] = 33
     await field.fill(orjson.dumps(rule).decode())
     await page.get_by_role("button", name="Check").click()
@@ -95,7 +96,7 @@ async def test_a_rule_is_written_mended_rehearsed_published_by_another_and_earns
     await nina.locator(".state").get_by_text("PUBLISHED").wait_for()
     town.desk.wall.move(minutes=40)
     await staff(town, NINA, release)  # the till has a new token by now
-    sold = await town.sell(town.card, "40.00", reference="SUNDAY-1", occurredAt=town.desk.wall().isoformat(),
+    sold = await town.sell(town.card, "900.00", reference="SUNDAY-1", occurredAt=town.desk.wall().isoformat(),
                            on=town.desk.wall().date())  # fmt: skip
     assert "33" in [each["points"] for each in sold["transaction"]["reasons"]], sold
     trail = await town.pool.fetch("SELECT actor, action FROM kit.audit_trail WHERE action LIKE 'RELEASE%'")
