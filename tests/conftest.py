@@ -8,7 +8,10 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import asyncpg
 import pytest
 from hypothesis import settings
 
@@ -32,6 +35,28 @@ def pytest_configure() -> None:
     and would keep to it."""
     for one in (console.out, console.err):
         one._width = None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def known_types() -> Iterator[None]:
+    """What the driver was told of our types once, it knows at the next connection.
+
+    It asks each connection for them in a query that costs the server as much as everything else of a short test. Copies
+    of a template have the same types under the same numbers, and a server gives no number twice.
+    """
+    told: dict[tuple[Any, ...], Any] = {}
+    ask = asyncpg.Connection._introspect_types
+
+    async def remember(connection: Any, numbers: Any, timeout: float | None) -> Any:
+        key = (connection._addr, connection._params.user, *sorted(numbers))
+        if key not in told:
+            told[key], statement = await ask(connection, numbers, timeout)
+            return told[key], statement
+        return told[key], SimpleNamespace(name="remembered")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncpg.Connection, "_introspect_types", remember)
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)  # before the groups are read
