@@ -47,10 +47,10 @@ def known_types() -> Iterator[None]:
     told: dict[tuple[Any, ...], Any] = {}
     ask = asyncpg.Connection._introspect_types
 
-    async def remember(connection: Any, numbers: Any, timeout: float | None) -> Any:
+    async def remember(connection: Any, numbers: Any, seconds: float | None) -> Any:
         key = (connection._addr, connection._params.user, *sorted(numbers))
         if key not in told:
-            told[key], statement = await ask(connection, numbers, timeout)
+            told[key], statement = await ask(connection, numbers, seconds)
             return told[key], statement
         return told[key], SimpleNamespace(name="remembered")
 
