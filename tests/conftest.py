@@ -112,6 +112,16 @@ async def database(server: postgres.Server, database_name: str) -> AsyncIterator
         yield opened
 
 
+@pytest.fixture(scope="module")
+async def module_database(server: postgres.Server, template: str) -> AsyncIterator[Database]:
+    """A database of all tests of a file that only read what is in it."""
+    name = f"module_{os.getpid()}_{next(_numbers)}"
+    postgres.create_database(server, name, template=template)
+    async with connect(server.url(name, APPLICATION_ROLE)) as opened:
+        yield opened
+    postgres.drop_database(server, name)
+
+
 @pytest.fixture(scope="session")
 def vault() -> Vault:
     """Keys of the tests."""

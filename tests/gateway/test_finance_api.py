@@ -102,9 +102,10 @@ class Finance:
         return {"data": result.data, "errors": [e.message for e in result.errors or ()]}
 
 
-@pytest.fixture
-async def finance(database: Database, vault: Vault) -> Finance:
-    founded = Finance(database, vault)
+@pytest.fixture(scope="module")
+async def finance(module_database: Database, vault: Vault) -> Finance:
+    """One for all tests: they only read."""
+    founded = Finance(module_database, vault)
     await founded.found()
     return founded
 
