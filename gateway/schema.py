@@ -19,6 +19,7 @@ from gateway.finance_api import FinanceQuery
 from gateway.gift_api import GiftMutation
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
+from gateway.integration_api import IntegrationQuery
 from gateway.liability_api import LiabilityQuery
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
@@ -63,6 +64,7 @@ class Query(
     ClientQuery,
     OutletQuery,
     RequestQuery,
+    IntegrationQuery,
     MovementQuery,
     OversightQuery,
     DisputeQuery,
