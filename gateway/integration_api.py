@@ -65,7 +65,7 @@ class GoLiveStep:
 @strawberry.type
 class IntegrationQuery:
     @access.query(
-        scopes=(scopes.CLIENTS_MANAGE,), cost=20, size=access.ListSize(assumed_size=MOST_KINDS),
+        scopes=(scopes.CLIENTS_MANAGE,), cost=2, size=access.ListSize(assumed_size=MOST_KINDS),
         description="What the own partner's programs were refused in the last days, at most 14, by code and operation, "
         "the most first, and how to mend it.",
     )  # fmt: skip
@@ -79,7 +79,7 @@ class IntegrationQuery:
         return [_refused(each) for each in found]
 
     @access.query(
-        scopes=(scopes.CLIENTS_MANAGE,), cost=20, size=access.ListSize(assumed_size=own_clients.MOST_CLIENTS),
+        scopes=(scopes.CLIENTS_MANAGE,), cost=2, size=access.ListSize(assumed_size=own_clients.MOST_CLIENTS),
         description="How the own partner's clients were answered in the last days, at most 14, and what is left of "
         "their allowances. Those that asked most come first; one that asked nothing is there too.",
     )  # fmt: skip
@@ -95,7 +95,7 @@ class IntegrationQuery:
         return sorted(found, key=lambda each: (-each.requests, each.client_name))
 
     @access.query(
-        scopes=(scopes.CLIENTS_MANAGE,), cost=20, size=access.ListSize(assumed_size=len(first_steps.ORDER)),
+        scopes=(scopes.CLIENTS_MANAGE,), cost=2, size=access.ListSize(assumed_size=len(first_steps.ORDER)),
         description="What a partner's programs should have done before they go live, each ticked when one did it.",
     )  # fmt: skip
     async def go_live_steps(self, info: Info[Context, None]) -> list[GoLiveStep]:

@@ -28,6 +28,7 @@ from gateway.movement_api import MovementQuery
 from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
+from gateway.partnership_api import PartnershipQuery
 from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.prepared import Schema
@@ -65,6 +66,7 @@ class Query(
     OutletQuery,
     RequestQuery,
     IntegrationQuery,
+    PartnershipQuery,
     MovementQuery,
     OversightQuery,
     DisputeQuery,

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from gateway import report_pages, scopes
-from gateway.pages import portal_frame, portal_integration
+from gateway.pages import partnership_phrases, portal_frame, portal_integration, portal_partnership
 from gateway.pages.portal_frame import HOME, Office, Problem, decided
 from kit.errors import Rejection
 
@@ -31,8 +31,11 @@ async def home(office: Office) -> Response:
     days = {"since": (today - timedelta(days=DAYS - 1)).isoformat(), "until": (today + timedelta(days=1)).isoformat()}
     activity = (await office.ask("PortalHome", **days))["partnerActivity"]
     found = await office.ask("PortalOpen") if office.may(scopes.SETTLEMENT_READ) else None
+    alerts = (await office.ask("PortalAlerts"))["partnerAlerts"]
     most = max((int(each[kind]) for each in activity for kind in ("issued", "redeemed")), default=0)
-    return office.page("home.html", activity=activity, most=most, found=found)
+    return office.page(
+        "home.html", activity=activity, most=most, found=found, alerts=alerts, words=partnership_phrases.ALERTS
+    )
 
 
 # --- Clients and requests -----------------------------------------------------------------------------------
@@ -138,6 +141,7 @@ async def statement(office: Office, problem: Problem | None = None) -> Response:
         return office.missing(f"{HOME}/statements")
     return office.page(
         "statement.html", problem=problem, its=found["settlementStatement"],
+        three=portal_partnership.three_numbers(found["settlementStatement"]["lines"]["nodes"]),
         reports=[each for each in found["settlementReports"] if each["needsRun"]],
         may_accept=office.may(scopes.STATEMENTS_ACCEPT),
     )  # fmt: skip
@@ -325,7 +329,8 @@ def _number(text: str | None, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 10**6
 
 
-ROUTES: list[BaseRoute] = portal_integration.ROUTES + portal_frame.routes(
+OF_OTHER_MODULES = portal_integration.ROUTES + portal_partnership.ROUTES
+ROUTES: list[BaseRoute] = OF_OTHER_MODULES + portal_frame.routes(
     (
         ("", home),
         ("/clients", clients),

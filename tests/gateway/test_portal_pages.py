@@ -33,6 +33,8 @@ OF_DEVELOPER = (
 )  # fmt: skip
 OF_MANAGER = (
     "/portal",
+    "/portal/promotions",
+    "/portal/promotions/test",
     "/portal/statements",
     "/portal/differences?all=1",
     "/portal/disputes",
@@ -200,9 +202,12 @@ async def test_a_secret_is_shown_once_and_old_sign_ins_make_none(town: Town) -> 
 
 async def test_a_manager_reads_a_statement_takes_its_files_and_accepts_it(town: Town) -> None:
     page = await town.signed_in(PAM, onward="/portal", prefix="/portal", viewport=DESKTOP)
-    await page.get_by_role("link", name=re.compile("Statement until")).first.click()
+    alert = page.locator(".alerts li").filter(has_text="A statement is not accepted yet")
+    await alert.get_by_text("Silence is acceptance").wait_for()
+    await page.get_by_role("heading", name="The next settlement").wait_for()
+    await alert.get_by_role("link").click()
     await page.get_by_role("heading", name=re.compile("Statement until")).wait_for()
-    await page.get_by_role("rowheader", name="Points you gave became your members'").first.wait_for()
+    await page.locator(".tile", has_text="Points you gave").get_by_text("from lines").wait_for()
     await page.get_by_role("link", name="Points you gave became your members'").first.click()
     await page.get_by_role("heading", name="Points you gave became your members'").wait_for()
     await page.get_by_role("link", name="B-0").first.click()
