@@ -57,6 +57,16 @@ async def give_back(pool: asyncpg.Pool, left: Sequence[tuple[int, int, int, int,
     await pool.execute(_GIVE_BACK, *[list(column) for column in columns])
 
 
+async def levels(connection: AsyncConnection, client_nos: Sequence[int], kind: int) -> dict[int, tuple[int, datetime]]:
+    """What is left in clients' own buckets of a kind, in millionths, and as of when; nothing of untouched ones."""
+    statement = text(
+        "SELECT client_no, level, filled_at FROM gateway.allowance "
+        "WHERE client_no = ANY (:client_nos) AND member_id = 0 AND kind = :kind"
+    )
+    found = await connection.execute(statement, {"client_nos": list(client_nos), "kind": kind})
+    return {row.client_no: (row.level, row.filled_at) for row in found}
+
+
 async def rules(pool: asyncpg.Pool) -> list[asyncpg.Record]:
     """What differs for clients: client_no, burst, restore_per_second, trusted_only."""
     found: list[asyncpg.Record] = await pool.fetch(

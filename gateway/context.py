@@ -81,7 +81,8 @@ class Services:
 
 @dataclass(slots=True)
 class Context:
-    """One request's view. misses counts the look-ups that found no member; rejected is the last "no" that was told."""
+    """One request's view. misses counts the look-ups that found no member; rejected is the last "no" that was told;
+    fields are the schema's that the operation selects, as Type.field, once it was let in."""
 
     viewer: Viewer
     services: Services
@@ -89,6 +90,7 @@ class Context:
     language: str = LANGUAGES[0]
     misses: int = 0
     rejected: str | None = None
+    fields: tuple[str, ...] = ()
 
     async def now(self) -> datetime:
         """The business instant: the wall's, or the row that a sandbox set."""

@@ -27,7 +27,7 @@ from gateway.oauth.tokens import Bearers, InvalidToken
 from gateway.prepared import Schema, Unacceptable
 from gateway.pricing import Operation
 from gateway.rejections import is_miss
-from gateway.request_log import code_of
+from gateway.request_log import code_of, cost_of, was_replayed
 from gateway.scopes import POINTS_ACCRUE
 from gateway.shedding import Overloaded
 from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
@@ -117,6 +117,7 @@ class Endpoint:
         media_type = JSON
         viewer: Viewer | None = None
         asked: Asked | None = None
+        fields: tuple[str, ...] = ()
         try:
             headers = _single(scope["headers"])
             if scope["method"] != "POST":
@@ -136,11 +137,11 @@ class Endpoint:
                 await send_events(streamed, receive, send)
                 return
             status, answer, extra = await self._run(asked, len(body), context, media_type, scope["noted"])
-            code = code_of(answer, context.rejected)
+            code, fields = code_of(answer, context.rejected), context.fields
         except Refused as no:
             status, answer, extra, code = no.status, refusal(no, request_id), no.headers, no.code
             media_type = JSON if media_type == EVENT_STREAM else media_type
-        self.noted(scope, viewer, asked, began, status, code)
+        self.noted(scope, viewer, asked, began, status, code, answer, fields)
         await send_answer(send, status, media_type, answer, extra)
 
     async def answer(
@@ -159,8 +160,9 @@ class Endpoint:
             return no.status, refusal(no, context.request_id), no.headers
 
     def noted(
-        self, scope: Scope, viewer: Viewer | None, asked: Asked | None, began: float, status: int, code: str | None
-    ) -> None:
+        self, scope: Scope, viewer: Viewer | None, asked: Asked | None, began: float, status: int, code: str | None,
+        answer: Mapping[str, Any], fields: tuple[str, ...],
+    ) -> None:  # fmt: skip
         """Keep a request that was answered for whoever mends the program that sent it."""
         if viewer is None or viewer.partner_id is None:
             return
@@ -168,7 +170,8 @@ class Endpoint:
         self.admission.requests.note(
             viewer, scope["request_id"], began=began, status=status, code=code, operation=operation,
             query=asked.query if asked else "", document_hash=asked.document_hash if asked else None,
-            variables=asked.variables if asked else None,
+            variables=asked.variables if asked else None, cost=cost_of(answer), replayed=was_replayed(answer),
+            fields=fields,
         )  # fmt: skip
 
     async def _streamed(self, asked: Asked, size: int, context: Context, shown: Shown, noted: dict[str, Any]) -> Stream:
@@ -241,6 +244,7 @@ class Endpoint:
             cost = await self.admission.standing(context.viewer)
             return _request_status(errors, media_type), {"errors": errors, "extensions": {"cost": cost}}, ()
         noted["operation"] = operation_name(admitted.operation)
+        context.fields = admitted.operation.fields
         if admitted.operation.is_subscription:
             self.admission.undo(admitted)
             raise Refused(406, masking.BAD_REQUEST, "Accept text/event-stream for a subscription.")

@@ -11,7 +11,7 @@ from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.inputs import described
 from gateway.purchase_api import counter_of
-from gateway.request_log import Entry
+from gateway.request_log import Entry, Wanted
 from kit.amounts import Points
 from ledger import rollups
 
@@ -30,6 +30,8 @@ class LoggedRequest:
     status: int = described("HTTP status of the answer.")
     code: str | None = described("Why it was refused: a rejection's or an error's code. Null where it was done.")
     took_ms: int = described("Milliseconds until the answer was ready.")
+    cost: int = described("What it cost, in points of cost.")
+    replayed: bool = described("Whether the answer was an earlier one's; of a document that asks for `replayed`.")
     variables: str = described("The variables as JSON; everything hidden that could be a person's or a secret.")
 
 
@@ -49,15 +51,14 @@ class RequestQuery:
     )  # fmt: skip
     async def request_log(
         self, info: Info[Context, None], first: First = 20, after: After = None, request_id: str | None = None,
+        client_id: str | None = None, operation: str | None = None, code: str | None = None,
         since: datetime | None = None, until: datetime | None = None, failed: bool = False,
     ) -> Connection[LoggedRequest]:  # fmt: skip
         partner = (await counter_of(info)).partner
         cursors = Cursors(info.context.services.vault, "request log")
+        wanted = Wanted(cursors.read(after), request_id, client_id, operation, code, since, until, failed)
         async with info.context.services.database.reading() as connection:
-            rows = await request_log.page(
-                connection, partner.partner_id, limit=connections.bounded(first) + 1, before=cursors.read(after),
-                request_id=request_id, since=since, until=until, failed=failed,
-            )  # fmt: skip
+            rows = await request_log.page(connection, partner.partner_id, wanted, limit=connections.bounded(first) + 1)
         return connections.page(rows, first, after=after, cursor=lambda row: cursors.write(row.entry_no), node=_logged)
 
     @access.query(
@@ -79,5 +80,5 @@ def _logged(row: Entry) -> LoggedRequest:
         number=row.entry_no, request_id=row.request_id, client_id=row.client_id, client_name=row.client_name,
         at=row.asked_at, operation=row.operation,
         document_hash=None if row.document_hash is None else row.document_hash.hex(), status=row.status, code=row.code,
-        took_ms=row.took_ms, variables=orjson.dumps(row.variables).decode(),
+        took_ms=row.took_ms, cost=row.cost, replayed=row.replayed, variables=orjson.dumps(row.variables).decode(),
     )  # fmt: skip

@@ -19,6 +19,7 @@ from gateway.finance_api import FinanceQuery
 from gateway.gift_api import GiftMutation
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
+from gateway.integration_api import IntegrationQuery
 from gateway.liability_api import LiabilityQuery
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
@@ -27,6 +28,7 @@ from gateway.movement_api import MovementQuery
 from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
+from gateway.partnership_api import PartnershipQuery
 from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.prepared import Schema
@@ -63,6 +65,8 @@ class Query(
     ClientQuery,
     OutletQuery,
     RequestQuery,
+    IntegrationQuery,
+    PartnershipQuery,
     MovementQuery,
     OversightQuery,
     DisputeQuery,

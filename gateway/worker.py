@@ -23,7 +23,17 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import claim_duties, expiry_notices, logs, payment_events, renewals, request_log, sending, usage
+from gateway import (
+    claim_duties,
+    expiry_notices,
+    logs,
+    payment_events,
+    renewals,
+    request_figures,
+    request_log,
+    sending,
+    usage,
+)
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
@@ -255,6 +265,7 @@ async def forget_requests(database: Database, at: datetime, stopping: asyncio.Ev
     while not stopping.is_set():
         async with database.transaction() as connection:
             forgotten = await request_log.forget(connection, at=clock.wall())
+            forgotten += await request_figures.forget(connection, at=clock.wall())
         if not forgotten:
             break
         done += forgotten

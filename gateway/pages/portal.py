@@ -6,18 +6,16 @@ form that made it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from gateway import report_pages, scopes
-from gateway.pages import portal_frame
+from gateway.pages import partnership_phrases, portal_frame, portal_integration, portal_partnership
 from gateway.pages.portal_frame import HOME, Office, Problem, decided
 from kit.errors import Rejection
 
@@ -25,7 +23,6 @@ DAYS = 14
 ON_A_PAGE = 20
 LINES_ON_A_PAGE = 25
 MOST_TERMINALS = 20
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 async def home(office: Office) -> Response:
@@ -34,8 +31,11 @@ async def home(office: Office) -> Response:
     days = {"since": (today - timedelta(days=DAYS - 1)).isoformat(), "until": (today + timedelta(days=1)).isoformat()}
     activity = (await office.ask("PortalHome", **days))["partnerActivity"]
     found = await office.ask("PortalOpen") if office.may(scopes.SETTLEMENT_READ) else None
+    alerts = (await office.ask("PortalAlerts"))["partnerAlerts"]
     most = max((int(each[kind]) for each in activity for kind in ("issued", "redeemed")), default=0)
-    return office.page("home.html", activity=activity, most=most, found=found)
+    return office.page(
+        "home.html", activity=activity, most=most, found=found, alerts=alerts, words=partnership_phrases.ALERTS
+    )
 
 
 # --- Clients and requests -----------------------------------------------------------------------------------
@@ -76,7 +76,8 @@ async def client(office: Office, problem: Problem | None = None) -> Response:
     found = (await office.ask("PortalClient", client=_client_id(office)))["apiClient"]
     if found is None:
         return office.missing(f"{HOME}/clients")
-    return office.page("client.html", problem=problem, client=found, secret=None)
+    is_again = bool(office.asked("again"))
+    return office.page("client.html", problem=problem, client=found, secret=None, is_again=is_again)
 
 
 async def add_key(office: Office, fields: Mapping[str, str]) -> Response:
@@ -101,29 +102,15 @@ async def suspend(office: Office, fields: Mapping[str, str]) -> Response:
     return await _changed(office, fields, "SuspendApiClient", {})
 
 
-async def requests(office: Office) -> Response:
-    """GET /portal/requests: what the partner's programs asked lately."""
-    wanted = office.asked("id").strip()
-    request_id = wanted if _REQUEST_ID.fullmatch(wanted) else None
-    since, until = _instant(office, "since"), _instant(office, "until")
-    asked = {"id": wanted, "since": office.asked("since", 16), "until": office.asked("until", 16),
-             "failed": "1" if office.asked("failed") else ""}  # fmt: skip
-    if wanted and request_id is None:
-        return office.page("requests.html", found=None, asked=asked, is_first=True)
-    found = await office.ask(
-        "PortalRequests", first=ON_A_PAGE, after=office.asked("after") or None, requestId=request_id, since=since,
-        until=until, failed=bool(asked["failed"]),
-    )  # fmt: skip
-    return office.page("requests.html", found=found["requestLog"], asked=asked, is_first=not office.asked("after"))
-
-
 async def sandbox(
     office: Office, problem: Problem | None = None, *, made: list[dict[str, Any]] | None = None
 ) -> Response:
     """GET /portal/sandbox: makes up members to try out a till with."""
     places = (await office.ask("TillPlaces"))["viewer"]["outlets"]
     outlets = [each for each in places if each["terminals"]]
-    return office.page("sandbox.html", problem=problem, made=made, outlets=outlets)
+    return office.page(
+        "sandbox.html", problem=problem, made=made, outlets=outlets, is_again=bool(office.asked("again"))
+    )
 
 
 async def seed(office: Office, fields: Mapping[str, str]) -> Response:
@@ -131,7 +118,7 @@ async def seed(office: Office, fields: Mapping[str, str]) -> Response:
 
     async def shown(at: Office, told: dict[str, Any]) -> Response:
         if told["replayed"]:
-            return RedirectResponse(f"{HOME}/sandbox", 303)
+            return RedirectResponse(f"{HOME}/sandbox?again=1", 303)
         return await sandbox(at, made=told["members"])
 
     given = {"outlet": fields.get("outlet", "")}
@@ -154,6 +141,7 @@ async def statement(office: Office, problem: Problem | None = None) -> Response:
         return office.missing(f"{HOME}/statements")
     return office.page(
         "statement.html", problem=problem, its=found["settlementStatement"],
+        three=portal_partnership.three_numbers(found["settlementStatement"]["lines"]["nodes"]),
         reports=[each for each in found["settlementReports"] if each["needsRun"]],
         may_accept=office.may(scopes.STATEMENTS_ACCEPT),
     )  # fmt: skip
@@ -329,8 +317,9 @@ async def _with_secret(office: Office, told: dict[str, Any]) -> Response:
     """A client after it was changed: its page, or this once the page with the secret that was made."""
     found = told["client"]
     if told["secret"] is None:
-        return RedirectResponse(f"{HOME}/clients/{found['clientId']}", 303)
-    return office.page("client.html", client=found, secret=told["secret"])
+        again = "?again=1" if told["replayed"] and found["secrets"] else ""
+        return RedirectResponse(f"{HOME}/clients/{found['clientId']}{again}", 303)
+    return office.page("client.html", client=found, secret=told["secret"], is_again=False)
 
 
 def _number(text: str | None, otherwise: int) -> int:
@@ -340,23 +329,13 @@ def _number(text: str | None, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 10**6
 
 
-def _instant(office: Office, name: str) -> str | None:
-    """An instant of the address, as a browser's field for one has it: in the programme's zone."""
-    try:
-        told = datetime.fromisoformat(office.asked(name, 16))
-    except ValueError:
-        return None
-    zone: ZoneInfo = office.frame.zone
-    return told.replace(tzinfo=zone).astimezone(UTC).isoformat()
-
-
-ROUTES: list[BaseRoute] = portal_frame.routes(
+OF_OTHER_MODULES = portal_integration.ROUTES + portal_partnership.ROUTES
+ROUTES: list[BaseRoute] = OF_OTHER_MODULES + portal_frame.routes(
     (
         ("", home),
         ("/clients", clients),
         ("/clients/new", new_client),
         ("/clients/{client}", client),
-        ("/requests", requests),
         ("/sandbox", sandbox),
         ("/statements", statements),
         ("/statements/{id}", statement),

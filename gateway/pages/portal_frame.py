@@ -43,6 +43,7 @@ PLACES = (
     Place(_("Statements"), f"{HOME}/statements", frozenset({colleagues.MANAGER, colleagues.FINANCE})),
     Place(_("Differences"), f"{HOME}/differences", frozenset({colleagues.MANAGER, colleagues.FINANCE})),
     Place(_("Disputes"), f"{HOME}/disputes", frozenset({colleagues.FINANCE})),
+    Place(_("Promotions"), f"{HOME}/promotions", frozenset({colleagues.MANAGER})),
     Place(_("Clients and keys"), f"{HOME}/clients", frozenset({colleagues.DEVELOPER})),
     Place(_("Requests"), f"{HOME}/requests", frozenset({colleagues.DEVELOPER})),
     Place(_("Sandbox"), f"{HOME}/sandbox", frozenset({colleagues.DEVELOPER}), of_sandbox=True),

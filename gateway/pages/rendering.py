@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 from babel.dates import format_date, format_datetime
-from babel.numbers import format_currency, format_decimal
+from babel.numbers import format_currency, format_decimal, format_percent
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
@@ -29,6 +29,7 @@ from gateway.context import LANGUAGES, Services, language_of
 from gateway.pages import files, phrases
 from gateway.pages.catalogues import translations
 from gateway.sessions.views import sender_of
+from kit.amounts import BASIS
 
 HERE = Path(__file__).parent
 LANGUAGE_COOKIE = "language"
@@ -118,7 +119,10 @@ def formats(frame: Frame) -> Mapping[str, Callable[..., str]]:
     def moment(value: str) -> str:
         return str(format_datetime(_instant(value), "d MMM y, HH:mm", tzinfo=zone, locale=language))
 
-    return {"number": number, "signed": signed, "money": money, "day": day, "moment": moment}
+    def share(basis_points: int) -> str:
+        return str(format_percent(Decimal(basis_points) / BASIS, "#,##0.0 %", locale=language))
+
+    return {"number": number, "signed": signed, "money": money, "day": day, "moment": moment, "share": share}
 
 
 def amount(text: str) -> str:

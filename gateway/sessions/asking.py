@@ -69,6 +69,7 @@ class SessionEndpoint:
         began, media_type = gate.admission.requests.began(), JSON
         viewer: Viewer | None = None
         asked: Asked | None = None
+        fields: tuple[str, ...] = ()
         try:
             media_type = endpoint.media_type_of(request.headers.get("accept", "").encode() or None)
             viewer = await self._viewer(request)
@@ -83,11 +84,11 @@ class SessionEndpoint:
             status, answer, extra = await gate.answer(
                 asked, len(body), context, media_type=media_type, noted=scope["noted"]
             )
-            code = code_of(answer, context.rejected)
+            code, fields = code_of(answer, context.rejected), context.fields
         except Refused as no:
             status, answer, extra, code = no.status, endpoint.refusal(no, scope["request_id"]), no.headers, no.code
             media_type = JSON if media_type == EVENT_STREAM else media_type
-        gate.noted(scope, viewer, asked, began, status, code)
+        gate.noted(scope, viewer, asked, began, status, code, answer, fields)
         await endpoint.send_answer(send, status, media_type, answer, extra)
 
     async def _viewer(self, request: Request) -> Viewer:

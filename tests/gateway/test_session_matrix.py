@@ -247,6 +247,8 @@ PUBLIC = {
     "RemoveClientKeyInput.kid": "a key of a client that is named beside it",
     "CloseTerminalInput.terminal": "a till of an outlet that is named beside it",
     "Query.requestLog": "an id that whoever asks makes; the own partner's requests are looked through",
+    "Query.refusedRequests": "how many days of the own partner's requests",
+    "Query.clientHealth": "how many days of the own partner's requests",
     "Query.apiClient": "an id in tokens; null for another's, as for nobody's",
 }
 

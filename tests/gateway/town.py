@@ -58,6 +58,7 @@ class Town:
     fair: Fair
     browser: Browser
     till: Till
+    keys: tuple[str, str]
     card: IssuedCard
     eye: Path
     complaints: list[str] = field(default_factory=list)
@@ -92,7 +93,7 @@ class Town:
         """A page at which somebody is who signed in by code a moment ago."""
         self.desk.wall.move(minutes=15)  # so many codes may be asked for in an hour
         signed = await self.desk.signed_in(address, prefix)
-        self.till = await _till(self.desk)  # the old one's token is over by now
+        self.till = await _entered(self.desk, self.keys)  # the old token is over by now
         context = await self.context(**options)
         await context.add_cookies(
             [{"name": name, "value": value, "url": self.url} for name, value in signed.http.cookies.items()]
@@ -157,7 +158,8 @@ async def opened(server: postgres.Server, template: str, vault: Vault, name: str
                 desks.opened(made.coalition, server.url(name, APPLICATION_ROLE), issuer=issuer) as desk,
                 listening(desk, bound),
             ):
-                town = Town(desk, made, browser, await _till(desk), card, eye)
+                keys = await _keys(desk)
+                town = Town(desk, made, browser, await _entered(desk, keys), keys, card, eye)
                 await _people(town)
                 await _history(town)
                 yield town
@@ -215,7 +217,8 @@ async def _history(town: Town) -> None:
         await town.fair.market.buy(town.card, receipt, partner="grocer")
 
 
-async def _till(desk: Desk) -> Till:
+async def _keys(desk: Desk) -> tuple[str, str]:
+    """Id and secret of the bakery's one till: a partner has only so many clients, and many people sign in to a town."""
     partner_id = desk.coalition.callers["bakery"].partner_id
     async with desk.database.transaction() as connection:
         await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
@@ -230,6 +233,11 @@ async def _till(desk: Desk) -> Till:
         )
         await client_rules.change(connection, client_id, by="tester", at=desk.wall(), allowance=stand.PLENTY)
     desk.application.state.endpoint.admission.rules.look_again()
+    return client_id, secret
+
+
+async def _entered(desk: Desk, keys: tuple[str, str]) -> Till:
+    """The till with a token of now."""
     http = desk.browser().http
-    answer = await http.post("/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"})
-    return Till(http, answer.json()["access_token"], client_id=client_id)
+    answer = await http.post("/oauth/token", auth=keys, data={"grant_type": "client_credentials"})
+    return Till(http, answer.json()["access_token"], client_id=keys[0])

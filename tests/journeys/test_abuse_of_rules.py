@@ -176,7 +176,7 @@ MAY_CHANGE = {
     "gateway.client_key", "gateway.secret_exception", "gateway.client_grant", "gateway.pushed_request",
     "gateway.authorization_code", "gateway.refresh_token", "gateway.device_code", "gateway.ended_token", "gateway.used_id",
     # What clients may ask for, and how much they did.
-    "gateway.client_rule", "gateway.allowance", "gateway.field_use",
+    "gateway.client_rule", "gateway.allowance", "gateway.field_use", "gateway.request_figure",
     # The number of what a call made, kept beside the call.
     "gateway.person_call",
     # People's sign-in; letters on their way.
@@ -204,7 +204,7 @@ MAY_REMOVE = {
     "gateway.staff", "gateway.colleague", "gateway.session", "gateway.sign_in", "gateway.sign_in_budget",
     "gateway.passkey", "gateway.passkey_challenge",
     # What was only counted, to be looked at for a while.
-    "gateway.field_use", "gateway.request_log", "partners.award_pace",
+    "gateway.field_use", "gateway.request_log", "gateway.request_figure", "partners.award_pace",
     # Sums that are added up anew when members are merged.
     "members.activity", "members.activity_position",
     # Sign-in codes go after a day, other letters stay.
