@@ -49,6 +49,7 @@ from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
 from gateway.trouble_api import TroubleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 from gateway.wallet_api import WalletMutation
+from gateway.webhook_api import WebhookMutation, WebhookQuery
 
 
 @strawberry.type(description="What may be asked.")
@@ -76,6 +77,7 @@ class Query(
     ReportContentQuery,
     TroubleQuery,
     LiabilityQuery,
+    WebhookQuery,
 ):
     pass
 
@@ -111,6 +113,7 @@ class Mutation(
     CutoffMutation,
     ReconciliationMutation,
     PaymentMutation,
+    WebhookMutation,
 ):
     pass
 
