@@ -171,6 +171,15 @@ class WebhookQuery:
             node=lambda row: delivery_view(partner, row),
         )  # fmt: skip
 
+    @access.query(
+        scopes=_MANAGE, cost=5, description="One of them. Null where the partner has none of this id, or no more."
+    )
+    async def webhook_delivery(self, info: Info[Context, None], id: strawberry.ID) -> WebhookDelivery | None:
+        partner = (await counter_of(info)).partner
+        async with info.context.services.database.reading() as connection:
+            found = await calls.find(connection, partner, calls.read_delivery_id(partner, id))
+        return None if found is None else delivery_view(partner, found)
+
 
 @strawberry.type
 class WebhookMutation:

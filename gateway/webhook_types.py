@@ -15,7 +15,7 @@ from gateway.webhooks.calls import Delivered
 from gateway.webhooks.endpoints import Endpoint
 from partners.directory import Partner
 
-MOST_ATTEMPTS = 20
+MOST_ATTEMPTS = 10
 _ID = "Opaque id."
 
 
@@ -95,7 +95,7 @@ class WebhookDelivery:
     delivery_no: strawberry.Private[int]
 
     @access.field(
-        cost=5, size=access.ListSize(assumed_size=MOST_ATTEMPTS), description="Its last 20 attempts, the latest first."
+        cost=2, size=access.ListSize(assumed_size=MOST_ATTEMPTS), description="Its last 10 attempts, the latest first."
     )
     async def attempts(self, info: Info[Context, None]) -> list[WebhookAttempt]:
         async with info.context.services.database.reading() as connection:

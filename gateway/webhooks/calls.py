@@ -92,10 +92,16 @@ async def page(
 
 async def by_number(connection: AsyncConnection, partner: Partner, delivery_no: int) -> Delivered:
     """A partner's delivery. Rejects WEBHOOK_DELIVERY_UNKNOWN."""
-    row = await delivery_store.one(connection, partner.partner_id, delivery_no)
-    if row is None:
+    found = await find(connection, partner, delivery_no)
+    if found is None:
         raise WebhookDeliveryUnknown
-    return _delivered(partner, row)
+    return found
+
+
+async def find(connection: AsyncConnection, partner: Partner, delivery_no: int) -> Delivered | None:
+    """A partner's delivery; None for another's, and for one that is no more."""
+    row = await delivery_store.one(connection, partner.partner_id, delivery_no)
+    return None if row is None else _delivered(partner, row)
 
 
 async def attempts(connection: AsyncConnection, delivery_no: int) -> list[Attempt]:

@@ -187,7 +187,7 @@ async def attempts(connection: AsyncConnection, delivery_nos: Sequence[int]) -> 
     statement = text(
         "SELECT a.* FROM unnest(CAST(:delivery_nos AS bigint[])) AS w(delivery_no) CROSS JOIN LATERAL ("
         "  SELECT * FROM gateway.webhook_attempt t WHERE t.delivery_no = w.delivery_no "
-        "  ORDER BY t.attempt_no DESC LIMIT 20) a ORDER BY a.delivery_no, a.attempt_no DESC"
+        "  ORDER BY t.attempt_no DESC LIMIT 10) a ORDER BY a.delivery_no, a.attempt_no DESC"
     )
     return (await connection.execute(statement, {"delivery_nos": list(delivery_nos)})).mappings().all()
 
