@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk, operator_phrases
@@ -95,10 +95,10 @@ async def simulate(at: Desk, fields: Mapping[str, str]) -> Response:
     choice, days = fields.get("rules", ""), fields.get("days", "")
     given = {"change": {"rules": _choices(choice)}, "days": _whole(days)}
 
-    def made(told: dict[str, Any]) -> str:
-        return f"{SIMULATIONS}/{told['simulation']['number']}?rules={quote(choice, safe='')}"
+    async def made(_: Desk, told: dict[str, Any]) -> Response:
+        return RedirectResponse(f"{SIMULATIONS}/{told['simulation']['number']}?rules={quote(choice, safe='')}", 303)
 
-    return await decided(at, fields, "SimulateRelease", given, onward=RELEASES, again=promotion, made=made)
+    return await decided(at, fields, "SimulateRelease", given, onward=RELEASES, again=promotion, shown=made)
 
 
 async def simulation(at: Desk, problem: Problem | None = None, *, fields: Mapping[str, str] | None = None) -> Response:
@@ -126,13 +126,13 @@ async def submit(at: Desk, fields: Mapping[str, str]) -> Response:
         "effectiveFrom": _instant(at, fields.get("from", "")) or "",
     }  # fmt: skip
 
-    def made(told: dict[str, Any]) -> str:
-        return f"{RELEASES}/{told['release']['number']}"
+    async def made(_: Desk, told: dict[str, Any]) -> Response:
+        return RedirectResponse(f"{RELEASES}/{told['release']['number']}", 303)
 
     async def again(at: Desk, problem: Problem) -> Response:
         return await simulation(at, problem, fields=fields)
 
-    return await decided(at, fields, "SubmitRelease", given, onward=RELEASES, again=again, made=made)
+    return await decided(at, fields, "SubmitRelease", given, onward=RELEASES, again=again, shown=made)
 
 
 async def releases(at: Desk) -> Response:

@@ -1,33 +1,30 @@
-"""What the pages of a partner's people stand on: who is at one, what their roles open, and forms that are done once.
+"""What the pages of a partner's people stand on: a workplace below /portal.
 
-A page below /portal belongs to a place, which asks for a role before anything is read. A form carries the page's token
-and a key of its own; it is answered with a redirection, with what is shown once, or with its page and the problem.
+A page belongs to a place of the top row, which asks for a role before anything is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute
 
-from gateway.context import LANGUAGES, Services, Viewer
-from gateway.pages import documents, phrases, portal_phrases, rendering
+from gateway.context import Services, Viewer
+from gateway.pages import portal_phrases, rendering
 from gateway.pages.catalogues import marked as _
 from gateway.pages.rendering import Frame
-from gateway.sessions import asking, colleagues, forms, pages, people, session, viewers
-from gateway.sessions.asking import NotAnswered
-from gateway.sessions.cookies import jar_of
+from gateway.pages.workplace import Door, Problem, Screen, Sentences, Workplace, decided, language
+from gateway.sessions import colleagues, pages, people, session, viewers
 from gateway.sessions.people import Colleague
 from members.messages import COLLEAGUE
 
+__all__ = ["HOME", "PLACES", "Office", "Problem", "decided", "language", "leave", "open_to", "place_of", "routes"]
+
 HOME = "/portal"
-_YEAR_SECONDS = 365 * 24 * 3_600
 _EVERYBODY = frozenset(colleagues.SCOPES)
 
 
@@ -69,107 +66,32 @@ def place_of(path: str) -> Place:
     return next((each for each in PLACES[1:] if wanted == each.path or wanted.startswith(each.path + "/")), PLACES[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why something was not done: the API's code and its sentence for developers."""
+class Office(Workplace):
+    """Somebody of a partner at a page."""
 
-    code: str
-    message: str = ""
-
-    @property
-    def sentence(self) -> str:
-        """What to tell people, in English; the catalogues have the other languages."""
-        return portal_phrases.problem(self.code)
-
-
-class Office:
-    """Somebody of a partner at a page: who, with which rights, in which frame; asks documents in their name."""
+    audience, home = COLLEAGUE, HOME
+    sentences = Sentences(portal_phrases.problem, portal_phrases.NOT_YOURS, portal_phrases.NOT_THERE)
 
     def __init__(self, request: Request, found: Colleague, viewer: Viewer, frame: Frame, partner: str) -> None:
-        self.request = request
-        self.found = found
-        self.viewer = viewer
-        self.frame = frame
+        super().__init__(request, found, viewer, frame)
         self.partner = partner
 
-    async def ask(self, name: str, **variables: Any) -> dict[str, Any]:
-        """The data of a document by its root fields. Raises NotAnswered."""
-        text = documents.documents()[name]
-        return await asking.ask(self.request, self.viewer, text, variables, language=self.frame.language)
-
-    def may(self, scope: str) -> bool:
-        """Whether the person has a scope, for what a page offers to do."""
-        return scope in self.viewer.scopes
-
-    def asked(self, name: str, most: int = 200) -> str:
-        """What the address says of a name; nothing where it says nothing."""
-        return self.request.query_params.get(name, "")[:most].replace("\0", "")
-
     def page(self, template: str, *, problem: Problem | None = None, status: int = 200, **values: Any) -> Response:
-        """A page for this person; with a problem it is answered 422."""
+        """A page for this person, in the portal's frame; with a problem it is answered 422."""
         person = self.viewer.person
-        return rendering.page(
-            self.request, f"portal/{template}", self.frame, status=422 if problem else status, csrf=self.found.csrf,
-            office=self, problem=problem, person=self.found, partner=self.partner,
+        return self.drawn(
+            f"portal/{template}", problem, status, office=self, partner=self.partner,
             places=open_to(self.found.roles, is_sandbox=self.frame.is_sandbox),
             place=place_of(self.request.url.path), portal_phrases=portal_phrases,
             is_fresh=person is not None and person.is_fresh, **values,
         )  # fmt: skip
 
-    def missing(self, back: str) -> Response:
-        """The page for what is not there, or is another partner's."""
-        return rendering.page(
-            self.request, "problem.html", self.frame, status=404, sentence=portal_phrases.NOT_THERE, back=back
-        )
-
-
-Screen = Callable[..., Awaitable[Response]]
-
-
-async def decided(
-    office: Office, fields: Mapping[str, str], name: str, given: Mapping[str, Any], *, onward: str,
-    again: Callable[[Office, Problem], Awaitable[Response]],
-    shown: Callable[[Office, dict[str, Any]], Awaitable[Response]] | None = None,
-) -> Response:  # fmt: skip
-    """Do what a form says by a mutation. Onward where it was done or had been, or what it made is shown, once; by way
-    of a fresh proof where that is asked for; again, with the problem, where it was refused."""
-    try:
-        [told] = (await office.ask(name, input={"idempotencyKey": fields.get("key", ""), **given})).values()
-    except NotAnswered as no:
-        if no.status >= 429:
-            raise
-        return await again(office, problem_of(no))
-    if told["__typename"] != "Rejection":
-        return RedirectResponse(onward, 303) if shown is None else await shown(office, told)
-    if told["code"] == "STEP_UP_REQUIRED":
-        return people.ask_to_confirm(office.request, COLLEAGUE, onward=onward)
-    return await again(office, Problem(told["code"], told["message"]))
-
-
-def problem_of(no: NotAnswered) -> Problem:
-    """Why a document was not answered: the rejection's code where there is one."""
-    extensions = no.errors[0].get("extensions", {})
-    found = extensions.get("rejection", extensions)
-    return Problem(str(found.get("code", "")))
-
 
 def routes(screens: Iterable[tuple[str, Screen]], deeds: Iterable[tuple[str, Screen]] = ()) -> list[BaseRoute]:
     """Routes of pages (GET) and of what their forms do (POST), each by its path below the portal."""
-    return [
-        *(Route(HOME + path, partial(_shown, screen), methods=["GET"]) for path, screen in screens),
-        *(Route(HOME + path, partial(_sent, deed), methods=["POST"]) for path, deed in deeds),
-    ]
-
-
-async def language(office: Office, fields: Mapping[str, str]) -> Response:
-    """POST /portal/language: pages are in another language from now on, in this browser."""
-    response = RedirectResponse(forms.local_path(fields.get("next"), HOME), 303)
-    if fields.get("language") in LANGUAGES:
-        response.set_cookie(
-            rendering.LANGUAGE_COOKIE, fields["language"], max_age=_YEAR_SECONDS, path="/",
-            secure=jar_of(office.request, COLLEAGUE).is_https, httponly=True, samesite="lax",
-        )  # fmt: skip
-    return response
+    return _DOOR.routes(
+        ((HOME + path, screen) for path, screen in screens), ((HOME + path, deed) for path, deed in deeds)
+    )
 
 
 async def leave(office: Office, _: Mapping[str, str]) -> Response:
@@ -179,46 +101,14 @@ async def leave(office: Office, _: Mapping[str, str]) -> Response:
     return pages.signed_out(office.request, COLLEAGUE)
 
 
-async def _shown(screen: Screen, request: Request) -> Response:
-    found = await people.signed_in_colleague(request)
-    if found is None:
-        return people.ask_to_sign_in(request, COLLEAGUE)
-    return await _with(request, found, screen)
-
-
-async def _sent(deed: Screen, request: Request) -> Response:
-    token = jar_of(request, COLLEAGUE).session(request)
-    if token is None:
-        return people.ask_to_sign_in(request, COLLEAGUE, onward=HOME)
-    try:
-        fields = await forms.read_form(request, request.app.state.services.vault, token)
-    except HTTPException as error:
-        return await _refused(request, error.status_code, phrases.STALE)
-    found = await people.signed_in_colleague(request)
-    if found is None:
-        return people.ask_to_sign_in(request, COLLEAGUE, onward=HOME)
-    return await _with(request, found, partial(_filled, deed, fields))
-
-
-async def _filled(deed: Screen, fields: Mapping[str, str], office: Office) -> Response:
-    return await deed(office, fields)
-
-
-async def _with(request: Request, found: Colleague, screen: Screen) -> Response:
+async def _enter(request: Request, found: Colleague) -> Office | None:
     frame = await rendering.frame_of(request)
     if place_of(request.url.path) not in open_to(found.roles, is_sandbox=frame.is_sandbox):
-        return await _refused(request, 403, portal_phrases.NOT_YOURS)
+        return None
     services: Services = request.app.state.services
     partner = (await services.directory.get()).partner(found.partner_id)
     name = "" if partner is None else partner.name
-    office = Office(request, found, await viewers.viewer_of(request, found), frame, name)
-    try:
-        return await screen(office)
-    except NotAnswered as no:
-        status = no.status if no.status >= 400 else 422
-        return await _refused(request, status, problem_of(no).sentence)
+    return Office(request, found, await viewers.viewer_of(request, found), frame, name)
 
 
-async def _refused(request: Request, status: int, sentence: str) -> Response:
-    frame = await rendering.frame_of(request)
-    return rendering.page(request, "problem.html", frame, status=status, sentence=sentence, back=HOME)
+_DOOR = Door(Office, people.signed_in_colleague, _enter)
