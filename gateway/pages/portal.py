@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute
 from gateway import report_pages, scopes
 from gateway.pages import portal_frame
 from gateway.pages.portal_frame import HOME, Office, Problem, decided
+from gateway.pages.portal_webhooks import ROUTES as OF_WEBHOOKS
 from kit.errors import Rejection
 
 DAYS = 14
@@ -388,3 +389,4 @@ ROUTES: list[BaseRoute] = portal_frame.routes(
         ("/leave", portal_frame.leave),
     ),
 )
+ROUTES += OF_WEBHOOKS

@@ -45,6 +45,7 @@ PLACES = (
     Place(_("Disputes"), f"{HOME}/disputes", frozenset({colleagues.FINANCE})),
     Place(_("Clients and keys"), f"{HOME}/clients", frozenset({colleagues.DEVELOPER})),
     Place(_("Requests"), f"{HOME}/requests", frozenset({colleagues.DEVELOPER})),
+    Place(_("Webhooks"), f"{HOME}/webhooks", frozenset({colleagues.DEVELOPER})),
     Place(_("Sandbox"), f"{HOME}/sandbox", frozenset({colleagues.DEVELOPER}), of_sandbox=True),
     Place(_("Outlets and tills"), f"{HOME}/outlets", frozenset({colleagues.MANAGER})),
     Place(_("Colleagues"), f"{HOME}/colleagues", frozenset({colleagues.MANAGER})),
