@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway import key_rotation_store
 from gateway.charging import tokens
 from gateway.key_rotation_store import COLLEAGUE, STAFF
+from gateway.webhooks import endpoints
 from kit import audit, keyring
 from kit.database import Database
 from kit.keyring import Progress
@@ -96,6 +97,7 @@ PARTS: dict[str, Rekeying] = {
     "invitations": partners.invitations,
     "seeds of raffles": partners.raffles,
     "means of payment": _means_of_payment,
+    "secrets of webhooks": endpoints.rekey,
 }
 """Everything that outlives a rotation, by the words in which its progress is told."""
 

@@ -196,6 +196,45 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
                 "{points} din {programme} expiră la {when}.\n\nPână atunci le puteți folosi la orice partener.",
             ),
         },
+        "webhook_FAILING": {
+            "en": (
+                "Your webhook endpoint was disabled",
+                "For five days your endpoint at {host} took nothing that we sent: we send nothing there now.\n\n"
+                "What happens meanwhile is kept for 30 days. Once it works, enable it at {site}/portal/webhooks; what "
+                "was kept is sent then, and what had failed can be sent again there.",
+            ),
+            "ru": (
+                "Ваша точка приёма вебхуков отключена",
+                "Пять дней точка приёма на {host} ничего не принимала, и больше мы туда ничего не отправляем.\n\n"
+                "Новые события хранятся 30 дней. Когда точка заработает, включите её на {site}/portal/webhooks: "
+                "сохранённое будет отправлено, а неудачные отправки там же можно повторить.",
+            ),
+            "ro": (
+                "Punctul dumneavoastră de webhookuri a fost dezactivat",
+                "Timp de cinci zile punctul de la {host} nu a primit nimic, așa că nu îi mai trimitem nimic.\n\n"
+                "Evenimentele noi se păstrează 30 de zile. Când punctul funcționează, activați-l la "
+                "{site}/portal/webhooks: cele păstrate se trimit atunci, iar cele eșuate se pot retrimite acolo.",
+            ),
+        },
+        "webhook_GONE": {
+            "en": (
+                "Your webhook endpoint was disabled",
+                "Your endpoint at {host} answered that it is gone (410), so nothing is sent to it any more.\n\n"
+                "What happens meanwhile is kept for 30 days. If that was a mistake, enable the endpoint at "
+                "{site}/portal/webhooks.",
+            ),
+            "ru": (
+                "Ваша точка приёма вебхуков отключена",
+                "Точка приёма на {host} ответила, что её больше нет (410), и мы туда ничего не отправляем.\n\n"
+                "Новые события хранятся 30 дней. Если это ошибка, включите точку на {site}/portal/webhooks.",
+            ),
+            "ro": (
+                "Punctul dumneavoastră de webhookuri a fost dezactivat",
+                "Punctul de la {host} a răspuns că nu mai există (410), așa că nu îi mai trimitem nimic.\n\n"
+                "Evenimentele noi se păstrează 30 de zile. Dacă a fost o greșeală, activați punctul la "
+                "{site}/portal/webhooks.",
+            ),
+        },
         "claim_CREDITED": {
             "en": (
                 "Your missing points were given",
@@ -340,6 +379,11 @@ def claim_notice(
         f"claim_{what}", language, partner=partner, day=format_date(day, "d MMMM y", locale=told), site=site,
         points=points_text(points, told), until="" if until is None else _moment(until, zone, language),
     )  # fmt: skip
+
+
+def webhook_disabled(language: str, *, host: str, reason: str, site: str) -> Letter:
+    """An endpoint of a partner's is no longer called: it took nothing for days (FAILING), or is gone (GONE)."""
+    return _letter(f"webhook_{reason}", language, host=host, site=site)
 
 
 def _letter(kind: str, language: str, **values: str) -> Letter:

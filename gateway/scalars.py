@@ -26,6 +26,7 @@ EntryMode = NewType("EntryMode", str)
 TransactionKind = NewType("TransactionKind", str)
 EntryKind = NewType("EntryKind", str)
 OfferKind = NewType("OfferKind", str)
+WebhookEventType = NewType("WebhookEventType", str)
 
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,18})")
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,9})?")
@@ -34,6 +35,7 @@ _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.
 _WORD = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 _SCOPE = re.compile(r"[a-z]+:[a-z]+")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_EVENT_TYPE = re.compile(r"[a-z]{1,32}\.[a-z_]{1,32}")
 
 
 def _points_in(value: object) -> Points:
@@ -152,4 +154,5 @@ SCALARS: dict[Any, ScalarDefinition] = {
     TransactionKind: _open_set("TransactionKind", "PURCHASE", "What a journal entry is."),
     EntryKind: _open_set("EntryKind", "ACCRUAL", "What happened to an account."),
     OfferKind: _open_set("OfferKind", "PROMOTION", "What is on offer: PROMOTION, COUPON, REWARD, STAMPS."),
+    WebhookEventType: _open_set("WebhookEventType", "purchase.recorded", "What a webhook tells of.", _EVENT_TYPE),
 }

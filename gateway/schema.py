@@ -51,6 +51,7 @@ from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
 from gateway.trouble_api import TroubleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 from gateway.wallet_api import WalletMutation
+from gateway.webhook_api import WebhookMutation, WebhookQuery
 
 
 @strawberry.type(description="What may be asked.")
@@ -80,6 +81,7 @@ class Query(
     ReportContentQuery,
     TroubleQuery,
     LiabilityQuery,
+    WebhookQuery,
 ):
     pass
 
@@ -115,6 +117,7 @@ class Mutation(
     CutoffMutation,
     ReconciliationMutation,
     PaymentMutation,
+    WebhookMutation,
 ):
     pass
 

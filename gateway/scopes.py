@@ -40,6 +40,7 @@ SCOPES: Mapping[str, str] = MappingProxyType(
 MEMBER_SELF = "member:self"
 COLLEAGUES_MANAGE = "colleagues:manage"
 CLIENTS_MANAGE = "clients:manage"
+WEBHOOKS_MANAGE = "webhooks:manage"
 OUTLETS_MANAGE = "outlets:manage"
 RULES_EDIT = "rules:edit"
 RULES_APPROVE = "rules:approve"
@@ -61,6 +62,7 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         MEMBER_SELF: "read and decide on one's own membership",
         COLLEAGUES_MANAGE: "let colleagues at the partner sign in",
         CLIENTS_MANAGE: "add, change and end the partner's clients, and read what they asked",
+        WEBHOOKS_MANAGE: "say where the partner's systems are told of what happened, and send it again",
         OUTLETS_MANAGE: "add the partner's outlets and tills, and close tills",
         RULES_EDIT: "draft rules, simulate and submit releases, take rules out of force",
         RULES_APPROVE: "publish or decline releases of others, take rules out of force",

@@ -38,6 +38,7 @@ from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
 from gateway.sessions import session
+from gateway.webhooks import duties as webhook_duties
 from kit import clock, console, keyring
 from kit.database import Database
 from kit.secrets import Vault, load_master_key
@@ -294,6 +295,8 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "escalate-breaks": ("13 * * * *", escalate_breaks),
     "watch-accounts": ("* * * * *", watch_accounts),
     "watch-paces": ("* * * * *", watch_paces),
+    "tell-partners": ("* * * * *", webhook_duties.tell_partners),
+    "forget-webhooks": ("47 * * * *", webhook_duties.forget),
     "send-messages": ("* * * * *", sending.send_messages),
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),

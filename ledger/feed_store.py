@@ -36,3 +36,40 @@ async def entries(
         list(partner_ids),
     )
     return found
+
+
+async def lapses(
+    pool: asyncpg.Pool, since: int, until: int, unit: int, partner_ids: Sequence[int]
+) -> list[asyncpg.Record]:
+    """Lapses of transactions in [since, until) of holds that these partners placed, in order."""
+    found: list[asyncpg.Record] = await pool.fetch(
+        "SELECT j.xid::text::bigint AS xid, j.holder_id, j.seq, h.partner_id, h.seq AS hold_seq, h.amount, j.at "
+        "FROM ledger.journal j JOIN ledger.hold h "
+        "  ON h.holder_id = j.holder_id AND h.unit = j.unit AND h.seq = j.ref_seq "
+        "WHERE j.xid >= $1::bigint::text::xid8 AND j.xid < $2::bigint::text::xid8 AND j.unit = $3 AND j.kind = 10 "
+        "AND h.partner_id = ANY ($4::int[]) ORDER BY j.xid, j.holder_id, j.seq",
+        since,
+        until,
+        unit,
+        list(partner_ids),
+    )
+    return found
+
+
+async def adjustments(
+    pool: asyncpg.Pool, since: int, until: int, unit: int, issuer_ids: Sequence[int]
+) -> list[asyncpg.Record]:
+    """What adjustments of transactions in [since, until) gave or took of these issuers' points, in order."""
+    found: list[asyncpg.Record] = await pool.fetch(
+        "SELECT j.xid::text::bigint AS xid, j.holder_id, j.seq, p.issuer_id AS partner_id, j.at, "
+        "  sum(CASE WHEN p.debit = 15 THEN p.amount ELSE -p.amount END)::bigint AS points "
+        "FROM ledger.journal j JOIN ledger.posting p USING (holder_id, unit, seq) "
+        "WHERE j.xid >= $1::bigint::text::xid8 AND j.xid < $2::bigint::text::xid8 AND j.unit = $3 AND j.kind = 17 "
+        "AND 15 IN (p.debit, p.credit) AND p.issuer_id = ANY ($4::int[]) "
+        "GROUP BY j.xid, j.holder_id, j.seq, p.issuer_id, j.at ORDER BY j.xid, j.holder_id, j.seq, p.issuer_id",
+        since,
+        until,
+        unit,
+        list(issuer_ids),
+    )
+    return found

@@ -41,6 +41,7 @@ INVITATION: Final = "INVITATION"
 EXPIRY_NOTICE: Final = "EXPIRY_NOTICE"
 RENEWAL_NOTICE: Final = "RENEWAL_NOTICE"
 CLAIM_NOTICE: Final = "CLAIM_NOTICE"
+SERVICE_NOTICE: Final = "SERVICE_NOTICE"
 
 # Whoever asks for a code or is told about their own account need not have agreed to anything; a notice about points or
 # money belongs to taking part.
@@ -49,6 +50,7 @@ CONSENT_FOR: Mapping[str, str | None] = MappingProxyType(
         SIGN_IN_CODE: None,
         SECURITY_NOTICE: None,
         INVITATION: None,
+        SERVICE_NOTICE: None,
         EXPIRY_NOTICE: consents.PROGRAMME,
         RENEWAL_NOTICE: consents.PROGRAMME,
         CLAIM_NOTICE: consents.PROGRAMME,

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 from gateway import report_pages, scopes
 from gateway.pages import partnership_phrases, portal_frame, portal_integration, portal_partnership
 from gateway.pages.portal_frame import HOME, Office, Problem, decided
+from gateway.pages.portal_webhooks import ROUTES as OF_WEBHOOKS
 from kit.errors import Rejection
 
 DAYS = 14
@@ -367,3 +368,4 @@ ROUTES: list[BaseRoute] = OF_OTHER_MODULES + portal_frame.routes(
         ("/leave", portal_frame.leave),
     ),
 )
+ROUTES += OF_WEBHOOKS

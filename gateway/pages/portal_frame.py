@@ -46,6 +46,7 @@ PLACES = (
     Place(_("Promotions"), f"{HOME}/promotions", frozenset({colleagues.MANAGER})),
     Place(_("Clients and keys"), f"{HOME}/clients", frozenset({colleagues.DEVELOPER})),
     Place(_("Requests"), f"{HOME}/requests", frozenset({colleagues.DEVELOPER})),
+    Place(_("Webhooks"), f"{HOME}/webhooks", frozenset({colleagues.DEVELOPER})),
     Place(_("Sandbox"), f"{HOME}/sandbox", frozenset({colleagues.DEVELOPER}), of_sandbox=True),
     Place(_("Outlets and tills"), f"{HOME}/outlets", frozenset({colleagues.MANAGER})),
     Place(_("Colleagues"), f"{HOME}/colleagues", frozenset({colleagues.MANAGER})),

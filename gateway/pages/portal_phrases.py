@@ -21,6 +21,15 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "SCOPE_NOT_AGREED": _("Your agreement does not allow this. Choose less, or ask the operator."),
         "SECRET_NOT_ALLOWED": _("Your clients sign with keys. Ask the operator if a system of yours cannot sign."),
         "OVERLAP_TOO_LONG": _("What is replaced stays good for 0 to 720 hours."),
+        "WEBHOOK_UNKNOWN": _("There is no such endpoint. Go back to the list."),
+        "WEBHOOK_URL_INVALID": _("The address must be https, at a public host, without a user name and password."),
+        "WEBHOOK_INVALID": _(
+            "Choose at least one thing that it is told of; a description has up to 120 characters, and what is "
+            "replaced stays good for 0 to 720 hours."
+        ),
+        "WEBHOOKS_TOO_MANY": _("You have as many endpoints as one may have. Remove one that you no longer need."),
+        "WEBHOOK_STATUS": _("It is so already: somebody was quicker."),
+        "WEBHOOK_DELIVERY_UNKNOWN": _("There is no such delivery, or it is older than 30 days."),
         "ONBOARDING_INVALID": _("A code has up to 32 characters without spaces around them; a name has up to 200."),
         "OUTLET_EXISTS": _("You have an outlet with this code."),
         "OUTLET_UNKNOWN": _("There is no such outlet."),

@@ -48,7 +48,7 @@ SCOPES: Mapping[str, frozenset[str]] = MappingProxyType(
                 scopes.OUTLETS_MANAGE,
             }
         ),
-        DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ, scopes.CLIENTS_MANAGE}),
+        DEVELOPER: frozenset({scopes.HISTORY_READ, scopes.SCHEMA_READ, scopes.CLIENTS_MANAGE, scopes.WEBHOOKS_MANAGE}),
         FINANCE: frozenset(
             {scopes.HISTORY_READ, scopes.SETTLEMENT_READ, scopes.STATEMENTS_ACCEPT, scopes.DISPUTES_WRITE}
         ),

@@ -649,13 +649,20 @@ def _scope_key(budget: BudgetDocument, rule: Rule, context: Whose) -> str | None
 
 
 def period_key(budget: BudgetDocument, context: Whose) -> str:
-    """The period of the budget's calendar in which the basket falls: `2026-03`, `2026-W09`, `2026-03-01`, or empty; of
-    one that counts over days the day and their number: `2026-03-01/30`."""
+    """The period of the budget's calendar in which the basket falls, as `period_of` writes it."""
     if budget.period == "total":
         return ""
     day = context.dates.get(budget.zone)
     if day is None:
         day = context.occurred_at.astimezone(ZoneInfo(budget.zone)).date().isoformat()
+    return period_of(budget, day)
+
+
+def period_of(budget: BudgetDocument, day: str) -> str:
+    """The period of the budget's calendar that has a day (`2026-03-01`): `2026-03`, `2026-W09`, `2026-03-01`, or empty;
+    of one that counts over days the day and their number: `2026-03-01/30`."""
+    if budget.period == "total":
+        return ""
     if budget.rolling_days:
         return f"{day}/{budget.rolling_days}"
     if budget.period == "week":

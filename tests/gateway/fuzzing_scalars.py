@@ -19,6 +19,7 @@ _TEXTS = {
     "OfferKind": st.sampled_from(["PROMOTION", "COUPON"]),
     "TransactionKind": st.sampled_from(["PURCHASE", "RETURN"]),
     "EntryKind": st.just("ACCRUAL"),
+    "WebhookEventType": st.sampled_from(["purchase.recorded", "hold.lapsed", "no.such"]),
     "RejectionCode": st.just("INSUFFICIENT_POINTS"),
 }
 

@@ -16,12 +16,15 @@ from typer.testing import CliRunner
 
 from gateway import commands, key_rotation, serving
 from gateway.charging import choice, tokens
+from gateway.webhooks import endpoints
+from gateway.webhooks.endpoints import Wanted
 from kit import clock, keyring, postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import BadKey, Vault, new_key
 from kit.settings import Settings, settings
 from members import enrolment, proofs
 from members.subscription import subscriptions
+from partners.onboarding import OwnPerson
 from tests import builders
 from tests.gateway import desk as desks
 from tests.gateway import stand
@@ -84,7 +87,16 @@ async def test_p15_everything_is_found_and_read_as_before_and_what_was_told_stay
             text_version="1", at=clock.wall(),
         )  # fmt: skip
 
+        by = OwnPerson(coalition.onboarder, coalition.callers["bakery"].partner_id)
+        wanted = Wanted("https://hooks.example.org/", "", ("hold.lapsed",))
+        number, secret = await endpoints.add(
+            connection, before, by, wanted, is_sandbox=False, at=clock.wall(), now=clock.wall()
+        )
+
     done, told = await rotate(owner)
+    async with database.reading() as connection:
+        [signs] = await endpoints.signing_secrets(connection, Vault(NEW), number, now=clock.wall())
+    assert endpoints.written(signs) == secret
     assert done == sum(dict(told).values()) > 20
     assert set(dict(told)) == set(key_rotation.PARTS)
 
@@ -306,7 +318,8 @@ GIVEN_OVER = {
     "members/enrolment.py", "members/aliases.py", "members/registrations.py", "partners/onboarding.py",
     "members/persons.py", "partners/coupons/codes.py", "partners/mechanics/invitations.py", "settlement/packages/keys.py",
     "partners/mechanics/raffles.py",
-    "members/subscription/offers.py", "gateway/charging/tokens.py", "members/rekeying.py", "partners/rekeying.py", "gateway/key_rotation.py",
+    "members/subscription/offers.py", "gateway/charging/tokens.py", "gateway/webhooks/endpoints.py",
+    "members/rekeying.py", "partners/rekeying.py", "gateway/key_rotation.py",
 }  # fmt: skip
 SHORT_LIVED = {
     "partners/tills.py": "which coupons a purchase was told with: a retry that comes after a rotation is refused",

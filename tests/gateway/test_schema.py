@@ -84,7 +84,7 @@ def example(kind: Any) -> str:
         return f"[{inside}]" if "[" in str(kind) else inside
     return {
         "Decimal": '"1.00"', "Points": '"1"', "Date": '"2026-03-02"', "DateTime": '"2026-03-02T12:00:00Z"',
-        "CurrencyCode": '"EUR"', "Boolean": "true", "Int": "1",
+        "CurrencyCode": '"EUR"', "WebhookEventType": '"hold.lapsed"', "Boolean": "true", "Int": "1",
     }.get(named.name, '"a-text-of-sixteen-letters"')  # fmt: skip
 
 

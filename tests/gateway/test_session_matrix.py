@@ -207,6 +207,24 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
             ("removeSeat", {"number": 1}),
         )
     },
+    "ChangeWebhookEndpointInput.endpointId": (
+        "changeWebhookEndpoint",
+        lambda it: {"endpointId": it, "url": "https://hooks.example.org/", "types": ["hold.lapsed"]},
+        "whe_nothing",
+    ),
+    "RotateWebhookSecretInput.endpointId": ("rotateWebhookSecret", lambda it: {"endpointId": it}, "whe_nothing"),
+    "WebhookEndpointInput.endpointId": ("removeWebhookEndpoint", lambda it: {"endpointId": it}, "whe_nothing"),
+    "ResendFailedWebhooksInput.endpointId": (
+        "resendFailedWebhooks",
+        lambda it: {"endpointId": it, "since": "2026-03-01T00:00:00Z"},
+        "whe_nothing",
+    ),
+    "SendSampleWebhookInput.endpointId": (
+        "sendSampleWebhook",
+        lambda it: {"endpointId": it, "type": "hold.lapsed"},
+        "whe_nothing",
+    ),
+    "ResendWebhookInput.deliveryId": ("resendWebhook", lambda it: {"deliveryId": it}, "dlv_nothing"),
     "TakeGiftBackInput.giftId": ("takeGiftBack", lambda it: {"giftId": it}, "sub_nothing"),
     "SeatInput.subscriptionId": ("acceptSeat", partial(_of_subscription, {}), "sub_nothing"),
 }
@@ -246,6 +264,15 @@ PUBLIC = {
     "AddApiClientInput.publicKey": "a public key, which is one client's alone",
     "RemoveClientKeyInput.kid": "a key of a client that is named beside it",
     "CloseTerminalInput.terminal": "a till of an outlet that is named beside it",
+    "AddWebhookEndpointInput.url": "an address of the caller's own choice",
+    "ChangeWebhookEndpointInput.url": "an address of the caller's own choice",
+    "AddWebhookEndpointInput.description": "words of the caller's own",
+    "ChangeWebhookEndpointInput.description": "words of the caller's own",
+    "AddWebhookEndpointInput.types": "types of events, which everybody may know",
+    "ChangeWebhookEndpointInput.types": "types of events, which everybody may know",
+    "SendSampleWebhookInput.type": "a type of events, which everybody may know",
+    "Query.webhookDeliveries": "an endpoint of the own partner; another's has no deliveries",
+    "Query.webhookDelivery": "a delivery of the own partner; null for another's, as for nobody's",
     "Query.requestLog": "an id that whoever asks makes; the own partner's requests are looked through",
     "Query.refusedRequests": "how many days of the own partner's requests",
     "Query.clientHealth": "how many days of the own partner's requests",
@@ -299,6 +326,28 @@ async def _statement(desk: Desk, fee: Script) -> str:
         await runs.settle(connection, actor="maker", at=NOON)
     [found] = (await fee.ask("{ settlementStatements { nodes { id } } }"))["nodes"]
     return str(found["id"])
+
+
+async def _webhooks(desk: Desk, dev: Script) -> dict[str, tuple[Script, str]]:
+    """An endpoint of the bakery's and a delivery to it, as the bakery knows them, for somebody else to name."""
+    own = await colleague_script(desk, "bakery", "DEVELOPER")
+    [kind, *_] = await own.ask("{ webhookEventTypes { type } }")
+    made = await own.ask(
+        "mutation($i: AddWebhookEndpointInput!) { addWebhookEndpoint(input: $i) { "
+        "... on WebhookEndpointSuccess { endpoint { id } } ... on Rejection { code message } } }",
+        i=keyed(url="https://hooks.example.org/", types=[kind["type"]]),
+    )
+    endpoint = made["endpoint"]["id"]
+    sent = await own.ask(
+        "mutation($i: SendSampleWebhookInput!) { sendSampleWebhook(input: $i) { "
+        "... on WebhookDeliverySuccess { delivery { id } } ... on Rejection { code message } } }",
+        i=keyed(endpointId=endpoint, type=kind["type"]),
+    )
+    return {
+        name: (dev, endpoint if name.endswith(".endpointId") else sent["delivery"]["id"])
+        for name in NAMES
+        if name.endswith((".endpointId", ".deliveryId"))
+    }
 
 
 async def _claim(desk: Desk, member_id: int) -> int:
@@ -355,6 +404,7 @@ async def test_what_is_anothers_is_as_unknown_as_what_never_was(desk: Desk) -> N
         **{name: (dev, client_id) for name in NAMES if name.endswith(".clientId")},
         **{name: (manager, "bakery-only") for name in NAMES if name.endswith(".outlet")},
         "SeedSandboxInput.outlet": (dev, "bakery-only"),
+        **await _webhooks(desk, dev),
     }
     dispute = await fee.ask(OPEN, input=keyed(statementId=statement, line=1, reason="D03", amount="1", note="too many"))
     theirs |= {name: (gus, dispute["dispute"]["id"]) for name in NAMES if name.endswith(".disputeId")}

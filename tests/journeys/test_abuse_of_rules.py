@@ -195,6 +195,8 @@ MAY_CHANGE = {
     "members.invoice_counter", "members.subscription", "members.subscription_due", "members.subscription_seat",
     # When an event of a payment provider is looked at again.
     "members.provider_event_due",
+    # Where webhooks go, until when a secret signs, when a delivery is sent next, how far the journal was read for them.
+    "gateway.webhook_endpoint", "gateway.webhook_secret", "gateway.webhook_delivery", "gateway.webhook_position",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
@@ -211,6 +213,8 @@ MAY_REMOVE = {
     "members.message", "members.message_queue",
     # What was due and is done.
     "members.subscription_due", "members.provider_event_due",
+    # What was told a month ago; secrets that are over.
+    "gateway.webhook_event", "gateway.webhook_delivery", "gateway.webhook_secret",
 }  # fmt: skip
 
 
