@@ -292,3 +292,12 @@ def test_a_payment_is_never_more_than_it_is_and_a_leg_never_takes_more_than_is_l
         leg = by_id[share.leg_id]
         assert -leg.paid_minor <= share.amount_minor <= leg.left_minor
         assert share.amount_minor
+        assert share.amount_minor < 0 or (leg.direction == "PAY_IN") == (told.amount_minor > 0)
+
+
+def test_a_payment_that_names_what_is_paid_out_too_pays_in_alone():
+    legs = [Open(1, 1, "PAY_IN", "A", 100, 0), Open(2, 1, "PAY_OUT", "B", 200, 0, is_sent=True)]
+    assert assigning.assign(Told(300, references=("A", "B")), legs).shares == ()
+    paid = [Open(1, 1, "PAY_IN", "A", 100, 0), Open(2, 1, "PAY_IN", "B", 0, 70), Open(3, 1, "PAY_IN", "C", 50, 0)]
+    shares = assigning.assign(Told(150, references=("A", "B", "C")), paid).shares
+    assert [(share.leg_id, share.amount_minor) for share in shares] == [(1, 100), (3, 50)]
