@@ -148,7 +148,7 @@ async def test_a_statement_of_a_number_that_was_taken_with_other_entries_is_refu
     await a_house.receive(bank.statement(Paid(500), Paid(20)), at=AT)
     before = await a_house.written()
     other = [entry([Paid(400)], reference="E-1"), entry([Paid(120)], reference="E-2")]
-    for entries in (other, other[:1] + [entry([Paid(120, reference=pay_in.reference)], reference="E-2")]):
+    for entries in (other, [*other[:1], entry([Paid(120, reference=pay_in.reference)], reference="E-2")]):
         with pytest.raises(receiving.BankStatementChanged):
             await a_house.receive(statement(entries, number=1, opening=0, closing=520), at=AT)
     after = await a_house.written()
