@@ -23,7 +23,17 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import claim_duties, expiry_notices, logs, payment_events, renewals, request_log, sending, usage
+from gateway import (
+    claim_duties,
+    dispute_duties,
+    expiry_notices,
+    logs,
+    payment_events,
+    renewals,
+    request_log,
+    sending,
+    usage,
+)
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
@@ -298,6 +308,8 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "watch-originals": ("*/10 * * * *", claim_duties.watch_originals),
     "escalate-answers": ("31 * * * *", claim_duties.escalate),
     "tell-of-claims": ("* * * * *", claim_duties.tell),
+    "settle-disputes": ("*/5 * * * *", dispute_duties.settle),
+    "compare-files": ("*/5 * * * *", dispute_duties.compare),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""
