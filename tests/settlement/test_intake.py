@@ -208,6 +208,13 @@ async def test_a_break_goes_its_way_and_gives_money_by_two_people_or_within_a_bu
     assert [r["amount_micro"] for r in told] == [-50_000, -50_000]
 
 
+async def test_days_and_sums_that_nobody_counts_with_are_refused_and_answered(a_house: House) -> None:
+    for day, rows in ((date.max, []), (date.min, []), (TODAY, [replace(row(n), minor=9 * 10**16) for n in range(110)])):
+        made = await a_house.send("cafe", day, rows, at=NOON)
+        assert (made.state, made.code) == ("REFUSED", "PARTNER_FILE_INVALID")
+    assert await dispute_duties.compare(a_house.database, NOON, asyncio.Event()) == 0
+
+
 @given(content=st.binary(max_size=400), cut=st.integers(0, 300), place=st.integers(0, 300))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_comes_is_answered_and_a_refused_file_leaves_no_record(a_house, content, cut, place) -> None:
