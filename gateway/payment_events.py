@@ -78,6 +78,7 @@ def _is_from(chosen: Settings, name: str, request: Request) -> bool:
         address = ip_address(request.client.host)
     except ValueError:
         return False
+    address = getattr(address, "ipv4_mapped", None) or address  # as a socket of both families tells it
     return any(address.version == one.version and address in one for one in _networks(chosen.yookassa_networks))
 
 

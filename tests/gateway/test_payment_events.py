@@ -188,6 +188,9 @@ async def test_what_is_forged_too_large_or_from_elsewhere_writes_nothing(counter
         async with httpx2.AsyncClient(transport=away, base_url=stand.ISSUER) as elsewhere:
             answer = await elsewhere.post(f"/webhooks/payments/{YOOKASSA}", content=raw)
         assert answer.status_code == 403
+        mapped = httpx2.ASGITransport(away.app, client=("::ffff:127.0.0.1", 1))
+        async with httpx2.AsyncClient(transport=mapped, base_url=stand.ISSUER) as near:
+            assert (await near.post(f"/webhooks/payments/{YOOKASSA}", content=raw)).status_code == 200
         # It has no signature: from the right network anybody may say anything, and only asking counts.
         assert await counter.tell(kind, "22e12f66-000f-5000-8000-18db351245c7") == 200
         assert await counter.tell(kind, order.payment_id) == 200
