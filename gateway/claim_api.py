@@ -1,5 +1,6 @@
 """Claims to missing points over GraphQL: a member makes and contests them, the partner answers, finance decides."""
 
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
@@ -30,7 +31,7 @@ from members.messages import COLLEAGUE, STAFF
 from partners import purchases
 from partners.onboarding import PartnerUnknown
 from settlement.claims import claiming, claims
-from settlement.claims.claims import ClaimDraft, ClaimInvalid, ClaimUnknown, Purchase
+from settlement.claims.claims import ClaimDraft, ClaimInvalid, ClaimUnknown, Purchase, Shown
 
 MAKE = (scopes.SETTLEMENT_MAKE,)
 _CLAIM = "Id of the claim."
@@ -170,7 +171,7 @@ class ClaimMutation:
         content = (
             input.partner, input.business_date.isoformat(), input.reference, str(draft.total_minor),
             input.outlet or "", input.place or "", input.terminal or "",
-            "" if input.occurred_at is None else input.occurred_at.isoformat(), *(one.sha256.hex() for one in shown),
+            "" if input.occurred_at is None else input.occurred_at.isoformat(), *_told(shown),
         )  # fmt: skip
         call = PersonCall(who, "claimMissingPoints", input.idempotency_key, content, at)
         async with services.database.transaction() as connection:
@@ -192,7 +193,7 @@ class ClaimMutation:
     async def contest_claim(self, info: Info[Context, None], input: ContestClaimInput) -> ContestClaimResult:
         services, at, who = info.context.services, await info.context.now(), person(info)
         number, shown = read_own_claim_id(services.vault, who.number, input.claim_id), shown_of(input.evidence)
-        content = (str(number), input.reason, *(one.sha256.hex() for one in shown))
+        content = (str(number), input.reason, *_told(shown))
         async with services.database.transaction() as connection:
             is_new = await person_calls.is_new(
                 connection, services.vault, who, "contestClaim", input.idempotency_key, *content, at=at
@@ -260,6 +261,12 @@ class ClaimMutation:
         return ProposeClaimDecisionSuccess(number=made, replayed=replayed)
 
 
+def _told(shown: Sequence[Shown]) -> Iterator[str]:
+    """Evidence as it is compared with what an earlier call of the same key told."""
+    for one in shown:
+        yield from (one.media_type, str(one.size_bytes), one.sha256.hex())
+
+
 def _minor(amount: Decimal, currency: str) -> int:
     """An amount in minor units. Rejects CLAIM_INVALID."""
     try:
@@ -283,7 +290,7 @@ class _Answer:
         self.content = (
             str(number), str(said.accepted), "" if said.total is None else str(said.total.normalize()),
             said.outlet or "", said.terminal or "", said.reference or "", said.reason or "", said.note or "",
-            *(one.sha256 for one in said.evidence or ()),
+            *_told(shown_of(said.evidence)),
         )  # fmt: skip
 
     def purchase(self, currency: str) -> Purchase:

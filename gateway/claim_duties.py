@@ -39,7 +39,7 @@ async def escalate(database: Database, at: datetime, stopping: asyncio.Event) ->
     async with database.transaction() as connection:
         gone = await late_answers.escalate(connection, at=at)
     for one in gone:
-        log.warning("an answer is late", kind=one.kind, number=one.subject_id, role=one.role, owner=one.owner)
+        log.warning("an answer is late", kind=one.kind, number=one.subject_id, role=one.role)
     return len(gone)
 
 

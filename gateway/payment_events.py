@@ -78,6 +78,7 @@ def _is_from(chosen: Settings, name: str, request: Request) -> bool:
         address = ip_address(request.client.host)
     except ValueError:
         return False
+    address = getattr(address, "ipv4_mapped", None) or address  # as a socket of both families tells it
     return any(address.version == one.version and address in one for one in _networks(chosen.yookassa_networks))
 
 
@@ -130,14 +131,18 @@ async def _look_at(database: Database, provider: Provider, taken: Taken, at: dat
         if taken.heard.kind == "MEANS":
             return await _finish(database, provider, taken.heard.reference, at, taken)
         said = await provider.look(taken.heard)
+        is_last = taken.tries >= MOST_TRIES
         async with database.transaction() as connection:
-            await provider_events.settle(connection, provider, taken, said, at=at)
+            is_known = await provider_events.settle(connection, provider, taken, said, is_last=is_last, at=at)
+        if is_last and not is_known:
+            event_id = taken.heard.event_id
+            log.warning("payment_event_refused", provider=taken.provider, event_id=event_id, reason="unknown")
+        return is_known or is_last
     except Silent:
         return False
     except Rejection as no:
-        log.warning("payment_event_refused", provider=taken.provider, event=taken.heard.event_id, reason=no.code)
+        log.warning("payment_event_refused", provider=taken.provider, event_id=taken.heard.event_id, reason=no.code)
         return await _give_up(database, taken)
-    return True
 
 
 async def _look_at_pages(

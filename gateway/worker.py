@@ -25,6 +25,7 @@ from pgqueuer.domain.settings import DBSettings
 
 from gateway import (
     claim_duties,
+    dispute_duties,
     expiry_notices,
     logs,
     payment_events,
@@ -312,6 +313,8 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "watch-originals": ("*/10 * * * *", claim_duties.watch_originals),
     "escalate-answers": ("31 * * * *", claim_duties.escalate),
     "tell-of-claims": ("* * * * *", claim_duties.tell),
+    "settle-disputes": ("*/5 * * * *", dispute_duties.settle),
+    "compare-files": ("*/5 * * * *", dispute_duties.compare),
     "advance-invitations": ("11 * * * *", advance_invitations),
 }
 """Jobs by name: when they are woken, as in crontab, and what they do."""

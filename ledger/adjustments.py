@@ -48,19 +48,22 @@ async def give(
 
 
 async def take(
-    connection: AsyncConnection, holder_id: int, points: int, *, key: UUID, unit: int = POINTS, at: datetime
-) -> int:
-    """Take points, those that expire first; returns the entry's number, the same one for the same key.
+    connection: AsyncConnection, holder_id: int, points: int, *, key: UUID, unit: int = POINTS, at: datetime,
+    of: UUID | None = None,
+) -> int:  # fmt: skip
+    """Take points, those that expire first, or with `of` those that the entry of that key gave and that are left in the
+    same account; returns the entry's number, the same one for the same key.
 
     Rejects ADJUSTMENT_EXCEEDS_BALANCE. Raises LookupError for a holder without an account.
     """
-    return await _adjust(connection, holder_id, -points, None, key, unit, at)
+    return await _adjust(connection, holder_id, -points, None, key, unit, at, of)
 
 
 async def _adjust(
-    connection: AsyncConnection, holder_id: int, points: int, grant: Grant | None, key: UUID, unit: int, at: datetime
-) -> int:
-    given = {"holder_id": holder_id, "unit": unit, "points": points, "key": key, "at": at}
+    connection: AsyncConnection, holder_id: int, points: int, grant: Grant | None, key: UUID, unit: int, at: datetime,
+    of: UUID | None = None,
+) -> int:  # fmt: skip
+    given = {"holder_id": holder_id, "unit": unit, "points": points, "key": key, "at": at, "of": of}
     for name in ("issuer_id", "funder_id", "terms_id", "expires_at"):
         given[name] = getattr(grant, name) if grant else None
     row = await store.adjust(connection, given)

@@ -38,7 +38,7 @@ _IN = text("""
 _ADJUST = text("""
     SELECT status, seq, available, pending FROM ledger.adjust(
       :holder_id, CAST(:unit AS smallint), :points, CAST(:issuer_id AS int), CAST(:funder_id AS int),
-      CAST(:terms_id AS int), CAST(:expires_at AS timestamptz), :key, :key, :at)
+      CAST(:terms_id AS int), CAST(:expires_at AS timestamptz), :key, :key, :at, CAST(:of AS uuid))
 """)
 
 

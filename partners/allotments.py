@@ -72,8 +72,11 @@ async def _take(
     seq = None
     while points > 0 and seq is None:
         try:
-            seq = await adjustments.take(connection, member_id, points, key=_key(its, "TAKEN"), at=at)
-        except AdjustmentExceedsBalance as no:  # what is spent is not owed
+            # Of the lot that was given alone: other points are others' money, who would be paid back for them.
+            seq = await adjustments.take(
+                connection, member_id, points, key=_key(its, "TAKEN"), at=at, of=_key(its, "GIVEN")
+            )
+        except AdjustmentExceedsBalance as no:  # what is spent, or has gone elsewhere, is not owed
             points = min(no.available_points or 0, points - 1)
     if seq is not None:
         await allotment_store.insert(

@@ -175,7 +175,7 @@ class Stripe:
             if (its.get("metadata") or {}).get(ORDER) == order.key:
                 return _answer(its, order)
             if number >= _LISTED:
-                break
+                raise Silent  # nobody has looked at all of them
         return Answer("UNHEARD")
 
     def _refund(self, order: RefundOrder) -> Answer:

@@ -47,6 +47,11 @@ def row_text(cells: Iterable[Cell]) -> str:
     return buffer.getvalue()
 
 
+def inert(text: str) -> str:
+    """A text that no spreadsheet takes for a formula: one that begins like one gets an apostrophe before it."""
+    return "'" + text if text.startswith(_FORMULA) else text
+
+
 def _safe(cell: Cell) -> str:
     text = machine_text(cell)
-    return "'" + text if isinstance(cell, str) and text[:1] in _FORMULA else text
+    return inert(text) if isinstance(cell, str) else text

@@ -1,15 +1,17 @@
 -- Adjustments: what two people decided to give a holder, or to take. account kind: 15 adjusted; entry kind: 17.
 
 -- p_points above zero are given, in a lot of their own that is spendable at once, with the issuer, funder, terms and
--- expiry told; below zero they are taken, from the lots that expire first, and those lots say who had paid for them.
+-- expiry told; below zero they are taken, from the lots that expire first, and those lots say who had paid for them. With
+-- p_of they are taken from the lots of the entry of that key alone.
 -- Neither the spend lock nor the day's cap bind: nobody spends. Fewer points than are to be taken is a "no" (3), which
 -- writes nothing but what was due anyway.
 CREATE FUNCTION ledger.adjust(
   p_holder bigint, p_unit smallint, p_points bigint, p_issuer int, p_funder int, p_terms int, p_expires_at timestamptz,
-  p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
+  p_idem_key uuid, p_fingerprint uuid, p_at timestamptz, p_of uuid DEFAULT NULL,
   OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_taken bigint; v_bytes bytea;
+DECLARE
+  v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_taken bigint; v_bytes bytea; v_of bigint;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
   IF NOT FOUND THEN
@@ -34,6 +36,15 @@ BEGIN
     status := 3; available := a.available; pending := a.pending;
     RETURN;
   END IF;
+  IF p_of IS NOT NULL THEN
+    SELECT j.seq INTO v_of FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_of;
+    SELECT coalesce(sum(l.remaining), 0) INTO v_taken FROM ledger.lot l
+    WHERE l.holder_id = p_holder AND l.unit = p_unit AND l.seq = v_of AND l.open AND l.active;
+    IF v_taken + p_points < 0 THEN
+      status := 3; available := v_taken; pending := a.pending;
+      RETURN;
+    END IF;
+  END IF;
   a.seq := a.seq + 1;
   a.last_at := greatest(p_at, a.last_at);
   a.available := a.available + p_points;
@@ -53,6 +64,7 @@ BEGIN
              (sum(l.remaining) OVER (ORDER BY l.expires_at, l.seq, l.lot_no) - l.remaining)::bigint AS ahead
       FROM ledger.lot l
       WHERE l.holder_id = p_holder AND l.unit = p_unit AND l.open AND l.active AND l.remaining > 0
+        AND (p_of IS NULL OR l.seq = v_of)
     ), taken AS MATERIALIZED (
       SELECT *, least(remaining, -p_points - ahead) AS take, (row_number() OVER (ORDER BY ahead))::smallint AS leg
       FROM queue WHERE ahead < -p_points

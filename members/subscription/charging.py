@@ -152,14 +152,17 @@ async def settle(connection: AsyncConnection, provider: Provider, key: str, answ
             await _after_failure(connection, one, at)
 
 
-async def hear(connection: AsyncConnection, provider: Provider, told: Sequence[Told], *, at: datetime) -> None:
+async def hear(connection: AsyncConnection, provider: Provider, told: Sequence[Told], *, at: datetime) -> bool:
     """Write what a provider told by itself, in whatever order and however often it does. Of a payment of another sum
-    than was ordered nothing is written: reconciliation finds it."""
+    than was ordered nothing is written: reconciliation finds it. False where a payment is taken back that nobody knows
+    of yet: it is to be told again."""
+    is_known = True
     for each in told:
         if each.state == "CHARGEBACK":
-            await _charged_back(connection, provider, each, at=at)
+            is_known = await _charged_back(connection, provider, each, at=at) and is_known
         elif await _is_of_its_sum(connection, each):
             await settle(connection, provider, each.key, Answer(each.state, each.reference, each.charging_minor), at=at)
+    return is_known
 
 
 async def _is_of_its_sum(connection: AsyncConnection, told: Told) -> bool:
@@ -328,21 +331,33 @@ async def _came(
     await held.promise_points(connection, its, one.invoice_no, at=at)
 
 
-async def _charged_back(connection: AsyncConnection, provider: Provider, told: Told, *, at: datetime) -> None:
-    """A bank took a payment back: its subscription gives nothing from now on, and ends."""
+async def _charged_back(connection: AsyncConnection, provider: Provider, told: Told, *, at: datetime) -> bool:
+    """A bank took a payment back: its subscription gives nothing from now on, and ends; of one that was surplus nothing
+    goes back any more, and that is all. False where nobody knows of the payment."""
     invoice_no = await invoices.known_payment(connection, provider.name, told.reference)
     if invoice_no is None:
-        return
+        return False
     one = await invoices.numbered(connection, invoice_no)
     its = await held.locked(connection, one.holder_id, one.subscription_no)
     one = await invoices.numbered(connection, invoice_no)
-    if one.state != invoices.PAID:
-        return
+    await _keep_from_refunding(connection, one, told, at=at)
+    counted = await invoice_store.payment(connection, invoice_no)
+    if one.state != invoices.PAID or counted is None or counted.reference != told.reference:
+        return True
     await crediting.charge_back(connection, one, its.zone, at=at)
     await entitlement_store.insert_block(connection, its.holder_id, its.subscription_no, "CHARGEBACK", at)
     if not its.is_over:
         await held.take_points(connection, its, at=at)
         await held.end(connection, its, reason="CHARGEBACK", at=at)
+    return True
+
+
+async def _keep_from_refunding(connection: AsyncConnection, one: Invoice, told: Told, *, at: datetime) -> None:
+    """Money of a payment that was still to go back went with what the bank took."""
+    refund_no = await invoice_store.open_refund(connection, one.invoice_no, told.reference)
+    if refund_no is not None:
+        await invoice_store.insert_refund_done(connection, one.holder_id, refund_no, "chargeback", "bank", at)
+        await store.drop_due(connection, one.holder_id, one.subscription_no, [REFUND], refund_no)
 
 
 async def _after_failure(connection: AsyncConnection, one: Invoice, at: datetime) -> None:

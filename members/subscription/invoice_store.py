@@ -359,6 +359,19 @@ async def refund(connection: AsyncConnection, refund_no: int) -> Row[Any] | None
     return found.one_or_none()
 
 
+async def open_refund(connection: AsyncConnection, invoice_no: int, payment: str) -> int | None:
+    """The number of a refund of a payment that nobody has recorded yet."""
+    found = await connection.execute(
+        text("""
+            SELECT r.refund_no
+            FROM members.fee_refund r LEFT JOIN members.fee_refund_done d USING (holder_id, refund_no)
+            WHERE r.invoice_no = :invoice_no AND r.payment = :payment AND d.refund_no IS NULL
+        """),
+        {"invoice_no": invoice_no, "payment": payment},
+    )
+    return found.scalar_one_or_none()
+
+
 async def insert_refund_done(
     connection: AsyncConnection, holder_id: int, refund_no: int, reference: str, actor: str, at: datetime
 ) -> bool:

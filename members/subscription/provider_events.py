@@ -55,12 +55,14 @@ async def done(connection: AsyncConnection, taken: Taken) -> None:
 
 
 async def settle(
-    connection: AsyncConnection, provider: Provider, taken: Taken, told: Told | None, *, at: datetime
-) -> None:
-    """Write what an event's provider says of it now, and that it was looked at, in one transaction."""
-    if told is not None:
-        await charging.hear(connection, provider, [told], at=at)
-    await done(connection, taken)
+    connection: AsyncConnection, provider: Provider, taken: Taken, told: Told | None, *, is_last: bool, at: datetime
+) -> bool:
+    """Write what an event's provider says of it now, and that it was looked at, in one transaction. False where it is
+    about a payment that nobody knows of yet; it stays to be looked at, unless this was the last time."""
+    is_known = told is None or await charging.hear(connection, provider, [told], at=at)
+    if is_known or is_last:
+        await done(connection, taken)
+    return is_known
 
 
 # --- Means of payment that are being given ------------------------------------------------------------------------

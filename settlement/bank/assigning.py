@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from settlement.bank.accounts import read_creditor_reference
 
-RULES_VERSION = 1
+RULES_VERSION = 2  # 2: of several references those alone that somebody has yet to pay
 END_TO_END, REFERENCE, ACCOUNT, GROUPED, MANUAL = "END_TO_END", "REFERENCE", "ACCOUNT", "GROUPED", "MANUAL"
 PAY_IN, PAY_OUT = "PAY_IN", "PAY_OUT"
 _IN_TEXT = re.compile(r"\bRF[0-9]{2}[0-9A-Z]{1,21}\b")
@@ -87,8 +87,9 @@ def assign(told: Told, legs: Sequence[Open]) -> Assigned:
     ):
         if len(named) == 1:
             return _for(told, named[0], rule)
-        if len(named) > 1 and rule == REFERENCE and sum(leg.left_minor for leg in named) == told.amount_minor:
-            return Assigned(tuple(Share(leg.leg_id, leg.left_minor, GROUPED) for leg in named), 0)
+        owed = [leg for leg in named if leg.direction == PAY_IN and leg.left_minor]
+        if len(named) > 1 and rule == REFERENCE and sum(leg.left_minor for leg in owed) == told.amount_minor:
+            return Assigned(tuple(Share(leg.leg_id, leg.left_minor, GROUPED) for leg in owed), 0)
     owed = [leg for leg in legs if leg.direction == PAY_IN and leg.left_minor and leg.partner_id == told.partner_id]
     exact = [leg for leg in owed if leg.left_minor == told.amount_minor]
     if len(exact) == 1:

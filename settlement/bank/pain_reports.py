@@ -31,7 +31,8 @@ class PaymentStatus:
 
 @dataclass(frozen=True, slots=True)
 class PaymentReport:
-    """A report: its own id, the message it is about, the status of the whole where it has one, and of payments."""
+    """A report: its own id, the message it is about, and statuses: of payments, and of all that are not named, where it
+    has one. That is what it says of the file's payments together, else what it says of the message."""
 
     report_id: str
     message_id: str
@@ -78,12 +79,14 @@ def _report(report: etree._Element) -> PaymentReport:
             found[end_to_end_id] = PaymentStatus(end_to_end_id, status, _reason(one) or part_reason)
             if len(found) > MOST_PAYMENTS:
                 raise BankFileInvalid(f"more than {MOST_PAYMENTS:,} payments in one report")
-    parts = {_status(part, "PmtInfSts") for part in _children(report, "OrgnlPmtInfAndSts")}
-    status = _status(whole[0], "GrpSts") or (parts.pop() if len(parts) == 1 else None)
+    parts = {_status(part, "PmtInfSts"): _reason(part) for part in _children(report, "OrgnlPmtInfAndSts")}
+    status, reason = _status(whole[0], "GrpSts"), _reason(whole[0])
+    if len(parts) == 1 and None not in parts:  # a file of ours is one part: its word is the nearer one
+        ((status, of_part),) = parts.items()
+        reason = of_part or reason
     return PaymentReport(
-        _required(report, "GrpHdr/MsgId"), _required(whole[0], "OrgnlMsgId"), status, _reason(whole[0]),
-        tuple(found.values()),
-    )  # fmt: skip
+        _required(report, "GrpHdr/MsgId"), _required(whole[0], "OrgnlMsgId"), status, reason, tuple(found.values())
+    )
 
 
 def _status(element: etree._Element, path: str) -> str | None:

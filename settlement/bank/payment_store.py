@@ -353,6 +353,42 @@ async def insert_entries(
         )
 
 
+async def entries_of(
+    connection: AsyncConnection, bank_statement_id: int, numbers: Sequence[int]
+) -> Sequence[Row[Any]]:
+    """Entries of a statement by their numbers, in order."""
+    found = await connection.execute(
+        text(
+            "SELECT * FROM settlement.bank_entry WHERE bank_statement_id = :id AND entry_no = ANY (:numbers) "
+            "ORDER BY entry_no"
+        ),
+        {"id": bank_statement_id, "numbers": list(numbers)},
+    )
+    return found.all()
+
+
+async def payments_of(
+    connection: AsyncConnection, bank_statement_id: int, numbers: Sequence[int]
+) -> Sequence[Row[Any]]:
+    """Payments of entries of a statement, in order."""
+    found = await connection.execute(
+        text(
+            "SELECT * FROM settlement.bank_payment WHERE bank_statement_id = :id AND entry_no = ANY (:numbers) "
+            "ORDER BY entry_no, payment_no"
+        ),
+        {"id": bank_statement_id, "numbers": list(numbers)},
+    )
+    return found.all()
+
+
+async def entry_count(connection: AsyncConnection, bank_statement_id: int) -> int:
+    """How many booked entries a statement has."""
+    found = await connection.execute(
+        text("SELECT count(*) FROM settlement.bank_entry WHERE bank_statement_id = :id"), {"id": bank_statement_id}
+    )
+    return int(found.scalar_one())
+
+
 async def statement_of(connection: AsyncConnection, iban: str, statement_ref: str) -> Row[Any] | None:
     """A statement by what the bank calls it."""
     found = await connection.execute(
@@ -619,13 +655,16 @@ async def latest_orders(connection: AsyncConnection, leg_ids: Sequence[int]) -> 
     return {row.leg_id: row.order_id for row in found}
 
 
-async def report_is_known(connection: AsyncConnection, report_ref: str) -> bool:
-    """Whether a report was taken."""
+async def report_sha256(connection: AsyncConnection, order_id: int, report_ref: str) -> bytes | None:
+    """Of which content a report on a file was taken; None where it was not."""
     found = await connection.execute(
-        text("SELECT EXISTS (SELECT FROM settlement.payment_report WHERE report_ref = :report_ref)"),
-        {"report_ref": report_ref},
+        text(
+            "SELECT file_sha256 FROM settlement.payment_report WHERE order_id = :order_id AND report_ref = :report_ref"
+        ),
+        {"order_id": order_id, "report_ref": report_ref},
     )
-    return bool(found.scalar_one())
+    sha256 = found.scalar_one_or_none()
+    return None if sha256 is None else bytes(sha256)
 
 
 async def insert_report(connection: AsyncConnection, row: Mapping[str, Any], legs: Sequence[Mapping[str, Any]]) -> None:
@@ -690,7 +729,8 @@ async def insert_notice_payments(connection: AsyncConnection, rows: Sequence[Map
 
 
 async def noticed_payments(connection: AsyncConnection, iban: str, references: Sequence[str]) -> Sequence[Row[Any]]:
-    """What the latest notice told of entries of an account by the bank's own numbers, in order."""
+    """What the latest notice told of entries of an account by the bank's own numbers, in order: of such as stand in no
+    statement that came since. A bank gives some numbers more than once."""
     found = await connection.execute(
         text(
             """
@@ -703,6 +743,9 @@ async def noticed_payments(connection: AsyncConnection, iban: str, references: S
                 JOIN settlement.bank_notice m USING (notice_id)
                 WHERE m.iban = :iban AND q.entry_reference = p.entry_reference
                 ORDER BY q.notice_id DESC, q.entry_no DESC LIMIT 1)
+              AND NOT EXISTS (
+                SELECT FROM settlement.bank_entry e JOIN settlement.bank_statement s USING (bank_statement_id)
+                WHERE e.servicer_reference = p.entry_reference AND s.iban = :iban AND s.at >= n.at)
             ORDER BY p.entry_reference, p.payment_no
             """
         ),

@@ -53,7 +53,7 @@ class BankSequenceGap(Rejection):
 
 
 class BankStatementChanged(Rejection):
-    """The bank's statement or notice of this number was taken with another content."""
+    """The bank's statement, notice or report of this number was taken with another content."""
 
     code = "BANK_STATEMENT_CHANGED"
     retryable = False
@@ -120,7 +120,11 @@ class _Taking:
 
     head: Head
     own: Details
-    bank_statement_id: int | None
+    bank_statement_id: int
+    is_known: bool = False
+    """It was taken before: what is read now is only compared."""
+    seen: int = 0
+    """Entries that were read and are booked."""
     entries: list[dict[str, Any]] = field(default_factory=list)
     payments: list[dict[str, Any]] = field(default_factory=list)
     bare: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -164,7 +168,7 @@ async def _begin(connection: AsyncConnection, head: Head, sha256: bytes, actor: 
     if known is not None:
         if (known.opening_minor, known.closing_minor) != (head.opening_minor, head.closing_minor):
             raise BankStatementChanged(f"statement {head.statement_id} was taken with another content")
-        return _Taking(head, own, None)
+        return _Taking(head, own, known.bank_statement_id, is_known=True)
     last = await payment_store.last_statement(connection, head.account)
     sequence = head.legal_sequence if head.legal_sequence is not None else head.sequence
     if last is not None:
@@ -194,8 +198,9 @@ def _check_follows(head: Head, sequence: int | None, last: Row[Any]) -> None:
 
 
 def _keep(taking: _Taking, entry: Entry) -> None:
-    if taking.bank_statement_id is None or not entry.is_booked:
-        return  # taken before, or only announced
+    if not entry.is_booked:
+        return  # only announced
+    taking.seen += 1
     place = {"bank_statement_id": taking.bank_statement_id, "entry_no": entry.number}
     taking.entries.append(
         {
@@ -241,15 +246,41 @@ async def _join_notices(connection: AsyncConnection, taking: _Taking) -> None:
 
 
 async def _write(connection: AsyncConnection, taking: _Taking) -> None:
+    if taking.is_known:
+        await _compare(connection, taking)
+        return
     if taking.bare:
         await _join_notices(connection, taking)
     await payment_store.insert_entries(connection, taking.entries, taking.payments)
     taking.entries, taking.payments = [], []
 
 
+async def _compare(connection: AsyncConnection, taking: _Taking) -> None:
+    """Hold what is read of a statement that was taken before against what was taken. What a notice told of an entry
+    that names nobody is not the statement's. Rejects BANK_STATEMENT_CHANGED."""
+    numbers = [row["entry_no"] for row in taking.entries]
+    known = await payment_store.entries_of(connection, taking.bank_statement_id, numbers)
+    told = await payment_store.payments_of(connection, taking.bank_statement_id, numbers)
+    bare = {row["entry_no"] for row in taking.bare.values()}
+    same = [_is_same(row, one) for row, one in zip(taking.entries, known, strict=False)]
+    named = [row for row in taking.payments if row["entry_no"] not in bare]
+    was_named = [row for row in told if row.entry_no not in bare]
+    same += [_is_same(row, one) for row, one in zip(named, was_named, strict=False)]
+    if not all(same) or (len(known), len(was_named)) != (len(taking.entries), len(named)):
+        raise BankStatementChanged(f"statement {taking.head.statement_id} was taken with other entries")
+    taking.entries, taking.payments, taking.bare = [], [], {}
+
+
+def _is_same(read: dict[str, Any], kept: Row[Any]) -> bool:
+    return all(kept._mapping[name] == value for name, value in read.items())
+
+
 async def _end(connection: AsyncConnection, taking: _Taking, actor: str, at: datetime) -> Received:
     head = taking.head
-    if taking.bank_statement_id is None:
+    if taking.is_known:
+        await _write(connection, taking)
+        if taking.seen != await payment_store.entry_count(connection, taking.bank_statement_id):
+            raise BankStatementChanged(f"statement {head.statement_id} was taken with other entries")
         return Received(0, head.statement_id, head.currency, head.closing_minor, is_replayed=True)
     await _write(connection, taking)
     made = await _assign_all(connection, taking.bank_statement_id, head, actor, at)

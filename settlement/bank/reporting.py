@@ -19,6 +19,7 @@ from settlement.bank import pain_reports, paying, payment_store
 from settlement.bank.camt import BankFileInvalid
 from settlement.bank.pain_reports import REJECTED, UNSAID, PaymentReport
 from settlement.bank.paying import PaymentLeg
+from settlement.bank.receiving import BankStatementChanged
 from settlement.reconciliation import register
 from settlement.reconciliation.breaks import Category
 from settlement.reconciliation.register import NewBreak
@@ -45,8 +46,8 @@ async def receive(
     """Take a report on a payment file (pain.002), on behalf of a FINANCE_MAKER: whole or not at all. Each payment that
     the bank rejected is a break until it is paid. once is done first in the same transaction.
 
-    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BANK_FILE_INVALID, ORDER_UNKNOWN, ORDER_NOT_RELEASED, LEG_STATE,
-    PERIOD_LOCKED.
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BANK_FILE_INVALID, BANK_STATEMENT_CHANGED, ORDER_UNKNOWN, ORDER_NOT_RELEASED,
+    LEG_STATE, PERIOD_LOCKED.
     """
     sha256 = await asyncio.to_thread(_digest, source, most_bytes)
     said = await asyncio.to_thread(lambda: pain_reports.read(source, most_bytes=most_bytes))
@@ -63,7 +64,10 @@ async def receive(
         by_id = _statuses(said, told)
         rejected = {one for one, (status, _) in by_id.items() if status == REJECTED}
         taken = {one for one, (status, _) in by_id.items() if status not in (REJECTED, *UNSAID)}
-        if await payment_store.report_is_known(connection, said.report_id):
+        known = await payment_store.report_sha256(connection, order_id, said.report_id)
+        if known is not None:
+            if known != sha256:
+                raise BankStatementChanged(f"report {said.report_id} was taken with another content")
             return Reported(said.report_id, order_id, len(taken), len(rejected), is_replayed=True)
         legs = await paying.acknowledge(
             connection, order_id, rejected=rejected, taken=taken, actor=actor, at=at

@@ -35,6 +35,8 @@ from settlement.reconciliation import register
 APPROVAL: Final = "CLAIM"
 PROGRAMME: Final = 0
 MONTH = timedelta(days=30)
+_NEAR = timedelta(days=10_000)
+"""Days farther away are slips that no calendar counts with."""
 LONGEST_PLACE = 120
 LONGEST_NOTE = 500
 
@@ -227,6 +229,8 @@ async def file(
         raise onboarding.PartnerUnknown("there is no such partner")
     rule = await rule_of(connection, draft.partner_id)
     zone = ZoneInfo(directory.programme.time_zone)
+    if not abs(draft.business_date - at.date()) < _NEAR:
+        raise _invalid("businessDate", "INVALID", "the day of the receipt")
     occurred_at = draft.occurred_at or datetime.combine(draft.business_date, time(12), zone).astimezone(at.tzinfo)
     _check(directory, draft, occurred_at, at, zone)
     terms = purchases.terms_at(directory, draft.partner_id, occurred_at)
@@ -533,7 +537,8 @@ async def _check_missing(
         connection, {member_id, holder_id}, partner_id=draft.partner_id, day=draft.business_date,
         reference=draft.reference,
     )  # fmt: skip
-    if same := next((one for one in own if is_the_receipt(draft.terminal, draft.total_minor, one, directory)), None):
+    purchase = Purchase(draft.total_minor, draft.outlet, draft.terminal, draft.reference)
+    if same := next((one for one in own if is_the_receipt(draft.partner_id, purchase, one, directory)), None):
         came = f" on {same.at:%Y-%m-%d}" if same.at else ""
         raise ClaimReceiptRecorded(f"the receipt came{came} and gave {same.awarded} points")
     if draft.outlet is None:
@@ -544,11 +549,17 @@ async def _check_missing(
         raise ClaimReceiptElsewhere("the receipt is recorded for another card, or was cancelled")
 
 
-def is_the_receipt(terminal: str | None, total_minor: int, one: late_receipts.Seen, directory: Directory) -> bool:
+def is_the_receipt(partner_id: int, claimed: Purchase, one: late_receipts.Seen, directory: Directory) -> bool:
     """Whether a purchase of the claimant's, of the day and reference that is claimed, is what is claimed. Tills may
-    count their receipts each for itself: another till's is another purchase, unless it is of the same total."""
+    count their receipts each for itself: what is of another till, or of another outlet, is another purchase, unless it
+    is of the same total."""
+    if one.total == claimed.total_minor:
+        return True
+    place = None if claimed.outlet is None else directory.outlet(partner_id, claimed.outlet)
+    if place is not None and one.outlet_id is not None and place.outlet_id != one.outlet_id:
+        return False
     its = None if one.terminal_id is None else directory.terminal_by_id(one.terminal_id)
-    return terminal is None or its is None or its.code == terminal or one.total == total_minor
+    return claimed.terminal is None or its is None or its.code == claimed.terminal
 
 
 def _check(directory: Directory, draft: ClaimDraft, occurred_at: datetime, at: datetime, zone: ZoneInfo) -> None:
@@ -563,7 +574,7 @@ def _check(directory: Directory, draft: ClaimDraft, occurred_at: datetime, at: d
         found.append(FieldProblem(("place",), "LENGTH", f"1 to {LONGEST_PLACE} characters"))
     if draft.terminal is not None and draft.outlet is None:
         found.append(FieldProblem(("terminal",), "INVALID", "a terminal is one of an outlet"))
-    if draft.occurred_at is not None and draft.occurred_at.astimezone(zone).date() not in _around(draft.business_date):
+    if draft.occurred_at is not None and not _is_around(draft.occurred_at.astimezone(zone).date(), draft.business_date):
         found.append(FieldProblem(("occurredAt",), "INVALID", "on the business day, or the night after it"))
     found += _shown_problems(draft.shown)
     if not directory.outlets(draft.partner_id):
@@ -574,8 +585,8 @@ def _check(directory: Directory, draft: ClaimDraft, occurred_at: datetime, at: d
         _check_place(directory, draft.partner_id, draft.outlet, draft.terminal)
 
 
-def _around(day: date) -> tuple[date, date]:
-    return day, day + timedelta(days=1)
+def _is_around(bought_on: date, day: date) -> bool:
+    return timedelta(0) <= bought_on - day <= timedelta(days=1)
 
 
 def _check_place(directory: Directory, partner_id: int, outlet: str, terminal: str | None) -> None:

@@ -145,11 +145,10 @@ async def _own(
     with suppress(MemberClosed, MemberUnknown):  # who has left has what was recorded before
         holders.add((await claims.recognised(connection, desk.vault, its.member_id, at=at)).member_id)
     bought = its.purchase
-    assert bought.total_minor is not None
     found = await late_receipts.of_holder(
         connection, holders, partner_id=its.partner_id, day=its.business_date, reference=bought.reference or ""
     )
-    return [one for one in found if claims.is_the_receipt(bought.terminal, bought.total_minor, one, directory)]
+    return [one for one in found if claims.is_the_receipt(its.partner_id, bought, one, directory)]
 
 
 async def _conclude(desk: Desk, its: Claim, wanted: str, at: datetime, **more: Any) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kit import amounts
+from kit.reports.csv_files import inert
 from partners.terms import SettlementTerms, Terms
 from settlement import charges, rating, volumes
 from settlement.archive import RunHead, Statement
@@ -113,10 +114,11 @@ def agreements(
 
 
 def detail_row(one: Detail) -> tuple[str, ...]:
-    """A movement as its cells stand in detail.csv."""
+    """A movement as its cells stand in detail.csv. What a till wrote is no formula in whatever opens it."""
     return (
         str(one.cutoff_id), one.kind, one.at.isoformat(),
-        "" if one.business_date is None else one.business_date.isoformat(), one.outlet or "", one.reference or "",
+        "" if one.business_date is None else one.business_date.isoformat(), inert(one.outlet or ""),
+        inert(one.reference or ""),
         one.member, str(one.points), str(one.terms_id), str(one.unit_price_micro), str(one.amount_micro),
     )  # fmt: skip
 

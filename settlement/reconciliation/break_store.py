@@ -169,16 +169,33 @@ async def open_file_breaks(connection: AsyncConnection, partner_id: int, sequenc
 
 
 async def written_off(connection: AsyncConnection, partner_id: int, since: datetime, until: datetime) -> int:
-    """What one person alone wrote off of a partner's breaks in a time, micro-units, without their signs."""
+    """What one person alone wrote off of differences with a partner's files in a time, micro-units, without signs."""
     found = await connection.execute(
         text(
             "SELECT coalesce(sum(abs(s.value_micro)), 0) FROM settlement.break_step s "
-            "JOIN settlement.break b USING (break_id) WHERE b.partner_id = :partner_id "
+            "JOIN settlement.break b USING (break_id) WHERE b.partner_id = :partner_id AND b.leg = 'FILE' "
             "  AND s.resolution = 'WRITE_OFF' AND s.approval_id IS NULL AND s.at >= :since AND s.at < :until"
         ),
         {"partner_id": partner_id, "since": since, "until": until},
     )
     return int(found.scalar_one())
+
+
+async def relieved(
+    connection: AsyncConnection, partner_id: int, since: datetime, until: datetime
+) -> Sequence[Row[Any]]:
+    """What one person alone wrote off of a partner's payments in a time: minor units by currency. Whether the break of
+    it was still open then says nothing."""
+    found = await connection.execute(
+        text("""
+            SELECT l.currency, CAST(sum(r.amount_minor) AS bigint) AS amount_minor
+            FROM settlement.leg_relief r JOIN settlement.payment_leg l USING (leg_id)
+            WHERE l.partner_id = :partner_id AND r.approval_id IS NULL AND r.at >= :since AND r.at < :until
+            GROUP BY l.currency
+        """),
+        {"partner_id": partner_id, "since": since, "until": until},
+    )
+    return found.all()
 
 
 async def counts(connection: AsyncConnection) -> Sequence[Row[Any]]:

@@ -58,6 +58,16 @@ async def compare(connection: AsyncConnection, file_id: int, *, actor: str, at: 
     Rejects ACTOR_UNKNOWN, NOT_PERMITTED, FILE_UNKNOWN, TOO_MANY_DIFFERENCES.
     """
     await register.permit(connection, actor, actors.FINANCE_MAKER)
+    return await compare_waiting(connection, file_id, actor=actor, at=at)
+
+
+async def compare_waiting(
+    connection: AsyncConnection, file_id: int, *, at: datetime, actor: str = register.SYSTEM
+) -> Comparison:
+    """The same by the programme itself, which a file need not wait for people for.
+
+    Rejects FILE_UNKNOWN, TOO_MANY_DIFFERENCES.
+    """
     its = await intake.acknowledgement(connection, file_id, partner_id=None)
     await file_store.lock_partner(connection, its.partner_id)
     if (earlier := await comparison(connection, file_id)) is not None:

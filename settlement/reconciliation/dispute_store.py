@@ -130,9 +130,14 @@ async def overdue(connection: AsyncConnection, at: datetime) -> Sequence[Row[Any
 
 
 async def actors_of(connection: AsyncConnection, dispute_id: int) -> list[str]:
-    """Who took steps in a dispute, in order."""
+    """Who took steps in a dispute, said something in it or showed something."""
     found = await connection.execute(
-        text("SELECT actor FROM settlement.dispute_step WHERE dispute_id = :id ORDER BY step_no"), {"id": dispute_id}
+        text("""
+            SELECT actor FROM settlement.dispute_step WHERE dispute_id = :id
+            UNION SELECT actor FROM settlement.dispute_note WHERE dispute_id = :id
+            UNION SELECT actor FROM settlement.dispute_evidence WHERE dispute_id = :id
+        """),
+        {"id": dispute_id},
     )
     return list(found.scalars())
 

@@ -17,6 +17,7 @@ from kit.amounts import micro_per_minor
 from kit.approvals import FourEyesRequired
 from kit.errors import Rejection
 from partners import clearing, programme
+from partners.receipts import LONGEST_REFERENCE
 from settlement import archive, calendars, states, store
 from settlement.archive import Statement
 from settlement.money import entries, journal
@@ -142,7 +143,9 @@ async def dispute(
 
     Rejects DISPUTE_INVALID, DISPUTE_TOO_LATE, CAUSE_MISSING, PERIOD_LOCKED.
     """
-    register.check_cause(note)
+    _check_note(note)
+    if reference is not None and not 1 <= len(reference) <= LONGEST_REFERENCE:
+        raise DisputeInvalid(f"a receipt's number has 1 to {LONGEST_REFERENCE} characters")
     await store.lock_runs(connection)
     statement = await archive.statement(connection, statement_id, partner_id=partner_id)
     line = None if statement is None else next((n for n in statement.lines if n.line_no == line_no), None)
@@ -170,13 +173,13 @@ async def tell(
     connection: AsyncConnection, dispute_id: int, *, partner_id: int, note: str, actor: str, at: datetime
 ) -> Dispute:
     """Answer what was asked. Rejects DISPUTE_UNKNOWN, DISPUTE_STATE, CAUSE_MISSING."""
-    its = await _its(connection, dispute_id, (disputing.INFO_REQUESTED,), note, partner_id=partner_id)
+    its = await _its(connection, dispute_id, (disputing.INFO_REQUESTED,), note, at, partner_id=partner_id)
     return await _move(connection, its, disputing.ACKNOWLEDGED, note, actor, at)
 
 
 async def agree(connection: AsyncConnection, dispute_id: int, *, partner_id: int, actor: str, at: datetime) -> Dispute:
     """Take what is offered. Rejects DISPUTE_UNKNOWN, DISPUTE_STATE, PERIOD_LOCKED."""
-    its = await _its(connection, dispute_id, (disputing.PROPOSED,), "agreed", partner_id=partner_id)
+    its = await _its(connection, dispute_id, (disputing.PROPOSED,), "agreed", at, partner_id=partner_id)
     return await _conclude(connection, its, disputing.ACCEPTED, its.awarded_minor or 0, "agreed", actor, at)
 
 
@@ -185,7 +188,7 @@ async def escalate(
 ) -> Dispute:
     """Have somebody else decide. Rejects DISPUTE_UNKNOWN, DISPUTE_STATE, CAUSE_MISSING."""
     wanted = (disputing.PROPOSED, disputing.REJECTED)
-    its = await _its(connection, dispute_id, wanted, note, partner_id=partner_id)
+    its = await _its(connection, dispute_id, wanted, note, at, partner_id=partner_id)
     return await _move(connection, its, disputing.ESCALATED, note, actor, at)
 
 
@@ -197,7 +200,7 @@ async def withdraw(
     Rejects DISPUTE_UNKNOWN, DISPUTE_STATE, CAUSE_MISSING, PERIOD_LOCKED.
     """
     wanted = tuple(disputing.DAYS)
-    its = await _its(connection, dispute_id, wanted, note, partner_id=partner_id)
+    its = await _its(connection, dispute_id, wanted, note, at, partner_id=partner_id)
     return await _conclude(connection, its, disputing.CLOSED, 0, note, actor, at)
 
 
@@ -208,14 +211,14 @@ async def acknowledge(connection: AsyncConnection, dispute_id: int, *, actor: st
     """Take a dispute up, on behalf of a FINANCE_MAKER. Rejects ACTOR_UNKNOWN, NOT_PERMITTED, DISPUTE_UNKNOWN,
     DISPUTE_STATE."""
     await register.permit(connection, actor, actors.FINANCE_MAKER)
-    its = await _its(connection, dispute_id, (disputing.OPENED,), "taken up")
+    its = await _its(connection, dispute_id, (disputing.OPENED,), "taken up", at)
     return await _move(connection, its, disputing.ACKNOWLEDGED, "taken up", actor, at)
 
 
 async def ask(connection: AsyncConnection, dispute_id: int, *, note: str, actor: str, at: datetime) -> Dispute:
     """Ask the partner for more, on behalf of a FINANCE_MAKER. Rejects as `acknowledge`, CAUSE_MISSING."""
     await register.permit(connection, actor, actors.FINANCE_MAKER)
-    its = await _its(connection, dispute_id, (disputing.ACKNOWLEDGED,), note)
+    its = await _its(connection, dispute_id, (disputing.ACKNOWLEDGED,), note, at)
     return await _move(connection, its, disputing.INFO_REQUESTED, note, actor, at)
 
 
@@ -228,9 +231,9 @@ async def answer(
     Rejects as `acknowledge`, CAUSE_MISSING, DISPUTE_INVALID, FOUR_EYES_REQUIRED, PERIOD_LOCKED.
     """
     await register.permit(connection, actor, actors.FINANCE_CHECKER)
-    its = await _its(connection, dispute_id, (disputing.ACKNOWLEDGED, disputing.ESCALATED), note)
+    its = await _its(connection, dispute_id, (disputing.ACKNOWLEDGED, disputing.ESCALATED), note, at)
     if actor in await dispute_store.actors_of(connection, dispute_id):
-        raise FourEyesRequired("whoever took a step of the dispute before does not decide it")
+        raise FourEyesRequired("whoever took a step of the dispute, or spoke in it, before does not decide it")
     if not 0 <= awarded_minor <= its.amount_minor:
         raise DisputeInvalid(f"from nothing to {its.amount_minor} minor units can be given")
     if its.state == disputing.ESCALATED:
@@ -244,16 +247,25 @@ async def follow_up(connection: AsyncConnection, *, actor: str, at: datetime) ->
     """Let silence decide what it decides, on behalf of a FINANCE_MAKER: disputes that ended by it. What is withheld of
     a run that is not paid yet waits for it. Rejects ACTOR_UNKNOWN, NOT_PERMITTED, PERIOD_LOCKED."""
     await register.permit(connection, actor, actors.FINANCE_MAKER)
+    ended = [await let_silence_decide(connection, one, at=at) for one in await overdue(connection, at=at)]
+    return [one for one in ended if one is not None]
+
+
+async def overdue(connection: AsyncConnection, *, at: datetime) -> list[int]:
+    """Numbers of disputes in which somebody was silent for too long by an instant, in order."""
+    return [row.dispute_id for row in await dispute_store.overdue(connection, at)]
+
+
+async def let_silence_decide(connection: AsyncConnection, dispute_id: int, *, at: datetime) -> Dispute | None:
+    """What the silence in a dispute means; None where nobody was silent, or what is withheld waits for its run to be
+    paid. Rejects DISPUTE_UNKNOWN, PERIOD_LOCKED."""
     await store.lock_runs(connection)
-    ended = []
-    for row in await dispute_store.overdue(connection, at):
-        its = Dispute(**row._mapping)
-        if its.mode == WITHHELD and its.run_state in _UNPAID:
-            continue
-        said = disputing.on_silence(its.state, amount_minor=its.amount_minor, offered_minor=its.awarded_minor)
-        note = f"{said.silent.lower()} was silent"
-        ended.append(await _conclude(connection, its, said.state, said.awarded_minor, note, SYSTEM, at, side=SILENCE))
-    return ended
+    its = await read(connection, dispute_id)
+    if its.deadline is None or at < its.deadline or (its.mode == WITHHELD and its.run_state in _UNPAID):
+        return None
+    said = disputing.on_silence(its.state, amount_minor=its.amount_minor, offered_minor=its.awarded_minor)
+    note = f"{said.silent.lower()} was silent"
+    return await _conclude(connection, its, said.state, said.awarded_minor, note, SYSTEM, at, side=SILENCE)
 
 
 async def drop(connection: AsyncConnection, run_id: int, *, actor: str, at: datetime) -> None:
@@ -385,14 +397,24 @@ async def _mode(connection: AsyncConnection, statement: Statement, amount_minor:
 
 
 async def _its(
-    connection: AsyncConnection, dispute_id: int, wanted: tuple[str, ...], note: str, *, partner_id: int | None = None
-) -> Dispute:
-    register.check_cause(note)
+    connection: AsyncConnection, dispute_id: int, wanted: tuple[str, ...], note: str, at: datetime, *,
+    partner_id: int | None = None,
+) -> Dispute:  # fmt: skip
+    _check_note(note)
     await store.lock_runs(connection)
     its = await read(connection, dispute_id, partner_id=partner_id)
     if its.state not in wanted:
         raise DisputeState(f"dispute {dispute_id} is {its.state}")
+    if its.deadline is not None and at >= its.deadline:
+        raise DisputeState("its time is over: silence decides")
     return its
+
+
+def _check_note(note: str) -> None:
+    """Nothing where something was said, and not too much. Rejects CAUSE_MISSING, DISPUTE_INVALID."""
+    register.check_cause(note)
+    if len(note) > disputing.LONGEST_NOTE:
+        raise DisputeInvalid(f"{disputing.LONGEST_NOTE} characters are said at most")
 
 
 async def _move(

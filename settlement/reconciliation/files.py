@@ -100,6 +100,7 @@ class FileTail:
     content_sha256: str
 
 
+_EARLIEST, _LATEST = date(2000, 1, 1), date(2999, 12, 31)
 Event = FileHead | Record | Problem | FileTail
 
 
@@ -274,6 +275,8 @@ def _head(fields: Mapping[str, str], line_no: int) -> FileHead:
         day = date.fromisoformat(fields.get("business_date", ""))
     except ValueError:
         raise PartnerFileInvalid(f"line {line_no}: business_date is not a date") from None
+    if not _EARLIEST <= day <= _LATEST:
+        raise PartnerFileInvalid(f"line {line_no}: business_date is no day of business")
     return FileHead(fields.get("partner", "")[:LONGEST_TEXT], fields["type"], day, int(sequence), currency)
 
 
@@ -367,6 +370,8 @@ def _figures(fields: Mapping[str, str], currency: str) -> tuple[int, int] | None
 
 def _check_tail(fields: Mapping[str, str], line_no: int, currency: str, came: Sequence[int], *, can_sum: bool) -> None:
     records, points, amount_minor = came
+    if max(abs(points), abs(amount_minor)) > LARGEST:
+        raise PartnerFileInvalid(f"line {line_no}: the records sum to more than is counted here")
     said = (fields.get("records"), fields.get("points"))
     try:
         said_minor = _minor(fields.get("amount", ""), currency)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, audit
+from kit.amounts import micro_per_minor
 from kit.errors import Rejection
 from settlement import calendars, store
 from settlement.reconciliation import break_store, breaks
@@ -363,8 +364,11 @@ async def days_open(connection: AsyncConnection, found: Sequence[Break], *, on: 
 
 
 async def written_off(connection: AsyncConnection, partner_id: int, *, since: datetime, until: datetime) -> int:
-    """What one person alone wrote off of a partner's breaks in a time, micro-units, both signs counted alike."""
-    return await break_store.written_off(connection, partner_id, since, until)
+    """What one person alone wrote off of a partner's breaks and payments in a time, micro-units, both signs counted
+    alike."""
+    of_payments = await break_store.relieved(connection, partner_id, since, until)
+    found = await break_store.written_off(connection, partner_id, since, until)
+    return found + sum(int(row.amount_minor) * micro_per_minor(row.currency) for row in of_payments)
 
 
 async def holidays(connection: AsyncConnection) -> frozenset[date]:

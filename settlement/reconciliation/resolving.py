@@ -100,7 +100,9 @@ async def undo_match(
     opened = []
     for one in of:
         about = await register.locked(connection, one)
-        if not about.is_unresolved:
+        ends = [step.resolution for step in await register.trail(connection, one) if step.resolution]
+        # A line may have been missing before, and money given for that: what ended otherwise stays ended.
+        if not about.is_unresolved and ends[-1] == register.MATCHED:
             opened.append(await register.open_again(connection, about, cause=cause, actor=actor, at=at))
     return opened
 

@@ -270,6 +270,19 @@ async def test_among_many_payments_one_is_found(real: Shop) -> None:
     assert (await real.provider.fetch(order)).reference == first.reference
 
 
+async def test_an_order_behind_more_payments_than_are_looked_through_is_never_unheard_of(server: Server) -> None:
+    real = opened(STRIPE, server)
+    assert real.bank is not None
+    order = real.order("ok")
+    first = await real.provider.charge(order)
+    payments = real.bank.payments
+    for number in range(320):
+        copy = replace(payments[first.reference], payment_id=f"{first.reference}-{number}", key=f"other-{number}")
+        payments[copy.payment_id] = copy
+    with pytest.raises(Silent):  # who hears that it never came gives it again, and the key has been forgotten by then
+        await real.provider.fetch(order)
+
+
 async def test_secrets_are_in_no_log_and_in_no_error(
     real: Shop, server: Server, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -104,6 +104,8 @@ async def test_a_claim_is_made_answered_and_given_each_once_under_its_key(town: 
     again = await town.ada.ask(CLAIM, input=call)
     assert (again["replayed"], again["claim"]["id"]) == (True, claim["id"])
     assert (await town.ada.ask(CLAIM, input={**call, "total": "51.00"}))["code"] == "IDEMPOTENCY_KEY_REUSED"
+    other = [{**PHOTO, "sizeBytes": 90_001}]
+    assert (await town.ada.ask(CLAIM, input={**call, "evidence": other}))["code"] == "IDEMPOTENCY_KEY_REUSED"
     assert (await town.ada.ask(CLAIM, input=town.said()))["code"] == "CLAIM_DUPLICATE"
     assert (await town.ada.ask(CLAIM, input=town.said(reference="A-2", total="0.001")))["code"] == "CLAIM_INVALID"
     assert await town.written() == before

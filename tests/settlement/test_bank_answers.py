@@ -115,6 +115,57 @@ async def test_a_notice_moves_no_money_and_says_what_a_bare_entry_is_made_of(a_h
     assert await a_house.state(run_id) == "SETTLED"
 
 
+def of_the_whole_part(message_id: str, status: str, *, group: str | None, number: int = 1) -> bytes:
+    """A report that names no payment and says one word of all of the file's, beside what it says of the message."""
+    made = report(message_id, {"x": "RJCT"}, number=number, status=group).decode()
+    head, _, rest = made.partition("<TxInfAndSts>")
+    return (head + f"<PmtInfSts>{status}</PmtInfSts>" + rest.partition("</TxInfAndSts>")[2]).encode()
+
+
+@pytest.mark.parametrize("group", ["RCVD", "ACTC", "PART", None])
+async def test_what_is_said_of_a_files_payments_counts_before_what_is_said_of_its_message(
+    a_house: House, group: str | None
+) -> None:
+    run_id, order, _, pay_out = await instructed(a_house)
+    said = of_the_whole_part(order.message_id, "RJCT", group=group)
+    assert await take(a_house, said) == [Reported("P1", order.order_id, 0, 1)]
+    assert {leg.leg_id: leg.state for leg in await a_house.legs(run_id)}[pay_out.leg_id] == "REJECTED"
+
+
+async def test_a_report_of_a_number_that_was_taken_with_another_content_is_refused(a_house: House) -> None:
+    run_id, order, _, pay_out = await instructed(a_house)
+    sent = (await a_house.sent(run_id))[pay_out.leg_id]
+    await take(a_house, report(order.message_id, {sent: "PDNG"}))
+    before = await a_house.written()
+    with pytest.raises(receiving.BankStatementChanged):
+        await take(a_house, report(order.message_id, {sent: "RJCT"}))
+    assert await a_house.written() == before
+
+
+async def test_a_statement_of_a_number_that_was_taken_with_other_entries_is_refused(a_house: House) -> None:
+    _, _, pay_in, _ = await instructed(a_house)
+    bank = a_house.bank
+    await a_house.receive(bank.statement(Paid(500), Paid(20)), at=AT)
+    before = await a_house.written()
+    other = [entry([Paid(400)], reference="E-1"), entry([Paid(120)], reference="E-2")]
+    for entries in (other, [*other[:1], entry([Paid(120, reference=pay_in.reference)], reference="E-2")]):
+        with pytest.raises(receiving.BankStatementChanged):
+            await a_house.receive(statement(entries, number=1, opening=0, closing=520), at=AT)
+    after = await a_house.written()
+    assert {table for table in after if after[table] != before[table]} <= {"break", "break_step"}
+    (again,) = await a_house.receive(bank.written[0], at=AT)
+    assert again.is_replayed
+
+
+async def test_what_a_notice_told_stands_for_one_entry_alone(a_house: House) -> None:
+    _, _, pay_in, _ = await instructed(a_house)
+    await take(a_house, notice([entry([Paid(100, reference=pay_in.reference)], reference="NONREF")]))
+    bare = entry([Paid(100)], reference="NONREF", bare=True)
+    (first,) = await a_house.receive(statement([bare], number=1, opening=0, closing=100), at=AT)
+    (second,) = await a_house.receive(statement([bare], number=2, opening=100, closing=200), at=AT)
+    assert (first.matched, second.matched, second.left_over) == (1, 0, 1)
+
+
 async def test_a_notice_that_does_not_sum_to_the_entry_is_not_believed(a_house: House) -> None:
     _, _, pay_in, _ = await instructed(a_house)
     await take(a_house, notice([entry([Paid(500, reference=pay_in.reference)], reference="B-1")]))

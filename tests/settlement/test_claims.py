@@ -319,6 +319,27 @@ async def test_another_tills_receipt_of_the_same_number_is_another_purchase(stre
     assert ((await street.read(claim)).state, await street.balance()) == (claiming.CREDITED, 57)
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_another_outlets_receipt_of_the_same_number_is_another_purchase(street: Street, is_late: bool) -> None:
+    """Whether the till of what is claimed is known or not, and before as after it was given."""
+    async with street.database.transaction() as connection:
+        maker = street.books.coalition.onboarder
+        outlet_id = await onboarding.add_outlet(
+            connection, partner_id=street.cafe, code="2", name="2", actor=maker, at=NOON
+        )
+        await onboarding.add_terminal(connection, outlet_id=outlet_id, code="1", actor=maker, at=NOON)
+    await street.books.coalition.desk.directory.refresh()
+    other = replace(original("1"), outlet="2", total_minor=700)
+    if not is_late:
+        await record(street.books.coalition, street.ada, other, partner="cafe", after=2)
+    claim = await street.accept(await street.file(terminal=None))
+    await street.tick(at=TODAY)
+    if is_late:
+        await record(street.books.coalition, street.ada, other, partner="cafe", after=60)
+    await street.tick(at=NOON + 60 * DAY)
+    assert ((await street.read(claim)).state, await street.balance()) == (claiming.CREDITED, 57)
+
+
 async def test_what_is_recorded_or_cancelled_cannot_be_claimed(street: Street) -> None:
     coalition = street.books.coalition
     await record(coalition, street.ada, original(), partner="cafe", after=2)
@@ -343,6 +364,8 @@ async def test_a_claim_comes_in_time_and_about_a_purchase_of_a_member(street: St
     early = await refused(street, "CLAIM_TOO_EARLY", street.file(at=BOUGHT + DAY))
     assert early.retryable
     await refused(street, "CLAIM_TOO_LATE", street.file(at=BOUGHT + 121 * DAY))
+    for day in (date.min, date.max):
+        await refused(street, "CLAIM_INVALID", street.file(business_date=day))
     await refused(street, "CLAIM_BEFORE_ENROLMENT", street.file(business_date=NOON.date() - DAY))
     await refused(street, "CLAIM_INVALID", street.file(total_minor=0))
     await refused(street, "CLAIM_INVALID", street.file(reference=" A-1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway import dispute_duties
 from kit import actors
 from kit.actors import NotPermitted
 from kit.approvals import FourEyesRequired
@@ -159,6 +161,49 @@ async def test_each_side_takes_its_turn_and_who_began_does_not_decide(a_house: H
         await actors.ensure_actor(connection, "judge", [actors.FINANCE_CHECKER])
     ended = await a_house.do(disputes.answer, number, awarded_minor=40, note="a part", actor="judge", at=at)
     assert (ended.state, ended.awarded_minor) == ("ARBITRATED", 40)
+
+
+async def test_an_answer_at_the_deadline_is_too_late_and_silence_decides_by_itself(a_house: House) -> None:
+    run_id, statement_id = await issued(a_house)
+    await paid(a_house, run_id, at=AT + 10 * DAY)
+    at, cafe = AT + 11 * DAY, a_house.books.id_of("cafe")
+    owed = await opened_on(a_house, statement_id, 100, at=at)
+    owed = await a_house.do(disputes.acknowledge, owed.dispute_id, actor=MAKER, at=at)
+    offered = await opened_on(a_house, statement_id, 60, at=at)
+    await a_house.do(disputes.acknowledge, offered.dispute_id, actor=MAKER, at=at)
+    offered = await a_house.do(disputes.answer, offered.dispute_id, awarded_minor=30, note="half", actor=CHECKER, at=at)
+    assert owed.deadline is not None
+    assert offered.deadline is not None
+    before, late = await a_house.written(), {"note": "late", "at": max(owed.deadline, offered.deadline)}
+    with pytest.raises(DisputeState):
+        await a_house.do(disputes.answer, owed.dispute_id, awarded_minor=0, actor=CHECKER, **late)
+    with pytest.raises(DisputeState):
+        await a_house.do(disputes.withdraw, owed.dispute_id, partner_id=cafe, actor=SOMEBODY, **late)
+    with pytest.raises(DisputeState):
+        await a_house.do(disputes.escalate, offered.dispute_id, partner_id=cafe, actor=SOMEBODY, **late)
+    assert await a_house.written() == before
+    stopping = asyncio.Event()
+    assert await dispute_duties.settle(a_house.database, late["at"], stopping) == 2
+    assert await dispute_duties.settle(a_house.database, late["at"], stopping) == 0
+    async with a_house.database.reading() as connection:
+        found = [await disputes.read(connection, one.dispute_id) for one in (owed, offered)]
+    assert [(one.state, one.awarded_minor) for one in found] == [("ACCEPTED", 100), ("ACCEPTED", 30)]
+
+
+async def test_whoever_spoke_for_a_side_does_not_decide_the_dispute(a_house: House) -> None:
+    _, statement_id = await issued(a_house)
+    number = (await opened_on(a_house, statement_id, 100)).dispute_id
+    await a_house.do(disputes.acknowledge, number, actor=MAKER, at=AT)
+    async with a_house.database.transaction() as connection:
+        for name in ("noter", "shower"):
+            await actors.ensure_actor(connection, name, [actors.FINANCE_MAKER, actors.FINANCE_CHECKER])
+    await a_house.do(disputes.say, number, partner_id=None, note="we know this till", actor="noter", at=AT)
+    await a_house.do(disputes.add_evidence, number, partner_id=None, shown=PDF, actor="shower", at=AT)
+    before = await a_house.written()
+    for name in ("noter", "shower"):
+        with pytest.raises(FourEyesRequired):
+            await a_house.do(disputes.answer, number, awarded_minor=0, note="no", actor=name, at=AT)
+    assert await a_house.written() == before
 
 
 async def test_before_the_operators_silence_gives_all_somebody_else_hears_of_it(a_house: House) -> None:

@@ -285,6 +285,35 @@ async def test_points_and_presents_are_in_the_fees_and_everything_adds_up(
     assert await coalition.violations() == []
 
 
+async def test_what_is_taken_back_of_a_plans_points_is_of_those_alone_and_no_partners(
+    club: Clubbed, coalition: Coalition
+) -> None:
+    """Points of partners that expire before stay: who paid for them would be paid for points that are out there still."""
+    async with club.database.transaction() as connection:
+        draft = PlanDraft("points", {"en": "Points"}, (), allotment_points=100,
+                          allotment_issuer=coalition.partners["c"], allotment_on_leaving="TAKE_BACK")  # fmt: skip
+        await plans.add(connection, draft, actor="marketer", at=club.at)
+        await plans.publish_price(connection, plan="points", currency="EUR", interval="MONTH", amount_minor=3_100,
+                                  valid_from=club.at, actor="marketer", at=club.at)  # fmt: skip
+    reader = await club.person()
+    coalition.at = club.at
+    await coalition.earn(reader, "a", club.terms["a"], 70, lasts=timedelta(days=90))
+    its = await club.subscribe(reader, "points", "MONTH")
+    await club.pass_time(timedelta(hours=1))
+    coalition.at = club.at
+    await coalition.spend(reader, "b", club.terms["b"], 70 + 40)
+    await coalition.earn(reader, "a", club.terms["a"], 80, lasts=timedelta(days=90))
+    await club.do(subscriptions.cancel, reader, its.subscription_no, at_once=True)
+    await club.pass_time(timedelta(hours=1))
+    left = await club.database.pool.fetch(
+        "SELECT funder_id, sum(remaining) AS points FROM ledger.lot WHERE holder_id = $1 GROUP BY 1 ORDER BY 1", reader
+    )
+    assert [tuple(row) for row in left] == [(0, 0), (coalition.partners["a"], 80)]
+    taken = await club.database.pool.fetchval("SELECT points FROM partners.allotment WHERE kind = 'TAKEN'")
+    assert taken == 60
+    assert await coalition.violations() == []
+
+
 @pytest.mark.parametrize(
     ("alteration", "said"),
     [

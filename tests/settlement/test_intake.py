@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway import dispute_duties
 from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
@@ -158,7 +159,9 @@ async def test_what_is_missing_is_waited_for_and_closes_by_itself_when_it_comes(
     assert (await a_house.do(comparing.look_again, actor=MAKER, at=at)) == (0, 0)
 
     gone = await a_house.send("cafe", TODAY, [replace(late, reference="OFFLINE", points=7, minor=700)], at=at)
-    await a_house.compare(gone, at=at)
+    assert await dispute_duties.compare(a_house.database, at, asyncio.Event()) == 1  # nobody need ask for it
+    assert await dispute_duties.compare(a_house.database, at, asyncio.Event()) == 0
+    assert (await a_house.compare(gone, at=at)).actor == "reconciliation"
     await a_house.sell(card, 7, "cafe", after=0, reference="OFFLINE")
     assert (await a_house.do(comparing.look_again, actor=MAKER, at=at))[0] == 1
     states = {one.detail["reference"]: (one.category, one.state, one.resolution) for one in await a_house.breaks()}
@@ -205,6 +208,13 @@ async def test_a_break_goes_its_way_and_gives_money_by_two_people_or_within_a_bu
     assert [r["amount_micro"] for r in told] == [-50_000, -50_000]
 
 
+async def test_days_and_sums_that_nobody_counts_with_are_refused_and_answered(a_house: House) -> None:
+    for day, rows in ((date.max, []), (date.min, []), (TODAY, [replace(row(n), minor=9 * 10**16) for n in range(110)])):
+        made = await a_house.send("cafe", day, rows, at=NOON)
+        assert (made.state, made.code) == ("REFUSED", "PARTNER_FILE_INVALID")
+    assert await dispute_duties.compare(a_house.database, NOON, asyncio.Event()) == 0
+
+
 @given(content=st.binary(max_size=400), cut=st.integers(0, 300), place=st.integers(0, 300))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_comes_is_answered_and_a_refused_file_leaves_no_record(a_house, content, cut, place) -> None:
@@ -218,6 +228,23 @@ def test_whatever_comes_is_answered_and_a_refused_file_leaves_no_record(a_house,
     except intake.PartnerFileInvalid:
         return
     assert isinstance(last, intake.FileTail)
+
+
+async def test_taking_a_match_back_opens_what_it_was_about_and_nothing_that_gave_money(a_house: House) -> None:
+    card, at = await a_house.books.member(), NOON + DAY
+    await a_house.sell(card, 50, "cafe", after=0, reference="S")
+    [row] = await a_house.rows("cafe", TODAY)
+    await a_house.compare(await a_house.send("cafe", TODAY, [], at=at), at=at)
+    [missing] = await a_house.breaks()
+    number = await a_house.do(resolving.post, missing.break_id, cause="they never saw it", actor=MAKER, at=at)
+    await a_house.do(resolving.decide, number, approved=True, actor=CHECKER, at=at)
+    await a_house.compare(await a_house.send("cafe", TODAY, [replace(row, minor=row.minor + 1)], at=at), at=at)
+    [_, other] = await a_house.breaks()
+    assert other.category == Category.AMOUNT
+    await a_house.do(resolving.match, [other.break_id], cause="a cent", actor=MAKER, at=at)
+    opened = await a_house.do(resolving.undo_match, other.break_id, cause="no", actor=CHECKER, at=at)
+    assert [one.break_id for one in opened] == [other.break_id]
+    assert [one.state for one in await a_house.breaks()] == ["RESOLVED", "OPEN"]
 
 
 async def test_a_bill_that_was_split_is_one_match_of_all_its_lines_each_used_once(a_house: House) -> None:

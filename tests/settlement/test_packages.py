@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 
 from kit import actors
 from kit.actors import NotPermitted
-from settlement.packages import archive, keys, merkle
+from settlement.packages import archive, content, keys, merkle
 from settlement.packages.archive import Leaf, LongPart, Part
 from settlement.packages.canonical import canonical_bytes, digest_hex
 from settlement.packages.signatures import Signer, public_jwk
+from settlement.statements import Detail
 
 AT = datetime(2026, 4, 1, tzinfo=UTC)
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -257,3 +258,9 @@ async def test_nobody_but_an_operators_admin_rotates_the_key(database, vault):
         with pytest.raises(NotPermitted):
             await keys.rotate(connection, vault, by="clerk", at=AT)
         assert len((await keys.public_keys(connection))["keys"]) == 1
+
+
+def test_what_a_till_wrote_is_no_formula_in_whoever_opens_the_movements():
+    at = datetime(2026, 3, 3, tzinfo=UTC)
+    one = Detail(1, "ACTIVATION", at, at.date(), "-2+3", "=HYPERLINK(1)", "mbr_x", 5, 2, 10, 1)
+    assert content.detail_row(one)[4:7] == ("'-2+3", "'=HYPERLINK(1)", "mbr_x")

@@ -21,7 +21,8 @@ from settlement.bank import accounts, assigning, camt, details, paying, receivin
 from settlement.bank.assigning import Open, Told
 from settlement.bank.orders import Mandate
 from settlement.exposure import defaults
-from settlement.reconciliation import standing
+from settlement.reconciliation import intake, resolving, standing
+from settlement.reconciliation.intake import FileRule
 from tests.builders import DAY, NOON
 from tests.settlement.bank_files import OWN, Bank, Paid, statement
 from tests.settlement.money.books import opened
@@ -41,12 +42,12 @@ async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
     await made.books.coalition.desk.close()
 
 
-async def a_run(house: House) -> int:
+async def a_run(house: House, *, after: int = 0) -> int:
     """An approved run: cafe pays 5.00, bakery is paid 0.33."""
     card = await house.books.member()
-    await house.sell(card, 500, "cafe", after=0)
-    await house.sell(card, 7, "bakery", after=0, spend=50)
-    (run_id,) = await house.settle(at=AT)
+    await house.sell(card, 500, "cafe", after=after)
+    await house.sell(card, 7, "bakery", after=after, spend=50)
+    (run_id,) = await house.settle(at=AT + after * DAY)
     return run_id
 
 
@@ -255,6 +256,25 @@ async def test_suspense_is_for_one_thing_once(a_house: House) -> None:
     await a_house.do(suspense.credit, more.item_id, a_house.books.id_of("cafe"), actor=MAKER, at=AT)
 
 
+async def test_what_one_person_writes_off_counts_in_the_month_whatever_became_of_its_break(a_house: House) -> None:
+    await a_house.do(
+        intake.change_rule, a_house.books.id_of("cafe"), FileRule("WHOLE", write_off_minor=30), actor=CHECKER, at=AT
+    )
+    found = []
+    for n in range(2):
+        run_id = await a_run(a_house, after=n)
+        await a_house.instruct(run_id, at=AT + n * DAY)
+        pay_in, _ = await legs_of(a_house, run_id)
+        await a_house.receive(
+            a_house.bank.statement(Paid(pay_in.amount_minor - 20, reference=pay_in.reference)), at=AT + n * DAY
+        )
+        short = next(one for one in await a_house.breaks() if one.is_unresolved)
+        await a_house.do(resolving.accept, short.break_id, cause="let it be", actor=MAKER, at=AT + n * DAY)
+        found.append(await a_house.do(suspense.write_off, pay_in.leg_id, cause="little", actor=MAKER, at=AT + n * DAY))
+    assert found[0] is None
+    assert found[1] is not None  # 0.40 of 0.30: a second person
+
+
 async def test_what_comes_back_after_its_run_was_settled_goes_into_suspense(a_house: House) -> None:
     run_id = await a_run(a_house)
     await a_house.instruct(run_id, at=AT)
@@ -292,3 +312,12 @@ def test_a_payment_is_never_more_than_it_is_and_a_leg_never_takes_more_than_is_l
         leg = by_id[share.leg_id]
         assert -leg.paid_minor <= share.amount_minor <= leg.left_minor
         assert share.amount_minor
+        assert share.amount_minor < 0 or (leg.direction == "PAY_IN") == (told.amount_minor > 0)
+
+
+def test_a_payment_that_names_what_is_paid_out_too_pays_in_alone():
+    legs = [Open(1, 1, "PAY_IN", "A", 100, 0), Open(2, 1, "PAY_OUT", "B", 200, 0, is_sent=True)]
+    assert assigning.assign(Told(300, references=("A", "B")), legs).shares == ()
+    paid = [Open(1, 1, "PAY_IN", "A", 100, 0), Open(2, 1, "PAY_IN", "B", 0, 70), Open(3, 1, "PAY_IN", "C", 50, 0)]
+    shares = assigning.assign(Told(150, references=("A", "B", "C")), paid).shares
+    assert [(share.leg_id, share.amount_minor) for share in shares] == [(1, 100), (3, 50)]
