@@ -41,6 +41,7 @@ INVITATION: Final = "INVITATION"
 EXPIRY_NOTICE: Final = "EXPIRY_NOTICE"
 RENEWAL_NOTICE: Final = "RENEWAL_NOTICE"
 CLAIM_NOTICE: Final = "CLAIM_NOTICE"
+PAYMENT_NOTICE: Final = "PAYMENT_NOTICE"
 
 # Whoever asks for a code or is told about their own account need not have agreed to anything; a notice about points or
 # money belongs to taking part.
@@ -52,6 +53,7 @@ CONSENT_FOR: Mapping[str, str | None] = MappingProxyType(
         EXPIRY_NOTICE: consents.PROGRAMME,
         RENEWAL_NOTICE: consents.PROGRAMME,
         CLAIM_NOTICE: consents.PROGRAMME,
+        PAYMENT_NOTICE: consents.PROGRAMME,
     }
 )
 

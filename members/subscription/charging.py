@@ -22,7 +22,7 @@ from members.subscription.contract import Event, State
 from members.subscription.invoices import Invoice, InvoiceNotOpen, Payment, PaymentMismatch
 from members.subscription.periods import Period
 from members.subscription.providers import Answer, ChargeOrder, Provider, RefundOrder, Told
-from members.subscription.subscriptions import ARREARS, ASK, CHARGE, END, EXPIRE, PERIOD, REFUND, Subscription
+from members.subscription.subscriptions import ARREARS, ASK, CHARGE, END, EXPIRE, PERIOD, REFUND, REMIND, Subscription
 
 ASKED_EVERY, ASKED_AT_LEAST = timedelta(hours=1), timedelta(days=1)
 TWO_PEOPLE_ABOVE_MINOR = 50_000
@@ -149,7 +149,7 @@ async def settle(connection: AsyncConnection, provider: Provider, key: str, answ
     elif is_new:
         await store.drop_due(connection, one.holder_id, one.subscription_no, [ASK, CHARGE], one.invoice_no)
         if one.state == invoices.OPEN:
-            await _after_failure(connection, one, at)
+            await _after_failure(connection, its, one, at)
 
 
 async def hear(connection: AsyncConnection, provider: Provider, told: Sequence[Told], *, at: datetime) -> None:
@@ -309,7 +309,8 @@ async def _came(
     days = invoices.days_of(period, its.zone)
     if not await invoices.keep_payment(connection, one, paid, days=days, is_surplus=is_surplus, at=at):
         return
-    await store.drop_due(connection, one.holder_id, one.subscription_no, [ASK, CHARGE, END, EXPIRE], one.invoice_no)
+    over = [ASK, CHARGE, END, EXPIRE, REMIND]
+    await store.drop_due(connection, one.holder_id, one.subscription_no, over, one.invoice_no)
     if is_surplus:
         await crediting.give_back(connection, one, paid.reference, paid.amount_minor, reason="SURPLUS", at=at)
         return
@@ -345,7 +346,9 @@ async def _charged_back(connection: AsyncConnection, provider: Provider, told: T
         await held.end(connection, its, reason="CHARGEBACK", at=at)
 
 
-async def _after_failure(connection: AsyncConnection, one: Invoice, at: datetime) -> None:
+async def _after_failure(connection: AsyncConnection, its: Subscription, one: Invoice, at: datetime) -> None:
+    if its.contract.state is State.ACTIVE and one.kind == invoices.PERIOD:
+        await held.remind(connection, one, at=at)
     tried = await invoice_store.attempts(connection, one.holder_id, one.invoice_no)
     step = arrears.next_step(one.due_at, [Attempt(t.at, t.outcome, t.has_new_means_since) for t in tried], ARREARS)
     if step.kind == "CHARGE":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -97,14 +98,19 @@ async def of_subscription(connection: AsyncConnection, holder_id: int, subscript
     return found.all()
 
 
-async def page(connection: AsyncConnection, *, before: int | None, limit: int) -> Sequence[Row[Any]]:
-    """Invoices, the latest first, with numbers below one."""
+async def page(connection: AsyncConnection, asked: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """Invoices, the latest first, with numbers below one; of a state, currency and reference where they are said."""
     found = await connection.execute(
         text(f"""
             {_INVOICE} WHERE i.invoice_no < coalesce(CAST(:before AS bigint), 9223372036854775807)
+              AND i.currency = coalesce(CAST(:currency AS text), i.currency)
+              AND i.reference = coalesce(CAST(:reference AS text), i.reference)
+              AND (CAST(:state AS text) IS NULL OR :state =
+                   CASE WHEN n.at IS NOT NULL THEN 'CREDITED' WHEN v.at IS NOT NULL THEN 'VOID'
+                        WHEN p.at IS NOT NULL THEN 'PAID' ELSE 'OPEN' END)
             ORDER BY i.invoice_no DESC LIMIT :limit
         """),
-        {"before": before, "limit": limit},
+        asked,
     )
     return found.all()
 
@@ -250,6 +256,31 @@ async def write_tokens(connection: AsyncConnection, changed: Sequence[tuple[int,
         """),
         {"numbers": [number for number, _ in changed], "tokens": [token for _, token in changed]},
     )
+
+
+async def insert_letter(
+    connection: AsyncConnection, holder_id: int, invoice_no: int, step: str, message_id: UUID | None, at: datetime
+) -> None:
+    """Write that whoever owes was written to, or that there was nobody to write to. Again changes nothing."""
+    await connection.execute(
+        text("""
+            INSERT INTO members.arrears_letter (holder_id, invoice_no, step, message_id, at)
+            VALUES (:holder_id, :invoice_no, :step, :message_id, :at) ON CONFLICT DO NOTHING
+        """),
+        {"holder_id": holder_id, "invoice_no": invoice_no, "step": step, "message_id": message_id, "at": at},
+    )
+
+
+async def has_letter(connection: AsyncConnection, holder_id: int, invoice_no: int, step: str) -> bool:
+    """Whether that was written before."""
+    found = await connection.execute(
+        text("""
+            SELECT EXISTS (SELECT FROM members.arrears_letter
+                           WHERE holder_id = :holder_id AND invoice_no = :invoice_no AND step = :step)
+        """),
+        {"holder_id": holder_id, "invoice_no": invoice_no, "step": step},
+    )
+    return bool(found.scalar_one())
 
 
 # --- Money ------------------------------------------------------------------------------------------------------

@@ -166,9 +166,14 @@ async def of_subscription(connection: AsyncConnection, holder_id: int, subscript
     return [_invoice(row) for row in await invoice_store.of_subscription(connection, holder_id, subscription_no)]
 
 
-async def page(connection: AsyncConnection, *, before: int | None, limit: int) -> list[Invoice]:
-    """Everybody's invoices, the latest first, with numbers below one."""
-    return [_invoice(row) for row in await invoice_store.page(connection, before=before, limit=limit)]
+async def page(
+    connection: AsyncConnection, *, before: int | None, limit: int, state: str | None = None,
+    currency: str | None = None, reference: str | None = None,
+) -> list[Invoice]:  # fmt: skip
+    """Everybody's invoices, the latest first, with numbers below one; of a state, a currency and what a payment names
+    where they are said."""
+    asked = {"before": before, "limit": limit, "state": state, "currency": currency, "reference": reference}
+    return [_invoice(row) for row in await invoice_store.page(connection, asked)]
 
 
 async def lines(connection: AsyncConnection, its: Invoice) -> list[InvoiceLine]:
