@@ -36,6 +36,13 @@ class ChargeRefused(Rejection):
     retryable = False
 
 
+class InvoiceNotPaid(Rejection):
+    """Nothing is paid for the invoice that could be taken back."""
+
+    code = "INVOICE_NOT_PAID"
+    retryable = False
+
+
 class ReceiptNeedsTwo(Rejection):
     """So large a receipt is proposed by one person and approved by another."""
 
@@ -215,6 +222,19 @@ async def record_receipt(
     return await _record(connection, provider, receipt, actor=actor, approval_id=None, at=at)
 
 
+async def take_receipt(
+    connection: AsyncConnection, provider: Provider, receipt: Receipt, *, actor: str, at: datetime
+) -> int | None:
+    """Record a receipt on behalf of a FINANCE_MAKER, or propose it where it takes two people: the proposal's number.
+
+    Rejects as `record_receipt` and `propose_receipt` do.
+    """
+    if receipt.amount_minor > TWO_PEOPLE_ABOVE_MINOR:
+        return await propose_receipt(connection, receipt, actor=actor, at=at)
+    await record_receipt(connection, provider, receipt, actor=actor, at=at)
+    return None
+
+
 async def propose_receipt(connection: AsyncConnection, receipt: Receipt, *, actor: str, at: datetime) -> int:
     """Propose a receipt on behalf of a FINANCE_MAKER for another to approve; the proposal's number.
 
@@ -263,6 +283,27 @@ async def record_refund(
         detail = {"invoice": row.invoice_no, "amount": row.amount_minor}
         subject = f"refund:{refund_no}"
         await audit.write(connection, actor=actor, action="FEE_REFUNDED", subject=subject, detail=detail, at=at)
+
+
+async def record_chargeback(
+    connection: AsyncConnection, invoice_no: int, *, reference: str, actor: str, at: datetime
+) -> Invoice:
+    """Record on behalf of a FINANCE_MAKER that a bank took the payment of an invoice back, under a number of its own:
+    the subscription gives nothing from now on, and ends. Again changes nothing.
+
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, INVOICE_UNKNOWN, INVOICE_NOT_PAID, PAYMENT_MISMATCH.
+    """
+    await actors.require_role(connection, await actors.by_name(connection, actor), actors.FINANCE_MAKER)
+    if not reference:
+        raise PaymentMismatch("the bank's number of what it took back has to be said")
+    note = await invoice_store.note_of(connection, invoice_no)
+    if note is not None and note.kind == invoices.CHARGEBACK:
+        return await invoices.numbered(connection, invoice_no)
+    if not await _take_back(connection, await invoices.numbered(connection, invoice_no), at=at):
+        raise InvoiceNotPaid(f"nothing is paid for invoice {invoice_no} that a bank could take back")
+    subject, detail = f"invoice:{invoice_no}", {"reference": reference}
+    await audit.write(connection, actor=actor, action="FEE_CHARGED_BACK", subject=subject, detail=detail, at=at)
+    return await invoices.numbered(connection, invoice_no)
 
 
 async def _record(
@@ -330,20 +371,23 @@ async def _came(
 
 
 async def _charged_back(connection: AsyncConnection, provider: Provider, told: Told, *, at: datetime) -> None:
-    """A bank took a payment back: its subscription gives nothing from now on, and ends."""
     invoice_no = await invoices.known_payment(connection, provider.name, told.reference)
-    if invoice_no is None:
-        return
-    one = await invoices.numbered(connection, invoice_no)
+    if invoice_no is not None:
+        await _take_back(connection, await invoices.numbered(connection, invoice_no), at=at)
+
+
+async def _take_back(connection: AsyncConnection, one: Invoice, *, at: datetime) -> bool:
+    """A bank took a payment back: its subscription gives nothing from now on, and ends. False where nothing is paid."""
     its = await held.locked(connection, one.holder_id, one.subscription_no)
-    one = await invoices.numbered(connection, invoice_no)
+    one = await invoices.numbered(connection, one.invoice_no)
     if one.state != invoices.PAID:
-        return
+        return False
     await crediting.charge_back(connection, one, its.zone, at=at)
     await entitlement_store.insert_block(connection, its.holder_id, its.subscription_no, "CHARGEBACK", at)
     if not its.is_over:
         await held.take_points(connection, its, at=at)
         await held.end(connection, its, reason="CHARGEBACK", at=at)
+    return True
 
 
 async def _after_failure(connection: AsyncConnection, its: Subscription, one: Invoice, at: datetime) -> None:

@@ -143,6 +143,33 @@ async def shares(connection: AsyncConnection, its: FeeMonth) -> list[FeeShare]:
     return [FeeShare(**{name: row._mapping[name] for name in columns}) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A share, and of one of the rest what each method would have given instead, micro-units."""
+
+    share: FeeShare
+    methods: Mapping[str, int]
+
+
+async def shares_compared(connection: AsyncConnection, its: FeeMonth) -> list[Compared]:
+    """What a month gave partners, by partner and benefit, and what each method would have given of the rest: to those
+    too who had nothing of it."""
+    kept, methods = await shares(connection, its), await compared(connection, its)
+    had = {one.partner_id for one in kept if not one.benefit}
+    would = {n for by in methods.values() for n, amount in by.items() if amount and n not in had}
+    every = [*kept, *(FeeShare(n, "", 0, 0, 0, 0, 0, 0) for n in would)]
+    return [
+        Compared(one, {} if one.benefit else {method: by.get(one.partner_id, 0) for method, by in methods.items()})
+        for one in sorted(every, key=lambda one: (one.partner_id, one.benefit))
+    ]
+
+
+async def booked(connection: AsyncConnection, currency: str, *, before: date) -> tuple[int, date | None]:
+    """What months that were closed and had ended before a day recognised, minor units, and the last of them."""
+    row = await store.booked_before(connection, currency, before)
+    return int(row.recognised_minor), row.last_month
+
+
 async def compared(connection: AsyncConnection, its: FeeMonth) -> dict[str, dict[int, int]]:
     """What each method would have paid partners of the rest, micro-units, by method and partner."""
     found: dict[str, dict[int, int]] = {method: {} for method in allocation.METHODS}

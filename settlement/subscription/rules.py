@@ -118,6 +118,24 @@ async def approve(connection: AsyncConnection, approval_id: int, *, checker: str
     return version
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of rules: the currency, its number, the first day of the first month, and what it says."""
+
+    currency: str
+    version: int
+    valid_from: date
+    rules: FeeRules
+
+
+async def versions(connection: AsyncConnection) -> list[Version]:
+    """Every version that was put in force, the latest first."""
+    return [
+        Version(row.currency, row.version, row.valid_from, from_json(row.document))
+        for row in await store.every_rules(connection)
+    ]
+
+
 async def in_force(connection: AsyncConnection, currency: str, month: date) -> tuple[int, FeeRules]:
     """The version that holds for a month, and what it says. Rejects FEE_RULES_MISSING."""
     row = await store.rules_at(connection, currency, month)
