@@ -2,6 +2,7 @@
 how they are shared. A partner reads what months gave it; the rest is for whoever of finance is signed in."""
 
 from datetime import date, timedelta
+from typing import cast
 
 import strawberry
 from strawberry import Info
@@ -27,6 +28,7 @@ from gateway.subscription_types import SubscriptionInvoice
 from gateway.types import money
 from members.subscription import invoices, overdue, recognition, returns
 from members.subscription.invoices import InvoiceUnknown
+from members.subscription.overdue import Step
 from partners import clearing, programme
 from settlement.subscription import months, rules
 
@@ -96,12 +98,7 @@ class FeeQuery:
         behind, wanted = cursors.read(after) or 0, connections.bounded(first) + 1
         async with services.database.reading() as connection:
             found = await overdue.page(
-                connection,
-                step=step,
-                currency=currency_code,
-                after=behind,
-                limit=wanted,
-                at=at,  # type: ignore[arg-type]
+                connection, step=cast(Step | None, step), currency=currency_code, after=behind, limit=wanted, at=at
             )
             written = await overdue.notices(connection, [one.invoice_no for one in found[:first]])
         return connections.page(

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _INVOICE = """
     SELECT i.holder_id, i.invoice_no, i.subscription_no, i.kind, i.period_from, i.period_until, i.price_no, i.currency,
            i.net_minor, i.tax_minor, i.gross_minor, i.tax_code, i.tax_version, i.provider, i.reference, i.is_test,
-           i.issued_at, i.due_at, p.at AS paid_at, v.at AS voided_at, n.at AS credited_at
+           i.issued_at, i.due_at, p.at AS paid_at, v.at AS voided_at, n.at AS credited_at, n.note_no
     FROM members.invoice i
     LEFT JOIN members.fee_payment p ON p.invoice_no = i.invoice_no AND NOT p.is_surplus
     LEFT JOIN members.invoice_void v ON v.holder_id = i.holder_id AND v.invoice_no = i.invoice_no
@@ -220,10 +220,10 @@ async def insert_means(connection: AsyncConnection, values: Mapping[str, Any]) -
 
 
 async def means(connection: AsyncConnection, holder_id: int, provider: str) -> Row[Any] | None:
-    """The last means of payment that a member gave for a provider: means_no, token, fingerprint."""
+    """The last means of payment that a member gave for a provider: means_no, token, fingerprint, at."""
     found = await connection.execute(
         text("""
-            SELECT means_no, token, fingerprint FROM members.payment_means
+            SELECT means_no, token, fingerprint, at FROM members.payment_means
             WHERE holder_id = :holder_id AND provider = :provider ORDER BY means_no DESC LIMIT 1
         """),
         {"holder_id": holder_id, "provider": provider},

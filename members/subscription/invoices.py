@@ -55,7 +55,8 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice of a subscription, minor units; reference is what a payment names. is_test: nobody pays anything."""
+    """An invoice of a subscription, minor units; reference is what a payment names. is_test: nobody pays anything;
+    note_no is that of its credit note."""
 
     holder_id: int
     invoice_no: int
@@ -78,6 +79,7 @@ class Invoice:
     paid_at: datetime | None
     voided_at: datetime | None
     credited_at: datetime | None
+    note_no: int | None = None
 
     @property
     def state(self) -> str:

@@ -211,6 +211,12 @@ async def give_means(
     return means_no
 
 
+async def means_given_at(connection: AsyncConnection, provider: Provider, member_id: int) -> datetime | None:
+    """When a member gave the means of payment that a provider charges; None where there is none."""
+    found = await invoice_store.means(connection, member_id, provider.name)
+    return None if found is None else found.at
+
+
 # --- Changing it ------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from kit import actors, approvals, audit
 from kit.amounts import BASIS
 from kit.errors import Rejection
 from partners import clearing, programme
-from partners.agreements import RUN_OFF
+from partners.terms import RUN_OFF
 from settlement.subscription import store
 from settlement.subscription.allocation import METHODS, Method, Rules, Shortage, ZeroUse
 
