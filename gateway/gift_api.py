@@ -104,7 +104,7 @@ class GiftMutation:
     ) -> GiveSubscriptionResult:
         services, at = info.context.services, await info.context.now()
         person = person_calls.person_of(info.context.viewer, MEMBER)
-        provider = choice.of(services.settings)[services.settings.charging]
+        provider = choice.of(services.settings, services.vault)[services.settings.charging]
         if provider.is_automatic:
             person_calls.require_fresh(person)
         content = (input.plan, input.interval, str(input.intervals), input.currency_code or "")
@@ -138,7 +138,7 @@ class GiftMutation:
     async def redeem_gift(self, info: Info[Context, None], input: RedeemGiftInput) -> RedeemGiftResult:
         services, at = info.context.services, await info.context.now()
         person = person_calls.person_of(info.context.viewer, MEMBER)
-        provider = choice.of(services.settings)[services.settings.charging]
+        provider = choice.of(services.settings, services.vault)[services.settings.charging]
         async with services.database.reading() as connection:
             was_made = await person_calls.was_made(connection, person, "redeemGift", input.idempotency_key)
         shown = None if was_made else await offers.look(

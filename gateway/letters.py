@@ -316,6 +316,63 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
                 "Îl puteți anula până atunci la {site}.",
             ),
         },
+        "payment_UNPAID": {
+            "en": (
+                "A payment for your subscription did not come",
+                "{price} for your subscription {plan} in {programme} has not been paid (number {reference}).\n\n"
+                "Nothing changes for some days. If it is not paid by {until}, the subscription ends. See {site}.",
+            ),
+            "ru": (
+                "Платёж за вашу подписку не поступил",
+                "Сумма {price} за подписку {plan} в {programme} не оплачена (номер {reference}).\n\n"
+                "Несколько дней ничего не меняется. Если до {until} оплаты не будет, подписка закончится. Подробнее на "
+                "{site}.",
+            ),
+            "ro": (
+                "O plată pentru abonamentul dumneavoastră nu a sosit",
+                "Suma de {price} pentru abonamentul {plan} din {programme} nu a fost plătită (numărul {reference}).\n\n"
+                "Câteva zile nu se schimbă nimic. Dacă nu este plătită până la {until}, abonamentul se încheie. Vedeți "
+                "{site}.",
+            ),
+        },
+        "payment_ON_HOLD": {
+            "en": (
+                "Your subscription is on hold",
+                "{price} for your subscription {plan} in {programme} has still not been paid (number {reference}), so "
+                "it gives nothing for now.\n\nIt goes on when it is paid. If it is not paid by {until}, the "
+                "subscription ends. See {site}.",
+            ),
+            "ru": (
+                "Ваша подписка приостановлена",
+                "Сумма {price} за подписку {plan} в {programme} всё ещё не оплачена (номер {reference}), поэтому "
+                "сейчас подписка ничего не даёт.\n\nПосле оплаты она продолжится. Если до {until} оплаты не будет, "
+                "подписка закончится. Подробнее на {site}.",
+            ),
+            "ro": (
+                "Abonamentul dumneavoastră este suspendat",
+                "Suma de {price} pentru abonamentul {plan} din {programme} încă nu a fost plătită (numărul "
+                "{reference}), așa că deocamdată nu mai dă nimic.\n\nContinuă după plată. Dacă suma nu este plătită "
+                "până la {until}, abonamentul se încheie. Vedeți {site}.",
+            ),
+        },
+        "payment_ENDED": {
+            "en": (
+                "Your subscription has ended",
+                "{price} for your subscription {plan} in {programme} was not paid (number {reference}), so it ended on "
+                "{until}. You owe nothing for it.\n\nYour points stay yours. See {site}.",
+            ),
+            "ru": (
+                "Ваша подписка закончилась",
+                "Сумма {price} за подписку {plan} в {programme} не была оплачена (номер {reference}), поэтому она "
+                "закончилась {until}. Вы за неё ничего не должны.\n\nБаллы остаются вашими. Подробнее на {site}.",
+            ),
+            "ro": (
+                "Abonamentul dumneavoastră s-a încheiat",
+                "Suma de {price} pentru abonamentul {plan} din {programme} nu a fost plătită (numărul {reference}), "
+                "așa că s-a încheiat la {until}. Nu datorați nimic pentru el.\n\nPunctele rămân ale dumneavoastră. "
+                "Vedeți {site}.",
+            ),
+        },
     }
 )
 
@@ -359,6 +416,26 @@ def renewal_notice(
     price = format_currency(decimal_from_minor(amount_minor, currency), currency, locale=_told(language))
     return _letter("renewal", language, plan=plan, programme=programme, price=price, site=site,
                    when=_moment(renews_at, zone, language))  # fmt: skip
+
+
+def payment_notice(
+    language: str,
+    *,
+    step: str,
+    plan: str,
+    amount_minor: int,
+    currency: str,
+    reference: str,
+    until: datetime,
+    zone: tzinfo,
+    programme: str,
+    site: str,
+) -> Letter:
+    """Somebody owes for a subscription: UNPAID, ON_HOLD or ENDED; reference is what a payment names, until when it is,
+    or was, over."""
+    price = format_currency(decimal_from_minor(amount_minor, currency), currency, locale=_told(language))
+    return _letter(f"payment_{step}", language, plan=plan, programme=programme, price=price, reference=reference,
+                   site=site, until=_moment(until, zone, language))  # fmt: skip
 
 
 def claim_notice(

@@ -7,7 +7,7 @@ from datetime import datetime
 import strawberry
 from strawberry import Info
 
-from gateway import access, connections, gift_api, subscription_types
+from gateway import access, connections, gift_api, payment_means_types, subscription_types
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Services
 from gateway.event_api import Offer, offer_of
@@ -15,6 +15,7 @@ from gateway.gift_api import SubscriptionGift
 from gateway.inputs import described
 from gateway.own_ids import APPROVAL, CARD, own_id, own_key
 from gateway.own_types import OwnRecord
+from gateway.payment_means_types import OwnPaymentMeans
 from gateway.progress import (
     BroughtFriend,
     MemberBadge,
@@ -226,6 +227,10 @@ class Membership(OwnRecord):
     @access.field(cost=5, description="Presents that the member gave, the latest first.")
     async def gifts(self, info: Info[Context, None]) -> list[SubscriptionGift]:
         return await gift_api.given(info.context.services, self.own.member_id)
+
+    @access.field(cost=2, description="How the member's subscriptions are paid.")
+    async def payment_means(self, info: Info[Context, None]) -> OwnPaymentMeans:
+        return await payment_means_types.own(info.context.services, self.own.member_id)
 
     @access.field(cost=2, description="Seats in others' subscriptions that the member has or is offered.")
     async def seats(self, info: Info[Context, None]) -> list[SeatElsewhere]:

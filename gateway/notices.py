@@ -16,6 +16,7 @@ from gateway import letters
 from kit.secrets import Vault, fingerprint
 from members import messages
 from members.messages import Acceptance, Recipient
+from members.subscription.reminding import Reminder
 from partners import programme
 from partners.programme import ProgrammeUnknown
 from settlement.claims.claims import Untold
@@ -97,6 +98,29 @@ async def renewal(
     message_id = _id(messages.RENEWAL_NOTICE, member_id, plan, renews_at.isoformat(), str(amount_minor), currency)
     return await messages.accept(
         connection, recipient, letter, message_id=message_id, purpose=messages.RENEWAL_NOTICE, at=at, now=now
+    )
+
+
+async def payment(
+    connection: AsyncConnection, vault: Vault, sender: Sender, its: Reminder, *, at: datetime, now: datetime
+) -> Acceptance:
+    """Tell a member that a subscription was not paid. Else as `expiry`."""
+    recipient = await messages.member(connection, vault, its.holder_id)
+    letter = letters.payment_notice(
+        recipient.language,
+        step=its.step,
+        plan=its.plan.get(recipient.language) or next(iter(its.plan.values())),
+        amount_minor=its.amount_minor,
+        currency=its.currency,
+        reference=its.reference,
+        until=its.over_at,
+        zone=zone_of(recipient, sender),
+        programme=sender.programme,
+        site=sender.site,
+    )
+    message_id = _id(messages.PAYMENT_NOTICE, its.holder_id, str(its.invoice_no), its.step)
+    return await messages.accept(
+        connection, recipient, letter, message_id=message_id, purpose=messages.PAYMENT_NOTICE, at=at, now=now
     )
 
 

@@ -1,5 +1,5 @@
 """Renewals: what time makes of subscriptions, by the worker's clock or a sandbox's. Each is announced by a letter
-before it is charged, and that it was is kept."""
+before it is charged, whoever owes is written to, and that it was done is kept."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from members import messages
 from members.messages import AddressUnknown, MessageNotPermitted
 from members.subscription import due_work, nightly
 from members.subscription.due_work import Announce, Renewal
+from members.subscription.reminding import Remind, Reminder
 from partners import allotments
 
 PATIENCE = timedelta(hours=6)
@@ -47,6 +48,19 @@ def announcing(vault: Vault, sender: Sender) -> Announce:
         return accepted.message_id
 
     return announce
+
+
+def reminding(vault: Vault, sender: Sender) -> Remind:
+    """What writes to members who owe for a subscription; whoever is not written to sees it in the app."""
+
+    async def remind(connection: AsyncConnection, its: Reminder, at: datetime) -> UUID | None:
+        try:
+            accepted = await notices.payment(connection, vault, sender, its, at=at, now=clock.wall())
+        except (AddressUnknown, MessageNotPermitted):
+            return None
+        return accepted.message_id
+
+    return remind
 
 
 async def renew(database: Database, at: datetime, stopping: asyncio.Event) -> int:
@@ -78,5 +92,6 @@ async def _advance(
     if patience is not None:  # a sandbox's clock keeps the total order
         done = await nightly.renew(database, providers, to=to, patience=patience, tasks=NIGHT_TASKS, stopping=stopping)
     return done + await due_work.advance(
-        database, providers, announce, to=to, patience=patience, stopping=stopping, allot=allotments.allot
-    )
+        database, providers, announce, to=to, patience=patience, stopping=stopping, allot=allotments.allot,
+        remind=reminding(vault, sender),
+    )  # fmt: skip

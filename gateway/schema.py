@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.benefit_api import BenefitMutation
 from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.client_api import ClientMutation, ClientQuery
 from gateway.clock_api import ClockMutation
@@ -15,6 +16,8 @@ from gateway.dispute_api import DisputeMutation, DisputeQuery
 from gateway.drill_api import DrillQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
+from gateway.fee_api import FeeQuery
+from gateway.fee_desk_api import FeeMutation
 from gateway.finance_api import FinanceQuery
 from gateway.gift_api import GiftMutation
 from gateway.hold_api import HoldMutation
@@ -31,6 +34,7 @@ from gateway.own_api import OwnMutation
 from gateway.partnership_api import PartnershipQuery
 from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
+from gateway.plan_api import PlanMutation, PlanQuery
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
@@ -77,6 +81,8 @@ class Query(
     ReconciliationQuery,
     ClaimQuery,
     SubscriptionQuery,
+    FeeQuery,
+    PlanQuery,
     DrillQuery,
     ReportContentQuery,
     TroubleQuery,
@@ -118,6 +124,9 @@ class Mutation(
     ReconciliationMutation,
     PaymentMutation,
     WebhookMutation,
+    BenefitMutation,
+    FeeMutation,
+    PlanMutation,
 ):
     pass
 

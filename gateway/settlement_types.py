@@ -5,6 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import strawberry
 from strawberry import Info
 
@@ -16,6 +17,7 @@ from gateway.types import Money, money
 from kit.amounts import Points
 from kit.approvals import Approval
 from ledger.cutoffs import Cutoff
+from members.subscription import charging
 from partners import clearing, drafts
 from partners.agreements import Version
 from settlement import runs
@@ -25,8 +27,11 @@ from settlement.exposure.caps import Exposure
 from settlement.exposure.deposits import Deposited
 from settlement.runs import RunHead
 from settlement.statements import decimal_from_micro
+from settlement.subscription import rules
 from settlement.what_if import Difference
 from settlement.windows.cycle import Window
+
+_DETAILED = (charging.APPROVAL, rules.APPROVAL)
 
 
 @strawberry.type(description="One step of a settlement run: who moved it, why, when.")
@@ -181,6 +186,7 @@ class FinanceProposal:
     subject: str = described("What it is about.")
     maker: str = described("Who proposed it.")
     made_at: datetime = described("Business instant.")
+    detail: str | None = described("What exactly, as JSON, of receipts and rules of fees; null of other kinds.")
 
 
 @strawberry.type(description="A day on which nobody works: reviews do not count it.")
@@ -267,7 +273,14 @@ def deposit_of(one: Deposited, code: str) -> PartnerDeposit:
 def proposals_of(found: Sequence[Approval], makers: Sequence[str]) -> list[FinanceProposal]:
     """Proposals for GraphQL."""
     return [
-        FinanceProposal(number=p.approval_id, kind=p.kind, subject=p.subject, maker=maker, made_at=p.made_at)
+        FinanceProposal(
+            number=p.approval_id,
+            kind=p.kind,
+            subject=p.subject,
+            maker=maker,
+            made_at=p.made_at,
+            detail=orjson.dumps(p.detail, option=orjson.OPT_SORT_KEYS).decode() if p.kind in _DETAILED else None,
+        )
         for p, maker in zip(found, makers, strict=True)
     ]
 

@@ -2,38 +2,32 @@
 finance reads invoices and where fees went."""
 
 from collections.abc import Awaitable, Callable
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Annotated, cast
 
 import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, connections, person_calls, scopes, subscription_types
+from gateway import access, person_calls, scopes, subscription_types
 from gateway.charging import choice
-from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Person
 from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, described
-from gateway.own_ids import MEMBER, SUBSCRIPTION, read_any_own_id, read_own_id
+from gateway.inputs import described
+from gateway.own_ids import SUBSCRIPTION, read_own_id
 from gateway.payment_means_api import check_token
-from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
-from gateway.subscription_types import MemberSubscription, Plan, SubscriptionInvoice
+from gateway.subscription_types import MemberSubscription, Plan
 from gateway.types import Money, money
 from kit import audit, clock
 from members import messages
-from members.subscription import entitlements, invoices, offers, plans, seats, subscriptions
-from members.subscription.entitlements import Use
+from members.subscription import offers, plans, seats, subscriptions
 from members.subscription.offers import Shown
 from members.subscription.periods import Interval
 from members.subscription.providers import Provider
 from members.subscription.subscriptions import Subscription, SubscriptionUnknown, Wish
-from partners import outcomes, programme, purchases, tills
-from settlement.statements import decimal_from_micro
-from settlement.subscription import months
+from partners import programme
 
 _ID = "The subscription, as `own { subscriptions }` names it."
 
@@ -86,30 +80,6 @@ class ResumeSubscriptionInput:
     subscription_id: strawberry.ID = described(_ID)
 
 
-@strawberry.input(description="A seat for somebody else.")
-class OfferSeatInput:
-    idempotency_key: str = described(KEY)
-    subscription_id: strawberry.ID = described(_ID)
-    guest_id: strawberry.ID = described("The id that the guest's own app shows, which they told.")
-
-
-@strawberry.input(description="A seat that was offered to the signed-in member, or that they have.")
-class SeatInput:
-    idempotency_key: str = described(KEY)
-    subscription_id: strawberry.ID = described("The id that `own { seats }` shows.")
-
-
-@strawberry.input(description="Units of a benefit that a member used.")
-class ReportUsageInput:
-    idempotency_key: str = described(KEY)
-    member: MemberRefInput = described("Who used it.")
-    benefit: str = described("The benefit's code, as `entitlements` says it.")
-    units: int = described("How many.", default=1)
-    used_at: datetime = described("When, by the partner's clock; at most four weeks ago.")
-    outlet: str | None = described("The outlet's code; needed where the member is named by a visit.", default=None)
-    terminal: str | None = described("The outlet's code of the till.", default=None)
-
-
 @strawberry.type(description="A subscription as it is now.")
 class SubscriptionDecision:
     subscription: MemberSubscription = described("The subscription.")
@@ -141,26 +111,6 @@ class ResumeSubscriptionSuccess(SubscriptionDecision):
     pass
 
 
-@strawberry.type(description="The seat is offered.")
-class OfferSeatSuccess(SubscriptionDecision):
-    pass
-
-
-@strawberry.type(description="The seat is the signed-in member's.")
-class AcceptSeatSuccess:
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
-
-
-@strawberry.type(description="The seat is given up.")
-class LeaveSeatSuccess:
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
-
-
-@strawberry.type(description="The use is on record, and counts for the month in which it was told.")
-class ReportUsageSuccess:
-    replayed: bool = described("True when an earlier call told it; nothing was written now.")
-
-
 SubscribeResult = Annotated[
     SubscribeSuccess | Rejection, strawberry.union("SubscribeResult", description="Done, or the reason.")
 ]
@@ -180,19 +130,6 @@ ResumeSubscriptionResult = Annotated[
     ResumeSubscriptionSuccess | Rejection,
     strawberry.union("ResumeSubscriptionResult", description="Done, or the reason."),
 ]
-OfferSeatResult = Annotated[
-    OfferSeatSuccess | Rejection, strawberry.union("OfferSeatResult", description="Done, or the reason.")
-]
-AcceptSeatResult = Annotated[
-    AcceptSeatSuccess | Rejection, strawberry.union("AcceptSeatResult", description="Done, or the reason.")
-]
-LeaveSeatResult = Annotated[
-    LeaveSeatSuccess | Rejection, strawberry.union("LeaveSeatResult", description="Done, or the reason.")
-]
-ReportUsageResult = Annotated[
-    ReportUsageSuccess | Rejection, strawberry.union("ReportUsageResult", description="Done, or the reason.")
-]
-
 Deed = Callable[[AsyncConnection, datetime], Awaitable[Subscription]]
 
 
@@ -201,15 +138,6 @@ class PlanCode:
     periods: int = described("For how many periods.")
     off: Money = described("What it takes off each.")
     to_pay: Money = described("What is left to pay for each, tax among it.")
-
-
-@strawberry.type(description="What a month of fees gave a partner.")
-class FeeShare:
-    month: date = described("The month, by its first day.")
-    benefit: str | None = described("The benefit that was used; null of the share of what was left.")
-    units: int = described("How much of it was used.")
-    currency_code: CurrencyCode = described("ISO 4217 code.")
-    amount_exact: Decimal = described("What it gave, exact; stated by the run of the cut-off in which it was closed.")
 
 
 @strawberry.type
@@ -239,46 +167,6 @@ class SubscriptionQuery:
         return PlanCode(
             periods=periods, off=money(off_minor, currency), to_pay=money(price.amount_minor - off_minor, currency)
         )
-
-    @access.query(
-        scopes=(scopes.SETTLEMENT_READ,),
-        size=access.paged(),
-        description="Invoices of subscriptions, the latest first, to the operator's staff; to partners none.",
-    )
-    async def subscription_invoices(
-        self, info: Info[Context, None], first: First = 20, after: After = None
-    ) -> Connection[SubscriptionInvoice]:
-        services, is_staff = info.context.services, info.context.viewer.partner_id is None
-        cursors = Cursors(services.vault, "subscription invoice")
-        before, wanted = cursors.read(after), connections.bounded(first) + 1
-        async with services.database.reading() as connection:
-            found = await invoices.page(connection, before=before, limit=wanted) if is_staff else []
-        return connections.page(
-            found, first, after=after, cursor=lambda one: cursors.write(one.invoice_no),
-            node=subscription_types.invoice,
-        )  # fmt: skip
-
-    @access.query(
-        scopes=(scopes.SETTLEMENT_READ,),
-        cost=20,
-        description="Where fees of subscriptions went, month by month: to the calling partner; for the operator's "
-        "staff, to every one.",
-    )
-    async def fee_shares(self, info: Info[Context, None]) -> list[FeeShare]:
-        whose = info.context.viewer.partner_id
-        found = []
-        async with info.context.services.database.reading() as connection:
-            for month in (await months.months(connection))[-12:]:
-                found += [
-                    FeeShare(
-                        month=month.month, benefit=one.benefit or None, units=one.units + one.trial_units,
-                        currency_code=CurrencyCode(month.currency),
-                        amount_exact=decimal_from_micro(one.amount_micro + one.trial_micro),
-                    )
-                    for one in await months.shares(connection, month)
-                    if whose in (None, one.partner_id)
-                ]  # fmt: skip
-        return found
 
 
 @strawberry.type
@@ -386,77 +274,6 @@ class SubscriptionMutation:
         )
         return ResumeSubscriptionSuccess(subscription=its, replayed=replayed)
 
-    @access.mutation(
-        scopes=(scopes.MEMBER_SELF,),
-        moves_points=False,
-        description="Offers somebody a seat in the signed-in member's subscription; it counts when they take it.",
-    )
-    async def offer_seat(self, info: Info[Context, None], input: OfferSeatInput) -> OfferSeatResult:
-        async def offer(connection: AsyncConnection, at: datetime) -> Subscription:
-            its = await subscriptions.own(connection, member_id, number)
-            guest = read_any_own_id(info.context.services.vault, MEMBER, input.guest_id)
-            if guest is None:
-                raise seats.SeatUnknown("nobody shows this id in their app")
-            await seats.invite(connection, member_id, number, member_id=guest, at=at)
-            return its
-
-        member_id, number = member_id_of(info), number_of(info, input.subscription_id)
-        content = (input.subscription_id, input.guest_id)
-        its, replayed = await once(info, "offerSeat", input.idempotency_key, offer, *content, number=number)
-        return OfferSeatSuccess(subscription=its, replayed=replayed)
-
-    @access.mutation(
-        scopes=(scopes.MEMBER_SELF,),
-        moves_points=False,
-        description="The signed-in member takes a seat that was offered to them.",
-    )
-    async def accept_seat(self, info: Info[Context, None], input: SeatInput) -> AcceptSeatResult:
-        async def accept(connection: AsyncConnection, at: datetime) -> None:
-            await seats.accept(connection, member_id, number, at=at)
-
-        member_id, number = member_id_of(info), number_of(info, input.subscription_id, no=seats.SeatUnknown)
-        done = await _did(info, "acceptSeat", input.idempotency_key, accept, input.subscription_id)
-        return AcceptSeatSuccess(replayed=not done)
-
-    @access.mutation(
-        scopes=(scopes.MEMBER_SELF,),
-        moves_points=False,
-        description="The signed-in member gives up the seat that they have, or that was offered to them.",
-    )
-    async def leave_seat(self, info: Info[Context, None], input: SeatInput) -> LeaveSeatResult:
-        async def leave(connection: AsyncConnection, at: datetime) -> None:
-            await seats.remove(connection, member_id, number, member_id=member_id, at=at)
-
-        member_id, number = member_id_of(info), number_of(info, input.subscription_id, no=seats.SeatUnknown)
-        done = await _did(info, "leaveSeat", input.idempotency_key, leave, input.subscription_id)
-        return LeaveSeatSuccess(replayed=not done)
-
-    @access.mutation(
-        scopes=(scopes.EVENTS_WRITE,),
-        moves_points=False,
-        description="Tells that a member used a benefit of a subscription here, so that the partner is paid for it. "
-        "Once under a key; a member is found as at a till.",
-    )
-    async def report_usage(self, info: Info[Context, None], input: ReportUsageInput) -> ReportUsageResult:
-        counter, call = await call_of(info, "reportUsage", input.idempotency_key)
-        terminal_id = None
-        if input.outlet is not None:
-            terminal_id = purchases.place_of(
-                counter.directory, counter.caller, input.outlet, input.terminal
-            ).terminal_id
-        found = await tills.identify(
-            counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
-        )
-        use = Use(
-            found.member_id, input.benefit, input.units, input.used_at, counter.caller.partner_id,
-            counter.caller.client_no,
-        )  # fmt: skip
-        async with info.context.services.database.transaction() as connection:
-            done = await entitlements.report_use(connection, use, key=call.idem_key, at=call.at)
-        if done is None:
-            raise outcomes.rejection(outcomes.KEY_REUSED)
-        return ReportUsageSuccess(replayed=not done)
-
 
 async def once(
     info: Info[Context, None], operation: str, key: str, deed: Deed, *content: str, number: int | None = None
@@ -487,13 +304,15 @@ async def _shown(info: Info[Context, None], operation: str, key: str, code: str)
     )
 
 
-async def _did(
+async def did(
     info: Info[Context, None],
     operation: str,
     key: str,
     deed: Callable[[AsyncConnection, datetime], Awaitable[None]],
     *content: str,
 ) -> bool:
+    """Do something of the signed-in member's that leaves them no subscription to show, once under its key; False where
+    an earlier call did it."""
     services, at, person = info.context.services, await info.context.now(), _person(info)
     async with services.database.transaction() as connection:
         is_new = await person_calls.is_new(connection, services.vault, person, operation, key, *content, at=at)

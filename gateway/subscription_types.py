@@ -59,6 +59,7 @@ class SubscriptionInvoice:
     due_at: datetime = described("When it was due.")
     paid_at: datetime | None = described("When it was paid.")
     path: str = described("Where it is as PDF; `language` (en, ru, ro) is a query. A token that may read it opens it.")
+    credit_note: str | None = described("Number of its credit note, of one that was given back.")
 
 
 @strawberry.type(description="What a change or an end would do, if it were asked for now.")
@@ -216,6 +217,7 @@ def invoice(one: Invoice) -> SubscriptionInvoice:
         amount=money(one.gross_minor, one.currency), tax=money(one.tax_minor, one.currency), is_test=one.is_test,
         issued_at=one.issued_at, due_at=one.due_at, paid_at=one.paid_at,
         path=f"/subscriptions/invoices/{one.invoice_no}",
+        credit_note=None if one.note_no is None else str(one.note_no),
     )  # fmt: skip
 
 

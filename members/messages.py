@@ -42,6 +42,7 @@ EXPIRY_NOTICE: Final = "EXPIRY_NOTICE"
 RENEWAL_NOTICE: Final = "RENEWAL_NOTICE"
 CLAIM_NOTICE: Final = "CLAIM_NOTICE"
 SERVICE_NOTICE: Final = "SERVICE_NOTICE"
+PAYMENT_NOTICE: Final = "PAYMENT_NOTICE"
 
 # Whoever asks for a code or is told about their own account need not have agreed to anything; a notice about points or
 # money belongs to taking part.
@@ -54,6 +55,7 @@ CONSENT_FOR: Mapping[str, str | None] = MappingProxyType(
         EXPIRY_NOTICE: consents.PROGRAMME,
         RENEWAL_NOTICE: consents.PROGRAMME,
         CLAIM_NOTICE: consents.PROGRAMME,
+        PAYMENT_NOTICE: consents.PROGRAMME,
     }
 )
 

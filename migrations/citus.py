@@ -86,6 +86,7 @@ LOCAL |= {
         "fee_refund_done", "offer_use", "offer_period", "gift", "gift_use", "charge_call", "means_setup",
         "means_setup_done",
         "entitlement_grant", "entitlement_block", "payment_means", "renewal_notice", "benefit_use",
+        "arrears_letter",
     )
 }  # fmt: skip
 LOCAL_SCHEMAS = {

@@ -9,12 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, approvals, audit
 from kit.approvals import Approval, ProposalUnknown
+from members.subscription import charging
+from members.subscription.providers import MANUAL
 from settlement.bank import details, suspense
 from settlement.claims import claims
 from settlement.documents import taxes
 from settlement.exposure import defaults, deposits
 from settlement.money import locks, openings, stock
 from settlement.reconciliation import resolving
+from settlement.subscription import rules
 
 _Decide = Callable[..., Awaitable[None]]
 _WITH_NUMBERS: Mapping[str, _Decide] = {
@@ -22,8 +25,15 @@ _WITH_NUMBERS: Mapping[str, _Decide] = {
     openings.KIND: openings.decide, deposits.KIND: deposits.decide,
     claims.APPROVAL: claims.decide,
 }  # fmt: skip
+
+
+async def _receipt(connection: AsyncConnection, number: int, *, checker: str, at: datetime) -> None:
+    await charging.approve_receipt(connection, MANUAL, number, actor=checker, at=at)
+
+
 _BY_NAMES: Mapping[str, Callable[..., Awaitable[object]]] = {
-    taxes.APPROVAL: taxes.approve, defaults.APPROVAL: defaults.cover,
+    taxes.APPROVAL: taxes.approve, defaults.APPROVAL: defaults.cover, rules.APPROVAL: rules.approve,
+    charging.APPROVAL: _receipt,
 }  # fmt: skip
 
 

@@ -85,6 +85,8 @@ PROPOSALS: Mapping[str, str] = MappingProxyType(
         "TAX_RULE": _("Tax rule"),
         "DEPOSIT_RETURN": _("Give back a deposit"),
         "DEFAULT_COVER": _("Cover what was not paid"),
+        "FEE_RECEIPT": _("Receipt of a fee"),
+        "FEE_RULES": _("How fees are shared"),
     }
 )
 

@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from gateway.context import LANGUAGES
-from gateway.pages import claims, documents, files, phrases, rendering, rewards, subscription, visits, wallet
+from gateway.pages import claims, documents, files, gifts, phrases, rendering, rewards, subscription, visits, wallet
 from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
 from gateway.sessions import forms, pages, people, session
 from gateway.sessions.asking import NotAnswered
@@ -271,6 +271,7 @@ ROUTES: list[BaseRoute] = [
     Route(f"{HOME}/manifest.webmanifest", manifest, methods=["GET"]),
     *visits.routes(_SCREENS, _DEEDS),
     *subscription.ROUTES,
+    *gifts.ROUTES,
     *rewards.ROUTES,
     *wallet.ROUTES,
     *claims.ROUTES,

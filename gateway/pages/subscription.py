@@ -1,5 +1,5 @@
 """The member app at /app/subscription: plans, what the own one brought and what it costs next, change, pause, seats,
-invoices, and the way out in two taps."""
+invoices, and the way out in two taps; what a promotional code makes of a price."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gateway.pages.visits import Screen, Visitor, code_of, decided, status_of
 from gateway.sessions.asking import NotAnswered
 
 HERE = "/app/subscription"
+MEANS = "/app/means"
 TEXT_VERSION = "app-1"
 _PAUSES_DAYS = (30, 60, 90)
 
@@ -93,6 +94,23 @@ async def leaving(visitor: Visitor, problem: str | None = None) -> Response:
     )  # fmt: skip
 
 
+async def pausing(visitor: Visitor, problem: str | None = None) -> Response:
+    """GET /app/subscription/pause: from when until when nothing is charged and nothing given, before it is planned."""
+    own = current((await visitor.ask("Subscription"))["own"]["subscriptions"])
+    until = visitor.request.query_params.get("until", "")[:40]
+    if own is None:
+        return RedirectResponse(HERE, 303)
+    try:
+        told = await visitor.ask("PausePreview", id=own["id"], until=until)
+    except NotAnswered as no:
+        return await subscription(visitor, code_of(no))
+    (previewed,) = told["own"]["subscriptions"]
+    return visitor.page(
+        "subscription_pause.html", status=status_of(problem), own=own, until=until, preview=previewed["pausePreview"],
+        problem=problem, names={one["code"]: one["name"] for one in await visitor.ask("Plans")},
+    )  # fmt: skip
+
+
 # --- What a member decides ----------------------------------------------------------------------------------
 
 
@@ -100,9 +118,28 @@ async def take(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     """POST /app/subscription/take: a plan is taken, for an interval, to be tried first where that is said."""
     plan, _sep, interval = fields.get("price", "").partition(" ")
     given: dict[str, Any] = {"plan": plan, "interval": interval, "trial": fields.get("trial") == "yes"}
+    if fields.get("code", "").strip():
+        given["code"] = fields["code"].strip()
     if fields.get("means"):
         given |= {"paymentToken": fields["means"], "paymentTextVersion": TEXT_VERSION}
     return await decided(visitor, fields, "Subscribe", given, HERE, subscription)
+
+
+async def look_at_code(visitor: Visitor, fields: Mapping[str, str]) -> Response:
+    """POST /app/subscription/code: what a promotional code makes of a price, before the plan is taken. It is no address
+    of its own: who has the code, has it."""
+    plan, _sep, interval = fields.get("price", "").partition(" ")
+    code = fields.get("code", "").strip()[:100]
+    if not code:
+        return await subscription(visitor, "PLAN_CODE_INVALID")
+    try:
+        seen = await visitor.ask("PlanCode", code=code, plan=plan, interval=interval)
+    except NotAnswered as no:
+        return await subscription(visitor, code_of(no))
+    return visitor.page(
+        "subscription_code.html", plan=plan, interval=interval, code=code, seen=seen, given_means=fields.get("means"),
+        names={one["code"]: one["name"] for one in await visitor.ask("Plans")}, **_words(visitor),
+    )  # fmt: skip
 
 
 async def change(visitor: Visitor, fields: Mapping[str, str]) -> Response:
@@ -193,6 +230,7 @@ def _words(visitor: Visitor) -> dict[str, Any]:
     is_test = visitor.request.app.state.services.settings.charging == "simulator"
     return {
         "states": STATES, "intervals": INTERVALS, "invoice_states": INVOICES, "means": TEST_MEANS if is_test else {},
+        "pay_at": MEANS,
         "change_to": lambda plan, interval: f"{HERE}/change?{urlencode({'to': f'{plan} {interval}'})}",
     }  # fmt: skip
 
@@ -201,9 +239,11 @@ _SCREENS: tuple[tuple[str, Screen], ...] = (
     ("/subscription", subscription),
     ("/subscription/change", changing),
     ("/subscription/leave", leaving),
+    ("/subscription/pause", pausing),
 )
 _DEEDS: tuple[tuple[str, Screen], ...] = (
     ("/subscription/take", take),
+    ("/subscription/code", look_at_code),
     ("/subscription/change", change),
     ("/subscription/leave", leave),
     ("/subscription/pause", pause),

@@ -11,10 +11,18 @@ LANGUAGE sql STABLE AS $$
     SELECT max(n.seq) FROM members.succession n WHERE n.member_id = s.member_id)
 $$;
 
--- The periods of a day that activity is added up by.
+-- The periods of a day that activity is added up by. The parts are put together here: to_char is only STABLE, and what
+-- calls it cannot be declared IMMUTABLE, nor inlined.
+CREATE FUNCTION members.digits(p_number numeric, p_length int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT lpad(p_number::int::text, p_length, '0')
+$$;
 CREATE FUNCTION members.periods(p_day date) RETURNS text[]
 LANGUAGE sql IMMUTABLE AS $$
-  SELECT ARRAY['ever', to_char(p_day, 'YYYY'), to_char(p_day, 'YYYY-MM'), to_char(p_day, 'YYYY-MM-DD')]
+  SELECT ARRAY[
+    'ever', members.digits(extract(year FROM p_day), 4),
+    members.digits(extract(year FROM p_day), 4) || '-' || members.digits(extract(month FROM p_day), 2),
+    members.digits(extract(year FROM p_day), 4) || '-' || members.digits(extract(month FROM p_day), 2) || '-'
+      || members.digits(extract(day FROM p_day), 2)]
 $$;
 
 -- Grants less blocks, of the member's own subscriptions and of those in which they have a seat. Of one subscription the

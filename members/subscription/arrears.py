@@ -18,11 +18,13 @@ Outcome = Literal["PAID", "SOFT", "HARD", "UNKNOWN"]
 
 @dataclass(frozen=True, slots=True)
 class ArrearsPolicy:
-    """Days after the due date on which a soft failure is tried again; how long benefits stay; when it is over."""
+    """Days after the due date: on which a soft failure is tried again; until when benefits stay; when it is over; when
+    whoever pays by themselves is reminded."""
 
     retry_days: tuple[int, ...] = (1, 3, 5, 7)
     grace_days: int = 7
     end_days: int = 21
+    remind_days: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,14 @@ def next_step(due_at: datetime, attempts: Sequence[Attempt], policy: ArrearsPoli
         return NextStep("CHARGE", last.at) if last.has_new_means_since else NextStep("ASK_MEMBER", over_at)
     ahead = [due_at + timedelta(days=day) for day in policy.retry_days if due_at + timedelta(days=day) > last.at]
     return NextStep("CHARGE", ahead[0]) if ahead else NextStep("END", over_at)
+
+
+LetterStep = Literal["UNPAID", "ON_HOLD", "ENDED"]
+
+
+def letter_step(due_at: datetime, at: datetime, policy: ArrearsPolicy) -> LetterStep:
+    """Which letter whoever owes for a period is to have had at an instant; ENDED is written when it ends."""
+    return "ON_HOLD" if at >= due_at + timedelta(days=policy.grace_days) else "UNPAID"
 
 
 def phase(due_at: datetime | None, at: datetime, policy: ArrearsPolicy) -> Phase:

@@ -22,7 +22,7 @@ from members.subscription.contract import Event, State
 from members.subscription.invoices import Invoice, InvoiceNotOpen, Payment, PaymentMismatch
 from members.subscription.periods import Period
 from members.subscription.providers import Answer, ChargeOrder, Provider, RefundOrder, Told
-from members.subscription.subscriptions import ARREARS, ASK, CHARGE, END, EXPIRE, PERIOD, REFUND, Subscription
+from members.subscription.subscriptions import ARREARS, ASK, CHARGE, END, EXPIRE, PERIOD, REFUND, REMIND, Subscription
 
 ASKED_EVERY, ASKED_AT_LEAST = timedelta(hours=1), timedelta(days=1)
 TWO_PEOPLE_ABOVE_MINOR = 50_000
@@ -33,6 +33,13 @@ class ChargeRefused(Rejection):
     """Nothing may be charged for a subscription that is paused or over."""
 
     code = "CHARGE_REFUSED"
+    retryable = False
+
+
+class InvoiceNotPaid(Rejection):
+    """Nothing is paid for the invoice that could be taken back."""
+
+    code = "INVOICE_NOT_PAID"
     retryable = False
 
 
@@ -149,7 +156,7 @@ async def settle(connection: AsyncConnection, provider: Provider, key: str, answ
     elif is_new:
         await store.drop_due(connection, one.holder_id, one.subscription_no, [ASK, CHARGE], one.invoice_no)
         if one.state == invoices.OPEN:
-            await _after_failure(connection, one, at)
+            await _after_failure(connection, its, one, at)
 
 
 async def hear(connection: AsyncConnection, provider: Provider, told: Sequence[Told], *, at: datetime) -> bool:
@@ -218,6 +225,19 @@ async def record_receipt(
     return await _record(connection, provider, receipt, actor=actor, approval_id=None, at=at)
 
 
+async def take_receipt(
+    connection: AsyncConnection, provider: Provider, receipt: Receipt, *, actor: str, at: datetime
+) -> int | None:
+    """Record a receipt on behalf of a FINANCE_MAKER, or propose it where it takes two people: the proposal's number.
+
+    Rejects as `record_receipt` and `propose_receipt` do.
+    """
+    if receipt.amount_minor > TWO_PEOPLE_ABOVE_MINOR:
+        return await propose_receipt(connection, receipt, actor=actor, at=at)
+    await record_receipt(connection, provider, receipt, actor=actor, at=at)
+    return None
+
+
 async def propose_receipt(connection: AsyncConnection, receipt: Receipt, *, actor: str, at: datetime) -> int:
     """Propose a receipt on behalf of a FINANCE_MAKER for another to approve; the proposal's number.
 
@@ -268,6 +288,27 @@ async def record_refund(
         await audit.write(connection, actor=actor, action="FEE_REFUNDED", subject=subject, detail=detail, at=at)
 
 
+async def record_chargeback(
+    connection: AsyncConnection, invoice_no: int, *, reference: str, actor: str, at: datetime
+) -> Invoice:
+    """Record on behalf of a FINANCE_MAKER that a bank took the payment of an invoice back, under a number of its own:
+    the subscription gives nothing from now on, and ends. Again changes nothing.
+
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, INVOICE_UNKNOWN, INVOICE_NOT_PAID, PAYMENT_MISMATCH.
+    """
+    await actors.require_role(connection, await actors.by_name(connection, actor), actors.FINANCE_MAKER)
+    if not reference:
+        raise PaymentMismatch("the bank's number of what it took back has to be said")
+    note = await invoice_store.note_of(connection, invoice_no)
+    if note is not None and note.kind == invoices.CHARGEBACK:
+        return await invoices.numbered(connection, invoice_no)
+    if not await _take_back(connection, await invoices.numbered(connection, invoice_no), at=at):
+        raise InvoiceNotPaid(f"nothing is paid for invoice {invoice_no} that a bank could take back")
+    subject, detail = f"invoice:{invoice_no}", {"reference": reference}
+    await audit.write(connection, actor=actor, action="FEE_CHARGED_BACK", subject=subject, detail=detail, at=at)
+    return await invoices.numbered(connection, invoice_no)
+
+
 async def _record(
     connection: AsyncConnection, provider: Provider, receipt: Receipt, *, actor: str, approval_id: int | None,
     at: datetime,
@@ -312,7 +353,8 @@ async def _came(
     days = invoices.days_of(period, its.zone)
     if not await invoices.keep_payment(connection, one, paid, days=days, is_surplus=is_surplus, at=at):
         return
-    await store.drop_due(connection, one.holder_id, one.subscription_no, [ASK, CHARGE, END, EXPIRE], one.invoice_no)
+    over = [ASK, CHARGE, END, EXPIRE, REMIND]
+    await store.drop_due(connection, one.holder_id, one.subscription_no, over, one.invoice_no)
     if is_surplus:
         await crediting.give_back(connection, one, paid.reference, paid.amount_minor, reason="SURPLUS", at=at)
         return
@@ -332,18 +374,26 @@ async def _came(
 
 
 async def _charged_back(connection: AsyncConnection, provider: Provider, told: Told, *, at: datetime) -> bool:
-    """A bank took a payment back: its subscription gives nothing from now on, and ends; of one that was surplus nothing
-    goes back any more, and that is all. False where nobody knows of the payment."""
+    """A bank took a payment back. Of one that was surplus nothing goes back any more, and that is all. False where nobody
+    knows of the payment."""
     invoice_no = await invoices.known_payment(connection, provider.name, told.reference)
     if invoice_no is None:
         return False
     one = await invoices.numbered(connection, invoice_no)
-    its = await held.locked(connection, one.holder_id, one.subscription_no)
-    one = await invoices.numbered(connection, invoice_no)
+    await held.locked(connection, one.holder_id, one.subscription_no)
     await _keep_from_refunding(connection, one, told, at=at)
     counted = await invoice_store.payment(connection, invoice_no)
-    if one.state != invoices.PAID or counted is None or counted.reference != told.reference:
-        return True
+    if counted is not None and counted.reference == told.reference:
+        await _take_back(connection, one, at=at)
+    return True
+
+
+async def _take_back(connection: AsyncConnection, one: Invoice, *, at: datetime) -> bool:
+    """A bank took a payment back: its subscription gives nothing from now on, and ends. False where nothing is paid."""
+    its = await held.locked(connection, one.holder_id, one.subscription_no)
+    one = await invoices.numbered(connection, one.invoice_no)
+    if one.state != invoices.PAID:
+        return False
     await crediting.charge_back(connection, one, its.zone, at=at)
     await entitlement_store.insert_block(connection, its.holder_id, its.subscription_no, "CHARGEBACK", at)
     if not its.is_over:
@@ -360,7 +410,9 @@ async def _keep_from_refunding(connection: AsyncConnection, one: Invoice, told: 
         await store.drop_due(connection, one.holder_id, one.subscription_no, [REFUND], refund_no)
 
 
-async def _after_failure(connection: AsyncConnection, one: Invoice, at: datetime) -> None:
+async def _after_failure(connection: AsyncConnection, its: Subscription, one: Invoice, at: datetime) -> None:
+    if its.contract.state is State.ACTIVE and one.kind == invoices.PERIOD:
+        await held.remind(connection, one, at=at)
     tried = await invoice_store.attempts(connection, one.holder_id, one.invoice_no)
     step = arrears.next_step(one.due_at, [Attempt(t.at, t.outcome, t.has_new_means_since) for t in tried], ARREARS)
     if step.kind == "CHARGE":

@@ -16,16 +16,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database
 from kit.errors import Rejection
-from members.subscription import charging, invoice_store, invoices, plans, store
+from members.subscription import arrears, charging, invoice_store, invoices, plans, store
 from members.subscription import subscriptions as held
 from members.subscription.allotting import Allot, Allotment, nobody_allots
+from members.subscription.arrears import LetterStep
 from members.subscription.charging import Call
 from members.subscription.contract import Event, State
 from members.subscription.invoices import Invoice
 from members.subscription.periods import Period, Rhythm, remaining_of
 from members.subscription.providers import Answer, Provider, Silent
+from members.subscription.reminding import Remind, Reminder, nobody_reminds
 from members.subscription.subscriptions import (
     ALLOT,
+    ARREARS,
     ASK,
     CHARGE,
     END,
@@ -33,6 +36,7 @@ from members.subscription.subscriptions import (
     NOTICE,
     PERIOD,
     REFUND,
+    REMIND,
     RESUME,
     TAKE,
     Subscription,
@@ -80,12 +84,13 @@ async def advance(
     patience: timedelta | None = None,
     stopping: asyncio.Event | None = None,
     allot: Allot = nobody_allots,
+    remind: Remind = nobody_reminds,
 ) -> int:
     """Do all that is due by an instant, in order, each as of the instant at which it is due; how many things.
 
     patience: what is due for longer than that is done as of `to`, so that a scheduler that stood still does not take
-    retries of a week for one of a minute. allot makes points of what plans promise. Takes the database, because
-    charging takes several transactions.
+    retries of a week for one of a minute. allot makes points of what plans promise, remind writes to whoever owes.
+    Takes the database, because charging takes several transactions.
     """
     done = 0
     while stopping is None or not stopping.is_set():
@@ -95,7 +100,7 @@ async def advance(
             break
         due = Due(**row._mapping)
         at = to if patience is not None and to - due.due_at > patience else due.due_at
-        await _do(database, providers, announce, allot, due, at)
+        await _do(database, providers, announce, allot, remind, due, at)
         done += 1
     return done
 
@@ -107,8 +112,9 @@ async def first_due(connection: AsyncConnection, to: datetime) -> datetime | Non
 
 
 async def _do(
-    database: Database, providers: Mapping[str, Provider], announce: Announce, allot: Allot, due: Due, at: datetime
-) -> None:
+    database: Database, providers: Mapping[str, Provider], announce: Announce, allot: Allot, remind: Remind, due: Due,
+    at: datetime,
+) -> None:  # fmt: skip
     if due.kind in _WITH_PROVIDER:
         await (_refund if due.kind == REFUND else _charge)(database, providers, due, at)
         return
@@ -119,6 +125,10 @@ async def _do(
         await store.drop_due(connection, due.holder_id, due.subscription_no, [due.kind], due.about)
         if due.kind == NOTICE:
             await _announce(connection, announce, its, at)
+        elif due.kind == REMIND:
+            await _remind(connection, remind, its, due, at)
+        elif due.kind == END:
+            await _end(connection, remind, its, due, at)
         elif due.kind in (ALLOT, TAKE):
             await (_allot if due.kind == ALLOT else _take)(connection, allot, its, due, at)
         else:
@@ -166,12 +176,42 @@ async def _resume(connection: AsyncConnection, provider: Provider, its: Subscrip
         await held.end_pause(connection, provider, its, at=at)
 
 
-async def _end(connection: AsyncConnection, provider: Provider, its: Subscription, due: Due, at: datetime) -> None:
+async def _end(connection: AsyncConnection, remind: Remind, its: Subscription, due: Due, at: datetime) -> None:
     """An invoice was not paid for so long that it is over, unless somebody has yet to say what became of an order."""
     one = await invoices.read(connection, due.holder_id, due.about)
     if one.state != invoices.OPEN or await _asked_first(connection, one, END, at):
         return
     await held.end(connection, its, reason="ARREARS", at=at)
+    await _write(connection, remind, its, one, "ENDED", at)
+
+
+async def _remind(connection: AsyncConnection, remind: Remind, its: Subscription, due: Due, at: datetime) -> None:
+    """Whoever owes for a period is written to, once for each step; later while nobody knows what became of an order."""
+    one = await invoices.read(connection, due.holder_id, due.about)
+    if its.is_over or one.state != invoices.OPEN:
+        return
+    tried = await invoice_store.attempts(connection, one.holder_id, one.invoice_no)
+    if tried and tried[-1].outcome is None:
+        await held.remind(connection, one, at=at + _ASKED_FIRST)
+        return
+    step = arrears.letter_step(one.due_at, at, ARREARS)
+    await _write(connection, remind, its, one, step, at)
+    if step == "UNPAID":
+        await held.remind(connection, one, at=one.due_at + timedelta(days=ARREARS.grace_days))
+
+
+async def _write(
+    connection: AsyncConnection, remind: Remind, its: Subscription, one: Invoice, step: LetterStep, at: datetime
+) -> None:
+    if await invoice_store.has_letter(connection, one.holder_id, one.invoice_no, step):
+        return
+    over_at = at if step == "ENDED" else one.due_at + timedelta(days=ARREARS.end_days)
+    reminder = Reminder(
+        its.holder_id, its.subscription_no, one.invoice_no, one.reference, step, its.plan.names, one.gross_minor,
+        one.currency, over_at,
+    )  # fmt: skip
+    message_id = await remind(connection, reminder, at)
+    await invoice_store.insert_letter(connection, one.holder_id, one.invoice_no, step, message_id, at)
 
 
 async def _expire(connection: AsyncConnection, provider: Provider, its: Subscription, due: Due, at: datetime) -> None:
@@ -197,7 +237,6 @@ async def _asked_first(connection: AsyncConnection, one: Invoice, kind: str, at:
 _STEPS: Mapping[str, Callable[[AsyncConnection, Provider, Subscription, Due, datetime], Awaitable[None]]] = {
     PERIOD: _period,
     RESUME: _resume,
-    END: _end,
     EXPIRE: _expire,
 }
 

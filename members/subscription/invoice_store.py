@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 _INVOICE = """
     SELECT i.holder_id, i.invoice_no, i.subscription_no, i.kind, i.period_from, i.period_until, i.price_no, i.currency,
            i.net_minor, i.tax_minor, i.gross_minor, i.tax_code, i.tax_version, i.provider, i.reference, i.is_test,
-           i.issued_at, i.due_at, p.at AS paid_at, v.at AS voided_at, n.at AS credited_at
+           i.issued_at, i.due_at, p.at AS paid_at, v.at AS voided_at, n.at AS credited_at, n.note_no
     FROM members.invoice i
     LEFT JOIN members.fee_payment p ON p.invoice_no = i.invoice_no AND NOT p.is_surplus
     LEFT JOIN members.invoice_void v ON v.holder_id = i.holder_id AND v.invoice_no = i.invoice_no
@@ -97,14 +98,19 @@ async def of_subscription(connection: AsyncConnection, holder_id: int, subscript
     return found.all()
 
 
-async def page(connection: AsyncConnection, *, before: int | None, limit: int) -> Sequence[Row[Any]]:
-    """Invoices, the latest first, with numbers below one."""
+async def page(connection: AsyncConnection, asked: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """Invoices, the latest first, with numbers below one; of a state, currency and reference where they are said."""
     found = await connection.execute(
         text(f"""
             {_INVOICE} WHERE i.invoice_no < coalesce(CAST(:before AS bigint), 9223372036854775807)
+              AND i.currency = coalesce(CAST(:currency AS text), i.currency)
+              AND i.reference = coalesce(CAST(:reference AS text), i.reference)
+              AND (CAST(:state AS text) IS NULL OR :state =
+                   CASE WHEN n.at IS NOT NULL THEN 'CREDITED' WHEN v.at IS NOT NULL THEN 'VOID'
+                        WHEN p.at IS NOT NULL THEN 'PAID' ELSE 'OPEN' END)
             ORDER BY i.invoice_no DESC LIMIT :limit
         """),
-        {"before": before, "limit": limit},
+        asked,
     )
     return found.all()
 
@@ -214,10 +220,10 @@ async def insert_means(connection: AsyncConnection, values: Mapping[str, Any]) -
 
 
 async def means(connection: AsyncConnection, holder_id: int, provider: str) -> Row[Any] | None:
-    """The last means of payment that a member gave for a provider: means_no, token, fingerprint."""
+    """The last means of payment that a member gave for a provider: means_no, token, fingerprint, at."""
     found = await connection.execute(
         text("""
-            SELECT means_no, token, fingerprint FROM members.payment_means
+            SELECT means_no, token, fingerprint, at FROM members.payment_means
             WHERE holder_id = :holder_id AND provider = :provider ORDER BY means_no DESC LIMIT 1
         """),
         {"holder_id": holder_id, "provider": provider},
@@ -250,6 +256,31 @@ async def write_tokens(connection: AsyncConnection, changed: Sequence[tuple[int,
         """),
         {"numbers": [number for number, _ in changed], "tokens": [token for _, token in changed]},
     )
+
+
+async def insert_letter(
+    connection: AsyncConnection, holder_id: int, invoice_no: int, step: str, message_id: UUID | None, at: datetime
+) -> None:
+    """Write that whoever owes was written to, or that there was nobody to write to. Again changes nothing."""
+    await connection.execute(
+        text("""
+            INSERT INTO members.arrears_letter (holder_id, invoice_no, step, message_id, at)
+            VALUES (:holder_id, :invoice_no, :step, :message_id, :at) ON CONFLICT DO NOTHING
+        """),
+        {"holder_id": holder_id, "invoice_no": invoice_no, "step": step, "message_id": message_id, "at": at},
+    )
+
+
+async def has_letter(connection: AsyncConnection, holder_id: int, invoice_no: int, step: str) -> bool:
+    """Whether that was written before."""
+    found = await connection.execute(
+        text("""
+            SELECT EXISTS (SELECT FROM members.arrears_letter
+                           WHERE holder_id = :holder_id AND invoice_no = :invoice_no AND step = :step)
+        """),
+        {"holder_id": holder_id, "invoice_no": invoice_no, "step": step},
+    )
+    return bool(found.scalar_one())
 
 
 # --- Money ------------------------------------------------------------------------------------------------------

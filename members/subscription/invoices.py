@@ -55,7 +55,8 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice of a subscription, minor units; reference is what a payment names. is_test: nobody pays anything."""
+    """An invoice of a subscription, minor units; reference is what a payment names. is_test: nobody pays anything;
+    note_no is that of its credit note."""
 
     holder_id: int
     invoice_no: int
@@ -78,6 +79,7 @@ class Invoice:
     paid_at: datetime | None
     voided_at: datetime | None
     credited_at: datetime | None
+    note_no: int | None = None
 
     @property
     def state(self) -> str:
@@ -166,9 +168,14 @@ async def of_subscription(connection: AsyncConnection, holder_id: int, subscript
     return [_invoice(row) for row in await invoice_store.of_subscription(connection, holder_id, subscription_no)]
 
 
-async def page(connection: AsyncConnection, *, before: int | None, limit: int) -> list[Invoice]:
-    """Everybody's invoices, the latest first, with numbers below one."""
-    return [_invoice(row) for row in await invoice_store.page(connection, before=before, limit=limit)]
+async def page(
+    connection: AsyncConnection, *, before: int | None, limit: int, state: str | None = None,
+    currency: str | None = None, reference: str | None = None,
+) -> list[Invoice]:  # fmt: skip
+    """Everybody's invoices, the latest first, with numbers below one; of a state, a currency and what a payment names
+    where they are said."""
+    asked = {"before": before, "limit": limit, "state": state, "currency": currency, "reference": reference}
+    return [_invoice(row) for row in await invoice_store.page(connection, asked)]
 
 
 async def lines(connection: AsyncConnection, its: Invoice) -> list[InvoiceLine]:

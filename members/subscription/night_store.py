@@ -346,7 +346,7 @@ async def insert_payments(
             ), done AS (
               DELETE FROM members.subscription_due d USING given g
               WHERE d.holder_id = g.holder_id AND d.about = g.invoice_no
-                AND d.kind IN ('ASK', 'CHARGE', 'END', 'EXPIRE')
+                AND d.kind IN ('ASK', 'CHARGE', 'END', 'EXPIRE', 'REMIND')
             )
             INSERT INTO members.fee_payment
               (holder_id, invoice_no, provider, reference, amount_minor, charging_minor, is_surplus, service_from,

@@ -24,7 +24,7 @@ from members.subscription.contract import Event, State
 from members.subscription.periods import Period
 from members.subscription.plans import Plan, Price
 from members.subscription.providers import Answer, ChargeOrder, Provider, Silent
-from members.subscription.subscriptions import ARREARS, CHARGE, END, NOTICE, PERIOD
+from members.subscription.subscriptions import ARREARS, CHARGE, END, NOTICE, PERIOD, REMIND
 
 AT_ONCE = 400
 CALLS_AT_ONCE = 16
@@ -156,6 +156,8 @@ async def _begin(connection: AsyncConnection, begun: Sequence[Begun]) -> None:
         due.append((*whom, END, number, one.at + end))
         if one.provider.is_automatic:
             due.append((*whom, CHARGE, number, one.at))
+        else:
+            due.append((*whom, REMIND, number, one.at + timedelta(days=ARREARS.remind_days)))
         rows.append(
             {
                 "holder_id": one.holder_id, "invoice_no": number, "subscription_no": one.subscription_no,

@@ -37,6 +37,20 @@ async def offer(connection: AsyncConnection, offer_id: int) -> AnyRow:
     return found.one()
 
 
+async def page(connection: AsyncConnection, before: int | None, limit: int) -> Sequence[AnyRow]:
+    """Offers, the latest first, with numbers below one: their columns, the plan's code, how many codes there are."""
+    found = await connection.execute(
+        text("""
+            SELECT o.*, p.code AS plan,
+                   (SELECT count(*) FROM members.plan_code c WHERE c.offer_id = o.offer_id) AS codes
+            FROM members.plan_offer o LEFT JOIN members.plan p USING (plan_id)
+            WHERE o.offer_id < coalesce(CAST(:before AS int), 2147483647) ORDER BY o.offer_id DESC LIMIT :limit
+        """),
+        {"before": before, "limit": limit},
+    )
+    return found.all()
+
+
 async def offer_by_code(connection: AsyncConnection, code: str) -> int | None:
     """The number of an offer."""
     found = await connection.execute(text("SELECT offer_id FROM members.plan_offer WHERE code = :code"), {"code": code})

@@ -101,6 +101,23 @@ class OfferDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferStanding:
+    """An offer as it stands: what it takes off, of which plan (its code), how often it was used, how many codes."""
+
+    offer_id: int
+    code: str
+    plan: str | None
+    terms: Terms
+    is_for_new: bool
+    uses: int
+    most_uses: int | None
+    codes: int
+    valid_from: datetime
+    valid_until: datetime
+    stopped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Shown:
     """A code that was looked at and is good: of an offer or of a gift. person is who shows it, whatever they are a
     member as, where that is known."""
@@ -178,6 +195,17 @@ async def stop(connection: AsyncConnection, code: str, *, actor: str, at: dateti
     await _permit(connection, actor)
     await offer_store.stop(connection, await _numbered(connection, code), at)
     await _note(connection, "PLAN_OFFER_STOPPED", code, {}, actor, at)
+
+
+async def page(connection: AsyncConnection, *, before: int | None, limit: int) -> list[OfferStanding]:
+    """Offers, the latest first, with numbers below one."""
+    return [
+        OfferStanding(
+            row.offer_id, row.code, row.plan, _of(row), row.is_for_new, row.uses, row.most_uses, row.codes,
+            row.valid_from, row.valid_until, row.stopped_at,
+        )
+        for row in await offer_store.page(connection, before, limit)
+    ]  # fmt: skip
 
 
 # --- What members do --------------------------------------------------------------------------------------------

@@ -89,6 +89,40 @@ async def prices_at(connection: AsyncConnection, at: datetime) -> Sequence[Row[A
     return found.all()
 
 
+async def every_price(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Every version of every price, by plan, currency and interval, the latest first."""
+    return (await connection.execute(text(f"{_PRICE} ORDER BY plan_id, currency, interval, version DESC"))).all()
+
+
+async def count_at_price(connection: AsyncConnection, plan_id: int, currency: str, interval: str) -> int:
+    """How many subscriptions that are not over are at a price of a plan: the last that was taken, or that was planned
+    and came true."""
+    found = await connection.execute(
+        text("""
+            SELECT count(*) FROM members.subscription s
+            CROSS JOIN LATERAL (
+              SELECT e.price_no FROM members.subscription_event e
+              WHERE e.holder_id = s.holder_id AND e.subscription_no = s.subscription_no
+                AND (e.kind IN ('CREATED', 'PRICE_CHANGED') OR (e.kind = 'PRICE_CHANGE_PLANNED' AND EXISTS (
+                  SELECT FROM members.subscription_event r
+                  WHERE r.holder_id = e.holder_id AND r.subscription_no = e.subscription_no AND r.seq > e.seq
+                    AND r.kind IN ('RENEWED', 'ACTIVATED') AND NOT EXISTS (
+                      SELECT FROM members.subscription_event w
+                      WHERE w.holder_id = e.holder_id AND w.subscription_no = e.subscription_no
+                        AND w.seq > e.seq AND w.seq < r.seq AND w.kind LIKE 'PRICE_CHANGE%'))))
+              ORDER BY e.seq DESC LIMIT 1
+            ) l JOIN members.plan_price p USING (price_no)
+            WHERE p.plan_id = :plan_id AND p.currency = :currency AND p.interval = :interval AND NOT s.is_gift
+              AND NOT EXISTS (
+                SELECT FROM members.subscription_event e
+                WHERE e.holder_id = s.holder_id AND e.subscription_no = s.subscription_no
+                  AND e.kind IN ('ENDED', 'EXPIRED', 'GIVEN'))
+        """),
+        {"plan_id": plan_id, "currency": currency, "interval": interval},
+    )
+    return int(found.scalar_one())
+
+
 async def price(connection: AsyncConnection, price_no: int) -> Row[Any] | None:
     """A version of a price by its number."""
     found = await connection.execute(text(f"{_PRICE} WHERE x.price_no = :price_no"), {"price_no": price_no})

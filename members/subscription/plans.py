@@ -60,6 +60,18 @@ class PlanDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class PriceDraft:
+    """What a plan is to cost per interval for whoever subscribes from an instant on: minor units, tax among them."""
+
+    plan: str
+    currency: str
+    interval: Interval
+    amount_minor: int
+    tax_code: str
+    valid_from: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A plan as it is."""
 
@@ -104,13 +116,25 @@ class FeeTax:
 
 
 async def add(connection: AsyncConnection, draft: PlanDraft, *, actor: str, at: datetime) -> Plan:
-    """Add a plan, on behalf of a PROMOTION_MAKER. Nobody can subscribe before it has a price.
+    """Add a plan on behalf of a PROMOTION_MAKER, as whoever founds a programme does; else see `plan_proposals`.
 
     Rejects ACTOR_UNKNOWN, NOT_PERMITTED, PLAN_INVALID.
     """
-    await _permit(connection, actor)
+    await permit(connection, actor)
+    return await write_plan(connection, draft, actor=actor, at=at)
+
+
+async def check_plan(connection: AsyncConnection, draft: PlanDraft) -> None:
+    """Nothing where this can be a plan. Rejects PLAN_INVALID."""
     if problems := list(_problems(draft)):
         raise PlanInvalid("this cannot be a plan", problems=problems)
+    if await plan_store.plan_by_code(connection, draft.code) is not None:
+        raise PlanInvalid(f"there is a plan {draft.code} already; plans are not edited")
+
+
+async def write_plan(connection: AsyncConnection, draft: PlanDraft, *, actor: str, at: datetime) -> Plan:
+    """Write a plan that somebody may add. Rejects PLAN_INVALID."""
+    await check_plan(connection, draft)
     values = {
         "code": draft.code, "names": dict(draft.names), "seats": draft.seats, "trial_days": draft.trial_days,
         "notice_days": draft.notice_days, "on_leaving": draft.on_leaving, "at": at,
@@ -136,26 +160,45 @@ async def publish_price(
     actor: str,
     at: datetime,
 ) -> Price:
-    """The next version of a price, for whoever subscribes or renews from an instant on, on behalf of a
-    PROMOTION_MAKER. amount_minor is what a member pays, tax among it.
+    """The next version of a price, for whoever subscribes from an instant on, on behalf of a PROMOTION_MAKER, as
+    whoever founds a programme does; else see `plan_proposals`. amount_minor is what a member pays, tax among it.
 
     Rejects ACTOR_UNKNOWN, NOT_PERMITTED, PLAN_UNKNOWN, PLAN_INVALID.
     """
-    await _permit(connection, actor)
-    its = await named(connection, plan)
-    if amount_minor <= 0 or interval not in _INTERVALS or not re.fullmatch("[A-Z]{3}", currency) or valid_from < at:
+    await permit(connection, actor)
+    draft = PriceDraft(plan, currency, interval, amount_minor, tax_code, valid_from)
+    return await write_price(connection, draft, actor=actor, at=at)
+
+
+async def check_price(connection: AsyncConnection, draft: PriceDraft, *, at: datetime) -> Plan:
+    """The plan, where this can be its price. Rejects PLAN_UNKNOWN, PLAN_INVALID."""
+    its = await named(connection, draft.plan)
+    can_be = (
+        0 < draft.amount_minor < 2**53 and draft.interval in _INTERVALS and draft.valid_from >= at
+        and re.fullmatch("[A-Z]{3}", draft.currency) is not None
+    )  # fmt: skip
+    if not can_be:
         raise PlanInvalid("a price is above zero, in a currency, per MONTH, QUARTER or YEAR, and not of the past")
-    if await plan_store.tax_at(connection, tax_code, valid_from) is None:
-        raise PlanInvalid(f"there is no rule of tax {tax_code} then")
+    if await plan_store.tax_at(connection, draft.tax_code, draft.valid_from) is None:
+        raise PlanInvalid(f"there is no rule of tax {draft.tax_code} then")
+    return its
+
+
+async def write_price(connection: AsyncConnection, draft: PriceDraft, *, actor: str, at: datetime) -> Price:
+    """Write the next version of a price that somebody may publish. Rejects PLAN_UNKNOWN, PLAN_INVALID."""
+    its = await check_price(connection, draft, at=at)
     price_no = await plan_store.insert_price(
         connection,
-        {"plan_id": its.plan_id, "currency": currency, "interval": interval, "amount_minor": amount_minor,
-         "tax_code": tax_code, "valid_from": valid_from},
+        {"plan_id": its.plan_id, "currency": draft.currency, "interval": draft.interval,
+         "amount_minor": draft.amount_minor, "tax_code": draft.tax_code, "valid_from": draft.valid_from},
     )  # fmt: skip
     if price_no is None:
         raise PlanInvalid("a later version of this price was published already")
-    detail = {"price": price_no, "amount": amount_minor, "currency": currency, "interval": interval}
-    await audit.write(connection, actor=actor, action="PRICE_PUBLISHED", subject=f"plan:{plan}", detail=detail, at=at)
+    detail = {
+        "price": price_no, "amount": draft.amount_minor, "currency": draft.currency, "interval": draft.interval,
+    }  # fmt: skip
+    subject = f"plan:{draft.plan}"
+    await audit.write(connection, actor=actor, action="PRICE_PUBLISHED", subject=subject, detail=detail, at=at)
     return await price(connection, price_no)
 
 
@@ -181,6 +224,13 @@ async def offered(connection: AsyncConnection, *, at: datetime) -> list[tuple[Pl
     every = [_plan(row) for row in await plan_store.plans(connection)]
     found = [(plan, [one for one in prices if one.plan_id == plan.plan_id]) for plan in every]
     return [(plan, own) for plan, own in found if own]
+
+
+async def catalogue(connection: AsyncConnection) -> list[tuple[Plan, list[Price]]]:
+    """Every plan, by code, each with every version of its prices, the latest first."""
+    prices = [_price(row) for row in await plan_store.every_price(connection)]
+    every = [_plan(row) for row in await plan_store.plans(connection)]
+    return [(plan, [one for one in prices if one.plan_id == plan.plan_id]) for plan in every]
 
 
 async def named(connection: AsyncConnection, code: str) -> Plan:
@@ -225,8 +275,11 @@ async def taxes(connection: AsyncConnection, wanted: Sequence[tuple[str, datetim
     return [FeeTax(row.code, row.version, row.rate_bp) for row in await plan_store.taxes_at(connection, wanted)]
 
 
-async def _permit(connection: AsyncConnection, actor: str) -> None:
-    await actors.require_role(connection, await actors.by_name(connection, actor), actors.PROMOTION_MAKER)
+async def permit(connection: AsyncConnection, actor: str) -> int:
+    """The number of an actor who may draft plans. Rejects ACTOR_UNKNOWN, NOT_PERMITTED."""
+    number = await actors.by_name(connection, actor)
+    await actors.require_role(connection, number, actors.PROMOTION_MAKER)
+    return number
 
 
 def _problems(draft: PlanDraft) -> list[FieldProblem]:

@@ -174,6 +174,7 @@ _HASHED = {
     "fee_payment": "invoice_no, provider, reference",
     "credit_note": "note_no",
     "renewal_notice": "holder_id, subscription_no, renews_at",
+    "arrears_letter": "invoice_no, step",
     "subscription_due": "holder_id, subscription_no, kind, about",
     "offer_use": "holder_id, subscription_no",
     "offer_period": "holder_id, subscription_no, starts_at",

@@ -40,8 +40,8 @@ ARREARS = ArrearsPolicy()
 CHANGE_WITHIN = timedelta(hours=23)
 """How long a change that has to be paid waits for the money."""
 
-ALLOT, ASK, CHARGE, END, EXPIRE, NOTICE, PERIOD, REFUND, RESUME, TAKE = (
-    "ALLOT", "ASK", "CHARGE", "END", "EXPIRE", "NOTICE", "PERIOD", "REFUND", "RESUME", "TAKE",
+ALLOT, ASK, CHARGE, END, EXPIRE, NOTICE, PERIOD, REFUND, REMIND, RESUME, TAKE = (
+    "ALLOT", "ASK", "CHARGE", "END", "EXPIRE", "NOTICE", "PERIOD", "REFUND", "REMIND", "RESUME", "TAKE",
 )  # fmt: skip
 
 
@@ -209,6 +209,12 @@ async def give_means(
             if its.state == invoices.OPEN:
                 await expect(connection, provider, its, at=at)
     return means_no
+
+
+async def means_given_at(connection: AsyncConnection, provider: Provider, member_id: int) -> datetime | None:
+    """When a member gave the means of payment that a provider charges; None where there is none."""
+    found = await invoice_store.means(connection, member_id, provider.name)
+    return None if found is None else found.at
 
 
 # --- Changing it ------------------------------------------------------------------------------------------------
@@ -429,6 +435,11 @@ async def expect(connection: AsyncConnection, provider: Provider, its: Invoice, 
         await store.put_due(connection, its.holder_id, its.subscription_no, CHARGE, its.invoice_no, at)
 
 
+async def remind(connection: AsyncConnection, its: Invoice, *, at: datetime) -> None:
+    """Whoever owes for a period that began is to be written to at an instant."""
+    await store.put_due(connection, its.holder_id, its.subscription_no, REMIND, its.invoice_no, at)
+
+
 async def begin_period(connection: AsyncConnection, provider: Provider, its: Subscription, *, at: datetime) -> None:
     """A period of an active subscription begins: its invoice is issued, and what it gives goes on for the days of
     grace, until it is paid."""
@@ -447,6 +458,8 @@ async def begin_period(connection: AsyncConnection, provider: Provider, its: Sub
     await store.put_due(
         connection, its.holder_id, its.subscription_no, END, invoice.invoice_no, at + timedelta(days=ARREARS.end_days)
     )
+    if not provider.is_automatic:
+        await remind(connection, invoice, at=at + timedelta(days=ARREARS.remind_days))
     await store.put_due(connection, its.holder_id, its.subscription_no, PERIOD, 0, period.end)
     await announce(connection, its, at=at)
 
@@ -589,7 +602,8 @@ async def void_open(connection: AsyncConnection, its: Subscription, *, reason: s
 async def void(connection: AsyncConnection, one: Invoice, *, reason: str, at: datetime) -> None:
     """An invoice is void, and nothing is due about it but to ask what became of an order."""
     await invoices.void(connection, one, reason=reason, at=at)
-    await store.drop_due(connection, one.holder_id, one.subscription_no, [CHARGE, END, EXPIRE], one.invoice_no)
+    over = [CHARGE, END, EXPIRE, REMIND]
+    await store.drop_due(connection, one.holder_id, one.subscription_no, over, one.invoice_no)
     if any(row.outcome is None for row in await invoice_store.attempts(connection, one.holder_id, one.invoice_no)):
         await store.put_due(connection, one.holder_id, one.subscription_no, ASK, one.invoice_no, at)
 

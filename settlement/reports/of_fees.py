@@ -26,10 +26,11 @@ async def fees(
     found = [one for one in every if one.currency == about.currency]
     rows: list[Row] = []
     for month in found:
-        compared = await months.compared(connection, month)
-        for share in await months.shares(connection, month):
-            if partner_id in (None, share.partner_id):
-                rows.append(_row(about, month, share, compared))
+        rows += [
+            _row(about, month, one.share, one.methods)
+            for one in await months.shares_compared(connection, month)
+            if partner_id in (None, one.share.partner_id)
+        ]
     columns = [
         column("fee_month"), words.column("partner", width=2), column("benefit", width=2),
         column("units_used", Kind.COUNT), column("rate", Kind.EXACT),
@@ -46,9 +47,9 @@ async def fees(
     return about.report("R16", *tables)
 
 
-def _row(about: About, month: FeeMonth, share: FeeShare, compared: Mapping[str, Mapping[int, int]]) -> Row:
+def _row(about: About, month: FeeMonth, share: FeeShare, methods: Mapping[str, int]) -> Row:
     rest = not share.benefit
-    would = [decimal_from_micro(compared[method].get(share.partner_id, 0)) if rest else None for method in METHODS]
+    would = [decimal_from_micro(methods[method]) if rest else None for method in METHODS]
     return (
         f"{month.month:%Y-%m}", about.party(share.partner_id),
         Term("REST", more_words.REST) if rest else share.benefit, share.units + share.trial_units,

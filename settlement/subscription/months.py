@@ -33,6 +33,7 @@ from settlement.subscription.rules import FeeRules
 CARRIED = 0
 """Stands among subscriptions for what was carried from the month before."""
 _LATE = timedelta(days=28)
+_INSTANT = timedelta(microseconds=1)
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -46,7 +47,8 @@ class FeeMonthOpen(Rejection):
 @dataclass(frozen=True, slots=True)
 class FeeMonth:
     """A month that was closed: what was shared and where it went, micro-units. pool is what was recognised, less what
-    charging cost, with what was brought from the month before; added is what the operator put in."""
+    charging cost, with what was brought from the month before; added is what the operator put in. taking_part are the
+    partners whose fixed weights counted, None of a month that was closed before that was kept."""
 
     month: date
     currency: str
@@ -62,6 +64,7 @@ class FeeMonth:
     added_micro: int
     actor: str
     at: datetime
+    taking_part: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class _Told:
     used: list[Used]
     weights: dict[int, dict[int, int]]
     terms: Mapping[int, int]
+    taking_part: Sequence[int]
     brought_micro: int
     given_micro: int
     taken_micro: int
@@ -139,6 +143,33 @@ async def shares(connection: AsyncConnection, its: FeeMonth) -> list[FeeShare]:
     return [FeeShare(**{name: row._mapping[name] for name in columns}) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A share, and of one of the rest what each method would have given instead, micro-units."""
+
+    share: FeeShare
+    methods: Mapping[str, int]
+
+
+async def shares_compared(connection: AsyncConnection, its: FeeMonth) -> list[Compared]:
+    """What a month gave partners, by partner and benefit, and what each method would have given of the rest: to those
+    too who had nothing of it."""
+    kept, methods = await shares(connection, its), await compared(connection, its)
+    had = {one.partner_id for one in kept if not one.benefit}
+    would = {n for by in methods.values() for n, amount in by.items() if amount and n not in had}
+    every = [*kept, *(FeeShare(n, "", 0, 0, 0, 0, 0, 0) for n in would)]
+    return [
+        Compared(one, {} if one.benefit else {method: by.get(one.partner_id, 0) for method, by in methods.items()})
+        for one in sorted(every, key=lambda one: (one.partner_id, one.benefit))
+    ]
+
+
+async def booked(connection: AsyncConnection, currency: str, *, before: date) -> tuple[int, date | None]:
+    """What months that were closed and had ended before a day recognised, minor units, and the last of them."""
+    row = await store.booked_before(connection, currency, before)
+    return int(row.recognised_minor), row.last_month
+
+
 async def compared(connection: AsyncConnection, its: FeeMonth) -> dict[str, dict[int, int]]:
     """What each method would have paid partners of the rest, micro-units, by method and partner."""
     found: dict[str, dict[int, int]] = {method: {} for method in allocation.METHODS}
@@ -167,7 +198,11 @@ async def allocated_again(connection: AsyncConnection, its: FeeMonth) -> Allocat
         if one.benefit and one.units
     ]
     return allocation.allocate_month(
-        fees_, metered=metered, points_micro=await _points(connection, its), weights=weights, rules=said.sharing()
+        fees_,
+        metered=metered,
+        points_micro=await _points(connection, its),
+        weights=weights,
+        rules=said.sharing(its.taking_part),
     )
 
 
@@ -247,6 +282,7 @@ async def _gather(
         used=used,
         weights={n: own for n, each in weights.items() if (own := {p: w for p, w in each.items() if p in terms})},
         terms=terms,
+        taking_part=sorted(await rules.taking_part(connection, currency, at=until - _INSTANT) & terms.keys()),
         brought_micro=0 if before is None else before.carried_micro,
         given_micro=given_micro,
         taken_micro=taken_micro,
@@ -302,7 +338,7 @@ async def _write(
     if told.brought_micro:
         fees_.append(Fee(CARRIED, told.brought_micro))
         weights[CARRIED] = _everybody(told.weights)
-    given = {"points_micro": told.points_micro, "weights": weights, "rules": said.sharing()}
+    given = {"points_micro": told.points_micro, "weights": weights, "rules": said.sharing(told.taking_part)}
     metered, trials = _metered(told.used, said)
     done = allocation.allocate_month(fees_, metered=metered, **given)  # type: ignore[arg-type]
     await store.insert(
@@ -311,7 +347,7 @@ async def _write(
           "brought_micro": told.brought_micro, "charging_micro": sum(fee.charging_micro for fee in fees_),
           "points_micro": done.points_micro, "reserve_micro": done.reserve_micro,
           "operator_micro": done.operator_micro, "carried_micro": done.carried_micro,
-          "added_micro": done.added_micro, "actor": actor, "at": at}],
+          "added_micro": done.added_micro, "actor": actor, "at": at, "taking_part": told.taking_part}],
     )  # fmt: skip
     points = {**key, "given_micro": told.given_micro, "taken_micro": told.taken_micro}
     await store.insert(connection, "fee_points", [points])

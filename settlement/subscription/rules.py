@@ -5,16 +5,19 @@ A version holds for whole months, from one that is not closed yet. None is ever 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, approvals, audit
 from kit.amounts import BASIS
 from kit.errors import Rejection
+from partners import clearing, programme
+from partners.terms import RUN_OFF
 from settlement.subscription import store
 from settlement.subscription.allocation import METHODS, Method, Rules, Shortage, ZeroUse
 
@@ -62,11 +65,16 @@ class FeeRules:
     fixed_weights: Mapping[int, int] = field(default_factory=dict)
     rates: tuple[Rate, ...] = ()
 
-    def sharing(self) -> Rules:
-        """What of it the allocation decides by."""
-        return Rules(
-            self.method, self.zero_use, self.shortage, self.reserve_bp, self.operator_bp, dict(self.fixed_weights)
-        )
+    def sharing(self, taking_part: Collection[int] | None) -> Rules:
+        """What of it the allocation decides by, of a month in which these partners took part: the fixed weight of one
+        that had left by its end is nobody's, and what it would have had is the others'. None: of a month that was
+        closed before that was kept, when every weight counted."""
+        weights = {
+            partner_id: weight
+            for partner_id, weight in self.fixed_weights.items()
+            if taking_part is None or partner_id in taking_part
+        }
+        return Rules(self.method, self.zero_use, self.shortage, self.reserve_bp, self.operator_bp, weights)
 
 
 async def propose(
@@ -79,6 +87,7 @@ async def propose(
     maker_id = await actors.by_name(connection, maker)
     await actors.require_role(connection, maker_id, actors.FINANCE_MAKER)
     _check(rules, valid_from)
+    await _check_partners(connection, rules, currency, valid_from, at)
     detail = {"currency": currency, "valid_from": valid_from.isoformat(), "document": to_json(rules)}
     subject = f"fees in {currency} from {valid_from.isoformat()}"
     return await approvals.propose(connection, kind=APPROVAL, subject=subject, detail=detail, maker=maker_id, at=at)
@@ -99,6 +108,7 @@ async def approve(connection: AsyncConnection, approval_id: int, *, checker: str
     latest = await store.latest_rules_from(connection, currency)
     if (closed is not None and valid_from <= closed) or (latest is not None and valid_from <= latest):
         raise FeeRulesInvalid("rules hold from a month that is not closed and has none of its own yet")
+    await _check_partners(connection, from_json(said["document"]), currency, valid_from, at)
     await approvals.decide(
         connection, approval_id, checker=checker_id, role=actors.FINANCE_CHECKER, approved=True, at=at
     )
@@ -106,6 +116,24 @@ async def approve(connection: AsyncConnection, approval_id: int, *, checker: str
     subject = f"fee-rules:{currency}:{version}"
     await audit.write(connection, actor=checker, action="FEE_RULES_APPROVED", subject=subject, detail=said, at=at)
     return version
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of rules: the currency, its number, the first day of the first month, and what it says."""
+
+    currency: str
+    version: int
+    valid_from: date
+    rules: FeeRules
+
+
+async def versions(connection: AsyncConnection) -> list[Version]:
+    """Every version that was put in force, the latest first."""
+    return [
+        Version(row.currency, row.version, row.valid_from, from_json(row.document))
+        for row in await store.every_rules(connection)
+    ]
 
 
 async def in_force(connection: AsyncConnection, currency: str, month: date) -> tuple[int, FeeRules]:
@@ -133,6 +161,24 @@ def from_json(kept: Mapping[str, Any]) -> FeeRules:
         fixed_weights={int(n): weight for n, weight in kept["fixed_weights"].items()},
         rates=tuple(Rate(**rate) for rate in kept["rates"]),
     )  # fmt: skip
+
+
+async def taking_part(connection: AsyncConnection, currency: str, *, at: datetime) -> frozenset[int]:
+    """The partners with an agreement in a currency that is in force at an instant and not running off."""
+    signed = await clearing.signed_at(connection, at=at)
+    return frozenset(one.partner_id for one, _ in signed if one.currency == currency and one.role != RUN_OFF)
+
+
+async def _check_partners(
+    connection: AsyncConnection, rules: FeeRules, currency: str, valid_from: date, at: datetime
+) -> None:
+    """A share of a partner without an agreement could be stated nowhere."""
+    zone = ZoneInfo((await programme.read(connection)).time_zone)
+    there = await taking_part(connection, currency, at=max(at, datetime.combine(valid_from, time(), zone)))
+    named = {partner_id for partner_id, weight in rules.fixed_weights.items() if weight}
+    if missing := (named | {rate.partner_id for rate in rules.rates}) - there:
+        numbers = ", ".join(str(number) for number in sorted(missing))
+        raise FeeRulesInvalid(f"partners without an agreement in {currency} then: {numbers}")
 
 
 def _check(rules: FeeRules, valid_from: date) -> None:

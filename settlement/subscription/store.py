@@ -114,6 +114,30 @@ async def recognised_before(connection: AsyncConnection, currency: str) -> dict[
     return {number: (recognised, charging) for number, recognised, charging in found}
 
 
+async def booked_before(connection: AsyncConnection, currency: str, before: date) -> Row[Any]:
+    """What closed months that had ended before a day recognised: recognised_minor, last_month."""
+    found = await connection.execute(
+        text("""
+            SELECT CAST(coalesce(sum(r.recognised_minor), 0) AS bigint) AS recognised_minor, max(m.month) AS last_month
+            FROM settlement.fee_month m LEFT JOIN settlement.fee_recognition r USING (month, currency)
+            WHERE m.currency = :currency AND m.month + interval '1 month' <= :before
+        """),
+        {"currency": currency, "before": before},
+    )
+    return found.one()
+
+
+async def every_rules(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Every version of rules, the latest first: currency, version, valid_from, document."""
+    found = await connection.execute(
+        text("""
+            SELECT currency, version, valid_from, document FROM settlement.fee_rules
+            ORDER BY valid_from DESC, currency, version DESC
+        """)
+    )
+    return found.all()
+
+
 async def booked(connection: AsyncConnection, currency: str) -> set[tuple[str, str]]:
     """Facts that the books have seen: kind and key."""
     found = await connection.execute(

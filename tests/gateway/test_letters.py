@@ -36,6 +36,13 @@ def every_letter(language: str) -> list[Letter]:
             programme="Old Town", site=SITE,
         ),
         *(
+            letters.payment_notice(
+                language, step=step, plan="Plus", amount_minor=9_900, currency="EUR", reference="000000001-34",
+                until=AT, zone=CHISINAU, programme="Old Town", site=SITE,
+            )
+            for step in ("UNPAID", "ON_HOLD", "ENDED")
+        ),
+        *(
             letters.claim_notice(
                 language, what=what, partner="Bakery", day=AT.date(), points=50, until=AT, zone=CHISINAU, site=SITE
             )

@@ -85,6 +85,8 @@ NAMES_NOTHING = {
     "SendPartnerFileInput.format": _SAYS,
     "SendPartnerFileInput.content": _SAYS,
     "Query.partnerActivity.since": "a day",
+    "Query.subscriptionInvoices.state": "the operator's staff alone have invoices; a partner's list is empty",
+    "Query.subscriptionInvoices.reference": "the operator's staff alone have invoices; a partner's list is empty",
     "Query.ownMovements.line": "a line of a statement that is named beside it",
     "Query.partnerActivity.until": "a day",
     "MemberRefInput.cardNumber": _NETWORK,
@@ -335,7 +337,9 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
         }
     },
     "plans": lambda w: {},
-    "subscriptionInvoices": lambda w: {"first": 20, "after": None},
+    "subscriptionInvoices": lambda w: {
+        "first": 20, "after": None, "state": "OPEN", "currencyCode": "EUR", "reference": "000000001-34",
+    },
     "feeShares": lambda w: {},
     "settlementReports": lambda w: {},
     "ownMovements": lambda w: {"statementId": w.of_b["statement"], "line": 1, "first": 20, "after": None},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +34,8 @@ from members.subscription.providers import (
     Silent,
     Told,
 )
+from members.subscription.recognition import Standing
+from members.subscription.reminding import Reminder
 from members.subscription.subscriptions import Subscription, Wish
 from tests.members import people
 
@@ -105,6 +107,8 @@ class Club:
         self.told: list[Renewal] = []
         self.allotted: list[Allotment] = []
         self.given: list[Gift] = []
+        self.reminded: list[Reminder] = []
+        self.standings: dict[date, Standing] = {}
 
     async def open(self, **draft: Any) -> None:
         """Two plans: plus at 10.00 and family at 20.00 a month, with prices per year."""
@@ -157,7 +161,13 @@ class Club:
     async def pass_time(self, until: datetime | timedelta) -> int:
         """The clock goes on, and what is due is done."""
         self.at = until if isinstance(until, datetime) else self.at + until
-        return await due_work.advance(self.database, self.providers, self.announce, to=self.at, allot=self.allot)
+        return await due_work.advance(
+            self.database, self.providers, self.announce, to=self.at, allot=self.allot, remind=self.remind
+        )
+
+    async def remind(self, connection: AsyncConnection, its: Reminder, at: datetime) -> UUID | None:
+        self.reminded.append(its)
+        return None
 
     async def allot(self, connection: AsyncConnection, its: Allotment, at: datetime) -> bool:
         """Notes what is promised, once for a month, as whoever makes points of it does."""

@@ -15,11 +15,12 @@ from kit import postgres
 from kit.database import APPLICATION_ROLE, connect
 from kit.errors import Rejection
 from kit.secrets import Vault
-from members.subscription import charging, entitlements, facts, gifts, offers, subscriptions
+from members.subscription import charging, entitlements, facts, gifts, offers, recognition, subscriptions
+from members.subscription.facts import PaidService
 from members.subscription.gifts import GiftWish
 from members.subscription.offers import OfferDraft
 from members.subscription.providers import Answer, Told
-from tests.members.subscribers import DAY, Club, Scripted
+from tests.members.subscribers import DAY, START, Club, Scripted
 
 WORDS = ("PAID", "PAID", "PAID", "SOFT", "HARD", "SILENT", "LOST", "PENDING")
 STEPS = st.lists(
@@ -165,6 +166,7 @@ async def check(club: Club, member_id: int) -> None:
         "SELECT coalesce(sum(i.net_minor), 0) FROM members.fee_payment p JOIN members.invoice i USING (invoice_no) WHERE NOT p.is_surplus"
     )
     assert earned + back + waiting == came
+    await check_standings(club, services)
     # Numbers without a gap.
     numbers = [row[0] for row in await pool.fetch("SELECT invoice_no FROM members.invoice ORDER BY 1")]
     assert numbers == list(range(1, len(numbers) + 1))
@@ -173,6 +175,26 @@ async def check(club: Club, member_id: int) -> None:
         "SELECT n.net_minor + n.tax_minor + n.lost_minor AS back, i.gross_minor FROM members.credit_note n JOIN members.invoice i USING (invoice_no)"
     )
     assert all(0 < row["back"] <= row["gross_minor"] for row in notes)
+
+
+async def check_standings(club: Club, services: list[PaidService]) -> None:
+    """What finance reads of a day is the sum of the days of every fee, never below zero, and never another later."""
+    tomorrow = (club.at + DAY).date()
+    days = [START.date() + n * DAY for n in range((tomorrow - START.date()).days + 1)]
+    async with club.database.reading() as connection:
+        *past, now = await recognition.standings(connection, "EUR", days[-40:], zone="UTC")
+        [last] = await recognition.standings(connection, "EUR", [date(2100, 1, 1)], zone="UTC")
+    for one in (*past, now):
+        assert one.deferred_minor >= 0
+    for one in past:
+        assert club.standings.setdefault(one.day, one) == one
+    assert now.recognised_minor == sum(one.recognised(tomorrow) for one in services)
+    assert last.recognised_minor == sum(one.recognised(date(2100, 1, 1)) for one in services)
+    letters = await club.database.pool.fetch(
+        "SELECT l.step, l.at, i.due_at, i.kind FROM members.arrears_letter l JOIN members.invoice i USING (invoice_no)"
+    )
+    assert all(row["kind"] == "PERIOD" for row in letters)
+    assert all((row["at"] >= row["due_at"] + 7 * DAY) == (row["step"] != "UNPAID") for row in letters)
 
 
 def play(url: str, vault: Vault, story: list[tuple[str, Any]]) -> None:

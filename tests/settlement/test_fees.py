@@ -366,3 +366,42 @@ async def test_rules_are_of_two_people_and_of_months_that_are_not_closed(club: C
     with pytest.raises(FeeRulesInvalid):
         await club.rule(MARCH, method="SHAPLEY")
     assert await written(club) == before
+
+
+async def test_the_fixed_weight_of_a_partner_that_left_is_the_others_and_everything_is_the_fees(
+    club: Clubbed, coalition: Coalition
+) -> None:
+    a, b, c = (coalition.partners[code] for code in "abc")
+    proposals = "SELECT count(*) FROM kit.approval"
+    before = await club.database.pool.fetchval(proposals)
+    for said in ({"method": "FIXED", "fixed_weights": {a: 1, 999: 2}}, {"rates": (Rate(999, "free-delivery", 1),)}):
+        with pytest.raises(FeeRulesInvalid, match="without an agreement in EUR then: 999"):
+            await club.rule(**said)
+    assert await club.database.pool.fetchval(proposals) == before
+    await club.rule(method="FIXED", operator_bp=1000, fixed_weights={a: 1, b: 2, c: 5})
+    await club.subscribe(await club.person())
+    await club.pass_time(timedelta(0))
+    await coalition.sign("c", says={"role": "RUN_OFF"}, valid_from=datetime(2026, 3, 20, tzinfo=UTC))
+    club.at = datetime(2026, 4, 2, tzinfo=UTC)
+    with pytest.raises(FeeRulesInvalid, match=f"then: {c}"):
+        await club.rule(APRIL, method="FIXED", fixed_weights={a: 1, c: 1})
+    await club.pass_time(timedelta(0))
+    march = await club.close(MARCH)
+    for code in "ab":
+        await coalition.sign(code, currency="USD", valid_from=datetime(2026, 4, 20, tzinfo=UTC))
+    club.at = datetime(2026, 5, 2, tzinfo=UTC)
+    april = await club.close(APRIL)
+    # A month of 10.00, all of it served, less 0.30 of charging; a tenth is the operator's, the rest a third and two.
+    async with club.database.reading() as connection:
+        given = {
+            done.month: {one.partner_id: one.amount_micro for one in await months.shares(connection, done)}
+            for done in (march, april)
+        }
+        assert [await months.wrongs(connection, done) for done in (march, april)] == [[], []]
+    assert given == {MARCH: {a: 2_910_000, b: 5_820_000}, APRIL: {}}
+    assert (march.pool_micro, march.operator_micro) == (9_700_000, 970_000)
+    assert april.operator_micro == april.pool_micro > 0  # nobody is left to have it
+    stated = await club.database.pool.fetchval("SELECT sum(amount_micro) FROM settlement.fee_event WHERE payee_id > 0")
+    recognised = await club.database.pool.fetchval("SELECT sum(recognised_minor) FROM settlement.fee_recognition")
+    kept = march.operator_micro + april.operator_micro + march.charging_micro + april.charging_micro
+    assert stated + kept == recognised * 10_000
