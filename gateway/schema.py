@@ -27,6 +27,7 @@ from gateway.movement_api import MovementQuery
 from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
+from gateway.pairing_api import Pairing, PairingMutation, PairingQuery
 from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.prepared import Schema
@@ -76,6 +77,7 @@ class Query(
     ReportContentQuery,
     TroubleQuery,
     LiabilityQuery,
+    PairingQuery,
 ):
     pass
 
@@ -111,6 +113,7 @@ class Mutation(
     CutoffMutation,
     ReconciliationMutation,
     PaymentMutation,
+    PairingMutation,
 ):
     pass
 
@@ -120,4 +123,4 @@ class Subscription(LiveSubscription):
     pass
 
 
-schema = Schema(Query, Mutation, Subscription, types=(Purchase, Redemption, PurchaseReturn, Hold, Approval))
+schema = Schema(Query, Mutation, Subscription, types=(Purchase, Redemption, PurchaseReturn, Hold, Approval, Pairing))

@@ -23,7 +23,17 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import claim_duties, expiry_notices, logs, payment_events, renewals, request_log, sending, usage
+from gateway import (
+    claim_duties,
+    expiry_notices,
+    expiry_reminders,
+    logs,
+    payment_events,
+    renewals,
+    request_log,
+    sending,
+    usage,
+)
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
@@ -33,7 +43,7 @@ from kit.database import Database
 from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
-from members import merging, messages
+from members import merging, messages, pairings
 from partners import paces
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
@@ -261,6 +271,18 @@ async def forget_requests(database: Database, at: datetime, stopping: asyncio.Ev
     return done
 
 
+async def forget_pairings(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Delete codes that tills showed a day ago, and who confirmed them; how many. Stops between two batches."""
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            forgotten = await pairings.forget(connection, at=at)
+        if not forgotten:
+            break
+        done += forgotten
+    return done
+
+
 async def run_simulations(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Run the simulations of releases that marketers asked for, one after another; how many. Stops within one."""
     directory = DirectoryCache(database.pool, Vault(load_master_key(settings())))
@@ -285,10 +307,12 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "watch-paces": ("* * * * *", watch_paces),
     "send-messages": ("* * * * *", sending.send_messages),
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
+    "remind-of-expiry": ("29 */6 * * *", expiry_reminders.remind_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),
     "forget-members": ("*/5 * * * *", forget_members),
     "forget-uses": ("11 4 * * *", forget_uses),
     "forget-requests": ("31 * * * *", forget_requests),
+    "forget-pairings": ("51 * * * *", forget_pairings),
     "assess-tiers": ("17 * * * *", assess_tiers),
     "raise-tiers": ("* * * * *", raise_tiers),
     "run-simulations": ("* * * * *", run_simulations),

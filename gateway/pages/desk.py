@@ -159,7 +159,7 @@ async def _sent(deed: Screen, request: Request) -> Response:
     try:
         fields = await forms.read_form(request, request.app.state.services.vault, token)
     except HTTPException as error:
-        return await _refused(request, error.status_code, phrases.STALE)
+        return await _refused(request, error.status_code, phrases.failure(error.status_code))
     found = await people.signed_in_staff(request)
     if found is None:
         return people.ask_to_sign_in(request, STAFF, onward=HOME)

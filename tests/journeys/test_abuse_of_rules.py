@@ -195,6 +195,10 @@ MAY_CHANGE = {
     "members.invoice_counter", "members.subscription", "members.subscription_due", "members.subscription_seat",
     # When an event of a payment provider is looked at again.
     "members.provider_event_due",
+    # Where an outlet is, as members are told.
+    "partners.outlet",
+    # Up to when a member was told of points that end.
+    "members.expiry_reminder",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
@@ -211,6 +215,8 @@ MAY_REMOVE = {
     "members.message", "members.message_queue",
     # What was due and is done.
     "members.subscription_due", "members.provider_event_due",
+    # Codes that tills showed for some minutes.
+    "members.pairing",
 }  # fmt: skip
 
 
