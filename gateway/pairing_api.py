@@ -134,7 +134,7 @@ class PairingMutation:
         is_new = await once(info, "confirmPairing", input.idempotency_key, change, input.code, at=at)
         if not is_new:
             async with services.database.reading() as connection:
-                confirmed.append(await pairings.look(connection, input.code, by=person(info).number, at=at))
+                confirmed.append(await pairings.confirmed(connection, input.code, by=person(info).number, at=at))
         return ConfirmPairingSuccess(till=await _asking(services, confirmed[0]), replayed=not is_new)
 
 

@@ -115,9 +115,17 @@ async def find(connection: AsyncConnection, pairing_id: int, *, at: datetime) ->
 
 
 async def look(connection: AsyncConnection, code: str, *, by: int, at: datetime) -> Pairing:
-    """The pairing that a member's phone read, while they can confirm it or after they did. Rejects PAIRING_UNKNOWN,
-    PAIRING_EXPIRED, PAIRING_USED."""
+    """The pairing that a member's phone read, while its till shows it. Rejects PAIRING_UNKNOWN, PAIRING_EXPIRED,
+    PAIRING_USED (by another one)."""
     return await _open(connection, code, by, at)
+
+
+async def confirmed(connection: AsyncConnection, code: str, *, by: int, at: datetime) -> Pairing:
+    """The pairing that a member has confirmed, for who asks the same once more. Rejects PAIRING_UNKNOWN."""
+    row = await pairing_store.pairing_by_code(connection, _hash(code))
+    if row is None or row.member_id != by:
+        raise PairingUnknown
+    return _pairing(row, at)
 
 
 async def confirm(connection: AsyncConnection, code: str, member_id: int, *, at: datetime) -> Pairing:
@@ -156,15 +164,13 @@ async def _open(connection: AsyncConnection, code: str, member_id: int, at: date
     row = await pairing_store.pairing_by_code(connection, _hash(code)) if len(code) <= LONGEST_CODE else None
     if row is None:
         raise PairingUnknown
-    found = _pairing(row, at)
-    if found.member_id is not None:
-        if found.member_id != member_id:
-            raise PairingUsed
-    elif row.is_replaced:
+    if row.member_id not in (None, member_id):
+        raise PairingUsed
+    if row.is_replaced:
         raise PairingUnknown
-    elif found.state == EXPIRED:
+    if row.expires_at <= at:
         raise PairingExpired
-    return found
+    return _pairing(row, at)
 
 
 def _hash(code: str) -> bytes:

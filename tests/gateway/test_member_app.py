@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from io import BytesIO
@@ -31,6 +32,8 @@ SCREENS = (
     "/app/rewards",
     "/app/friends",
     "/app/claims",
+    "/app/places",
+    "/app/pair",
 )
 MOST_BYTES = 150 * 1024
 SHOTS = os.environ.get("TESSERA_SCREENS")
@@ -107,6 +110,28 @@ async def test_the_card_shows_a_code_that_is_good_and_goes_on_without_a_network(
         await verified(place, again)
     assert await page.evaluate("indexedDB.databases().then((found) => found.length)") == 0
     assert await page.evaluate("caches.keys().then((found) => found.length)") == 0
+
+
+async def test_the_card_is_drawn_first_from_what_one_answer_names_and_the_device_keeps(place: Town) -> None:
+    """What takes a second on a slow network is round trips: there is one for the page, one for what it names, and none
+    for the card, whatever becomes of the questions that the page asks after it."""
+    page = await place.signed_in(ADA)
+    await page.locator("[data-qr][data-code]").wait_for()
+    html = await (await page.request.get(f"{place.url}/app")).text()
+    loaded: list[str] = []
+    page.on("request", lambda asked: loaded.append(asked.url.removeprefix(place.url)))
+    await page.route("**/session/graphql", lambda route: asyncio.sleep(0))  # never answered
+    devtools = await page.context.new_cdp_session(page)
+    await devtools.send("Network.enable")
+    await devtools.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    await devtools.send("Network.setBypassServiceWorker", {"bypass": True})
+    await place.open(page, "/app")
+    await page.locator("[data-qr][data-code]").wait_for()
+    before = [path for path in loaded if path not in ("/app", "/session/graphql") and "worker" not in path]
+    assert len(before) >= 4
+    assert [path for path in before if path.partition("#")[0] not in html] == []
+    assert await page.locator("[data-hint]").is_visible()
+    await page.unroute_all(behavior="ignoreErrors")
 
 
 async def test_the_first_load_of_every_screen_is_light(place: Town) -> None:

@@ -17,6 +17,7 @@ from kit.secrets import Vault
 from members import consents, pairings
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
+from partners import onboarding
 from partners import pairings as tills
 from partners.purchases import Caller
 from tests import builders
@@ -141,7 +142,8 @@ async def test_the_member_sees_who_asks_confirms_and_that_till_has_their_visit_t
 
 async def test_a_code_is_good_once_for_three_minutes_and_only_while_it_is_the_latest(street: Street) -> None:
     used, code = await street.begun()
-    await street.ada.ask(CONFIRM, input=confirming(code))
+    sent = confirming(code)
+    await street.ada.ask(CONFIRM, input=sent)
     before = await street.counts()
     assert (await street.ben.ask(CONFIRM, input=confirming(code)))["code"] == "PAIRING_USED"
     assert (await street.ben.error(ASKING, input={"code": code}))["rejection"]["code"] == "PAIRING_USED"
@@ -150,13 +152,14 @@ async def test_a_code_is_good_once_for_three_minutes_and_only_while_it_is_the_la
     replaced, old = await street.begun()
     late, code = await street.begun()
     before = await street.counts()
-    for unknown in (old, "A" * 22, "", "x" * 5_000):
+    for unknown in (sent["code"], old, "A" * 22, "", "x" * 5_000):
         assert (await street.ada.ask(CONFIRM, input=confirming(unknown)))["code"] == "PAIRING_UNKNOWN"
     assert (await street.till.ask(SEEN, id=replaced))["status"] == "EXPIRED"
     await street.gateway.at(BEGUN + pairings.LASTS)
     assert (await street.ada.ask(CONFIRM, input=confirming(code)))["code"] == "PAIRING_EXPIRED"
     assert (await street.till.ask(SEEN, id=late))["status"] == "EXPIRED"
     assert (await street.till.ask(SEEN, id=used))["status"] == "CONFIRMED"
+    assert (await street.ada.ask(CONFIRM, input=sent))["replayed"] is True  # what was done under a key was done
     assert await street.counts() == before
 
     async with street.desk.database.transaction() as connection:
@@ -207,14 +210,14 @@ async def test_a_key_stands_for_one_till_and_who_guesses_codes_is_stopped(street
     given = {"idempotencyKey": stand.key(), "outlet": "1", "terminal": "1"}
     await street.till.ask(BEGIN, input=given)
     async with street.desk.database.transaction() as connection:
-        await builders.onboarding.add_outlet(
+        await onboarding.add_outlet(
             connection, partner_id=street.gateway.coalition.callers["bakery"].partner_id, code="2", name="Second",
             actor=street.gateway.coalition.onboarder, at=NOON,
         )  # fmt: skip
-        outlet = await builders.onboarding.outlet_id_of(
+        outlet = await onboarding.outlet_id_of(
             connection, partner_id=street.gateway.coalition.callers["bakery"].partner_id, code="2"
         )
-        await builders.onboarding.add_terminal(
+        await onboarding.add_terminal(
             connection, outlet_id=outlet, code="1", actor=street.gateway.coalition.onboarder, at=NOON
         )
     await street.desk.application.state.services.directory.refresh()

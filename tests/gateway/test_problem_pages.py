@@ -64,7 +64,7 @@ def is_page(answer: httpx2.Response, status: int) -> None:
 async def people(desk: Desk) -> dict[str, Browser]:
     """A browser of each kind of people, by the part of the pages that is theirs."""
     await colleague(desk, "bakery", "All", "all@example.org", *colleagues.SCOPES)
-    await desk.invite("root", "root@example.org", actors.ROLES)
+    await desk.invite("root", "root@example.org", [*actors.ROLES])
     return {
         "/app": await desk.signed_in("ada@example.org"),
         "/portal": await desk.signed_in("all@example.org", "/portal"),
