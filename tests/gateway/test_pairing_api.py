@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
@@ -25,7 +26,7 @@ from tests.builders import NOON, violations
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
-from tests.gateway.desk import Desk
+from tests.gateway.desk import Desk, hidden
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_purchase_api import RECORD, REJECTION
 
@@ -246,3 +247,33 @@ async def test_the_initial_is_told_where_the_member_agreed_to_be_known_and_nowhe
     async with street.desk.database.transaction() as connection:
         await consents.withdraw(connection, street.card.member_id, given)
     assert (await street.till.ask(MEMBER, **asked))["initial"] is None
+
+
+async def test_a_phones_own_camera_leads_to_the_question_by_way_of_the_sign_in_and_nowhere_else(street: Street) -> None:
+    _, code = await street.begun()
+    path, browser = f"/app/pair?code={code}", street.desk.browser()
+    with capture_logs() as logs:
+        away = await browser.get(path)
+        assert (away.status_code, away.headers["location"]) == (303, f"/sign-in?next={quote(path, safe='')}")
+        asked = await browser.fill(away.headers["location"], address="ben@example.org")
+        street.desk.wall.move(seconds=1)
+        entered = await browser.fill(asked.headers["location"], code=await street.desk.code_for("ben@example.org"))
+        assert (entered.status_code, entered.headers["location"]) == (303, path)
+        shown = await browser.get(path)
+        assert "Bakery asks who you are" in shown.text
+        assert "camera=()" in shown.headers["permissions-policy"]
+        form = {**hidden(shown.text, "/app/pair"), "code": code}
+        assert (await browser.post("/app/pair", {"code": code})).status_code == 403  # a form of another site
+        done = await browser.post("/app/pair", form)
+        assert "The till knows you" in done.text
+        assert "The till knows you" in (await browser.post("/app/pair", form)).text  # a double click
+    assert await street.counts() == (1, 1)
+    assert logs
+    assert code not in str(logs)
+    for wicked in ("%22%3E%3Cimg%20src=x%3E", "//evil.example", "A" * 5_000):
+        refused = await browser.get(f"/app/pair?code={wicked}")
+        assert refused.status_code == 422
+        assert "No till shows this code any more" in refused.text
+        assert "camera=(self)" in refused.headers["permissions-policy"]
+        for raw in ("<img src=x", "evil.example", "AAAAA"):
+            assert raw not in refused.text
