@@ -24,7 +24,8 @@ class NearInput:
 @strawberry.type(description="An outlet where points can be spent.")
 class SpendingPlace:
     partner: PartnerView = described("Whose it is.")
-    outlet: str = described("Its name.")
+    outlet: str | None = described("Its name; null where it stands for several.")
+    outlets: int = described("How many it stands for: those of a partner of which nobody said where they are are one.")
     town: str | None = described("The town it is in; null where nobody said.")
     street: str | None = described("The street and number there.")
     metres: int | None = described("How far it is as the crow flies; null where either place is unknown.")
@@ -54,7 +55,7 @@ def _where_spent(directory: Directory, at: datetime) -> list[Spot]:
                 Spot(each.outlet_id, partner.name, each.name, each.town, each.latitude_micro, each.longitude_micro)
                 for each in directory.outlets(partner.partner_id)
             ]
-    return found
+    return places.gathered(found)
 
 
 def _position(near: NearInput) -> tuple[int, int]:
@@ -72,5 +73,6 @@ def _shown(directory: Directory, spot: Spot) -> SpendingPlace:
     assert outlet is not None
     assert partner is not None
     return SpendingPlace(
-        partner=partner_view(partner), outlet=outlet.name, town=outlet.town, street=outlet.street, metres=spot.metres
-    )
+        partner=partner_view(partner), outlet=outlet.name if spot.outlets == 1 else None, outlets=spot.outlets,
+        town=outlet.town, street=outlet.street, metres=spot.metres,
+    )  # fmt: skip

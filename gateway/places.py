@@ -13,8 +13,10 @@ EARTH_METRES = 6_371_000
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """An outlet where points can be spent. Degrees are in millionths; metres is how far it is from whoever asked, None
-    where nobody knows."""
+    """An outlet where points can be spent, or one for all of a partner's of which nobody said where they are.
+
+    Degrees are in millionths; metres is how far it is from whoever asked, None where nobody knows.
+    """
 
     outlet_id: int
     partner: str
@@ -23,6 +25,24 @@ class Spot:
     latitude_micro: int | None = None
     longitude_micro: int | None = None
     metres: int | None = None
+    outlets: int = 1
+
+    @property
+    def is_somewhere(self) -> bool:
+        """Whether somebody said where it is."""
+        return self.town is not None or self.latitude_micro is not None
+
+
+def gathered(spots: Iterable[Spot]) -> list[Spot]:
+    """The same with one for all outlets of a partner of which nobody said where they are."""
+    found, elsewhere = [], dict[str, Spot]()
+    for spot in spots:
+        if spot.is_somewhere:
+            found.append(spot)
+        else:
+            first = elsewhere.get(spot.partner, replace(spot, outlets=0))
+            elsewhere[spot.partner] = replace(first, outlets=first.outlets + 1)
+    return [*found, *elsewhere.values()]
 
 
 def micro_of(degrees: Decimal | None) -> int | None:

@@ -29,7 +29,7 @@ from tests.gateway.test_session_matrix import colleague_script
 SET = """mutation($i: SetOutletPlaceInput!) { setOutletPlace(input: $i) { ... on OutletSuccess { replayed
   outlets { code town street latitude longitude } } ... on Rejection { code fields { path } } } }"""
 PLACES = """query($near: NearInput, $first: Int = 20, $after: String) { viewer { ... on Member { own {
-  places(near: $near, first: $first, after: $after) { nodes { partner { code } outlet town street metres }
+  places(near: $near, first: $first, after: $after) { nodes { partner { code } outlet outlets town street metres }
   pageInfo { endCursor hasNextPage } } } } } }"""
 OLD_TOWN = {"town": "Chișinău", "street": "str. Pușkin 1", "latitude": "47.0245", "longitude": "28.8322"}
 ACROSS = {"town": "Bălți", "street": None, "latitude": "47.7617", "longitude": "27.9290"}
@@ -38,7 +38,7 @@ DEGREES = st.tuples(st.integers(-90_000_000, 90_000_000), st.integers(-180_000_0
 
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
-    """A town of three: the library takes no points, and of the grocer nobody said where it is."""
+    """A town of three: the library takes no points, and of the grocer's two outlets nobody said where they are."""
     coalition = await builders.found(database, vault)
     await coalition.add_partner("bakery")
     await coalition.add_partner("grocer")
@@ -47,6 +47,10 @@ async def desk(server: postgres.Server, database_name: str, database: Database, 
     async with coalition.database.transaction() as connection:
         await onboarding.add_outlet(
             connection, partner_id=coalition.callers["bakery"].partner_id, code="2", name="Station",
+            actor=coalition.onboarder, at=NOON,
+        )  # fmt: skip
+        await onboarding.add_outlet(
+            connection, partner_id=coalition.callers["grocer"].partner_id, code="2", name="Market",
             actor=coalition.onboarder, at=NOON,
         )  # fmt: skip
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
@@ -76,20 +80,20 @@ async def test_a_manager_says_where_an_outlet_is_and_members_find_the_nearest(de
 
     ada = await script_of(await desk.signed_in("ada@example.org"))
 
-    async def found(**asked: Any) -> list[tuple[str, str, int | None]]:
+    async def found(**asked: Any) -> list[tuple[str, str | int, int | None]]:
         told = (await ada.ask(PLACES, **asked))["own"]["places"]["nodes"]
-        return [(each["partner"]["code"], each["outlet"], each["metres"]) for each in told]
+        return [(each["partner"]["code"], each["outlet"] or each["outlets"], each["metres"]) for each in told]
 
     assert await found() == [
-        ("bakery", "Station", None), ("bakery", "Main street", None), ("grocer", "Main street", None),
+        ("bakery", "Station", None), ("bakery", "Main street", None), ("grocer", 2, None),
     ]  # fmt: skip
     near = {"latitude": "47.02", "longitude": "28.83"}
     assert await found(near=near) == [
-        ("bakery", "Main street", 527), ("bakery", "Station", 106_779), ("grocer", "Main street", None),
+        ("bakery", "Main street", 527), ("bakery", "Station", 106_779), ("grocer", 2, None),
     ]  # fmt: skip
     page = (await ada.ask(PLACES, near=near, first=2))["own"]["places"]["pageInfo"]
     assert page["hasNextPage"] is True
-    assert await found(near=near, after=page["endCursor"]) == [("grocer", "Main street", None)]
+    assert await found(near=near, after=page["endCursor"]) == [("grocer", 2, None)]
     for nowhere in ({"latitude": "91", "longitude": "0"}, {"latitude": "0", "longitude": "-180.1"}):
         assert (await ada.error(PLACES, near=nowhere))["code"] == "BAD_USER_INPUT"
     async with desk.database.transaction() as connection:
@@ -97,7 +101,7 @@ async def test_a_manager_says_where_an_outlet_is_and_members_find_the_nearest(de
             connection, partner_id=desk.coalition.callers["bakery"].partner_id, actor=desk.coalition.onboarder, at=NOON
         )
     await desk.application.state.services.directory.refresh()
-    assert await found(near=near) == [("grocer", "Main street", None)]
+    assert await found(near=near) == [("grocer", 2, None)]
 
 
 async def test_the_page_lists_them_by_town_or_near_and_a_position_is_kept_nowhere(desk: Desk) -> None:
@@ -117,6 +121,7 @@ async def test_the_page_lists_them_by_town_or_near_and_a_position_is_kept_nowher
     assert "geolocation=()" in (await browser.get("/app")).headers["permissions-policy"]
     assert listed.text.index("Chișinău") < listed.text.index("Elsewhere")
     assert "Library" not in listed.text
+    assert "2 outlets" in listed.text
     form = desks.hidden(listed.text, "/app/places")
     with capture_logs() as logs:
         near = await browser.post("/app/places", {**form, "latitude": "47.020", "longitude": "28.830"})
