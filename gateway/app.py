@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,13 +19,14 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import admission, following, health, sending
 from gateway.context import Services
-from gateway.edge import Edge
+from gateway.edge import Edge, Problem
 from gateway.endpoint import Endpoint
 from gateway.oauth import routes as oauth_routes
 from gateway.oauth.approvers import SignedIn
 from gateway.oauth.keys import KeyRing
 from gateway.oauth.routes import checked_issuer, open_oauth
 from gateway.prepared import Schema
+from gateway.sessions.asking import NotAnswered
 from gateway.sockets import Socket, origin_of
 from kit.clock import wall
 from kit.database import connect
@@ -49,12 +51,14 @@ def build(
     pages: Sequence[BaseRoute] = (),
     wall_clock: Callable[[], datetime] = wall,
     signed_in: SignedIn | None = None,
+    problem: Problem | None = None,
 ) -> Starlette:
     """The application over the database at an address that the application's role signs in to.
 
     vault defaults to the settings' master key. opening turns the services into what resolvers find as
     `services.lanes`, and closes it. pages are routes beside the API: the landing page, consoles. Handlers find
-    `services`, `oauth`, `post` and `readiness` in `app.state`. signed_in knows who may approve at the OAuth pages.
+    `services`, `oauth`, `post` and `readiness` in `app.state`. signed_in knows who may approve at the OAuth pages;
+    problem makes the page for a browser whose request came to nothing.
     Raises BadIssuer, BadKey, BadSmtpUrl.
     """
     issuer = checked_issuer(settings.issuer)
@@ -103,8 +107,8 @@ def build(
             *pages,
         ],
         edge=Edge(_GraphQL(), is_https=is_https),
-        middleware=[Middleware(Edge, is_https=is_https)],
-        exception_handlers={HTTPException: _plain},
+        middleware=[Middleware(Edge, is_https=is_https, problem=problem)],
+        exception_handlers={HTTPException: partial(_not_served, problem), NotAnswered: partial(_not_answered, problem)},
         lifespan=lifespan,
     )
 
@@ -141,8 +145,23 @@ class _Socket:
         await scope["app"].state.socket(scope, receive, send)
 
 
-async def _plain(request: Request, error: Exception) -> Response:
-    """A path or method that is not served, in JSON."""
+async def _not_served(problem: Problem | None, request: Request, error: Exception) -> Response:
+    """A path or method that is not served: as a page for a browser that asks for one, else in JSON."""
     assert isinstance(error, HTTPException)
     headers = {**(error.headers or {}), "Cache-Control": "no-store"}
+    page = None if problem is None else await problem(request, error.status_code)
+    if page is not None:
+        page.headers.update(headers)
+        return page
     return Response(orjson.dumps({"error": error.detail}), error.status_code, headers, "application/json")
+
+
+async def _not_answered(problem: Problem | None, request: Request, error: Exception) -> Response:
+    """A document that a page asked and that was answered with errors."""
+    assert isinstance(error, NotAnswered)
+    status = error.status if error.status >= 400 else 422
+    page = None if problem is None else await problem(request, status, error.code)
+    if page is not None:
+        return page
+    headers = {"Cache-Control": "no-store"}
+    return Response(orjson.dumps({"errors": error.errors}), status, headers, "application/json")

@@ -15,7 +15,7 @@ from gateway import (
     reconciliation_pages,
     report_pages,
 )
-from gateway.pages import console, files, member, operator, operator_rules, portal, till
+from gateway.pages import console, files, member, operator, operator_rules, portal, problems, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
 from gateway.wallet import offer
@@ -34,6 +34,7 @@ def of(settings: Settings, database_url: str, *, vault: Vault | None = None) -> 
         vault=vault,
         opening=lanes.opened,
         signed_in=approver.signed_in,
+        problem=problems.page,
         pages=[
             *landing.ROUTES,
             *explorer_pages.ROUTES,

@@ -8,12 +8,14 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
 import orjson
 import structlog
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import logs, masking
@@ -31,14 +33,19 @@ HEADERS = (
 _TRANSPORT = (b"strict-transport-security", b"max-age=31536000")
 _QUIET_PATHS = ("/healthz", "/readyz", "/metrics")
 
+Problem = Callable[..., Awaitable[Response | None]]
+"""Makes the page for a request that ended with a status; None for whoever asked for no page."""
+
 log = structlog.get_logger("gateway.edge")
 
 
 class Edge:
-    """Wraps the whole application. An answer's own headers stay, so a page may bring a wider policy."""
+    """Wraps the whole application. An answer's own headers stay, so a page may bring a wider policy. problem makes the
+    page for a browser whose request failed; whoever it makes none for is told in JSON."""
 
-    def __init__(self, app: ASGIApp, *, is_https: bool) -> None:
+    def __init__(self, app: ASGIApp, *, is_https: bool, problem: Problem | None = None) -> None:
         self._app = app
+        self._problem = problem
         self._added = dict((*HEADERS, _TRANSPORT) if is_https else HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +53,7 @@ class Edge:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await _Exchange(self._app, self._added, scope, send).run(receive)
+            await _Exchange(self._app, self._added, scope, send, self._problem).run(receive)
         else:
             await _socket(self._app, scope, receive, send)
 
@@ -54,10 +61,13 @@ class Edge:
 class _Exchange:
     """One request and its answer."""
 
-    __slots__ = ("_added", "_app", "_began", "_scope", "_send", "_status", "request_id")
+    __slots__ = ("_added", "_app", "_began", "_problem", "_scope", "_send", "_status", "request_id")
 
-    def __init__(self, app: ASGIApp, added: Mapping[bytes, bytes], scope: Scope, send: Send) -> None:
+    def __init__(
+        self, app: ASGIApp, added: Mapping[bytes, bytes], scope: Scope, send: Send, problem: Problem | None
+    ) -> None:
         self._app = app
+        self._problem = problem
         self._added = added
         self._scope = scope
         self._send = send
@@ -93,6 +103,12 @@ class _Exchange:
         if self._status:  # the answer has begun; all that is left is to end the connection
             raise ConnectionAbortedError from None
         status, code = (503, masking.SERVICE_UNAVAILABLE) if away else (500, masking.INTERNAL_SERVER_ERROR)
+        page = None if self._problem is None else await self._page(status)
+        if page is not None:
+            if away:
+                page.headers["Retry-After"] = "1"
+            await page(self._scope, _nothing, self.answer)
+            return
         extensions = {"code": code, "requestId": self.request_id}
         body = orjson.dumps({"errors": [masking.formatted(masking.EXCUSES[code], extensions)]})
         headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
@@ -100,6 +116,14 @@ class _Exchange:
             headers.append((b"retry-after", b"1"))
         await self.answer({"type": "http.response.start", "status": status, "headers": headers})
         await self.answer({"type": "http.response.body", "body": body})
+
+    async def _page(self, status: int) -> Response | None:
+        assert self._problem is not None
+        try:
+            return await self._problem(Request(self._scope), status)
+        except Exception as error:  # then the plain answer has to do
+            log.error("defect", exc_info=error)
+            return None
 
     def _note(self) -> None:
         path = self._scope["path"]
@@ -111,6 +135,10 @@ class _Exchange:
         log.info(
             "request", method=self._scope["method"], path=route, status=self._status, duration_ms=milliseconds, **noted
         )
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}
 
 
 async def _socket(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

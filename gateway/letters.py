@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, tzinfo
 from types import MappingProxyType
 from typing import Final
@@ -235,6 +235,22 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = MappingProxyType(
                 "{site}/portal/webhooks.",
             ),
         },
+        "expiry_reminder": {
+            "en": (
+                "Points of yours expire soon",
+                "These points of yours in {programme} will expire:\n\n{endings}\n\n"
+                "Where you can spend them: {site}/app/places",
+            ),
+            "ru": (
+                "Срок действия ваших баллов заканчивается",
+                "Эти ваши баллы в {programme} сгорят:\n\n{endings}\n\nГде их можно потратить: {site}/app/places",
+            ),
+            "ro": (
+                "Puncte ale dumneavoastră expiră în curând",
+                "Aceste puncte ale dumneavoastră din {programme} expiră:\n\n{endings}\n\n"
+                "Unde le puteți cheltui: {site}/app/places",
+            ),
+        },
         "claim_CREDITED": {
             "en": (
                 "Your missing points were given",
@@ -399,6 +415,15 @@ def expiry_notice(language: str, *, points: int, expires_at: datetime, zone: tzi
     told = _told(language)
     return _letter("expiry", language, points=points_text(points, told), programme=programme,
                    when=_moment(expires_at, zone, language))  # fmt: skip
+
+
+def expiry_reminder(
+    language: str, *, endings: Sequence[tuple[datetime, int]], zone: tzinfo, programme: str, site: str
+) -> Letter:
+    """Points end at some instants, given as (instant, points)."""
+    told = _told(language)
+    lines = [f"{_moment(at, zone, language)}: {points_text(points, told)}" for at, points in endings]
+    return _letter("expiry_reminder", language, endings="\n".join(lines), programme=programme, site=site)
 
 
 def renewal_notice(

@@ -13,6 +13,7 @@ from gateway.finance_api import statement_by_id
 from gateway.hold_types import hold
 from gateway.inputs import MemberRefInput
 from gateway.membership_api import names_self, own_member
+from gateway.pairing_api import pairing, read_pairing_id
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import is_miss
 from gateway.types import (
@@ -38,7 +39,7 @@ from ledger.lots import Standing
 from members import identification
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import holds, purchases, returns, tills
+from partners import holds, pairings, purchases, returns, tills
 from partners.holds import HoldRef
 
 Viewer = Annotated[
@@ -119,6 +120,10 @@ class MemberQuery:
             at = await info.context.now()
             found_approval = await tills.find_approval(counter.desk, counter.caller, *asked, at)
             return approval(counter.partner, found_approval) if found_approval else None
+        if scopes.MEMBERS_READ in held and (pairing_no := read_pairing_id(counter.partner, id)):
+            at = await info.context.now()
+            paired = await pairings.find(counter.desk, counter.caller, pairing_no, at)
+            return pairing(counter.partner, paired) if paired else None
         if scopes.MEMBERS_READ in held and (member_id := read_member_id(counter.partner, id)):
             try:
                 ref = MemberRef(id=member_id)

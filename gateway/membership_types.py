@@ -190,8 +190,8 @@ class Membership(OwnRecord):
 
     @access.field(
         size=access.paged(),
-        description="What is on offer to the member at a partner, and what each offer asks for. Of no such partner an "
-        "error with the rejection's code.",
+        description="What is on offer to the member at a partner, and what each offer asks for; what ends first is "
+        "first. Of no such partner an error with the rejection's code.",
     )
     async def offers(
         self, info: Info[Context, None], partner: str, first: First = 20, after: After = None
@@ -208,7 +208,9 @@ class Membership(OwnRecord):
                 at=self.own.at,
             )  # fmt: skip
         caller = Caller(there.partner_id, info.context.viewer.client_no)
-        rows = list(enumerate(await offers.offers_to(desk, caller, member, at=self.own.at), start=1))
+        found = await offers.offers_to(desk, caller, member, at=self.own.at)
+        found.sort(key=lambda one: (one.valid_until is None, one.valid_until or self.own.at))
+        rows = list(enumerate(found, start=1))
         return connections.page(
             rows[begin : begin + wanted],
             first,

@@ -5,6 +5,7 @@ The id of a notice is made of what it says, so that a job that runs twice writes
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import letters
 from kit.secrets import Vault, fingerprint
+from ledger.endings import Ending
 from members import messages
 from members.messages import Acceptance, Recipient
 from members.subscription.reminding import Reminder
@@ -65,6 +67,31 @@ async def expiry(
         programme=sender.programme,
     )
     message_id = _id(messages.EXPIRY_NOTICE, member_id, expires_at.isoformat(), str(points))
+    return await messages.accept(
+        connection, recipient, letter, message_id=message_id, purpose=messages.EXPIRY_NOTICE, at=at, now=now
+    )
+
+
+async def expiry_reminder(
+    connection: AsyncConnection,
+    vault: Vault,
+    sender: Sender,
+    member_id: int,
+    endings: Sequence[Ending],
+    *,
+    at: datetime,
+    now: datetime,
+) -> Acceptance:
+    """Remind a member of points that end at some instants. Else as `expiry`."""
+    recipient = await messages.member(connection, vault, member_id)
+    letter = letters.expiry_reminder(
+        recipient.language,
+        endings=[(each.at, each.points) for each in endings],
+        zone=zone_of(recipient, sender),
+        programme=sender.programme,
+        site=sender.site,
+    )
+    message_id = _id("EXPIRY_REMINDER", member_id, at.isoformat())
     return await messages.accept(
         connection, recipient, letter, message_id=message_id, purpose=messages.EXPIRY_NOTICE, at=at, now=now
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated
 
 import strawberry
@@ -12,12 +13,13 @@ from gateway import access, person_calls, scopes
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
+from gateway.places import degrees_of, micro_of
 from gateway.purchase_api import counter_of
 from gateway.rejections import Rejection
 from members.messages import COLLEAGUE
 from partners import onboarding
 from partners.directory import Directory
-from partners.onboarding import OwnPerson
+from partners.onboarding import OutletPlace, OwnPerson
 
 
 @strawberry.type(description="A till of the own partner's.")
@@ -31,6 +33,10 @@ class OwnOutlet:
     code: str = described("The partner's own code of it.")
     name: str = described("Its name.")
     terminals: list[OwnTerminal] = described("Its tills by code, closed ones too.")
+    town: str | None = described("The town it is in, as members read it; null where nobody said.")
+    street: str | None = described("The street and number there.")
+    latitude: Decimal | None = described("Degrees north of the equator, to six places.")
+    longitude: Decimal | None = described("Degrees east of Greenwich, to six places.")
 
 
 @strawberry.input(description="A place of sale to be added.")
@@ -52,6 +58,16 @@ class CloseTerminalInput:
     idempotency_key: str = described(KEY)
     outlet: str = described("The code of its outlet.")
     terminal: str = described("The outlet's code of it.")
+
+
+@strawberry.input(description="Where an outlet is, for members who look for one. What is not told is taken away.")
+class SetOutletPlaceInput:
+    idempotency_key: str = described(KEY)
+    outlet: str = described("The code of the outlet.")
+    town: str | None = described("The town it is in.", default=None)
+    street: str | None = described("The street and number there.", default=None)
+    latitude: Decimal | None = described("Degrees north of the equator; both or none.", default=None)
+    longitude: Decimal | None = described("Degrees east of Greenwich; both or none.", default=None)
 
 
 @strawberry.type(description="The partner's places of sale as they stand now.")
@@ -87,6 +103,23 @@ class OutletMutation:
             )
 
         return await _done(info, "addOutlet", input.idempotency_key, add, input.code, input.name)
+
+    @access.mutation(
+        scopes=(scopes.OUTLETS_MANAGE,), moves_points=False,
+        description="Says where one of the own outlets is, so that members who look for a place find it.",
+    )  # fmt: skip
+    async def set_outlet_place(self, info: Info[Context, None], input: SetOutletPlaceInput) -> OutletResult:
+        place = OutletPlace(input.town, input.street, micro_of(input.latitude), micro_of(input.longitude))
+
+        async def put(connection: AsyncConnection, by: OwnPerson, at: datetime) -> None:
+            await onboarding.set_outlet_place(
+                connection, partner_id=by.partner_id, code=input.outlet, place=place, actor=by, at=at
+            )
+
+        content = (place.town, place.street, place.latitude_micro, place.longitude_micro)
+        return await _done(
+            info, "setOutletPlace", input.idempotency_key, put, input.outlet, *(str(each) for each in content)
+        )
 
     @access.mutation(
         scopes=(scopes.OUTLETS_MANAGE,), moves_points=False, description="Adds a till at one of the own outlets."
@@ -140,6 +173,10 @@ def shown(directory: Directory, partner_id: int) -> list[OwnOutlet]:
             terminals=[
                 OwnTerminal(code=each.code, status=each.status) for each in directory.terminals(outlet.outlet_id)
             ],
+            town=outlet.town,
+            street=outlet.street,
+            latitude=degrees_of(outlet.latitude_micro),
+            longitude=degrees_of(outlet.longitude_micro),
         )
         for outlet in directory.outlets(partner_id)
     ]

@@ -17,6 +17,7 @@ from gateway.claim_types import MissingPointsClaim, own_claims
 from gateway.connections import After, Connection, First
 from gateway.context import Context
 from gateway.inputs import described
+from gateway.place_types import NearInput, SpendingPlace, spending_places
 from gateway.types import Money, PartnerView, Reason, SpendLimit, money, partner_view, reasons
 from kit.amounts import Points, minor_from_decimal
 from ledger.accounts import Balance
@@ -102,6 +103,16 @@ class OwnRecord:
         self, info: Info[Context, None], first: First = 20, after: After = None
     ) -> Connection[MissingPointsClaim]:
         return await own_claims(info, self.own.member_id, first, after)
+
+    @access.field(
+        size=access.paged(),
+        description="Outlets where points can be spent: by town, or with a place the nearest first. The place is used "
+        "for this answer alone.",
+    )
+    async def places(
+        self, info: Info[Context, None], near: NearInput | None = None, first: First = 20, after: After = None
+    ) -> Connection[SpendingPlace]:
+        return await spending_places(info, near, first, after, self.own.at)
 
     @access.field(cost=2, description="The partners at which the card is good now, by code.")
     async def partners(self, info: Info[Context, None]) -> list[PartnerView]:

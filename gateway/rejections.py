@@ -56,7 +56,7 @@ def as_data(no: errors.Rejection, language: str) -> Rejection:
     )
 
 
-_MISSES = frozenset({"CARD_UNKNOWN", "CODE_INVALID", "MEMBER_UNKNOWN"})
+_MISSES = frozenset({"CARD_UNKNOWN", "CODE_INVALID", "MEMBER_UNKNOWN", "PAIRING_UNKNOWN"})
 
 
 def is_miss(no: BaseException) -> bool:

@@ -32,6 +32,7 @@ from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
 from gateway.partnership_api import PartnershipQuery
+from gateway.pairing_api import Pairing, PairingMutation, PairingQuery
 from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.plan_api import PlanMutation, PlanQuery
@@ -88,6 +89,7 @@ class Query(
     TroubleQuery,
     LiabilityQuery,
     WebhookQuery,
+    PairingQuery,
 ):
     pass
 
@@ -127,6 +129,7 @@ class Mutation(
     BenefitMutation,
     FeeMutation,
     PlanMutation,
+    PairingMutation,
 ):
     pass
 
@@ -136,4 +139,4 @@ class Subscription(LiveSubscription):
     pass
 
 
-schema = Schema(Query, Mutation, Subscription, types=(Purchase, Redemption, PurchaseReturn, Hold, Approval))
+schema = Schema(Query, Mutation, Subscription, types=(Purchase, Redemption, PurchaseReturn, Hold, Approval, Pairing))

@@ -31,6 +31,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Запрос участнику в приложении: {points}",
             "ro": "Membrul este întrebat în aplicație: {points}",
         },
+        "pairing": {
+            "en": "Let the customer scan the code with their phone.",
+            "ru": "Пусть покупатель отсканирует код телефоном.",
+            "ro": "Rugați clientul să scaneze codul cu telefonul.",
+        },
         "available": {"en": "Available: {points}", "ru": "Доступно: {points}", "ro": "Disponibil: {points}"},
         "pending": {"en": "Available later: {points}", "ru": "Станут доступны позже: {points}", "ro": "Disponibil mai târziu: {points}"},
         "owed": {

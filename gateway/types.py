@@ -19,6 +19,7 @@ from kit.values import quick
 from ledger import debts as ledger_debts
 from ledger import holds as ledger_holds
 from ledger.accounts import POINTS
+from members import initials
 from members.approvals import Approval
 from partners import decisions, rules
 from partners.decisions import Decided
@@ -480,8 +481,8 @@ class Member(Node):
     tier: str = described("The member's tier.")
     status: str = described("ACTIVE, or ANONYMOUS for the holder of a card that nobody registered.")
     identified_by: str = described(
-        "How the member was recognised: NUMBER (of a card), CODE (the rotating one), ALIAS, ID; of a visit, how it was "
-        "begun. More may appear. However well: spending needs a proof of its own."
+        "How the member was recognised: NUMBER (of a card), CODE (the rotating one), ALIAS, ID, PAIRING (by their own "
+        "phone); of a visit, how it was begun. More may appear. However well: spending needs a proof of its own."
     )
     balance: Balance = described("Points; nothing is available while the member has locked spending.")
     visit: str | None = described("Names the member for ten minutes at the terminal that was given; null without one.")
@@ -496,6 +497,20 @@ class Member(Node):
         from gateway import subscription_types
 
         return await subscription_types.entitled(info.context.services, self.balance.holder_id, self.balance.as_of)
+
+    @access.field(
+        cost=2,
+        description="The first letter of the member's name, for a greeting, where the member agreed that this partner "
+        "may learn who they are (PARTNER_TRANSFER); null else.",
+    )
+    async def initial(self, info: Info[Context, None]) -> str | None:
+        services, partner_id = info.context.services, info.context.viewer.partner_id
+        if partner_id is None:
+            return None
+        async with services.database.reading() as connection:
+            return await initials.initial(
+                connection, services.vault, self.balance.holder_id, partner_id=partner_id, at=self.balance.as_of
+            )
 
 
 @strawberry.type(description="A partner.")

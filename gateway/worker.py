@@ -27,6 +27,7 @@ from gateway import (
     claim_duties,
     dispute_duties,
     expiry_notices,
+    expiry_reminders,
     logs,
     payment_events,
     renewals,
@@ -45,7 +46,7 @@ from kit.database import Database
 from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
-from members import merging, messages
+from members import merging, messages, pairings
 from partners import paces
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
@@ -274,6 +275,18 @@ async def forget_requests(database: Database, at: datetime, stopping: asyncio.Ev
     return done
 
 
+async def forget_pairings(database: Database, at: datetime, stopping: asyncio.Event) -> int:
+    """Delete codes that tills showed a day ago, and who confirmed them; how many. Stops between two batches."""
+    done = 0
+    while not stopping.is_set():
+        async with database.transaction() as connection:
+            forgotten = await pairings.forget(connection, at=at)
+        if not forgotten:
+            break
+        done += forgotten
+    return done
+
+
 async def run_simulations(database: Database, at: datetime, stopping: asyncio.Event) -> int:
     """Run the simulations of releases that marketers asked for, one after another; how many. Stops within one."""
     directory = DirectoryCache(database.pool, Vault(load_master_key(settings())))
@@ -300,10 +313,12 @@ SCHEDULE: dict[str, tuple[str, Job]] = {
     "forget-webhooks": ("47 * * * *", webhook_duties.forget),
     "send-messages": ("* * * * *", sending.send_messages),
     "tell-of-expiry": ("23 * * * *", expiry_notices.tell_of_expiry),
+    "remind-of-expiry": ("29 */6 * * *", expiry_reminders.remind_of_expiry),
     "forget-sign-ins": ("41 * * * *", forget_sign_ins),
     "forget-members": ("*/5 * * * *", forget_members),
     "forget-uses": ("11 4 * * *", forget_uses),
     "forget-requests": ("31 * * * *", forget_requests),
+    "forget-pairings": ("51 * * * *", forget_pairings),
     "assess-tiers": ("17 * * * *", assess_tiers),
     "raise-tiers": ("* * * * *", raise_tiers),
     "run-simulations": ("* * * * *", run_simulations),

@@ -24,7 +24,8 @@ CODE: Final = "CODE"
 VISIT: Final = "VISIT"
 ALIAS: Final = "ALIAS"
 ID: Final = "ID"
-LEVELS = (NUMBER, CODE, VISIT, ALIAS, ID)
+PAIRING: Final = "PAIRING"
+LEVELS = (NUMBER, CODE, VISIT, ALIAS, ID, PAIRING)
 
 VISIT_LASTS = timedelta(minutes=10)
 

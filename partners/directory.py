@@ -50,12 +50,16 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """A partner's place of sale."""
+    """A partner's place of sale, and where it is as far as somebody said; degrees are in millionths."""
 
     outlet_id: int
     partner_id: int
     code: str
     name: str
+    town: str | None = None
+    street: str | None = None
+    latitude_micro: int | None = None
+    longitude_micro: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ T = TypeVar("T")
 ID_KEY_BYTES = 64
 LONGEST_CODE = 32
 LONGEST_NAME = 200
+LONGEST_TOWN = 100
+MICRO = 1_000_000
 
 ACTIVE = "ACTIVE"
 SUSPENDED = "SUSPENDED"
@@ -35,8 +37,18 @@ class OwnPerson:
     partner_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class OutletPlace:
+    """Where an outlet is; degrees in millionths, both or none."""
+
+    town: str | None = None
+    street: str | None = None
+    latitude_micro: int | None = None
+    longitude_micro: int | None = None
+
+
 class OnboardingInvalid(Rejection):
-    """A code or name has not the form it must have; the problems say which."""
+    """A code, a name or a place has not the form it must have; the problems say which."""
 
     code = "ONBOARDING_INVALID"
     retryable = False
@@ -183,6 +195,37 @@ async def outlet_id_of(connection: AsyncConnection, *, partner_id: int, code: st
     if outlet_id is None:
         raise OutletUnknown("the partner has no such outlet")
     return outlet_id
+
+
+async def set_outlet_place(
+    connection: AsyncConnection,
+    *,
+    partner_id: int,
+    code: str,
+    place: OutletPlace,
+    actor: int | OwnPerson,
+    at: datetime,
+) -> None:
+    """Say where a partner's outlet is, in place of what was said before; actor as for `add_outlets`.
+
+    Rejects NOT_PERMITTED, OUTLET_UNKNOWN, ONBOARDING_INVALID.
+    """
+    by = await _permitted(connection, actor, partner_id)
+    for field, text, longest in (("town", place.town, LONGEST_TOWN), ("street", place.street, LONGEST_NAME)):
+        if text is not None and (not text.strip() or len(text) > longest or not text.isprintable()):
+            raise _invalid(field, f"1 to {longest} characters that can be seen")
+    for field, degrees, most in (("latitude", place.latitude_micro, 90), ("longitude", place.longitude_micro, 180)):
+        if degrees is not None and abs(degrees) > most * MICRO:
+            raise _invalid(field, f"from -{most} to {most} degrees")
+    if (place.latitude_micro is None) != (place.longitude_micro is None):
+        raise _invalid("latitude" if place.latitude_micro is None else "longitude", "told where the other one is")
+    await lock_partner(connection, partner_id)
+    outlet_id = await outlet_id_of(connection, partner_id=partner_id, code=code)
+    degrees_of_both = None
+    if place.latitude_micro is not None and place.longitude_micro is not None:
+        degrees_of_both = (place.latitude_micro, place.longitude_micro)
+    await store.set_outlet_place(connection, outlet_id, town=place.town, street=place.street, at=degrees_of_both)
+    await _note(connection, "OUTLET_PLACED", f"partner:{partner_id}", {"code": code}, by, at)
 
 
 # --- Terminals ----------------------------------------------------------------------------------------------

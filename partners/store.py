@@ -125,6 +125,20 @@ async def insert_outlets(
     return {row.code: row.outlet_id for row in await connection.execute(statement, values)}
 
 
+async def set_outlet_place(
+    connection: AsyncConnection, outlet_id: int, *, town: str | None, street: str | None, at: tuple[int, int] | None
+) -> None:
+    """Say where an outlet is; at is its latitude and longitude in millionths of a degree."""
+    latitude, longitude = at or (None, None)
+    await connection.execute(
+        text(
+            "UPDATE partners.outlet SET town = :town, street = :street, latitude_micro = :latitude, "
+            "longitude_micro = :longitude WHERE outlet_id = :outlet_id"
+        ),
+        {"outlet_id": outlet_id, "town": town, "street": street, "latitude": latitude, "longitude": longitude},
+    )
+
+
 async def partner_id_by_outlet(connection: AsyncConnection, outlet_id: int) -> int | None:
     """The number of the partner whose outlet this is."""
     statement = text("SELECT partner_id FROM partners.outlet WHERE outlet_id = :outlet_id")
@@ -300,7 +314,10 @@ async def directory_rows(connection: asyncpg.Connection, known_releases: Collect
                 "WHERE b.partner_id = p.partner_id AND b.lifted_at IS NULL) AS paused_until "
                 "FROM partners.partner p ORDER BY code"
             ),
-            outlets=await connection.fetch("SELECT outlet_id, partner_id, code, name FROM partners.outlet"),
+            outlets=await connection.fetch(
+                "SELECT outlet_id, partner_id, code, name, town, street, latitude_micro, longitude_micro "
+                "FROM partners.outlet"
+            ),
             terminals=await connection.fetch("SELECT terminal_id, outlet_id, code, status FROM partners.terminal"),
             terms=[terms_of(row) for row in signed],
             releases=await promotion_store.binding_besides(connection, known_releases),

@@ -18,7 +18,20 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from gateway.context import LANGUAGES
-from gateway.pages import claims, documents, files, gifts, phrases, rendering, rewards, subscription, visits, wallet
+from gateway.pages import (
+    claims,
+    documents,
+    files,
+    gifts,
+    pairing,
+    phrases,
+    places,
+    rendering,
+    rewards,
+    subscription,
+    visits,
+    wallet,
+)
 from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
 from gateway.sessions import forms, pages, people, session
 from gateway.sessions.asking import NotAnswered
@@ -40,7 +53,7 @@ async def card(visitor: Visitor, problem: str | None = None) -> Response:
     """GET /app: the card, what is available, and tills that wait for an answer."""
     viewer = await visitor.ask("Card")
     return visitor.page(
-        "card.html", status=status_of(problem), viewer=viewer, problem=problem,
+        "card.html", status=status_of(problem), viewer=viewer, problem=problem, ending=places.ending_soon(viewer),
         is_fresh=visitor.viewer.person is not None and visitor.viewer.person.is_fresh,
         scripts={name: documents.documents()[name] for name in _OF_SCRIPTS},
     )  # fmt: skip
@@ -275,4 +288,6 @@ ROUTES: list[BaseRoute] = [
     *rewards.ROUTES,
     *wallet.ROUTES,
     *claims.ROUTES,
+    *pairing.ROUTES,
+    *places.ROUTES,
 ]

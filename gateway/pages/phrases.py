@@ -98,6 +98,9 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "APPROVAL_UNKNOWN": _("The till no longer waits for this answer. Ask the cashier to try again."),
         "APPROVAL_EXPIRED": _("The till no longer waits for this answer. Ask the cashier to try again."),
         "APPROVAL_DECIDED": _("The till no longer waits for this answer. Ask the cashier to try again."),
+        "PAIRING_UNKNOWN": _("No till shows this code any more. Ask the cashier for a new one."),
+        "PAIRING_EXPIRED": _("No till shows this code any more. Ask the cashier for a new one."),
+        "PAIRING_USED": _("Somebody else has confirmed this code. Ask the cashier for a new one."),
         "OFFER_UNKNOWN": _("This offer is not there any more. Look at the list anew."),
         "CARDS_TOO_MANY": _("You have as many cards as one may have. Report those gone that you no longer use."),
         "WALLET_NOT_OFFERED": _("No passes are made for this wallet here."),
@@ -150,9 +153,33 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
 OTHER_PROBLEM = _("That did not work, and nothing has changed. Try again, or tell us the number below.")
 
 
+FAILURES: Mapping[int, str] = MappingProxyType(
+    {
+        404: _("There is nothing at this address. Go back, and choose from there."),
+        405: _("This address is not opened like that: a form leads there. Go back, and send the form again."),
+        413: _("That was too much at once, and nothing was changed. Go back, and send less."),
+        429: PROBLEMS["THROTTLED"],
+        503: PROBLEMS["SERVICE_UNAVAILABLE"],
+    }
+)
+OUR_FAULT = _("Something went wrong here, and we have a note of it. Try again, or tell us the number below.")
+
+
 def problem(code: str) -> str:
     """What to tell somebody of a code."""
     return PROBLEMS.get(code, OTHER_PROBLEM)
+
+
+def failure(status: int, code: str = "", *, is_form: bool = False) -> str:
+    """What to tell somebody whose request ended with a status, and maybe with a code of the API's. is_form: they had
+    sent a form, which may have been done."""
+    if code in PROBLEMS:
+        return PROBLEMS[code]
+    if status >= 500 and is_form:
+        return PROBLEMS["OUTCOME_UNKNOWN"]
+    if status in FAILURES:
+        return FAILURES[status]
+    return OUR_FAULT if status >= 500 else STALE
 
 
 STALE = _("Nothing was changed: the page was too old, or was not sent by this site. Open it anew and try again.")

@@ -250,6 +250,15 @@ async def add_outlet(office: Office, fields: Mapping[str, str]) -> Response:
     return await decided(office, fields, "AddOutlet", given, onward=f"{HOME}/outlets", again=outlets)
 
 
+async def place_outlet(office: Office, fields: Mapping[str, str]) -> Response:
+    """POST /portal/outlets/place: where an outlet is, for members who look for one."""
+    given: dict[str, str | None] = {name: fields.get(name, "").strip() or None for name in ("town", "street")}
+    for name in ("latitude", "longitude"):
+        given[name] = fields.get(name, "").strip().replace(",", ".") or None
+    given["outlet"] = fields.get("outlet", "")
+    return await decided(office, fields, "SetOutletPlace", given, onward=f"{HOME}/outlets", again=outlets)
+
+
 async def add_terminal(office: Office, fields: Mapping[str, str]) -> Response:
     """POST /portal/outlets/till: a till is added."""
     given = {"outlet": fields.get("outlet", ""), "code": fields.get("code", "").strip()}
@@ -360,6 +369,7 @@ ROUTES: list[BaseRoute] = OF_OTHER_MODULES + portal_frame.routes(
         ("/statements/{id}/dispute", dispute),
         ("/disputes/answer", answer),
         ("/outlets/add", add_outlet),
+        ("/outlets/place", place_outlet),
         ("/outlets/till", add_terminal),
         ("/outlets/close", close_terminal),
         ("/colleagues/invite", invite),

@@ -50,11 +50,10 @@ async def frame_of(request: Request, preferred: str | None = None) -> Frame:
     services: Services = request.app.state.services
     chosen = request.cookies.get(LANGUAGE_COOKIE)
     language = chosen if chosen in LANGUAGES else preferred
+    language = language or language_of(request.headers.get("accept-language", ""))
+    request.scope["language"] = language  # for the page about a problem, should this one come to nothing
     sender = await sender_of(services)
-    return Frame(
-        language or language_of(request.headers.get("accept-language", "")), sender.programme,
-        ZoneInfo(sender.time_zone), services.settings.clock == "sandbox",
-    )  # fmt: skip
+    return Frame(language, sender.programme, ZoneInfo(sender.time_zone), services.settings.clock == "sandbox")
 
 
 def page(request: Request, template: str, frame: Frame, *, status: int = 200, **values: Any) -> HTMLResponse:

@@ -24,7 +24,7 @@ from members.messages import COLLEAGUE
 HOME = "/portal/till"
 _OF_TILL = (
     "TillMember", "TillOffers", "TillQuote", "TillPurchase", "TillHold", "TillRelease", "TillCancel", "TillReturnQuote",
-    "TillReturn",
+    "TillReturn", "TillPairing", "TillPaired",
 )  # fmt: skip
 
 _EYE = "camera=(self), geolocation=(), microphone=()"
@@ -45,6 +45,8 @@ WORDS: Mapping[str, str] = MappingProxyType(
         "nothingKept": _("The till is not on this device yet. Open this page once with a network."),
         "part": _("Amount to return; Enter for all of it"),
         "giveBack": _("Enter to return"),
+        "pairing": _("Code for the member's phone"),
+        "pairingOver": _("The code is over. F7 shows a new one."),
         "unknown": _("Nobody is found by this. Scan again, or type the number of the card."),
         "notAmount": _("Enter an amount as on a receipt, for instance 12.50."),
         "notPoints": _("Enter whole points, at most {most}."),

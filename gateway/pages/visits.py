@@ -82,8 +82,7 @@ async def done(
 
 def code_of(no: NotAnswered) -> str:
     """The code of what was not answered: the rejection's where there is one."""
-    extensions = no.errors[0].get("extensions", {})
-    return str(extensions.get("rejection", extensions).get("code", ""))
+    return no.code
 
 
 def status_of(problem: str | None) -> int:
@@ -105,7 +104,7 @@ async def _sent(deed: Screen, request: Request) -> Response:
     try:
         fields = await forms.read_form(request, request.app.state.services.vault, token)
     except HTTPException as error:
-        return _stale(request, await rendering.frame_of(request), error.status_code)
+        return await _refused(request, error.status_code)
     found = await people.signed_in_member(request)
     if found is None:
         return people.ask_to_sign_in(request, MEMBER, onward=HOME)
@@ -128,6 +127,6 @@ async def _with(request: Request, found: Member, screen: Screen) -> Response:
         )  # fmt: skip
 
 
-def _stale(request: Request, frame: Frame, status: int) -> Response:
-    sentence = phrases.STALE
+async def _refused(request: Request, status: int) -> Response:
+    frame, sentence = await rendering.frame_of(request), phrases.failure(status)
     return rendering.page(request, "problem.html", frame, status=status, sentence=sentence, back=HOME)

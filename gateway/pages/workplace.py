@@ -123,7 +123,7 @@ class Door(Generic[At]):
         try:
             fields = await forms.read_form(request, request.app.state.services.vault, token)
         except HTTPException as error:
-            return await self._refused(request, error.status_code, phrases.STALE)
+            return await self._refused(request, error.status_code, phrases.failure(error.status_code))
         found = await self.signed_in(request)
         if found is None:
             return people.ask_to_sign_in(request, audience, onward=home)

@@ -37,6 +37,12 @@ class NotAnswered(Exception):  # noqa: N818 - it is what it says
         self.status = status
         self.errors = errors
 
+    @property
+    def code(self) -> str:
+        """The code of what was not answered: the rejection's where there is one."""
+        extensions = self.errors[0].get("extensions", {})
+        return str(extensions.get("rejection", extensions).get("code", ""))
+
 
 async def ask(
     request: Request, viewer: Viewer, document: str, variables: Mapping[str, Any] | None = None, *, language: str = "en"

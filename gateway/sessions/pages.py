@@ -467,12 +467,7 @@ def _of(handler: Handler, audience: str) -> Callable[[Request], Awaitable[Respon
 
 
 async def _served(handler: Handler, audience: str, request: Request) -> Response:
-    try:
-        response = await handler(request, audience)
-    except HTTPException as error:
-        if "text/html" not in request.headers.get("accept", ""):
-            raise
-        return await views.page(request, "stale.html", audience, status=error.status_code)
+    response = await handler(request, audience)
     response.headers.setdefault("Cache-Control", "no-store")
     return response
 

@@ -154,12 +154,6 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Для этой страницы нужна роль {role}. Обратитесь к тому, кто выдаёт роли.",
             "ro": "Această pagină cere rolul {role}. Adresați-vă celui care acordă roluri.",
         },
-        "stale": {"en": "That did not work", "ru": "Не получилось", "ro": "Nu a reușit"},
-        "stale_lead": {
-            "en": "Nothing was changed: the page was too old, or was not sent by this site. Open it anew and try again.",
-            "ru": "Ничего не изменилось: страница устарела или отправлена не с этого сайта. Откройте её заново.",
-            "ro": "Nu s-a schimbat nimic: pagina era prea veche sau nu a fost trimisă de acest site. Deschideți-o din nou.",
-        },
         "mailbox": {"en": "Mailbox", "ru": "Почтовый ящик", "ro": "Cutia poștală"},
         "mailbox_lead": {
             "en": "What was written to people, and what became of it.",

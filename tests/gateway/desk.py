@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from gateway import app, landing, lanes
 from gateway.notices import Sender
-from gateway.pages import console, files, member, operator, operator_rules, portal, till
+from gateway.pages import console, files, member, operator, operator_rules, portal, problems, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages, staff
 from kit import actors, clock
@@ -172,7 +172,7 @@ async def opened(coalition: Coalition, database_url: str, **settings: Any) -> As
             *landing.ROUTES, *pages.ROUTES, *asking.ROUTES, *mailbox.ROUTES, *files.ROUTES, *member.ROUTES, *till.ROUTES,
             *console.ROUTES, *portal.ROUTES, *operator.ROUTES, *operator_rules.ROUTES,
         ],
-        signed_in=approver.signed_in, wall_clock=wall,
+        signed_in=approver.signed_in, wall_clock=wall, problem=problems.page,
     )  # fmt: skip
     async with built.router.lifespan_context(built):
         desk = Desk(built, coalition, chosen, wall)

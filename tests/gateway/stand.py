@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -70,6 +70,7 @@ class Gateway:
     http: httpx2.AsyncClient
     app: Starlette
     tills: dict[str, Till] = field(default_factory=dict)
+    wall: Callable[[], datetime] = clock.wall
 
     async def till(
         self,
@@ -82,12 +83,12 @@ class Gateway:
         partner_id = self.coalition.callers[code].partner_id if code else None
         async with self.coalition.database.transaction() as connection:
             await actors.ensure_actor(connection, "tester", [actors.ONBOARDING])
-            await clients.allow_secrets(connection, partner_id=partner_id, by="tester", at=clock.wall())
+            await clients.allow_secrets(connection, partner_id=partner_id, by="tester", at=self.wall())
             client_id, secret = await clients.add_client(
-                connection, partner_id=partner_id, name=f"till of {code}", scopes=wanted, by="tester", at=clock.wall()
+                connection, partner_id=partner_id, name=f"till of {code}", scopes=wanted, by="tester", at=self.wall()
             )
             if allowance is not None:
-                await client_rules.change(connection, client_id, by="tester", at=clock.wall(), allowance=allowance)
+                await client_rules.change(connection, client_id, by="tester", at=self.wall(), allowance=allowance)
         self.app.state.endpoint.admission.rules.look_again()
         answer = await self.http.post(
             "/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"}

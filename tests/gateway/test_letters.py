@@ -31,6 +31,9 @@ def every_letter(language: str) -> list[Letter]:
             )
         ),
         letters.expiry_notice(language, points=1_500, expires_at=AT, zone=CHISINAU, programme="Old Town"),
+        letters.expiry_reminder(
+            language, endings=[(AT, 1_500), (AT, 1)], zone=CHISINAU, programme="Old Town", site=SITE
+        ),
         letters.renewal_notice(
             language, plan="Plus", amount_minor=9_900, currency="EUR", renews_at=AT, zone=CHISINAU,
             programme="Old Town", site=SITE,

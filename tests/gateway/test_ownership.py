@@ -48,6 +48,7 @@ from tests.gateway import listening, stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_approval_api import ASK
 from tests.gateway.test_hold_api import PLACE
+from tests.gateway.test_pairing_api import BEGIN
 from tests.gateway.test_purchase_api import MEMBER, QUOTE, record
 from tests.gateway.test_schema import demanded
 from tests.gateway.test_subscriptions import until_listening
@@ -232,6 +233,8 @@ NOTHING: dict[str, Any] = {
     "CaptureHoldInput.terminal": "none",
     "RequestApprovalInput.outlet": "none",
     "RequestApprovalInput.terminal": "none",
+    "BeginPairingInput.outlet": "none",
+    "BeginPairingInput.terminal": "none",
     "ConsentInput.partner": "nobody",
     "EnrolMemberInput.outlet": "none",
     "EnrolMemberInput.terminal": "none",
@@ -310,6 +313,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
             "idempotencyKey": stand.key(), "member": _member(w), "outlet": "1", "terminal": "1", "points": "1",
         }
     },
+    "beginPairing": lambda w: {"input": {"idempotencyKey": stand.key(), "outlet": "1", "terminal": "1"}},
     "enrolMember": lambda w: {
         "input": {
             "idempotencyKey": stand.key(), "outlet": "1", "terminal": "1",
@@ -563,6 +567,7 @@ async def furnish(world: World) -> None:
     quote = await world.a.ask(QUOTE, input={"member": _member(world), "receipt": _receipt()})
     hold = await world.a.ask(PLACE, input=CALLS["placeHold"](world)["input"])
     approval = await world.a.ask(ASK, input=CALLS["requestApproval"](world)["input"])
+    begun = await world.a.ask(BEGIN, input=CALLS["beginPairing"](world)["input"])
     told = CALLS["recordEvent"](world)["input"] | {"event": "review"}
     review = await world.a.ask(
         "mutation($i: RecordEventInput!) { recordEvent(input: $i) { ... on RecordEventSuccess { reviewId } } }", i=told
@@ -589,6 +594,7 @@ async def furnish(world: World) -> None:
         hold["hold"]["id"],
         quote["quoteId"],
         approval["approval"]["id"],
+        begun["pairing"]["id"],
     }
     ref = {"reference": "OF-A", **place, "businessDate": _WHERE["businessDate"]}
     async with listening.events(
@@ -607,7 +613,14 @@ async def furnish(world: World) -> None:
     world.of_a = {
         "Subscription.balanceChanged.after": [told_balance["cursor"]],
         "Subscription.transactionPosted.after": [told_transaction["cursor"]],
-        "Query.node.id": [txn, seen["id"], hold["hold"]["id"], approval["approval"]["id"], statement],
+        "Query.node.id": [
+            txn,
+            seen["id"],
+            hold["hold"]["id"],
+            approval["approval"]["id"],
+            begun["pairing"]["id"],
+            statement,
+        ],
         "Query.settlementStatement.id": [statement],
         "Query.ownMovements.statementId": [statement],
         "Query.ownMovements.after": [Cursors(world.gateway.coalition.vault, "own movements of line 1").write(1_000)],

@@ -264,6 +264,7 @@ async def test_a_member_sees_where_they_stand_what_is_offered_and_says_yes_to_it
     assert own["standing"]["ways"] == [{"missing": [{"criterion": "POINTS", "figure": "750"}]}]
     offered = {one["code"]: one for one in own["offers"]["nodes"]}
     assert (offered["mug"]["points"], offered["gift"]["activation"]) == ("100", "test")
+    assert list(offered) == ["mug", "gift"]  # what ends first is first, what never ends last
     assert (await shop.ada.error(OWN, p="nobody"))["code"] == "BAD_USER_INPUT"
     assert await shop.refused(shop.ada, YES, partner="grocer", promotion="test") == "OFFER_UNKNOWN"
     assert await shop.refused(shop.ada, YES, partner="nobody", promotion="test") == "PARTNER_UNKNOWN"

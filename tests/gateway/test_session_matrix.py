@@ -195,6 +195,7 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
     "SuspendClientInput.clientId": ("suspendApiClient", lambda it: {"clientId": it}, "cl_nothing"),
     "SeedSandboxInput.outlet": ("seedSandbox", lambda it: {"outlet": it}, "none"),
     "AddTerminalInput.outlet": ("addTerminal", lambda it: {"outlet": it, "code": "9"}, "none"),
+    "SetOutletPlaceInput.outlet": ("setOutletPlace", lambda it: {"outlet": it, "town": "Old Town"}, "none"),
     "CloseTerminalInput.outlet": ("closeTerminal", lambda it: {"outlet": it, "terminal": "1"}, "none"),
     **{
         f"{root[0].upper()}{root[1:]}Input.subscriptionId": (root, partial(_of_subscription, more), "sub_nothing")
@@ -259,6 +260,12 @@ PUBLIC = {
     "AddApiClientInput.scopes": "the programme's scopes, which everybody may know",
     "AddOutletInput.code": "a code at the own partner, which another may have at theirs",
     "AddOutletInput.name": "a name at the own partner, which another may have at theirs",
+    "AskingTillInput.code": "a code is whoever's who reads it; guesses are counted",
+    "ConfirmPairingInput.code": "a code is whoever's who reads it; guesses are counted",
+    "SetOutletPlaceInput.town": "words for members, of an outlet that is named beside them",
+    "SetOutletPlaceInput.street": "words for members, of an outlet that is named beside them",
+    "SetOutletPlaceInput.latitude": "where an outlet is that is named beside it",
+    "SetOutletPlaceInput.longitude": "where an outlet is that is named beside it",
     "AddTerminalInput.code": "a code at the own outlet, which another may have at theirs",
     "AddClientKeyInput.publicKey": "a public key, which is one client's alone",
     "AddApiClientInput.publicKey": "a public key, which is one client's alone",

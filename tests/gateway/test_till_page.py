@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page
 
-from members import cards, proofs
-from tests.gateway.test_member_app import SHOTS
+from members import cards, consents, proofs
+from members.consents import ConsentGiven
+from tests.gateway.test_member_app import SHOTS, code_in
 from tests.gateway.town import AXE, CHROMIUM, KIM, MIA, Town
 
 COUNTER = {"width": 1024, "height": 600}
@@ -26,6 +27,12 @@ async def till(place: Town) -> AsyncIterator[Page]:
     yield page
     await page.context.close()
     assert place.complaints == []
+
+
+async def pictured(page: Page, name: str) -> None:
+    """A picture of a screen, where they are asked for."""
+    if SHOTS:
+        await page.screenshot(path=f"{SHOTS}/{name}.png")
 
 
 async def enter(page: Page, text: str, label: str) -> None:
@@ -179,6 +186,46 @@ async def test_the_camera_reads_what_a_card_shows(place: Town, till: Page) -> No
     assert await till.evaluate("document.querySelector('video').srcObject") is None  # the camera is off
 
 
+async def test_the_member_reads_the_tills_code_sees_who_asks_and_is_at_the_till(place: Town, till: Page) -> None:
+    phone = await place.signed_in("ada@example.org", onward="/app/pair")
+    given = ConsentGiven("PARTNER_TRANSFER", "1", place.desk.wall(), place.fair.coalition.callers["bakery"].partner_id)
+    async with place.desk.database.transaction() as connection:
+        await consents.grant(connection, place.card.member_id, given)
+    place.hold_before_the_camera(f"{place.url}/app?code=AAAA")  # an address of ours that is no till's
+    await phone.get_by_role("button", name="Open the camera").click()
+    await phone.get_by_role("alert").get_by_text("That is no code of a till here.").wait_for()
+
+    await till.keyboard.press("F7")
+    shown = till.locator(".pairing canvas")
+    await shown.wait_for()
+    link = await code_in(shown)
+    assert link.startswith(f"{place.url}/app/pair?code=")
+    await pictured(till, "till-code")
+    place.hold_before_the_camera(link)
+    await phone.get_by_role("button", name="Open the camera").click()
+    await phone.get_by_role("heading", name="Bakery asks who you are").wait_for()
+    assert phone.url == link
+    await phone.get_by_text("Main street").wait_for()
+    await pictured(phone, "member-pair")
+    await phone.get_by_role("button", name="Yes, I am here").dblclick()
+    await phone.get_by_role("heading", name="The till knows you").wait_for()
+    await till.locator("[data-label]").get_by_text("Amount of the bill").wait_for()
+    assert (await till.locator(".who").inner_text()).startswith("A.")  # they agreed that the bakery may know them
+    await enter(till, "10.00", "Points to spend")
+    await enter(till, "", "Enter for the next sale")
+
+    await till.keyboard.press("Enter")
+    await till.keyboard.press("F7")
+    await shown.wait_for()
+    await till.keyboard.press("Escape")  # begun anew: nobody is waited for
+    await shown.wait_for(state="detached")
+    await place.open(phone, link.removeprefix(place.url))  # a photograph of the code, once more, and later
+    await phone.get_by_role("heading", name="Code of a till").wait_for()
+    await phone.context.close()
+    async with place.desk.database.transaction() as connection:
+        await consents.withdraw(connection, place.card.member_id, given)
+
+
 async def test_pictures_of_it_fit_a_small_screen_and_axe_finds_nothing(place: Town, till: Page) -> None:
     for scheme in ("light", "dark"):
         await till.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
@@ -189,8 +236,7 @@ async def test_pictures_of_it_fit_a_small_screen_and_axe_finds_nothing(place: To
         await till.evaluate(AXE)
         found = await till.evaluate("axe.run({ resultTypes: ['violations'] })")
         assert [(each["id"], [node["html"] for node in each["nodes"]][:2]) for each in found["violations"]] == []
-        if SHOTS:
-            await till.screenshot(path=f"{SHOTS}/till-quote-{scheme}.png")
+        await pictured(till, f"till-quote-{scheme}")
         await till.keyboard.press("Escape")
 
 

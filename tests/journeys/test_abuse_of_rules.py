@@ -197,6 +197,10 @@ MAY_CHANGE = {
     "members.provider_event_due",
     # Where webhooks go, until when a secret signs, when a delivery is sent next, how far the journal was read for them.
     "gateway.webhook_endpoint", "gateway.webhook_secret", "gateway.webhook_delivery", "gateway.webhook_position",
+    # Where an outlet is, as members are told.
+    "partners.outlet",
+    # Up to when a member was told of points that end.
+    "members.expiry_reminder",
 }  # fmt: skip
 MAY_REMOVE = {
     "members.alias", "members.member_key", "members.personal",
@@ -215,6 +219,8 @@ MAY_REMOVE = {
     "members.subscription_due", "members.provider_event_due",
     # What was told a month ago; secrets that are over.
     "gateway.webhook_event", "gateway.webhook_delivery", "gateway.webhook_secret",
+    # Codes that tills showed for some minutes.
+    "members.pairing",
 }  # fmt: skip
 
 

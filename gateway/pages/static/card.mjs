@@ -60,6 +60,7 @@ async function show(card) {
   const line = /** @type {HTMLElement} */ (part("digits"));
   line.textContent = shown.replace(/(\d{4})(\d{4})/, "$1 $2");
   line.hidden = false;
+  /** @type {HTMLElement} */ (part("hint")).hidden = false;
   const life = /** @type {HTMLElement} */ (part("life"));
   life.hidden = false;
   life.dataset.part = String(Math.floor((seconds - step) * 10));

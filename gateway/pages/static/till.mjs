@@ -129,25 +129,30 @@ function named(text) {
   return { phone: digits };
 }
 
+/** @param {any} ref */
+async function recognise(ref) {
+  try {
+    const found = await ask("TillMember", { ref, outlet: here().outlet, terminal: here().terminal });
+    if (!found) throw new Refused(words.unknown);
+    const mine = sale = { ref, code: ref.cardCode ?? null, visit: found.visit, found, offers: [] };
+    go("amount");
+    showMember();
+    ask("TillOffers", { visit: found.visit, outlet: here().outlet, terminal: here().terminal }).then((offers) => {
+      mine.offers = offers.nodes.filter((/** @type {any} */ each) => each.isNow && each.title);
+      if (sale === mine && sale.step === "amount") showMember();
+    }).catch(() => { /* a sale goes on without them */ });
+  } catch (error) {
+    if (!(error instanceof Away)) throw error;
+    if (ref.cardCode || ref.visit) throw new Refused(words.codeOffline);
+    sale = { ref, isOffline: true };
+    go("amount");
+    say(words.away);
+  }
+}
+
 const steps = {
   async member(/** @type {string} */ text) {
-    if (!text) return;
-    const ref = named(text);
-    try {
-      const found = await ask("TillMember", { ref, outlet: here().outlet, terminal: here().terminal });
-      if (!found) throw new Refused(words.unknown);
-      sale = { ...sale, ref, code: ref.cardCode ?? null, visit: found.visit, found };
-      go("amount");
-      showMember();
-      ask("TillOffers", { visit: found.visit, outlet: here().outlet, terminal: here().terminal })
-        .then((offers) => showMember(offers.nodes)).catch(() => { /* a sale goes on without them */ });
-    } catch (error) {
-      if (!(error instanceof Away)) throw error;
-      if (ref.cardCode) throw new Refused(words.codeOffline);
-      sale = { ...sale, ref, isOffline: true };
-      go("amount");
-      say(words.away);
-    }
+    if (text) await recognise(named(text));
   },
 
   async amount(/** @type {string} */ text) {
@@ -315,15 +320,18 @@ function go(step) {
   field.focus();
 }
 
-/** @param {any[]} [offers] */
-function showMember(offers = []) {
-  if (!sale.found || sale.step !== "amount") return;
-  const { tier, balance } = sale.found;
-  const lines = offers.filter((each) => each.isNow && each.title).map((each) => made("li", { textContent: each.title }));
-  part("sheet").replaceChildren(
-    made("div", { className: "who" }, [made("span", { className: "badge", textContent: tier }),
-      made("strong", { textContent: `${number(balance.available)} ${words.available}` })]),
-    made("ul", { className: "lines" }, lines));
+/** Who stands there, as far as the till may know, and what is on offer to them. */
+function who() {
+  const { initial, tier, balance } = sale.found;
+  const told = [made("span", { className: "badge", textContent: tier }),
+    made("strong", { textContent: `${number(balance.available)} ${words.available}` })];
+  if (initial) told.unshift(made("strong", { className: "initial", textContent: `${initial}.` }));
+  const lines = sale.offers.map((/** @type {any} */ each) => made("li", { textContent: each.title }));
+  return [made("div", { className: "who" }, told), made("ul", { className: "lines offers-now" }, lines)];
+}
+
+function showMember() {
+  part("sheet").replaceChildren(...who());
 }
 
 function showQuote() {
@@ -331,15 +339,49 @@ function showQuote() {
   const told = /** @type {[string, string, boolean?][]} */ ([
     [words.earns, `+${number(quote.points)}`, true],
     [words.most, number(quote.maxRedeem.points)],
-    [words.available, number(found.balance.available)],
   ]);
   const after = made("span", { textContent: number(found.balance.available) });
   sale.after = after;
   if (sale.hold) told.push([words.held, number(sale.hold.points)]);
   const shown = figures(told);
   shown.append(made("div", {}, [made("dt", { textContent: words.after }), made("dd", {}, [after])]));
-  part("sheet").replaceChildren(shown, made("ul", { className: "lines" },
+  part("sheet").replaceChildren(...who(), shown, made("ul", { className: "lines" },
     quote.reasons.map((/** @type {any} */ each) => made("li", { textContent: `${each.text}: ${number(each.points)}` }))));
+}
+
+// --- A code for the member's phone ------------------------------------------------------------------------------
+
+const PAIRING_MILLISECONDS = 1_500;
+
+async function pair() {
+  begin();
+  const mine = sale;
+  const told = await ask("TillPairing", { input: { idempotencyKey: crypto.randomUUID(), outlet: here().outlet, terminal: here().terminal } });
+  if (told.__typename === "Rejection") throw new Refused(told.cashierText);
+  const { generate } = await import("./lean-qr.mjs");
+  if (sale !== mine || sale.step !== "member") return;
+  const canvas = made("canvas", { role: "img", ariaLabel: words.pairing });
+  generate(told.link).toCanvas(canvas, { on: [0, 0, 0], off: [255, 255, 255], pad: 2 });
+  part("sheet").replaceChildren(made("figure", { className: "pairing" }, [canvas, made("figcaption", { textContent: told.cashierText })]));
+  void wait(told.pairing, mine);
+}
+
+/** Ask what became of a code for as long as it is shown and good. @param {any} pairing @param {any} mine */
+async function wait({ id, expiresAt }, mine) {
+  const isShown = () => sale === mine && sale.step === "member";
+  while (isShown()) {
+    await new Promise((resolve) => setTimeout(resolve, PAIRING_MILLISECONDS));
+    const told = isShown() ? await ask("TillPaired", { id }).catch(() => null) : null;  // away for a moment: asked again
+    if (!isShown() || isBusy) continue;
+    if (told?.visit) {
+      sound(true);
+      return void doing(() => recognise({ visit: told.visit }));
+    }
+    if (told?.status === "EXPIRED" || now().getTime() > Date.parse(expiresAt)) {
+      part("sheet").replaceChildren();
+      return say(words.pairingOver);
+    }
+  }
 }
 
 function begin() {
@@ -430,6 +472,7 @@ const presses = {
     begin();
     go("receipt");
   },
+  F7: pair,
   async F8() {
     if (sale.step !== "points" || sale.hold) return;
     const text = field.value.trim();
