@@ -590,8 +590,7 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
     signed = {funder: directory.terms_at(funder, receipt.occurred_at) for funder in funders}
     lines = decisions.earn_lines(decided)
     award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms}, lines)
-    charged = bool(decided.outcome.charges) or basis.is_limited
-    budget_ids = {code: head.budget_id for code, head in directory.budgets.items()} if charged else {}
+    budget_ids = directory.budget_ids
     promoted = decisions.promoted_of(decided, budget_ids)
     if basis.is_limited:
         award, promoted = decisions.within_exposure(award, promoted, basis, budget_ids)
@@ -840,11 +839,6 @@ def _of_the_card(tier: str) -> Member:
     return Member(tier=tier)
 
 
-def _foreign(directory: Directory, currency: str) -> list[str]:
-    """Budgets of money in another currency: there they pay nothing."""
-    return [code for code, head in directory.budgets.items() if head.currency not in (None, currency)]
-
-
 def _budget_keys(asked: _Asked, whose: _Whose) -> Sequence[BudgetKey]:
     """The counters of budgets that have to be read."""
     keys = evaluation.budget_keys(asked.release, whose) if asked.needs.budgets else ()
@@ -861,7 +855,7 @@ def _basis(asked: _Asked, whose: _Whose, told: Told, arms: Mapping[str, str]) ->
     context = decisions.context_of(
         receipt, partner=partner, zone=programme.time_zone, terms=asked.terms, programme=programme, dates=whose.dates,
         member=known, scopes=whose.scopes, at=asked.at,
-        denied=[*asked.denied, *_foreign(directory, asked.terms.currency)],
+        denied=(*asked.denied, *directory.foreign_budgets(asked.terms.currency)),
         holidays=calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at)
         if calendar.versions else (),
         coupons=whose.coupons, arms=arms,
