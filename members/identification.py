@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -98,14 +99,23 @@ async def identify_cards(
 ) -> dict[str, Identified | Rejection]:
     """Members by card number, every number given with its answer: CARD_UNKNOWN, CARD_BLOCKED and MEMBER_CLOSED are
     values here. One query over raw asyncpg (a pool or a connection); none for numbers that cannot be right."""
-    lookups = {
+    lookups = lookups_of(vault, numbers)
+    found = await store.cards_by_lookup(source, list(lookups.values())) if lookups else {}
+    return {number: judged(found.get(lookups[number]) if number in lookups else None) for number in numbers}
+
+
+def lookups_of(vault: Vault, numbers: Sequence[str]) -> dict[str, UUID]:
+    """The keyed hash under which `members.recognised` knows a card, by its number; none of what cannot be a number."""
+    return {
         number: cards.number_lookup(vault, normal)
         for number in numbers
         if (normal := cards.normal_number(number)) is not None
     }
-    found = await store.cards_by_lookup(source, list(lookups.values())) if lookups else {}
-    judged = {number: _judge(found.get(lookup), NUMBER) for number, lookup in lookups.items()}
-    return {number: judged.get(number) or CardUnknown() for number in numbers}
+
+
+def judged(row: Any) -> Identified | Rejection:
+    """A row of `members.recognised` as whom the card's number names; None is no such card: CARD_UNKNOWN."""
+    return _judge(row, NUMBER) or CardUnknown()
 
 
 async def identify(

@@ -36,10 +36,12 @@ _RECOGNISED = """
 
 # --- Recognising --------------------------------------------------------------------------------------------
 
-_CARDS_BY_LOOKUP = f"""
-    SELECT c.number_lookup, {_RECOGNISED}
-    FROM members.card c {_OF_CARD}
-    WHERE c.number_lookup = ANY ($1::uuid[])
+# LIMIT: planned once and not for each number of cards; see FEW in partners/mechanics/fact_store.py.
+_CARDS_BY_LOOKUP = """
+    SELECT w.lookup AS number_lookup, r.card_id, r.card_status, r.member_id, r.member_status, r.tier, r.language,
+           r.issued_to
+    FROM (SELECT lookup FROM unnest($1::uuid[]) AS lookup LIMIT cardinality($1::uuid[])) w
+    CROSS JOIN LATERAL members.recognised(w.lookup) r
 """
 
 

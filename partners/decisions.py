@@ -219,8 +219,8 @@ def told(member: Member, tier: str, needs: Needs) -> Member:
     return Member(tier=tier, **kept)
 
 
-def scopes_of(member_id: int, card_id: int | None, partner: str, outlet: str) -> dict[str, str]:
-    """Whose a budget may be, as far as the receipt itself tells."""
+def scopes_of(member_id: int | str, card_id: int | str | None, partner: str, outlet: str) -> dict[str, str]:
+    """Whose a budget may be, as far as the receipt itself tells; member and card by number, or what stands for one."""
     found = {"member": str(member_id), "partner": partner, "outlet": f"{partner}:{outlet}"}
     return found if card_id is None else found | {"card": str(card_id)}
 

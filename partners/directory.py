@@ -106,6 +106,8 @@ class Directory:
         self.programme = programme
         self.shelf = shelf or Shelf()
         self.budgets = budgets
+        self.budget_ids: Mapping[str, int] = {code: head.budget_id for code, head in budgets.items()}
+        self._foreign: dict[str, tuple[str, ...]] = {}
         self.calendar = calendar
         self.experiments = experiments
         self._partners = MappingProxyType({partner.partner_id: partner for partner in partners})
@@ -158,6 +160,14 @@ class Directory:
     def terms_at(self, partner_id: int, at: datetime) -> Terms | None:
         """The terms in force for a partner at a business instant; None before the first signed version."""
         return agreements.in_force(self._signed.get(partner_id, ()), at)
+
+    def foreign_budgets(self, currency: str) -> tuple[str, ...]:
+        """Budgets of money in another currency: there they pay nothing."""
+        found = self._foreign.get(currency)
+        if found is None:
+            found = tuple(sorted(one for one, head in self.budgets.items() if head.currency not in (None, currency)))
+            self._foreign[currency] = found
+        return found
 
     def around(self, receipt: StoredReceipt) -> Around:
         """What stands around a receipt. Raises KeyError where this snapshot does not know its terms."""

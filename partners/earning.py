@@ -104,10 +104,13 @@ def _bonus_reason(points: int, tier: str, bonus_bp: int) -> list[Reason]:
 
 def exclusions(lines: Sequence[EarnLine]) -> list[Reason]:
     """Why some of the lines' amounts earn nothing, whatever decides."""
-    kinds = sorted({line.kind for line in lines if line.kind not in EARNING_KINDS and line.amount_minor})
-    found = [Reason("KIND_DOES_NOT_EARN", 0, {"kind": kind}) for kind in kinds]
-    paid = sum([line.points_value_minor for line in lines])
-    return found + ([Reason("PAID_WITH_POINTS", 0, {"value_minor": paid})] if paid else [])
+    found, paid = list[Reason](), 0
+    kinds = {line.kind for line in lines if line.kind not in EARNING_KINDS and line.amount_minor}
+    if kinds:
+        found = [Reason("KIND_DOES_NOT_EARN", 0, {"kind": kind}) for kind in sorted(kinds)]
+    for line in lines:
+        paid += line.points_value_minor
+    return [*found, Reason("PAID_WITH_POINTS", 0, {"value_minor": paid})] if paid else found
 
 
 def _lots(points: int, terms: Terms, occurred_at: datetime) -> tuple[Lot, ...]:

@@ -41,6 +41,7 @@ from partners.earning import Award, Lot
 from partners.mechanics import facts
 from partners.mechanics.arms import NOBODY, Arms
 from partners.mechanics.documents import HoldoutDocument
+from partners.mechanics.fact_store import WHICH_CARD, WHOSE, BudgetAsked
 from partners.mechanics.facts import Asked, Facts
 from partners.mechanics.grants import STAMPS_SHORT
 from partners.onboarding import OutletUnknown, TerminalUnknown
@@ -59,6 +60,7 @@ PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4
 ATTEMPTS = 3
 CLAIM_LOST, OUTRUN = "TS001", "TS002"
 PURCHASE_TRIGGER = "purchase"
+MOST_BESIDE = 4  # budgets that are read in the statement that reads facts
 FLIGHTS = 3  # batches of purchases at a time
 ABREAST = 2  # of them with purchases of tills; files alone have two as well
 
@@ -232,6 +234,38 @@ class Told:
 UNTOLD = Told()
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a decision will want to know of whom a card stands for, before that is known: see `foresee`.
+
+    In the scopes of wanted.keys WHOSE and WHICH_CARD stand for the numbers of member and card, and wanted.asked names
+    nobody. needs and limited are what it was made for.
+    """
+
+    wanted: Wanted
+    needs: Needs
+    limited: Sequence[str]
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A card that is shown at a till, by its number, and what else is to be read of whom it stands for."""
+
+    number: str
+    foreseen: Foreseen | None = None
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Met:
+    """Whom a card stands for, and what was read of them beside (None: nothing was foreseen)."""
+
+    member: Identified
+    told: Told | None = None
+
+
 class Moved:
     """Where accounts stood after what this process recorded last: what was decided before is not worth a call."""
 
@@ -276,7 +310,7 @@ class Desk:
         self.directory = directory
         self.jams = Jams(database.pool)
         self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS, abreast=ABREAST)
-        self.cards: Lane[str, Identified] = Lane(self._identify_batch)
+        self.cards: Lane[Carried, Met] = Lane(self._meet_batch)
         self.known: Lane[Wanted, Told] = Lane(self._known_batch, flights=FLIGHTS)
         self.arms = Arms(database.pool)
         self.moved = Moved()
@@ -294,29 +328,76 @@ class Desk:
         directory = await self.directory.get()
         return directory if directory.knows_terms(terms_id) else await self.directory.refresh()
 
-    async def _identify_batch(self, numbers: Sequence[str]) -> list[Identified | Exception]:
-        found = await identification.identify_cards(self.pool, self.vault, numbers)
-        return [found[number] for number in numbers]
+    async def _meet_batch(self, items: Sequence[Carried]) -> list[Met | Exception]:
+        lookups = identification.lookups_of(self.vault, [item.number for item in items])
+        of_rules = [item.foreseen is not None and item.number in lookups for item in items]
+        if not any(of_rules):
+            return await self._identify_batch(items)
+        if all(of_rules):
+            return await self._known_by_card(items, lookups)
+        wanted = [item for item, is_it in zip(items, of_rules, strict=True) if is_it]
+        others = [item for item, is_it in zip(items, of_rules, strict=True) if not is_it]
+        read = await asyncio.gather(self._known_by_card(wanted, lookups), self._identify_batch(others))
+        told, plain = map(iter, read)
+        return [next(told) if is_it else next(plain) for is_it in of_rules]
+
+    async def _identify_batch(self, items: Sequence[Carried]) -> list[Met | Exception]:
+        found = await identification.identify_cards(self.pool, self.vault, [item.number for item in items])
+        return [_met(found[item.number], None) for item in items]
+
+    async def _known_by_card(self, items: Sequence[Carried], lookups: Mapping[str, UUID]) -> list[Met | Exception]:
+        """Whom cards stand for, and what was foreseen of each, in one statement."""
+        wanted = [item.foreseen.wanted for item in items if item.foreseen is not None]
+        fields, counters = _named(wanted)
+        directory = await self.directory.get()
+        numbered = [_numbered(one.keys, directory) for one in wanted]
+        together = all(one is not None for one in numbered)
+        told = await facts.facts_of_cards(
+            self.pool, self.vault, directory.programme, [lookups[item.number] for item in items],
+            [one.asked for one in wanted], fields=fields, counters=counters,
+            budgets=[one or () for one in numbered] if together else (), at=max(one.at for one in wanted),
+        )  # fmt: skip
+        answers: list[Met | Exception] = []
+        for one, (row, known, left) in zip(wanted, told, strict=True):
+            member = identification.judged(row)
+            if isinstance(member, Rejection) or not together:
+                answers.append(_met(member, None))
+                continue
+            keys = [_own(key, member) for key in one.keys]
+            answers.append(Met(member, Told(known if one.fields else None, dict(zip(keys, left, strict=True)))))
+        return answers
 
     async def _known_batch(self, items: Sequence[Wanted]) -> list[Told]:
-        keys = {key for item in items for key in item.keys}
+        """What is wanted of each: of those with facts in one statement, budgets alone beside it on another."""
+        directory = await self.directory.get()
         asking = [item for item in items if item.fields]
-        if keys and asking:  # on two connections: neither waits for the other
-            found, left = await asyncio.gather(self._facts_of(asking), self._left_of(keys))
+        numbered = [_numbered(item.keys, directory) for item in asking]
+        together = all(one is not None for one in numbered)
+        keys = {key for item in items if not (item.fields and together) for key in item.keys}
+        budgets = [one or () for one in numbered] if together else ()
+        if keys and asking:  # neither waits for the other
+            known, left = await asyncio.gather(self._facts_of(asking, budgets), self._left_of(keys))
         else:
-            found, left = (await self._facts_of(asking) if asking else []), (await self._left_of(keys) if keys else {})
-        facts_of = iter(found)
-        return [Told(next(facts_of) if item.fields else None, {key: left[key] for key in item.keys}) for item in items]
-
-    async def _facts_of(self, items: Sequence[Wanted]) -> list[Facts | None]:
-        fields, counters = items[0].fields, items[0].counters
+            known = await self._facts_of(asking, budgets) if asking else []
+            left = await self._left_of(keys) if keys else {}
+        of_asking = iter(known)
+        told = []
         for item in items:
-            if item.fields is not fields or item.counters is not counters:
-                fields, counters = fields | item.fields, counters | item.counters
+            found, rest = next(of_asking) if item.fields else (None, ())
+            if item.fields and together:
+                told.append(Told(found, dict(zip(item.keys, rest or [0] * len(item.keys), strict=True))))
+            else:
+                told.append(Told(found, {key: left[key] for key in item.keys}))
+        return told
+
+    async def _facts_of(
+        self, items: Sequence[Wanted], budgets: Sequence[Sequence[BudgetAsked]]
+    ) -> list[tuple[Facts | None, list[int]]]:
+        fields, counters = _named(items)
         rules = (await self.directory.get()).programme
-        return await facts.some_facts_of_many(
+        return await facts.facts_and_budgets(
             self.pool, self.vault, rules, [item.asked for item in items], fields=fields, counters=counters,
-            at=max(item.at for item in items),
+            budgets=budgets, at=max(item.at for item in items),
         )  # fmt: skip
 
     async def _left_of(self, keys: Collection[BudgetKey]) -> dict[BudgetKey, int]:
@@ -326,6 +407,33 @@ class Desk:
     async def _record_batch(self, items: Sequence[Prepared]) -> list[Recorded | Exception]:
         found = await record_many(self, items, at=max(item.at for item in items))
         return list(found)
+
+
+def _met(member: Identified | Rejection, told: Told | None) -> Met | Exception:
+    return member if isinstance(member, Rejection) else Met(member, told)
+
+
+def _named(items: Sequence[Wanted]) -> tuple[frozenset[str], frozenset[str]]:
+    """The fields and counters that any of the items wants."""
+    fields, counters = items[0].fields, items[0].counters
+    for item in items:
+        if item.fields is not fields or item.counters is not counters:
+            fields, counters = fields | item.fields, counters | item.counters
+    return fields, counters
+
+
+def _numbered(keys: Sequence[BudgetKey], directory: Directory) -> list[BudgetAsked] | None:
+    """Counters of budgets by the budgets' numbers, to be read beside facts. None where they are too many for that, or
+    the directory has not heard of one yet."""
+    if len(keys) > MOST_BESIDE or not all(code in directory.budgets for code, _, _ in keys):
+        return None
+    return [(directory.budgets[code].budget_id, scope, period) for code, scope, period in keys]
+
+
+def _own(key: BudgetKey, member: Identified) -> BudgetKey:
+    """A foreseen key, now that it is known whose it is."""
+    code, scope, period = key
+    return code, scope.replace(WHOSE, str(member.member_id)).replace(WHICH_CARD, str(member.card_id)), period
 
 
 def place_of(directory: Directory, caller: Caller, outlet_code: str, terminal_code: str | None) -> Place:
@@ -482,8 +590,7 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
     signed = {funder: directory.terms_at(funder, receipt.occurred_at) for funder in funders}
     lines = decisions.earn_lines(decided)
     award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms}, lines)
-    charged = bool(decided.outcome.charges) or basis.is_limited
-    budget_ids = {code: head.budget_id for code, head in directory.budgets.items()} if charged else {}
+    budget_ids = directory.budget_ids
     promoted = decisions.promoted_of(decided, budget_ids)
     if basis.is_limited:
         award, promoted = decisions.within_exposure(award, promoted, basis, budget_ids)
@@ -507,12 +614,15 @@ async def decide(
     presented: Presented = NOTHING_PRESENTED,
     is_quote: bool = False,
     denied: Collection[str] = (),
+    foreseen: Foreseen | None = None,
+    told: Told | None = None,
 ) -> Prepared:
     """Decide a purchase by the agreement and by the rules in force when it occurred, as `prepare`.
 
-    Nothing is read where no rule looks at more than the receipt and the card. Of a quote the rules' discounts are
-    proposals; a purchase is decided with those that the till says it gave, which must be right. denied are budgets that
-    have no room. Raises what `prepare` raises, and DiscountNotGranted.
+    Nothing is read where no rule looks at more than the receipt and the card; told is what was read already, of what
+    was foreseen. Of a quote the rules' discounts are proposals; a purchase is decided with those that the till says it
+    gave, which must be right. denied are budgets that have no room. Raises what `prepare` raises, and
+    DiscountNotGranted.
     """
     asked = _asked(
         desk, directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points, terms=terms,
@@ -520,15 +630,47 @@ async def decide(
     )  # fmt: skip
     if not asked.by_rules:
         return _prepared(asked, None)
-    whose, told = _whose(asked), UNTOLD
-    if (wanted := _wanted(asked, whose)) is not None:
-        told = await desk.known.submit(wanted)
+    whose = _whose(asked)
+    if told is None or foreseen is None or not _is_for(foreseen, asked):
+        told = await desk.known.submit(wanted) if (wanted := _wanted(asked, whose)) is not None else UNTOLD
     if asked.needs.household:
         whose, more = _of_household(asked, whose, told)
         told = replace(told, left=(await desk.known.submit(more)).left) if more else told
     met = asked.experiments
     arms = await desk.arms.held_out(member.member_id, met, at=at) if met else NOBODY
     return _prepared(asked, _basis(asked, whose, told, arms))
+
+
+def foresee(
+    desk: Desk, directory: Directory, caller: Caller, place: Place, receipt: Receipt, *, at: datetime
+) -> Foreseen | None:
+    """What `decide` will have to read of whoever shows a card for this receipt, so that one statement can say who it is
+    and that. None where it will read nothing, or it cannot be told yet what. Raises nothing."""
+    if any("discounts" in line.facts for line in receipt.lines):  # which rules decide is told by these
+        return None
+    if directory.terms_at(caller.partner_id, receipt.occurred_at) is None:  # it will be refused
+        return None
+    shelf, code = directory.shelf, place.partner.code
+    release = shelf.at(receipt.occurred_at, at)
+    if release.rules:
+        release = shelf.honouring(release, frozenset())
+    needs, limited = shelf.needs(release, PURCHASE_TRIGGER, "", code), limits_of(directory, code)
+    keys: Sequence[BudgetKey] = ()
+    if needs.budgets and not needs.household:
+        scopes = _known_scopes(desk, caller, code, receipt, member=WHOSE, card=WHICH_CARD)
+        dates = decisions.dates_of(receipt.occurred_at, release)
+        keys = evaluation.budget_keys(release, _Whose(code, receipt.occurred_at, scopes, dates, ()))
+    if limited and not needs.household:
+        keys = [*keys, *((one, "", "") for one in limited)]
+    if not (keys or needs.fields):
+        return None
+    nobody = Asked(0, caller.partner_id, receipt.occurred_at)
+    return Foreseen(Wanted(nobody, at, needs.fields, needs.counters, keys), needs, limited)
+
+
+def _is_for(foreseen: Foreseen, asked: _Asked) -> bool:
+    """Whether what was foreseen is what the purchase wants to know."""
+    return foreseen.needs is asked.needs and foreseen.limited == asked.limited and not asked.presented.coupons
 
 
 async def decide_many(
@@ -697,11 +839,6 @@ def _of_the_card(tier: str) -> Member:
     return Member(tier=tier)
 
 
-def _foreign(directory: Directory, currency: str) -> list[str]:
-    """Budgets of money in another currency: there they pay nothing."""
-    return [code for code, head in directory.budgets.items() if head.currency not in (None, currency)]
-
-
 def _budget_keys(asked: _Asked, whose: _Whose) -> Sequence[BudgetKey]:
     """The counters of budgets that have to be read."""
     keys = evaluation.budget_keys(asked.release, whose) if asked.needs.budgets else ()
@@ -718,7 +855,7 @@ def _basis(asked: _Asked, whose: _Whose, told: Told, arms: Mapping[str, str]) ->
     context = decisions.context_of(
         receipt, partner=partner, zone=programme.time_zone, terms=asked.terms, programme=programme, dates=whose.dates,
         member=known, scopes=whose.scopes, at=asked.at,
-        denied=[*asked.denied, *_foreign(directory, asked.terms.currency)],
+        denied=(*asked.denied, *directory.foreign_budgets(asked.terms.currency)),
         holidays=calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at)
         if calendar.versions else (),
         coupons=whose.coupons, arms=arms,
@@ -788,13 +925,21 @@ def taken_limits(
 
 def _scopes(asked: _Asked) -> dict[str, str]:
     """Whose a budget may be, as far as the receipt and the card tell."""
-    member, receipt = asked.member, asked.receipt
-    found = decisions.scopes_of(member.member_id, member.card_id, asked.place.partner.code, receipt.outlet)
+    return _known_scopes(
+        asked.desk, asked.caller, asked.place.partner.code, asked.receipt, member=asked.member.member_id,
+        card=asked.member.card_id,
+    )  # fmt: skip
+
+
+def _known_scopes(
+    desk: Desk, caller: Caller, partner: str, receipt: Receipt, *, member: int | str, card: int | str | None
+) -> dict[str, str]:
+    found = decisions.scopes_of(member, card, partner, receipt.outlet)
     if not receipt.payments:
         return found
     tokens = sorted({paid.instrument for paid in receipt.payments if paid.instrument})
     if len(tokens) == 1:  # of two cards neither is the one that paid
-        paid_with = aliases.instrument(asked.desk.vault, asked.caller.partner_id, tokens[0])
+        paid_with = aliases.instrument(desk.vault, caller.partner_id, tokens[0])
         found |= {"instrument": paid_with.lookup.hex} if paid_with else {}
     return found
 

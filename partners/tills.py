@@ -28,7 +28,7 @@ from partners.coupons.guesses import Asking
 from partners.directory import Directory
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk, Prepared, Presented
+from partners.purchases import Caller, Carried, Desk, Foreseen, Met, Prepared, Presented
 from partners.receipts import Receipt
 from partners.records import ProofUse
 from partners.spending import SpendLimit
@@ -163,11 +163,15 @@ async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int 
 
 
 async def _identify_card(desk: Desk, number: str, asking: Guesser) -> Identified:
+    return (await _meet(desk, number, asking, None)).member
+
+
+async def _meet(desk: Desk, number: str, asking: Guesser, foreseen: Foreseen | None) -> Met:
     await desk.guesses.check(asking)
     try:
-        return await desk.cards.submit(number)
+        return await desk.cards.submit(Carried(number, foreseen))
     except CardUnknown as no:
-        return await _told(desk, asking, number, no, set())
+        return Met(await _told(desk, asking, number, no, set()))
 
 
 async def _told(
@@ -183,6 +187,14 @@ async def _told(
         if await desk.guesses.count(asking) == 0:
             raise RateLimited from found
     raise found
+
+
+async def _meet_for(desk: Desk, call: Call, ref: MemberRef, place: purchases.Place, foreseen: Foreseen | None) -> Met:
+    """As `identify`, and what a decision on the receipt will want to know, where the card's number says who it is."""
+    if ref.card_number is None or foreseen is None:
+        return Met(await identify(desk, call.caller, ref, place.terminal_id, call.at))
+    till = call.caller.terminal_id if place.terminal_id is None else place.terminal_id
+    return await _meet(desk, ref.card_number, guesses.guesser(till, call.caller.client_no), foreseen)
 
 
 async def quote(
@@ -244,8 +256,10 @@ async def record_purchase(
     place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     points = (spend and spend.points) or 0
     member: Identified | None = None
+    foreseen = None if shown.codes else purchases.foresee(desk, directory, call.caller, place, receipt, at=call.at)
     try:
-        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        met = await _meet_for(desk, call, ref, place, foreseen)
+        member = met.member
         if earlier := await _answered_as_another(
             desk, call, member, place, receipt,
             lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
@@ -263,7 +277,8 @@ async def record_purchase(
         directory = await desk.directory_with(terms_id)
     prepared = await purchases.decide(
         desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
-        terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
+        terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented, foreseen=foreseen,
+        told=met.told,
     )  # fmt: skip
     terms = directory.terms(prepared.row.terms_id)
     if must_earn:

@@ -11,6 +11,21 @@ LANGUAGE sql STABLE AS $$
     SELECT max(n.seq) FROM members.succession n WHERE n.member_id = s.member_id)
 $$;
 
+-- The card that has this keyed hash of its number, and the member that it stands for now. issued_to is the member whom it is
+-- of where that one was ever merged. Nothing where there is no such card.
+CREATE FUNCTION members.recognised(p_lookup uuid)
+RETURNS TABLE (card_id bigint, card_status text, member_id bigint, member_status text, tier text, language text,
+               issued_to bigint)
+LANGUAGE sql STABLE AS $$
+  SELECT c.card_id, c.status, m.member_id, m.status, m.tier, m.language, s.member_id
+  FROM members.card c
+  LEFT JOIN LATERAL (
+    SELECT x.member_id, x.survivor_id FROM members.succession x WHERE x.member_id = c.member_id ORDER BY x.seq DESC LIMIT 1
+  ) s ON true
+  JOIN members.member m ON m.member_id = coalesce(s.survivor_id, c.member_id)
+  WHERE c.number_lookup = p_lookup
+$$;
+
 -- The periods of a day that activity is added up by. The parts are put together here: to_char is only STABLE, and what
 -- calls it cannot be declared IMMUTABLE, nor inlined.
 CREATE FUNCTION members.digits(p_number numeric, p_length int) RETURNS text LANGUAGE sql IMMUTABLE AS $$

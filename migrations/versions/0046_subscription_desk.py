@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0046"
-down_revision = "0044"
+down_revision = "0045"
 
 
 def upgrade() -> None:

@@ -8,7 +8,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0051"
-down_revision = "0044"
+down_revision = "0048"
 
 
 def upgrade() -> None:

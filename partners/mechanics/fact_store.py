@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -110,6 +111,19 @@ FIRST_COUNTER = 4  # the column of the first counter
 _PERIODS = ("year", "month", "day")
 
 
+FEW = "LIMIT cardinality({items})"
+"""Behind what items are unnested from. Of a limit that it does not know the planner thinks little, so the plan that it
+makes for any number of items is never dearer than the one for these, and is kept. Without it each call was planned
+anew, for five times what running it takes."""
+
+BudgetAsked = tuple[int | None, str, str]
+"""A budget's number (None: none), and the scope and the period of one of its counters; see WHOSE and WHICH_CARD."""
+
+NO_BUDGET: BudgetAsked = (None, "", "")
+WHOSE, WHICH_CARD = "\x01", "\x02"
+"""What stands in a scope for the number of the member or the card, where they are read in the same statement."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A statement that reads some facts of many members; periods are those of the calendar whose bounds it takes."""
@@ -118,34 +132,69 @@ class Reading:
     periods: tuple[str, ...]
 
 
-@lru_cache(maxsize=1024)
-def reading(fields: frozenset[str], counters: tuple[str, ...]) -> Reading:
-    """The statement that reads fields of Member, and counters by name in the order given as c0, c1 and so on.
+_RECOGNISED = "t.card_id, t.card_status, t.member_status, t.tier, t.language, t.issued_to"
 
-    Counters are one look at what was added up and one at the receipts behind it, each row counted where it belongs.
+
+@lru_cache(maxsize=1024)
+def reading(fields: frozenset[str], counters: tuple[str, ...], budgets: int = 0, *, of_cards: bool = False) -> Reading:
+    """The statement that reads fields of Member, counters by name in the order given as c0, c1 and so on, and what is
+    left of so many budgets each as l0, l1 and so on (null of a budget without a number).
+
+    Counters are one look at what was added up and one at the receipts behind it, each row counted where it belongs. A
+    budget's counter is looked up by its whole key. The items are FEW. of_cards reads of whomever cards stand for, and
+    who that is: a card that there is has a row, whatever is known of its member.
     """
     parts = sorted({_PART_OF.get(name, name) for name in fields} & _PARTS.keys())
     columns = ["t.ord::int AS ord, b.seq, b.available, b.spend_locked"]
     columns += [f"c.c{number}" for number in range(len(counters))]
+    columns += [_left(number, of_cards) for number in range(budgets)]
+    columns += [f"t.holder_id AS member_id, {_RECOGNISED}"] if of_cards else []
     columns += [_PARTS[name][0] for name in parts]
-    sources = [f"CROSS JOIN LATERAL {_PARTS[name][1]}" for name in parts]
+    joined, there = ("LEFT JOIN LATERAL", " ON true") if of_cards else ("CROSS JOIN LATERAL", "")
+    sources = [f"{joined} {_PARTS[name][1]}{there}" for name in parts]
     periods = tuple(one for one in _PERIODS if any(f".{one}." in name for name in counters))
     if counters:
         sources.append(f"CROSS JOIN LATERAL ({_counted(counters, periods)}) c")
-    arrays = [
-        f"${_FIRST_PERIOD + 3 * number}::text::text[], ${_FIRST_PERIOD + 3 * number + 1}::text::date[], "
-        f"${_FIRST_PERIOD + 3 * number + 2}::text::date[]"
-        for number in range(len(periods))
-    ]
-    given = ", ".join(["$1::text::bigint[]", "$2::text::int[]", *arrays])
-    names = ", ".join(["holder_id", "partner_id", *(f"{one}_name, {one}_from, {one}_until" for one in periods), "ord"])
+    given = ["$1::uuid[]" if of_cards else "$1::text::bigint[]", "$2::text::int[]"]
+    names = ["lookup" if of_cards else "holder_id", "partner_id"]
+    number = _FIRST_PERIOD
+    for one in periods:
+        given += [f"${number}::text::text[]", f"${number + 1}::text::date[]", f"${number + 2}::text::date[]"]
+        names += [f"{one}_name", f"{one}_from", f"{one}_until"]
+        number += 3
+    for place in range(budgets):
+        given += [f"${number}::text::int[]", f"${number + 1}::text[]", f"${number + 2}::text[]"]
+        names += [f"budget{place}", f"scope{place}", f"period{place}"]
+        number += 3
     unused = "" if counters else " AND ($4::text, $5::text) IS NOT NULL"
     unused += "" if any("$3" in one for one in sources) else " AND $3::timestamptz IS NOT NULL"
+    items = f"(SELECT * FROM unnest({', '.join(given)}) WITH ORDINALITY {FEW.format(items='$2::text::int[]')})"
+    items += f" AS t({', '.join(names)}, ord)"
+    if of_cards:
+        items = (
+            "(SELECT t.*, q.member_id AS holder_id, q.card_id, q.card_status, q.member_status, q.tier, q.language, "
+            f"q.issued_to FROM {items} CROSS JOIN LATERAL members.recognised(t.lookup) q) t"
+        )
     return Reading(
-        f"SELECT {', '.join(columns)} FROM unnest({given}) WITH ORDINALITY AS t({names}) "
-        "CROSS JOIN LATERAL (SELECT a.seq, a.available, a.spend_locked FROM ledger.account a "  # LIMIT: one by one
-        f"WHERE a.holder_id = t.holder_id AND a.unit = 1{unused} LIMIT 1) b {' '.join(sources)}",
+        f"SELECT {', '.join(columns)} FROM {items} "
+        f"{joined} (SELECT a.seq, a.available, a.spend_locked FROM ledger.account a "  # LIMIT: one by one
+        f"WHERE a.holder_id = t.holder_id AND a.unit = 1{unused} LIMIT 1) b{there} {' '.join(sources)}",
         periods,
+    )
+
+
+def _left(number: int, of_cards: bool) -> str:
+    """What is left of the budget of that place. Its counter is in a subquery: joined, the planner would look for it
+    among all counters of the budget, which are as many as there are members."""
+    budget, scope, period = f"t.budget{number}", f"t.scope{number}", f"t.period{number}"
+    if of_cards:
+        scope = f"replace(replace({scope}, chr(1), t.holder_id::text), chr(2), t.card_id::text)"
+    return (
+        f"CASE WHEN {budget} IS NOT NULL THEN greatest("
+        f"coalesce((SELECT o.ceiling FROM partners.budget o WHERE o.budget_id = {budget}), 0)"
+        f" - coalesce(CASE WHEN {period} LIKE '%/%' THEN partners.used_in_window({budget}, {scope}, {period}) ELSE ("
+        f"SELECT k.used FROM partners.budget_counter k WHERE k.budget_id = {budget} AND k.scope = {scope}"
+        f" AND k.period = {period}) END, 0), 0) END AS l{number}"
     )
 
 
@@ -183,13 +232,18 @@ async def some_facts_of_many(
     at: datetime,
     fields: frozenset[str],
     counters: tuple[str, ...],
+    budgets: Sequence[Sequence[BudgetAsked]] = (),
+    cards: Sequence[UUID] | None = None,
 ) -> list[asyncpg.Record]:
-    """Some facts of many members, as `reading` names them; ord is each one's place, counted from 1."""
-    read = reading(fields, counters)
+    """Some facts of many members, as `reading` names them; ord is each one's place, counted from 1. budgets are those
+    of each; cards are whose facts are wanted where members are not known by number."""
+    most = max(map(len, budgets)) if budgets else 0
+    read = reading(fields, counters, most, of_cards=cards is not None)
     bounds = [_bounds(day) for day in days] if read.periods else ()
+    of_each = [[each[place] if place < len(each) else NO_BUDGET for each in budgets] for place in range(most)]
     found: list[asyncpg.Record] = await pool.fetch(
         read.sql,
-        "{" + ",".join([str(one.member_id) for one in asked]) + "}",
+        "{" + ",".join([str(one.member_id) for one in asked]) + "}" if cards is None else cards,
         "{" + ",".join([str(one.partner_id) for one in asked]) + "}",
         at,
         programme.time_zone,
@@ -198,6 +252,10 @@ async def some_facts_of_many(
             "{" + ",".join([of_day[one][place] for of_day in bounds]) + "}"
             for one in read.periods for place in range(3)
         ],
+        *[column for wanted in of_each for column in (
+            "{" + ",".join(["NULL" if one[0] is None else str(one[0]) for one in wanted]) + "}",
+            [one[1] for one in wanted], [one[2] for one in wanted],
+        )],
     )  # fmt: skip
     return found
 

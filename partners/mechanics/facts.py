@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
@@ -20,6 +21,7 @@ from kit.secrets import Vault
 from kit.values import quick
 from members import birthdays
 from partners.mechanics import fact_store
+from partners.mechanics.fact_store import BudgetAsked
 from partners.promotions.basket import Member, days_to_birthday
 from partners.terms import Programme
 
@@ -109,14 +111,69 @@ async def some_facts_of_many(
 ) -> list[Facts | None]:
     """As `member_facts_of_many`, but of `Member` these fields alone, and these counters by name, none left out; the
     rest is as if nothing were known. For decisions, whose rules say what they look at."""
+    told = await facts_and_budgets(pool, vault, programme, asked, fields=fields, counters=counters, at=at)
+    return [known for known, _ in told]
+
+
+async def facts_and_budgets(
+    pool: asyncpg.Pool,
+    vault: Vault,
+    programme: Programme,
+    asked: Sequence[Asked],
+    *,
+    fields: frozenset[str],
+    counters: frozenset[str] = frozenset(),
+    budgets: Sequence[Sequence[BudgetAsked]] = (),
+    at: datetime,
+) -> list[tuple[Facts | None, list[int]]]:
+    """As `some_facts_of_many`, and what is left of the budgets of each, in their order: one statement. Where there is
+    no such member that is nothing."""
     names = tuple(sorted(counters))
     days = [_day(one, programme) for one in asked]
-    found = await fact_store.some_facts_of_many(pool, asked, days, programme, at, fields, names)
+    found = await fact_store.some_facts_of_many(pool, asked, days, programme, at, fields, names, budgets)
     rows = {row["ord"]: row for row in found}
-    return [
-        _some_facts(row, one, vault, programme, fields, names) if (row := rows.get(index)) is not None else None
-        for index, one in enumerate(asked, 1)
-    ]
+    told: list[tuple[Facts | None, list[int]]] = []
+    for index, one in enumerate(asked, 1):
+        row = rows.get(index)
+        known = None if row is None else _some_facts(row, one, vault, programme, fields, names)
+        told.append((known, _left(row, names, budgets[index - 1] if budgets else ())))
+    return told
+
+
+async def facts_of_cards(
+    pool: asyncpg.Pool,
+    vault: Vault,
+    programme: Programme,
+    cards: Sequence[UUID],
+    asked: Sequence[Asked],
+    *,
+    fields: frozenset[str],
+    counters: frozenset[str] = frozenset(),
+    budgets: Sequence[Sequence[BudgetAsked]] = (),
+    at: datetime,
+) -> list[tuple[asyncpg.Record | None, Facts | None, list[int]]]:
+    """Whom cards stand for, by the keyed hashes of their numbers, and as `facts_and_budgets` what is known of them: one
+    statement. Each answer begins with a row of `members.recognised` (None: no such card); asked need not tell the
+    member."""
+    names = tuple(sorted(counters))
+    days = [_day(one, programme) for one in asked]
+    found = await fact_store.some_facts_of_many(pool, asked, days, programme, at, fields, names, budgets, cards)
+    rows = {row["ord"]: row for row in found}
+    told: list[tuple[asyncpg.Record | None, Facts | None, list[int]]] = []
+    for index, one in enumerate(asked, 1):
+        row, known = rows.get(index), None
+        if row is not None and row["seq"] is not None:
+            here = Asked(row["member_id"], one.partner_id, one.occurred_at)
+            known = _some_facts(row, here, vault, programme, fields, names)
+        told.append((row, known, _left(row, names, budgets[index - 1] if budgets else ())))
+    return told
+
+
+def _left(row: asyncpg.Record | None, counters: Sequence[str], budgets: Sequence[BudgetAsked]) -> list[int]:
+    if row is None:
+        return []
+    first = fact_store.FIRST_COUNTER + len(counters)
+    return [row[first + place] or 0 for place in range(len(budgets))]
 
 
 async def fold(

@@ -183,10 +183,14 @@ class Local(Plain):
 
     @classmethod
     def at(cls, occurred_at: datetime, zone: str, holidays: tuple[str, ...] = ()) -> Local:
-        """The calendar facts of an instant in an IANA zone."""
-        here = occurred_at.astimezone(zone_of(zone))
-        told = tuple(sorted(holidays)) if holidays else ()
-        return cls(here.date().isoformat(), here.isoweekday(), here.hour, here.minute, told)
+        """The calendar facts of an instant in an IANA zone. They are those of its minute, which is that of many."""
+        return _local(occurred_at.replace(second=0, microsecond=0), zone, holidays)
+
+
+@lru_cache(maxsize=4096)
+def _local(minute: datetime, zone: str, holidays: tuple[str, ...]) -> Local:
+    here = minute.astimezone(zone_of(zone))
+    return Local(here.date().isoformat(), here.isoweekday(), here.hour, here.minute, tuple(sorted(holidays)))
 
 
 @quick

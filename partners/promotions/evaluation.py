@@ -140,7 +140,7 @@ class Decision:
         if candidates.grants:
             self._run(candidates.grants)
         awards = (*contract, *self.awards)
-        points = sum(award.points for award in awards)
+        points = sum([award.points for award in awards])
         return Outcome(
             points=points,
             line_points=self._line_points(awards),

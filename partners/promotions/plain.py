@@ -78,7 +78,7 @@ def _how(hint: Any) -> str:
     is_plain = hasattr(inner, "to_json")
     if collection is tuple:
         if is_plain and hasattr(inner, "_fields"):
-            return "[[*one] for one in value]"  # a pair is written as it is
+            return "[*map(list, value)]"  # a pair is written as it is
         return "[one.to_json() for one in value]" if is_plain else "list(value)"
     if collection is dict:
         return "dict(value)"

@@ -10,7 +10,7 @@ CREATE FUNCTION partners.use_budgets(
   p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[])
 RETURNS TABLE (item int, budget_id int) LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
-DECLARE v_budgets int[]; v_scopes text[]; v_periods text[];
+DECLARE v_wanted bigint; v_budgets int[]; v_scopes text[]; v_periods text[];
 BEGIN
   IF array_to_string(p_periods, ' ') LIKE '%/%' THEN  -- some count over the last days: see budget_windows.sql
     RETURN QUERY SELECT w.item, w.budget_id FROM partners.use_windows(p_of, p_budgets, p_scopes, p_periods, p_amounts) w;
@@ -33,16 +33,17 @@ BEGIN
     WHERE k.used + excluded.used <= excluded.ceiling
     RETURNING k.budget_id, k.scope, k.period
   )
-  SELECT array_agg(w.budget_id), array_agg(w.scope), array_agg(w.period) INTO v_budgets, v_scopes, v_periods
-  FROM wanted w
-  WHERE NOT EXISTS (
-    SELECT FROM charged c WHERE (c.budget_id, c.scope, c.period) = (w.budget_id, w.scope, w.period));
-  IF v_budgets IS NULL THEN
+  SELECT (SELECT count(*) FROM wanted), array_agg(c.budget_id), array_agg(c.scope), array_agg(c.period)
+  INTO v_wanted, v_budgets, v_scopes, v_periods FROM charged c;
+  IF cardinality(v_budgets) = v_wanted THEN
     RETURN;
   END IF;
   RETURN QUERY
     SELECT DISTINCT r.item, r.budget_id
-    FROM unnest(v_budgets, v_scopes, v_periods) AS d(budget_id, scope, period)
+    FROM (
+      SELECT t.budget_id, t.scope, t.period FROM unnest(p_budgets, p_scopes, p_periods) AS t(budget_id, scope, period)
+      EXCEPT SELECT c.budget_id, c.scope, c.period FROM unnest(v_budgets, v_scopes, v_periods) AS c(budget_id, scope, period)
+    ) d
     JOIN (
       SELECT t.item, t.budget_id, t.scope, t.period,
              sum(t.amount) OVER (PARTITION BY t.budget_id, t.scope, t.period ORDER BY t.item) AS running
@@ -62,35 +63,41 @@ CREATE FUNCTION partners.record_promoted(
   p_event_of int[], p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules text[],
   p_owed bigint[], p_currencies text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_stale int[]; v_denied jsonb; v_take int[];
+DECLARE v_stale int[]; v_denied jsonb;
 BEGIN
   v_stale := ARRAY(
     SELECT n FROM generate_subscripts(p_seqs, 1) n
     WHERE p_if_seqs[n] < p_seqs[n] - 1 AND EXISTS (
       SELECT FROM partners.receipt r
       WHERE r.holder_id = p_holders[n] AND r.unit = p_unit AND r.seq > p_if_seqs[n] AND r.seq < p_seqs[n]));
-  v_take := ARRAY(SELECT c FROM generate_subscripts(p_charge_of, 1) c
-                  WHERE p_seqs[p_charge_of[c]] IS NOT NULL AND p_charge_of[c] <> ALL (v_stale));
-  IF cardinality(v_take) > 0 THEN
+  IF cardinality(p_charge_of) > 0 AND (cardinality(v_stale) > 0 OR array_position(p_seqs, NULL) IS NOT NULL) THEN
+    SELECT coalesce(array_agg(t.item), '{}'), array_agg(t.budget_id), array_agg(t.scope), array_agg(t.period),
+           array_agg(t.amount)
+    INTO p_charge_of, p_budgets, p_scopes, p_periods, p_amounts
+    FROM unnest(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) AS t(item, budget_id, scope, period, amount)
+    WHERE p_seqs[t.item] IS NOT NULL AND t.item <> ALL (v_stale);
+  END IF;
+  IF cardinality(p_charge_of) > 0 THEN
     SELECT jsonb_agg(jsonb_build_array(u.item, u.budget_id)) INTO v_denied
-    FROM partners.use_budgets(
-      ARRAY(SELECT p_charge_of[c] FROM unnest(v_take) c), ARRAY(SELECT p_budgets[c] FROM unnest(v_take) c),
-      ARRAY(SELECT p_scopes[c] FROM unnest(v_take) c), ARRAY(SELECT p_periods[c] FROM unnest(v_take) c),
-      ARRAY(SELECT p_amounts[c] FROM unnest(v_take) c)) u;
+    FROM partners.use_budgets(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) u;
   END IF;
   IF v_denied IS NOT NULL OR cardinality(v_stale) > 0 THEN
     RAISE EXCEPTION 'what was decided does not hold any more' USING ERRCODE = 'TS002',
       DETAIL = jsonb_build_object('denied', coalesce(v_denied, '[]'), 'stale', v_stale)::text;
   END IF;
-  INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
-  SELECT p_holders[p_charge_of[c]], p_seqs[p_charge_of[c]], p_amounts[c], p_budgets[c], p_unit, p_scopes[c], p_periods[c]
-  FROM unnest(v_take) c;
-  INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,
-                                       is_return, currency, rule)
-  SELECT p_holders[p_event_of[e]], p_seqs[p_event_of[e]], p_owed[e], p_payers[e], p_payees[e], p_terms[e],
-         ledger.entered_cutoff(), p_unit, row_number() OVER (PARTITION BY p_event_of[e] ORDER BY e), p_kinds[e], false,
-         p_currencies[e], p_rules[e]
-  FROM generate_subscripts(p_event_of, 1) e WHERE p_seqs[p_event_of[e]] IS NOT NULL;
+  IF cardinality(p_charge_of) > 0 THEN
+    INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
+    SELECT p_holders[t.item], p_seqs[t.item], t.amount, t.budget_id, p_unit, t.scope, t.period
+    FROM unnest(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) AS t(item, budget_id, scope, period, amount);
+  END IF;
+  IF cardinality(p_event_of) > 0 THEN
+    INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,
+                                         is_return, currency, rule)
+    SELECT p_holders[p_event_of[e]], p_seqs[p_event_of[e]], p_owed[e], p_payers[e], p_payees[e], p_terms[e],
+           ledger.entered_cutoff(), p_unit, row_number() OVER (PARTITION BY p_event_of[e] ORDER BY e), p_kinds[e], false,
+           p_currencies[e], p_rules[e]
+    FROM generate_subscripts(p_event_of, 1) e WHERE p_seqs[p_event_of[e]] IS NOT NULL;
+  END IF;
   RETURN true;
 END $$;
 

@@ -77,7 +77,6 @@ class Town:
     fair: Fair
     browser: Browser
     till: Till
-    keys: tuple[str, str]
     card: IssuedCard
     eye: Path
     complaints: list[str] = field(default_factory=list)

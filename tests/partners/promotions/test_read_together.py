@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
 from kit.database import Database
 from kit.secrets import Vault
-from members import badges, households
-from members.cards import IssuedCard
+from members import badges, cards, households, identification
+from members.cards import CardBlocked, CardUnknown, IssuedCard
+from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import decisions, purchases
+from partners import decisions, purchases, tills
+from partners.mechanics import facts
+from partners.outcomes import Recorded
 from partners.promotions.basket import Member
-from partners.purchases import Prepared
+from partners.purchases import Carried, Prepared
+from partners.receipts import Receipt
 from tests.builders import NOON, a_receipt, found, identified
 from tests.partners.promotions.market import Market, bonus, open_market
 
@@ -106,3 +113,95 @@ async def test_facts_that_grew_old_are_stopped_by_the_write_and_not_without_its_
     basis = decisions.Basis
     monkeypatch.setattr(purchases, "Basis", lambda *given, **named: replace(basis(*given, **named), if_seq=None))
     assert await points() == [100, 100, 100, 100]
+
+
+async def shown(market: Market, number: str, receipt: Receipt, partner: str = "bakery") -> Recorded:
+    """A till's whole call: a card's number and a receipt."""
+    caller = market.coalition.callers[partner]
+    key = purchases.idem_key_of(caller, "accruePoints", receipt.reference)
+    call = tills.Call(caller, key, receipt.occurred_at + timedelta(seconds=5), NOON)
+    return await tills.record_purchase(market.desk, call, MemberRef(card_number=number), receipt, spend=None)
+
+
+async def test_a_card_tells_who_it_is_and_all_that_its_rules_ask_for_in_one_reading(market: Market) -> None:
+    """What a till's call decides on is what a decision reads by itself, for whomever; and nothing more is read."""
+    coalition, desk = market.coalition, market.desk
+    await market.budget("month", limit=10, scopes=["member", "card"], period="month", on_exceed="partial")
+    await market.budget("days", limit=100, scopes=["member"], period="rolling:30")
+    await market.budget("place", limit=100, scopes=["outlet"])
+    await market.publish(
+        bonus("first", 5, who=FIRST, caps=["days", "place"], where={"partners": ["bakery"]}),
+        bonus("some", 7, caps=["month"], where={"partners": ["bakery"]}, stack={"priority": 11}),
+        bonus("paid", 1, caps=["place"], where={"partners": ["grocer"]}),
+    )
+    held = [await coalition.add_member() for _ in range(5)]
+    await market.buy(held[2], a_receipt(50))
+    directory = await desk.directory.get()
+    for partner, points in (("bakery", [12, 12, 3]), ("grocer", [1, 1, 1]), ("books", [0, 0, 0])):
+        caller = coalition.callers[partner]
+        place = purchases.place_of(directory, caller, "1", "1")
+        foreseen = purchases.foresee(desk, directory, caller, place, a_receipt(50), at=NOON)
+        assert (foreseen is None) == (partner == "books")
+        met = await asyncio.gather(*[desk.cards.submit(Carried(card.number, foreseen)) for card in held[:3]])
+        assert [one.member for one in met] == [identified(card) for card in held[:3]]
+        for one, expected in zip(met, points, strict=True):
+            decide = partial(
+                purchases.decide, desk, directory, caller, one.member, a_receipt(50), at=NOON, idem_key=None
+            )
+            alone, told = await decide(), await decide(foreseen=foreseen, told=one.told)
+            assert (told.row, told.award, told.promoted) == (alone.row, alone.award, alone.promoted)
+            assert told.award.points == expected
+    await desk.known.close()  # from here on nothing else can be read
+    done = await asyncio.gather(
+        *[shown(market, card.number, a_receipt(50)) for card in held[:3]],
+        shown(market, held[3].number, a_receipt(50), "grocer"),
+        shown(market, held[4].number, a_receipt(50), "books"),
+        shown(market, "9700000000000000", a_receipt(50)),
+        return_exceptions=True,
+    )
+    assert [one.receipt.awarded_points for one in done if isinstance(one, Recorded)] == [12, 12, 3, 1, 0]
+    assert isinstance(done[-1], CardUnknown)
+
+
+async def test_a_card_that_may_not_be_used_tells_nothing_though_rules_ask(market: Market) -> None:
+    await market.publish(bonus("first", 5, who=FIRST))
+    card = await market.coalition.add_member()
+    async with market.coalition.database.transaction() as connection:
+        await cards.mark_lost(connection, card.card_id, at=NOON)
+    before = await market.rows()
+    with pytest.raises(CardBlocked):
+        await shown(market, card.number, a_receipt(50))
+    assert await market.rows() == before
+
+
+async def test_what_is_read_at_each_till_is_planned_for_any_number_of_them(market: Market) -> None:
+    """Planning takes several times what reading takes: a session does it a few times at most."""
+    await market.budget("month", limit=10, scopes=["member"], period="month")
+    await market.publish(bonus("first", 5, who=FIRST, caps=["month"]))
+    held = [await market.coalition.add_member() for _ in range(4)]
+    directory, caller = await market.desk.directory.get(), market.coalition.callers["bakery"]
+    foreseen = purchases.foresee(
+        market.desk, directory, caller, purchases.place_of(directory, caller, "1", "1"), a_receipt(50), at=NOON
+    )
+    assert foreseen is not None
+    wanted = foreseen.wanted
+    asked = [replace(wanted.asked, member_id=card.member_id) for card in held]
+    keys = [[(1, f"member:{card.member_id}", "2026-03")] for card in held]
+    async with market.desk.pool.acquire() as one:
+        for number in (1, 1, 1, 1, 1, 4, 2, 3, 4):
+            numbers = [card.number for card in held[:number]]
+            await identification.identify_cards(one, market.desk.vault, numbers)
+            hashes = identification.lookups_of(market.desk.vault, numbers)
+            known = {
+                "fields": wanted.fields, "counters": wanted.counters, "budgets": keys[:number], "at": NOON,
+            }  # fmt: skip
+            around: Any = (one, market.desk.vault, directory.programme)
+            by_card = await facts.facts_of_cards(*around, list(hashes.values()), asked[:number], **known)
+            by_number = await facts.facts_and_budgets(*around, asked[:number], **known)
+            assert [each[1:] for each in by_card] == by_number
+        plans = await one.fetch(
+            "SELECT custom_plans, generic_plans FROM pg_prepared_statements "
+            "WHERE statement LIKE '%LIMIT cardinality%' AND statement NOT LIKE '%custom_plans%'"
+        )
+    assert len(plans) == 3
+    assert {(row["custom_plans"], row["generic_plans"]) for row in plans} == {(5, 4)}
