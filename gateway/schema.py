@@ -31,8 +31,8 @@ from gateway.movement_api import MovementQuery
 from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
-from gateway.partnership_api import PartnershipQuery
 from gateway.pairing_api import Pairing, PairingMutation, PairingQuery
+from gateway.partnership_api import PartnershipQuery
 from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.plan_api import PlanMutation, PlanQuery

@@ -374,8 +374,8 @@ async def _came(
 
 
 async def _charged_back(connection: AsyncConnection, provider: Provider, told: Told, *, at: datetime) -> bool:
-    """A bank took a payment back. Of one that was surplus nothing goes back any more, and that is all. False where nobody
-    knows of the payment."""
+    """A bank took a payment back. Of one that was surplus nothing goes back any more, and that is all. False where
+    nobody knows of the payment."""
     invoice_no = await invoices.known_payment(connection, provider.name, told.reference)
     if invoice_no is None:
         return False

@@ -353,9 +353,7 @@ async def insert_entries(
         )
 
 
-async def entries_of(
-    connection: AsyncConnection, bank_statement_id: int, numbers: Sequence[int]
-) -> Sequence[Row[Any]]:
+async def entries_of(connection: AsyncConnection, bank_statement_id: int, numbers: Sequence[int]) -> Sequence[Row[Any]]:
     """Entries of a statement by their numbers, in order."""
     found = await connection.execute(
         text(

@@ -59,7 +59,9 @@ async def test_a_rule_is_written_mended_rehearsed_published_by_another_and_earns
     field = page.get_by_label("Document")
     rule = orjson.loads(await field.input_value())
     assert rule["promotion"] == "sunday"
-    rule["conditions"] = [{"id": "big", "cel": "basket.total_minor >=", "label": {"en": "Big", "ru": "Big", "ro": "Big"}}]
+    rule["conditions"] = [
+        {"id": "big", "cel": "basket.total_minor >=", "label": {"en": "Big", "ru": "Big", "ro": "Big"}}
+    ]
     await field.fill(orjson.dumps(rule).decode())
     await page.get_by_role("button", name="Check").click()
     alert = page.get_by_role("alert")
