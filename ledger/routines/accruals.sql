@@ -104,7 +104,7 @@ END $$;
 -- The cut-off is entered as enter_cutoff does it, which is asked only where what the session remembers does not hold any
 -- more. The account is moved on by the statement that locks it, whoever it had to wait for, and the key is looked at behind
 -- that lock, by the journal's own index: where it is known, the account is put back as it was. Where something is due it is
--- applied first, and an account that owes is left to a batch of one.
+-- applied first; an account that owes, or that has later entries than this one, is left to a batch of one.
 CREATE FUNCTION ledger.accrue_lot(
   p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
   p_issuer int, p_funder int, p_terms int, p_points bigint, p_activates timestamptz, p_expires timestamptz)
@@ -112,8 +112,8 @@ RETURNS ledger.accrued LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_ca
 DECLARE
   v_cutoff int := nullif(current_setting('tessera.last_cutoff', true), ''); v_locked boolean;
   v_active boolean := p_activates <= p_at;
-  v_seq bigint; v_available bigint; v_pending bigint; v_held bigint; v_debt bigint; v_last timestamptz; v_hash bytea;
-  v_last_before timestamptz; v_due_before timestamptz; v_hash_before bytea;
+  v_seq bigint; v_available bigint; v_pending bigint; v_held bigint; v_hash bytea; v_is_clear boolean;
+  v_last timestamptz; v_due timestamptz; v_hash_before bytea;  -- as they were before
 BEGIN
   v_locked := pg_advisory_xact_lock_shared(7305002, v_cutoff) IS NOT NULL;
   PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff AND state = 'OPEN';
@@ -122,28 +122,29 @@ BEGIN
   END IF;
   LOOP
     UPDATE ledger.account a
-    SET seq = a.seq + 1, last_at = greatest(p_at, a.last_at),
+    SET seq = a.seq + 1, last_at = p_at,
         available = a.available + CASE WHEN v_active THEN p_points ELSE 0::bigint END,
         pending = a.pending + CASE WHEN v_active THEN 0::bigint ELSE p_points END,
         next_due = least(a.next_due, CASE WHEN v_active THEN p_expires ELSE p_activates END),
         head_hash = sha256(a.head_hash || textsend(ledger.accrual_text(
           p_holder, p_unit, a.seq + 1, p_partner, v_cutoff, p_points,
           a.available + CASE WHEN v_active THEN p_points ELSE 0::bigint END,
-          a.pending + CASE WHEN v_active THEN 0::bigint ELSE p_points END, a.held, p_at, greatest(p_at, a.last_at),
-          p_idem_key, p_fingerprint, p_issuer, p_funder, p_terms, CASE WHEN v_active THEN 1 ELSE 2 END)))
-    WHERE a.holder_id = p_holder AND a.unit = p_unit AND a.next_due > p_at AND a.debt = 0
-    RETURNING a.seq, a.available, a.pending, a.held, a.last_at, a.head_hash, old.last_at, old.next_due, old.head_hash
-    INTO v_seq, v_available, v_pending, v_held, v_last, v_hash, v_last_before, v_due_before, v_hash_before;
+          a.pending + CASE WHEN v_active THEN 0::bigint ELSE p_points END, a.held, p_at, p_idem_key,
+          p_fingerprint, p_issuer, p_funder, p_terms, CASE WHEN v_active THEN 1 ELSE 2 END)))
+    WHERE a.holder_id = p_holder AND a.unit = p_unit AND a.next_due > p_at AND a.last_at <= p_at
+      AND a.debt = 0
+    RETURNING a.seq, a.available, a.pending, a.held, a.head_hash, old.last_at, old.next_due, old.head_hash
+    INTO v_seq, v_available, v_pending, v_held, v_hash, v_last, v_due, v_hash_before;
     EXIT WHEN FOUND;
-    IF v_debt = 0 THEN
+    IF v_is_clear THEN
       RAISE EXCEPTION 'ledger corrupt: of account % of unit % something stays due', p_holder, p_unit USING ERRCODE = 'LX001';
     END IF;
-    SELECT a.debt INTO v_debt
+    SELECT a.debt = 0 AND a.last_at <= p_at INTO v_is_clear
     FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;
     IF NOT FOUND THEN
       RETURN (4, NULL, NULL, NULL, NULL)::ledger.accrued;
     END IF;
-    IF v_debt > 0 THEN
+    IF NOT v_is_clear THEN
       RETURN ledger.accrue_lots(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, ARRAY[p_issuer],
                                 ARRAY[p_funder], ARRAY[p_terms], ARRAY[p_points], ARRAY[p_activates], ARRAY[p_expires]);
     END IF;
@@ -155,12 +156,12 @@ BEGIN
   END LOOP;
   INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
                               at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
-  VALUES (p_holder, v_seq, p_points, v_available, v_pending, v_held, 0, p_at, v_last, p_idem_key, p_fingerprint,
+  VALUES (p_holder, v_seq, p_points, v_available, v_pending, v_held, 0, p_at, p_at, p_idem_key, p_fingerprint,
           p_partner, v_cutoff, p_unit, 1, v_hash)
   ON CONFLICT (holder_id, unit, idem_key) WHERE idem_key IS NOT NULL DO NOTHING;
   IF NOT FOUND THEN
     UPDATE ledger.account a
-    SET seq = a.seq - 1, last_at = v_last_before, next_due = v_due_before, head_hash = v_hash_before,
+    SET seq = a.seq - 1, last_at = v_last, next_due = v_due, head_hash = v_hash_before,
         available = a.available - CASE WHEN v_active THEN p_points ELSE 0::bigint END,
         pending = a.pending - CASE WHEN v_active THEN 0::bigint ELSE p_points END
     WHERE a.holder_id = p_holder AND a.unit = p_unit;

@@ -811,7 +811,7 @@ MUTANTS = (
     ),
     Mutant(
         "accrue leaves the day of what is due behind where the key is known", "ledger.accrue_lot",
-        "next_due = v_due_before,", "", "a_repeated_accrual_leaves_everything_as_it_was",
+        "next_due = v_due,", "", "a_repeated_accrual_leaves_everything_as_it_was",
     ),
     Mutant(
         "accrue applies what is due before it looks for the key", "ledger.accrue_lot", f"{_ACCRUE_KNOWN} IF FOUND THEN",
