@@ -529,6 +529,7 @@ def _probes() -> dict[str, Probe]:
         o.test_a_lot_expires_at_its_instant_and_not_before,
         o.test_a_decline_is_final_for_its_key_and_leaves_the_balance_alone,
         o.test_a_repeated_accrual_leaves_everything_as_it_was,
+        o.test_an_accrual_earlier_than_the_last_entry_is_recorded_at_that_entrys_instant,
         o.test_a_return_takes_no_more_than_the_accruals_own_lot_still_holds,
         o.test_a_pending_accrual_is_taken_back_without_ever_being_available,
         o.test_a_refund_gives_each_lot_back_what_it_gave_the_last_consumed_first,
@@ -989,6 +990,10 @@ MUTANTS = (
         "of_two_returns_decided_on_one_state_the_second_is_decided_again",
     ),
     # Debt
+    Mutant(
+        "an accrual is recorded before the entry before it", "ledger.accrue_lot", "AND a.last_at <= p_at AND a.debt", "AND a.debt",
+        "an_accrual_earlier_than_the_last_entry_is_recorded_at_that_entrys_instant",
+    ),
     Mutant(
         "an accrual records who owes like everybody", "ledger.accrue_lot", "AND a.debt = 0", "",
         "points_that_become_available_repay_and_pending_ones_wait",

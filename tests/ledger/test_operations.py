@@ -267,6 +267,15 @@ async def test_a_repeated_accrual_leaves_everything_as_it_was(holder: Holder) ->
     assert await everything(holder) == before
 
 
+async def test_an_accrual_earlier_than_the_last_entry_is_recorded_at_that_entrys_instant(holder: Holder) -> None:
+    await holder.accrue(10, day=3)
+    told = await holder.accrue(20, day=1, activates=2)
+
+    assert (told["status"], told["seq"], told["available"], told["pending"]) == (0, 2, 10, 20)
+    written = await holder.pool.fetch("SELECT at, recorded_at FROM ledger.journal ORDER BY seq")
+    assert [tuple(row) for row in written] == [(T0 + 3 * DAY, T0 + 3 * DAY), (T0 + DAY, T0 + 3 * DAY)]
+
+
 async def everything(holder: Holder) -> list[str]:
     """Every row of the account, as it lies there."""
     rows = await holder.pool.fetch(
