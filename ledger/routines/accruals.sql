@@ -100,49 +100,72 @@ BEGIN
 END $$;
 
 -- Accrue one entry of one lot, on its own: the same as a batch of one, without what a batch needs. A call pays for
--- preparing each statement and each expression more than for running it: there are few of both, and no array is read.
+-- preparing each statement, each column and each expression more than for running it: there are few of them.
 -- The cut-off is entered as enter_cutoff does it, which is asked only where what the session remembers does not hold any
--- more. Whose row is locked does not move: it is written where it was found.
+-- more. The account is moved on by the statement that locks it, whoever it had to wait for, and the key is looked at behind
+-- that lock, by the journal's own index: where it is known, the account is put back as it was. Where something is due it is
+-- applied first; an account that owes, or that has later entries than this one, is left to a batch of one.
 CREATE FUNCTION ledger.accrue_lot(
   p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
   p_issuer int, p_funder int, p_terms int, p_points bigint, p_activates timestamptz, p_expires timestamptz)
 RETURNS ledger.accrued LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
   v_cutoff int := nullif(current_setting('tessera.last_cutoff', true), ''); v_locked boolean;
-  v_row tid; v_seq bigint; v_available bigint; v_pending bigint; v_held bigint; v_debt bigint; v_due timestamptz;
-  v_last timestamptz; v_hash bytea; v_before bigint; v_active boolean; v_credit smallint;
+  v_active boolean := p_activates <= p_at;
+  v_seq bigint; v_available bigint; v_pending bigint; v_held bigint; v_hash bytea; v_is_clear boolean;
+  v_last timestamptz; v_due timestamptz; v_hash_before bytea;  -- as they were before
 BEGIN
   v_locked := pg_advisory_xact_lock_shared(7305002, v_cutoff) IS NOT NULL;
   PERFORM FROM ledger.cutoff WHERE cutoff_id = v_cutoff AND state = 'OPEN';
   IF NOT FOUND THEN
     v_cutoff := ledger.enter_cutoff();
   END IF;
-  SELECT a.ctid, a.seq + 1, a.available, a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at), a.head_hash
-  INTO v_row, v_seq, v_available, v_pending, v_held, v_debt, v_due, v_last, v_hash
-  FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
-    RETURN (4, NULL, NULL, NULL, NULL)::ledger.accrued;
-  END IF;
-  PERFORM FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
-  IF FOUND THEN
-    RETURN ledger.accrued_before(p_holder, p_unit, p_idem_key, p_fingerprint);
-  END IF;
-  IF v_due <= p_at THEN
+  LOOP
+    UPDATE ledger.account a
+    SET seq = a.seq + 1, last_at = p_at,
+        available = a.available + CASE WHEN v_active THEN p_points ELSE 0::bigint END,
+        pending = a.pending + CASE WHEN v_active THEN 0::bigint ELSE p_points END,
+        next_due = least(a.next_due, CASE WHEN v_active THEN p_expires ELSE p_activates END),
+        head_hash = sha256(a.head_hash || textsend(ledger.accrual_text(
+          p_holder, p_unit, a.seq + 1, p_partner, v_cutoff, p_points,
+          a.available + CASE WHEN v_active THEN p_points ELSE 0::bigint END,
+          a.pending + CASE WHEN v_active THEN 0::bigint ELSE p_points END, a.held, p_at, p_idem_key,
+          p_fingerprint, p_issuer, p_funder, p_terms, CASE WHEN v_active THEN 1 ELSE 2 END)))
+    WHERE a.holder_id = p_holder AND a.unit = p_unit AND a.next_due > p_at AND a.last_at <= p_at
+      AND a.debt = 0
+    RETURNING a.seq, a.available, a.pending, a.held, a.head_hash, old.last_at, old.next_due, old.head_hash
+    INTO v_seq, v_available, v_pending, v_held, v_hash, v_last, v_due, v_hash_before;
+    EXIT WHEN FOUND;
+    IF v_is_clear THEN
+      RAISE EXCEPTION 'ledger corrupt: of account % of unit % something stays due', p_holder, p_unit USING ERRCODE = 'LX001';
+    END IF;
+    SELECT a.debt = 0 AND a.last_at <= p_at INTO v_is_clear
+    FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+      RETURN (4, NULL, NULL, NULL, NULL)::ledger.accrued;
+    END IF;
+    IF NOT v_is_clear THEN
+      RETURN ledger.accrue_lots(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, ARRAY[p_issuer],
+                                ARRAY[p_funder], ARRAY[p_terms], ARRAY[p_points], ARRAY[p_activates], ARRAY[p_expires]);
+    END IF;
+    PERFORM FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;
+    IF FOUND THEN
+      RETURN ledger.accrued_before(p_holder, p_unit, p_idem_key, p_fingerprint);
+    END IF;
     PERFORM ledger.settle_due(ARRAY[p_holder], p_unit, p_at, v_cutoff);
-    SELECT a.ctid, a.seq + 1, a.available, a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at), a.head_hash
-    INTO v_row, v_seq, v_available, v_pending, v_held, v_debt, v_due, v_last, v_hash
-    FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit;
-  END IF;
-  IF p_activates <= p_at THEN
-    v_active := true;
-    v_credit := 1;
-    v_available := v_available + p_points;
-    v_due := least(v_due, p_expires);
-  ELSE
-    v_active := false;
-    v_credit := 2;
-    v_pending := v_pending + p_points;
-    v_due := least(v_due, p_activates);
+  END LOOP;
+  INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
+                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
+  VALUES (p_holder, v_seq, p_points, v_available, v_pending, v_held, 0, p_at, p_at, p_idem_key, p_fingerprint,
+          p_partner, v_cutoff, p_unit, 1, v_hash)
+  ON CONFLICT (holder_id, unit, idem_key) WHERE idem_key IS NOT NULL DO NOTHING;
+  IF NOT FOUND THEN
+    UPDATE ledger.account a
+    SET seq = a.seq - 1, last_at = v_last, next_due = v_due, head_hash = v_hash_before,
+        available = a.available - CASE WHEN v_active THEN p_points ELSE 0::bigint END,
+        pending = a.pending - CASE WHEN v_active THEN 0::bigint ELSE p_points END
+    WHERE a.holder_id = p_holder AND a.unit = p_unit;
+    RETURN ledger.accrued_before(p_holder, p_unit, p_idem_key, p_fingerprint);
   END IF;
   INSERT INTO ledger.lot (holder_id, seq, granted, remaining, activates_at, expires_at, issuer_id, funder_id,
                           terms_id, unit, lot_no, active)
@@ -150,30 +173,8 @@ BEGIN
   INSERT INTO ledger.posting (holder_id, seq, lot_seq, amount, issuer_id, funder_id, partner_id, lot_terms_id,
                               terms_id, cutoff_id, unit, leg, debit, credit, lot_no)
   VALUES (p_holder, v_seq, v_seq, p_points, p_issuer, p_funder, p_partner, p_terms, p_terms, v_cutoff, p_unit, 1, 10,
-          v_credit, 1);
-  v_hash := sha256(v_hash || textsend(
-    ledger.entry_text(
-      p_holder, p_unit, v_seq, 1::smallint, p_partner, v_cutoff, p_points, NULL, v_available, v_pending, v_held, v_debt,
-      p_at, v_last, p_idem_key, p_fingerprint)
-    || ledger.posting_text(
-      1::smallint, 10::smallint, v_credit, p_issuer, p_funder, p_partner, p_terms, p_terms, v_seq, 1::smallint,
-      p_points)));
-  INSERT INTO ledger.journal (holder_id, seq, amount, available_after, pending_after, held_after, debt_after,
-                              at, recorded_at, idem_key, fingerprint, partner_id, cutoff_id, unit, kind, hash)
-  VALUES (p_holder, v_seq, p_points, v_available, v_pending, v_held, v_debt, p_at, v_last, p_idem_key, p_fingerprint,
-          p_partner, v_cutoff, p_unit, 1, v_hash);
-  UPDATE ledger.account a
-  SET seq = v_seq, available = v_available, pending = v_pending, last_at = v_last, next_due = v_due, head_hash = v_hash
-  WHERE a.ctid = v_row AND a.holder_id = p_holder AND a.unit = p_unit;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'ledger corrupt: account % of unit % moved under its lock', p_holder, p_unit USING ERRCODE = 'LX001';
-  END IF;
-  IF v_debt > 0 THEN
-    v_before := v_available;
-    v_available := ledger.repay_debt(p_holder, p_unit, p_at, v_cutoff);
-    v_debt := greatest(v_debt - v_before, 0);
-  END IF;
-  RETURN (0, v_seq, v_available, v_pending, v_debt)::ledger.accrued;
+          CASE WHEN v_active THEN 1::smallint ELSE 2::smallint END, 1);
+  RETURN (0, v_seq, v_available, v_pending, 0)::ledger.accrued;
 END $$;
 
 -- What a key's first call was told, for an account that the caller has locked; status 2 where it stood for another input.
@@ -190,13 +191,23 @@ CREATE FUNCTION ledger.accrue(
   p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
   p_lot_activates timestamptz[], p_lot_expires timestamptz[])
 RETURNS ledger.accrued LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int; e ledger.accrued;
 BEGIN
   IF cardinality(p_lot_points) = 1 THEN
     RETURN ledger.accrue_lot(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers[1],
                              p_lot_funders[1], p_lot_terms[1], p_lot_points[1], p_lot_activates[1], p_lot_expires[1]);
   END IF;
-  v_cutoff := ledger.enter_cutoff();
+  RETURN ledger.accrue_lots(p_holder, p_unit, p_partner, p_idem_key, p_fingerprint, p_at, p_lot_issuers, p_lot_funders,
+                            p_lot_terms, p_lot_points, p_lot_activates, p_lot_expires);
+END $$;
+
+-- The same whatever stands in the way.
+CREATE FUNCTION ledger.accrue_lots(
+  p_holder bigint, p_unit smallint, p_partner int, p_idem_key uuid, p_fingerprint uuid, p_at timestamptz,
+  p_lot_issuers int[], p_lot_funders int[], p_lot_terms int[], p_lot_points bigint[],
+  p_lot_activates timestamptz[], p_lot_expires timestamptz[])
+RETURNS ledger.accrued LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE v_cutoff int := ledger.enter_cutoff(); e ledger.accrued;
+BEGIN
   PERFORM FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RETURN (4, NULL, NULL, NULL, NULL)::ledger.accrued;

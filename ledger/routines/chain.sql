@@ -27,6 +27,18 @@ RETURNS text LANGUAGE sql STABLE AS $$
                 extract(epoch FROM p_recorded_at), p_idem_key, p_fingerprint)
 $$;
 
+-- Entry and posting of an accrual of one lot that is recorded at its own instant, of an account that owes nothing: as the
+-- two above make it, for less.
+CREATE FUNCTION ledger.accrual_text(
+  p_holder bigint, p_unit smallint, p_seq bigint, p_partner int, p_cutoff int, p_points bigint, p_available bigint,
+  p_pending bigint, p_held bigint, p_at timestamptz, p_idem_key uuid, p_fingerprint uuid, p_issuer int, p_funder int, p_terms int,
+  p_credit int)
+RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT format('%s|%s|%s||%s|%s|%s|0|%s|%s|%s|1|%s|%10$s|%s|%s;%2$s|%3$s|%13$s|%14$s|%7$s|%15$s|%15$s|1|10|%16$s|1;', p_holder,
+                p_seq, p_points, p_available, p_pending, p_held, p_partner, p_cutoff, p_unit, extract(epoch FROM p_at),
+                p_idem_key, p_fingerprint, p_issuer, p_funder, p_terms, p_credit)
+$$;
+
 CREATE FUNCTION ledger.entry_bytes(
   p_holder bigint, p_unit smallint, p_seq bigint, p_kind smallint, p_partner int, p_cutoff int, p_amount bigint,
   p_ref_seq bigint, p_available bigint, p_pending bigint, p_held bigint, p_debt bigint, p_at timestamptz,

@@ -5,7 +5,7 @@ DECLARE r regprocedure;
 BEGIN
   FOR r IN SELECT p.oid::regprocedure FROM pg_proc p
            WHERE p.pronamespace = 'ledger'::regnamespace AND p.prolang = (SELECT oid FROM pg_language WHERE lanname = 'plpgsql')
-             AND p.proname IN ('lock_accounts', 'settle_due', 'record_accruals', 'accrue', 'accrue_lot', 'redeem',
+             AND p.proname IN ('lock_accounts', 'settle_due', 'record_accruals', 'accrue', 'accrue_lot', 'accrue_lots', 'redeem',
                                'return_accrual', 'refund_redemption', 'repay_debt', 'spend', 'place_hold', 'resolve_hold',
                                'transfer_out', 'transfer_in', 'adjust', 'spend_many', 'resolve_many', 'return_many') LOOP
     EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', r);

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -238,6 +239,20 @@ async def a_balance_is_redeemed_once_by_two_at_once(stage: Stage) -> None:
     await holder.accrue(100)
     again = await after_another(stage, holder, redeeming(100, uuid4()), lambda: holder.redeem(100))
     assert again["status"] == 3  # type: ignore[index]
+    await sound(stage)
+
+
+async def what_is_due_is_applied_once_by_two_accruals_at_once(stage: Stage) -> None:
+    """The second waits for the first, which applied what was due, and records behind it."""
+    holder = await open_holder(stage.database.pool)
+    await holder.accrue(100, activates=5, expires=50)
+    due = T0 + timedelta(days=6)
+    accruing = (
+        f"SELECT ledger.accrue($1, 1::smallint, 1, '{uuid4()}', '{test_operations.NOTHING}', '{due}', ARRAY[1], ARRAY[1],"
+        f" ARRAY[1], ARRAY[10::bigint], ARRAY['{due}'::timestamptz], ARRAY['{due}'::timestamptz + interval '365 days'])"
+    )
+    second = await after_another(stage, holder, accruing, lambda: holder.accrue(1, day=6))
+    assert (second["status"], second["seq"], second["available"]) == (0, 4, 111)  # type: ignore[index]
     await sound(stage)
 
 
@@ -513,6 +528,8 @@ def _probes() -> dict[str, Probe]:
         o.test_pending_points_cannot_be_spent,
         o.test_a_lot_expires_at_its_instant_and_not_before,
         o.test_a_decline_is_final_for_its_key_and_leaves_the_balance_alone,
+        o.test_a_repeated_accrual_leaves_everything_as_it_was,
+        o.test_an_accrual_earlier_than_the_last_entry_is_recorded_at_that_entrys_instant,
         o.test_a_return_takes_no_more_than_the_accruals_own_lot_still_holds,
         o.test_a_pending_accrual_is_taken_back_without_ever_being_available,
         o.test_a_refund_gives_each_lot_back_what_it_gave_the_last_consumed_first,
@@ -567,6 +584,7 @@ def _probes() -> dict[str, Probe]:
     written_here = [
         a_balance_is_redeemed_once_by_two_at_once,
         one_key_at_once_has_one_effect,
+        what_is_due_is_applied_once_by_two_accruals_at_once,
         the_sweeper_waits_for_a_redemption_and_finds_its_work_done,
         batches_of_the_same_accounts_in_any_order_never_deadlock,
         two_batches_of_one_account_follow_each_other,
@@ -624,15 +642,10 @@ PROBES = _probes()
 _LOCK = "SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;"
 _LOOK = "SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit;"
 _KNOWN = "SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;"
-_ACCRUE_LOCK = (
-    "SELECT a.ctid, a.seq + 1, a.available, a.pending, a.held, a.debt, a.next_due, greatest(p_at, a.last_at), a.head_hash "
-    "INTO v_row, v_seq, v_available, v_pending, v_held, v_debt, v_due, v_last, v_hash "
-    "FROM ledger.account a WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;"
-)
 _ACCRUE_KNOWN = (
     "PERFORM FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;"
 )
-_ACCRUE_NO_ACCOUNT = "IF NOT FOUND THEN RETURN (4, NULL, NULL, NULL, NULL)::ledger.accrued; END IF;"
+_ACCRUE_CONFLICT = " ON CONFLICT (holder_id, unit, idem_key) WHERE idem_key IS NOT NULL DO NOTHING"
 _NO_ACCOUNT = "IF NOT FOUND THEN status := 4; RETURN; END IF;"
 # The probe moved before the lock: what it found is remembered while the lock is waited for.
 _PROBE_FIRST = f"{_KNOWN} {_LOCK} {_NO_ACCOUNT}"
@@ -791,26 +804,31 @@ MUTANTS = (
         f"{_PROBE_FIRST} IF e.seq IS NOT NULL THEN", "one_key_at_once_has_one_effect",
     ),
     Mutant(
-        "accrue looks for the key before the lock", "ledger.accrue_lot",
-        f"{_ACCRUE_LOCK} {_ACCRUE_NO_ACCOUNT} {_ACCRUE_KNOWN} IF FOUND THEN",
-        f"{_ACCRUE_KNOWN} v_active := FOUND; {_ACCRUE_LOCK} {_ACCRUE_NO_ACCOUNT} IF v_active THEN",
-        "one_key_at_once_has_one_effect",
+        "accrue does not look for the key", "ledger.accrue_lot", _ACCRUE_CONFLICT, "", "one_key_at_once_has_one_effect",
     ),
     Mutant(
-        "accrue takes no lock", "ledger.accrue_lot", _ACCRUE_LOCK, _ACCRUE_LOCK.replace(" FOR NO KEY UPDATE", ""),
-        "one_key_at_once_has_one_effect",
+        "accrue does not put the account back where the key is known", "ledger.accrue_lot", "SET seq = a.seq - 1,",
+        "SET seq = a.seq,", "a_repeated_accrual_leaves_everything_as_it_was",
     ),
     Mutant(
-        "accrue does not look for the key", "ledger.accrue_lot", f"{_ACCRUE_KNOWN} IF FOUND THEN", "IF false THEN",
-        "one_key_at_once_has_one_effect",
+        "accrue leaves the day of what is due behind where the key is known", "ledger.accrue_lot",
+        "next_due = v_due,", "", "a_repeated_accrual_leaves_everything_as_it_was",
     ),
     Mutant(
-        "an accrual of several lots takes no lock", "ledger.accrue",
+        "accrue applies what is due before it looks for the key", "ledger.accrue_lot", f"{_ACCRUE_KNOWN} IF FOUND THEN",
+        "IF false THEN", "a_repeated_accrual_leaves_everything_as_it_was",
+    ),
+    Mutant(
+        "accrue takes no lock for what is due", "ledger.accrue_lot",
+        "AND a.unit = p_unit FOR NO KEY UPDATE;", "AND a.unit = p_unit;", "what_is_due_is_applied_once_by_two_accruals_at_once",
+    ),
+    Mutant(
+        "an accrual of several lots takes no lock", "ledger.accrue_lots",
         "WHERE a.holder_id = p_holder AND a.unit = p_unit FOR NO KEY UPDATE;", "WHERE a.holder_id = p_holder AND a.unit = p_unit;",
         "one_key_at_once_has_one_effect",
     ),
     Mutant(
-        "an accrual of several lots does not look for the key", "ledger.accrue", f"{_ACCRUE_KNOWN} IF FOUND THEN", "IF false THEN",
+        "an accrual of several lots does not look for the key", "ledger.accrue_lots", f"{_ACCRUE_KNOWN} IF FOUND THEN", "IF false THEN",
         "one_key_at_once_has_one_effect",
     ),
     Mutant(
@@ -892,12 +910,13 @@ MUTANTS = (
     Mutant(
         "an accrual's points are available at once",
         "ledger.accrue_lot",
-        "IF p_activates <= p_at THEN",
-        "IF true THEN",
+        "v_active boolean := p_activates <= p_at;",
+        "v_active boolean := true;",
         "pending_points_cannot_be_spent",
     ),
     Mutant(
-        "an accrual does not say when something is due", "ledger.accrue_lot", "v_due := least(v_due, p_activates);", "",
+        "an accrual does not say when something is due", "ledger.accrue_lot",
+        "next_due = least(a.next_due, CASE WHEN v_active THEN p_expires ELSE p_activates END),", "",
         "due_lots_activate_and_expire_on_touch_each_at_its_own_due_instant",
     ),
     Mutant(
@@ -972,7 +991,11 @@ MUTANTS = (
     ),
     # Debt
     Mutant(
-        "an accrual repays nothing", "ledger.accrue_lot", "IF v_debt > 0 THEN", "IF false THEN",
+        "an accrual is recorded before the entry before it", "ledger.accrue_lot", "AND a.last_at <= p_at AND a.debt", "AND a.debt",
+        "an_accrual_earlier_than_the_last_entry_is_recorded_at_that_entrys_instant",
+    ),
+    Mutant(
+        "an accrual records who owes like everybody", "ledger.accrue_lot", "AND a.debt = 0", "",
         "points_that_become_available_repay_and_pending_ones_wait",
     ),
     Mutant(

@@ -250,6 +250,56 @@ async def test_a_key_repeated_answers_as_the_first_time_and_with_another_input_i
     assert await holder.balance() == (0, 0)
 
 
+async def test_a_repeated_accrual_leaves_everything_as_it_was(holder: Holder) -> None:
+    key = uuid4()
+    first = await holder.accrue(10, key=key, activates=5, expires=50)
+    await holder.accrue(20, activates=3)
+    before = await everything(holder)
+
+    # The call brings other days and points than the first one: only its key counts. On the sixth day, lots are due.
+    told = [
+        await holder.accrue(30, key=key, day=day, activates=activates, expires=40, fingerprint=fingerprint)
+        for day in (0, 6) for activates in (0, 1) for fingerprint in (NOTHING, UUID(int=9))
+    ]  # fmt: skip
+
+    assert [row["status"] for row in told] == [1, 2] * 4
+    assert {(row["seq"], row["available"], row["pending"]) for row in told} == {(first["seq"], 0, 10)}
+    assert await everything(holder) == before
+
+
+async def test_an_accrual_earlier_than_the_last_entry_is_recorded_at_that_entrys_instant(holder: Holder) -> None:
+    await holder.accrue(10, day=3)
+    told = await holder.accrue(20, day=1, activates=2)
+
+    assert (told["status"], told["seq"], told["available"], told["pending"]) == (0, 2, 10, 20)
+    written = await holder.pool.fetch("SELECT at, recorded_at FROM ledger.journal ORDER BY seq")
+    assert [tuple(row) for row in written] == [(T0 + 3 * DAY, T0 + 3 * DAY), (T0 + DAY, T0 + 3 * DAY)]
+
+
+async def everything(holder: Holder) -> list[str]:
+    """Every row of the account, as it lies there."""
+    rows = await holder.pool.fetch(
+        " UNION ALL ".join(
+            f"SELECT t::text AS row FROM ledger.{table} t WHERE t.holder_id = $1"
+            for table in ("account", "journal", "posting", "lot")
+        ),
+        holder.holder_id,
+    )
+    return sorted(row["row"] for row in rows)
+
+
+async def test_an_account_on_which_something_stays_due_is_corrupt(holder: Holder, server, database_name: str) -> None:
+    owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    await owner.execute(
+        "CREATE OR REPLACE FUNCTION ledger.settle_due(p_holders bigint[], p_unit smallint, p_at timestamptz, p_cutoff int)"
+        " RETURNS int LANGUAGE sql AS 'SELECT 0'"
+    )
+    await owner.close()
+    await holder.accrue(10, activates=1)
+    with pytest.raises(asyncpg.PostgresError, match=r"ledger corrupt: of account .* something stays due"):
+        await holder.accrue(10, day=2)
+
+
 async def test_a_holder_without_account_is_told_so(database: Database) -> None:
     nobody = Holder(database.pool, 404)
     assert [(await operation(1))["status"] for operation in (nobody.accrue, nobody.redeem)] == [4, 4]
