@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.bank_api import BankQuery
 from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.client_api import ClientMutation, ClientQuery
 from gateway.clock_api import ClockMutation
@@ -31,6 +32,7 @@ from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
+from gateway.question_api import QuestionMutation, QuestionQuery
 from gateway.reconciliation_api import ReconciliationQuery
 from gateway.reconciliation_desk_api import ReconciliationMutation
 from gateway.referral_api import ReferralMutation
@@ -76,6 +78,8 @@ class Query(
     ReportContentQuery,
     TroubleQuery,
     LiabilityQuery,
+    BankQuery,
+    QuestionQuery,
 ):
     pass
 
@@ -102,6 +106,7 @@ class Mutation(
     SandboxMutation,
     OversightMutation,
     DisputeMutation,
+    QuestionMutation,
     RuleMutation,
     RewardStockMutation,
     ClubMutation,

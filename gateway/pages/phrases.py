@@ -145,5 +145,6 @@ def problem(code: str) -> str:
     return PROBLEMS.get(code, OTHER_PROBLEM)
 
 
+TOO_LARGE = _("This is larger than a page takes. Send it in parts, or at the terminal.")
 STALE = _("Nothing was changed: the page was too old, or was not sent by this site. Open it anew and try again.")
 NO_CASHIER = _("This page is for cashiers. Ask a manager of the partner for the role CASHIER.")
