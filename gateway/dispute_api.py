@@ -19,12 +19,15 @@ from gateway.finance_calls import known_as
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.person_calls import PersonCall
+from gateway.reconciliation_api import PartnerCode
+from gateway.reconciliation_types import break_number, whose
 from gateway.rejections import Rejection
+from gateway.settlement_api import DESK
 from gateway.types import Money, money
 from kit.amounts import minor_from_decimal
 from kit.secrets import Vault, opaque_id, read_opaque_id
 from members.messages import COLLEAGUE, STAFF
-from settlement.reconciliation import disputes, disputing
+from settlement.reconciliation import disputed_breaks, disputes, disputing
 from settlement.reconciliation.disputes import Dispute, DisputeInvalid, DisputeUnknown, Shown, Trail
 
 _IDS, _PREFIX = "statement dispute", "dsp"
@@ -81,6 +84,16 @@ class TakeUpDisputeInput:
     idempotency_key: str = described(KEY)
     dispute_id: strawberry.ID = described(_DISPUTE)
     question: str | None = described("What the partner is asked, of one that was taken up before.", default=None)
+
+
+@strawberry.input(description="A break that is really about a line of a statement.")
+class DisputeBreakInput:
+    idempotency_key: str = described(KEY)
+    break_id: strawberry.ID = described("Id of the break, as `settlementBreaks` has it.")
+    statement_id: strawberry.ID = described("Id of the partner's statement.")
+    line: int = described("Number of the line.")
+    reason: str = described("D01 to D11.")
+    cause: str = described(_NOTE)
 
 
 @strawberry.input(description="What the operator gives.")
@@ -155,22 +168,38 @@ class DisputeQuery:
         scopes=(scopes.SETTLEMENT_READ,),
         size=access.paged(),
         cost=20,
-        description="Disputes, oldest first: the partner's own; for the operator's staff, all.",
+        description="Disputes, oldest first: the partner's own; for the operator's staff, all, or one partner's. In "
+        "some states, where that is said.",
     )
     async def statement_disputes(
-        self, info: Info[Context, None], first: First = 20, after: After = None
+        self,
+        info: Info[Context, None],
+        first: First = 20,
+        after: After = None,
+        partner: PartnerCode = None,
+        states: list[str] | None = None,
     ) -> Connection[StatementDispute]:
         cursors = Cursors(info.context.services.vault, "statement dispute")
         async with info.context.services.database.reading() as connection:
             rows = await disputes.page(
-                connection, partner_id=info.context.viewer.partner_id, after=cursors.read(after) or 0,
-                limit=connections.bounded(first) + 1,
+                connection, partner_id=await whose(info.context, partner), states=states,
+                after=cursors.read(after) or 0, limit=connections.bounded(first) + 1,
             )  # fmt: skip
             found = await _views(info, connection, rows)
         return connections.page(
             rows, first, after=after, cursor=lambda row: cursors.write(row.dispute_id),
             node=lambda row: found[row.dispute_id],
         )  # fmt: skip
+
+    @access.query(scopes=DESK, cost=10, description="One dispute. Null where there is none of this id.")
+    async def statement_dispute(self, info: Info[Context, None], id: strawberry.ID) -> StatementDispute | None:
+        number = _read_dispute_id(info.context.services.vault, id)
+        async with info.context.services.database.reading() as connection:
+            try:
+                its = await disputes.read(connection, number)
+            except DisputeUnknown:
+                return None
+            return (await _views(info, connection, [its]))[number]
 
 
 @strawberry.type
@@ -265,6 +294,34 @@ class DisputeMutation:
 
         key = input.idempotency_key
         return await _once(info, "takeUpDispute", key, input.dispute_id, take_up, input.question or "", is_staff=True)
+
+    @access.mutation(
+        scopes=(scopes.SETTLEMENT_MAKE,),
+        moves_points=False,
+        description="Ends a break by disputing, for its partner, the line of a statement that it is about, by what it "
+        "is worth.",
+    )
+    async def dispute_break(self, info: Info[Context, None], input: DisputeBreakInput) -> DisputeResult:
+        services, at = info.context.services, await info.context.now()
+        who = person_calls.person_of(info.context.viewer, STAFF)
+        number, statement = (
+            break_number(services.vault, input.break_id),
+            read_statement_id(services.vault, input.statement_id),
+        )
+        content = (str(number), str(statement), str(input.line), input.reason, input.cause)
+        call = PersonCall(who, "disputeBreak", input.idempotency_key, content, at)
+        async with services.database.transaction() as connection:
+
+            async def dispute() -> int:
+                person_calls.require_fresh(who)
+                made = await disputed_breaks.dispute(
+                    connection, number, statement_id=statement, line_no=input.line, reason=input.reason,
+                    cause=input.cause, actor=who.name, at=at,
+                )  # fmt: skip
+                return made.dispute_id
+
+            made, replayed = await person_calls.numbered(connection, services.vault, call, dispute)
+            return await _answer(info, connection, made, is_new=not replayed)
 
     @access.mutation(
         scopes=(scopes.SETTLEMENT_DECIDE,),

@@ -9,12 +9,13 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
+from gateway.entry_ids import entry_id, read_entry_id
 from gateway.finance_api import SettlementStatement, statement_by_id, statement_of
 from gateway.inputs import described
 from gateway.settlement_api import DESK
 from gateway.types import Money, Reason, money, reasons
 from kit.amounts import Points
-from kit.secrets import opaque_id, read_opaque_id
+from kit.secrets import Vault
 from ledger import history
 from partners import clearing, histories, rules
 from partners.directory import Directory
@@ -23,7 +24,6 @@ from settlement import drill, runs
 from settlement.rating import OPERATOR
 from settlement.statements import Source, decimal_from_micro
 
-_ENTRY, _ENTRY_IDS = "ent", "ledger entry id"
 _KINDS = {1: "PURCHASE", 2: "REDEMPTION", 3: "RETURN", 4: "CANCELLATION"}
 
 
@@ -136,10 +136,9 @@ class DrillQuery:
                         connection, its, chosen, id_key=partner.id_key, after=cursors.read(after) or 0,
                         limit=connections.bounded(first) + 1,
                     )  # fmt: skip
-        key = connections.id_key(services.vault, _ENTRY_IDS)
         return connections.page(
             rows, first, after=after, cursor=lambda row: cursors.write(row.number),
-            node=lambda row: _movement(row, key),
+            node=lambda row: _movement(row, services.vault),
         )  # fmt: skip
 
     @access.query(
@@ -149,11 +148,10 @@ class DrillQuery:
     )
     async def ledger_entry(self, info: Info[Context, None], id: strawberry.ID) -> LedgerEntry | None:
         services = info.context.services
-        raws = (read_opaque_id(k, _ENTRY, id) for k in connections.id_keys(services.vault, _ENTRY_IDS))
-        raw = next((raw for raw in raws if raw is not None), None)
-        if raw is None or len(raw) != 16:
+        its = read_entry_id(services.vault, id)
+        if its is None:
             return None
-        holder_id, seq = int.from_bytes(raw[:8], "big"), int.from_bytes(raw[8:], "big")
+        holder_id, seq = its
         async with services.database.reading() as connection:
             postings = await history.postings(connection, holder_id, seq)
             signed = {t.terms_id: f"{t.partner_id}/{t.version}" for t, _ in await clearing.signed(connection)}
@@ -169,28 +167,24 @@ class DrillQuery:
         )
 
 
-def _movement(row: drill.Numbered, key: bytes) -> SettlementMovement:
+def _movement(row: drill.Numbered, vault: Vault) -> SettlementMovement:
     one = row.detail
     return SettlementMovement(
         number=row.number, cutoff=one.cutoff_id, kind=one.kind, at=one.at, business_date=one.business_date,
         outlet=one.outlet, reference=one.reference, points=Points(one.points),
         unit_price=decimal_from_micro(one.unit_price_micro), amount_exact=decimal_from_micro(one.amount_micro),
-        entry_id=_entry_id(key, one.source), receipt_entry_id=_receipt_id(key, one.source),
+        entry_id=_entry_id(vault, one.source), receipt_entry_id=_receipt_id(vault, one.source),
     )  # fmt: skip
 
 
-def _entry_id(key: bytes, source: Source | None) -> strawberry.ID | None:
-    return None if source is None else _id(key, source.holder_id, source.seq)
+def _entry_id(vault: Vault, source: Source | None) -> strawberry.ID | None:
+    return None if source is None else entry_id(vault, source.holder_id, source.seq)
 
 
-def _receipt_id(key: bytes, source: Source | None) -> strawberry.ID | None:
+def _receipt_id(vault: Vault, source: Source | None) -> strawberry.ID | None:
     if source is None or source.receipt_holder_id is None or source.receipt_seq is None:
         return None
-    return _id(key, source.receipt_holder_id, source.receipt_seq)
-
-
-def _id(key: bytes, holder_id: int, seq: int) -> strawberry.ID:
-    return strawberry.ID(opaque_id(key, _ENTRY, holder_id.to_bytes(8, "big") + seq.to_bytes(8, "big")))
+    return entry_id(vault, source.receipt_holder_id, source.receipt_seq)
 
 
 def _posting(one: history.Posting, directory: Directory, versions: dict[int, str]) -> LedgerPosting:

@@ -1,5 +1,7 @@
 """What partners and finance read over GraphQL of files, breaks and payments. A partner's client sees its own alone."""
 
+from typing import Annotated
+
 import strawberry
 from strawberry import Info
 
@@ -13,6 +15,7 @@ from gateway.reconciliation_types import (
     SettlementBreak,
     SettlementPayment,
     SuspenseItem,
+    break_number,
     late_item_of,
     names,
     partner_file_of,
@@ -20,10 +23,15 @@ from gateway.reconciliation_types import (
     payment_of,
     shown_breaks,
     suspense_item_of,
+    whose,
 )
 from gateway.settlement_api import DESK
 from settlement.bank import paying, suspense
 from settlement.reconciliation import intake, register, standing
+
+PartnerCode = Annotated[
+    str | None, strawberry.argument(description="Code of a partner; a partner itself has its own whatever it says.")
+]
 
 
 @strawberry.type
@@ -52,38 +60,61 @@ class ReconciliationQuery:
     @access.query(
         scopes=(scopes.SETTLEMENT_READ,),
         size=access.paged(),
-        description="Breaks, oldest first: the partner's own; for the operator's staff, all. Only "
-        "those that are unresolved, unless all are asked for.",
+        description="Breaks, oldest first: the partner's own; for the operator's staff, all, or one partner's. Only "
+        "those that are unresolved, unless all are asked for; of one category, where that is said.",
     )
     async def settlement_breaks(
-        self, info: Info[Context, None], first: First = 20, after: After = None, all_states: bool = False
+        self,
+        info: Info[Context, None],
+        first: First = 20,
+        after: After = None,
+        all_states: bool = False,
+        partner: PartnerCode = None,
+        category: str | None = None,
     ) -> Connection[SettlementBreak]:
         services = info.context.services
         cursors = Cursors(services.vault, "settlement break")
         async with services.database.reading() as connection:
             rows = await register.page(
-                connection, partner_id=info.context.viewer.partner_id, after=cursors.read(after) or 0,
-                states=None if all_states else register.UNRESOLVED, limit=connections.bounded(first) + 1,
+                connection, partner_id=await whose(info.context, partner), after=cursors.read(after) or 0,
+                states=None if all_states else register.UNRESOLVED, category=category,
+                limit=connections.bounded(first) + 1,
             )  # fmt: skip
             found = await shown_breaks(info.context, connection, rows)
         return connections.page(
             found, first, after=after, cursor=lambda one: cursors.write(one.number), node=lambda one: one
         )  # fmt: skip
 
+    @access.query(scopes=DESK, cost=5, description="One break. Null where there is none of this id.")
+    async def settlement_break(self, info: Info[Context, None], id: strawberry.ID) -> SettlementBreak | None:
+        async with info.context.services.database.reading() as connection:
+            try:
+                its = await register.read(connection, break_number(info.context.services.vault, id))
+            except register.BreakUnknown:
+                return None
+            return (await shown_breaks(info.context, connection, [its]))[0]
+
     @access.query(
         scopes=(scopes.SETTLEMENT_READ,),
         size=access.paged(),
-        description="Payments of settlement runs, latest first: the partner's own; for the operator's staff, all.",
+        description="Payments of settlement runs, latest first: the partner's own; for the operator's staff, all, or "
+        "one partner's. Of one run and in one state, where that is said.",
     )
     async def settlement_payments(
-        self, info: Info[Context, None], first: First = 20, after: After = None
+        self,
+        info: Info[Context, None],
+        first: First = 20,
+        after: After = None,
+        partner: PartnerCode = None,
+        run: int | None = None,
+        state: str | None = None,
     ) -> Connection[SettlementPayment]:
         services = info.context.services
         cursors = Cursors(services.vault, "settlement payment")
         async with services.database.reading() as connection:
             rows = await paying.page(
-                connection, partner_id=info.context.viewer.partner_id, before=cursors.read(after),
-                limit=connections.bounded(first) + 1,
+                connection, partner_id=await whose(info.context, partner), run_id=run, state=state,
+                before=cursors.read(after), limit=connections.bounded(first) + 1,
             )  # fmt: skip
         called = await names(info.context)
         return connections.page(
@@ -104,6 +135,14 @@ class ReconciliationQuery:
         return connections.page(
             rows, first, after=after, cursor=lambda row: cursors.write(row.order_id), node=payment_file_of
         )  # fmt: skip
+
+    @access.query(scopes=DESK, cost=5, description="One file for the bank. Null where there is none of the number.")
+    async def payment_file(self, info: Info[Context, None], number: int) -> PaymentFile | None:
+        async with info.context.services.database.reading() as connection:
+            try:
+                return payment_file_of(await paying.order_of(connection, number))
+            except paying.OrderUnknown:
+                return None
 
     @access.query(
         scopes=DESK,

@@ -9,6 +9,7 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import After, Connection, Cursors, First, id_key, id_keys
 from gateway.context import Context
+from gateway.entry_ids import entry_id
 from gateway.inputs import described
 from gateway.reconciliation_pages import file_id
 from gateway.types import Money, money
@@ -90,6 +91,13 @@ class BreakNote:
     at: datetime = described("Business instant.")
 
 
+@strawberry.type(description="A line that a break is about.")
+class BreakSide:
+    side: str = described("OURS or THEIRS.")
+    file_line: int | None = described("Of theirs: its number in the partner's file.")
+    entry_id: strawberry.ID | None = described("Of ours: the ledger's entry, as `ledgerEntry` takes it.")
+
+
 @strawberry.type(description="Something that a partner and we, or the bank and we, say differently.")
 class SettlementBreak:
     id: strawberry.ID = described("Its id.")
@@ -108,6 +116,24 @@ class SettlementBreak:
         "The role that was told last because nobody resolved it in time; to the operator's staff alone."
     )
     number: strawberry.Private[int]
+
+    @access.field(
+        size=access.ListSize(assumed_size=2), description="The lines that it is about; to the operator's staff alone."
+    )
+    async def sides(self, info: Info[Context, None]) -> list[BreakSide]:
+        if info.context.viewer.partner_id is not None:
+            return []
+        services = info.context.services
+        async with services.database.reading() as connection:
+            found = await register.sides(connection, self.number)
+        return [
+            BreakSide(
+                side=one.side, file_line=one.line_no,
+                entry_id=None if one.holder_id is None or one.seq is None
+                else entry_id(services.vault, one.holder_id, one.seq),
+            )
+            for one in found
+        ]  # fmt: skip
 
     @access.field(size=access.paged(), description="How it got where it is; to the operator's staff alone.")
     async def history(self, info: Info[Context, None], first: First = 20, after: After = None) -> Connection[BreakStep]:
@@ -240,6 +266,15 @@ async def names(context: Context) -> dict[int, str]:
     """What partners are called, by number."""
     directory = await context.services.directory.get()
     return {partner.partner_id: partner.name for partner in directory.partners()}
+
+
+async def whose(context: Context, partner: str | None) -> int | None:
+    """Whose things are asked for: a partner's own, whatever it names; for staff the partner of a code, or everybody's
+    (None). No partner has the number that stands for a code that there is not."""
+    if context.viewer.partner_id is not None or partner is None:
+        return context.viewer.partner_id
+    found = (await context.services.directory.get()).partner_by_code(partner)
+    return -1 if found is None else found.partner_id
 
 
 async def shown_breaks(context: Context, connection: AsyncConnection, rows: list[Break]) -> list[SettlementBreak]:

@@ -1,5 +1,6 @@
 """What a report of settlement says, for pages that show it: the values that its files have, some rows at a time."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import strawberry
@@ -13,8 +14,10 @@ from gateway.settlement_api import DESK
 from kit.errors import Rejection
 from kit.reports.tables import Cell, Kind, Report, Table, Term, in_language, machine_text
 from partners import clearing
-from settlement.reports import catalogue
+from settlement.reports import asking, catalogue, questions
+from settlement.reports.asking import QuestionTooLong
 from settlement.reports.catalogue import Wanted
+from settlement.reports.questions import Condition, Question, QuestionInvalid
 
 
 @strawberry.type(description="A line of a report's head.")
@@ -60,6 +63,29 @@ class ReportTable:
         return [ReportRow(cells=[_shown(cell, self.language) for cell in row]) for row in chosen]
 
 
+@strawberry.type(description="A table that a report can be asked.")
+class ReportHead:
+    key: str = described("Its name for machines.")
+    title: str = described("What it is called, in the caller's language.")
+    columns: list[ReportColumn] = described("All its columns.")
+
+
+@strawberry.input(description="What a row has to be like.")
+class ReportConditionInput:
+    column: str = described("A column by its key.")
+    operator: str = described(f"{', '.join(questions.OPERATORS)}.")
+    value: str = described("What it is compared with: a number with a dot, a day as 2026-03-31, or text.", default="")
+
+
+@strawberry.input(description="A question to a report. It can only leave something out of what the report says.")
+class ReportQuestionInput:
+    table: str = described("A table by its key.")
+    columns: list[str] = described("Columns by their keys, in this order; none: all.", default_factory=list)
+    conditions: list[ReportConditionInput] = described("All of them hold.", default_factory=list)
+    order: str | None = described("The column to go by; by default the report's own order.", default=None)
+    descending: bool = described("Whether downwards.", default=False)
+
+
 @strawberry.type(description="What a report says.")
 class SettlementReportContent:
     code: str = described("Its place in the catalogue: `R1`.")
@@ -69,6 +95,10 @@ class SettlementReportContent:
     content_hash: str = described("SHA-256 over what it says, as its files have it.")
     facts: list[ReportFact] = described("Its head.")
     notes: list[str] = described("How it is to be read.")
+    heads: list[ReportHead] = described("Every table that it has, whatever was asked.")
+    matched: int | None = described(
+        f"How many rows match what was asked; {questions.MOST_ROWS} of them at most are here. Null without a question."
+    )
     report: strawberry.Private[Report]
     language: strawberry.Private[str]
 
@@ -92,28 +122,41 @@ class ReportContentQuery:
         run: int | None = None,
         partner: str | None = None,
         as_of: datetime | None = None,
+        question: ReportQuestionInput | None = None,
     ) -> SettlementReportContent | None:
         context = info.context
         at = await context.now()
         if as_of is not None and as_of.tzinfo is None:
             raise masking.coded(masking.BAD_USER_INPUT, "`asOf` is an instant with its offset.")
-        async with context.services.database.reading() as connection:
+        async with context.services.database.transaction() as connection:
             partner_id = None
             if partner is not None:
                 names = await clearing.names(connection)
                 partner_id = next((n for n, one in names.items() if one.code == partner), None)
                 if partner_id is None:
                     return None
+            wanted = Wanted(run, partner_id, at, as_of=as_of)
             try:
-                made = await catalogue.make(connection, code, Wanted(run, partner_id, at, as_of=as_of))
+                if question is not None:
+                    found = await asking.answer(connection, code, wanted, question_of(question))
+                    return _content(found.report, context.language, found.tables, found.matched)
+                made = await catalogue.make(connection, code, wanted)
+            except (QuestionInvalid, QuestionTooLong):
+                raise
             except Rejection:
                 return None
         if made.long is not None:
             return None
-        return _content(made.report, context.language)
+        return _content(made.report, context.language, made.report.tables, None)
 
 
-def _content(report: Report, language: str) -> SettlementReportContent:
+def question_of(given: ReportQuestionInput) -> Question:
+    """A question as it was given."""
+    conditions = tuple(Condition(one.column, one.operator, one.value) for one in given.conditions)
+    return Question(given.table, tuple(given.columns), conditions, given.order or "", given.descending)
+
+
+def _content(report: Report, language: str, tables: Sequence[Table], matched: int | None) -> SettlementReportContent:
     facts = [
         ReportFact(
             key=one.key, title=in_language(one.title, language), kind=_kind(one.kind), value=_shown(one.value, language)
@@ -125,6 +168,11 @@ def _content(report: Report, language: str) -> SettlementReportContent:
         content_hash=report.content_hash(),
         facts=facts,
         notes=[in_language(note, language) for note in report.notes], report=report, language=language,
+        heads=[
+            ReportHead(key=one.key, title=in_language(one.title, language), columns=_columns(one, language))
+            for one in tables
+        ],
+        matched=matched,
     )  # fmt: skip
 
 
@@ -133,13 +181,17 @@ def _table(one: Table, language: str) -> ReportTable:
     return ReportTable(
         key=one.key, title=in_language(one.title, language),
         note=None if one.note is None else in_language(one.note, language),
-        columns=[
-            ReportColumn(key=c.key, title=in_language(c.title, language), kind=_kind(c.kind), is_summed=c.is_summed)
-            for c in one.columns
-        ],
+        columns=_columns(one, language),
         row_count=len(one.rows), totals=None if totals is None else [machine_text(cell) for cell in totals],
         table=one, language=language,
     )  # fmt: skip
+
+
+def _columns(one: Table, language: str) -> list[ReportColumn]:
+    return [
+        ReportColumn(key=c.key, title=in_language(c.title, language), kind=_kind(c.kind), is_summed=c.is_summed)
+        for c in one.columns
+    ]
 
 
 def _shown(cell: Cell, language: str) -> str:

@@ -15,18 +15,18 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from gateway import masking, scopes
+from gateway import masking, question_params, scopes
 from gateway.context import LANGUAGES, Services, Viewer
 from gateway.endpoint import Endpoint, shown_by
 from gateway.streams import Refused
 from kit.errors import Rejection
 from kit.reports import documents
 from settlement.packages import building, keys
-from settlement.reports import catalogue
-from settlement.reports.catalogue import ReportIncomplete, ReportUnknown, Wanted
+from settlement.reports import asking, catalogue
+from settlement.reports.catalogue import Made, ReportIncomplete, ReportUnknown, Wanted
 
 _STATUS = {ReportIncomplete.code: 400, ReportUnknown.code: 404, "RUN_UNKNOWN": 404, "REPORT_TOO_LONG": 413,
-           "PACKAGE_UNKNOWN": 404, "WHAT_IF_INVALID": 400}  # fmt: skip
+           "PACKAGE_UNKNOWN": 404, "WHAT_IF_INVALID": 400, "QUESTION_INVALID": 400}  # fmt: skip
 
 
 async def key_set(request: Request) -> Response:
@@ -38,7 +38,8 @@ async def key_set(request: Request) -> Response:
 
 
 async def report(request: Request) -> Response:
-    """GET /settlement/reports/{code}?run=&partner=&at=&format=&language=&price=: a report as a file.
+    """GET /settlement/reports/{code}?run=&partner=&at=&format=&language=&price=: a report as a file, or with
+    table=&column=&where=&order= what it says to a question.
 
     With the scope settlement:read; a partner has the reports of its own statements, the operator's staff all.
     """
@@ -102,7 +103,12 @@ async def _file(services: Services, viewer: Viewer, request: Request) -> Respons
     path = Path(await asyncio.to_thread(_temporary, format))
     try:
         async with services.database.transaction() as connection:
-            made = await catalogue.make(connection, code, wanted, is_partner=is_partner)
+            question = question_params.read(asked)
+            if question is None:
+                made = await catalogue.make(connection, code, wanted, is_partner=is_partner)
+            else:
+                found = await asking.answer(connection, code, wanted, question, is_partner=is_partner)
+                made = Made(found.report)
             await catalogue.write(made, path, format=format, language=language)
     except BaseException:
         await asyncio.to_thread(path.unlink)

@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.bank_api import BankQuery
 from gateway.benefit_api import BenefitMutation
 from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.client_api import ClientMutation, ClientQuery
@@ -38,6 +39,7 @@ from gateway.payment_means_api import PaymentMeansMutation
 from gateway.plan_api import PlanMutation, PlanQuery
 from gateway.prepared import Schema
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
+from gateway.question_api import QuestionMutation, QuestionQuery
 from gateway.reconciliation_api import ReconciliationQuery
 from gateway.reconciliation_desk_api import ReconciliationMutation
 from gateway.referral_api import ReferralMutation
@@ -90,6 +92,8 @@ class Query(
     LiabilityQuery,
     WebhookQuery,
     PairingQuery,
+    BankQuery,
+    QuestionQuery,
 ):
     pass
 
@@ -116,6 +120,7 @@ class Mutation(
     SandboxMutation,
     OversightMutation,
     DisputeMutation,
+    QuestionMutation,
     RuleMutation,
     RewardStockMutation,
     ClubMutation,

@@ -41,6 +41,7 @@ from partners.directory import Directory
 from settlement import proposals, runs, what_if
 from settlement.documents import taxes
 from settlement.exposure import deposits, limits
+from settlement.rating import OPERATOR
 from settlement.windows import cycle
 
 DESK = (scopes.SETTLEMENT_MAKE, scopes.SETTLEMENT_DECIDE)
@@ -152,7 +153,10 @@ class SettlementQuery:
     ) -> Connection[FinanceProposal]:
         async with info.context.services.database.reading() as connection:
             waiting = await proposals.waiting(connection)
-            found = proposals_of(waiting, await proposals.makers(connection, waiting))
+            makers = await proposals.makers(connection, waiting)
+        directory = await info.context.services.directory.get()
+        called = {OPERATOR: directory.programme.name} | {one.partner_id: one.name for one in directory.partners()}
+        found = proposals_of(waiting, makers, called)
         return _page(info, "proposal", found, first, after, lambda one: one)
 
     @access.query(scopes=DESK, size=access.paged(), description="Days on which nobody works, in order.")

@@ -17,7 +17,6 @@ from gateway.types import Money, money
 from kit.amounts import Points
 from kit.approvals import Approval
 from ledger.cutoffs import Cutoff
-from members.subscription import charging
 from partners import clearing, drafts
 from partners.agreements import Version
 from settlement import runs
@@ -27,11 +26,8 @@ from settlement.exposure.caps import Exposure
 from settlement.exposure.deposits import Deposited
 from settlement.runs import RunHead
 from settlement.statements import decimal_from_micro
-from settlement.subscription import rules
 from settlement.what_if import Difference
 from settlement.windows.cycle import Window
-
-_DETAILED = (charging.APPROVAL, rules.APPROVAL)
 
 
 @strawberry.type(description="One step of a settlement run: who moved it, why, when.")
@@ -184,9 +180,15 @@ class FinanceProposal:
     number: int = described("Its number.")
     kind: str = described("PERIOD_LOCK, STOCK_TRANSFER, OPENING_BALANCES, TAX_RULE; more may appear.")
     subject: str = described("What it is about.")
+    facts: list["ProposalFact"] = described("What whoever decides has to know.")
     maker: str = described("Who proposed it.")
     made_at: datetime = described("Business instant.")
-    detail: str | None = described("What exactly, as JSON, of receipts and rules of fees; null of other kinds.")
+
+
+@strawberry.type(description="Something that a proposal says.")
+class ProposalFact:
+    name: str = described("What it is called: cause, amount, iban; more may appear.")
+    value: str = described("What it is, as people read it; what has parts as JSON.")
 
 
 @strawberry.type(description="A day on which nobody works: reviews do not count it.")
@@ -270,19 +272,33 @@ def deposit_of(one: Deposited, code: str) -> PartnerDeposit:
     )  # fmt: skip
 
 
-def proposals_of(found: Sequence[Approval], makers: Sequence[str]) -> list[FinanceProposal]:
-    """Proposals for GraphQL."""
+def proposals_of(found: Sequence[Approval], makers: Sequence[str], called: Mapping[int, str]) -> list[FinanceProposal]:
+    """Proposals for GraphQL; called is what partners are called, by number."""
     return [
         FinanceProposal(
-            number=p.approval_id,
-            kind=p.kind,
-            subject=p.subject,
-            maker=maker,
-            made_at=p.made_at,
-            detail=orjson.dumps(p.detail, option=orjson.OPT_SORT_KEYS).decode() if p.kind in _DETAILED else None,
+            number=p.approval_id, kind=p.kind, subject=p.subject, maker=maker, made_at=p.made_at,
+            facts=_facts(p.detail, called),
         )
         for p, maker in zip(found, makers, strict=True)
-    ]
+    ]  # fmt: skip
+
+
+def _facts(detail: Mapping[str, Any], called: Mapping[int, str]) -> list[ProposalFact]:
+    currency = detail.get("currency")
+    made = []
+    for name, value in detail.items():
+        if name in ("partner", "party"):
+            made.append(ProposalFact(name=name, value=called.get(value, str(value))))
+        elif currency is not None and name.endswith("_minor"):
+            said = f"{money(value, currency).amount} {currency}"
+            made.append(ProposalFact(name=name.removesuffix("_minor"), value=said))
+        elif currency is not None and name.endswith("_micro"):
+            made.append(ProposalFact(name=name.removesuffix("_micro"), value=f"{decimal_from_micro(value)} {currency}"))
+        elif isinstance(value, str | int) and not isinstance(value, bool):
+            made.append(ProposalFact(name=name, value=str(value)))
+        else:
+            made.append(ProposalFact(name=name, value=orjson.dumps(value).decode()))
+    return made
 
 
 def tax_rule_of(rule: TaxRule) -> TaxRuleVersion:

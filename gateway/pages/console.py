@@ -7,10 +7,17 @@ from starlette.routing import BaseRoute
 
 from gateway.pages import (
     console_agreements,
+    console_bank,
+    console_breaks,
+    console_calendar,
+    console_cover,
+    console_disputes,
+    console_questions,
     console_reconciliation,
     console_reports,
     console_runs,
     console_statements,
+    console_what_if,
     desk,
 )
 from gateway.pages.desk import Desk
@@ -28,5 +35,12 @@ ROUTES: list[BaseRoute] = [
     *console_statements.ROUTES,
     *console_reports.ROUTES,
     *console_reconciliation.ROUTES,
+    *console_breaks.ROUTES,
+    *console_disputes.ROUTES,
+    *console_bank.ROUTES,
+    *console_cover.ROUTES,
+    *console_calendar.ROUTES,
+    *console_what_if.ROUTES,
+    *console_questions.ROUTES,
     *console_agreements.ROUTES,
 ]

@@ -1,4 +1,4 @@
-"""Reports at the console: each as a page and as a file; the books' roll-forwards, liability, cover and subscription are
+"""Reports at the console: each as a page and as a file; the books' roll-forwards, liability and subscription are
 pages of their own made of them.
 """
 
@@ -18,7 +18,7 @@ from kit.errors import Rejection
 from settlement import states
 
 HOME = "/console/reports"
-ROLLS, LIABILITY, COVER = "/console/rolls", "/console/liability", "/console/cover"
+ROLLS, LIABILITY = "/console/rolls", "/console/liability"
 SUBSCRIPTION = "/console/subscription"
 ROWS_ON_A_PAGE = 100
 FORMATS = ("pdf", "xlsx", "csv")
@@ -98,15 +98,6 @@ async def liability(at: Desk) -> Response:
     )  # fmt: skip
 
 
-async def cover(at: Desk) -> Response:
-    """GET /console/cover: where partners stand against their caps, what they deposited, what they would pay now."""
-    told = await at.ask("ConsoleCover", first=100)
-    return at.page(
-        "console/cover.html", exposures=told["partnerExposures"]["nodes"], deposits=told["partnerDeposits"]["nodes"],
-        report=told["settlementReport"], formats=FORMATS,
-    )  # fmt: skip
-
-
 async def subscription(at: Desk) -> Response:
     """GET /console/subscription: where the fees of subscribers of a run's months went, and why."""
     told = await at.ask("ConsoleReports")
@@ -148,7 +139,6 @@ ROUTES: list[BaseRoute] = desk.routes(
         (HOME + "/packages/{run}", package),
         (ROLLS, rolls),
         (LIABILITY, liability),
-        (COVER, cover),
         (SUBSCRIPTION, subscription),
     )
 )

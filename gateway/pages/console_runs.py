@@ -10,8 +10,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk
+from gateway.pages import desk, desk_phrases, listings
+from gateway.pages.catalogues import marked as _
 from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.listings import Field, Listing
 from gateway.scopes import SETTLEMENT_DECIDE, SETTLEMENT_MAKE
 from settlement import states
 
@@ -27,14 +29,67 @@ _ALONG: Mapping[str, str] = {
 }  # fmt: skip
 
 
+def _runs_asked(at: Desk) -> Mapping[str, Any]:
+    return {"state": at.asked("state") or None, "currency": at.asked("currency") or None}
+
+
+RUN_LIST = Listing(
+    "runs", _("Runs"), "ConsoleRuns", "settlementRuns", RUNS,
+    (
+        Field("number", "№", "count"),
+        Field("name", _("Name"), link=RUNS + "/{number}"),
+        Field("state", _("State"), "state"),
+        Field("currency", _("Currency"), path="currencyCode"),
+        Field("cut", _("Cut at"), "instant", path="cutAt"),
+        Field("maker", _("Made by"), path="actor"),
+        Field("made", _("Made at"), "instant", path="at"),
+    ),
+    _runs_asked,
+)  # fmt: skip
+WINDOW_LIST = Listing(
+    "windows", _("Windows"), "ConsoleWindows", "settlementWindows", WINDOWS,
+    (
+        Field("name", _("Name")),
+        Field("state", _("State"), "state"),
+        Field("cutoff", _("Cut-off"), "count"),
+        Field("late_for", _("Late for"), "count", path="lateFor"),
+        Field("cut", _("Cut at"), "instant", path="cutAt"),
+        Field("postings", _("Postings"), "count"),
+        Field("points", _("Points"), "count"),
+        Field("run", _("Run"), "count"),
+    ),
+)  # fmt: skip
+CUTOFF_LIST = Listing(
+    "cutoffs", _("Cut-offs"), "ConsoleCutoffs", "settlementCutoffs", CUTOFFS,
+    (
+        Field("number", "№", "count"),
+        Field("state", _("State"), "state"),
+        Field("opened", _("From"), "instant", path="openedAt"),
+        Field("cut", _("Cut at"), "instant", path="cutAt"),
+        Field("entries", _("Entries"), "count"),
+        Field("postings", _("Postings"), "count"),
+        Field("points", _("Points"), "count"),
+    ),
+)  # fmt: skip
+PROPOSAL_LIST = Listing(
+    "proposals", _("Proposals"), "ConsoleProposals", "financeProposals", PROPOSALS,
+    (
+        Field("kind", _("What"), "code", words=desk_phrases.PROPOSALS),
+        Field("number", "№", "count"),
+        Field("about", _("About"), path="subject"),
+        Field("maker", _("Proposed by")),
+        Field("made", _("When"), "instant", path="madeAt"),
+    ),
+)  # fmt: skip
+
+
 async def runs(at: Desk, problem: Problem | None = None) -> Response:
     """GET /console/runs: runs, the latest first, of a state and a currency."""
     state, currency = at.asked("state"), at.asked("currency")
-    told = await at.ask(
-        "ConsoleRuns", first=ON_A_PAGE, after=at.asked("after") or None, state=state or None, currency=currency or None
-    )
+    told = await RUN_LIST.page(at, ON_A_PAGE)
     return at.page(
-        "console/runs.html", problem=problem, runs=told["settlementRuns"], currencies=told["settlementCurrencies"],
+        "console/runs.html", problem=problem, listing=RUN_LIST, runs=told["settlementRuns"],
+        currencies=told["settlementCurrencies"],
         state=state, currency=currency, states=(*WAY, *sorted(states.GONE)), can_make=at.may(SETTLEMENT_MAKE),
     )  # fmt: skip
 
@@ -54,28 +109,30 @@ async def run(at: Desk, problem: Problem | None = None) -> Response:
         reached=WAY.index(reached) if reached in WAY else -1, can_make=at.may(SETTLEMENT_MAKE),
         can_decide=at.may(SETTLEMENT_DECIDE), is_own=at.found.name in makers,
         is_in_review=its["state"] == states.IN_REVIEW, is_early=its["state"] in NEXT,
+        is_paid=its["state"] == states.SETTLED, is_to_be_paid=its["state"] == states.APPROVED,
     )  # fmt: skip
 
 
 async def windows(at: Desk) -> Response:
     """GET /console/windows: cut-offs by currency, and what came late."""
-    told = await at.ask("ConsoleWindows", first=ON_A_PAGE, after=at.asked("after") or None)
-    return at.page("console/windows.html", windows=told["settlementWindows"])
+    told = await WINDOW_LIST.page(at, ON_A_PAGE)
+    return at.page("console/windows.html", listing=WINDOW_LIST, windows=told["settlementWindows"])
 
 
 async def cutoffs(at: Desk, problem: Problem | None = None) -> Response:
     """GET /console/cutoffs: the open cut-off, which can be closed, and those before it."""
-    told = await at.ask("ConsoleCutoffs", first=ON_A_PAGE, after=at.asked("after") or None)
+    told = await CUTOFF_LIST.page(at, ON_A_PAGE)
     return at.page(
-        "console/cutoffs.html", problem=problem, cutoffs=told["settlementCutoffs"], can_make=at.may(SETTLEMENT_MAKE)
-    )
+        "console/cutoffs.html", problem=problem, listing=CUTOFF_LIST, cutoffs=told["settlementCutoffs"],
+        can_make=at.may(SETTLEMENT_MAKE),
+    )  # fmt: skip
 
 
 async def proposals(at: Desk, problem: Problem | None = None) -> Response:
     """GET /console/proposals: what waits for somebody else's decision."""
-    told = await at.ask("ConsoleProposals", first=ON_A_PAGE, after=at.asked("after") or None)
+    told = await PROPOSAL_LIST.page(at, ON_A_PAGE)
     return at.page(
-        "console/proposals.html", problem=problem, proposals=told["financeProposals"],
+        "console/proposals.html", problem=problem, listing=PROPOSAL_LIST, proposals=told["financeProposals"],
         can_decide=at.may(SETTLEMENT_DECIDE),
     )  # fmt: skip
 
@@ -105,6 +162,11 @@ async def end(at: Desk, fields: Mapping[str, str]) -> Response:
     return await _run_done(at, fields, "EndRun", given)
 
 
+async def seal(at: Desk, fields: Mapping[str, str]) -> Response:
+    """POST /console/runs/{number}/seal: a run of which every payment is done is closed for ever."""
+    return await _run_done(at, fields, "SealRun", {})
+
+
 async def close(at: Desk, fields: Mapping[str, str]) -> Response:
     """POST /console/cutoffs: the open cut-off is closed."""
     given = {"cutoff": desk.whole(fields.get("cutoff", ""))}
@@ -123,7 +185,7 @@ async def _run_done(at: Desk, fields: Mapping[str, str], name: str, given: Mappi
     return await decided(at, fields, name, {"run": number, **given}, onward=onward, again=run)
 
 
-ROUTES: list[BaseRoute] = desk.routes(
+ROUTES: list[BaseRoute] = listings.routes((RUN_LIST, WINDOW_LIST, CUTOFF_LIST, PROPOSAL_LIST)) + desk.routes(
     (
         (RUNS, runs),
         (RUNS + "/{number}", run),
@@ -136,6 +198,7 @@ ROUTES: list[BaseRoute] = desk.routes(
         (RUNS + "/{number}/move", move),
         (RUNS + "/{number}/decide", decide),
         (RUNS + "/{number}/end", end),
+        (RUNS + "/{number}/seal", seal),
         (CUTOFFS, close),
         (PROPOSALS, decide_proposal),
     ),

@@ -48,6 +48,8 @@ OF_FINANCE = (
             Place(_("Windows"), "/console/windows"),
             Place(_("Cut-offs"), "/console/cutoffs"),
             Place(_("Proposals"), "/console/proposals"),
+            Place(_("Holidays"), "/console/holidays"),
+            Place(_("Tax rules"), "/console/taxes"),
         ),
     ),
     Section(
@@ -58,16 +60,29 @@ OF_FINANCE = (
             Place(_("Roll-forwards"), "/console/rolls"),
             Place(_("Liability and breakage"), "/console/liability"),
             Place(_("Cover of partners"), "/console/cover"),
+            Place(_("Default, exit, buy-out"), "/console/leaving"),
         ),
     ),
     Section(
         _("Reconciliation"),
-        _("Where a partner or the bank says something else than we do, and who pays when."),
+        _("Where a partner says something else than we do, and how that ends."),
         FINANCE,
         (
             Place(_("Breaks"), "/console/breaks"),
-            Place(_("Payments"), "/console/payments"),
+            Place(_("Disputes"), "/console/disputes"),
             Place(_("Files of partners"), "/console/files"),
+        ),
+    ),
+    Section(
+        _("Bank"),
+        _("Who pays when, what the bank was told and what it says, and what nobody knows the purpose of."),
+        FINANCE,
+        (
+            Place(_("Payments"), "/console/payments"),
+            Place(_("Files for the bank"), "/console/payment-files"),
+            Place(_("Statements of the bank"), "/console/bank"),
+            Place(_("Suspense"), "/console/suspense"),
+            Place(_("Bank accounts"), "/console/accounts"),
         ),
     ),
     Section(
@@ -86,7 +101,11 @@ OF_FINANCE = (
         _("Reports"),
         _("Every report as a page's numbers, a workbook, a document or a table."),
         FINANCE,
-        (Place(_("Reports"), "/console/reports"),),
+        (
+            Place(_("Reports"), "/console/reports"),
+            Place(_("Questions"), "/console/questions"),
+            Place(_("What if"), "/console/what-if"),
+        ),
     ),
     Section(
         _("Trouble"),

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.context import LANGUAGES, Viewer
 from gateway.pages import documents, phrases, rendering
 from gateway.pages.rendering import Frame
-from gateway.sessions import asking, forms, people
+from gateway.sessions import asking, forms, people, uploads
 from gateway.sessions.asking import NotAnswered
 from gateway.sessions.cookies import jar_of
 from gateway.sessions.people import Colleague, Staff
@@ -32,10 +32,11 @@ Screen = Callable[..., Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something was not done: the API's code and its sentence for developers."""
+    """Why something was not done: the API's code, its sentence for developers, and what was wrong with which part."""
 
     code: str
     message: str = ""
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,16 @@ class Door(Generic[At]):
     enter: Callable[[Request, Any], Awaitable[At | None]]
 
     def routes(
-        self, screens: Iterable[tuple[str, Screen]], deeds: Iterable[tuple[str, Screen]] = ()
-    ) -> list[BaseRoute]:
+        self, screens: Iterable[tuple[str, Screen]], deeds: Iterable[tuple[str, Screen]] = (),
+        files: Iterable[tuple[str, Screen, int]] = (),
+    ) -> list[BaseRoute]:  # fmt: skip
         """Routes of pages (GET) and of what their forms do (POST), each by its path. A screen takes the workplace; a
-        deed the workplace and the form's fields. Both find the path's parts in its request."""
+        deed the workplace and the form's fields; what takes a file also the file, of so many bytes at most. All find
+        the path's parts in its request."""
         return [
             *(Route(path, partial(self._shown, screen), methods=["GET"]) for path, screen in screens),
             *(Route(path, partial(self._sent, deed), methods=["POST"]) for path, deed in deeds),
+            *(Route(path, partial(self._brought, deed, most), methods=["POST"]) for path, deed, most in files),
         ]
 
     async def _shown(self, screen: Screen, request: Request) -> Response:
@@ -116,18 +120,36 @@ class Door(Generic[At]):
         return await self._with(request, found, screen)
 
     async def _sent(self, deed: Screen, request: Request) -> Response:
+        async def read(token: str) -> tuple[Any, ...]:
+            return (await forms.read_form(request, request.app.state.services.vault, token),)
+
+        return await self._filled(request, deed, read)
+
+    async def _brought(self, deed: Screen, most_bytes: int, request: Request) -> Response:
+        async def read(token: str) -> tuple[Any, ...]:
+            return await uploads.read(request, request.app.state.services.vault, token, most_bytes=most_bytes)
+
+        return await self._filled(request, deed, read)
+
+    async def _filled(
+        self, request: Request, deed: Screen, read: Callable[[str], Awaitable[tuple[Any, ...]]]
+    ) -> Response:
         audience, home = self.kind.audience, self.kind.home
         token = jar_of(request, audience).session(request)
         if token is None:
             return people.ask_to_sign_in(request, audience, onward=home)
         try:
-            fields = await forms.read_form(request, request.app.state.services.vault, token)
+            sent = await read(token)
         except HTTPException as error:
             return await self._refused(request, error.status_code, phrases.failure(error.status_code))
         found = await self.signed_in(request)
         if found is None:
             return people.ask_to_sign_in(request, audience, onward=home)
-        return await self._with(request, found, partial(_filled, deed, fields))
+
+        async def done(at: At) -> Response:
+            return await deed(at, *sent)
+
+        return await self._with(request, found, done)
 
     async def _with(self, request: Request, found: Any, screen: Screen) -> Response:
         at = await self.enter(request, found)
@@ -161,7 +183,8 @@ async def decided(
         return RedirectResponse(onward, 303) if shown is None else await shown(at, told)
     if told["code"] == "STEP_UP_REQUIRED":
         return people.ask_to_confirm(at.request, at.audience, onward=onward)
-    return await again(at, Problem(told["code"], told["message"]))
+    details = tuple(f"{'.'.join(each['path'])}: {each['message']}" for each in told.get("fields", ()))
+    return await again(at, Problem(told["code"], told["message"], details))
 
 
 def problem_of(no: NotAnswered) -> Problem:
@@ -181,7 +204,3 @@ async def language(at: Workplace, fields: Mapping[str, str]) -> Response:
             secure=jar_of(at.request, at.audience).is_https, httponly=True, samesite="lax",
         )  # fmt: skip
     return response
-
-
-async def _filled(deed: Screen, fields: Mapping[str, str], at: Workplace) -> Response:
-    return await deed(at, fields)

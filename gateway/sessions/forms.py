@@ -34,7 +34,7 @@ async def read_form(request: Request, vault: Vault, cookie: str | None) -> dict[
     Raises HTTPException: 403 where it was not our page, 413, 415, 400 for what is no form of ours.
     """
     _require_type(request, "application/x-www-form-urlencoded")
-    body = await _body(request)
+    body = await read_body(request)
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
     except ValueError:
@@ -51,7 +51,7 @@ async def read_json(request: Request, vault: Vault, cookie: str | None) -> dict[
     _require_type(request, "application/json")
     require_own(request, vault, cookie, request.headers.get(HEADER))
     try:
-        told = orjson.loads(await _body(request))
+        told = orjson.loads(await read_body(request))
     except orjson.JSONDecodeError:
         raise HTTPException(400, "not JSON") from None
     if not isinstance(told, dict):
@@ -83,10 +83,11 @@ def require_own(request: Request, vault: Vault, cookie: str | None, token: str |
         raise HTTPException(403, "not from a page of this site")
 
 
-async def _body(request: Request) -> bytes:
+async def read_body(request: Request, most_bytes: int = LARGEST_BODY) -> bytes:
+    """A request's body. Raises HTTPException (413) as soon as it is too large."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:
+        if len(body) > most_bytes:
             raise HTTPException(413, "too large")
     return bytes(body)

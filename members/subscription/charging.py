@@ -245,9 +245,10 @@ async def propose_receipt(connection: AsyncConnection, receipt: Receipt, *, acto
     """
     maker = await actors.by_name(connection, actor)
     await actors.require_role(connection, maker, actors.FINANCE_MAKER)
-    _check(await invoices.numbered(connection, receipt.invoice_no), receipt)
-    detail = {"invoice": receipt.invoice_no, "amount": receipt.amount_minor, "reference": receipt.reference,
-              "evidence": receipt.evidence}  # fmt: skip
+    one = await invoices.numbered(connection, receipt.invoice_no)
+    _check(one, receipt)
+    detail = {"invoice": receipt.invoice_no, "currency": one.currency, "amount_minor": receipt.amount_minor,
+              "reference": receipt.reference, "evidence": receipt.evidence}  # fmt: skip
     return await approvals.propose(
         connection, kind=APPROVAL, subject=f"invoice:{receipt.invoice_no}", detail=detail, maker=maker, at=at
     )
@@ -266,7 +267,7 @@ async def approve_receipt(
         raise approvals.ProposalUnknown(f"proposal {approval_id} is no receipt")
     await approvals.decide(connection, approval_id, checker=checker, role=actors.FINANCE_CHECKER, approved=True, at=at)
     said = proposal.detail
-    receipt = Receipt(said["invoice"], said["amount"], said["reference"], said["evidence"])
+    receipt = Receipt(said["invoice"], said["amount_minor"], said["reference"], said["evidence"])
     return await _record(connection, provider, receipt, actor=actor, approval_id=approval_id, at=at)
 
 

@@ -278,10 +278,13 @@ async def of_run(connection: AsyncConnection, run_id: int) -> list[PaymentLeg]:
 
 
 async def page(
-    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int
-) -> list[PaymentLeg]:
-    """Payments, the latest first: of a partner, older than one, as asked for."""
-    rows = await payment_store.legs_page(connection, partner_id=partner_id, before=before, limit=limit)
+    connection: AsyncConnection, *, partner_id: int | None, run_id: int | None = None, state: str | None = None,
+    before: int | None, limit: int,
+) -> list[PaymentLeg]:  # fmt: skip
+    """Payments, the latest first: of a partner, of a run, in a state, older than one, as asked for."""
+    rows = await payment_store.legs_page(
+        connection, partner_id=partner_id, run_id=run_id, state=state, before=before, limit=limit
+    )
     return [PaymentLeg(**row._mapping) for row in rows]
 
 

@@ -138,15 +138,18 @@ async def legs_of_run(connection: AsyncConnection, run_id: int) -> Sequence[Row[
 
 
 async def legs_page(
-    connection: AsyncConnection, *, partner_id: int | None, before: int | None, limit: int
-) -> Sequence[Row[Any]]:
-    """Legs, the latest first: of a partner, older than one, as asked for."""
+    connection: AsyncConnection, *, partner_id: int | None, run_id: int | None, state: str | None, before: int | None,
+    limit: int,
+) -> Sequence[Row[Any]]:  # fmt: skip
+    """Legs, the latest first: of a partner, of a run, in a state, older than one, as asked for."""
     found = await connection.execute(
         text(
             f"{_LEG} WHERE (CAST(:partner_id AS int) IS NULL OR l.partner_id = :partner_id) "
+            "  AND (CAST(:run_id AS int) IS NULL OR l.run_id = :run_id) "
+            "  AND (CAST(:state AS text) IS NULL OR s.to_state = :state) "
             "  AND (CAST(:before AS bigint) IS NULL OR l.leg_id < :before) ORDER BY l.leg_id DESC LIMIT :limit"
         ),
-        {"partner_id": partner_id, "before": before, "limit": limit},
+        {"partner_id": partner_id, "run_id": run_id, "state": state, "before": before, "limit": limit},
     )
     return found.all()
 

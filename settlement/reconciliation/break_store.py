@@ -89,15 +89,23 @@ async def one(connection: AsyncConnection, break_id: int) -> Row[Any] | None:
 
 
 async def page(
-    connection: AsyncConnection, *, partner_id: int | None, states: Sequence[str] | None, after: int, limit: int
-) -> Sequence[Row[Any]]:
-    """Breaks behind a number, in order: of a partner, in some states, as asked for."""
+    connection: AsyncConnection, *, partner_id: int | None, states: Sequence[str] | None, category: str | None,
+    after: int, limit: int,
+) -> Sequence[Row[Any]]:  # fmt: skip
+    """Breaks behind a number, in order: of a partner, in some states, of a category, as asked for."""
     found = await connection.execute(
         text(
             f"{_BREAK} WHERE b.break_id > :after AND (CAST(:partner_id AS int) IS NULL OR b.partner_id = :partner_id) "
-            "  AND (CAST(:states AS text[]) IS NULL OR s.to_state = ANY (:states)) ORDER BY b.break_id LIMIT :limit"
+            "  AND (CAST(:states AS text[]) IS NULL OR s.to_state = ANY (:states)) "
+            "  AND (CAST(:category AS text) IS NULL OR b.category = :category) ORDER BY b.break_id LIMIT :limit"
         ),
-        {"partner_id": partner_id, "states": None if states is None else list(states), "after": after, "limit": limit},
+        {
+            "partner_id": partner_id,
+            "states": None if states is None else list(states),
+            "category": category,
+            "after": after,
+            "limit": limit,
+        },
     )
     return found.all()
 

@@ -107,16 +107,24 @@ async def one(connection: AsyncConnection, dispute_id: int) -> Row[Any] | None:
 
 
 async def page(
-    connection: AsyncConnection, *, partner_id: int | None, run_id: int | None, after: int, limit: int
-) -> Sequence[Row[Any]]:
-    """Disputes behind a number, in order: of a partner, of a run, as asked for."""
+    connection: AsyncConnection, *, partner_id: int | None, run_id: int | None, states: Sequence[str] | None,
+    after: int, limit: int,
+) -> Sequence[Row[Any]]:  # fmt: skip
+    """Disputes behind a number, in order: of a partner, of a run, in some states, as asked for."""
     found = await connection.execute(
         text(
             f"{_DISPUTE} WHERE d.dispute_id > :after "
             "  AND (CAST(:partner_id AS int) IS NULL OR d.partner_id = :partner_id) "
-            "  AND (CAST(:run_id AS int) IS NULL OR d.run_id = :run_id) ORDER BY d.dispute_id LIMIT :limit"
+            "  AND (CAST(:run_id AS int) IS NULL OR d.run_id = :run_id) "
+            "  AND (CAST(:states AS text[]) IS NULL OR s.to_state = ANY (:states)) ORDER BY d.dispute_id LIMIT :limit"
         ),
-        {"partner_id": partner_id, "run_id": run_id, "after": after, "limit": limit},
+        {
+            "partner_id": partner_id,
+            "run_id": run_id,
+            "states": None if states is None else list(states),
+            "after": after,
+            "limit": limit,
+        },
     )
     return found.all()
 

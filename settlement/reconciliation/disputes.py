@@ -359,11 +359,13 @@ async def read(connection: AsyncConnection, dispute_id: int, *, partner_id: int 
 
 
 async def page(
-    connection: AsyncConnection, *, partner_id: int | None = None, run_id: int | None = None, after: int = 0,
-    limit: int = 1_000,
+    connection: AsyncConnection, *, partner_id: int | None = None, run_id: int | None = None,
+    states: Sequence[str] | None = None, after: int = 0, limit: int = 1_000,
 ) -> list[Dispute]:  # fmt: skip
-    """Disputes behind a number, in order: of a partner, of a run, as asked for."""
-    rows = await dispute_store.page(connection, partner_id=partner_id, run_id=run_id, after=after, limit=limit)
+    """Disputes behind a number, in order: of a partner, of a run, in some states, as asked for."""
+    rows = await dispute_store.page(
+        connection, partner_id=partner_id, run_id=run_id, states=states, after=after, limit=limit
+    )
     return [Dispute(**row._mapping) for row in rows]
 
 

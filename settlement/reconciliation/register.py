@@ -322,11 +322,13 @@ async def locked(connection: AsyncConnection, break_id: int) -> Break:
 
 
 async def page(
-    connection: AsyncConnection, *, partner_id: int | None = None, states: Sequence[str] | None = None, after: int = 0,
-    limit: int = 50,
+    connection: AsyncConnection, *, partner_id: int | None = None, states: Sequence[str] | None = None,
+    category: str | None = None, after: int = 0, limit: int = 50,
 ) -> list[Break]:  # fmt: skip
-    """Breaks behind a number, in order: of a partner, in some states, as asked for."""
-    rows = await break_store.page(connection, partner_id=partner_id, states=states, after=after, limit=limit)
+    """Breaks behind a number, in order: of a partner, in some states, of a category, as asked for."""
+    rows = await break_store.page(
+        connection, partner_id=partner_id, states=states, category=category, after=after, limit=limit
+    )
     return [Break(**row._mapping) for row in rows]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -119,11 +118,11 @@ async def test_receipts_have_evidence_and_two_people_above_a_limit_and_what_is_o
     large = {"invoice": 2, "amount": "730.00", "reference": "bank-2", "evidence": "statement 8"}
     asked = await house.act("mila", "recordSubscriptionReceipt", PAID, **large)
     assert asked["invoice"]["invoice"]["state"] == "OPEN"
-    listed = await house.chen.ask("{ financeProposals { nodes { number kind maker detail } } }")
+    listed = await house.chen.ask("{ financeProposals { nodes { number kind maker facts { name value } } } }")
     [waiting] = listed["nodes"]
     assert (waiting["number"], waiting["kind"], waiting["maker"]) == (asked["proposal"], "FEE_RECEIPT", "mila")
-    assert json.loads(waiting["detail"]) == {
-        "invoice": 2, "amount": 73_000, "reference": "bank-2", "evidence": "statement 8"
+    assert {each["name"]: each["value"] for each in waiting["facts"]} == {
+        "invoice": "2", "currency": "EUR", "amount": "730.00 EUR", "reference": "bank-2", "evidence": "statement 8"
     }  # fmt: skip
     assert (await house.decided(asked["proposal"])) == {"__typename": "FinanceSuccess", "replayed": False}
     seen = "{ subscriptionInvoice(number: 2) { invoice { state } payments { proposal recordedBy } } }"
