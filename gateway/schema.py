@@ -5,6 +5,7 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
+from gateway.budget_api import BudgetMutation, BudgetQuery
 from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.client_api import ClientMutation, ClientQuery
 from gateway.clock_api import ClockMutation
@@ -67,6 +68,7 @@ class Query(
     OversightQuery,
     DisputeQuery,
     RuleQuery,
+    BudgetQuery,
     RewardQuery,
     RewardOrderQuery,
     ReconciliationQuery,
@@ -103,6 +105,7 @@ class Mutation(
     OversightMutation,
     DisputeMutation,
     RuleMutation,
+    BudgetMutation,
     RewardStockMutation,
     ClubMutation,
     ClockMutation,
