@@ -14,6 +14,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
+from gateway.finance_answers import FinanceResult, ProposalResult, done, proposed
 from gateway.finance_calls import Do, once, person
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
@@ -33,7 +34,6 @@ from gateway.reconciliation_types import (
 )
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
-from gateway.settlement_desk_api import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
 from kit.secrets import fingerprint
 from partners import onboarding
 from settlement.bank import accounts, bank_files, details, paying, suspense
@@ -236,8 +236,7 @@ class PaymentMutation:
         async def seal(connection: AsyncConnection, actor: str, at: datetime) -> None:
             await paying.seal(connection, input.run, actor=actor, at=at)
 
-        _, is_new = await once(info, "sealSettlementRun", input.idempotency_key, seal, str(input.run))
-        return FinanceSuccess(replayed=not is_new)
+        return await done(info, "sealSettlementRun", input.idempotency_key, seal, str(input.run))
 
     @access.mutation(
         scopes=MAKE,
@@ -289,8 +288,7 @@ class PaymentMutation:
             input.partner or "", input.holder, checked.iban, input.bic or "", input.currency_code, str(mandate),
             input.creditor_id or "",
         )  # fmt: skip
-        number, is_new = await once(info, "proposeBankAccount", input.idempotency_key, propose, *content)
-        return ProposalSuccess(number=number, replayed=not is_new)
+        return await proposed(info, "proposeBankAccount", input.idempotency_key, propose, *content)
 
     @access.mutation(scopes=MAKE, moves_points=False, description="Says that money in suspense is for a payment.")
     async def identify_suspense(self, info: Info[Context, None], input: IdentifySuspenseInput) -> PaymentsResult:
@@ -309,8 +307,7 @@ class PaymentMutation:
             await suspense.credit(connection, input.item, partner_id, actor=actor, at=at)
 
         content = (str(input.item), input.partner)
-        _, is_new = await once(info, "sendSuspense", input.idempotency_key, send, *content)
-        return FinanceSuccess(replayed=not is_new)
+        return await done(info, "sendSuspense", input.idempotency_key, send, *content)
 
     @access.mutation(
         scopes=MAKE,
@@ -322,8 +319,7 @@ class PaymentMutation:
             return await suspense.propose_keep(connection, input.item, cause=input.cause, actor=actor, at=at)
 
         content = (str(input.item), input.cause)
-        number, is_new = await once(info, "proposeKeepSuspense", input.idempotency_key, propose, *content)
-        return ProposalSuccess(number=number, replayed=not is_new)
+        return await proposed(info, "proposeKeepSuspense", input.idempotency_key, propose, *content)
 
     @access.mutation(
         scopes=MAKE,

@@ -2,9 +2,7 @@
 what concerns them. Whoever writes is signed in: what takes two people takes people.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -13,27 +11,23 @@ from strawberry import Info
 
 from gateway import access, connections, masking, person_calls, purchase_api, scopes
 from gateway.connections import After, Connection, Cursors, First
-from gateway.context import Context, Person, Services
+from gateway.context import Context, Services
 from gateway.inputs import described
-from gateway.person_calls import PersonCall
+from gateway.marketers import MARKETERS, marketer_of, party
 from gateway.purchase_api import Counter
 from gateway.rejections import Rejection
 from gateway.rule_inputs import (
-    AddBudgetInput,
     AddPromotionInput,
     DecisionRefInput,
     DeclineReleaseInput,
     DraftRuleInput,
-    FundBudgetInput,
     PublishReleaseInput,
-    SetBudgetLimitInput,
     SimulateReleaseInput,
     SubmitReleaseInput,
     SuspendPromotionInput,
     parsed,
 )
 from gateway.rule_types import (
-    Budget,
     Explanation,
     Promotion,
     PromotionRule,
@@ -41,7 +35,6 @@ from gateway.rule_types import (
     RuleProblem,
     Shown,
     Simulation,
-    budget_of,
     drafted_rule,
     promotion_of_partner,
     promotion_of_staff,
@@ -51,11 +44,9 @@ from gateway.rule_types import (
     simulation_of,
 )
 from gateway.types import money, reasons
-from kit.amounts import Points, minor_from_decimal
-from members.messages import STAFF
-from partners import decisions, onboarding, rules
-from partners.promotions import budgets, catalogue, concerns, documents, explanations, publishing, simulations
-from partners.promotions.budgets import BudgetInvalid, BudgetUnknown
+from kit.amounts import Points
+from partners import decisions, rules
+from partners.promotions import catalogue, concerns, documents, explanations, publishing, simulations
 from partners.promotions.catalogue import ReleaseEntry
 from partners.promotions.launching import Expectation
 from partners.promotions.publishing import Launch, PromotionUnknown, ReleaseUnknown, RuleInvalid
@@ -63,10 +54,7 @@ from partners.promotions.simulations import Kept, SimulationUnknown
 from partners.purchases import PURCHASE, Caller, Desk
 from partners.records import StoredReceipt
 
-_MARKETERS = (scopes.RULES_EDIT, scopes.RULES_APPROVE)
-_OPERATOR = 0
 _NO_CLIENT = 0
-_MOST_FUNDED_MINOR = 10**15
 _NOTHING = Expectation(0, 0, 0, 0, 0, 0)  # where nobody said what a launch is for, nothing is expected of it
 
 
@@ -112,27 +100,6 @@ class SuspendPromotionSuccess:
     replayed: bool = described("True when an earlier call did it; nothing was written now.")
 
 
-@strawberry.type(description="A budget as it is now.")
-class BudgetChange:
-    budget: Budget = described("The budget.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
-
-
-@strawberry.type(description="A budget that is there.")
-class AddBudgetSuccess(BudgetChange):
-    pass
-
-
-@strawberry.type(description="A budget with another limit.")
-class SetBudgetLimitSuccess(BudgetChange):
-    pass
-
-
-@strawberry.type(description="A budget that was paid into.")
-class FundBudgetSuccess(BudgetChange):
-    pass
-
-
 AddPromotionResult = Annotated[
     AddPromotionSuccess | Rejection, strawberry.union("AddPromotionResult", description="Done, or the reason.")
 ]
@@ -158,51 +125,6 @@ SuspendPromotionResult = Annotated[
     SuspendPromotionSuccess | Rejection,
     strawberry.union("SuspendPromotionResult", description="The release, or the reason."),
 ]
-AddBudgetResult = Annotated[
-    AddBudgetSuccess | Rejection, strawberry.union("AddBudgetResult", description="The budget, or the reason.")
-]
-SetBudgetLimitResult = Annotated[
-    SetBudgetLimitSuccess | Rejection,
-    strawberry.union("SetBudgetLimitResult", description="The budget, or the reason."),
-]
-FundBudgetResult = Annotated[
-    FundBudgetSuccess | Rejection, strawberry.union("FundBudgetResult", description="The budget, or the reason.")
-]
-
-Deed = Callable[[AsyncConnection], Awaitable[None]]
-Making = Callable[[AsyncConnection], Awaitable[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Marketer:
-    """Somebody of the operator's who is signed in and asks for something now."""
-
-    services: Services
-    person: Person
-    at: datetime
-    language: str
-
-    async def shown(self, *, afresh: bool = False) -> Shown:
-        """How promotions are shown to them; afresh: with what was published by this very call."""
-        cache = self.services.directory
-        directory = await (cache.refresh() if afresh else cache.get())
-        return Shown(directory, self.language, None, self.at)
-
-    async def once(self, operation: str, key: str, deed: Deed, *content: str) -> bool:
-        """Do something in a transaction, once under its key; whether it was done before."""
-        async with self.services.database.transaction() as connection:
-            is_new = await person_calls.is_new(
-                connection, self.services.vault, self.person, operation, key, *content, at=self.at
-            )
-            if is_new:
-                await deed(connection)
-        return not is_new
-
-    async def numbered(self, operation: str, key: str, making: Making, *content: str) -> tuple[int, bool]:
-        """Make something that has a number, once under its key: the number, and whether it was made before."""
-        call = PersonCall(self.person, operation, key, content, self.at)
-        async with self.services.database.transaction() as connection:
-            return await person_calls.numbered(connection, self.services.vault, call, lambda: making(connection))
 
 
 @strawberry.type
@@ -250,14 +172,14 @@ class RuleQuery:
             return (await _promotions(connection, shown, own, [found]))[0].promotion
 
     @access.query(
-        scopes=_MARKETERS,
+        scopes=MARKETERS,
         size=access.paged(),
         description="Releases, the latest first, whatever became of them.",
     )
     async def releases(self, info: Info[Context, None], first: First = 20, after: After = None) -> Connection[Release]:
         cursors = Cursors(info.context.services.vault, "release")
         before, wanted = cursors.read(after), connections.bounded(first) + 1
-        shown = await _marketer(info, await info.context.now()).shown()
+        shown = await marketer_of(info, await info.context.now()).shown()
         async with info.context.services.database.reading() as connection:
             found = await catalogue.releases(connection, before=before, limit=wanted)
         return connections.page(
@@ -268,15 +190,15 @@ class RuleQuery:
             node=lambda row: release_of(shown, row),
         )
 
-    @access.query(scopes=_MARKETERS, description="A release by its number. Null where there is none.")
+    @access.query(scopes=MARKETERS, description="A release by its number. Null where there is none.")
     async def release(self, info: Info[Context, None], number: int) -> Release | None:
-        shown = await _marketer(info, await info.context.now()).shown()
+        shown = await marketer_of(info, await info.context.now()).shown()
         async with info.context.services.database.reading() as connection:
             found = await catalogue.release(connection, number)
         return None if found is None else release_of(shown, found)
 
     @access.query(
-        scopes=_MARKETERS,
+        scopes=MARKETERS,
         cost=10,
         description="What is wrong with a rule's document: where, at which column, and what was expected. Empty where "
         "it can be drafted. What needs the other rules of a release, `simulateRelease` finds.",
@@ -288,42 +210,21 @@ class RuleQuery:
             found = list(no.problems)
         return [rule_problem(one) for one in found]
 
-    @access.query(scopes=_MARKETERS, description="A simulation and how far it is. Null where there is none.")
+    @access.query(scopes=MARKETERS, description="A simulation and how far it is. Null where there is none.")
     async def simulation(self, info: Info[Context, None], number: int) -> Simulation | None:
-        shown = await _marketer(info, await info.context.now()).shown()
+        shown = await marketer_of(info, await info.context.now()).shown()
         async with info.context.services.database.reading() as connection:
             found = await simulations.find(connection, number)
         return None if found is None else simulation_of(shown, found)
 
-    @access.query(scopes=_MARKETERS, size=access.paged(), description="Budgets in the order in which they were added.")
-    async def budgets(self, info: Info[Context, None], first: First = 20, after: After = None) -> Connection[Budget]:
-        cursors = Cursors(info.context.services.vault, "budget")
-        behind, wanted = cursors.read(after), connections.bounded(first) + 1
-        shown = await _marketer(info, await info.context.now()).shown()
-        async with info.context.services.database.reading() as connection:
-            found = await budgets.page(connection, after=behind, limit=wanted)
-        return connections.page(
-            found, first, after=after, cursor=lambda row: cursors.write(row[0]),
-            node=lambda row: budget_of(shown, row[1]),
-        )  # fmt: skip
-
-    @access.query(scopes=_MARKETERS, description="A budget and what is used of it. Null where there is none.")
-    async def budget_usage(self, info: Info[Context, None], code: str) -> Budget | None:
-        shown = await _marketer(info, await info.context.now()).shown()
-        try:
-            async with info.context.services.database.reading() as connection:
-                return budget_of(shown, await budgets.read(connection, code))
-        except BudgetUnknown:
-            return None
-
     @access.query(
-        scopes=_MARKETERS,
+        scopes=MARKETERS,
         cost=20,
         description="Why a purchase got what it got and why not more, decided once more on what was stored: the hash "
         "of what comes out is the stored one. Null where there is no such purchase.",
     )
     async def explanation(self, info: Info[Context, None], of: DecisionRefInput) -> Explanation | None:
-        marketer = _marketer(info, await info.context.now())
+        marketer = marketer_of(info, await info.context.now())
         desk: Desk = info.context.services.lanes
         # What decided may be of a release that another process published a moment ago.
         shown = Shown(await desk.directory.refresh(), marketer.language, None, marketer.at)
@@ -346,10 +247,10 @@ class RuleMutation:
         async def add(connection: AsyncConnection) -> None:
             await publishing.add_promotion(
                 connection, code=input.code, names=input.names.texts(),
-                sponsor_id=await _party(connection, input.sponsor), actor=marketer.person.number, at=marketer.at,
+                sponsor_id=await party(connection, input.sponsor), actor=marketer.person.number, at=marketer.at,
             )  # fmt: skip
 
-        marketer = _marketer(info, await info.context.now())
+        marketer = marketer_of(info, await info.context.now())
         content = (input.code, input.sponsor or "", *input.names.texts().values())
         replayed = await marketer.once("addPromotion", input.idempotency_key, add, *content)
         async with marketer.services.database.reading() as connection:
@@ -372,7 +273,7 @@ class RuleMutation:
             )  # fmt: skip
             return drafted.version
 
-        marketer = _marketer(info, await info.context.now())
+        marketer = marketer_of(info, await info.context.now())
         source = parsed(input.document)
         version, replayed = await marketer.numbered("draftRule", input.idempotency_key, draft, input.document)
         async with marketer.services.database.reading() as connection:
@@ -392,7 +293,7 @@ class RuleMutation:
                 connection, input.change.change(), days=input.days, author=marketer.person.number, at=marketer.at
             )
 
-        marketer = _marketer(info, await info.context.now())
+        marketer = marketer_of(info, await info.context.now())
         content = (input.change.content(), str(input.days))
         number, replayed = await marketer.numbered("simulateRelease", input.idempotency_key, order, *content)
         async with marketer.services.database.reading() as connection:
@@ -421,7 +322,7 @@ class RuleMutation:
                 at=marketer.at, launch=launch,
             )  # fmt: skip
 
-        marketer = _marketer(info, await info.context.now())
+        marketer = marketer_of(info, await info.context.now())
         shown = await marketer.shown()
         launch = "" if input.launch is None else input.launch.content()
         content = (input.change.content(), input.effective_from.isoformat(), launch)
@@ -442,7 +343,7 @@ class RuleMutation:
                 connection, input.release, checker=marketer.person.number, at=marketer.at, in_spite=input.in_spite
             )
 
-        marketer = _marketer(info, await info.context.now())
+        marketer = marketer_of(info, await info.context.now())
         content = (str(input.release), str(input.in_spite))
         replayed = await marketer.once("publishRelease", input.idempotency_key, publish, *content)
         shown = await marketer.shown(afresh=not replayed)
@@ -458,13 +359,13 @@ class RuleMutation:
         async def decline(connection: AsyncConnection) -> None:
             await publishing.decline(connection, input.release, checker=marketer.person.number, at=marketer.at)
 
-        marketer = _marketer(info, await info.context.now())
+        marketer = marketer_of(info, await info.context.now())
         replayed = await marketer.once("declineRelease", input.idempotency_key, decline, str(input.release))
         release = release_of(await marketer.shown(), await _release(marketer.services, input.release))
         return DeclineReleaseSuccess(release=release, replayed=replayed)
 
     @access.mutation(
-        scopes=_MARKETERS,
+        scopes=MARKETERS,
         moves_points=False,
         description="Takes rules of a promotion out of force at once, and out of every release to come. One person "
         "may: nothing is given by it. To put them back, submit a release with them, which takes two.",
@@ -478,82 +379,18 @@ class RuleMutation:
             )
             return made[0]
 
-        marketer = _marketer(info, await info.context.now())
+        marketer = marketer_of(info, await info.context.now())
         content = (input.promotion, "*" if input.rules is None else ",".join(sorted(input.rules)))
         number, replayed = await marketer.numbered("suspendPromotion", input.idempotency_key, suspend, *content)
         shown = await marketer.shown(afresh=not replayed)
         release = release_of(shown, await _release(marketer.services, number))
         return SuspendPromotionSuccess(release=release, replayed=replayed)
 
-    @access.mutation(
-        scopes=(scopes.RULES_EDIT,), moves_points=False, description="Adds a budget, which rules may count against."
-    )
-    async def add_budget(self, info: Info[Context, None], input: AddBudgetInput) -> AddBudgetResult:
-        async def add(connection: AsyncConnection) -> None:
-            await budgets.add(
-                connection, source=input.document(), sponsor_id=await _party(connection, input.sponsor),
-                actor=marketer.person.number, at=marketer.at, currency=input.currency_code,
-            )  # fmt: skip
-
-        marketer = _marketer(info, await info.context.now())
-        content = (str(sorted(input.document().items())), input.currency_code or "", input.sponsor or "")
-        replayed = await marketer.once("addBudget", input.idempotency_key, add, *content)
-        return AddBudgetSuccess(budget=await _budget(marketer, input.code), replayed=replayed)
-
-    @access.mutation(
-        scopes=(scopes.RULES_EDIT,),
-        moves_points=False,
-        description="Sets how much of a budget of points or times may be used. What is used stays used. More takes a "
-        "proof of a moment ago.",
-    )
-    async def set_budget_limit(self, info: Info[Context, None], input: SetBudgetLimitInput) -> SetBudgetLimitResult:
-        async def change(connection: AsyncConnection) -> None:
-            if input.limit > (await budgets.read(connection, input.budget)).ceiling:
-                person_calls.require_fresh(marketer.person)
-            await budgets.set_limit(
-                connection, input.budget, input.limit, actor=marketer.person.number, at=marketer.at
-            )  # fmt: skip
-
-        marketer = _marketer(info, await info.context.now())
-        content = (input.budget, str(input.limit))
-        replayed = await marketer.once("setBudgetLimit", input.idempotency_key, change, *content)
-        return SetBudgetLimitSuccess(budget=await _budget(marketer, input.budget), replayed=replayed)
-
-    @access.mutation(
-        scopes=(scopes.RULES_EDIT,),
-        moves_points=False,
-        description="Records a payment into a budget of money. Takes a proof of a moment ago.",
-    )
-    async def fund_budget(self, info: Info[Context, None], input: FundBudgetInput) -> FundBudgetResult:
-        async def fund(connection: AsyncConnection) -> None:
-            person_calls.require_fresh(marketer.person)
-            currency = (await budgets.read(connection, input.budget)).currency or ""
-            try:
-                amount_minor = minor_from_decimal(input.amount, currency)
-            except ValueError as error:
-                raise BudgetInvalid("the amount is not a whole number of minor units") from error
-            if amount_minor > _MOST_FUNDED_MINOR:
-                raise BudgetInvalid("the amount is too large to be one payment")
-            await budgets.fund(
-                connection, input.budget, amount_minor, payer_id=await _party(connection, input.payer),
-                reference=input.reference, actor=marketer.person.number, at=marketer.at,
-            )  # fmt: skip
-
-        marketer = _marketer(info, await info.context.now())
-        content = (input.budget, str(input.amount), input.payer or "", input.reference)
-        replayed = await marketer.once("fundBudget", input.idempotency_key, fund, *content)
-        return FundBudgetSuccess(budget=await _budget(marketer, input.budget), replayed=replayed)
-
 
 @dataclass(frozen=True, slots=True)
 class _Node:
     promotion_id: int
     promotion: Promotion
-
-
-def _marketer(info: Info[Context, None], at: datetime) -> Marketer:
-    person = person_calls.person_of(info.context.viewer, STAFF)
-    return Marketer(info.context.services, person, at, info.context.language)
 
 
 async def _shown(info: Info[Context, None]) -> Shown:
@@ -587,10 +424,6 @@ async def _promotions(
     return [_Node(one.promotion_id, promotion_of_staff(shown, one, drafted.get(one.promotion_id, []))) for one in found]
 
 
-async def _party(connection: AsyncConnection, code: str | None) -> int:
-    return _OPERATOR if code is None else await onboarding.partner_id_of(connection, code)
-
-
 async def _release(services: Services, number: int) -> ReleaseEntry:
     async with services.database.reading() as connection:
         found = await catalogue.release(connection, number)
@@ -603,11 +436,6 @@ def _simulation(found: Kept | None) -> Kept:
     if found is None:
         raise SimulationUnknown("there is no such simulation")
     return found
-
-
-async def _budget(marketer: Marketer, code: str) -> Budget:
-    async with marketer.services.database.reading() as connection:
-        return budget_of(await marketer.shown(), await budgets.read(connection, code))
 
 
 def _explanation(shown: Shown, receipt: StoredReceipt) -> Explanation:

@@ -7,6 +7,7 @@ import strawberry
 from gateway.approval_api import Approval, ApprovalMutation
 from gateway.bank_api import BankQuery
 from gateway.benefit_api import BenefitMutation
+from gateway.budget_api import BudgetMutation, BudgetQuery
 from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.client_api import ClientMutation, ClientQuery
 from gateway.clock_api import ClockMutation
@@ -79,6 +80,7 @@ class Query(
     OversightQuery,
     DisputeQuery,
     RuleQuery,
+    BudgetQuery,
     RewardQuery,
     RewardOrderQuery,
     ReconciliationQuery,
@@ -122,6 +124,7 @@ class Mutation(
     DisputeMutation,
     QuestionMutation,
     RuleMutation,
+    BudgetMutation,
     RewardStockMutation,
     ClubMutation,
     ClockMutation,

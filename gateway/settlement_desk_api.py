@@ -15,8 +15,9 @@ from strawberry import Info
 
 from gateway import access, masking, scopes
 from gateway.context import Context
+from gateway.finance_answers import FinanceResult, ProposalResult, done, proposed
 from gateway.finance_api import SettlementStatement, statement_by_id
-from gateway.finance_calls import Do, once, person
+from gateway.finance_calls import once, person
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.rejections import Rejection
@@ -179,17 +180,6 @@ class AcceptSettlementStatementSuccess:
     replayed: bool = described(_REPLAYED)
 
 
-@strawberry.type(description="It waits for somebody else.")
-class ProposalSuccess:
-    number: int | None = described("Number of the proposal, or of the version. Null in a replay.")
-    replayed: bool = described(_REPLAYED)
-
-
-@strawberry.type(description="It is done.")
-class FinanceSuccess:
-    replayed: bool = described(_REPLAYED)
-
-
 SettlementRunsResult = Annotated[
     SettlementRunsSuccess | Rejection, strawberry.union("SettlementRunsResult", description="Done, or the reason.")
 ]
@@ -199,12 +189,6 @@ SettlementRunResult = Annotated[
 AcceptSettlementStatementResult = Annotated[
     AcceptSettlementStatementSuccess | Rejection,
     strawberry.union("AcceptSettlementStatementResult", description="Done, or the reason."),
-]
-ProposalResult = Annotated[
-    ProposalSuccess | Rejection, strawberry.union("ProposalResult", description="Proposed, or the reason.")
-]
-FinanceResult = Annotated[
-    FinanceSuccess | Rejection, strawberry.union("FinanceResult", description="Done, or the reason.")
 ]
 
 
@@ -309,8 +293,7 @@ class SettlementMutation:
             await runs.declare_holiday(connection, day=input.day, name=input.name, actor=actor, at=at)
 
         content = (input.day.isoformat(), input.name)
-        _, is_new = await once(info, "declareHoliday", input.idempotency_key, declare, *content)
-        return FinanceSuccess(replayed=not is_new)
+        return await done(info, "declareHoliday", input.idempotency_key, declare, *content)
 
     @access.mutation(scopes=MAKE, moves_points=False, description="Proposes a version of a tax rule.")
     async def propose_tax_rule(self, info: Info[Context, None], input: ProposeTaxRuleInput) -> ProposalResult:
@@ -322,7 +305,7 @@ class SettlementMutation:
             return await taxes.propose(connection, rule=rule, valid_from=input.valid_from, maker=actor, at=at)
 
         content = (rule.code, str(rule.rate_bp), rule.rounding, rule.tax_code, input.valid_from.isoformat())
-        return await _proposed(info, "proposeTaxRule", input.idempotency_key, propose, *content)
+        return await proposed(info, "proposeTaxRule", input.idempotency_key, propose, *content)
 
     @access.mutation(scopes=MAKE, moves_points=False, description="Records what a partner deposited.")
     async def record_deposit(self, info: Info[Context, None], input: DepositInput) -> FinanceResult:
@@ -335,8 +318,7 @@ class SettlementMutation:
             )  # fmt: skip
 
         content = (input.partner, str(amount), input.currency_code, input.reference)
-        _, is_new = await once(info, "recordDeposit", input.idempotency_key, record, *content)
-        return FinanceSuccess(replayed=not is_new)
+        return await done(info, "recordDeposit", input.idempotency_key, record, *content)
 
     @access.mutation(scopes=MAKE, moves_points=False, description="Proposes to give a part of a deposit back.")
     async def propose_deposit_return(self, info: Info[Context, None], input: DepositInput) -> ProposalResult:
@@ -349,7 +331,7 @@ class SettlementMutation:
             )  # fmt: skip
 
         content = (input.partner, str(amount), input.currency_code, input.reference)
-        return await _proposed(info, "proposeDepositReturn", input.idempotency_key, propose, *content)
+        return await proposed(info, "proposeDepositReturn", input.idempotency_key, propose, *content)
 
     @access.mutation(
         scopes=MAKE,
@@ -363,7 +345,7 @@ class SettlementMutation:
             return await defaults.propose(connection, input.run, partner_id, maker=actor, at=at)
 
         content = (str(input.run), input.partner)
-        return await _proposed(info, "proposeDefaultCover", input.idempotency_key, propose, *content)
+        return await proposed(info, "proposeDefaultCover", input.idempotency_key, propose, *content)
 
     @access.mutation(
         scopes=MAKE, moves_points=False, description="Proposes that points already out there are funded otherwise."
@@ -379,7 +361,7 @@ class SettlementMutation:
             return await stock.propose_transfer(connection, [handover], reason=input.reason, maker=maker, at=at)
 
         content = (input.partner, str(input.version), str(input.billed_fund_micro), str(paid), input.reason)
-        return await _proposed(info, "proposeBuyOut", input.idempotency_key, propose, *content)
+        return await proposed(info, "proposeBuyOut", input.idempotency_key, propose, *content)
 
     @access.mutation(
         scopes=MAKE, moves_points=False, description="Proposes that somebody else carries a leaving partner's points."
@@ -393,7 +375,7 @@ class SettlementMutation:
             return await stock.propose_transfer(connection, handovers, reason=input.reason, maker=maker, at=at)
 
         content = (input.partner, input.carrier or "", input.reason)
-        return await _proposed(info, "proposeExit", input.idempotency_key, propose, *content)
+        return await proposed(info, "proposeExit", input.idempotency_key, propose, *content)
 
     @access.mutation(
         scopes=DECIDE, moves_points=False, description="Decides what another of finance proposed, and does it."
@@ -405,8 +387,7 @@ class SettlementMutation:
             await proposals.decide(connection, input.proposal, checker=actor, approved=input.approved, at=at)
 
         content = (str(input.proposal), str(input.approved))
-        _, is_new = await once(info, "decideFinanceProposal", input.idempotency_key, decide, *content)
-        return FinanceSuccess(replayed=not is_new)
+        return await done(info, "decideFinanceProposal", input.idempotency_key, decide, *content)
 
     @access.mutation(
         scopes=(scopes.AGREEMENTS_MAKE,),
@@ -434,7 +415,7 @@ class SettlementMutation:
 
         written = (f"{name}={value}" for name, value in sorted(said.items()))
         content = (input.partner, input.valid_from.isoformat(), *written)
-        return await _proposed(info, "proposeAgreement", input.idempotency_key, propose, *content)
+        return await proposed(info, "proposeAgreement", input.idempotency_key, propose, *content)
 
     @access.mutation(
         scopes=(scopes.AGREEMENTS_DECIDE,),
@@ -449,13 +430,7 @@ class SettlementMutation:
             await act(connection, found.terms.terms_id, checker=person(info).number, at=at)
 
         content = (input.partner, str(input.version), str(input.approved))
-        _, is_new = await once(info, "decideAgreement", input.idempotency_key, decide, *content)
-        return FinanceSuccess(replayed=not is_new)
-
-
-async def _proposed(info: Info[Context, None], operation: str, key: str, do: Do[int], *content: str) -> ProposalSuccess:
-    number, is_new = await once(info, operation, key, do, *content)
-    return ProposalSuccess(number=number, replayed=not is_new)
+        return await done(info, "decideAgreement", input.idempotency_key, decide, *content)
 
 
 async def _run(info: Info[Context, None], number: int, *, is_new: bool) -> SettlementRunSuccess:

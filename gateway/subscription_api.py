@@ -16,6 +16,7 @@ from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.own_ids import SUBSCRIPTION, read_own_id
 from gateway.payment_means_api import check_token
+from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from gateway.subscription_types import MemberSubscription, Plan
@@ -281,16 +282,20 @@ async def once(
     """Do something of the signed-in member's in a transaction, once under its key; the subscription as it is after it,
     and whether an earlier call did it."""
     services, at, person = info.context.services, await info.context.now(), _person(info)
+    call, made = PersonCall(person, operation, key, content, at), list[Subscription]()
+
+    async def do() -> int:
+        made.append(await deed(connection, at))
+        await _note(connection, operation, made[0], at)
+        return made[0].subscription_no
+
     async with services.database.transaction() as connection:
-        is_new = await person_calls.is_new(connection, services.vault, person, operation, key, *content, at=at)
-        if is_new:
-            its = await deed(connection, at)
-            await _note(connection, operation, its, at)
-        elif number is not None:
-            its = await subscriptions.own(connection, person.number, number)
-        else:
-            [its, *_] = await subscriptions.of_member(connection, person.number)
-    return subscription_types.subscription(services, its, at), not is_new
+        if number is None:  # what it is about is what it made, then or now
+            number, _ = await person_calls.numbered(connection, services.vault, call, do)
+        elif await person_calls.is_new(connection, services.vault, person, operation, key, *content, at=at):
+            await do()
+        its = made[0] if made else await subscriptions.own(connection, person.number, number)
+    return subscription_types.subscription(services, its, at), not made
 
 
 async def _shown(info: Info[Context, None], operation: str, key: str, code: str) -> Shown | None:

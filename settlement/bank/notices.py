@@ -1,7 +1,8 @@
 """The bank's notices (camt.054): they say what an entry was made of, before or beside the statement that books it.
 
-A notice moves no money and changes no leg, however often it comes: only a statement has balances. An entry of a
-statement that names no payments has those that a notice told under the same number of the bank's, if they sum to it.
+A notice moves no money at the bank, however often it comes: only a statement has balances. An entry of a statement that
+names no payments has those that a notice told under the same number of the bank's, if they sum to it; where the notice
+comes last, what it tells takes the entry out of suspense (`late_notices`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit
 from kit.database import Database
 from settlement import store
-from settlement.bank import camt, details, payment_store
+from settlement.bank import camt, details, late_notices, payment_store
 from settlement.bank.camt import Entry, NoticeHead, Tail
 from settlement.bank.receiving import BankAccountNotOurs, BankStatementChanged
 from settlement.rating import OPERATOR
@@ -53,7 +54,8 @@ async def receive(
     """Take every notice of a file, on behalf of a FINANCE_MAKER, all of them or none. A notice that was taken before is
     passed over. once is done first in the same transaction.
 
-    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BANK_FILE_INVALID, BANK_ACCOUNT_NOT_OURS, BANK_STATEMENT_CHANGED.
+    Rejects ACTOR_UNKNOWN, NOT_PERMITTED, BANK_FILE_INVALID, BANK_ACCOUNT_NOT_OURS, BANK_STATEMENT_CHANGED,
+    PERIOD_LOCKED.
     """
     async with database.transaction() as connection:
         await actors.require_role(connection, await actors.by_name(connection, actor), actors.FINANCE_MAKER)
@@ -116,8 +118,9 @@ async def _end(connection: AsyncConnection, taking: _Taking, tail: Tail, actor: 
     }  # fmt: skip
     notice_id = await payment_store.insert_notice(connection, row)
     await payment_store.insert_notice_payments(connection, [{"notice_id": notice_id, **one} for one in taking.rows])
+    joined = await late_notices.join(connection, head.account, head.currency, taking.rows, actor=actor, at=at)
     await audit.write(
         connection, actor=actor, action="BANK_NOTICE_TAKEN", subject=f"bank-notice:{notice_id}",
-        detail={"notice": head.notice_id, "entries": tail.entries}, at=at,
+        detail={"notice": head.notice_id, "entries": tail.entries, "joined": joined}, at=at,
     )  # fmt: skip
     return Noticed(head.notice_id, head.currency, tail.entries)

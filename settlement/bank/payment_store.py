@@ -524,6 +524,35 @@ async def open_items(connection: AsyncConnection) -> Sequence[Row[Any]]:
     return found.all()
 
 
+async def bare_items(connection: AsyncConnection, iban: str, reference: str, amount_minor: int) -> Sequence[Row[Any]]:
+    """Money in suspense of an account that is an entry of a number of the bank's, whole, of which the statement said
+    nothing else: item_id, amount_minor, is_reversal, bank_code."""
+    found = await connection.execute(
+        text("""
+            SELECT i.item_id, i.amount_minor, e.is_reversal, e.bank_code
+            FROM settlement.bank_entry e
+            JOIN settlement.bank_statement s USING (bank_statement_id)
+            JOIN settlement.bank_payment p USING (bank_statement_id, entry_no)
+            JOIN settlement.suspense_item i USING (bank_statement_id, entry_no, payment_no)
+            LEFT JOIN settlement.suspense_end x USING (item_id)
+            WHERE e.servicer_reference = :reference AND s.iban = :iban AND e.amount_minor = :amount_minor
+              AND i.amount_minor = :amount_minor AND x.item_id IS NULL AND num_nonnulls(
+                p.end_to_end_id, p.creditor_reference, p.party_account, p.return_reason) = 0
+        """),
+        {"iban": iban, "reference": reference, "amount_minor": amount_minor},
+    )
+    return found.all()
+
+
+async def legs_of_ids(connection: AsyncConnection, end_to_end_ids: Sequence[str]) -> dict[str, int]:
+    """The payments of ours that carry end-to-end ids."""
+    found = await connection.execute(
+        text("SELECT end_to_end_id, leg_id FROM settlement.order_leg WHERE end_to_end_id = ANY (:ids)"),
+        {"ids": list(end_to_end_ids)},
+    )
+    return {row.end_to_end_id: row.leg_id for row in found}
+
+
 # --- Controls: every row returned is a violation --------------------------------------------------------------
 
 ENTRIES_MAKE_CLOSING = """
@@ -731,7 +760,7 @@ async def insert_notice_payments(connection: AsyncConnection, rows: Sequence[Map
 
 async def noticed_payments(connection: AsyncConnection, iban: str, references: Sequence[str]) -> Sequence[Row[Any]]:
     """What the latest notice told of entries of an account by the bank's own numbers, in order: of such as stand in no
-    statement that came since. A bank gives some numbers more than once."""
+    statement that came since, and took no entry out of suspense. A bank gives some numbers more than once."""
     found = await connection.execute(
         text(
             """
@@ -746,7 +775,9 @@ async def noticed_payments(connection: AsyncConnection, iban: str, references: S
                 ORDER BY q.notice_id DESC, q.entry_no DESC LIMIT 1)
               AND NOT EXISTS (
                 SELECT FROM settlement.bank_entry e JOIN settlement.bank_statement s USING (bank_statement_id)
-                WHERE e.servicer_reference = p.entry_reference AND s.iban = :iban AND s.at >= n.at)
+                WHERE e.servicer_reference = p.entry_reference AND s.iban = :iban AND (s.at >= n.at OR EXISTS (
+                  SELECT FROM settlement.suspense_item i JOIN settlement.suspense_end x USING (item_id)
+                  WHERE i.bank_statement_id = e.bank_statement_id AND i.entry_no = e.entry_no AND x.at >= n.at)))
             ORDER BY p.entry_reference, p.payment_no
             """
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -305,11 +305,13 @@ async def _assign_all(
     while rows := await payment_store.payments_page(connection, bank_statement_id, after=after, limit=_PAGE):
         events: list[MoneyEvent] = []
         for row in rows:
-            told = _told(row, owners)
-            found, assigned = await _assigned(connection, told, head.currency)
-            events += await _apply(connection, row, told, found, assigned, head.currency, actor, at)
-            runs |= {found[share.leg_id].run_id for share in assigned.shares}
-            left_over += bool(assigned.rest_minor)
+            told = told_of(
+                row._mapping, owners, leg_id=row.told_leg_id, bank_code=row.bank_code, is_reversal=row.is_reversal
+            )  # fmt: skip
+            found, its = await assigned(connection, told, head.currency)
+            events += await _apply(connection, row, told, found, its, head.currency, actor, at)
+            runs |= {found[share.leg_id].run_id for share in its.shares}
+            left_over += bool(its.rest_minor)
         page_no += 1
         await _book(connection, f"bank:{bank_statement_id}/{page_no}", events, actor, at)
         after, seen = (rows[-1].entry_no, rows[-1].payment_no), seen + len(rows)
@@ -319,17 +321,24 @@ async def _assign_all(
     )
 
 
-def _told(row: Row[Any], owners: dict[str, int]) -> Told:
-    partner_id = owners.get(row.party_account or "")
+def told_of(
+    row: Mapping[Any, Any], owners: dict[str, int], *, leg_id: int | None, bank_code: str | None, is_reversal: bool
+) -> Told:
+    """A payment of the bank's as the rules read it; leg_id is whose end-to-end id it carries. For this package."""
+    partner_id = owners.get(row["party_account"] or "")
     return Told(
-        amount_minor=row.amount_minor, leg_id=row.told_leg_id,
-        references=assigning.references(row.creditor_reference, row.message),
-        partner_id=partner_id or None, bank_code=row.bank_code,
-        is_return=row.is_reversal or row.return_reason is not None,
+        amount_minor=row["amount_minor"], leg_id=leg_id,
+        references=assigning.references(row["creditor_reference"], row["message"]),
+        partner_id=partner_id or None, bank_code=bank_code,
+        is_return=is_reversal or row["return_reason"] is not None,
     )  # fmt: skip
 
 
-async def _assigned(connection: AsyncConnection, told: Told, currency: str) -> tuple[dict[int, PaymentLeg], Assigned]:
+async def assigned(
+    connection: AsyncConnection, told: Told, currency: str, *, taken: Mapping[int, int] | None = None
+) -> tuple[dict[int, PaymentLeg], Assigned]:
+    """What a payment is for, and the payments of ours that may be meant; taken is what of them others have already, and
+    is not written yet. For this package."""
     rows = await payment_store.legs_by_reference(connection, told.references) if told.references else []
     found = {row.leg_id: PaymentLeg(**row._mapping) for row in rows}
     if told.leg_id is not None:
@@ -339,8 +348,8 @@ async def _assigned(connection: AsyncConnection, told: Told, currency: str) -> t
         found |= {row.leg_id: PaymentLeg(**row._mapping) for row in rows}
     found = {leg_id: leg for leg_id, leg in found.items() if leg.currency == currency}
     legs = [
-        Open(leg.leg_id, leg.partner_id, leg.direction, leg.reference, leg.left_minor, leg.paid_minor,
-             leg.state in paying.SENT)
+        Open(leg.leg_id, leg.partner_id, leg.direction, leg.reference,
+             leg.left_minor - (taken or {}).get(leg.leg_id, 0), leg.paid_minor, leg.state in paying.SENT)
         for leg in found.values()
         if not leg.is_closed
     ]  # fmt: skip

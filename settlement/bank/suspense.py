@@ -3,6 +3,7 @@ kept; and what a partner paid too little is written off. Suspense ages to zero."
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ from kit.approvals import Approval
 from kit.errors import Rejection
 from settlement import netting, store
 from settlement.bank import assigning, paying, payment_store, receiving
+from settlement.bank.assigning import Share
 from settlement.bank.paying import LegState, PaymentLeg
 from settlement.money import entries, journal
 from settlement.money.events import MoneyEvent
@@ -85,13 +87,47 @@ async def identify(connection: AsyncConnection, item_id: int, leg_id: int, *, ac
         "rules_version": assigning.RULES_VERSION, "actor": actor, "at": at,
     }  # fmt: skip
     await payment_store.insert_leg_payments(connection, [row])
-    micro = item.amount_minor * micro_per_minor(item.currency)
-    kind = "RECEIPT_IDENTIFIED" if leg.direction == netting.PAY_IN else "RECEIPT_SENT_BACK"
-    event = MoneyEvent(kind, leg.partner_id, OPERATOR, item.currency, micro, reference=leg.reference)
+    event = _identified(leg, item.amount_minor)
     await _end(connection, item, IDENTIFIED, [event], actor=actor, at=at, leg_id=leg_id, partner_id=leg.partner_id)
     await receiving.settle_leg(connection, leg_id, amount, was=leg, actor=actor, at=at)
     await paying.advance(connection, [leg.run_id], actor=actor, at=at)
     return (await paying.legs(connection, [leg_id]))[leg_id]
+
+
+async def identify_as(
+    connection: AsyncConnection, item_id: int, shares: Sequence[Share], *, actor: str, at: datetime
+) -> None:
+    """Say that money in suspense is for these payments of runs, by the rules that found them and to the minor unit.
+
+    Who asks has the right to. Rejects SUSPENSE_UNKNOWN, LEG_STATE, PERIOD_LOCKED.
+    """
+    item = await _open_item(connection, item_id)
+    found = await paying.legs(connection, [share.leg_id for share in shares])
+    rows, events = [], []
+    for share in shares:
+        leg = found[share.leg_id]
+        way = 1 if leg.direction == netting.PAY_IN else -1
+        rows.append(
+            {"bank_statement_id": item.bank_statement_id, "entry_no": item.entry_no, "payment_no": item.payment_no,
+             "leg_id": leg.leg_id, "amount_minor": share.amount_minor, "rule": share.rule,
+             "rules_version": assigning.RULES_VERSION, "actor": actor, "at": at}
+        )  # fmt: skip
+        events.append(_identified(leg, way * share.amount_minor))
+    await payment_store.insert_leg_payments(connection, rows)
+    first = found[shares[0].leg_id]
+    await _end(connection, item, IDENTIFIED, events, actor=actor, at=at, leg_id=first.leg_id,
+               partner_id=first.partner_id)  # fmt: skip
+    for share in shares:
+        leg = found[share.leg_id]
+        await receiving.settle_leg(connection, leg.leg_id, share.amount_minor, was=leg, actor=actor, at=at)
+    await paying.advance(connection, {leg.run_id for leg in found.values()}, actor=actor, at=at)
+
+
+def _identified(leg: PaymentLeg, amount_minor: int) -> MoneyEvent:
+    """What it does to the books that so much in suspense, above zero what came in, is for a payment."""
+    kind = "RECEIPT_IDENTIFIED" if leg.direction == netting.PAY_IN else "RECEIPT_SENT_BACK"
+    micro = amount_minor * micro_per_minor(leg.currency)
+    return MoneyEvent(kind, leg.partner_id, OPERATOR, leg.currency, micro, reference=leg.reference)
 
 
 async def credit(connection: AsyncConnection, item_id: int, partner_id: int, *, actor: str, at: datetime) -> None:

@@ -133,6 +133,18 @@ async def test_a_member_takes_a_plan_changes_it_gives_seats_and_leaves(desk: Des
     assert stayed["subscription"]["status"] == "ACTIVE"
 
 
+async def test_a_retry_is_answered_with_what_it_made_and_not_with_what_was_taken_since(desk: Desk) -> None:
+    ada: Script = await script_of(await desk.signed_in(ADA))
+    wish = keyed(plan="family", interval="MONTH")
+    first = (await ada.ask(SUBSCRIBE, i=wish))["subscription"]
+    await ada.ask(CANCEL, i=keyed(subscriptionId=first["id"], atOnce=True))
+    second = (await ada.ask(SUBSCRIBE, i=keyed(plan="plus", interval="MONTH")))["subscription"]
+    again = await ada.ask(SUBSCRIBE, i=wish)
+    assert again["replayed"]
+    assert [again["subscription"][name] for name in ("id", "plan")] == [first["id"], "family"]
+    assert second["id"] != first["id"]
+
+
 async def test_a_code_is_looked_at_used_once_and_answered_again_as_it_was(desk: Desk) -> None:
     async with desk.database.transaction() as connection:
         draft = OfferDraft("half", "PERCENT", NOON, NOON + timedelta(days=9), percent_bp=5000, periods=3)

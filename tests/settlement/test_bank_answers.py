@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 from collections.abc import AsyncIterator
+from datetime import datetime
 from random import Random
 
 import pytest
@@ -48,8 +49,8 @@ async def instructed(house: House) -> tuple[int, paying.PaymentOrder, paying.Pay
     return run_id, order, found["PAY_IN"], found["PAY_OUT"]
 
 
-async def take(house: House, content: bytes, *, by: str = MAKER) -> list[bank_files.Taken]:
-    return list(await bank_files.receive(house.database, io.BytesIO(content), actor=by, at=AT))
+async def take(house: House, content: bytes, *, by: str = MAKER, at: datetime = AT) -> list[bank_files.Taken]:
+    return list(await bank_files.receive(house.database, io.BytesIO(content), actor=by, at=at))
 
 
 async def test_what_a_report_rejects_comes_back_once_and_is_sent_again(a_house: House) -> None:
@@ -155,6 +156,41 @@ async def test_a_statement_of_a_number_that_was_taken_with_other_entries_is_refu
     assert {table for table in after if after[table] != before[table]} <= {"break", "break_step"}
     (again,) = await a_house.receive(bank.written[0], at=AT)
     assert again.is_replayed
+
+
+async def test_a_notice_that_comes_last_takes_its_entry_out_of_suspense_whole_or_not_at_all(a_house: House) -> None:
+    card = await a_house.books.member()
+    await a_house.sell(card, 500, "cafe", after=0)
+    await a_house.sell(card, 700, "bakery", after=0)
+    (run_id,) = await a_house.settle(at=AT)
+    await a_house.instruct(run_id, at=AT)
+    one, other = await a_house.legs(run_id)
+    bare = [entry([Paid(1200)], reference="B-1", bare=True), entry([Paid(90)], reference="B-2", bare=True)]
+    (taken,) = await a_house.receive(statement(bare, number=1, opening=0, closing=1290), at=AT)
+    assert taken.left_over == 2
+    # What sums to nothing of it, is for nothing of ours in part, or is of a number that stands twice, changes nothing.
+    for number, told in enumerate(
+        ([Paid(600, reference=one.reference), Paid(600)], [Paid(500, reference=one.reference)]), start=1
+    ):
+        before = await a_house.written()
+        await take(a_house, notice([entry(told, reference="B-1")], number=number))
+        assert await a_house.written() == before
+    paid = [
+        Paid(200, reference=one.reference),
+        Paid(300, reference=one.reference),
+        Paid(700, reference=other.reference),
+    ]
+    last = notice([entry(paid, reference="B-1"), entry([Paid(90)], reference="B-2")], number=3)
+    await take(a_house, last, at=AT + DAY)
+    assert await a_house.state(run_id) == "SETTLED"
+    assert [(leg.state, leg.left_minor) for leg in await a_house.legs(run_id)] == [("MATCHED", 0)] * 2
+    assert [found.state for found in await a_house.breaks()] == ["RESOLVED", "OPEN"]
+    before = await a_house.written()
+    await take(a_house, last)
+    assert await a_house.written() == before
+    again = statement(bare[:1], number=2, opening=1290, closing=2490)  # the bank gives its number once more
+    (taken,) = await a_house.receive(again, at=AT + 2 * DAY)
+    assert (taken.payments, taken.left_over) == (1, 1)
 
 
 async def test_what_a_notice_told_stands_for_one_entry_alone(a_house: House) -> None:
