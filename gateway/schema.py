@@ -95,6 +95,7 @@ class Mutation(
     RewardMutation,
     ReferralMutation,
     SubscriptionMutation,
+    BenefitMutation,
     PaymentMeansMutation,
     SeatMutation,
     GiftMutation,
@@ -117,7 +118,6 @@ class Mutation(
     CutoffMutation,
     ReconciliationMutation,
     PaymentMutation,
-    BenefitMutation,
     FeeMutation,
     PlanMutation,
 ):
