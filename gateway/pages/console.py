@@ -11,6 +11,7 @@ from gateway.pages import (
     console_reports,
     console_runs,
     console_statements,
+    console_subscription,
     desk,
 )
 from gateway.pages.desk import Desk
@@ -29,4 +30,5 @@ ROUTES: list[BaseRoute] = [
     *console_reports.ROUTES,
     *console_reconciliation.ROUTES,
     *console_agreements.ROUTES,
+    *console_subscription.ROUTES,
 ]
