@@ -113,6 +113,7 @@ async def recognition(at: Desk, problem: Problem | None = None) -> Response:
     """GET /console/recognition: what is deferred and recognised as of a day, and by months or days."""
     as_of = at.asked("as_of") if _DAY.fullmatch(at.asked("as_of")) else ""
     standings = (await at.ask("ConsoleStandings", asOf=as_of or None))["feeStandings"]
+    as_of = as_of or next((one["asOf"] for one in standings), "")
     codes = [one["currencyCode"] for one in standings]
     currency = at.asked("currency") if at.asked("currency") in codes else next(iter(codes), "")
     by = "DAY" if at.asked("by") == "DAY" else "MONTH"

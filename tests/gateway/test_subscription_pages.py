@@ -188,7 +188,7 @@ async def test_pictures_of_a_code_that_is_looked_at_and_a_present_that_is_bought
         await family.get_by_role("button", name="See what it does: Family").press("Enter")
         await page.get_by_text(seen).wait_for()
     assert await page.locator(".facts dd").all_inner_texts() == ["€10.00", "€10.00"]
-    assert "For 3 periods, you pay" in await page.locator(".facts").inner_text()
+    assert "For 3 periods each costs" in await page.locator(".facts").inner_text()
     assert await place.pool.fetchval(held, False) == before  # it was looked at, and nothing more
     await clean(page)
     await shot(page, "code")
