@@ -168,11 +168,11 @@ class FeeQuery:
         cost=50,
         size=access.ListSize(assumed_size=4),
         description="How fees stood at the end of a day, by currency: what came, what went back, what was recognised "
-        "and what is deferred, counting what was told by then. Without a day, as of yesterday.",
+        "and what is deferred, counting what was told by then. Without a day, as of today so far.",
     )
     async def fee_standings(self, info: Info[Context, None], as_of: date | None = None) -> list[FeeStanding]:
         today = (await info.context.now()).date()
-        day = _within(today - _DAY if as_of is None else as_of) + _DAY
+        day = _within(today if as_of is None else as_of) + _DAY
         found = []
         async with info.context.services.database.reading() as connection:
             zone = (await programme.read(connection)).time_zone
@@ -187,7 +187,7 @@ class FeeQuery:
         cost=50,
         size=access.paged(),
         description="What each day or month (`by`: DAY, MONTH) of [since, until) brought of fees in a currency, in "
-        "order, and what is deferred at its end. By default from the first that anything came in up to today.",
+        "order, and what is deferred at its end. By default from the first that anything came in, today among them.",
     )
     async def fee_recognition(
         self,
@@ -202,7 +202,7 @@ class FeeQuery:
         _known("by", by, ("DAY", "MONTH"))
         services, today = info.context.services, (await info.context.now()).date()
         cursors = Cursors(services.vault, "fee recognition")
-        wanted, end = connections.bounded(first) + 1, _within(until or today)
+        wanted, end = connections.bounded(first) + 1, _within(until or today + _DAY)
         behind = cursors.read(after)
         async with services.database.reading() as connection:
             zone = (await programme.read(connection)).time_zone

@@ -12,12 +12,12 @@ from strawberry import Info
 from gateway import access, connections, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
+from gateway.finance_answers import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
 from gateway.finance_calls import once
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
-from gateway.settlement_desk_api import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
 from gateway.types import Money, money
 from kit import codes
 from kit.amounts import Points, minor_from_decimal

@@ -17,6 +17,7 @@ from gateway.pages import (
     console_reports,
     console_runs,
     console_statements,
+    console_subscription,
     console_what_if,
     desk,
 )
@@ -43,4 +44,5 @@ ROUTES: list[BaseRoute] = [
     *console_what_if.ROUTES,
     *console_questions.ROUTES,
     *console_agreements.ROUTES,
+    *console_subscription.ROUTES,
 ]

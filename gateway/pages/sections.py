@@ -93,9 +93,15 @@ OF_FINANCE = (
     ),
     Section(
         _("Subscription"),
-        _("How the fees of subscribers reach the partners."),
+        _("Fees of subscribers: who pays, who owes, what goes back, and how they reach the partners."),
         FINANCE,
-        (Place(_("Subscription"), "/console/subscription"),),
+        (
+            Place(_("Shares"), "/console/subscription"),
+            Place(_("Invoices"), "/console/invoices"),
+            Place(_("Arrears"), "/console/arrears"),
+            Place(_("What goes back"), "/console/returns"),
+            Place(_("Recognition"), "/console/recognition"),
+        ),
     ),
     Section(
         _("Reports"),

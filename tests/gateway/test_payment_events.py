@@ -389,6 +389,12 @@ async def test_a_member_is_shown_the_providers_page_and_may_name_no_token(
         assert (first["replayed"], again) == (False, first | {"replayed": True})
         assert first["address"].startswith("https://")
         assert await database.pool.fetchval("SELECT count(*) FROM members.means_setup") == 1
+        assert "There is none yet" in (await ada.browser.get("/app/means")).text
+        page = await ada.browser.fill("/app/means")
+        assert (page.status_code, 'href="https://' in page.text) == (200, True)
+        own = "{ viewer { ... on Member { own { paymentMeans { provider isCharged givenAt } } } } }"
+        told = {"provider": counter.provider.name, "isCharged": True, "givenAt": None}
+        assert (await ada.ask(own))["own"]["paymentMeans"] == told
         before = await counter.facts()
         wish = {"idempotencyKey": stand.key(), "plan": "plus", "interval": "MONTH", "currencyCode": "EUR",
                 "paymentToken": "cus_of_another/pm_1", "paymentTextVersion": "1"}  # fmt: skip

@@ -4,6 +4,7 @@ taps; rewards, stamps and invitations beside it."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,12 +13,15 @@ import pytest
 from playwright.async_api import Page
 
 from gateway.own_ids import MEMBER, own_id
+from kit import actors
 from ledger import lots
 from members import badges
 from members.cards import IssuedCard
-from members.subscription import charging
+from members.subscription import charging, offers, subscriptions
 from members.subscription.charging import Receipt
+from members.subscription.offers import OfferDraft
 from members.subscription.providers import MANUAL
+from members.subscription.subscriptions import Wish
 from partners.mechanics import grants
 from partners.mechanics.grants import Grant, Source
 from tests.builders import NOON
@@ -26,7 +30,7 @@ from tests.gateway.test_member_app import SHOTS
 from tests.gateway.test_subscription_api import USED
 from tests.gateway.town import AXE, CHROMIUM, Town
 
-DAN, EVE = "dan@example.org", "eve@example.org"
+DAN, EVE, FAY = "dan@example.org", "eve@example.org", "fay@example.org"
 EVENTS = "SELECT count(*) FROM members.subscription_event WHERE kind = $1"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -143,9 +147,13 @@ async def test_pictures_of_a_subscription_taken_paid_used_changed_shared_paused_
 
     # Paused and not; then two taps, and one to come back.
     await place.breathe()
-    await page.get_by_role("button", name="Pause", exact=True).click()
+    await page.get_by_role("button", name="Pause…").click()
+    await page.get_by_text("nothing is charged and nothing given").wait_for()
+    assert await place.pool.fetchval(EVENTS, "PAUSE_PLANNED") == 0
+    await clean(page)
+    await page.get_by_role("button", name="Yes, pause it").click()
     await page.get_by_role("button", name="Go on without a pause").click()
-    await page.get_by_role("button", name="Pause", exact=True).wait_for()
+    await page.get_by_role("button", name="Pause…").wait_for()
     await place.breathe()
     await page.get_by_role("link", name="Leave…").click()
     await page.get_by_text("You keep everything until").wait_for()
@@ -159,6 +167,106 @@ async def test_pictures_of_a_subscription_taken_paid_used_changed_shared_paused_
     await place.open(page, "/app/subscription/leave")
     await page.get_by_role("button", name="Stay after all").click()
     await page.get_by_text("Next charge, on").wait_for()
+
+
+async def test_pictures_of_a_code_that_is_looked_at_and_a_present_that_is_bought_entered_and_taken_back(
+    place: Town, people: dict[str, IssuedCard]
+) -> None:
+    at = place.desk.wall()
+    async with place.desk.database.transaction() as connection:
+        spring = OfferDraft("spring", "PERCENT", at, at + timedelta(days=9), percent_bp=5000, periods=3, word="SPRING")
+        await offers.add(connection, place.desk.vault, spring, actor="marketer", at=at)
+        await place.fair.coalition.add_member(name="Fay", email=FAY)
+    held = "SELECT count(*) FROM members.subscription WHERE is_gift = $1"
+    page = await place.signed_in(FAY, onward="/app/subscription", device_scale_factor=2, reduced_motion="reduce")
+    family = page.locator("li.offer", has_text="Family")
+    before = await place.pool.fetchval(held, False)
+    for code, seen in (("NO-SUCH-CODE", "This code is no good"), ("SPRING", "Taken off each period")):
+        await place.breathe()
+        await family.locator("summary").click()
+        await family.get_by_label("Promotional code").fill(code)
+        await family.get_by_role("button", name="See what it does: Family").press("Enter")
+        await page.get_by_text(seen).wait_for()
+    assert await page.locator(".facts dd").all_inner_texts() == ["€10.00", "€10.00"]
+    assert "For 3 periods each costs" in await page.locator(".facts").inner_text()
+    assert await place.pool.fetchval(held, False) == before  # it was looked at, and nothing more
+    await clean(page)
+    await shot(page, "code")
+    await page.get_by_role("button", name="Subscribe with the code").dblclick()
+    await page.get_by_text("Nothing is given before the first invoice is paid.").wait_for()
+    assert await place.pool.fetchval(held, False) == before + 1
+    assert "€10.00" in await page.locator("#invoices ~ .scroll").inner_text()
+
+    # A present: its code is shown once, is good when it is paid, and whoever enters it has the plan.
+    async def buy(periods: str) -> str:
+        await place.open(page, "/app/gifts")
+        await page.get_by_label("Plan and price").select_option("plus MONTH")
+        await page.get_by_label("For how many of these periods").select_option(periods)
+        await page.get_by_role("button", name="Buy the present").click()
+        return await page.locator(".digits-line code").inner_text()
+
+    await place.breathe()
+    code = await buy("2")
+    await clean(page)
+    await shot(page, "present-bought")
+    await pay(place)
+    await place.open(page, "/app/gifts")
+    await page.get_by_text("nobody has used the code yet").wait_for()
+    assert "Plus · 2 months" in await page.locator("#given ~ .rows").inner_text()
+    await clean(page)
+    await shot(page, "presents")
+    eve = await place.signed_in(EVE, onward="/app/gifts")
+    await eve.get_by_text("It begins at once.").wait_for()
+    await eve.get_by_label("Code", exact=True).fill(code)
+    await eve.get_by_role("button", name="Begin the present").click()
+    await eve.get_by_role("heading", name="Plus").wait_for()
+    await place.open(page, "/app/gifts")
+    await page.get_by_text("somebody has it").wait_for()
+    assert await page.get_by_role("button", name="Take back").count() == 0
+    await place.breathe()
+    await buy("1")
+    await place.open(page, "/app/gifts")
+    await page.get_by_role("button", name="Take back").click()
+    await page.get_by_role("button", name="Take back").wait_for(state="detached")
+    assert await place.pool.fetchval(held, True) == 2
+
+    await place.open(page, "/app/means")
+    await page.get_by_text("Nobody charges you here.").wait_for()
+    await clean(page)
+    await shot(page, "means")
+
+
+async def test_pictures_of_fees_at_the_console_where_a_receipt_is_recorded(
+    place: Town, people: dict[str, IssuedCard]
+) -> None:
+    await place.desk.invite("mona", "mona@example.org", [actors.FINANCE_MAKER])
+    ben = await place.fair.coalition.add_member(email="gil@example.org")
+    async with place.desk.database.transaction() as connection:
+        wish = Wish(ben.member_id, "family", "EUR", "MONTH", "UTC")
+        await subscriptions.subscribe(connection, MANUAL, wish, at=place.desk.wall())
+    number = await place.pool.fetchval("SELECT max(invoice_no) FROM members.invoice")
+    wide = {"width": 1280, "height": 900}
+    page = await place.signed_in("mona@example.org", "/console/arrears", "/staff", viewport=wide)
+    row = page.locator("tbody tr", has=page.get_by_role("link", name=str(number), exact=True))
+    assert "waits for its first payment" in await row.inner_text()
+    await row.get_by_role("link").first.click()
+    for amount, seen in (("19.00", "PAYMENT_MISMATCH"), ("20.00", "statement 9")):
+        await place.breathe()
+        await page.get_by_label("Amount").fill(amount)
+        await page.get_by_label("Reference at the bank").fill(f"slip-{number}")
+        await page.get_by_label("What shows it").fill("statement 9")
+        await page.get_by_role("button", name="Record the receipt").dblclick()
+        await page.locator("main").get_by_text(seen).first.wait_for()
+    assert await place.pool.fetchval("SELECT count(*) FROM members.fee_payment WHERE invoice_no = $1", number) == 1
+    for path in ("arrears", f"invoices/{number}", "invoices", "returns?all=yes", "recognition?by=DAY"):
+        await place.breathe()
+        await page.set_viewport_size(wide)
+        await page.goto(f"{place.url}/console/{path}")
+        if SHOTS:
+            name = path.partition("?")[0].replace("/", "-")
+            await page.screenshot(path=Path(SHOTS) / f"console-fees-{name}.png", full_page=True)
+        await page.set_viewport_size({"width": 390, "height": 800})
+        await clean(page)
 
 
 async def test_pictures_of_a_reward_that_is_ordered_stamps_that_count_up_and_a_friend_who_is_invited(

@@ -379,8 +379,10 @@ async def test_the_fixed_weight_of_a_partner_that_left_is_the_others_and_everyth
             await club.rule(**said)
     assert await club.database.pool.fetchval(proposals) == before
     await club.rule(method="FIXED", operator_bp=1000, fixed_weights={a: 1, b: 2, c: 5})
-    await club.subscribe(await club.person())
+    member_id = await club.person()
+    await club.subscribe(member_id)
     await club.pass_time(timedelta(0))
+    await club.buys(member_id, "c", 1000)
     await coalition.sign("c", says={"role": "RUN_OFF"}, valid_from=datetime(2026, 3, 20, tzinfo=UTC))
     club.at = datetime(2026, 4, 2, tzinfo=UTC)
     with pytest.raises(FeeRulesInvalid, match=f"then: {c}"):
@@ -398,6 +400,11 @@ async def test_the_fixed_weight_of_a_partner_that_left_is_the_others_and_everyth
             for done in (march, april)
         }
         assert [await months.wrongs(connection, done) for done in (march, april)] == [[], []]
+        # Who had nothing is told too what each method would have given: all was bought at the partner that left.
+        told = {one.share.partner_id: (one.share.amount_micro, one.methods) for one in
+                await months.shares_compared(connection, march)}  # fmt: skip
+    assert told[c] == (0, {"USER_CENTRIC": 8_730_000, "PRO_RATA": 8_730_000, "SHAPLEY": 8_730_000, "FIXED": 0})
+    assert told[a][1] == {"USER_CENTRIC": 0, "PRO_RATA": 0, "SHAPLEY": 0, "FIXED": 2_910_000}
     assert given == {MARCH: {a: 2_910_000, b: 5_820_000}, APRIL: {}}
     assert (march.pool_micro, march.operator_micro) == (9_700_000, 970_000)
     assert april.operator_micro == april.pool_micro > 0  # nobody is left to have it
