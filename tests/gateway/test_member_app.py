@@ -175,7 +175,7 @@ async def test_every_screen_speaks_three_languages_and_remembers_which(place: To
         titles = set()
         for path in SCREENS:
             await place.breathe()
-            html = await (await page.request.get(place.url + path)).text()
+            html = await (await page.request.get(place.url + path, headers={"Accept": "text/html"})).text()
             assert f'<html lang="{language}">' in html, path
             titles |= set(re.findall("<title>(.+)</title>", html))
         seen[language] = titles

@@ -14,8 +14,8 @@ from tests.gateway.town import AXE, CHROMIUM, KIM, MIA, Town
 
 COUNTER = {"width": 1024, "height": 600}
 RECEIPTS = "SELECT count(*) FROM partners.receipt"
-LISTEN = """window.tones = []; const made = AudioContext.prototype.createOscillator;
-AudioContext.prototype.createOscillator = function () { const tone = made.call(this); tones.push(tone); return tone; };"""
+LISTEN = """() => { window.tones = []; const made = AudioContext.prototype.createOscillator;
+AudioContext.prototype.createOscillator = function () { const tone = made.call(this); tones.push(tone); return tone; }; }"""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
