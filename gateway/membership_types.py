@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Annotated
 
 import strawberry
 from strawberry import Info
@@ -100,6 +101,7 @@ class AccountEntry:
     debt: Points = described("Owed after it.")
     partner: PartnerView | None = described("At which partner; null where none had to do with it.")
     answers: int | None = described("The number of the entry that it answers: what was returned, captured, released.")
+    answered_by: list[int] = described("The numbers of the entries that answer it: its return, activation, capture.")
     transaction: Transaction | None = described("The purchase, return or redemption behind it, with its reasons.")
 
 
@@ -250,11 +252,14 @@ class Membership(OwnRecord):
         after: After = None,
         kinds: list[EntryKind] | None = None,
         partner: str | None = None,
+        up_to: Annotated[int | None, strawberry.argument(description="Begin with this number, not the last.")] = None,
     ) -> Connection[AccountEntry]:
         services = info.context.services
         cursors = Cursors(services.vault, f"entry of {self.own.member_id}")
         directory = await services.directory.get()
         before, wanted = cursors.read(after), connections.bounded(first) + 1
+        if before is None and up_to is not None:
+            before = up_to + 1
         at_partner = None if partner is None else directory.partner_by_code(partner)
         if partner is not None and at_partner is None:
             raise PartnerUnknown("there is no partner of this code")
@@ -263,10 +268,13 @@ class Membership(OwnRecord):
                 connection, self.own.member_id, POINTS, before=before, kinds=kinds,
                 partner_id=at_partner.partner_id if at_partner else None, limit=wanted,
             )  # fmt: skip
+            answered = await history.answers(
+                connection, self.own.member_id, seqs=[entry.seq for entry in found[:first]]
+            )
         receipts = await histories.receipts_of(
             services.database.pool, self.own.member_id, [entry.seq for entry in found[:first]]
         )
-        nodes = _entries(services, directory, found, receipts, info.context.language)
+        nodes = _entries(services, directory, found, receipts, answered, info.context.language)
         return connections.page(
             nodes, first, after=after, cursor=lambda node: cursors.write(node.number), node=lambda node: node
         )
@@ -315,6 +323,7 @@ def _entries(
     directory: Directory,
     found: Sequence[LatestEntry],
     receipts: dict[int, StoredReceipt],
+    answered: dict[int, list[int]],
     language: str,
 ) -> list[AccountEntry]:
     return [
@@ -323,6 +332,7 @@ def _entries(
             moved=Points(entry.amount), at=entry.at, available=Points(entry.available_after),
             pending=Points(entry.pending_after), held=Points(entry.held_after), debt=Points(entry.debt_after),
             partner=_partner(directory, entry.partner_id), answers=entry.ref_seq,
+            answered_by=answered.get(entry.seq, []),
             transaction=_transaction(services, directory, receipts.get(entry.seq), language),
         )
         for entry in found

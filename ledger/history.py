@@ -141,6 +141,19 @@ async def outstanding_at(connection: AsyncConnection, unit: int = POINTS, *, at:
     return [Outstanding(**row._mapping) for row in await history_store.outstanding(connection, unit, at)]
 
 
+async def answers(
+    connection: AsyncConnection, holder_id: int, unit: int = POINTS, *, seqs: Sequence[int]
+) -> dict[int, list[int]]:
+    """Which of a holder's entries answer some of them, by number: a return its accrual, a capture its hold.
+
+    What nothing answers is not in it.
+    """
+    found: dict[int, list[int]] = {}
+    for row in await history_store.answers(connection, holder_id, unit, seqs) if seqs else ():
+        found.setdefault(row.ref_seq, []).append(row.seq)
+    return found
+
+
 async def latest(
     connection: AsyncConnection,
     holder_id: int,

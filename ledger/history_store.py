@@ -79,6 +79,16 @@ async def latest(
     return (await connection.execute(_LATEST, given)).all()
 
 
+async def answers(connection: AsyncConnection, holder_id: int, unit: int, seqs: Sequence[int]) -> Sequence[Row[Any]]:
+    """Which entries answer these, which come before them: seq, ref_seq, in their order."""
+    statement = text("""
+        SELECT seq, ref_seq FROM ledger.journal
+        WHERE holder_id = :holder_id AND unit = :unit AND seq > :first AND ref_seq = ANY (:seqs) ORDER BY seq
+    """)
+    given = {"holder_id": holder_id, "unit": unit, "first": min(seqs), "seqs": list(seqs)}
+    return (await connection.execute(statement, given)).all()
+
+
 async def postings(connection: AsyncConnection, holder_id: int, unit: int, seq: int) -> Sequence[Row[Any]]:
     """The postings of an entry, leg by leg."""
     return (await connection.execute(_POSTINGS, {"holder_id": holder_id, "unit": unit, "seq": seq})).all()

@@ -81,12 +81,15 @@ async def points(visitor: Visitor, problem: str | None = None) -> Response:
 async def history(visitor: Visitor) -> Response:
     """GET /app/history: what happened to the points, the latest first."""
     asked = visitor.request.query_params
-    kind, shop = asked.get("kind", ""), asked.get("partner", "")
+    kind, shop, entry = asked.get("kind", ""), asked.get("partner", ""), asked.get("entry", "")
+    up_to = int(entry) if entry.isascii() and entry.isdigit() and len(entry) < 10 else None
     viewer = await visitor.ask(
-        "History", first=ENTRIES_ON_A_PAGE, after=asked.get("after"), partner=shop or None,
+        "History", first=ENTRIES_ON_A_PAGE, after=asked.get("after"), upTo=up_to, partner=shop or None,
         kinds=sorted(phrases.FILTERS[kind]) if kind in phrases.FILTERS else None,
     )  # fmt: skip
-    return visitor.page("history.html", viewer=viewer, kind=kind, partner=shop, is_first=not asked.get("after"))
+    return visitor.page(
+        "history.html", viewer=viewer, kind=kind, partner=shop, is_first=not asked.get("after") and up_to is None
+    )
 
 
 async def offers(visitor: Visitor, problem: str | None = None) -> Response:

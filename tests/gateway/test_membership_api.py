@@ -46,11 +46,11 @@ CONSENT = f"""mutation($input: SetConsentInput!) {{ setConsent(input: $input) {{
   ... on SetConsentSuccess {{ member {{ own {{ consents {{ purpose granted partner {{ code }} }} }} }} }} {REJECTION} }} }}"""
 LOST = f"""mutation($input: ReportCardLostInput!) {{ reportCardLost(input: $input) {{ __typename
   ... on ReportCardLostSuccess {{ replayed member {{ own {{ cards {{ id status }} }} }} }} {REJECTION} }} }}"""
-OWN = """query($first: Int, $after: String) { viewer { ... on Member { id balance { available pending held debt } own {
+OWN = """query($first: Int, $after: String, $upTo: Int) { viewer { ... on Member { id balance { available pending held debt } own {
   spendingLocked dailyCap cards { id lastFour status }
   approvals { id points outlet partner { code } } dates { kind points at partner { code } }
-  entries(first: $first, after: $after) { pageInfo { hasNextPage endCursor } nodes {
-    number kind change moved available pending partner { code } transaction { id kind reference
+  entries(first: $first, after: $after, upTo: $upTo) { pageInfo { hasNextPage endCursor } nodes {
+    number kind change moved answers answeredBy available pending partner { code } transaction { id kind reference
       ... on Purchase { awarded reasons { code points text } } } } } } } } }"""
 
 
@@ -370,6 +370,12 @@ async def test_the_history_sums_to_the_balance_and_says_why(house: House) -> Non
     assert [reason["code"] for reason in first["transaction"]["reasons"]] == ["BASE"]
     spent = next(entry for entry in entries if entry["kind"] == "REDEMPTION")
     assert (spent["change"], spent["transaction"]["kind"]) == ("-100", "PURCHASE")
+    # What answers an entry is named by it, whatever page it is on; and a page can begin with any entry.
+    named = {(entry["answers"], entry["number"]) for entry in entries if entry["answers"]}
+    assert named == {(entry["number"], one) for entry in entries for one in entry["answeredBy"]}
+    assert len(named) >= 2
+    begun = (await house.own(upTo=spent["number"], first=1))["own"]["entries"]["nodes"]
+    assert begun == [spent]
     # Read a page at a time it is the same.
     paged: list[Any] = []
     after = None

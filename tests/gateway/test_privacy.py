@@ -86,6 +86,8 @@ NOT_PERSONAL = {
     "OwnPersonal.phone": "the member's own, to themselves",
     "OwnPersonal.email": "the member's own, to themselves",
     "OutletView.name": "a partner's outlet's",
+    "OwnOutlet.street": "a partner's outlet's",
+    "SpendingPlace.street": "a partner's outlet's",
     "PartnerFile.partnerName": "a partner's",
     "SettlementBreak.partnerName": "a partner's",
     "SettlementPayment.partnerName": "a partner's",

@@ -14,6 +14,8 @@ from tests.gateway.town import AXE, CHROMIUM, KIM, MIA, Town
 
 COUNTER = {"width": 1024, "height": 600}
 RECEIPTS = "SELECT count(*) FROM partners.receipt"
+LISTEN = """() => { window.tones = []; const made = AudioContext.prototype.createOscillator;
+AudioContext.prototype.createOscillator = function () { const tone = made.call(this); tones.push(tone); return tone; }; }"""
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-ge
 async def till(place: Town) -> AsyncIterator[Page]:
     """The till, as large as a small one; the browser has nothing to complain about."""
     place.complaints.clear()
-    page = await place.signed_in(KIM, onward="/portal/till", prefix="/portal", viewport=COUNTER)
+    page = await place.signed_in(KIM, onward="/portal/till", prefix="/portal", is_fresh=False, viewport=COUNTER)
     await page.locator("[data-field]:focus").wait_for()
     yield page
     await page.context.close()
@@ -33,6 +35,13 @@ async def pictured(page: Page, name: str) -> None:
     """A picture of a screen, where they are asked for."""
     if SHOTS:
         await page.screenshot(path=f"{SHOTS}/{name}.png")
+
+
+async def is_sound(page: Page) -> None:
+    """Axe finds nothing on a screen."""
+    await page.evaluate(AXE)
+    found = await page.evaluate("axe.run({ resultTypes: ['violations'] })")
+    assert [(each["id"], [node["html"] for node in each["nodes"]][:2]) for each in found["violations"]] == []
 
 
 async def enter(page: Page, text: str, label: str) -> None:
@@ -54,6 +63,7 @@ async def code(place: Town) -> str:
 async def test_a_sale_is_quoted_confirmed_with_one_key_and_undone_with_another(place: Town, till: Page) -> None:
     card = await place.fair.coalition.add_member()
     before = await place.pool.fetchval(RECEIPTS)
+    await till.evaluate(LISTEN)
     await enter(till, "12345", "Card, number or phone")
     await till.get_by_text("Nobody is found by this.").wait_for()
     await till.keyboard.press("Escape")
@@ -73,6 +83,7 @@ async def test_a_sale_is_quoted_confirmed_with_one_key_and_undone_with_another(p
     await till.get_by_text("cancelled").wait_for()
     await till.keyboard.press("F2")
     await till.get_by_text("There is no sale to undo.").wait_for()
+    assert await till.evaluate("tones.map((each) => each.frequency.value)") == [220, 220, 880, 220]  # no, no, yes, no
 
 
 async def test_points_are_spent_with_the_code_that_was_scanned_and_set_aside_with_a_pin(
@@ -207,8 +218,11 @@ async def test_the_member_reads_the_tills_code_sees_who_asks_and_is_at_the_till(
     assert phone.url == link
     await phone.get_by_text("Main street").wait_for()
     await pictured(phone, "member-pair")
+    await is_sound(phone)
     await phone.get_by_role("button", name="Yes, I am here").dblclick()
     await phone.get_by_role("heading", name="The till knows you").wait_for()
+    await pictured(phone, "member-paired")
+    await is_sound(phone)
     await till.locator("[data-label]").get_by_text("Amount of the bill").wait_for()
     assert (await till.locator(".who").inner_text()).startswith("A.")  # they agreed that the bakery may know them
     await enter(till, "10.00", "Points to spend")
@@ -233,9 +247,7 @@ async def test_pictures_of_it_fit_a_small_screen_and_axe_finds_nothing(place: To
         await enter(till, "40.00", "Points to spend")
         assert await till.evaluate("[innerHeight >= document.documentElement.scrollHeight, "
                                    "innerWidth >= document.documentElement.scrollWidth]") == [True, True]  # fmt: skip
-        await till.evaluate(AXE)
-        found = await till.evaluate("axe.run({ resultTypes: ['violations'] })")
-        assert [(each["id"], [node["html"] for node in each["nodes"]][:2]) for each in found["violations"]] == []
+        await is_sound(till)
         await pictured(till, f"till-quote-{scheme}")
         await till.keyboard.press("Escape")
 

@@ -48,6 +48,8 @@ HOSTILE = "<img src=x onerror=document.title='hacked'>"
 PATIENCE_MILLISECONDS = 60_000
 PLUS = {"en": "For subscribers", "ru": "Для подписчиков", "ro": "Pentru abonați"}
 TENTH = {"en": "The tenth coffee", "ru": "Десятый кофе", "ro": "A zecea cafea"}
+NOWHERE = "/app/nowhere"
+"""A page that is not there, which says so."""
 EXPECTED = ("422", "403", "429", "ERR_INTERNET_DISCONNECTED", "ERR_FAILED")
 
 
@@ -80,6 +82,7 @@ class Town:
     card: IssuedCard
     eye: Path
     complaints: list[str] = field(default_factory=list)
+    signed: dict[tuple[str, str], desks.Browser] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -101,16 +104,23 @@ class Town:
             "console",
             lambda said: (
                 self.complaints.append(f"{said.text} at {said.location.get('url')}")
-                if said.type in ("error", "warning") and not any(each in said.text for each in EXPECTED)
+                if said.type in ("error", "warning")
+                and not any(each in said.text for each in EXPECTED)
+                and not str(said.location.get("url")).endswith(NOWHERE)
                 else None
             ),
         )
         return page
 
-    async def signed_in(self, address: str, onward: str = "/app", prefix: str = "", **options: Any) -> Page:
-        """A page at which somebody is who signed in by code a moment ago."""
-        self.desk.wall.move(minutes=15)  # so many codes may be asked for in an hour
-        signed = await self.desk.signed_in(address, prefix)
+    async def signed_in(
+        self, address: str, onward: str = "/app", prefix: str = "", *, is_fresh: bool = True, **options: Any
+    ) -> Page:
+        """A page at which somebody is who signed in by code: a moment ago, or where that is all the same (not is_fresh)
+        in a browser of before."""
+        signed = await self._again(address, prefix) if not is_fresh else None
+        if signed is None:
+            self.desk.wall.move(minutes=15)  # so many codes may be asked for in an hour
+            signed = self.signed[prefix, address] = await self.desk.signed_in(address, prefix)
         context = await self.context(**options)
         await context.add_cookies(
             [{"name": name, "value": value, "url": self.url} for name, value in signed.http.cookies.items()]
@@ -118,6 +128,14 @@ class Town:
         page = await self.page(context)
         await page.goto(self.url + onward)
         return page
+
+    async def _again(self, address: str, prefix: str) -> desks.Browser | None:
+        """The browser in which somebody signed in before, where they still are."""
+        signed = self.signed.get((prefix, address))
+        if signed is None or (await signed.get(f"{prefix}/security")).status_code != 200:
+            return None
+        await self.breathe()
+        return signed
 
     async def breathe(self) -> None:
         """Let time pass, for an allowance to come back."""
