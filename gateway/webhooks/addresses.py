@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -130,13 +129,6 @@ class Guarded(AsyncNetworkBackend):
 
     def _may_call(self, address: Address) -> bool:
         return is_public(address) or (self._is_sandbox and address.is_loopback)
-
-
-def tls() -> ssl.SSLContext:
-    """What a host has to show: a certificate for its name, from an authority that this machine trusts."""
-    made = ssl.create_default_context()
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    return made
 
 
 def _may_be_public(host: str) -> bool:

@@ -29,6 +29,7 @@ async def tell_partners(database: Database, at: datetime, stopping: asyncio.Even
     sources = Sources(database, vault, DirectoryCache(database.pool, vault))
     if not await gathering.any_listening(database):
         await gathering.gather(sources, at=at, now=clock.wall())
+        await gathering.look(sources, at=at, now=clock.wall())
         return 0
     async with calling.opened(is_sandbox=chosen.clock == "sandbox") as caller:
         going = delivering.Round(sources, caller, site=chosen.issuer, now=clock.wall)

@@ -58,6 +58,7 @@ class Sources:
 
 async def gather(sources: Sources, *, at: datetime, now: datetime) -> tuple[int, bool]:
     """Read the journal one step on, and write down what is to be told; how many events, and whether there may be more.
+    While nobody listens a step goes to the end.
 
     at is the business instant from which on it may be sent, now the wall's. Raises the driver's error with SQLSTATE
     LX002 in a cluster that the database was restored into, until it was migrated.
@@ -65,16 +66,17 @@ async def gather(sources: Sources, *, at: datetime, now: datetime) -> tuple[int,
     database = sources.database
     async with database.transaction() as connection:
         since = (await delivery_store.lock_position(connection))["xid"]
-        until = await journal.readable_until(database.pool, since, limit=ENTRIES_AT_ONCE)
-        if until <= since:
+        until = end = await journal.horizon(database.pool)
+        if end <= since:
             return 0, False
         listening = await endpoint_store.everywhere(connection)
         found: list[Event] = []
         if listening:
+            until = min(end, await journal.readable_until(database.pool, since, limit=ENTRIES_AT_ONCE))
             found = await _of_journal(sources, since, until, _partners(listening))
         told = await _write(connection, found, listening, at, now)
         await delivery_store.set_position(connection, until)
-        return told, bool(listening) and until < await journal.horizon(database.pool)
+        return told, until < end
 
 
 async def look(sources: Sources, *, at: datetime, now: datetime) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
@@ -21,6 +23,7 @@ from gateway.webhooks import (
     calling,
     calls,
     delivering,
+    duties,
     endpoints,
     gathering,
     kinds,
@@ -33,6 +36,7 @@ from gateway.webhooks.kinds import KINDS
 from kit import actors, clock
 from kit.database import Database
 from kit.secrets import Vault
+from kit.settings import Settings
 from ledger import cutoffs
 from members import messages
 from partners.directory import Partner
@@ -245,6 +249,41 @@ async def test_an_endpoint_is_told_of_the_types_that_it_named_from_when_it_was_a
     assert sorted(each.told["sequence"] for each in told) == [1, 2, 3]
     assert {each.told["data"]["reference"] for each in told} == {sale.reference for sale in sales}
     assert [each.told["type"] for each in post.receiver.at("/returns")] == [kinds.PURCHASE_RETURNED]
+
+
+async def test_while_nobody_listens_the_worker_keeps_up_and_once_somebody_does_it_tells_until_it_is_stopped(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = Settings(clock="sandbox", master_key=SecretStr(urlsafe_b64encode(bytes(range(32))).decode()))
+    monkeypatch.setattr(duties, "settings", lambda: chosen)
+    monkeypatch.setattr(gathering, "ENTRIES_AT_ONCE", 2)
+    database, never = post.coalition.database, asyncio.Event()
+    async with database.transaction() as connection:
+        await clock.set_sandbox(connection, NOON)
+    card = await post.coalition.add_member()
+    for _ in range(5):
+        await record(post.coalition, card, a_receipt(100), after=0)
+    assert await duties.tell_partners(database, NOON, never) == 0
+    await post.listen()
+    for number in range(5):
+        await record(post.coalition, card, a_receipt(100, reference=f"T-{number}"), after=0)
+    stopping = asyncio.Event()
+    at_work = asyncio.create_task(duties.tell_partners(database, NOON, stopping))
+    async with asyncio.timeout(60):
+        while len(post.receiver.received) < 5:
+            await asyncio.sleep(0.01)
+    stopping.set()
+    assert await at_work == 5
+    assert {each.told["data"]["reference"] for each in post.receiver.received} == {f"T-{n}" for n in range(5)}
+    # A month later it is forgotten, with its attempts; what waits is not.
+    await record(post.coalition, card, a_receipt(100), after=0)
+    await post.gather()
+    await database.pool.execute("UPDATE gateway.webhook_position SET looked_at = now() + interval '1 year'")
+    monkeypatch.setattr(duties, "KEPT", -HOUR)
+    assert await duties.forget(database, NOON, never) == 5
+    assert await database.pool.fetchval("SELECT count(*) FROM gateway.webhook_attempt") == 0
+    [waiting] = await post.deliveries()
+    assert waiting.state == delivering.WAITING
 
 
 # --- How it is signed ---------------------------------------------------------------------------------------
