@@ -8,6 +8,7 @@ far can be read, so that nothing recorded after an endpoint was added is passed 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -148,16 +149,19 @@ async def _write(
     """Write events down and put them on their way to the endpoints that named their type; how many were new. is_dated:
     an endpoint is not told of what happened before it was added."""
     numbers = await delivery_store.insert_events(connection, [row_of(event, now) for event in found])
+    new: defaultdict[int, list[tuple[int, Event]]] = defaultdict(list)
+    for number, event in zip(numbers, found, strict=True):
+        if number is not None:
+            new[event.partner_id].append((number, event))
     for endpoint in listening:
         own = [
             number
-            for number, event in zip(numbers, found, strict=True)
-            if number is not None and event.partner_id == endpoint["partner_id"] and event.type in endpoint["types"]
-            and not (is_dated and event.at < endpoint["created_at"])
-        ]  # fmt: skip
+            for number, event in new.get(endpoint["partner_id"], ())
+            if event.type in endpoint["types"] and not (is_dated and event.at < endpoint["created_at"])
+        ]
         if own:
             await delivery_store.insert_deliveries(connection, endpoint["endpoint_no"], own, at)
-    return len([number for number in numbers if number is not None])
+    return sum(map(len, new.values()))
 
 
 def row_of(event: Event, now: datetime) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from partners.directory import Partner
 from partners.onboarding import OwnPerson
 from partners.promotions import budgets
 from settlement import runs
+from settlement.reconciliation import disputes
 from tests import builders
 from tests.builders import DAY, NOON, Coalition, a_receipt
 from tests.gateway import receiving
@@ -129,7 +130,7 @@ class Post:
 async def posting(database: Database, vault: Vault) -> AsyncIterator[Post]:
     coalition = await builders.found(database, vault)
     for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+        await coalition.add_partner(code, return_window_days=0, review_days=5, dispute_days=60)
     async with receiving.opened() as receiver:
         yield Post(coalition, Sources(database, vault, coalition.desk.directory), receiver)
     await coalition.desk.close()
@@ -223,6 +224,18 @@ async def test_statements_answers_in_disputes_and_budgets_near_their_end_are_tol
         "thresholdBasisPoints": 8_000,
     }  # fmt: skip
     assert await post.tell(NOON + HOUR) == []
+    # What the partner does itself it is not told; what it is answered it is.
+    its = next(each for each in run.statements if each.partner_id == bakery)
+    async with database.transaction() as connection:
+        opened = await disputes.dispute(
+            connection, its.statement_id, its.lines[0].line_no, partner_id=bakery, reason="D03", amount_minor=200,
+            note="too many", actor="fay", at=NOON,
+        )  # fmt: skip
+        await disputes.acknowledge(connection, opened.dispute_id, actor="robot", at=NOON + HOUR)
+    [answered] = await post.tell(NOON + HOUR)
+    its_data = answered.told["data"]
+    assert (its_data["state"], its_data["side"], its_data["line"]) == ("ACKNOWLEDGED", "OPERATOR", its.lines[0].line_no)
+    assert its_data["statementId"] == by_type[kinds.STATEMENT_PUBLISHED]["statementId"]
     await database.pool.execute("UPDATE partners.budget_counter SET used = 1000")
     [ended] = await post.tell(NOON + HOUR)
     assert ended.told["data"]["thresholdBasisPoints"] == 10_000
