@@ -26,7 +26,7 @@ from gateway.webhook_types import (
     endpoint_view,
     sample_of,
 )
-from gateway.webhooks import calls, endpoints
+from gateway.webhooks import addresses, calls, endpoints
 from gateway.webhooks.endpoints import Wanted, WebhookInvalid
 from gateway.webhooks.kinds import KINDS
 from kit import clock
@@ -36,7 +36,7 @@ from partners.onboarding import OwnPerson
 
 _ENDPOINT = "Id of the endpoint."
 _REPLAYED = "True when an earlier call did it; nothing was written now."
-_URL = "An https address of a public host; in a sandbox also one of this machine."
+_URL = "An https address of a public host; in a sandbox on one's own machine also one of that machine."
 _MANAGE = (scopes.WEBHOOKS_MANAGE,)
 _FRESH = "Takes a proof of a moment ago."
 
@@ -366,7 +366,7 @@ class _Call:
     @property
     def is_sandbox(self) -> bool:
         """Whether webhooks may go to this machine."""
-        return self.info.context.services.settings.clock == "sandbox"
+        return addresses.is_own_sandbox(self.info.context.services.settings)
 
     def require_fresh(self) -> None:
         """Nothing where who they are was proved a moment ago. Rejects STEP_UP_REQUIRED."""

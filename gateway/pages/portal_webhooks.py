@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 
 from gateway.pages import portal_frame, webhook_phrases
 from gateway.pages.portal_frame import HOME, Office, Problem, decided
+from gateway.webhooks import addresses
 
 WEBHOOKS = f"{HOME}/webhooks"
 ON_A_PAGE = 20
@@ -36,8 +37,9 @@ async def new_webhook(
     """GET /portal/webhooks/new: asks where to tell what."""
     found = (await office.ask("PortalWebhookTypes"))["webhookEventTypes"]
     return office.page(
-        "webhook_new.html", problem=problem, types=found, fields=fields or {}, webhook_phrases=webhook_phrases
-    )
+        "webhook_new.html", problem=problem, types=found, fields=fields or {}, webhook_phrases=webhook_phrases,
+        may_loop=_may_loop(office),
+    )  # fmt: skip
 
 
 async def add_webhook(office: Office, fields: Mapping[str, str]) -> Response:
@@ -132,6 +134,7 @@ async def _page(office: Office, id: str, problem: Problem | None, secret: str | 
         "webhook.html", problem=problem, endpoint=its, secret=secret, types=found["webhookEventTypes"],
         found=found["webhookDeliveries"], state=state, is_first=not office.asked("after"),
         since=(today - timedelta(days=DAYS_BACK)).strftime("%Y-%m-%dT%H:%M"), webhook_phrases=webhook_phrases,
+        may_loop=_may_loop(office),
     )  # fmt: skip
 
 
@@ -155,6 +158,10 @@ def _wanted(fields: Mapping[str, str]) -> dict[str, Any]:
         "url": fields.get("url", ""), "description": fields.get("description", ""),
         "types": [name.removeprefix("type ") for name in fields if name.startswith("type ")],
     }  # fmt: skip
+
+
+def _may_loop(office: Office) -> bool:
+    return addresses.is_own_sandbox(office.request.app.state.services.settings)
 
 
 def _endpoint(office: Office) -> str:

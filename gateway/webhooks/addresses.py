@@ -1,4 +1,4 @@
-"""Where webhooks may go: https to public addresses, and in a sandbox also to this machine itself.
+"""Where webhooks may go: https to public addresses, and from a developer's own sandbox also to that machine itself.
 
 An address is looked at when it is saved, and the host's numbers again at every connection: the one that was looked at
 is the one that is called, so that a name cannot mean something else a moment later. No redirect is followed, and no
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from httpcore2 import AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream, ConnectError
 
 from kit.errors import FieldProblem, Rejection
+from kit.settings import Settings
 
 LONGEST_URL = 500
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -53,6 +53,11 @@ class WebhookUrlInvalid(Rejection):
 
 class NotPublic(ConnectError):  # noqa: N818 - what the host turned out to be
     """A host that has an address that webhooks do not go to."""
+
+
+def is_own_sandbox(settings: Settings) -> bool:
+    """Whether this is a sandbox on somebody's own machine, which may call itself. One that others reach may not."""
+    return settings.clock == "sandbox" and urlsplit(settings.issuer).hostname in LOOPBACK
 
 
 def check(url: str, *, is_sandbox: bool) -> str:
@@ -130,13 +135,6 @@ class Guarded(AsyncNetworkBackend):
 
     def _may_call(self, address: Address) -> bool:
         return is_public(address) or (self._is_sandbox and address.is_loopback)
-
-
-def tls() -> ssl.SSLContext:
-    """What a host has to show: a certificate for its name, from an authority that this machine trusts."""
-    made = ssl.create_default_context()
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    return made
 
 
 def _may_be_public(host: str) -> bool:

@@ -22,6 +22,7 @@ from gateway.webhooks.addresses import Guarded, NotPublic, Resolve
 PATIENCE_SECONDS = 15
 BODY_SECONDS = 2
 MOST_CONNECTIONS = 128
+LAST_STATUS = 599
 
 _AWAY: tuple[tuple[type[Exception], str], ...] = (
     (NotPublic, "NOT_PUBLIC"),
@@ -84,6 +85,8 @@ class Caller:
                 self._pool.stream("POST", call.url, headers=headers(call, now), content=call.body) as response,
             ):
                 body = await _beginning(response)
+                if response.status > LAST_STATUS:
+                    return Answer(took(), error="NOT_HTTP", body=body)
                 return Answer(took(), response.status, body=body, asked=_asked(response, now))
         except Exception as error:
             for kind, name in _AWAY:
@@ -98,7 +101,7 @@ async def opened(
 ) -> AsyncIterator[Caller]:
     """What calls endpoints, for the time of the block."""
     async with httpcore2.AsyncConnectionPool(
-        ssl_context=addresses.tls(), max_connections=MOST_CONNECTIONS, keepalive_expiry=5,
+        max_connections=MOST_CONNECTIONS, keepalive_expiry=5,
         network_backend=Guarded(is_sandbox=is_sandbox, resolve=resolve),
     ) as pool:  # fmt: skip
         yield Caller(pool, patience_seconds=patience_seconds)
@@ -109,7 +112,6 @@ def headers(call: Call, now: datetime) -> list[tuple[str, str]]:
     at = now.astimezone(UTC)  # the library takes whatever it is given for UTC
     text = call.body.decode()
     return [
-        ("Host", httpcore2.URL(call.url).host.decode()),
         ("Content-Type", "application/json"),
         ("User-Agent", "Tessera-Webhooks/1"),
         ("Accept", "*/*"),

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from gateway.webhooks import calling, delivering, delivery_store, endpoints, gathering
+from gateway.webhooks import addresses, calling, delivering, delivery_store, endpoints, gathering
 from gateway.webhooks.gathering import Sources
 from kit import clock, console
 from kit.database import Database
@@ -29,8 +29,9 @@ async def tell_partners(database: Database, at: datetime, stopping: asyncio.Even
     sources = Sources(database, vault, DirectoryCache(database.pool, vault))
     if not await gathering.any_listening(database):
         await gathering.gather(sources, at=at, now=clock.wall())
+        await gathering.look(sources, at=at, now=clock.wall())
         return 0
-    async with calling.opened(is_sandbox=chosen.clock == "sandbox") as caller:
+    async with calling.opened(is_sandbox=addresses.is_own_sandbox(chosen)) as caller:
         going = delivering.Round(sources, caller, site=chosen.issuer, now=clock.wall)
         await gathering.look(sources, at=at, now=clock.wall())
         ends = time.monotonic() + ROUND_SECONDS

@@ -8,6 +8,7 @@ far can be read, so that nothing recorded after an endpoint was added is passed 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -58,6 +59,7 @@ class Sources:
 
 async def gather(sources: Sources, *, at: datetime, now: datetime) -> tuple[int, bool]:
     """Read the journal one step on, and write down what is to be told; how many events, and whether there may be more.
+    While nobody listens a step goes to the end.
 
     at is the business instant from which on it may be sent, now the wall's. Raises the driver's error with SQLSTATE
     LX002 in a cluster that the database was restored into, until it was migrated.
@@ -65,16 +67,17 @@ async def gather(sources: Sources, *, at: datetime, now: datetime) -> tuple[int,
     database = sources.database
     async with database.transaction() as connection:
         since = (await delivery_store.lock_position(connection))["xid"]
-        until = await journal.readable_until(database.pool, since, limit=ENTRIES_AT_ONCE)
-        if until <= since:
+        until = end = await journal.horizon(database.pool)
+        if end <= since:
             return 0, False
         listening = await endpoint_store.everywhere(connection)
         found: list[Event] = []
         if listening:
+            until = min(end, await journal.readable_until(database.pool, since, limit=ENTRIES_AT_ONCE))
             found = await _of_journal(sources, since, until, _partners(listening))
         told = await _write(connection, found, listening, at, now)
         await delivery_store.set_position(connection, until)
-        return told, bool(listening) and until < await journal.horizon(database.pool)
+        return told, until < end
 
 
 async def look(sources: Sources, *, at: datetime, now: datetime) -> int:
@@ -146,16 +149,19 @@ async def _write(
     """Write events down and put them on their way to the endpoints that named their type; how many were new. is_dated:
     an endpoint is not told of what happened before it was added."""
     numbers = await delivery_store.insert_events(connection, [row_of(event, now) for event in found])
+    new: defaultdict[int, list[tuple[int, Event]]] = defaultdict(list)
+    for number, event in zip(numbers, found, strict=True):
+        if number is not None:
+            new[event.partner_id].append((number, event))
     for endpoint in listening:
         own = [
             number
-            for number, event in zip(numbers, found, strict=True)
-            if number is not None and event.partner_id == endpoint["partner_id"] and event.type in endpoint["types"]
-            and not (is_dated and event.at < endpoint["created_at"])
-        ]  # fmt: skip
+            for number, event in new.get(endpoint["partner_id"], ())
+            if event.type in endpoint["types"] and not (is_dated and event.at < endpoint["created_at"])
+        ]
         if own:
             await delivery_store.insert_deliveries(connection, endpoint["endpoint_no"], own, at)
-    return len([number for number in numbers if number is not None])
+    return sum(map(len, new.values()))
 
 
 def row_of(event: Event, now: datetime) -> dict[str, Any]:

@@ -51,6 +51,10 @@ def every_letter(language: str) -> list[Letter]:
             )
             for what in ("CREDITED", "FOUND", "REFUSED", "DISMISSED")
         ),
+        *(
+            letters.webhook_disabled(language, host="hooks.bakery.example", reason=reason, site=SITE)
+            for reason in ("FAILING", "GONE")
+        ),
     ]  # fmt: skip
 
 

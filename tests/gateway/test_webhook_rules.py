@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.webhooks import addresses, answers, kinds, retrying
 from gateway.webhooks.addresses import WebhookUrlInvalid
 from gateway.webhooks.kinds import KINDS, Event
+from kit.settings import Settings
 from tests.builders import NOON
 
 SECONDS = timedelta(seconds=1)
@@ -50,6 +51,14 @@ def test_a_sandbox_may_be_told_on_this_machine_and_nowhere_else_inside(url: str)
     for other in ("http://10.0.0.1/", "https://10.0.0.1/", "https://169.254.169.254/", "http://hooks.example.org/"):
         with pytest.raises(WebhookUrlInvalid):
             addresses.check(other, is_sandbox=True)
+
+
+def test_a_sandbox_that_others_reach_calls_no_machine_of_its_own() -> None:
+    for clock, issuer, may in (
+        ("sandbox", "http://localhost:8000", True), ("sandbox", "https://sandbox.example.org", False),
+        ("wall", "http://127.0.0.1:8000", False),
+    ):  # fmt: skip
+        assert addresses.is_own_sandbox(Settings.model_validate({"clock": clock, "issuer": issuer})) is may
 
 
 @given(st.ip_addresses())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
@@ -21,6 +23,7 @@ from gateway.webhooks import (
     calling,
     calls,
     delivering,
+    duties,
     endpoints,
     gathering,
     kinds,
@@ -33,12 +36,14 @@ from gateway.webhooks.kinds import KINDS
 from kit import actors, clock
 from kit.database import Database
 from kit.secrets import Vault
+from kit.settings import Settings
 from ledger import cutoffs
 from members import messages
 from partners.directory import Partner
 from partners.onboarding import OwnPerson
 from partners.promotions import budgets
 from settlement import runs
+from settlement.reconciliation import disputes
 from tests import builders
 from tests.builders import DAY, NOON, Coalition, a_receipt
 from tests.gateway import receiving
@@ -125,7 +130,7 @@ class Post:
 async def posting(database: Database, vault: Vault) -> AsyncIterator[Post]:
     coalition = await builders.found(database, vault)
     for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+        await coalition.add_partner(code, return_window_days=0, review_days=5, dispute_days=60)
     async with receiving.opened() as receiver:
         yield Post(coalition, Sources(database, vault, coalition.desk.directory), receiver)
     await coalition.desk.close()
@@ -219,6 +224,18 @@ async def test_statements_answers_in_disputes_and_budgets_near_their_end_are_tol
         "thresholdBasisPoints": 8_000,
     }  # fmt: skip
     assert await post.tell(NOON + HOUR) == []
+    # What the partner does itself it is not told; what it is answered it is.
+    its = next(each for each in run.statements if each.partner_id == bakery)
+    async with database.transaction() as connection:
+        opened = await disputes.dispute(
+            connection, its.statement_id, its.lines[0].line_no, partner_id=bakery, reason="D03", amount_minor=200,
+            note="too many", actor="fay", at=NOON,
+        )  # fmt: skip
+        await disputes.acknowledge(connection, opened.dispute_id, actor="robot", at=NOON + HOUR)
+    [answered] = await post.tell(NOON + HOUR)
+    its_data = answered.told["data"]
+    assert (its_data["state"], its_data["side"], its_data["line"]) == ("ACKNOWLEDGED", "OPERATOR", its.lines[0].line_no)
+    assert its_data["statementId"] == by_type[kinds.STATEMENT_PUBLISHED]["statementId"]
     await database.pool.execute("UPDATE partners.budget_counter SET used = 1000")
     [ended] = await post.tell(NOON + HOUR)
     assert ended.told["data"]["thresholdBasisPoints"] == 10_000
@@ -245,6 +262,41 @@ async def test_an_endpoint_is_told_of_the_types_that_it_named_from_when_it_was_a
     assert sorted(each.told["sequence"] for each in told) == [1, 2, 3]
     assert {each.told["data"]["reference"] for each in told} == {sale.reference for sale in sales}
     assert [each.told["type"] for each in post.receiver.at("/returns")] == [kinds.PURCHASE_RETURNED]
+
+
+async def test_while_nobody_listens_the_worker_keeps_up_and_once_somebody_does_it_tells_until_it_is_stopped(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = Settings(clock="sandbox", master_key=SecretStr(urlsafe_b64encode(bytes(range(32))).decode()))
+    monkeypatch.setattr(duties, "settings", lambda: chosen)
+    monkeypatch.setattr(gathering, "ENTRIES_AT_ONCE", 2)
+    database, never = post.coalition.database, asyncio.Event()
+    async with database.transaction() as connection:
+        await clock.set_sandbox(connection, NOON)
+    card = await post.coalition.add_member()
+    for _ in range(5):
+        await record(post.coalition, card, a_receipt(100), after=0)
+    assert await duties.tell_partners(database, NOON, never) == 0
+    await post.listen()
+    for number in range(5):
+        await record(post.coalition, card, a_receipt(100, reference=f"T-{number}"), after=0)
+    stopping = asyncio.Event()
+    at_work = asyncio.create_task(duties.tell_partners(database, NOON, stopping))
+    async with asyncio.timeout(60):
+        while len(post.receiver.received) < 5:
+            await asyncio.sleep(0.01)
+    stopping.set()
+    assert await at_work == 5
+    assert {each.told["data"]["reference"] for each in post.receiver.received} == {f"T-{n}" for n in range(5)}
+    # A month later it is forgotten, with its attempts; what waits is not.
+    await record(post.coalition, card, a_receipt(100), after=0)
+    await post.gather()
+    await database.pool.execute("UPDATE gateway.webhook_position SET looked_at = now() + interval '1 year'")
+    monkeypatch.setattr(duties, "KEPT", -HOUR)
+    assert await duties.forget(database, NOON, never) == 5
+    assert await database.pool.fetchval("SELECT count(*) FROM gateway.webhook_attempt") == 0
+    [waiting] = await post.deliveries()
+    assert waiting.state == delivering.WAITING
 
 
 # --- How it is signed ---------------------------------------------------------------------------------------
