@@ -48,6 +48,7 @@ from gateway.seat_api import SeatMutation
 from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
 from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
+from gateway.timeline_api import TimelineQuery
 from gateway.trouble_api import TroubleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 from gateway.wallet_api import WalletMutation
@@ -67,6 +68,7 @@ class Query(
     RequestQuery,
     IntegrationQuery,
     PartnershipQuery,
+    TimelineQuery,
     MovementQuery,
     OversightQuery,
     DisputeQuery,

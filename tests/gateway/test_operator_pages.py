@@ -118,6 +118,15 @@ async def test_a_search_finds_a_receipt_by_its_number_and_the_trail_says_what_fo
     row = await page.locator("tbody").first.inner_text()
     assert f"member:{town.card.member_id}" in row
     assert "Ada" not in await page.locator("main").inner_text()  # a search tells nobody's name
+    await town.breathe()
+    await page.get_by_role("button", name="What happened").first.click()
+    await page.get_by_role("heading", name="What happened").wait_for()
+    assert str(town.card.member_id) not in page.url
+    told = await page.locator("main").inner_text()
+    assert {"B-0", "PROGRAMME", "SEARCHED"} <= set(told.split()), told
+    assert "Ada" not in told
+    looked = "SELECT detail::text FROM kit.audit_trail WHERE action = 'TIMELINE_READ' AND subject = $1"
+    assert "COMPLAINT" in await town.pool.fetchval(looked, f"member:{town.card.member_id}")
     kept = await town.pool.fetch(
         "SELECT subject, detail::text AS detail FROM kit.audit_trail WHERE action = 'SEARCHED'"
     )

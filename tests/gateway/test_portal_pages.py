@@ -34,7 +34,6 @@ OF_DEVELOPER = (
 OF_MANAGER = (
     "/portal",
     "/portal/promotions",
-    "/portal/promotions/test",
     "/portal/statements",
     "/portal/differences?all=1",
     "/portal/disputes",
@@ -346,7 +345,8 @@ async def _details(town: Town, page: Page, address: str) -> list[str]:
     """Pages of one thing, by the first link of their lists."""
     list_of = "/portal/clients" if address == DAN else "/portal/statements"
     await town.open(page, list_of)
-    return [str(await page.locator("tbody th a").first.get_attribute("href"))]
+    first = str(await page.locator("tbody th a").first.get_attribute("href"))
+    return [first] if address == DAN else [first, "/portal/promotions/test"]
 
 
 async def test_every_screen_speaks_three_languages_and_the_keyboard_reaches_everything(town: Town) -> None:
@@ -392,7 +392,8 @@ async def test_pictures_of_the_screens_are_made(town: Town) -> None:
                 if path == "/portal" and address == DAN:
                     continue
                 await town.open(page, path)
-                name = "statement" if path in details and address == PAM else "client" if path in details else (
+                name = "promotion" if path == "/portal/promotions/test" else (
+                    "statement" if path in details and address == PAM else "client" if path in details else
                     path.partition("?")[0].removeprefix("/portal").strip("/").replace("/", "-") or "home")  # fmt: skip
                 await page.screenshot(path=folder / f"portal-{name}-{scheme}.png", full_page=True)
             await page.context.close()
