@@ -32,6 +32,7 @@ from gateway.partnership_api import PartnershipQuery
 from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.prepared import Schema
+from gateway.promotion_outlook_api import PromotionOutlookQuery
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.reconciliation_api import ReconciliationQuery
 from gateway.reconciliation_desk_api import ReconciliationMutation
@@ -69,6 +70,7 @@ class Query(
     IntegrationQuery,
     PartnershipQuery,
     TimelineQuery,
+    PromotionOutlookQuery,
     MovementQuery,
     OversightQuery,
     DisputeQuery,

@@ -19,6 +19,13 @@ PARTS: Mapping[str, str] = MappingProxyType(
         "TRAIL": _("Audit trail"),
     }
 )
+OVERLAPS: Mapping[str, str] = MappingProxyType(
+    {
+        "ADDS_UP": _("both give"),
+        "OUTRANKS": _("this one keeps it out"),
+        "OUTRANKED": _("it keeps this one out"),
+    }
+)
 DEEDS: Mapping[str, str] = MappingProxyType(
     {
         "GRANTED": _("given"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -73,6 +74,13 @@ async def test_a_rule_is_written_mended_rehearsed_published_by_another_and_earns
     await page.get_by_text("Nothing is wrong with it.").wait_for()
     await page.get_by_role("button", name="Keep as the next version").click()
     await page.get_by_text("sunday:1", exact=True).wait_for()
+    met = page.get_by_role("region", name="It meets what is running")
+    assert {"bread", "tenth"} <= set(re.findall(r"\w+", await met.inner_text()))
+    assert await page.locator("[lang=ro]", has_text="Sunday cake").count() >= 1  # what members read in each language
+    await page.get_by_role("link", name="Copy sunday").click()
+    assert orjson.loads(await field.input_value())["code"] == f"{rule['code']}-copy"
+    await town.breathe()
+    await page.go_back()
     await page.get_by_role("button", name="Rehearse").click()
     await page.get_by_role("heading", name="Rehearsal").wait_for()
     directory = town.fair.coalition.desk.directory
