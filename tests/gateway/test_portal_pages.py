@@ -13,6 +13,7 @@ import pytest
 from joserfc.jwk import ECKey
 from playwright.async_api import Page
 
+from gateway import scopes
 from gateway.oauth import clients
 from gateway.sessions import colleagues
 from kit import actors, clock
@@ -179,6 +180,42 @@ async def test_of_two_clicks_far_apart_the_first_is_answered_and_what_it_shows_i
     first, again = [await page.request.post(f"{town.url}/portal/sandbox", form=form) for _ in range(2)]
     assert "Made just now" in await first.text()
     assert "were made a moment ago" in await again.text()  # where no script runs, nobody wonders where they are
+
+
+async def test_the_explorer_signs_in_with_a_private_key_and_its_saved_examples_run_without_anybody_else(
+    town: Town,
+) -> None:
+    key = ECKey.generate_key("P-256")
+    async with town.desk.database.transaction() as connection:
+        client_id = await clients.add_key_client(
+            connection, partner_id=town.desk.coalition.callers["bakery"].partner_id, name="explorer",
+            scopes=scopes.TILL, jwk=key.as_dict(private=False), by="tester", at=town.desk.wall(),
+        )  # fmt: skip
+    town.desk.application.state.endpoint.admission.rules.look_again()
+    await town.desk.at_wall()
+    page = await (await town.context(viewport=DESKTOP)).new_page()
+    asked: set[str] = set()
+    failed: list[str] = []
+    page.on("request", lambda request: asked.add(request.url))
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    await page.clock.set_fixed_time(town.desk.wall())
+    moment = town.desk.wall().strftime("%Y-%m-%dT%H:%M:%SZ")
+    await page.goto(f"{town.url}/explorer#card={town.card.number}&outlet=1&till=1&moment={moment}&currency=EUR")
+    await page.get_by_label("Client").fill(client_id)
+    await page.get_by_label("Secret, or private key").fill(orjson.dumps(key.as_dict(private=True)).decode())
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_text("Signed in for ten minutes").wait_for()
+    await page.get_by_label("Example").select_option("Record a purchase")
+    await page.get_by_role("button", name="Put it into the editor").click()
+    for replayed in ("false", "true"):
+        await page.locator(".graphiql-execute-button").click()
+        await page.locator(".result-window").get_by_text(replayed, exact=True).wait_for()
+    assert await town.pool.fetchval("SELECT count(*) FROM partners.receipt WHERE total = 4820 AND at = $1",
+                                    town.desk.wall()) == 1  # fmt: skip
+    assert {each.partition("/explorer")[0].partition("/graphql")[0].partition("/oauth")[0] for each in asked} == {
+        town.url
+    }
+    assert failed == []
 
 
 async def test_a_secret_is_shown_once_and_old_sign_ins_make_none(town: Town) -> None:
