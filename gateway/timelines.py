@@ -54,8 +54,7 @@ async def of_member(
         found += await _consents(connection, directory, member_id, before, limit)
         found += await _claims(connection, directory, member_id)
         found += await _subscriptions(connection, member_id)
-        rows = await audit.entries(connection, subject=f"member:{member_id}", until=before, limit=limit)
-        found += [Moment(row.at, TRAIL, row.action, row.subject, row.actor) for row in rows]
+        found += await _trail(connection, member_id, before, limit)
     receipts = await histories.receipts_of(services.database.pool, member_id, [each.seq for each in entries])
     found += [_receipt(each, directory) for each in _once(receipts.values())]
     return latest(found, before=before, limit=limit)
@@ -99,6 +98,19 @@ async def _entries(connection: AsyncConnection, member_id: int, before: datetime
         if len(page) < limit:
             break
         behind = page[-1].seq
+    return found[:limit]
+
+
+async def _trail(connection: AsyncConnection, member_id: int, before: datetime, limit: int) -> list[Moment]:
+    """The trail's last entries about the member from before a business instant; what was done later is passed over."""
+    found: list[Moment] = []
+    behind: int | None = None
+    while len(found) < limit:
+        rows = await audit.entries(connection, subject=f"member:{member_id}", before=behind, limit=limit)
+        found += [Moment(row.at, TRAIL, row.action, row.subject, row.actor) for row in rows if row.at < before]
+        if len(rows) < limit:
+            break
+        behind = rows[-1].entry_id
     return found[:limit]
 
 

@@ -180,16 +180,10 @@ async def test_a_partner_is_suspended_and_takes_part_again(town: Town) -> None:
 async def test_axe_finds_nothing_nothing_runs_out_and_every_screen_is_light(town: Town, scheme: str) -> None:
     for address, paths in ((MAX, OF_MARKETER), (OLGA, OF_ADMIN)):
         page = await staff(town, address, "/console", color_scheme=scheme, viewport={"width": 320, "height": 700})
-        devtools = await page.context.new_cdp_session(page)
-        loaded: list[float] = []
-        devtools.on("Network.loadingFinished", lambda told, loaded=loaded: loaded.append(told["encodedDataLength"]))
-        await devtools.send("Network.enable")
-        await devtools.send("Network.setCacheDisabled", {"cacheDisabled": True})
         made = await town.pool.fetchval("SELECT EXISTS (SELECT FROM partners.promotion WHERE code = 'sunday')")
         for path in (each for each in paths if made or not each.endswith("/sunday")):  # the first test makes it
-            loaded.clear()
             await town.open(page, path)
-            assert 10_000 < sum(loaded) <= MOST_BYTES, path
+            assert 10_000 < await town.weight(page) <= MOST_BYTES, path
             await page.evaluate(AXE)
             found = await page.evaluate("axe.run({ resultTypes: ['violations'] })")
             told = [(path, each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found["violations"]]
