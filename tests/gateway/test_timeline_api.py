@@ -79,16 +79,18 @@ async def test_what_happened_to_a_member_and_to_a_receipt_is_told_in_order_and_t
         assert [each["what"] for each in chain if each["part"] == "SETTLEMENT"] == ["CUT_OFF"]
         assert sum(int(each["points"]) for each in chain if each["part"] == "JOURNAL") == 0
         assert await olga.ask(TIMELINE, member=hit["member"], entry=999) == []
-        desk.wall.move(hours=1)
+        desk.wall.move(minutes=1)
         await desk.at_wall()
         trail = [each for each in await olga.ask(TIMELINE, member=card.member_id) if each["part"] == "TRAIL"]
-        assert [(each["what"], each["by"]) for each in trail][-1] == ("TIMELINE_READ", "olga")
+        assert {(each["what"], each["by"]) for each in trail} >= {("TIMELINE_READ", "olga"), ("SEARCHED", "olga")}
         before = await olga.ask(TIMELINE, member=card.member_id, before=NOON.isoformat())
         assert all(each["at"] < "2026-03-02T12:00" for each in before)
         count = "SELECT count(*) FROM kit.audit_trail WHERE action = 'TIMELINE_READ'"
         kept = await desk.database.pool.fetchval(count)
         assert kept == 5
-        assert (await olga.error(TIMELINE, member=card.member_id, purpose="CURIOSITY"))["code"] == masking.BAD_USER_INPUT
+        assert (await olga.error(TIMELINE, member=card.member_id, purpose="CURIOSITY"))[
+            "code"
+        ] == masking.BAD_USER_INPUT
         maker = await script_of(await desk.signed_in("max@example.org", "/staff"), "/staff")
         assert (await maker.error(TIMELINE, member=card.member_id))["code"] == masking.FORBIDDEN
         assert await desk.database.pool.fetchval(count) == kept
