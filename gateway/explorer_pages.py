@@ -16,7 +16,8 @@ from gateway.context import Services
 from gateway.schema import schema
 
 FILES = Path(__file__).parent / "explorer"
-_TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+_TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8",
+          "json": "application/json"}  # fmt: skip
 HEADERS = {
     # GraphiQL's editor sets styles of its own; scripts come from our files and talk to us alone.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "

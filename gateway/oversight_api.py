@@ -78,6 +78,7 @@ class FoundReceipt:
     redeemed: Points = described("Points that paid a part of it.")
     recorded_at: datetime = described("Business instant.")
     member: int = described("The programme's own number of the member.")
+    entry: int = described("Number of the journal's entry that recorded it.")
 
 
 @strawberry.type(description="A request that was found.")
@@ -197,7 +198,7 @@ class OversightQuery:
                     business_date=one.receipt.business_date, kind=one.kind,
                     total=money(one.receipt.total_minor, one.receipt.currency),
                     awarded=Points(one.receipt.awarded_points), redeemed=Points(one.receipt.redeemed_points),
-                    recorded_at=one.receipt.at, member=one.receipt.holder_id,
+                    recorded_at=one.receipt.at, member=one.receipt.holder_id, entry=one.receipt.seq,
                 )
                 for one in found.receipts
             ],

@@ -402,7 +402,7 @@ def budget_of(shown: Shown, found: budget_rules.Budget) -> Budget:
     document = found.document
     return Budget(
         code=document.code, unit=document.unit, scopes=list(document.scopes), period=document.period,
-        zone=document.zone, on_exceed=document.on_exceed, limit=_figure(document.unit, found.currency, found.ceiling),
+        zone=document.zone, on_exceed=document.on_exceed, limit=figure(document.unit, found.currency, found.ceiling),
         sponsor=shown.party(found.sponsor_id), currency=found.currency,
     )  # fmt: skip
 
@@ -410,12 +410,13 @@ def budget_of(shown: Shown, found: budget_rules.Budget) -> Budget:
 def _use(budget: Budget, found: Usage) -> BudgetUse:
     return BudgetUse(
         scope=None if _OF_PEOPLE.intersection(budget.scopes) else found.scope_key, period=found.period_key,
-        used=_figure(budget.unit, budget.currency, found.used),
-        remaining=_figure(budget.unit, budget.currency, found.remaining),
+        used=figure(budget.unit, budget.currency, found.used),
+        remaining=figure(budget.unit, budget.currency, found.remaining),
     )  # fmt: skip
 
 
-def _figure(unit: str, currency: str | None, amount: int) -> BudgetFigure:
+def figure(unit: str, currency: str | None, amount: int) -> BudgetFigure:
+    """An amount of a budget: points, times, or minor units of its currency."""
     if unit == "money":
         return BudgetFigure(money=money(amount, CurrencyCode(currency or "")))
     return BudgetFigure(points=Points(amount)) if unit == "points" else BudgetFigure(times=Points(amount))

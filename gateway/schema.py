@@ -39,6 +39,7 @@ from gateway.payment_desk_api import PaymentMutation
 from gateway.payment_means_api import PaymentMeansMutation
 from gateway.plan_api import PlanMutation, PlanQuery
 from gateway.prepared import Schema
+from gateway.promotion_outlook_api import PromotionOutlookQuery
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.question_api import QuestionMutation, QuestionQuery
 from gateway.reconciliation_api import ReconciliationQuery
@@ -56,6 +57,7 @@ from gateway.seat_api import SeatMutation
 from gateway.settlement_api import SettlementQuery
 from gateway.settlement_desk_api import SettlementMutation
 from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
+from gateway.timeline_api import TimelineQuery
 from gateway.trouble_api import TroubleQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 from gateway.wallet_api import WalletMutation
@@ -76,6 +78,8 @@ class Query(
     RequestQuery,
     IntegrationQuery,
     PartnershipQuery,
+    TimelineQuery,
+    PromotionOutlookQuery,
     MovementQuery,
     OversightQuery,
     DisputeQuery,

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases
+from gateway.pages import desk, operator_phrases, operator_timeline
 from gateway.pages.desk import Desk, Problem, decided, problem_of
 from gateway.scopes import PARTNERS_MANAGE
 from gateway.sessions.asking import NotAnswered
@@ -103,7 +103,7 @@ def _instant(at: Desk, text: str) -> str | None:
         return None
 
 
-ROUTES: list[BaseRoute] = desk.routes(
+ROUTES: list[BaseRoute] = operator_timeline.ROUTES + desk.routes(
     (
         (PARTNERS, partners),
         (PARTNERS + "/{code}", partner),

@@ -14,13 +14,14 @@ import orjson
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases
+from gateway.pages import desk, operator_phrases, oversight_phrases
 from gateway.pages.desk import Desk, Problem, decided
 from gateway.scopes import RULES_APPROVE, RULES_EDIT
 
 PROMOTIONS, RELEASES, RULES = "/console/promotions", "/console/releases", "/console/rules"
 SIMULATIONS = "/console/simulations"
 ON_A_PAGE = 25
+COPIED_CODE = 50
 _CHOICE = re.compile(r"([a-z0-9][a-z0-9_.-]{0,63}):(\d{1,9})", re.ASCII)
 
 
@@ -54,6 +55,8 @@ async def promotion(at: Desk, problem: Problem | None = None) -> Response:
         return at.missing(PROMOTIONS)
     return at.page(
         "operator/promotion.html", problem=problem, promotion=found, can_edit=at.may(RULES_EDIT),
+        outlook=(await at.ask("OperatorPromotionOutlook", code=found["code"]))["promotionOutlook"],
+        words=oversight_phrases,
         choice=_choice(found["rules"]), is_in_force=any(each["versionInForce"] for each in found["rules"]),
     )  # fmt: skip
 
@@ -72,6 +75,7 @@ async def rule(at: Desk) -> Response:
         found = (await at.ask("OperatorPromotion", code=wanted))["promotion"]
         rules = found["rules"] if found else []
         document = next((each["document"] for each in rules if each["code"] == at.asked("rule", 64)), "")
+        document = _copied(document) if at.asked("copy") else document
     return _editor(at, _indented(document) or operator_phrases.first_rule(wanted or "new-offer"))
 
 
@@ -188,6 +192,16 @@ def _choice(rules: list[dict[str, Any]]) -> str:
 def _choices(text: str) -> list[dict[str, Any]]:
     found = [_CHOICE.fullmatch(each) for each in text.split(",")]
     return [{"code": each[1], "version": int(each[2])} for each in found if each]
+
+
+def _copied(document: str) -> str:
+    """Another rule that says the same, under a code of its own; of no experiment, whose members were drawn for one."""
+    told = orjson.loads(document) if document else {}
+    if told:
+        told = {**told, "code": f"{told['code'][:COPIED_CODE]}-copy"}
+        told.pop("version", None)
+        told.pop("experiment", None)
+    return orjson.dumps(told).decode() if told else ""
 
 
 def _indented(document: str) -> str:

@@ -7,7 +7,7 @@ form that made it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -110,8 +110,17 @@ async def sandbox(
     places = (await office.ask("TillPlaces"))["viewer"]["outlets"]
     outlets = [each for each in places if each["terminals"]]
     return office.page(
-        "sandbox.html", problem=problem, made=made, outlets=outlets, is_again=bool(office.asked("again"))
+        "sandbox.html", problem=problem, made=made, outlets=outlets, is_again=bool(office.asked("again")),
+        **await _here(office),
     )
+
+
+async def _here(office: Office) -> dict[str, str]:
+    """The sandbox's instant and the currency of the partner's receipts, for whoever goes on to the explorer."""
+    services, now = office.request.app.state.services, await office.request.app.state.services.now()
+    terms = (await services.directory.get()).terms_at(office.viewer.partner_id or 0, now)
+    currency = "" if terms is None else terms.currency
+    return {"now": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "currency": currency}
 
 
 async def seed(office: Office, fields: Mapping[str, str]) -> Response:

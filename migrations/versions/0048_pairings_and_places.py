@@ -7,7 +7,7 @@ from alembic import op
 from migrations import run_script
 
 revision = "0048"
-down_revision = "0046"
+down_revision = "0047"
 
 
 def upgrade() -> None:

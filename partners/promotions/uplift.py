@@ -8,7 +8,8 @@ nothing is claimed. Means and variances by Welch (1947); the relative figure's v
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from fractions import Fraction
+from math import isqrt
 
 from kit.amounts import BASIS
 
@@ -16,10 +17,12 @@ UP, DOWN, CANNOT_TELL = "UP", "DOWN", "CANNOT_TELL"
 TOO_FEW, NOT_AS_DRAWN, NO_HOLDOUT = "TOO_FEW", "NOT_AS_DRAWN", "NO_HOLDOUT"
 LEAST_OF_AN_ARM = 30
 """Below so many members of an arm nothing is said: the normal law holds no more, and one member would show."""
-QUANTILE = Decimal("1.959964")
+QUANTILE = Fraction(1_959_964, 1_000_000)
 """Of the normal distribution, for an interval that holds the truth in 95 of 100 experiments."""
-SRM_LIMIT = Decimal("10.827566")
+SRM_LIMIT = Fraction(10_827_566, 1_000_000)
 """Of the chi-square distribution with one degree of freedom: so lopsided a draw comes once in a thousand."""
+_FINE = 10**9
+"""Roots are taken to so many parts of a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,15 @@ class Arm:
     squares: int
 
     @property
-    def mean(self) -> Decimal:
+    def mean(self) -> Fraction:
         """What a member bought on average, minor units."""
-        return Decimal(self.sales_minor) / self.members
+        return Fraction(self.sales_minor, self.members)
 
     @property
-    def variance_of_mean(self) -> Decimal:
+    def variance_of_mean(self) -> Fraction:
         """The variance of that average, from the sample."""
-        spread = Decimal(self.squares) - Decimal(self.sales_minor) ** 2 / self.members
-        return max(Decimal(0), spread) / (self.members - 1) / self.members
+        spread = self.squares * self.members - self.sales_minor**2
+        return Fraction(spread, self.members**2 * (self.members - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def measured(treated: Arm, control: Arm, control_bp: int | None) -> Uplift:
     if min(treated.members, control.members) < LEAST_OF_AN_ARM:
         return Uplift(TOO_FEW)
     difference = treated.mean - control.mean
-    half = QUANTILE * (treated.variance_of_mean + control.variance_of_mean).sqrt()
+    half = QUANTILE * _root(treated.variance_of_mean + control.variance_of_mean)
     per_member = _interval(difference, half)
     verdict = UP if difference - half > 0 else DOWN if difference + half < 0 else CANNOT_TELL
     return Uplift(
@@ -87,20 +90,25 @@ def as_drawn(treated: int, control: int, control_bp: int) -> bool:
     members = treated + control
     if not members:
         return True
-    expected = Decimal(members * control_bp) / BASIS
+    expected = Fraction(members * control_bp, BASIS)
     if not 0 < expected < members:
         return control == expected
     missed = (control - expected) ** 2
-    return missed / expected + missed / (members - expected) <= SRM_LIMIT
+    return Fraction(missed, expected) + Fraction(missed, members - expected) <= SRM_LIMIT
 
 
 def _relative(treated: Arm, control: Arm) -> Interval | None:
     if control.mean <= 0:
         return None
-    ratio = treated.mean / control.mean
-    spread = (treated.variance_of_mean + ratio**2 * control.variance_of_mean).sqrt() / control.mean
+    ratio = Fraction(treated.mean, control.mean)
+    spread = Fraction(_root(treated.variance_of_mean + ratio**2 * control.variance_of_mean), control.mean)
     return _interval((ratio - 1) * BASIS, QUANTILE * spread * BASIS)
 
 
-def _interval(estimate: Decimal, half: Decimal) -> Interval:
-    return Interval(*(int(each.to_integral_value()) for each in (estimate, estimate - half, estimate + half)))
+def _interval(estimate: Fraction, half: Fraction) -> Interval:
+    return Interval(*(round(each) for each in (estimate, estimate - half, estimate + half)))
+
+
+def _root(value: Fraction) -> Fraction:
+    """The square root, rounded down to parts of a unit."""
+    return Fraction(isqrt(value.numerator * _FINE**2 // value.denominator), _FINE)

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 from starlette.applications import Starlette
 
-from gateway import app, landing, lanes
+from gateway import app, explorer_pages, landing, lanes
 from gateway.notices import Sender
 from gateway.pages import console, files, member, operator, operator_rules, portal, problems, till
 from gateway.schema import schema
@@ -170,7 +170,7 @@ async def opened(coalition: Coalition, database_url: str, **settings: Any) -> As
         chosen, schema, database_url=database_url, vault=coalition.vault, opening=lanes.opened,
         pages=[
             *landing.ROUTES, *pages.ROUTES, *asking.ROUTES, *mailbox.ROUTES, *files.ROUTES, *member.ROUTES, *till.ROUTES,
-            *console.ROUTES, *portal.ROUTES, *operator.ROUTES, *operator_rules.ROUTES,
+            *console.ROUTES, *explorer_pages.ROUTES, *portal.ROUTES, *operator.ROUTES, *operator_rules.ROUTES,
         ],
         signed_in=approver.signed_in, wall_clock=wall, problem=problems.page,
     )  # fmt: skip

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from graphql import build_client_schema
+from graphql import OperationDefinitionNode, build_client_schema, parse, validate
+from graphql.execution.values import get_variable_values
 
 from gateway import application
 from gateway.explorer_pages import FILES
+from gateway.schema import schema
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from kit.settings import Settings
 from tests.gateway import stand
 
-OF_OURS = ("explorer.html", "explorer.css", "explorer.js")
+OF_OURS = ("explorer.html", "explorer.css", "explorer.js", "examples.json")
 
 
 @pytest.fixture(params=["sandbox", "wall"])
@@ -35,8 +38,8 @@ async def http(
 
 async def test_a_sandbox_serves_it_and_nothing_else_does(http: tuple[str, httpx2.AsyncClient]) -> None:
     clock, client = http
-    names = [path.name for path in FILES.iterdir() if path.suffix in (".html", ".js", ".css")]
-    assert len(names) == 7
+    names = [path.name for path in FILES.iterdir() if path.suffix in (".html", ".js", ".css", ".json")]
+    assert len(names) == 8
     for path in ("/explorer", "/explorer/schema.json", *(f"/explorer/{name}" for name in names)):
         response = await client.get(path)
         if clock == "wall":
@@ -62,6 +65,25 @@ async def test_its_schema_is_the_whole_schema(http: tuple[str, httpx2.AsyncClien
         built = build_client_schema((await client.get("/explorer/schema.json")).json())
         assert built.subscription_type
         assert "recordPurchase" in built.mutation_type.fields  # type: ignore[union-attr]
+
+
+def test_every_saved_example_is_one_that_the_schema_takes() -> None:
+    words = {
+        "card": "4242", "outlet": "1", "till": "1", "moment": "2026-03-02T12:00:00Z", "day": "2026-03-02",
+        "currency": "EUR", "key": "a" * 20, "reference": "TRY-1",
+    }  # fmt: skip
+    examples = json.loads((FILES / "examples.json").read_text(encoding="utf-8"))
+    assert len(examples) >= 5
+    for each in examples:
+        document = parse(each["query"])
+        assert validate(schema.graphql, document) == [], each["title"]
+        text = json.dumps(each["variables"])
+        assert set(re.findall(r"{(\w+)}", text)) <= words.keys()
+        for name, word in words.items():
+            text = text.replace(f"{{{name}}}", word)
+        [operation] = [one for one in document.definitions if isinstance(one, OperationDefinitionNode)]
+        found = get_variable_values(schema.graphql, operation.variable_definitions or (), json.loads(text))
+        assert not isinstance(found, list), (each["title"], found)
 
 
 def test_it_needs_nobody_else() -> None:

@@ -235,7 +235,7 @@ OF_THE_OPERATOR = {
     "SimulateReleaseInput", "LaunchInput", "SubmitReleaseInput", "PublishReleaseInput", "DeclineReleaseInput",
     "SuspendPromotionInput", "AddBudgetInput", "SetBudgetLimitInput", "FundBudgetInput", "DecisionRefInput",
     "TransactionRefInput", "ReceiptRefInput", "Query.releases", "Query.release", "Query.checkRule", "Query.simulation",
-    "Query.budgets", "Query.budgetUsage", "AddRewardInput", "SetRewardStockInput", "InviteToClubInput",
+    "Query.budgets", "Query.budgetUsage", "Query.promotionOutlook", "AddRewardInput", "SetRewardStockInput", "InviteToClubInput",
 }  # fmt: skip
 PUBLIC = {
     "RemoveSeatInput.number": "a seat of the subscription that is named beside it",

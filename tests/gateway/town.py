@@ -147,6 +147,12 @@ class Town:
         await self.breathe()
         await page.goto(self.url + path)
 
+    async def weight(self, page: Page) -> int:
+        """Bytes that a page and all that it loaded have on their way, as they are packed; what a browser had kept from
+        the page before counts too."""
+        sizes = "performance.getEntries().map(each => each.encodedBodySize ?? 0)"
+        return sum(await page.evaluate(sizes))
+
     async def sell(self, card: IssuedCard, total: str, **more: Any) -> Any:
         """A purchase at the bakery's till."""
         receipt = stand.receipt(total, **more)
