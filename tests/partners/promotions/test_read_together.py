@@ -207,4 +207,5 @@ async def test_what_is_read_at_each_till_is_planned_for_any_number_of_them(marke
             "WHERE statement LIKE '%LIMIT cardinality%' AND statement NOT LIKE '%custom_plans%'"
         )
     assert len(plans) == 3
-    assert {(row["custom_plans"], row["generic_plans"]) for row in plans} == {(5, 4)}
+    assert all(row["custom_plans"] <= 5 for row in plans)
+    assert [row["custom_plans"] + row["generic_plans"] for row in plans] == [9, 9, 9]
