@@ -57,19 +57,31 @@ def _written(kind: type[Plain]) -> Callable[[Any], dict[str, Any]]:
     """`to_json` of a class, written out field by field: a decision has some thirty values, and is hashed as JSON."""
     hints = get_type_hints(kind)
     known: dict[str, Any] = {"instant": _instant}
-    body = ["found = {}"]
+    always, body = [], list[str]()
     for one in fields(cast("Any", kind)):
         name, default = one.name, _default(one)
-        known[f"default_{name}"] = default
         written = _how(hints[name])
+        if default is MISSING and written == "value":
+            always.append(f"{name!r}: self.{name}")
+            continue
+        body.append(f"value = self.{name}")
         if default is MISSING:
-            body += [f"value = self.{name}", f"found[{name!r}] = {written}"]
-        else:
-            same = f"value is not default_{name} and value != default_{name}"
-            body += [f"value = self.{name}", f"if {same}:", f"    found[{name!r}] = {written}"]
-    exec("def to_json(self):\n    " + "\n    ".join([*body, "return found"]), known)  # noqa: S102 - as dataclasses do
+            body.append(f"found[{name!r}] = {written}")
+            continue
+        known[f"default_{name}"] = default
+        body += [f"if {_differs(name, default)}:", f"    found[{name!r}] = {written}"]
+    made_of = ["found = {" + ", ".join(always) + "}", *body, "return found"]
+    exec("def to_json(self):\n    " + "\n    ".join(made_of), known)  # noqa: S102 - as dataclasses do
     made: Callable[[Any], dict[str, Any]] = known["to_json"]
     return made
+
+
+def _differs(name: str, default: Any) -> str:
+    """The expression that says whether a `value` is not the field's default."""
+    if default is None:
+        return "value is not None"
+    same = f"value is not default_{name} and value != default_{name}"
+    return same if default else "value"  # no text, nothing in it, 0, False: all of one type
 
 
 def _how(hint: Any) -> str:
