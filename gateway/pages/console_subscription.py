@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk
@@ -139,10 +139,10 @@ async def receive(at: Desk, fields: Mapping[str, str]) -> Response:
     }  # fmt: skip
     onward = f"{INVOICES}/{at.number('number')}"
 
-    def made(told: Mapping[str, Any]) -> str:
-        return "/console/proposals" if told["proposal"] else onward
+    async def shown(_: Desk, told: Mapping[str, Any]) -> Response:
+        return RedirectResponse("/console/proposals" if told["proposal"] else onward, 303)
 
-    return await decided(at, fields, "RecordSubscriptionReceipt", given, onward=onward, again=invoice, made=made)
+    return await decided(at, fields, "RecordSubscriptionReceipt", given, onward=onward, again=invoice, shown=shown)
 
 
 async def charge_back(at: Desk, fields: Mapping[str, str]) -> Response:

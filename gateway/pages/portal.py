@@ -110,12 +110,16 @@ async def sandbox(
     places = (await office.ask("TillPlaces"))["viewer"]["outlets"]
     outlets = [each for each in places if each["terminals"]]
     return office.page(
-        "sandbox.html", problem=problem, made=made, outlets=outlets, is_again=bool(office.asked("again")),
+        "sandbox.html",
+        problem=problem,
+        made=made,
+        outlets=outlets,
+        is_again=bool(office.asked("again")),
         **await _here(office),
     )
 
 
-async def _here(office: Office) -> dict[str, str]:
+async def _here(office: Office) -> dict[str, Any]:
     """The sandbox's instant and the currency of the partner's receipts, for whoever goes on to the explorer."""
     services, now = office.request.app.state.services, await office.request.app.state.services.now()
     terms = (await services.directory.get()).terms_at(office.viewer.partner_id or 0, now)
