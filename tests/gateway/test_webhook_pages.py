@@ -74,11 +74,11 @@ async def test_an_endpoint_is_added_tried_mended_and_looked_at(town: Town, recei
     page = await town.signed_in(DAN, onward="/portal/webhooks", prefix="/portal", viewport=DESKTOP)
     await page.get_by_role("link", name="Add an endpoint").click()
     await page.get_by_label("Address").fill("https://10.0.0.1/hooks")
-    await page.get_by_label("What it is for").fill("stock")
+    await page.get_by_label("What the endpoint is for").fill("stock")
     await page.get_by_label("a purchase was recorded").check()
     await pressed(town, page, "Add an endpoint")
     await page.get_by_role("alert").get_by_text("The address must be https").wait_for()
-    assert await page.get_by_label("What it is for").input_value() == "stock"
+    assert await page.get_by_label("What the endpoint is for").input_value() == "stock"
     assert await page.get_by_label("a purchase was recorded").is_checked()
     await page.get_by_label("Address").fill(receiver.url())
     await pressed(town, page, "Add an endpoint")
