@@ -54,7 +54,8 @@ class DisputeUnknown(Rejection):
 
 
 class DisputeState(Rejection):
-    """The dispute is where this cannot be done: it is the other side's turn, it is over, or its run is not paid yet."""
+    """The dispute is where this cannot be done: it is the other side's turn, its time or itself is over, or its run
+    is not paid yet."""
 
     code = "DISPUTE_STATE"
     retryable = True
