@@ -89,7 +89,7 @@ class PromotionResult:
 class PartnershipQuery:
     @access.query(
         scopes=(scopes.SETTLEMENT_READ,), cost=20, size=access.ListSize(assumed_size=3),
-        description="What the own partner's next statement is likely to say, by currency; nothing for the operator's staff.",
+        description="What the own partner's next statement is likely to say, by currency; nothing for staff.",
     )  # fmt: skip
     async def settlement_outlook(self, info: Info[Context, None]) -> list[SettlementOutlook]:
         if info.context.viewer.partner_id is None:
@@ -113,7 +113,7 @@ class PartnershipQuery:
     @access.query(
         scopes=(scopes.RULES_READ,), cost=100,
         description="What a promotion gave and brought at the own partner. Null where there is none of this code, it "
-        "does not concern this partner, it has not begun, or the operator's staff ask.",
+        "does not concern this partner, it has not begun, or staff ask.",
     )  # fmt: skip
     async def promotion_result(self, info: Info[Context, None], code: str) -> PromotionResult | None:
         if info.context.viewer.partner_id is None:
