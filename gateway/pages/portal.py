@@ -109,7 +109,11 @@ async def sandbox(
     places = (await office.ask("TillPlaces"))["viewer"]["outlets"]
     outlets = [each for each in places if each["terminals"]]
     return office.page(
-        "sandbox.html", problem=problem, made=made, outlets=outlets, is_again=bool(office.asked("again")),
+        "sandbox.html",
+        problem=problem,
+        made=made,
+        outlets=outlets,
+        is_again=bool(office.asked("again")),
         **await _here(office),
     )
 
