@@ -89,9 +89,11 @@ class PromotionResult:
 class PartnershipQuery:
     @access.query(
         scopes=(scopes.SETTLEMENT_READ,), cost=20, size=access.ListSize(assumed_size=3),
-        description="What the own partner's next statement is likely to say, by currency.",
+        description="What the own partner's next statement is likely to say, by currency; nothing for staff.",
     )  # fmt: skip
     async def settlement_outlook(self, info: Info[Context, None]) -> list[SettlementOutlook]:
+        if info.context.viewer.partner_id is None:
+            return []
         counter, at = await counter_of(info), await info.context.now()
         async with info.context.services.database.reading() as connection:
             found = await outlook.of_partner(connection, counter.partner.partner_id, at=at)
@@ -111,9 +113,11 @@ class PartnershipQuery:
     @access.query(
         scopes=(scopes.RULES_READ,), cost=100,
         description="What a promotion gave and brought at the own partner. Null where there is none of this code, it "
-        "does not concern this partner, or it has not begun.",
+        "does not concern this partner, it has not begun, or staff ask.",
     )  # fmt: skip
     async def promotion_result(self, info: Info[Context, None], code: str) -> PromotionResult | None:
+        if info.context.viewer.partner_id is None:
+            return None
         counter, at = await counter_of(info), await info.context.now()
         found = concerns.published(counter.directory.shelf, counter.partner.code, at=at).get(code, [])
         rules = [each.rule for each in found if each.rule.valid_from <= at]

@@ -109,22 +109,24 @@ async def sandbox(
     """GET /portal/sandbox: makes up members to try out a till with."""
     places = (await office.ask("TillPlaces"))["viewer"]["outlets"]
     outlets = [each for each in places if each["terminals"]]
+    now, currency = await _here(office)
     return office.page(
         "sandbox.html",
         problem=problem,
         made=made,
         outlets=outlets,
         is_again=bool(office.asked("again")),
-        **await _here(office),
+        now=now,
+        currency=currency,
     )
 
 
-async def _here(office: Office) -> dict[str, Any]:
+async def _here(office: Office) -> tuple[str, str]:
     """The sandbox's instant and the currency of the partner's receipts, for whoever goes on to the explorer."""
     services, now = office.request.app.state.services, await office.request.app.state.services.now()
     terms = (await services.directory.get()).terms_at(office.viewer.partner_id or 0, now)
     currency = "" if terms is None else terms.currency
-    return {"now": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "currency": currency}
+    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), currency
 
 
 async def seed(office: Office, fields: Mapping[str, str]) -> Response:
