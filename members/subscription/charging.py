@@ -300,13 +300,13 @@ async def record_chargeback(
     await actors.require_role(connection, await actors.by_name(connection, actor), actors.FINANCE_MAKER)
     if not reference:
         raise PaymentMismatch("the bank's number of what it took back has to be said")
-    note = await invoice_store.note_of(connection, invoice_no)
-    if note is not None and note.kind == invoices.CHARGEBACK:
+    if await _take_back(connection, await invoices.numbered(connection, invoice_no), at=at):
+        subject, detail = f"invoice:{invoice_no}", {"reference": reference}
+        await audit.write(connection, actor=actor, action="FEE_CHARGED_BACK", subject=subject, detail=detail, at=at)
         return await invoices.numbered(connection, invoice_no)
-    if not await _take_back(connection, await invoices.numbered(connection, invoice_no), at=at):
+    note = await invoice_store.note_of(connection, invoice_no)
+    if note is None or note.kind != invoices.CHARGEBACK:
         raise InvoiceNotPaid(f"nothing is paid for invoice {invoice_no} that a bank could take back")
-    subject, detail = f"invoice:{invoice_no}", {"reference": reference}
-    await audit.write(connection, actor=actor, action="FEE_CHARGED_BACK", subject=subject, detail=detail, at=at)
     return await invoices.numbered(connection, invoice_no)
 
 

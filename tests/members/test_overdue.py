@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 from kit.database import Database
 from kit.secrets import Vault
 from members.subscription import charging, overdue, recognition, returns, subscriptions
+from members.subscription.charging import Receipt
+from members.subscription.invoices import InvoiceNotOpen
 from members.subscription.overdue import Overdue
-from members.subscription.providers import Answer, Told
+from members.subscription.providers import MANUAL, Answer, Told
 from tests.members.subscribers import DAY, START, Club, Scripted
 
 DUE = START + timedelta(days=31)
@@ -141,3 +144,21 @@ async def test_finance_reads_what_is_deferred_and_recognised_on_any_day_and_what
     assert [(one.amount_minor, one.reason, one.actor) for one in back] == [(8_700, "CREDIT_NOTE", "scripted")]
     assert (waiting, [one.charging_minor for one in came]) == ([], [30, 30])
     assert first == date(2026, 3, 1)
+
+
+async def test_of_many_at_once_one_receipt_and_one_chargeback_are_written(desk: Club) -> None:
+    its = await desk.subscribe(await desk.person())
+    receipts = [Receipt(1, 1000, f"bank-{number}", "statement 7") for number in range(5)]
+    told = await asyncio.gather(
+        *(desk.do(charging.record_receipt, MANUAL, one, actor="maker") for one in receipts), return_exceptions=True
+    )
+    assert [isinstance(one, InvoiceNotOpen) for one in told].count(True) == 4
+    back = await asyncio.gather(
+        *(desk.do(charging.record_chargeback, 1, reference=f"r-{n}", actor="maker") for n in range(5))
+    )
+    assert {one.state for one in back} == {"CREDITED"}
+    counted = "SELECT (SELECT count(*) FROM members.fee_payment), (SELECT count(*) FROM members.credit_note)"
+    assert tuple(await desk.database.pool.fetchrow(counted)) == (1, 1)
+    trail = "SELECT count(*) FROM kit.audit_trail WHERE action IN ('FEE_RECEIVED', 'FEE_CHARGED_BACK')"
+    assert await desk.database.pool.fetchval(trail) == 2
+    assert await desk.status(its) == "ENDED"
