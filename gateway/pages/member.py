@@ -238,7 +238,7 @@ async def offline(request: Request) -> Response:
 
 async def worker(request: Request) -> Response:
     """GET /app/worker.js: what answers for us where there is no network."""
-    kept = ("basecoat.cdn.min.css", "app.css", "card.mjs", "lean-qr.mjs", "icon.svg")
+    kept = ("basecoat.cdn.min.css", "app.css", "card.mjs", "once.mjs", "lean-qr.mjs", "icon.svg")
     return files.worker("card", HOME, kept)
 
 

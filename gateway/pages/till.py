@@ -118,7 +118,8 @@ async def offline(request: Request) -> Response:
 
 async def worker(_request: Request) -> Response:
     """GET /portal/till/worker.js: what answers for the till where there is no network."""
-    return files.worker("till", HOME, ("basecoat.cdn.min.css", "app.css", "till.css", "till.mjs", "icon.svg"))
+    kept = ("basecoat.cdn.min.css", "app.css", "till.css", "till.mjs", "once.mjs", "icon.svg")
+    return files.worker("till", HOME, kept)
 
 
 ROUTES: list[BaseRoute] = [
