@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,13 +12,17 @@ from kit import actors, postgres
 from kit.secrets import Vault
 from ledger import cutoffs
 from settlement import breakage, runs
-from settlement.reconciliation import register
+from settlement.bank import accounts, bank_files, details, paying
+from settlement.rating import OPERATOR
+from settlement.reconciliation import disputes, register
 from settlement.reconciliation.breaks import Category
 from settlement.reconciliation.register import NewBreak
 from tests.builders import a_receipt
 from tests.gateway import town
 from tests.gateway.test_session_matrix import colleague
-from tests.gateway.town import Town
+from tests.gateway.town import HOSTILE, Town
+from tests.settlement.bank_files import OWN, Bank, Paid
+from tests.settlement.reconciling import IBANS
 
 STAFF = {
     "mila": [actors.FINANCE_MAKER],
@@ -43,9 +48,11 @@ async def opened(server: postgres.Server, template: str, vault: Vault) -> AsyncI
         await colleague(place.desk, "bakery", "Fee", FEE, "FINANCE")
         await _later(place, days=20)
         await _settled(place)
+        await _disputed(place)
         await _trade(place)
         await _later(place, days=20)
         await _differ(place)
+        await _banked(place)
         yield place
 
 
@@ -92,3 +99,32 @@ async def _differ(place: Town) -> None:
     ]  # fmt: skip
     async with place.desk.database.transaction() as connection:
         await register.open_breaks(connection, found, at=place.desk.wall())
+
+
+async def _banked(place: Town) -> None:
+    """Where the operator and its partners are paid, the first run's files, and what the bank says of it: one payment
+    that is for something, and one of which nobody knows."""
+    database, at = place.desk.database, place.desk.wall()
+    parties = {OPERATOR: OWN}
+    for code, iban in zip(("bakery", "grocer"), IBANS.values(), strict=False):
+        parties[place.fair.coalition.callers[code].partner_id] = iban
+    async with database.transaction() as connection:
+        for party_id, iban in parties.items():
+            account = accounts.account("Somebody", iban)
+            number = await details.propose(connection, party_id, account, currency="EUR", maker="mila", at=at)
+            await details.decide(connection, number, approved=True, checker="chen", at=at)
+        await paying.instruct(connection, 1, actor="mila", at=at)
+        legs = await paying.page(connection, partner_id=None, before=None, limit=1)
+    content = Bank().statement(Paid(legs[0].amount_minor, reference=legs[0].reference), Paid(777))
+    await bank_files.receive(database, io.BytesIO(content), actor="mila", at=at)
+
+
+async def _disputed(place: Town) -> None:
+    """What the bakery says is wrong with its statement of the first run, soon after it was issued."""
+    bakery, at = place.fair.coalition.callers["bakery"].partner_id, place.desk.wall()
+    async with place.desk.database.transaction() as connection:
+        [statement] = await runs.statements_page(connection, run_id=1, partner_id=bakery, before=None, limit=1)
+        await disputes.dispute(
+            connection, statement.statement_id, 1, partner_id=bakery, reason="D03", amount_minor=1, note=HOSTILE,
+            actor="bakery/fee", at=at,
+        )  # fmt: skip

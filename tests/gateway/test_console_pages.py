@@ -25,12 +25,13 @@ WIDE = {"width": 1280, "height": 900}
 SCREENS = (
     "/console", "/console/runs", "/console/runs/1", "/console/statements", "/console/windows", "/console/cutoffs",
     "/console/proposals", "/console/rolls", "/console/liability", "/console/cover", "/console/breaks",
-    "/console/disputes", "/console/files", "/console/payments", "/console/payment-files", "/console/bank",
+    "/console/disputes", "/console/files", "/console/payments", "/console/payment-files", "/console/bank", "/console/bank/1",
     "/console/suspense", "/console/accounts", "/console/leaving", "/console/holidays", "/console/taxes",
+    "/console/questions?report=R3&run=1&table=positions&where=net:AT_MOST:0&order=net",
     "/console/what-if?run=1&partner=bakery&service_price_micro=9000", "/console/agreements", "/console/subscription",
     "/console/reports?run=1&partner=bakery", "/console/reports/R3?run=1", "/console/trouble",
 )  # fmt: skip
-DEEP = ("statement", "line", "entry")
+DEEP = ("statement", "line", "entry", "dispute", "break")
 TRAIL = "SELECT count(*) FROM kit.audit_trail WHERE action = $1"
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
@@ -120,7 +121,11 @@ async def deep(place: Town, page: Page) -> list[str]:
     """Paths from a statement of the bakery down to a receipt, and to a break."""
     await visit(place, page, "/console/statements?partner=bakery&run=1")
     found = []
-    for _ in DEEP:
+    for name in DEEP:
+        if name in ("dispute", "break"):
+            await visit(
+                place, page, {"dispute": "/console/disputes?which=all", "break": "/console/breaks?all=yes"}[name]
+            )
         href = await page.locator("tbody th a").first.get_attribute("href")
         assert href is not None
         found.append(href)
@@ -302,7 +307,7 @@ async def test_every_screen_speaks_three_languages(quiet: Town) -> None:
             seen[language] += re.findall(r"<h1[^>]*>(.*?)</h1>", told)
     assert len(seen["ro"]) == len(SCREENS)
     same = [ro for ro, ru in zip(seen["ro"], seen["ru"], strict=True) if ro == ru]
-    assert same == ["NET.EUR.0001.01.01.00.00.1.R1"]  # a run's name is the same everywhere
+    assert same == ["NET.EUR.0001.01.01.00.00.1.R1", "ST1"]  # names of a run and of the bank's are the same everywhere
 
 
 @needs_chromium
@@ -407,10 +412,15 @@ async def test_pictures_of_the_console_are_made(quiet: Town) -> None:
     for scheme, language in (("light", "en"), ("dark", "ru")):
         page = await staff(quiet, "dora", color_scheme=scheme, device_scale_factor=1, reduced_motion="reduce")
         await page.context.add_cookies([{"name": "language", "value": language, "url": quiet.url}])
-        statement, line, entry = await deep(quiet, page)
+        statement, line, entry, dispute, broken = await deep(quiet, page)
         for name, path in (("runs", "/console/runs"), ("run", "/console/runs/1"), ("statement", statement), ("line", line),
                            ("entry", entry), ("liability", "/console/liability"), ("rolls", "/console/rolls"),
-                           ("agreements", "/console/agreements"), ("trouble", "/console/trouble")):  # fmt: skip
+                           ("agreements", "/console/agreements"), ("dispute", dispute), ("break", broken),
+                           ("bank", "/console/bank/1"), ("suspense", "/console/suspense"),
+                           ("payment-files", "/console/payment-files"),
+                           ("questions", "/console/questions?report=R3&run=1&table=positions&order=-net"),
+                           ("what-if", "/console/what-if?run=1&partner=bakery&service_price_micro=9000"),
+                           ("trouble", "/console/trouble")):  # fmt: skip
             await visit(quiet, page, path)
             await page.screenshot(path=folder / f"console-{name}-{scheme}.png", full_page=True)
         await page.context.close()
