@@ -1,4 +1,5 @@
-"""Numbers that banks give twice; the statements are in the file of the same name."""
+"""Figures of what partners' programs ask, and what they did for the first time; the statements are in the file of the
+same name."""
 
 from pathlib import Path
 
@@ -6,8 +7,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0052"
-down_revision = "0051"
+revision = "0049"
+down_revision = "0048"
 
 
 def upgrade() -> None:

@@ -1,5 +1,4 @@
-"""Figures of what partners' programs ask, and what they did for the first time; the statements are in the file of the
-same name."""
+"""Numbers that banks give twice; the statements are in the file of the same name."""
 
 from pathlib import Path
 
@@ -7,8 +6,8 @@ from alembic import op
 
 from migrations import run_script
 
-revision = "0051"
-down_revision = "0048"
+revision = "0050"
+down_revision = "0049"
 
 
 def upgrade() -> None:
