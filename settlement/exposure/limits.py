@@ -84,12 +84,12 @@ async def enforce(database: Database, limits: Limits, *, at: datetime) -> list[E
         if all(terms.debit_cap_micro is None for terms in signed.values()) and not await last(connection):
             return []
         names = await clearing.names(connection)
-        mark = await store.reached(connection)
         used = {
             (n, terms.cap_policy): await limits.used(connection, names[n].code, terms.cap_policy)
             for n, terms in signed.items()
             if terms.debit_cap_micro is not None
         }
+        mark = await store.reached(connection)  # behind all that was counted: the other way round some may be missed
     if not await _is_over(database, mark):
         return []
     await positions.catch_up(database, at=at)

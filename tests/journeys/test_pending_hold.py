@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
+import asyncpg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors
 from kit.database import Database
@@ -21,6 +23,7 @@ from settlement.exposure.caps import Exposure
 from settlement.exposure.tills import TillLimits
 from settlement.money import journal
 from settlement.money.events import MoneyEvent
+from settlement.windows import cycle
 from tests.builders import DAY, NOON, a_receipt, draft, found
 from tests.partners.promotions.market import Market, open_market
 
@@ -108,6 +111,36 @@ async def test_above_its_cap_a_partner_grants_points_that_wait_until_it_has_depo
     assert (await market.buy(card, a_receipt(2_000, at=at + 2 * DAY))).receipt.awarded_points == 20
     assert (await balances(market), await waiting(market)) == ((150, 0), 0)
     assert await market.violations() == []
+
+
+class Interrupted(TillLimits):
+    """Limits of which one is read when a till has just sold something, beside a transaction that began before and lasts."""
+
+    def __init__(self, market: Market, card: IssuedCard, old: asyncpg.Connection) -> None:
+        self.market, self.card, self.old = market, card, old
+
+    async def used(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
+        if partner_code == "bakery":
+            await self.old.fetchval("SELECT pg_current_xact_id()")
+            await self.market.buy(self.card, a_receipt(6_000))
+        return await super().used(connection, partner_code, policy)
+
+
+async def test_what_a_till_sells_while_limits_are_read_is_not_room_for_as_much_again(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cycle, "PATIENCE", 2)
+    monkeypatch.setattr(cycle, "PAUSE", timedelta(0))
+    card, at = await market.coalition.add_member(), NOON + timedelta(hours=1)
+    await enforce(market)
+    async with market.desk.pool.acquire() as old:
+        transaction = old.transaction()
+        await transaction.start()
+        assert await limits.enforce(market.coalition.database, Interrupted(market, card, old), at=at) == []
+        await transaction.rollback()
+    await market.desk.directory.refresh()
+    await market.buy(card, a_receipt(9_000, at=at))
+    assert await balances(market) == (60, 90)
 
 
 async def test_what_waits_can_be_returned_and_gives_nothing_back_that_was_not_charged(market: Market) -> None:
