@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.reports.tables import LANGUAGES
 from kit.secrets import Vault
 from members.subscription import charging, subscriptions
 from members.subscription.providers import Told
@@ -136,7 +137,8 @@ async def test_a_partner_gives_back_what_it_got_of_a_fee_that_a_bank_took_back_w
     assert status == 0, said
     async with club.database.transaction() as connection:
         made = await catalogue.make(connection, "R16", Wanted(run_id, None, club.at))
-        await catalogue.write(made, tmp_path / "r16.csv", format="csv", language="en")
+        for number, format in enumerate(catalogue.FORMATS):
+            await catalogue.write(made, tmp_path / f"r16.{format}", format=format, language=LANGUAGES[number])
     rows = list(csv.DictReader(io.StringIO((tmp_path / "r16.csv").read_text(encoding="utf-8"))))
     [row] = [row for row in rows if row["corrects"]]
     assert (row["fee_month"], row["corrects"], Decimal(row["amount"])) == ("2026-05", "2026-04", Decimal(-8))
