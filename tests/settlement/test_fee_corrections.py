@@ -150,7 +150,8 @@ async def test_a_day_of_a_closed_month_that_is_credited_is_corrected_too(
     owner: asyncpg.Connection,
 ) -> None:
     """Who cancels where it is still the last of March is given that day back: 1.00 of 31.00, of 30.70 0.990323. The
-    control sees what is altered of it or left out."""
+    control sees what is altered of it or left out. By then the partner has an agreement in another currency, and owes it
+    still."""
     await coalition.sign("b", says=SAYS)
     await club.rule()
     member_id = await club.person()
@@ -162,11 +163,17 @@ async def test_a_day_of_a_closed_month_that_is_credited_is_corrected_too(
     await club.pass_time(datetime(2026, 4, 1, 0, 10, tzinfo=UTC))
     await club.close(MARCH)
     await club.do(subscriptions.cancel, member_id, its.subscription_no, at_once=True)
+    await coalition.sign("b", currency="USD", valid_from=datetime(2026, 4, 1, 12, tzinfo=UTC))
     await club.pass_time(datetime(2026, 5, 2, tzinfo=UTC))
     await club.close(APRIL)
     await club.pass_time(datetime(2026, 6, 2, tzinfo=UTC))
     await club.close(MAY)
     assert await corrected(club) == {(APRIL, MARCH, "b"): -990_323}
+    await club.buys(await club.person(), "c", 1000)
+    coalition.at = club.at
+    settled = await coalition.settle()
+    share = {n.kind: n.amount_micro for n in coalition.of(settled, "b").lines}["SUBSCRIPTION_SHARE"]
+    assert share == 30_700_000 - 990_323
     assert [one for one in await coalition.violations() if one.startswith("S16")] == []
     for alteration in ("UPDATE settlement.fee_correction SET amount_micro = amount_micro - 1",
                        "DELETE FROM settlement.fee_correction"):  # fmt: skip
