@@ -260,8 +260,7 @@ class FeeQuery:
         found = []
         async with info.context.services.database.reading() as connection:
             for month in (await months.months(connection))[-12:]:
-                compared = await months.shares_compared(connection, month)
-                found += await fee_types.shares_of(info.context, compared, month, whose)
+                found += await fee_types.shares_of(info.context, connection, month, whose)
         return found
 
 

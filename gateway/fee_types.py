@@ -6,6 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 import strawberry
+from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
 from gateway import access
@@ -21,7 +22,7 @@ from members.subscription.recognition import Standing, Stretch
 from members.subscription.returns import Came, CreditNote, Refund
 from partners import clearing
 from settlement.statements import decimal_from_micro
-from settlement.subscription import months
+from settlement.subscription import corrections, months
 from settlement.subscription.months import FeeMonth
 from settlement.subscription.rules import Version
 
@@ -114,7 +115,9 @@ class SubscriptionCreditNote:
     from_day: date = described("The first day that is not served.")
     net: Money = described("What of it is for days that are not served, without tax.")
     tax: Money = described("The tax in that.")
-    lost: Money = described("What a bank took back for days that were served: the operator bears it.")
+    lost: Money = described(
+        "What a bank took back for days that were served: the operator bears it, but for what partners correct."
+    )
     reason: str = described("Why.")
     at: datetime = described("Business instant.")
     path: str = described("Where it is as PDF; `language` (en, ru, ro) is a query.")
@@ -184,6 +187,10 @@ class FeeShare:
     amount_exact: Decimal = described("What it gave, exact; stated by the run of the cut-off in which it was closed.")
     trial_exact: Decimal = described("What of it the operator paid for trials, exact.")
     methods: list[FeeByMethod] = described("Of the share of what was left: what each method would have given.")
+    corrects: date | None = described(
+        "The month, by its first day, whose share is corrected because the fee went back: the amount is below zero. "
+        "Null of what this month gave."
+    )
 
 
 @strawberry.type(description="A month of fees that was closed: what was shared and where it went, exact.")
@@ -207,7 +214,7 @@ class ClosedFeeMonth:
     @access.field(cost=5, size=access.ListSize(assumed_size=30), description="What it gave partners.")
     async def shares(self, info: Info[Context, None]) -> list[FeeShare]:
         async with info.context.services.database.reading() as connection:
-            return await shares_of(info.context, await months.shares_compared(connection, self.its), self.its)
+            return await shares_of(info.context, connection, self.its)
 
 
 @strawberry.type(description="A partner's weight under the fixed method.")
@@ -299,12 +306,15 @@ def recognition(one: Stretch, currency: str) -> FeeRecognition:
 
 
 async def shares_of(
-    context: Context, found: Sequence[months.Compared], month: FeeMonth, whose: int | None = None
+    context: Context, connection: AsyncConnection, month: FeeMonth, whose: int | None = None
 ) -> list[FeeShare]:
-    """Shares of a month by partner and benefit; a partner's own where it is named."""
+    """Shares of a month by partner and benefit, and what it corrects of earlier ones; a partner's own where it is
+    named."""
+    found = await months.shares_compared(connection, month)
+    corrected = await corrections.of_month(connection, month.month, month.currency)
     directory = await context.services.directory.get()
     codes = {one.partner_id: one.code for one in directory.partners()}
-    return [
+    given = [
         FeeShare(
             month=month.month, partner=codes.get(one.share.partner_id, str(one.share.partner_id)),
             benefit=one.share.benefit or None, units=one.share.units + one.share.trial_units,
@@ -316,9 +326,20 @@ async def shares_of(
                 FeeByMethod(method=method, amount_exact=decimal_from_micro(amount))
                 for method, amount in one.methods.items()
             ],
+            corrects=None,
         )
         for one in found
         if whose in (None, one.share.partner_id)
+    ]  # fmt: skip
+    return given + [
+        FeeShare(
+            month=month.month, partner=codes.get(one.partner_id, str(one.partner_id)), benefit=None, units=0,
+            currency_code=CurrencyCode(month.currency), rate_exact=None,
+            amount_exact=decimal_from_micro(one.amount_micro), trial_exact=decimal_from_micro(0), methods=[],
+            corrects=one.of_month,
+        )
+        for one in corrected
+        if whose in (None, one.partner_id)
     ]  # fmt: skip
 
 

@@ -25,10 +25,12 @@ from partners.terms import (
     BOTH,
     BY_OPERATOR,
     BY_REDEEMER,
+    DATED_CORRECTION,
     HOLD_MINUTES,
     HONOURS,
     HYBRID,
     ISSUER,
+    OPERATOR_BEARS,
     POOL,
     REDEEMER,
     RUN_OFF,
@@ -48,6 +50,7 @@ CAP_POLICIES = ("ALERT", "PENDING_HOLD", "BLOCK")
 CYCLES = ("DAY", "WEEK", "MONTH")
 VOLUME_PERIODS = ("MONTH", "QUARTER", "YEAR")
 RETURN_POLICIES = ("ISSUER_BEARS", "REFUND_DEDUCTION", "MEMBER_DEBT")
+FEE_RETURN_POLICIES = (OPERATOR_BEARS, DATED_CORRECTION)
 
 
 class AgreementInvalid(Rejection):
@@ -112,6 +115,7 @@ class AgreementDraft:
     tolerance_days: int = 0
     cycle: str = "MONTH"
     minimum_payout_minor: int = 0
+    fee_return_policy: str = OPERATOR_BEARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +249,7 @@ def _contradictions(draft: AgreementDraft) -> Iterator[FieldProblem]:
 _CHOICES = {
     "funding": FUNDINGS,
     "return_policy": RETURN_POLICIES,
+    "fee_return_policy": FEE_RETURN_POLICIES,
     "role": ROLES,
     "cap_policy": CAP_POLICIES,
     "cycle": CYCLES,

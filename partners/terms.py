@@ -11,6 +11,8 @@ ISSUER, REDEEMER, BOTH, HONOURS, RUN_OFF = "ISSUER", "REDEEMER", "BOTH", "HONOUR
 """What a partner may do: issue points, take them, both, honour cards without points, or only wind up."""
 POOL, AT_BURN, HYBRID, BY_REDEEMER, BY_OPERATOR = "POOL", "AT_BURN", "HYBRID", "REDEEMER", "OPERATOR"
 """When and by whom the fund part of a point is paid."""
+OPERATOR_BEARS, DATED_CORRECTION = "OPERATOR_BEARS", "DATED_CORRECTION"
+"""Who bears fees that go back when they were allocated: the operator, or who got them, as a dated correction."""
 OPERATOR = 0
 
 
@@ -121,7 +123,8 @@ class SettlementTerms:
     pays and is paid gross. tax_rule and fx_rule name the version of a rule. review_days is for objections before
     payment, dispute_days after; dispute_minimum_minor is the least amount worth one. tolerance_minor and
     tolerance_days bound what matches a bank entry. cycle (DAY, WEEK, MONTH) is how often it gets a statement; less than
-    minimum_payout_minor is carried over.
+    minimum_payout_minor is carried over. fee_return_policy says who bears fees of subscriptions that go back when their
+    days are allocated: OPERATOR_BEARS, or DATED_CORRECTION, the partner gives back what it got of them.
     """
 
     terms_id: int
@@ -151,6 +154,7 @@ class SettlementTerms:
     tolerance_days: int = 0
     cycle: str = "MONTH"
     minimum_payout_minor: int = 0
+    fee_return_policy: str = OPERATOR_BEARS
 
 
 def exposure_code(partner_code: str) -> str:

@@ -1,7 +1,7 @@
 """Giving back: days that were paid and not served are credited, and the money goes back the way it came.
 
 A bank that takes a payment back takes all of it: the days that were served by then are lost, and the operator bears
-them; what partners were allocated for them stays.
+them, unless a partner's agreement says that what it was allocated for them is corrected; see settlement.
 """
 
 from __future__ import annotations

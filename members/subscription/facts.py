@@ -10,6 +10,7 @@ from datetime import date, datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from members.subscription import entitlement_store, invoice_store
+from members.subscription.invoices import CHARGEBACK
 from members.subscription.serving import Service
 
 
@@ -55,13 +56,17 @@ class FeePaid:
 
 @dataclass(frozen=True, slots=True)
 class FeeCredited:
-    """A credit note, minor units; lost_minor is what a bank took back for days that were served."""
+    """A credit note, minor units; lost_minor is what a bank took back for days that were served, served_minor what
+    these come to without tax."""
 
     key: str
     net_minor: int
     tax_minor: int
     lost_minor: int
     tax_rule: str
+    invoice_no: int
+    is_chargeback: bool
+    served_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +112,12 @@ async def paid(connection: AsyncConnection, currency: str, *, until: datetime) -
 async def credited(connection: AsyncConnection, currency: str, *, until: datetime) -> list[FeeCredited]:
     """Credit notes before an instant, in order of their numbers."""
     return [
-        FeeCredited(str(row.note_no), row.net_minor, row.tax_minor, row.lost_minor, f"{row.tax_code}/{row.tax_version}")
+        FeeCredited(
+            str(row.note_no), row.net_minor, row.tax_minor, row.lost_minor, f"{row.tax_code}/{row.tax_version}",
+            row.invoice_no, row.kind == CHARGEBACK, row.served_minor,
+        )
         for row in await invoice_store.credited(connection, currency, until)
-    ]
+    ]  # fmt: skip
 
 
 async def surplus_returned(connection: AsyncConnection, currency: str, *, until: datetime) -> list[tuple[str, int]]:

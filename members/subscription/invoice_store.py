@@ -459,10 +459,12 @@ async def paid(connection: AsyncConnection, currency: str, until: datetime) -> S
 
 
 async def credited(connection: AsyncConnection, currency: str, until: datetime) -> Sequence[Row[Any]]:
-    """Credit notes before an instant: note_no, kind, net, tax and its rule, what was lost."""
+    """Credit notes before an instant: note_no, kind, net, tax and its rule, what was lost, of which invoice, and
+    what of that was served, without tax."""
     found = await connection.execute(
         text("""
-            SELECT n.note_no, n.kind, n.net_minor, n.tax_minor, n.lost_minor, i.tax_code, i.tax_version
+            SELECT n.note_no, n.kind, n.net_minor, n.tax_minor, n.lost_minor, i.tax_code, i.tax_version, i.invoice_no,
+                   i.net_minor - n.net_minor AS served_minor
             FROM members.credit_note n JOIN members.invoice i USING (holder_id, invoice_no)
             WHERE NOT i.is_test AND i.currency = :currency AND n.at < :until ORDER BY n.note_no
         """),

@@ -166,6 +166,7 @@ COLUMNS: Mapping[str, Words] = MappingProxyType(
         "benefit": _t("For", "За что", "Pentru"),
         "units_used": _t("Used", "Использовано", "Folosit"),
         "rate": _t("Rate", "Ставка", "Tarif"),
+        "corrects": _t("Corrects", "Исправляет", "Corectează"),
         "of_trials": _t("Of trials", "Пробные периоды", "Perioade de probă"),
         "user_centric": _t("By each member's use", "По использованию участником", "După folosirea membrului"),
         "pro_rata": _t("By all use", "По всему использованию", "După toată folosirea"),
@@ -233,6 +234,7 @@ CURRENT = _t(
     "«В течение года» — ожидаемое по развитию прошлых месяцев; пока опыта нет, сюда входит всё.",
     "«Într-un an» este ce se așteaptă după evoluția lunilor anterioare; fără experiență este totul.",
 )
+CORRECTED = _t("Fees that went back", "Возвращённая плата", "Abonamente restituite")
 REST = _t("What is left, by use", "Остаток, по использованию", "Restul, după folosire")
 FEE_MONTHS = _t("Months", "Месяцы", "Luni")
 SHARED = _t(

@@ -11,8 +11,9 @@ from settlement.reports import more_words, words
 from settlement.reports.more_words import column
 from settlement.reports.of_books import About
 from settlement.statements import decimal_from_micro
-from settlement.subscription import months
+from settlement.subscription import corrections, months
 from settlement.subscription.allocation import METHODS
+from settlement.subscription.corrections import FeeCorrection
 from settlement.subscription.months import FeeMonth, FeeShare
 
 _PARTS = ("pool", "brought", "charging", "points", "reserve", "operator", "carried", "added")
@@ -31,11 +32,16 @@ async def fees(
             for one in await months.shares_compared(connection, month)
             if partner_id in (None, one.share.partner_id)
         ]
+        rows += [
+            _correction(about, month, one)
+            for one in await corrections.of_month(connection, month.month, month.currency)
+            if partner_id in (None, one.partner_id)
+        ]
     columns = [
         column("fee_month"), words.column("partner", width=2), column("benefit", width=2),
         column("units_used", Kind.COUNT), column("rate", Kind.EXACT),
         words.column("amount", Kind.EXACT, is_summed=True), column("of_trials", Kind.EXACT, is_summed=True),
-        *(column(method.lower(), Kind.EXACT) for method in METHODS),
+        *(column(method.lower(), Kind.EXACT) for method in METHODS), column("corrects"),
     ]  # fmt: skip
     tables = [Table("r16", more_words.TITLES["R16"], tuple(columns), rows, more_words.SHARED)]
     if partner_id is None:
@@ -54,7 +60,14 @@ def _row(about: About, month: FeeMonth, share: FeeShare, methods: Mapping[str, i
         f"{month.month:%Y-%m}", about.party(share.partner_id),
         Term("REST", more_words.REST) if rest else share.benefit, share.units + share.trial_units,
         None if rest else decimal_from_micro(share.rate_micro), decimal_from_micro(share.amount_micro),
-        decimal_from_micro(share.trial_micro), *would,
+        decimal_from_micro(share.trial_micro), *would, None,
+    )  # fmt: skip
+
+
+def _correction(about: About, month: FeeMonth, one: FeeCorrection) -> Row:
+    return (
+        f"{month.month:%Y-%m}", about.party(one.partner_id), Term("CORRECTED", more_words.CORRECTED), None, None,
+        decimal_from_micro(one.amount_micro), None, *(None for _ in METHODS), f"{one.of_month:%Y-%m}",
     )  # fmt: skip
 
 

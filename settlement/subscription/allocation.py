@@ -14,7 +14,7 @@ weights. A subscriber who used nothing goes by the zero-use rule.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -101,7 +101,7 @@ def allocate_month(
     """
     if points_micro < 0 or any(fee.recognised_micro < fee.charging_micro or fee.charging_micro < 0 for fee in fees):
         raise ValueError("fees cover what charging them cost, and nothing is negative")
-    nets = {fee.subscription_no: fee.recognised_micro - fee.charging_micro for fee in sorted(fees, key=_number)}
+    nets = _nets(fees)
     pool = sum(nets.values())
     owed = {(use.partner_id, use.benefit): use.owed_micro for use in sorted(metered, key=_use_key)}
     owed_all = sum(owed.values()) + points_micro
@@ -137,6 +137,56 @@ def compare_methods(
     }
 
 
+def parts_of(
+    taken: Sequence[tuple[int, int]],
+    *,
+    fees: Sequence[Fee],
+    metered: Sequence[MeteredUse],
+    points_micro: int,
+    weights: Mapping[int, Mapping[int, int]],
+    rules: Rules,
+) -> list[dict[int, int]]:
+    """What partners got of the rest of a month for parts of single fees, each part given as (subscription, micro-units
+    without what charging cost): its part of the rest, shared as the method shares it, by largest remainder.
+
+    Of a fee whose rest was carried or stayed with the operator nobody got anything.
+    """
+    done = allocate_month(fees, metered=metered, points_micro=points_micro, weights=weights, rules=rules)
+    left = done.pool_micro + done.added_micro - sum(done.metered.values()) - done.points_micro
+    residual = left - done.reserve_micro - left * rules.operator_bp // BASIS
+    nets = _nets(fees)
+    own = dict(zip(nets, allocate(residual, list(nets.values())), strict=True))
+    everybody = _everybody(nets, weights)
+    found = []
+    for number, part in taken:
+        amount = allocate(own[number], [part, nets[number] - part])[0] if part else 0
+        found.append(_spread(amount, _by(_used(weights.get(number, {})), everybody, rules)))
+    return found
+
+
+def _by(used: Mapping[int, int], everybody: Mapping[int, int], rules: Rules) -> Mapping[int, int]:
+    """By which weights the rest of one fee is shared."""
+    if rules.method == "FIXED":
+        return rules.fixed_weights
+    if not used:
+        return everybody if rules.zero_use == "PRO_RATA" else {}
+    if rules.method == "PRO_RATA":
+        return everybody
+    return used if rules.method == "USER_CENTRIC" else dict.fromkeys(used, 1)
+
+
+def _nets(fees: Sequence[Fee]) -> dict[int, int]:
+    return {fee.subscription_no: fee.recognised_micro - fee.charging_micro for fee in sorted(fees, key=_number)}
+
+
+def _everybody(numbers: Iterable[int], weights: Mapping[int, Mapping[int, int]]) -> dict[int, int]:
+    found: dict[int, int] = defaultdict(int)
+    for number in numbers:
+        for partner_id, weight in _used(weights.get(number, {})).items():
+            found[partner_id] += weight
+    return found
+
+
 def _shares(
     residual: int, nets: Mapping[int, int], weights: Mapping[int, Mapping[int, int]], rules: Rules
 ) -> tuple[dict[int, int], int, int]:
@@ -145,10 +195,7 @@ def _shares(
         return _spread(residual, dict(rules.fixed_weights)), *_nobody(residual, rules.fixed_weights)
     own = dict(zip(nets, allocate(residual, list(nets.values())), strict=True)) if nets else {}
     used = {number: _used(weights.get(number, {})) for number in own}
-    everybody: dict[int, int] = defaultdict(int)
-    for number in own:
-        for partner_id, weight in used[number].items():
-            everybody[partner_id] += weight
+    everybody = _everybody(own, weights)
     idle = sum(amount for number, amount in own.items() if not used[number])
     if rules.method == "PRO_RATA":
         shares = _spread(residual - idle, everybody)

@@ -26,8 +26,9 @@ from partners import allotments, clearing, programme
 from settlement.money import fees
 from settlement.money.events import MoneyEvent
 from settlement.rating import OPERATOR
-from settlement.subscription import allocation, rules, store
+from settlement.subscription import allocation, corrections, rules, store
 from settlement.subscription.allocation import Allocation, Fee, MeteredUse
+from settlement.subscription.corrections import FeeCorrection
 from settlement.subscription.rules import FeeRules
 
 CARRIED = 0
@@ -98,6 +99,7 @@ class _Told:
     paid: list[FeePaid]
     credited: list[FeeCredited]
     returned: list[tuple[str, int]]
+    corrected: list[FeeCorrection]
 
     @property
     def points_micro(self) -> int:
@@ -180,6 +182,11 @@ async def compared(connection: AsyncConnection, its: FeeMonth) -> dict[str, dict
 
 async def allocated_again(connection: AsyncConnection, its: FeeMonth) -> Allocation:
     """The allocation of a month once more, from what is kept with it; writes nothing."""
+    return allocation.allocate_month(**await _given(connection, its))
+
+
+async def _given(connection: AsyncConnection, its: FeeMonth) -> dict[str, Any]:
+    """What a month was allocated from."""
     said = rules.from_json(await store.rules(connection, its.currency, its.rules_version))
     per = micro_per_minor(its.currency)
     sums: dict[int, list[int]] = defaultdict(lambda: [0, 0])
@@ -197,13 +204,21 @@ async def allocated_again(connection: AsyncConnection, its: FeeMonth) -> Allocat
         for one in await shares(connection, its)
         if one.benefit and one.units
     ]
-    return allocation.allocate_month(
-        fees_,
-        metered=metered,
-        points_micro=await _points(connection, its),
-        weights=weights,
-        rules=said.sharing(its.taking_part),
-    )
+    points_micro = await _points(connection, its)
+    return {"fees": fees_, "metered": metered, "points_micro": points_micro, "weights": weights,
+            "rules": said.sharing(its.taking_part)}  # fmt: skip
+
+
+async def _corrected(connection: AsyncConnection, month: date, currency: str) -> list[FeeCorrection]:
+    """What a month corrects of those before it."""
+
+    async def again(of_month: date) -> dict[str, Any]:
+        earlier = await store.month(connection, of_month, currency)
+        assert earlier is not None, "what was recognised is of a month that was closed"
+        return await _given(connection, FeeMonth(**earlier._mapping))
+
+    _, until = await _bounds(connection, month)
+    return await corrections.due(connection, month, currency, until=until, again=again)
 
 
 async def wrongs(connection: AsyncConnection, its: FeeMonth) -> list[str]:
@@ -226,6 +241,10 @@ async def wrongs(connection: AsyncConnection, its: FeeMonth) -> list[str]:
         "what was carried": (its.carried_micro, again.carried_micro),
         "what the operator added": (its.added_micro, again.added_micro),
         "what went out": (its.pool_micro + its.added_micro, again.total_micro),
+        "what was corrected of earlier months": (
+            await corrections.of_month(connection, its.month, its.currency),
+            await _corrected(connection, its.month, its.currency),
+        ),
     }
     compared_ = await compared(connection, its)
     said["what the chosen method would have paid"] = (
@@ -298,6 +317,7 @@ async def _gather(
             for one in await facts.surplus_returned(connection, currency, until=until)
             if ("REFUND", one[0]) not in booked
         ],
+        corrected=await _corrected(connection, month, currency),
     )
 
 
@@ -374,7 +394,12 @@ async def _write(
          for method, one in methods.items() for partner_id, amount in sorted(one.shares.items())],
     )  # fmt: skip
     earned = sum(own for _, own, _ in recognised) * per
+    await store.insert(
+        connection, "fee_correction",
+        [{**key, **{name: getattr(one, name) for name in FeeCorrection.__slots__}} for one in told.corrected],
+    )  # fmt: skip
     events = [*_of_money(told, currency, earned), *_of_sharing(its_shares, done, told.brought_micro, currency, month)]
+    events += corrections.events(told.corrected, currency, month)
     await store.insert(connection, "fee_event", [_row(key, n, cutoff_id, one) for n, one in enumerate(events, 1)])
     seen = [("PAYMENT", one.key) for one in told.paid] + [("CREDIT_NOTE", one.key) for one in told.credited]
     seen += [("REFUND", number) for number, _ in told.returned]

@@ -183,11 +183,15 @@ async def recognised_beyond(connection: AsyncConnection, month: date, currency: 
 
 
 async def stated_otherwise(connection: AsyncConnection, month: date, currency: str) -> list[tuple[int, int, int]]:
-    """Partners whose clearing events of a month are not what its shares come to: who, shares, events, micro-units."""
+    """Partners whose clearing events of a month are not what its shares and corrections come to: who, these, events,
+    micro-units."""
     found = await connection.execute(
         text("""
             SELECT partner_id, sum(given)::bigint, sum(stated)::bigint FROM (
               SELECT partner_id, amount_micro + trial_micro AS given, 0::bigint AS stated FROM settlement.fee_share
+              WHERE month = :month AND currency = :currency
+              UNION ALL
+              SELECT partner_id, amount_micro, 0 FROM settlement.fee_correction
               WHERE month = :month AND currency = :currency
               UNION ALL
               SELECT payee_id, 0, amount_micro FROM settlement.fee_event
@@ -209,3 +213,40 @@ async def points_before(connection: AsyncConnection, currency: str, month: date)
         {"currency": currency, "month": month},
     )
     return int(found.scalar_one())
+
+
+async def notes_booked(connection: AsyncConnection, currency: str) -> dict[str, date]:
+    """The month in which the books saw each credit note, by its key."""
+    found = await connection.execute(
+        text("SELECT fact_key, month FROM settlement.fee_booked WHERE kind = 'CREDIT_NOTE' AND currency = :currency"),
+        {"currency": currency},
+    )
+    return {row.fact_key: row.month for row in found}
+
+
+async def recognitions(
+    connection: AsyncConnection, currency: str, invoice_nos: Sequence[int], *, before: date
+) -> Sequence[Row[Any]]:
+    """What months before one recognised of invoices, in their order."""
+    found = await connection.execute(
+        text("""
+            SELECT month, invoice_no, subscription_no, recognised_minor, charging_minor
+            FROM settlement.fee_recognition
+            WHERE invoice_no = ANY (CAST(:numbers AS bigint[])) AND currency = :currency AND month < :before
+            ORDER BY month, invoice_no
+        """),
+        {"numbers": list(invoice_nos), "currency": currency, "before": before},
+    )
+    return found.all()
+
+
+async def corrected_before(connection: AsyncConnection, of_month: date, currency: str, before: date) -> dict[int, int]:
+    """What months before one took back of the shares of a month, by partner, below zero, micro-units."""
+    found = await connection.execute(
+        text("""
+            SELECT partner_id, CAST(sum(amount_micro) AS bigint) AS amount_micro FROM settlement.fee_correction
+            WHERE of_month = :of_month AND currency = :currency AND month < :before GROUP BY partner_id
+        """),
+        {"of_month": of_month, "currency": currency, "before": before},
+    )
+    return {row.partner_id: row.amount_micro for row in found}

@@ -47,8 +47,8 @@ MONTHS = """{ feeMonths(first: 1) { nodes { month poolExact operatorExact chargi
 @pytest.fixture
 async def house(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[House]:
     coalition = await builders.found(database, vault)
-    for code in ("cafe", "bakery"):
-        await coalition.add_partner(code, return_window_days=0)
+    for code, policy in (("cafe", "DATED_CORRECTION"), ("bakery", "OPERATOR_BEARS")):
+        await coalition.add_partner(code, return_window_days=0, fee_return_policy=policy)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as desk:
         for name, roles in PEOPLE.items():
             await desk.invite(name, f"{name}@example.org", roles)
@@ -247,3 +247,10 @@ async def test_what_goes_back_is_recorded_and_what_is_deferred_and_recognised_is
         assert (await house.fee.error(query))["code"] == "FORBIDDEN"
     assert datetime(2026, 4, 1, tzinfo=UTC) < house.desk.wall() < datetime(2026, 4, 1, tzinfo=UTC) + timedelta(days=3)
     assert told["replayed"] is False
+    await later(house, days=30)
+    await house.act("mila", "closeFeeMonth", closing, month="2026-04-01", currencyCode="EUR")
+    # Of 20.952 that were shared 3.28 of 23.28 were Ben's, and a third of that the cafe's.
+    corrected = "{ feeShares { partner benefit amountExact corrects } }"
+    assert [one for one in await house.fee.ask(corrected) if one["corrects"]] == [
+        {"partner": "cafe", "benefit": None, "amountExact": "-0.984000", "corrects": "2026-03-01"}
+    ]

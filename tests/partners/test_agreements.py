@@ -199,6 +199,7 @@ async def test_versions_are_numbered_without_a_gap_when_many_propose_at_once(tab
         ({"valid_from": NOON.replace(tzinfo=None)}, ("valid_from",), "NO_TIME_ZONE"),
         ({"funding": "WISHES"}, ("funding",), "UNKNOWN"),
         ({"return_policy": "SHRUG"}, ("return_policy",), "UNKNOWN"),
+        ({"fee_return_policy": "SHRUG"}, ("fee_return_policy",), "UNKNOWN"),
         ({"tier_bonus_bp": {"gold": 100}}, ("tier_bonus_bp", "gold"), "INVALID"),
         ({"tier_bonus_bp": {"GOLD": -100}}, ("tier_bonus_bp", "GOLD"), "INVALID"),
         ({"role": "GUEST"}, ("role",), "UNKNOWN"),
@@ -270,7 +271,7 @@ SETTLED = {
     "debit_cap_micro": 10**10, "cap_policy": "PENDING_HOLD", "prefunding_micro": 10**9, "collateral_micro": 10**9,
     "holdback_bp": 500, "payment_days": 5, "is_netted": False, "tax_rule": "RO_2026", "fx_rule": "BNM_DAILY",
     "review_days": 7, "dispute_days": 90, "dispute_minimum_minor": 100, "tolerance_minor": 5, "tolerance_days": 2,
-    "cycle": "WEEK", "minimum_payout_minor": 1_000,
+    "cycle": "WEEK", "minimum_payout_minor": 1_000, "fee_return_policy": "DATED_CORRECTION",
 }  # fmt: skip
 
 
