@@ -182,6 +182,7 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "EXPIRY_NOTICE": {"en": "Points that expire", "ru": "Сгорание баллов", "ro": "Puncte care expiră"},
         "CLAIM_NOTICE": {"en": "Your claim", "ru": "Ваша заявка", "ro": "Cererea dumneavoastră"},
         "RENEWAL_NOTICE": {"en": "Renewal", "ru": "Продление подписки", "ro": "Reînnoire"},
+        "SERVICE_NOTICE": {"en": "Your systems", "ru": "Ваши системы", "ro": "Sistemele dumneavoastră"},
         "PAYMENT_NOTICE": {"en": "Payment", "ru": "Оплата подписки", "ro": "Plată"},
         "waiting": {"en": "waiting to be sent", "ru": "ожидает отправки", "ro": "așteaptă trimiterea"},
         "SENT": {"en": "sent", "ru": "отправлено", "ro": "trimis"},

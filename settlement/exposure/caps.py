@@ -87,13 +87,14 @@ def exposure(
     return replace(found, limit_points=_limit(found, price_micro))
 
 
-def let_go(one: Exposure, costs: Sequence[int], price_micro: int) -> tuple[int, Exposure]:
+def let_go(one: Exposure, costs: Sequence[int], price_micro: int, *, left_points: int) -> tuple[int, Exposure]:
     """How many of the lots that wait, the oldest first, there is room for, and where the partner stands then.
 
-    costs are what each comes to cost, micro-units. None overtakes another. Where the policy withholds nothing any more,
-    all of them go.
+    costs are what each comes to cost, micro-units; left_points is how many more points tills may count against the
+    limit in force: they may be granted before another limit is set, so their room is not free. None overtakes another.
+    Where the policy withholds nothing any more, all of them go.
     """
-    room, number = one.room_micro, 0
+    room, number = one.room_micro - max(0, left_points) * price_micro, 0
     for cost in costs:
         if one.policy != ALERT and cost > room:
             break

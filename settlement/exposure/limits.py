@@ -32,6 +32,8 @@ from settlement.windows import cycle, positions, standing
 from settlement.windows.shares import Outstanding
 
 LOTS_AT_ONCE = 1_000
+UNLIMITED = 10**15
+"""As good as no limit: more points than there will be."""
 _DAY = timedelta(days=1)
 
 
@@ -40,6 +42,10 @@ class Limits(Protocol):
 
     async def used(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
         """How many points were ever counted against the partner's limit of a policy; 0 where there is none yet."""
+        ...
+
+    async def limit(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
+        """How many points may be counted in all under the limit of a policy; very many where none is in force."""
         ...
 
     async def set_limit(
@@ -76,8 +82,9 @@ async def enforce(database: Database, limits: Limits, *, at: datetime) -> list[E
     found.
 
     What was used is read before what was recorded is added up: what is granted in between counts on both sides, so that
-    a limit may be too low for a moment and is never too high. Where an old transaction keeps something from being read
-    no limit is set: the one before holds, and what waits goes on waiting.
+    a limit may be too low for a moment and is never too high. What tills may still count under the limit in force is
+    kept free when something is let go, which then goes a round later. Where an old transaction keeps something from
+    being read no limit is set: the one before holds, and what waits goes on waiting.
     """
     async with database.transaction() as connection:
         signed = await clearing.settlement_terms_at(connection, at=at)
@@ -95,7 +102,11 @@ async def enforce(database: Database, limits: Limits, *, at: datetime) -> list[E
     await positions.catch_up(database, at=at)
     async with database.transaction() as connection:
         await store.lock_limits(connection)
-        found = await _let_go(connection, await _measure(connection, at), at)
+        left = {
+            (n, policy): await limits.limit(connection, names[n].code, policy) - points
+            for (n, policy), points in used.items()
+        }
+        found = await _let_go(connection, await _measure(connection, at), left, at)
         before = await last(connection)
         await store.insert_exposures(connection, [{"at": at, **asdict(one)} for one in found if one not in before])
         await _lift(connection, limits, before, found, names, at)
@@ -150,10 +161,13 @@ async def _measure(connection: AsyncConnection, at: datetime) -> _Measured:
     return _Measured(tuple(found), signed, terms, stocks, tuple(waiting), below)
 
 
-async def _let_go(connection: AsyncConnection, measured: _Measured, at: datetime) -> list[Exposure]:
+async def _let_go(
+    connection: AsyncConnection, measured: _Measured, left: Mapping[tuple[int, str], int], at: datetime
+) -> list[Exposure]:
     """Let go what there is room for, of each partner the oldest first, and all of whoever is held to no cap any more.
 
-    What goes becomes spendable when its purchase can not be returned any more, and not before now.
+    What goes becomes spendable when its purchase can not be returned any more, and not before now. left is how many
+    points tills may still count, by partner and policy: where nothing is known of it, nothing goes yet.
     """
     going: list[Withheld] = []
     queues: dict[tuple[int, str], list[tuple[Withheld, int]]] = defaultdict(list)
@@ -170,7 +184,8 @@ async def _let_go(connection: AsyncConnection, measured: _Measured, at: datetime
     for one in measured.found:
         queue = sorted(queues[one.partner_id, one.currency], key=lambda waits: waits[0].granted_at)
         price = _price(measured.terms, measured.signed[one.partner_id])
-        number, then = caps.let_go(one, [cost for _, cost in queue], price)
+        more = left.get((one.partner_id, one.policy), UNLIMITED)
+        number, then = caps.let_go(one, [cost for _, cost in queue], price, left_points=more)
         going += [lot for lot, _ in queue[:number]]
         after.append(then)
     lots = [(lot, max(at, lot.granted_at + measured.terms[lot.terms_id].return_window_days * _DAY)) for lot in going]

@@ -14,10 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from partners.promotions import budgets
 from partners.terms import OPERATOR, exposure_code, holding_code
 from settlement.exposure.caps import BLOCK, PENDING_HOLD
+from settlement.exposure.limits import UNLIMITED
 from settlement.windows.cycle import SYSTEM
-
-UNLIMITED = 10**15
-"""As good as no limit: more points than there will be."""
 
 _CODES: Mapping[str, Callable[[str], str]] = {BLOCK: exposure_code, PENDING_HOLD: holding_code}
 
@@ -34,6 +32,15 @@ class TillLimits:
         except budgets.BudgetUnknown:
             return 0
         return sum(one.used for one in found)
+
+    async def limit(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
+        """How many points may be counted in all under the limit of a policy; very many where tills keep none."""
+        if policy not in _CODES:
+            return UNLIMITED
+        try:
+            return (await budgets.read(connection, _CODES[policy](partner_code))).ceiling
+        except budgets.BudgetUnknown:
+            return UNLIMITED
 
     async def set_limit(
         self, connection: AsyncConnection, partner_code: str, points: int, *, policy: str, at: datetime

@@ -192,6 +192,7 @@ NOTHING: dict[str, Any] = {
     "Query.offers.outlet": "none",
     "Query.offers.terminal": "none",
     "Query.promotion.code": "nothing",
+    "Query.promotionResult.code": "nothing",
     "Query.promotions.after": None,
     "Query.rewards.after": None,
     "Query.rewardOrders.after": "rwo_nothing",
@@ -359,6 +360,7 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "partnerActivity": lambda w: {"since": _WHERE["businessDate"], "until": _WHERE["businessDate"]},
     "promotions": lambda w: {"first": 20, "after": None},
     "promotion": lambda w: {"code": "of-b"},
+    "promotionResult": lambda w: {"code": "of-b"},
     "rewards": lambda w: {"first": 20, "after": None},
     "rewardOrders": lambda w: {"first": 20, "after": None},
     "takeReward": lambda w: {
@@ -638,6 +640,7 @@ async def furnish(world: World) -> None:
         **{name: [Cursors(world.gateway.coalition.vault, kind).write(1)] for name, kind in OWN_LISTS.items()},
         "Query.offers.after": [offered["edges"][0]["cursor"]],
         "Query.promotion.code": ["of-a"],
+        "Query.promotionResult.code": ["of-a"],
         "Query.promotions.after": [promoted["edges"][0]["cursor"]],
         "Query.rewards.after": [rewarded["edges"][0]["cursor"]],
         "Query.rewardOrders.after": [reward_order_api.cursor(baker, (NOON, 1, 1))],

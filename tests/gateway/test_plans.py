@@ -62,6 +62,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "LineKind": st.sampled_from(["GOODS", "FEE"]),
     "PaymentKind": st.just("CARD"),
     "EntryMode": st.just("ONLINE"),
+    "WebhookEventType": st.just("purchase.recorded"),
 }
 ODD = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=3), st.just([]),

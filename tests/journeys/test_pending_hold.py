@@ -143,6 +143,40 @@ async def test_what_a_till_sells_while_limits_are_read_is_not_room_for_as_much_a
     assert await balances(market) == (60, 90)
 
 
+class Beside(TillLimits):
+    """Limits of which one is set when a till has just sold something."""
+
+    def __init__(self, market: Market, card: IssuedCard, minor: int) -> None:
+        self.market, self.card, self.minor = market, card, minor
+
+    async def set_limit(
+        self, connection: AsyncConnection, partner_code: str, points: int, *, policy: str, at: datetime
+    ) -> None:
+        await self.market.buy(self.card, a_receipt(self.minor, at=at))
+        await super().set_limit(connection, partner_code, points, policy=policy, at=at)
+
+
+async def test_room_that_tills_may_still_take_is_not_given_to_what_waits(market: Market) -> None:
+    one, other = [await market.coalition.add_member() for _ in range(2)]
+    await enforce(market)
+    await market.buy(one, a_receipt(9_000))
+    await deposit(market, 500_000, NOON)
+    at = NOON + timedelta(hours=1)
+    await limits.enforce(
+        market.coalition.database, Beside(market, one, 3_000), at=at
+    )  # it waits, and nobody saw it yet
+    await market.desk.directory.refresh()
+    assert (await balances(market), await waiting(market)) == ((90, 30), 30)
+    later = at + timedelta(hours=1)
+    await limits.enforce(market.coalition.database, Beside(market, other, 5_500), at=later)
+    await due(market, later)
+    assert (await balances(market), await waiting(market)) == ((145, 30), 30)
+    await deposit(market, 250_000, later)
+    await enforce(market, later + DAY)
+    await due(market, later + DAY)
+    assert (await balances(market), await waiting(market)) == ((175, 0), 0)
+
+
 async def test_what_waits_can_be_returned_and_gives_nothing_back_that_was_not_charged(market: Market) -> None:
     card = await market.coalition.add_member()
     await enforce(market)

@@ -84,6 +84,9 @@ class Kept:
     async def used(self, connection: Any, partner_code: str, policy: str) -> int:
         return self.recorded.get(partner_code, 0)
 
+    async def limit(self, connection: Any, partner_code: str, policy: str) -> int:
+        return self.limits[partner_code][0] if partner_code in self.limits else limits.UNLIMITED
+
     async def set_limit(self, connection: Any, partner_code: str, points: int, *, policy: str, at: datetime) -> None:
         self.limits[partner_code] = (points, policy)
 
