@@ -133,7 +133,7 @@ async def match_one(at: Desk, fields: Mapping[str, str]) -> Response:
 
 
 async def match(at: Desk, fields: Mapping[str, str]) -> Response:
-    """POST /console/breaks/match: lines of several breaks are one thing: one on a side, some on the other."""
+    """POST /console/breaks/lines/match: lines of several breaks are one thing: one on a side, some on the other."""
     ids = [name.removeprefix(_MARK) for name in fields if name.startswith(_MARK)]
     return await decided(
         at, fields, "MatchBreaks", {"breakIds": ids, "cause": _cause(fields)}, onward=HOME, again=breaks
@@ -160,6 +160,6 @@ ROUTES: list[BaseRoute] = [
     *listings.routes((LIST,)),
     *desk.routes(
         ((HOME, breaks), (HOME + "/{id}", one)),
-        ((HOME + "/match", match), *((f"{HOME}/{{id}}/{name}", deed) for name, deed in _DEEDS)),
+        ((HOME + "/lines/match", match), *((f"{HOME}/{{id}}/{name}", deed) for name, deed in _DEEDS)),
     ),
 ]

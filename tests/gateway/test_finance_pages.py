@@ -185,7 +185,7 @@ async def test_a_break_is_given_explained_matched_taken_back_and_ends_by_two_peo
     assert "Verified" in await office.see("chen", lost)
 
     boxes = {f"match {place}": "1" for place in (of["SPLIT"], theirs[0])}
-    matched = "/console/breaks/match"
+    matched = "/console/breaks/lines/match"
     await office.refused("mila", "/console/breaks", matched, "NO_COUNTERPART", **boxes, cause="x")
     boxes[f"match {theirs[1]}"] = "1"
     await office.done("mila", "/console/breaks", matched, **boxes, cause="one bill, written otherwise")

@@ -246,7 +246,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "orderReward", "inviteFriend", "acceptOffer", "subscribe", "cancelSubscription", "changeSubscription",
         "pauseSubscription", "resumeSubscription", "offerSeat", "acceptSeat", "leaveSeat", "removeSeat",
         "givePaymentMeans", "claimMissingPoints", "contestClaim", "putCardInWallet",
-        "giveSubscription", "redeemGift", "takeGiftBack",
+        "giveSubscription", "redeemGift", "takeGiftBack", "confirmPairing",
     }  # fmt: skip
     desk = {
         "startSettlementRuns", "moveSettlementRun", "decideSettlementRun", "endSettlementRun",
@@ -261,18 +261,23 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "matchBreaks", "undoBreakMatch", "verifyBreak", "reopenBreak", "preparePaymentFiles", "releasePaymentFile",
         "acknowledgePaymentFile", "followUpPayments", "sealSettlementRun", "proposeBankAccount", "identifySuspense",
         "sendSuspense", "proposeKeepSuspense", "writeOffPayment", "advanceTestClock", "closeSettlementCutoff",
-        "suspendPartner", "resumePartner",
+        "suspendPartner", "resumePartner", "disputeBreak", "saveQuestion", "dropQuestion",
+        "recordSubscriptionReceipt", "recordSubscriptionRefund", "recordSubscriptionChargeback", "closeFeeMonth",
+        "proposeFeeRules", "proposePlan", "proposePlanPrice", "decidePlanProposal", "addPlanOffer", "drawPlanCodes",
+        "stopPlanOffer",
     }  # fmt: skip
     office = {
         "inviteColleague", "removeColleague", "addApiClient", "addClientKey", "removeClientKey", "rotateClientSecret",
-        "suspendApiClient", "addOutlet", "addTerminal", "closeTerminal", "seedSandbox",
+        "suspendApiClient", "addOutlet", "addTerminal", "closeTerminal", "seedSandbox", "setOutletPlace",
+        "addWebhookEndpoint", "changeWebhookEndpoint", "rotateWebhookSecret", "disableWebhookEndpoint",
+        "enableWebhookEndpoint", "removeWebhookEndpoint", "resendWebhook", "resendFailedWebhooks", "sendSampleWebhook",
     }  # fmt: skip
-    assert ranks[1] == {"accruePoints", "enrolMember"} | own | office | told | desk
+    assert ranks[1] == {"accruePoints", "enrolMember", "beginPairing"} | own | office | told | desk
     # Whoever guesses has one budget for all that tells whether a card, a code or a phone is somebody's.
     assert finding == {
         "member", "quote", "recordPurchase", "accruePoints", "accrueMany", "redeemPoints", "placeHold",
         "requestApproval", "enrolMember", "balanceChanged", "recordEvent", "activateOffer", "offers", "reportUsage",
-        "acceptInvitation", "takeReward",
+        "acceptInvitation", "takeReward", "askingTill", "confirmPairing",
     }  # fmt: skip
     assert {"accrueMany", "member", "quote", "viewer", "balanceChanged"} <= ranks[0]
 

@@ -361,6 +361,8 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "promotions": lambda w: {"first": 20, "after": None},
     "promotion": lambda w: {"code": "of-b"},
     "promotionResult": lambda w: {"code": "of-b"},
+    "settlementOutlook": lambda w: {},
+    "partnerAlerts": lambda w: {},
     "rewards": lambda w: {"first": 20, "after": None},
     "rewardOrders": lambda w: {"first": 20, "after": None},
     "takeReward": lambda w: {
