@@ -246,7 +246,9 @@ async def test_pictures_of_fees_at_the_console_where_a_receipt_is_recorded(
         await subscriptions.subscribe(connection, MANUAL, wish, at=place.desk.wall())
     number = await place.pool.fetchval("SELECT max(invoice_no) FROM members.invoice")
     wide = {"width": 1280, "height": 900}
-    page = await place.signed_in("mona@example.org", "/console/arrears", "/staff", viewport=wide, reduced_motion="reduce")
+    page = await place.signed_in(
+        "mona@example.org", "/console/arrears", "/staff", viewport=wide, reduced_motion="reduce"
+    )
     row = page.locator("tbody tr", has=page.get_by_role("link", name=str(number), exact=True))
     assert "waits for its first payment" in await row.inner_text()
     await row.get_by_role("link").first.click()
