@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 import migrations
 from kit import console, postgres
@@ -59,16 +61,29 @@ def known_types() -> Iterator[None]:
         yield
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one.
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: whoever looks for garbage need not look there each time."""
+    gc.collect()
+    gc.freeze()
 
-    A file of tests in a browser stays in one process, because its town, gateway and browser are made once per process.
-    """
+
+class WholeFiles(LoadScopeScheduling):
+    """A file of the gateway's tests stays in one process, where what its tests share is made once; so do those that read
+    every file of ours. Others go wherever a process is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.startswith(("tests/gateway/", "tests/test_")) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    """How tests are dealt out to several processes."""
+    return WholeFiles(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one."""
     for item in items:
-        module = getattr(item, "module", None)
-        if hasattr(module, "CHROMIUM"):
-            item.add_marker(pytest.mark.xdist_group(module.__name__))
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)
 

@@ -60,6 +60,13 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """Trees of all files are millions of objects: tests that come later in this process need not drag them along."""
+    yield
+    tree.cache_clear()
+
+
 def found(paths: list[Path], breaches, allowed: dict[str, str] | None = None) -> list[str]:
     """Where `breaches(tree)` yields a node in a file that is not on the list, as path:line."""
     return [
