@@ -15,7 +15,6 @@ from typing import Any
 import asyncpg
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
 
 import migrations
 from kit import console, postgres
@@ -65,20 +64,6 @@ def pytest_collection_finish() -> None:
     """What was collected stays until the end: whoever looks for garbage need not look there each time."""
     gc.collect()
     gc.freeze()
-
-
-class WholeFiles(LoadScopeScheduling):
-    """A file of the gateway's tests stays in one process, where what its tests share is made once; so do those that read
-    every file of ours. Others go wherever a process is free."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if file.startswith(("tests/gateway/", "tests/test_")) else nodeid
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
-    """How tests are dealt out to several processes."""
-    return WholeFiles(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
