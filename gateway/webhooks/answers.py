@@ -20,4 +20,5 @@ def kept(raw: bytes) -> str:
     text = _UNSEEN.sub(" ", raw[:MOST_READ].decode(errors="replace"))
     for hidden in (_ADDRESS, _SECRET, _NUMBER):
         text = hidden.sub(HIDDEN, text)
-    return text[:LONGEST_KEPT].strip()
+    seen = "".join(sign if sign.isprintable() else " " for sign in text)
+    return seen[:LONGEST_KEPT].strip()
