@@ -19,7 +19,7 @@ from gateway.claim_types import (
 )
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.finance_calls import known_as
+from gateway.finance.calls import known_as
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.membership_api import person

@@ -9,7 +9,7 @@ from strawberry import Info
 from gateway import access, scopes
 from gateway.approval_api import approval
 from gateway.context import Context
-from gateway.finance_api import statement_by_id
+from gateway.finance.statement_api import statement_by_id
 from gateway.hold_types import hold
 from gateway.inputs import MemberRefInput
 from gateway.membership_api import names_self, own_member

@@ -12,8 +12,8 @@ from strawberry import Info
 from gateway import access, connections, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.finance_answers import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
-from gateway.finance_calls import once
+from gateway.finance.answers import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
+from gateway.finance.calls import once
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.rejections import Rejection

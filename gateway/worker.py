@@ -25,7 +25,6 @@ from pgqueuer.domain.settings import DBSettings
 
 from gateway import (
     claim_duties,
-    dispute_duties,
     expiry_notices,
     expiry_reminders,
     logs,
@@ -39,6 +38,7 @@ from gateway import (
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
+from gateway.finance import dispute_duties
 from gateway.sessions import session
 from gateway.webhooks import duties as webhook_duties
 from kit import clock, console, keyring

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway import report_pages
+from gateway.finance import report_pages
 from gateway.pages import charts, desk
 from gateway.pages.catalogues import marked as _
 from gateway.pages.desk import Desk, Problem

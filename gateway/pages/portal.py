@@ -14,7 +14,8 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway import report_pages, scopes
+from gateway import scopes
+from gateway.finance import report_pages
 from gateway.pages import partnership_phrases, portal_frame, portal_integration, portal_partnership
 from gateway.pages.portal_frame import HOME, Office, Problem, decided
 from gateway.pages.portal_webhooks import ROUTES as OF_WEBHOOKS

@@ -45,7 +45,7 @@ ROWS: dict[int, tuple[str, ...]] = {
          "test_subscriptions::test_a_stream_ends_when_its_client_is_suspended",
          "test_subscriptions::test_a_socket_closes_when_its_client_is_suspended"),
     21: ("test_purchase_api::test_another_partner_can_neither_read_nor_return_nor_name_what_is_not_its_own",
-         "test_finance_api::test_another_partners_statement_is_as_unknown_as_one_that_is_not_there",
+         "finance/test_statement_api::test_another_partners_statement_is_as_unknown_as_one_that_is_not_there",
          "test_subscriptions::test_a_cursor_of_another_partner_member_or_list_is_refused"),
     22: ("test_schema::test_each_scope_opens_the_root_fields_that_name_it_and_no_other",
          "test_schema::test_no_root_field_answers_a_token_without_its_scopes_and_none_writes",

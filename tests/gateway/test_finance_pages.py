@@ -32,9 +32,9 @@ from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Browser, Desk
-from tests.gateway.test_reconciliation_desk_api import row, settled
+from tests.gateway.finance.test_reconciliation_desk_api import row, settled
+from tests.gateway.finance.test_settlement_api import House
 from tests.gateway.test_session_matrix import colleague
-from tests.gateway.test_settlement_api import House
 from tests.settlement.bank_files import OWN, Bank, Paid
 from tests.settlement.money.books import Books
 from tests.settlement.reconciling import IBANS, file_of

@@ -17,8 +17,8 @@ from members.subscription.subscriptions import Wish
 from tests import builders
 from tests.gateway import desk as desks
 from tests.gateway.conversing import script_of
+from tests.gateway.finance.test_settlement_api import House
 from tests.gateway.subscribing import open_plans
-from tests.gateway.test_settlement_api import House
 
 PEOPLE = {"mark": [actors.PROMOTION_MAKER], "vera": [actors.PROMOTION_CHECKER], "mila": [actors.FINANCE_MAKER],
           "both": [actors.PROMOTION_MAKER, actors.PROMOTION_CHECKER]}  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway import dispute_duties
+from gateway.finance import dispute_duties
 from kit import actors
 from kit.actors import NotPermitted
 from kit.approvals import FourEyesRequired

@@ -9,16 +9,17 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, fee_types
+from gateway import access
 from gateway.context import Context
-from gateway.fee_types import ClosedFeeMonth, SubscriptionInvoiceFile
-from gateway.finance_answers import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
-from gateway.finance_calls import once
+from gateway.finance import fee_types
+from gateway.finance.answers import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
+from gateway.finance.calls import once
+from gateway.finance.fee_types import ClosedFeeMonth, SubscriptionInvoiceFile
+from gateway.finance.settlement_desk_api import MAKE
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
-from gateway.settlement_desk_api import MAKE
 from kit.amounts import minor_from_decimal
 from members.subscription import charging, invoices
 from members.subscription.charging import Receipt

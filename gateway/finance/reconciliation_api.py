@@ -8,7 +8,7 @@ from strawberry import Info
 from gateway import access, connections, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.reconciliation_types import (
+from gateway.finance.reconciliation_types import (
     LateItem,
     PartnerFile,
     PaymentFile,
@@ -25,7 +25,7 @@ from gateway.reconciliation_types import (
     suspense_item_of,
     whose,
 )
-from gateway.settlement_api import DESK
+from gateway.finance.settlement_api import DESK
 from settlement.bank import paying, suspense
 from settlement.reconciliation import intake, register, standing
 

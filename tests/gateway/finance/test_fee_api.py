@@ -20,9 +20,9 @@ from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import script_of
 from tests.gateway.desk import SENDER
+from tests.gateway.finance.test_settlement_api import House
 from tests.gateway.subscribing import open_plans
 from tests.gateway.test_session_matrix import colleague
-from tests.gateway.test_settlement_api import House
 
 PEOPLE = {"mila": [actors.FINANCE_MAKER], "chen": [actors.FINANCE_CHECKER]}
 PAID = """... on RecordSubscriptionReceiptSuccess { replayed proposal invoice {

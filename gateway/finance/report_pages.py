@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from gateway import masking, question_params, scopes
+from gateway import masking, scopes
 from gateway.context import LANGUAGES, Services, Viewer
 from gateway.endpoint import Endpoint, shown_by
+from gateway.finance import question_params
 from gateway.streams import Refused
 from kit.errors import Rejection
 from kit.reports import documents

@@ -6,8 +6,8 @@ from strawberry import Info
 from gateway import access, connections, masking, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.drill_api import SettlementMovement
-from gateway.finance_api import statement_by_id
+from gateway.finance.drill_api import SettlementMovement
+from gateway.finance.statement_api import statement_by_id
 from kit.amounts import Points
 from settlement import drill
 from settlement.drill import Numbered

@@ -9,9 +9,9 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import After, Connection, Cursors, First, id_key, id_keys
 from gateway.context import Context
-from gateway.entry_ids import entry_id
+from gateway.finance.entry_ids import entry_id
+from gateway.finance.reconciliation_pages import file_id
 from gateway.inputs import described
-from gateway.reconciliation_pages import file_id
 from gateway.types import Money, money
 from kit.amounts import Points, minor_from_micro
 from kit.secrets import Vault, opaque_id, read_opaque_id

@@ -19,8 +19,8 @@ from tests.builders import NOON, rows_written
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import script_of
+from tests.gateway.finance.test_settlement_api import House
 from tests.gateway.test_session_matrix import colleague
-from tests.gateway.test_settlement_api import House
 from tests.settlement.bank_files import OWN, Bank, Paid
 from tests.settlement.money.books import Books
 from tests.settlement.reconciling import IBANS, Row, file_of

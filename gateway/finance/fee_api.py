@@ -7,10 +7,11 @@ from typing import cast
 import strawberry
 from strawberry import Info
 
-from gateway import access, connections, fee_types, masking, scopes, subscription_types
+from gateway import access, connections, masking, scopes, subscription_types
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.fee_types import (
+from gateway.finance import fee_types
+from gateway.finance.fee_types import (
     ClosedFeeMonth,
     FeeRecognition,
     FeeRulesVersion,
@@ -22,8 +23,8 @@ from gateway.fee_types import (
     SubscriptionInvoiceFile,
     SubscriptionRefund,
 )
+from gateway.finance.settlement_api import DESK
 from gateway.scalars import CurrencyCode
-from gateway.settlement_api import DESK
 from gateway.subscription_types import SubscriptionInvoice
 from gateway.types import money
 from members.subscription import invoices, overdue, recognition, returns

@@ -9,9 +9,9 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import First
 from gateway.context import Context
+from gateway.finance.settlement_api import DESK
 from gateway.inputs import described
 from gateway.scalars import CurrencyCode
-from gateway.settlement_api import DESK
 from settlement import standings
 from settlement.statements import decimal_from_micro
 

@@ -8,7 +8,8 @@ from datetime import date
 import pytest
 from starlette.routing import Router
 
-from gateway import reconciliation_pages, scopes
+from gateway import scopes
+from gateway.finance import reconciliation_pages
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault

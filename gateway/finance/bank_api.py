@@ -9,10 +9,10 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
+from gateway.finance.reconciliation_types import names
+from gateway.finance.settlement_api import DESK
 from gateway.inputs import described
-from gateway.reconciliation_types import names
 from gateway.scalars import CurrencyCode
-from gateway.settlement_api import DESK
 from gateway.types import Money, money
 from settlement.bank import told
 from settlement.bank.accounts import BankAccount

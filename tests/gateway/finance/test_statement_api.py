@@ -11,7 +11,7 @@ import pytest
 
 from gateway import connections, scopes
 from gateway.context import Context, Services, Viewer
-from gateway.finance_api import FinanceQuery
+from gateway.finance.statement_api import FinanceQuery
 from gateway.prepared import Schema
 from kit import actors
 from kit.database import Database

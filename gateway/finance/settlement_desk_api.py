@@ -15,14 +15,14 @@ from strawberry import Info
 
 from gateway import access, masking, scopes
 from gateway.context import Context
-from gateway.finance_answers import FinanceResult, ProposalResult, done, proposed
-from gateway.finance_api import SettlementStatement, statement_by_id
-from gateway.finance_calls import once, person
+from gateway.finance.answers import FinanceResult, ProposalResult, done, proposed
+from gateway.finance.calls import once, person
+from gateway.finance.settlement_types import SettlementRun, run_of
+from gateway.finance.statement_api import SettlementStatement, statement_by_id
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
-from gateway.settlement_types import SettlementRun, run_of
 from kit.errors import FieldProblem
 from members.messages import COLLEAGUE
 from partners import agreements, drafts, onboarding

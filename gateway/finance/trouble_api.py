@@ -7,8 +7,8 @@ from strawberry import Info
 
 from gateway import access
 from gateway.context import Context
+from gateway.finance.settlement_api import DESK
 from gateway.inputs import described
-from gateway.settlement_api import DESK
 from settlement import trouble
 
 

@@ -12,7 +12,8 @@ import pypdfium2
 import pytest
 from starlette.routing import Router
 
-from gateway import report_pages, scopes
+from gateway import scopes
+from gateway.finance import report_pages
 from gateway.oauth import clients, dpop
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database

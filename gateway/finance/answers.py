@@ -6,7 +6,7 @@ import strawberry
 from strawberry import Info
 
 from gateway.context import Context
-from gateway.finance_calls import Do, once
+from gateway.finance.calls import Do, once
 from gateway.inputs import described
 from gateway.rejections import Rejection
 

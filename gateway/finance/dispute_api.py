@@ -14,15 +14,15 @@ from gateway import access, connections, masking, person_calls, scopes
 from gateway.claim_types import hash_of
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.finance_api import read_statement_id, statement_id
-from gateway.finance_calls import known_as
+from gateway.finance.calls import known_as
+from gateway.finance.reconciliation_api import PartnerCode
+from gateway.finance.reconciliation_types import break_number, whose
+from gateway.finance.settlement_api import DESK
+from gateway.finance.statement_api import read_statement_id, statement_id
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.person_calls import PersonCall
-from gateway.reconciliation_api import PartnerCode
-from gateway.reconciliation_types import break_number, whose
 from gateway.rejections import Rejection
-from gateway.settlement_api import DESK
 from gateway.types import Money, money
 from kit.amounts import minor_from_decimal
 from kit.secrets import Vault, opaque_id, read_opaque_id

@@ -11,13 +11,13 @@ from strawberry import Info
 from gateway import access, connections, person_calls
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.finance_calls import person
+from gateway.finance.calls import person
+from gateway.finance.report_content_api import ReportQuestionInput, question_of
+from gateway.finance.settlement_api import DESK
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
-from gateway.report_content_api import ReportQuestionInput, question_of
-from gateway.settlement_api import DESK
 from settlement.reports import asking
 from settlement.reports.asking import Asked, Kept, QuestionUnknown
 

@@ -14,11 +14,9 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.finance_answers import FinanceResult, ProposalResult, done, proposed
-from gateway.finance_calls import Do, once, person
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
-from gateway.reconciliation_types import (
+from gateway.finance.answers import FinanceResult, ProposalResult, done, proposed
+from gateway.finance.calls import Do, once, person
+from gateway.finance.reconciliation_types import (
     BankNotice,
     BankStatement,
     PaymentFile,
@@ -32,6 +30,8 @@ from gateway.reconciliation_types import (
     payment_of,
     payment_report_of,
 )
+from gateway.hold_inputs import KEY
+from gateway.inputs import described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from kit.secrets import fingerprint

@@ -12,8 +12,7 @@ from strawberry import Info
 from gateway import access, connections, masking, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.inputs import described
-from gateway.settlement_types import (
+from gateway.finance.settlement_types import (
     AgreementVersion,
     FinanceProposal,
     Holiday,
@@ -34,6 +33,7 @@ from gateway.settlement_types import (
     tax_rule_of,
     window_of,
 )
+from gateway.inputs import described
 from kit.errors import Rejection
 from ledger import cutoffs
 from partners import agreements, clearing

@@ -15,11 +15,9 @@ from strawberry import Info
 
 from gateway import access, masking, person_calls, scopes
 from gateway.context import Context
-from gateway.finance_calls import Do, once, person
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
-from gateway.reconciliation_pages import file_number
-from gateway.reconciliation_types import (
+from gateway.finance.calls import Do, once, person
+from gateway.finance.reconciliation_pages import file_number
+from gateway.finance.reconciliation_types import (
     FileComparison,
     PartnerFile,
     SettlementBreak,
@@ -29,6 +27,8 @@ from gateway.reconciliation_types import (
     partner_file_of,
     shown_breaks,
 )
+from gateway.hold_inputs import KEY
+from gateway.inputs import described
 from gateway.rejections import Rejection
 from kit.secrets import fingerprint
 from partners import programme, tills

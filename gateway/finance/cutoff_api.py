@@ -8,10 +8,10 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
+from gateway.finance.settlement_types import SettlementCutoff, cutoff_of
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.rejections import Rejection
-from gateway.settlement_types import SettlementCutoff, cutoff_of
 from members.messages import STAFF
 from settlement import closing
 
