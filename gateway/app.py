@@ -17,10 +17,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import admission, following, health, sending
+from gateway import admission, following, health
 from gateway.context import Services
 from gateway.edge import Edge, Problem
 from gateway.endpoint import Endpoint
+from gateway.messages import sending
 from gateway.oauth import routes as oauth_routes
 from gateway.oauth.approvers import SignedIn
 from gateway.oauth.keys import KeyRing

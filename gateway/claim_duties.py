@@ -8,8 +8,8 @@ from datetime import datetime
 
 import structlog
 
-from gateway import notices
-from gateway.notices import Sender
+from gateway.messages import notices
+from gateway.messages.notices import Sender
 from kit import clock
 from kit.database import Database
 from kit.secrets import Vault, load_master_key

@@ -98,8 +98,8 @@ def serve() -> None:
     from gateway.charging import choice
     from gateway.charging.choice import BadProvider
     from gateway.charging.simulator import NotInProduction
+    from gateway.messages.sending import BadSmsUrl, BadSmtpUrl
     from gateway.oauth.routes import BadIssuer
-    from gateway.sending import BadSmsUrl, BadSmtpUrl
     from gateway.wallet import apple, google
     from kit import console
     from kit.secrets import Vault, load_master_key

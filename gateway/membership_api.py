@@ -9,12 +9,13 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, letters, person_calls, scopes
+from gateway import access, person_calls, scopes
 from gateway.context import Context, Person, Services
 from gateway.hold_inputs import KEY
 from gateway.inputs import MemberRefInput, described
 from gateway.membership_types import Membership
-from gateway.notices import zone_of
+from gateway.messages import letters
+from gateway.messages.notices import zone_of
 from gateway.own_ids import APPROVAL, CARD, MEMBER, own_id, read_own_id
 from gateway.own_types import Own
 from gateway.rejections import Rejection

@@ -6,11 +6,12 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, letters, person_calls, scopes
+from gateway import access, person_calls, scopes
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.membership_api import note, once, person, tell
+from gateway.messages import letters
 from gateway.own_ids import CARD, own_id
 from gateway.rejections import Rejection
 from gateway.wallet.offer import WalletNotOffered, wallets

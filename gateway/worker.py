@@ -23,22 +23,12 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import (
-    claim_duties,
-    expiry_notices,
-    expiry_reminders,
-    logs,
-    payment_events,
-    renewals,
-    request_figures,
-    request_log,
-    sending,
-    usage,
-)
+from gateway import claim_duties, logs, payment_events, renewals, request_figures, request_log, usage
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
 from gateway.finance import dispute_duties
+from gateway.messages import expiry_notices, expiry_reminders, sending
 from gateway.sessions import session
 from gateway.webhooks import duties as webhook_duties
 from kit import clock, console, keyring

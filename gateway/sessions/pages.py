@@ -20,11 +20,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from gateway import letters
 from gateway.context import LANGUAGES, Services
+from gateway.messages import letters
+from gateway.messages.notices import zone_of
+from gateway.messages.sending import channels_of
 from gateway.metrics import is_from_here
-from gateway.notices import zone_of
-from gateway.sending import channels_of
 from gateway.sessions import browsers, codes, forms, passkeys, people, session, views
 from gateway.sessions.cookies import Jar, jar_of
 from gateway.sessions.passkeys import Site

@@ -22,7 +22,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from gateway.context import Services, language_of
-from gateway.notices import Sender
+from gateway.messages.notices import Sender
 from gateway.sessions import texts
 from gateway.sessions.people import PREFIXES
 from members.messages import COLLEAGUE, MEMBER, STAFF

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway import renewals, scopes, texts
-from gateway.notices import Sender
+from gateway.messages.notices import Sender
 from gateway.own_ids import MEMBER, own_id
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database

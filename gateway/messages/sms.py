@@ -12,7 +12,7 @@ from uuid import UUID
 
 import httpx2
 
-from gateway.channels import LOOPBACK, PATIENCE_SECONDS, NotTaken
+from gateway.messages.channels import LOOPBACK, PATIENCE_SECONDS, NotTaken
 from members.messages import Words
 
 LONGEST_TEXT = 1_000

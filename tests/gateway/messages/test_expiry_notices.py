@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
-from gateway import expiry_notices
-from gateway.notices import Sender
+from gateway.messages import expiry_notices
+from gateway.messages.notices import Sender
 from kit.database import Database
 from kit.secrets import Vault
 from ledger import accounts, cutoffs

@@ -1,4 +1,4 @@
-"""The port of a channel: a way to reach somebody. gateway.sending has e-mail, gateway.sms text messages."""
+"""The port of a channel: a way to reach somebody. `sending` has e-mail, `sms` text messages."""
 
 from __future__ import annotations
 

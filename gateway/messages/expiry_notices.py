@@ -13,8 +13,8 @@ from itertools import groupby
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import notices
-from gateway.notices import Sender
+from gateway.messages import notices
+from gateway.messages.notices import Sender
 from kit import clock
 from kit.database import Database
 from kit.secrets import Vault, load_master_key

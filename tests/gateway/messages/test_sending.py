@@ -15,8 +15,8 @@ import pytest
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from gateway import sending
-from gateway.sending import BadSmtpUrl, Email, NotTaken
+from gateway.messages import sending
+from gateway.messages.sending import BadSmtpUrl, Email, NotTaken
 from kit import clock
 from kit.database import Database
 from kit.secrets import Vault

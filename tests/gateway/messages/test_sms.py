@@ -13,9 +13,9 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from gateway import sending
-from gateway.channels import Channel, NotTaken
-from gateway.sms import LONGEST_TEXT, BadSmsUrl, Sms
+from gateway.messages import sending
+from gateway.messages.channels import Channel, NotTaken
+from gateway.messages.sms import LONGEST_TEXT, BadSmsUrl, Sms
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway import letters
 from gateway.context import LANGUAGES
+from gateway.messages import letters
 from members.messages import Letter
 
 AT = datetime(2026, 7, 31, 22, 30, tzinfo=UTC)

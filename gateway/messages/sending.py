@@ -20,12 +20,12 @@ from uuid import UUID
 import aiosmtplib
 import structlog
 
-from gateway.channels import LOOPBACK as LOOPBACK
-from gateway.channels import PATIENCE_SECONDS as PATIENCE_SECONDS
-from gateway.channels import Channel as Channel
-from gateway.channels import NotTaken as NotTaken
-from gateway.sms import BadSmsUrl as BadSmsUrl
-from gateway.sms import Sms
+from gateway.messages.channels import LOOPBACK as LOOPBACK
+from gateway.messages.channels import PATIENCE_SECONDS as PATIENCE_SECONDS
+from gateway.messages.channels import Channel as Channel
+from gateway.messages.channels import NotTaken as NotTaken
+from gateway.messages.sms import BadSmsUrl as BadSmsUrl
+from gateway.messages.sms import Sms
 from kit import clock, console
 from kit.database import Database
 from kit.secrets import Vault, load_master_key

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from gateway import notices
-from gateway.notices import Sender
+from gateway.messages import notices
+from gateway.messages.notices import Sender
 from kit.database import Database
 from kit.secrets import Vault
 from members import consents, messages

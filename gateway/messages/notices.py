@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import letters
+from gateway.messages import letters
 from kit.secrets import Vault, fingerprint
 from ledger.endings import Ending
 from members import messages

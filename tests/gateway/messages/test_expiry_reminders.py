@@ -6,8 +6,8 @@ import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
-from gateway import expiry_reminders
-from gateway.notices import Sender
+from gateway.messages import expiry_reminders
+from gateway.messages.notices import Sender
 from kit.database import Database
 from kit.secrets import Vault
 from members import messages
