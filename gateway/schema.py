@@ -61,7 +61,7 @@ from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
 from gateway.timeline_api import TimelineQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 from gateway.wallet_api import WalletMutation
-from gateway.webhook_api import WebhookMutation, WebhookQuery
+from gateway.webhooks.webhook_api import WebhookMutation, WebhookQuery
 
 
 @strawberry.type(description="What may be asked.")

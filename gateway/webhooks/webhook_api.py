@@ -18,7 +18,10 @@ from gateway.person_calls import PersonCall
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import Rejection
 from gateway.scalars import WebhookEventType
-from gateway.webhook_types import (
+from gateway.webhooks import addresses, calls, endpoints
+from gateway.webhooks.endpoints import Wanted, WebhookInvalid
+from gateway.webhooks.kinds import KINDS
+from gateway.webhooks.webhook_types import (
     WebhookDelivery,
     WebhookEndpoint,
     WebhookEventKind,
@@ -26,9 +29,6 @@ from gateway.webhook_types import (
     endpoint_view,
     sample_of,
 )
-from gateway.webhooks import addresses, calls, endpoints
-from gateway.webhooks.endpoints import Wanted, WebhookInvalid
-from gateway.webhooks.kinds import KINDS
 from kit import clock
 from kit.secrets import Vault
 from members.messages import COLLEAGUE
