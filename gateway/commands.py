@@ -98,7 +98,8 @@ def serve() -> None:
     from gateway.charging import choice
     from gateway.charging.choice import BadProvider
     from gateway.charging.simulator import NotInProduction
-    from gateway.messages.sending import BadSmsUrl, BadSmtpUrl
+    from gateway.messages.sending import BadSmtpUrl
+    from gateway.messages.sms import BadSmsUrl
     from gateway.oauth.routes import BadIssuer
     from gateway.wallet import apple, google
     from kit import console

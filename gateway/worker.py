@@ -28,7 +28,7 @@ from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
 from gateway.finance import dispute_duties
-from gateway.messages import expiry_notices, expiry_reminders, sending
+from gateway.messages import expiry_notices, expiry_reminders, sending, sms
 from gateway.sessions import session
 from gateway.webhooks import duties as webhook_duties
 from kit import clock, console, keyring
@@ -394,7 +394,7 @@ def worker(heartbeat: Heartbeat = None) -> None:
     try:
         sending.channels_of(chosen)
         choice.of(chosen)
-    except (sending.BadSmtpUrl, sending.BadSmsUrl, NotInProduction, BadProvider) as wrong:
+    except (sending.BadSmtpUrl, sms.BadSmsUrl, NotInProduction, BadProvider) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))

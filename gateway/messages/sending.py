@@ -20,11 +20,7 @@ from uuid import UUID
 import aiosmtplib
 import structlog
 
-from gateway.messages.channels import LOOPBACK as LOOPBACK
-from gateway.messages.channels import PATIENCE_SECONDS as PATIENCE_SECONDS
-from gateway.messages.channels import Channel as Channel
-from gateway.messages.channels import NotTaken as NotTaken
-from gateway.messages.sms import BadSmsUrl as BadSmsUrl
+from gateway.messages.channels import LOOPBACK, PATIENCE_SECONDS, Channel, NotTaken
 from gateway.messages.sms import Sms
 from kit import clock, console
 from kit.database import Database

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -122,6 +122,14 @@ ResendFailedWebhooksResult = Annotated[
 ]
 Deed = Callable[[AsyncConnection, OwnPerson, datetime], Awaitable[int]]
 """What a call does in its transaction, at the wall's instant; the number of what it did it to."""
+
+
+class Turn(Protocol):
+    """Sets an endpoint to rest or to work, by its number."""
+
+    def __call__(
+        self, connection: AsyncConnection, by: OwnPerson, endpoint_no: int, *, now: datetime
+    ) -> Awaitable[None]: ...
 
 
 @strawberry.type
@@ -251,14 +259,7 @@ class WebhookMutation:
     async def disable_webhook_endpoint(
         self, info: Info[Context, None], input: WebhookEndpointInput
     ) -> WebhookEndpointResult:
-        call = await _call(info)
-        number = call.number(input.endpoint_id)
-
-        async def disable(connection: AsyncConnection, by: OwnPerson, now: datetime) -> int:
-            await endpoints.disable(connection, by, number, now=now)
-            return number
-
-        return await call.endpoint("disableWebhookEndpoint", input.idempotency_key, disable, input.endpoint_id)
+        return await _turned(info, "disableWebhookEndpoint", input, endpoints.disable)
 
     @access.mutation(
         scopes=_MANAGE, moves_points=False,
@@ -267,14 +268,7 @@ class WebhookMutation:
     async def enable_webhook_endpoint(
         self, info: Info[Context, None], input: WebhookEndpointInput
     ) -> WebhookEndpointResult:
-        call = await _call(info)
-        number = call.number(input.endpoint_id)
-
-        async def enable(connection: AsyncConnection, by: OwnPerson, now: datetime) -> int:
-            await endpoints.enable(connection, by, number, now=now)
-            return number
-
-        return await call.endpoint("enableWebhookEndpoint", input.idempotency_key, enable, input.endpoint_id)
+        return await _turned(info, "enableWebhookEndpoint", input, endpoints.enable)
 
     @access.mutation(
         scopes=_MANAGE, moves_points=False,
@@ -283,14 +277,7 @@ class WebhookMutation:
     async def remove_webhook_endpoint(
         self, info: Info[Context, None], input: WebhookEndpointInput
     ) -> WebhookEndpointResult:
-        call = await _call(info)
-        number = call.number(input.endpoint_id)
-
-        async def remove(connection: AsyncConnection, by: OwnPerson, now: datetime) -> int:
-            await endpoints.remove(connection, by, number, now=now)
-            return number
-
-        return await call.endpoint("removeWebhookEndpoint", input.idempotency_key, remove, input.endpoint_id)
+        return await _turned(info, "removeWebhookEndpoint", input, endpoints.remove)
 
     @access.mutation(
         scopes=_MANAGE, moves_points=False,
@@ -405,3 +392,17 @@ class _Call:
 async def _call(info: Info[Context, None]) -> _Call:
     person = person_calls.person_of(info.context.viewer, COLLEAGUE)
     return _Call(info, await counter_of(info), person, await info.context.now())
+
+
+async def _turned(
+    info: Info[Context, None], operation: str, input: WebhookEndpointInput, turn: Turn
+) -> WebhookEndpointSuccess:
+    """The endpoint of an input after a turn that needs no more than its number."""
+    call = await _call(info)
+    number = call.number(input.endpoint_id)
+
+    async def deed(connection: AsyncConnection, by: OwnPerson, now: datetime) -> int:
+        await turn(connection, by, number, now=now)
+        return number
+
+    return await call.endpoint(operation, input.idempotency_key, deed, input.endpoint_id)

@@ -16,7 +16,8 @@ import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from gateway.messages import sending
-from gateway.messages.sending import BadSmtpUrl, Email, NotTaken
+from gateway.messages.channels import PATIENCE_SECONDS, Channel, NotTaken
+from gateway.messages.sending import BadSmtpUrl, Email
 from kit import clock
 from kit.database import Database
 from kit.secrets import Vault
@@ -55,7 +56,7 @@ class Inbox:
         return answer
 
     @property
-    def channels(self) -> dict[str, sending.Channel]:
+    def channels(self) -> dict[str, Channel]:
         """The way to it."""
         return {messages.EMAIL: Email(f"smtp://127.0.0.1:{self.port}", "points@example.org")}
 
@@ -88,7 +89,7 @@ async def written(
 
 
 async def send(
-    database: Database, vault: Vault, channels: dict[str, sending.Channel], now: datetime = WALL, at: datetime = NOON
+    database: Database, vault: Vault, channels: dict[str, Channel], now: datetime = WALL, at: datetime = NOON
 ) -> int:
     """What a waking of the sender does."""
     return await sending.send_due(database, vault, channels, at=at, now=lambda: now, stopping=asyncio.Event())
@@ -296,7 +297,7 @@ def test_the_password_in_the_address_is_shown_by_nothing():
 
 
 async def test_a_server_that_never_answers_holds_a_letter_no_longer_than_its_lease(monkeypatch):
-    assert messages.LEASE.total_seconds() > messages.MOST_TAKEN * sending.PATIENCE_SECONDS
+    assert messages.LEASE.total_seconds() > messages.MOST_TAKEN * PATIENCE_SECONDS
     monkeypatch.setattr(sending, "PATIENCE_SECONDS", 0.05)
     silent = await asyncio.start_server(lambda _reader, _writer: asyncio.sleep(0), "127.0.0.1", 0)
     channel = Email(f"smtp://127.0.0.1:{silent.sockets[0].getsockname()[1]}", "points@example.org")
