@@ -8,15 +8,13 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from gateway import access, connections, gift_api, payment_means_types, subscription_types
+from gateway import access, connections
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Services
 from gateway.event_api import Offer, offer_of
-from gateway.gift_api import SubscriptionGift
 from gateway.inputs import described
 from gateway.own_ids import APPROVAL, CARD, own_id, own_key
 from gateway.own_types import OwnRecord
-from gateway.payment_means_types import OwnPaymentMeans
 from gateway.progress import (
     BroughtFriend,
     MemberBadge,
@@ -28,7 +26,10 @@ from gateway.progress import (
     standing_of,
 )
 from gateway.scalars import EntryKind
-from gateway.subscription_types import MemberSubscription, SeatElsewhere
+from gateway.subscription import gift_api, payment_means_types, subscription_types
+from gateway.subscription.gift_api import SubscriptionGift
+from gateway.subscription.payment_means_types import OwnPaymentMeans
+from gateway.subscription.subscription_types import MemberSubscription, SeatElsewhere
 from gateway.types import PartnerView, Transaction, partner_view, transaction_of
 from gateway.wallet.offer import wallets
 from kit.amounts import Points

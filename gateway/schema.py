@@ -5,7 +5,6 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
-from gateway.benefit_api import BenefitMutation
 from gateway.budget_api import BudgetMutation, BudgetQuery
 from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.client_api import ClientMutation, ClientQuery
@@ -32,7 +31,6 @@ from gateway.finance.settlement_api import SettlementQuery
 from gateway.finance.settlement_desk_api import SettlementMutation
 from gateway.finance.statement_api import FinanceQuery
 from gateway.finance.trouble_api import TroubleQuery
-from gateway.gift_api import GiftMutation
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
 from gateway.integration_api import IntegrationQuery
@@ -44,8 +42,6 @@ from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
 from gateway.pairing_api import Pairing, PairingMutation, PairingQuery
 from gateway.partnership_api import PartnershipQuery
-from gateway.payment_means_api import PaymentMeansMutation
-from gateway.plan_api import PlanMutation, PlanQuery
 from gateway.prepared import Schema
 from gateway.promotion_outlook_api import PromotionOutlookQuery
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
@@ -56,8 +52,12 @@ from gateway.reward_order_api import RewardOrderQuery
 from gateway.reward_stock_api import RewardStockMutation
 from gateway.rule_api import RuleMutation, RuleQuery
 from gateway.sandbox_api import SandboxMutation
-from gateway.seat_api import SeatMutation
-from gateway.subscription_api import SubscriptionMutation, SubscriptionQuery
+from gateway.subscription.benefit_api import BenefitMutation
+from gateway.subscription.gift_api import GiftMutation
+from gateway.subscription.payment_means_api import PaymentMeansMutation
+from gateway.subscription.plan_api import PlanMutation, PlanQuery
+from gateway.subscription.seat_api import SeatMutation
+from gateway.subscription.subscription_api import SubscriptionMutation, SubscriptionQuery
 from gateway.timeline_api import TimelineQuery
 from gateway.types import Purchase, PurchaseReturn, Redemption
 from gateway.wallet_api import WalletMutation

@@ -32,7 +32,7 @@ from partners.records import StoredReceipt
 
 if TYPE_CHECKING:
     from gateway.membership_types import Membership
-    from gateway.subscription_types import Entitlement
+    from gateway.subscription.subscription_types import Entitlement
 
 KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
 
@@ -470,8 +470,8 @@ class Quote:
     @access.field(cost=2, description="What subscriptions give the member here and now.")
     async def entitlements(
         self, info: Info[Context, None]
-    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription_types")]]:
-        from gateway import subscription_types
+    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription.subscription_types")]]:
+        from gateway.subscription import subscription_types
 
         return await subscription_types.entitled(info.context.services, self.member_id, self.at)
 
@@ -493,8 +493,8 @@ class Member(Node):
     @access.field(cost=2, description="What subscriptions give the member here and now, their own and seats.")
     async def entitlements(
         self, info: Info[Context, None]
-    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription_types")]]:
-        from gateway import subscription_types
+    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription.subscription_types")]]:
+        from gateway.subscription import subscription_types
 
         return await subscription_types.entitled(info.context.services, self.balance.holder_id, self.balance.as_of)
 

@@ -23,13 +23,14 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import claim_duties, logs, payment_events, renewals, request_figures, request_log, usage
+from gateway import claim_duties, logs, request_figures, request_log, usage
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
 from gateway.finance import dispute_duties
 from gateway.messages import expiry_notices, expiry_reminders, sending, sms
 from gateway.sessions import session
+from gateway.subscription import payment_events, renewals
 from gateway.webhooks import duties as webhook_duties
 from kit import clock, console, keyring
 from kit.database import Database

@@ -7,7 +7,7 @@ from typing import cast
 import strawberry
 from strawberry import Info
 
-from gateway import access, connections, masking, scopes, subscription_types
+from gateway import access, connections, masking, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.finance import fee_types
@@ -25,7 +25,8 @@ from gateway.finance.fee_types import (
 )
 from gateway.finance.settlement_api import DESK
 from gateway.scalars import CurrencyCode
-from gateway.subscription_types import SubscriptionInvoice
+from gateway.subscription import subscription_types
+from gateway.subscription.subscription_types import SubscriptionInvoice
 from gateway.types import money
 from members.subscription import invoices, overdue, recognition, returns
 from members.subscription.invoices import InvoiceUnknown

@@ -13,7 +13,7 @@ from gateway import access
 from gateway.context import Context
 from gateway.inputs import described
 from gateway.scalars import CurrencyCode
-from gateway.subscription_types import SubscriptionInvoice, invoice
+from gateway.subscription.subscription_types import SubscriptionInvoice, invoice
 from gateway.types import Money, money
 from members.subscription import overdue, returns
 from members.subscription.invoices import Invoice

@@ -26,8 +26,8 @@ from partners.mechanics import grants
 from partners.mechanics.grants import Grant, Source
 from tests.builders import NOON
 from tests.gateway import stand
+from tests.gateway.subscription.test_subscription_api import USED
 from tests.gateway.test_member_app import SHOTS
-from tests.gateway.test_subscription_api import USED
 from tests.gateway.town import AXE, CHROMIUM, Town
 
 DAN, EVE, FAY = "dan@example.org", "eve@example.org", "fay@example.org"

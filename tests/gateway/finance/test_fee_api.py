@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway import renewals
+from gateway.subscription import renewals
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault

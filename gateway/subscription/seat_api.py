@@ -13,7 +13,7 @@ from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.own_ids import MEMBER, read_any_own_id
 from gateway.rejections import Rejection
-from gateway.subscription_api import SubscriptionDecision, did, member_id_of, number_of, once
+from gateway.subscription.subscription_api import SubscriptionDecision, did, member_id_of, number_of, once
 from members.subscription import seats, subscriptions
 from members.subscription.subscriptions import Subscription
 

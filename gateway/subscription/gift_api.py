@@ -7,7 +7,7 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, person_calls, scopes, subscription_types
+from gateway import access, person_calls, scopes
 from gateway.charging import choice
 from gateway.context import Context, Services
 from gateway.hold_inputs import KEY
@@ -16,7 +16,8 @@ from gateway.own_ids import SUBSCRIPTION, own_id, read_own_id
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
-from gateway.subscription_types import MemberSubscription
+from gateway.subscription import subscription_types
+from gateway.subscription.subscription_types import MemberSubscription
 from kit import audit, clock, codes
 from members.messages import MEMBER
 from members.subscription import gifts, offers, subscriptions

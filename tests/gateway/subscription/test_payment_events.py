@@ -13,9 +13,10 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from gateway import app, lanes, payment_events
+from gateway import app, lanes
 from gateway.charging import choice, tokens
 from gateway.schema import schema
+from gateway.subscription import payment_events
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault

@@ -9,17 +9,18 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, person_calls, scopes, subscription_types
+from gateway import access, person_calls, scopes
 from gateway.charging import choice
 from gateway.context import Context, Person
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
 from gateway.own_ids import SUBSCRIPTION, read_own_id
-from gateway.payment_means_api import check_token
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
-from gateway.subscription_types import MemberSubscription, Plan
+from gateway.subscription import subscription_types
+from gateway.subscription.payment_means_api import check_token
+from gateway.subscription.subscription_types import MemberSubscription, Plan
 from gateway.types import Money, money
 from kit import audit, clock
 from members import messages

@@ -5,12 +5,13 @@ from datetime import datetime
 import strawberry
 from strawberry import Info
 
-from gateway import access, subscription_outlook
+from gateway import access
 from gateway.context import Context, Services
 from gateway.inputs import described
 from gateway.own_ids import SUBSCRIPTION, own_id
 from gateway.scalars import CurrencyCode
-from gateway.subscription_outlook import Brought, NextCharge
+from gateway.subscription import subscription_outlook
+from gateway.subscription.subscription_outlook import Brought, NextCharge
 from gateway.types import Money, money
 from kit.amounts import Points
 from members.subscription import entitlements, invoices, plans, seats, subscriptions

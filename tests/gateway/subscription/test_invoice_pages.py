@@ -8,7 +8,8 @@ import pypdfium2
 import pytest
 from starlette.routing import Router
 
-from gateway import invoice_pages, scopes
+from gateway import scopes
+from gateway.subscription import invoice_pages
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
@@ -21,7 +22,7 @@ from tests.gateway import stand
 from tests.gateway.conversing import script_of
 from tests.gateway.desk import Desk
 from tests.gateway.subscribing import open_plans, subscribed
-from tests.gateway.test_subscription_api import SUBSCRIBE, keyed
+from tests.gateway.subscription.test_subscription_api import SUBSCRIBE, keyed
 
 ADA, BEN = "ada@example.org", "ben@example.org"
 
