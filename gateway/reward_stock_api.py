@@ -11,9 +11,9 @@ from gateway import access, person_calls, scopes
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
+from gateway.promotions.rule_inputs import TextsInput
 from gateway.rejections import Rejection
 from gateway.reward_api import Reward, reward_of
-from gateway.rule_inputs import TextsInput
 from kit.amounts import Points
 from members.messages import STAFF
 from partners import onboarding

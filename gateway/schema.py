@@ -5,7 +5,6 @@ committed print.
 import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
-from gateway.budget_api import BudgetMutation, BudgetQuery
 from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.client_api import ClientMutation, ClientQuery
 from gateway.clock_api import ClockMutation
@@ -43,14 +42,15 @@ from gateway.own_api import OwnMutation
 from gateway.pairing_api import Pairing, PairingMutation, PairingQuery
 from gateway.partnership_api import PartnershipQuery
 from gateway.prepared import Schema
-from gateway.promotion_outlook_api import PromotionOutlookQuery
+from gateway.promotions.budget_api import BudgetMutation, BudgetQuery
+from gateway.promotions.promotion_outlook_api import PromotionOutlookQuery
+from gateway.promotions.rule_api import RuleMutation, RuleQuery
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.referral_api import ReferralMutation
 from gateway.request_api import RequestQuery
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_order_api import RewardOrderQuery
 from gateway.reward_stock_api import RewardStockMutation
-from gateway.rule_api import RuleMutation, RuleQuery
 from gateway.sandbox_api import SandboxMutation
 from gateway.subscription.benefit_api import BenefitMutation
 from gateway.subscription.gift_api import GiftMutation

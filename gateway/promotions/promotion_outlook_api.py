@@ -11,7 +11,7 @@ from strawberry import Info
 from gateway import access, scopes
 from gateway.context import LANGUAGES, Context
 from gateway.inputs import described
-from gateway.rule_types import BudgetFigure, figure
+from gateway.promotions.rule_types import BudgetFigure, figure
 from kit.amounts import BASIS
 from partners.promotions import budgets, burning, catalogue, overlaps
 from partners.promotions.documents import RuleDocument

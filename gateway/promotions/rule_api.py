@@ -13,10 +13,8 @@ from gateway import access, connections, masking, person_calls, purchase_api, sc
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Services
 from gateway.inputs import described
-from gateway.marketers import MARKETERS, marketer_of, party
-from gateway.purchase_api import Counter
-from gateway.rejections import Rejection
-from gateway.rule_inputs import (
+from gateway.promotions.marketers import MARKETERS, marketer_of, party
+from gateway.promotions.rule_inputs import (
     AddPromotionInput,
     DecisionRefInput,
     DeclineReleaseInput,
@@ -27,7 +25,7 @@ from gateway.rule_inputs import (
     SuspendPromotionInput,
     parsed,
 )
-from gateway.rule_types import (
+from gateway.promotions.rule_types import (
     Explanation,
     Promotion,
     PromotionRule,
@@ -43,6 +41,8 @@ from gateway.rule_types import (
     rule_problem,
     simulation_of,
 )
+from gateway.purchase_api import Counter
+from gateway.rejections import Rejection
 from gateway.types import money, reasons
 from kit.amounts import Points
 from partners import decisions, rules

@@ -10,10 +10,10 @@ from gateway import access, connections, person_calls, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.inputs import described
-from gateway.marketers import MARKETERS, Marketer, marketer_of, party
+from gateway.promotions.marketers import MARKETERS, Marketer, marketer_of, party
+from gateway.promotions.rule_inputs import AddBudgetInput, FundBudgetInput, SetBudgetLimitInput
+from gateway.promotions.rule_types import Budget, budget_of
 from gateway.rejections import Rejection
-from gateway.rule_inputs import AddBudgetInput, FundBudgetInput, SetBudgetLimitInput
-from gateway.rule_types import Budget, budget_of
 from kit.amounts import minor_from_decimal
 from partners.promotions import budgets
 from partners.promotions.budgets import BudgetInvalid, BudgetUnknown

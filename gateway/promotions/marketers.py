@@ -10,7 +10,7 @@ from strawberry import Info
 from gateway import person_calls, scopes
 from gateway.context import Context, Person, Services
 from gateway.person_calls import PersonCall
-from gateway.rule_types import Shown
+from gateway.promotions.rule_types import Shown
 from members.messages import STAFF
 from partners import onboarding
 
