@@ -17,16 +17,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import admission, following, health
+from gateway import following, health
 from gateway.context import Services
 from gateway.edge import Edge, Problem
 from gateway.endpoint import Endpoint
+from gateway.gate import admission
+from gateway.gate.prepared import Schema
 from gateway.messages import sending
 from gateway.oauth import routes as oauth_routes
 from gateway.oauth.approvers import SignedIn
 from gateway.oauth.keys import KeyRing
 from gateway.oauth.routes import checked_issuer, open_oauth
-from gateway.prepared import Schema
 from gateway.sessions.asking import NotAnswered
 from gateway.sockets import Socket, origin_of
 from kit.clock import wall

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import strawberry
 from strawberry import Info
 
-from gateway import access, client_rules, first_steps, masking, mending, request_figures, request_log, scopes
-from gateway.allowances import Allowance
+from gateway import access, first_steps, masking, mending, request_figures, request_log, scopes
 from gateway.context import Context
 from gateway.first_steps import Step
+from gateway.gate import client_rules
+from gateway.gate.allowances import Allowance
 from gateway.inputs import described
 from gateway.oauth import own_clients
 from gateway.oauth.own_clients import OwnClient

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import client_rules, request_figures, scopes
+from gateway import request_figures, scopes
+from gateway.gate import client_rules
 from gateway.oauth import own_clients
 from kit.amounts import BASIS
 from partners.directory import Partner

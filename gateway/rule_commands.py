@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from gateway import client_rules, scopes
-from gateway.allowances import LARGE, STANDARD, Allowance
-from gateway.client_rules import ClientRule, DocumentInvalid
+from gateway import scopes
+from gateway.gate import client_rules
+from gateway.gate.allowances import LARGE, STANDARD, Allowance
+from gateway.gate.client_rules import ClientRule, DocumentInvalid
 from gateway.oauth.commands import Actor, ClientId, client_app
 from gateway.sessions import colleague_commands as colleague_commands
 from kit import console
@@ -96,7 +97,7 @@ def show(client_id: ClientId) -> None:
 
 def _text(file: Path) -> str:
     """The document of a file, if the gate would let it in. Raises DocumentInvalid."""
-    from gateway.prepared import Unacceptable
+    from gateway.gate.prepared import Unacceptable
     from gateway.schema import schema
 
     try:

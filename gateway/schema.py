@@ -30,6 +30,7 @@ from gateway.finance.settlement_api import SettlementQuery
 from gateway.finance.settlement_desk_api import SettlementMutation
 from gateway.finance.statement_api import FinanceQuery
 from gateway.finance.trouble_api import TroubleQuery
+from gateway.gate.prepared import Schema
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
 from gateway.integration_api import IntegrationQuery
@@ -41,7 +42,6 @@ from gateway.oversight_api import OversightMutation, OversightQuery
 from gateway.own_api import OwnMutation
 from gateway.pairing_api import Pairing, PairingMutation, PairingQuery
 from gateway.partnership_api import PartnershipQuery
-from gateway.prepared import Schema
 from gateway.promotions.budget_api import BudgetMutation, BudgetQuery
 from gateway.promotions.promotion_outlook_api import PromotionOutlookQuery
 from gateway.promotions.rule_api import RuleMutation, RuleQuery

@@ -18,11 +18,12 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import client_rules, scopes
-from gateway.allowances import Allowance
+from gateway import scopes
 from gateway.demo import promotions
 from gateway.demo.data import CURRENCY, FIRST_DAY, MERCHANTS, TERMINAL, DemonstrationError, Journeys, outlet_code
 from gateway.demo.names import PROGRAMME_NAME
+from gateway.gate import client_rules
+from gateway.gate.allowances import Allowance
 from gateway.oauth import clients
 from kit import actors
 from kit.clock import set_sandbox, wall

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.allowances import TOKENS, Exhausted
+from gateway.gate.allowances import TOKENS, Exhausted
 from gateway.oauth import dpop, forms, grant_store, grants
 from gateway.oauth.authentication import TokenClient, named
 from gateway.oauth.clients import CLIENT_CREDENTIALS, DEVICE_CODE
@@ -39,7 +39,7 @@ from kit.database import Database
 from kit.secrets import fingerprint
 
 if TYPE_CHECKING:
-    from gateway.admission import Admission
+    from gateway.gate.admission import Admission
 
 REQUEST_URI = "urn:ietf:params:oauth:request_uri:"
 PUSHED_LIFE = timedelta(seconds=90)

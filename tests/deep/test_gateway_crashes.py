@@ -20,7 +20,8 @@ import orjson
 import pytest
 
 import migrations
-from gateway import client_rules, scopes
+from gateway import scopes
+from gateway.gate import client_rules
 from gateway.oauth import clients
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from gateway import first_steps, masking, mending, request_figures
-from gateway.allowances import Allowance
 from gateway.context import Viewer
+from gateway.gate.allowances import Allowance
 from gateway.request_figures import BOUNDS_MS, Figures, RequestFigures
 from gateway.request_log import RequestLog
 from kit import clock, postgres

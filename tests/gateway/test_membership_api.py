@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway import client_rules, scopes
+from gateway import scopes
+from gateway.gate import client_rules
 from gateway.oauth import clients
 from gateway.sessions import session
 from kit import actors, postgres

@@ -12,7 +12,7 @@ import pytest
 from gateway import connections, scopes
 from gateway.context import Context, Services, Viewer
 from gateway.finance.statement_api import FinanceQuery
-from gateway.prepared import Schema
+from gateway.gate.prepared import Schema
 from kit import actors
 from kit.database import Database
 from kit.secrets import Vault, opaque_id

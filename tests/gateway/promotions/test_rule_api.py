@@ -537,7 +537,7 @@ async def test_promotions_come_in_pages_the_latest_first(office: Office) -> None
 
 
 async def test_the_dialogue_on_the_page_for_operators_runs_as_it_stands(office: Office) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "for-operators.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "for-operators.md").read_text(encoding="utf-8")
     calls = re.findall(r"```graphql\n# (mia|paul)\n(.+?)```\n```json\n(.+?)```", page, re.S)
     told = []
     for who, asked, variables in calls:

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gateway import allowances, masking, request_log, usage
-from gateway.allowances import COST, DOCUMENTS, MEMBER, MISSES, Allowance, Allowances, Exhausted, Share
-from gateway.client_rules import ClientRule, ClientRules, hash_of
+from gateway import masking, request_log, usage
 from gateway.context import Services, Viewer
-from gateway.prepared import Prepared, Schema, Unacceptable
-from gateway.pricing import Operation
+from gateway.gate import allowances
+from gateway.gate.allowances import COST, DOCUMENTS, MEMBER, MISSES, Allowance, Allowances, Exhausted, Share
+from gateway.gate.client_rules import ClientRule, ClientRules, hash_of
+from gateway.gate.prepared import Prepared, Schema, Unacceptable
+from gateway.gate.pricing import Operation
+from gateway.gate.shedding import Overloaded, Turnstile
 from gateway.request_log import RequestLog
-from gateway.shedding import Overloaded, Turnstile
 from gateway.usage import Usage
 from kit.clock import wall
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import allowance_store, client_rules
-from gateway.allowances import COST, LEASE_SECONDS, STANDARD, Allowance, Allowances, Exhausted, Key
+from gateway.gate import allowance_store, client_rules
+from gateway.gate.allowances import COST, LEASE_SECONDS, STANDARD, Allowance, Allowances, Exhausted, Key
 from kit.database import Database
 from kit.errors import Rejection
 from tests.gateway.toys import PLENTY, Toy

@@ -17,9 +17,9 @@ from datetime import datetime
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import allowance_store
-from gateway.allowances import STANDARD, Allowance
-from gateway.limits import Limits
+from gateway.gate import allowance_store
+from gateway.gate.allowances import STANDARD, Allowance
+from gateway.gate.limits import Limits
 from gateway.oauth import store as oauth_store
 from gateway.oauth.clients import ClientUnknown
 from kit import actors, audit

@@ -32,7 +32,7 @@ from graphql import (
 
 from gateway import masking
 from gateway.access import LONGEST_PAGE, Cost, ListSize, MovesPoints, RequiresScope, TakesBatch, directive_of
-from gateway.limits import LONGEST_LIST, LONGEST_LIST_OF_BATCH, fragments_of, is_list_over
+from gateway.gate.limits import LONGEST_LIST, LONGEST_LIST_OF_BATCH, fragments_of, is_list_over
 from gateway.scopes import POINTS_REDEEM, POINTS_RETURN
 
 _INTROSPECTION_COST = 10

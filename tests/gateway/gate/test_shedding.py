@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.shedding import REFUSALS_AT_ONCE, RETRY_SECONDS, SERVED_PER_REFUSAL, Overloaded, Turnstile
+from gateway.gate.shedding import REFUSALS_AT_ONCE, RETRY_SECONDS, SERVED_PER_REFUSAL, Overloaded, Turnstile
 
 READ, EARN, SPEND = 0, 1, 2
 

@@ -8,10 +8,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from gateway import client_rules, endpoint
-from gateway.admission import Admission
-from gateway.allowances import STANDARD, Allowance
-from gateway.shedding import Turnstile
+from gateway import endpoint
+from gateway.gate import client_rules
+from gateway.gate.admission import Admission
+from gateway.gate.allowances import STANDARD, Allowance
+from gateway.gate.shedding import Turnstile
 from kit import postgres
 from kit.database import APPLICATION_ROLE
 from kit.secrets import Vault

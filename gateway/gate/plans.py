@@ -47,8 +47,8 @@ from graphql.utilities.coerce_input_value import coerce_default_value
 from strawberry.types.field import StrawberryField
 
 from gateway.context import Context
-from gateway.limits import fragments_of
-from gateway.plan_inputs import BACKREF, NotAsPlanned, NotPlannable, Read, reader
+from gateway.gate.limits import fragments_of
+from gateway.gate.plan_inputs import BACKREF, NotAsPlanned, NotPlannable, Read, reader
 from gateway.rejections import RejectionAsData
 from kit import errors
 

@@ -9,10 +9,11 @@ from typing import Any
 import graphql
 import pytest
 
-from gateway import prepared, scopes
+from gateway import scopes
 from gateway.context import Context, Viewer
-from gateway.limits import Limits
-from gateway.prepared import Documents, Unacceptable
+from gateway.gate import prepared
+from gateway.gate.limits import Limits
+from gateway.gate.prepared import Documents, Unacceptable
 from tests.gateway.toys import Seen, schema
 
 ALL = frozenset(scopes.SCOPES)

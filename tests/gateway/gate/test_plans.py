@@ -24,8 +24,8 @@ from strawberry.types.arguments import convert_argument
 
 from gateway import access, scopes
 from gateway.context import Context, Viewer
-from gateway.plan_inputs import NotPlannable, Read, reader
-from gateway.prepared import Schema
+from gateway.gate.plan_inputs import NotPlannable, Read, reader
+from gateway.gate.prepared import Schema
 from gateway.rejections import Rejection
 from gateway.schema import schema
 from kit import errors

@@ -37,11 +37,11 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from gateway import access, masking
-from gateway.coercion import build_by_plan
 from gateway.context import Context
-from gateway.limits import Limits, first_over
-from gateway.plans import Outcome, Plan, plan_of
-from gateway.pricing import Operation, operations
+from gateway.gate.coercion import build_by_plan
+from gateway.gate.limits import Limits, first_over
+from gateway.gate.plans import Outcome, Plan, plan_of
+from gateway.gate.pricing import Operation, operations
 from gateway.rejections import RejectionAsData
 from gateway.scalars import SCALARS
 from gateway.scopes import SCHEMA_READ

@@ -20,7 +20,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from gateway import allowance_store
+from gateway.gate import allowance_store
 from gateway.masking import is_unavailable
 from kit.clock import wall
 from kit.values import quick
