@@ -22,7 +22,7 @@ from gateway.context import Context
 from gateway.finance.calls import known_as
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
-from gateway.membership_api import person
+from gateway.membership.membership_api import person
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from kit.amounts import minor_from_decimal

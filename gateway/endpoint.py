@@ -24,11 +24,11 @@ from gateway.gate.allowances import COST, DOCUMENTS, MISSES, Exhausted
 from gateway.gate.prepared import Schema, Unacceptable
 from gateway.gate.pricing import Operation
 from gateway.gate.shedding import Overloaded
+from gateway.integration.request_log import code_of, cost_of, was_replayed
 from gateway.oauth.dpop import InvalidProof, NonceWanted
 from gateway.oauth.jose import ALGORITHMS
 from gateway.oauth.tokens import Bearers, InvalidToken
 from gateway.rejections import is_miss
-from gateway.request_log import code_of, cost_of, was_replayed
 from gateway.scopes import POINTS_ACCRUE
 from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
 from kit.errors import OutcomeUnknown

@@ -12,8 +12,8 @@ from gateway.context import Context
 from gateway.following import Follower, Resync
 from gateway.inputs import MemberRefInput, described
 from gateway.member_api import balance_of
-from gateway.membership_api import names_self
-from gateway.own_ids import own_key
+from gateway.membership.membership_api import names_self
+from gateway.membership.own_ids import own_key
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import is_miss
 from gateway.types import Balance, Transaction, transaction

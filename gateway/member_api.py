@@ -12,7 +12,7 @@ from gateway.context import Context
 from gateway.finance.statement_api import statement_by_id
 from gateway.hold_types import hold
 from gateway.inputs import MemberRefInput
-from gateway.membership_api import names_self, own_member
+from gateway.membership.membership_api import names_self, own_member
 from gateway.pairing_api import pairing, read_pairing_id
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import is_miss

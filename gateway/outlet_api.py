@@ -13,7 +13,7 @@ from gateway import access, person_calls, scopes
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
-from gateway.places import degrees_of, micro_of
+from gateway.membership.places import degrees_of, micro_of
 from gateway.purchase_api import counter_of
 from gateway.rejections import Rejection
 from members.messages import COLLEAGUE

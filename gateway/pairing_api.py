@@ -12,7 +12,7 @@ from gateway import access, scopes, slips
 from gateway.context import Context, Services
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
-from gateway.membership_api import once, person
+from gateway.membership.membership_api import once, person
 from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from gateway.types import Node, PartnerView, partner_view

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import request_figures, scopes
+from gateway import scopes
 from gateway.gate import client_rules
+from gateway.integration import request_figures
 from gateway.oauth import own_clients
 from kit.amounts import BASIS
 from partners.directory import Partner

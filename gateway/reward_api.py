@@ -12,7 +12,7 @@ from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import MemberRefInput, ProofInput, TransactionRefInput, described
-from gateway.membership_api import own_member
+from gateway.membership.membership_api import own_member
 from gateway.rejections import Rejection
 from gateway.types import Member, PartnerView, Recording, Redemption, partner_view, transaction
 from kit import clock

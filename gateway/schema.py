@@ -6,7 +6,6 @@ import strawberry
 
 from gateway.approval_api import Approval, ApprovalMutation
 from gateway.claim_api import ClaimMutation, ClaimQuery
-from gateway.client_api import ClientMutation, ClientQuery
 from gateway.clock_api import ClockMutation
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
@@ -33,13 +32,16 @@ from gateway.finance.trouble_api import TroubleQuery
 from gateway.gate.prepared import Schema
 from gateway.hold_api import HoldMutation
 from gateway.hold_types import Hold
-from gateway.integration_api import IntegrationQuery
+from gateway.integration.client_api import ClientMutation, ClientQuery
+from gateway.integration.integration_api import IntegrationQuery
+from gateway.integration.request_api import RequestQuery
+from gateway.integration.sandbox_api import SandboxMutation
 from gateway.live_api import LiveSubscription
 from gateway.member_api import MemberQuery
-from gateway.membership_api import MembershipMutation
+from gateway.membership.membership_api import MembershipMutation
+from gateway.membership.own_api import OwnMutation
 from gateway.outlet_api import OutletMutation, OutletQuery
 from gateway.oversight_api import OversightMutation, OversightQuery
-from gateway.own_api import OwnMutation
 from gateway.pairing_api import Pairing, PairingMutation, PairingQuery
 from gateway.partnership_api import PartnershipQuery
 from gateway.promotions.budget_api import BudgetMutation, BudgetQuery
@@ -47,11 +49,9 @@ from gateway.promotions.promotion_outlook_api import PromotionOutlookQuery
 from gateway.promotions.rule_api import RuleMutation, RuleQuery
 from gateway.purchase_api import PurchaseMutation, PurchaseQuery
 from gateway.referral_api import ReferralMutation
-from gateway.request_api import RequestQuery
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_order_api import RewardOrderQuery
 from gateway.reward_stock_api import RewardStockMutation
-from gateway.sandbox_api import SandboxMutation
 from gateway.subscription.benefit_api import BenefitMutation
 from gateway.subscription.gift_api import GiftMutation
 from gateway.subscription.payment_means_api import PaymentMeansMutation

@@ -31,7 +31,7 @@ from partners.purchases import CANCELLATION, PURCHASE, REDEMPTION, RETURN
 from partners.records import StoredReceipt
 
 if TYPE_CHECKING:
-    from gateway.membership_types import Membership
+    from gateway.membership.membership_types import Membership
     from gateway.subscription.subscription_types import Entitlement
 
 KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
@@ -486,7 +486,7 @@ class Member(Node):
     )
     balance: Balance = described("Points; nothing is available while the member has locked spending.")
     visit: str | None = described("Names the member for ten minutes at the terminal that was given; null without one.")
-    own: Annotated["Membership", strawberry.lazy("gateway.membership_types")] | None = described(
+    own: Annotated["Membership", strawberry.lazy("gateway.membership.membership_types")] | None = described(
         "What only the member reads who is signed in; null for everybody else.", default=None
     )
 

@@ -23,11 +23,12 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import claim_duties, logs, request_figures, request_log, usage
+from gateway import claim_duties, logs, usage
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
 from gateway.finance import dispute_duties
+from gateway.integration import request_figures, request_log
 from gateway.messages import expiry_notices, expiry_reminders, sending, sms
 from gateway.sessions import session
 from gateway.subscription import payment_events, renewals

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gateway import masking, request_log, usage
+from gateway import masking, usage
 from gateway.context import Services, Viewer
 from gateway.gate import allowances
 from gateway.gate.allowances import COST, DOCUMENTS, MEMBER, MISSES, Allowance, Allowances, Exhausted, Share
@@ -22,7 +22,8 @@ from gateway.gate.client_rules import ClientRule, ClientRules, hash_of
 from gateway.gate.prepared import Prepared, Schema, Unacceptable
 from gateway.gate.pricing import Operation
 from gateway.gate.shedding import Overloaded, Turnstile
-from gateway.request_log import RequestLog
+from gateway.integration import request_log
+from gateway.integration.request_log import RequestLog
 from gateway.usage import Usage
 from kit.clock import wall
 

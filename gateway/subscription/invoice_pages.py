@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from gateway import masking, scopes
 from gateway.context import LANGUAGES, Services, Viewer
 from gateway.endpoint import Endpoint, shown_by
-from gateway.own_ids import MEMBER, own_id
+from gateway.membership.own_ids import MEMBER, own_id
 from gateway.pages import phrases, rendering
 from gateway.sessions import people, viewers
 from gateway.streams import Refused

@@ -11,7 +11,7 @@ from gateway import access, scopes
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
-from gateway.own_ids import MEMBER, read_any_own_id
+from gateway.membership.own_ids import MEMBER, read_any_own_id
 from gateway.rejections import Rejection
 from gateway.subscription.subscription_api import SubscriptionDecision, did, member_id_of, number_of, once
 from members.subscription import seats, subscriptions

@@ -14,7 +14,7 @@ from gateway.charging import choice
 from gateway.context import Context, Person
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
-from gateway.own_ids import SUBSCRIPTION, read_own_id
+from gateway.membership.own_ids import SUBSCRIPTION, read_own_id
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode

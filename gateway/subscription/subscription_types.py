@@ -8,7 +8,7 @@ from strawberry import Info
 from gateway import access
 from gateway.context import Context, Services
 from gateway.inputs import described
-from gateway.own_ids import SUBSCRIPTION, own_id
+from gateway.membership.own_ids import SUBSCRIPTION, own_id
 from gateway.scalars import CurrencyCode
 from gateway.subscription import subscription_outlook
 from gateway.subscription.subscription_outlook import Brought, NextCharge

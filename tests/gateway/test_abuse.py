@@ -2,7 +2,8 @@
 
 L-15, L-16 (replays), L-20, L-21 (insiders), L-30 (weak secrets), L-32 and L-33 (games with expiry and rounding) are in
 tests/journeys/test_abuse_of_rules.py, L-25 (inflated accruals) in tests/partners/test_paces.py, L-28 (codes talked out of
-somebody) in tests/gateway/test_membership_api.py; test_the_list_of_abuses holds that every row has a test of its name.
+somebody) in tests/gateway/membership/test_membership_api.py; test_the_list_of_abuses holds that every row has a test of
+its name.
 """
 
 from __future__ import annotations

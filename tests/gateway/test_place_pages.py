@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway import places
-from gateway.places import Spot
+from gateway.membership import places
+from gateway.membership.places import Spot
 from gateway.sessions import colleagues
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database

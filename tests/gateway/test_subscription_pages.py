@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Page
 
-from gateway.own_ids import MEMBER, own_id
+from gateway.membership.own_ids import MEMBER, own_id
 from kit import actors
 from ledger import lots
 from members import badges

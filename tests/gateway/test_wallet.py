@@ -41,7 +41,7 @@ from tests import builders
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.desk import Desk, hidden
-from tests.gateway.test_membership_api import a_till
+from tests.gateway.membership.test_membership_api import a_till
 from tests.gateway.test_purchase_api import ACCRUE
 
 ADA = "ada@example.org"

@@ -20,7 +20,7 @@ from tests.builders import NOON, a_receipt, violations
 from tests.gateway import desk as desks
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Desk
-from tests.gateway.test_membership_api import REJECTION, keyed
+from tests.gateway.membership.test_membership_api import REJECTION, keyed
 from tests.gateway.test_session_matrix import colleague
 from tests.partners.test_purchases import record
 

@@ -25,7 +25,7 @@ from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Desk
-from tests.gateway.test_membership_api import a_till
+from tests.gateway.membership.test_membership_api import a_till
 from tests.gateway.test_purchase_api import by_number
 from tests.gateway.test_session_matrix import colleague
 from tests.partners.promotions.market import Market, bonus, open_market

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gateway import scopes, texts
+from gateway.membership.own_ids import MEMBER, own_id
 from gateway.messages.notices import Sender
-from gateway.own_ids import MEMBER, own_id
 from gateway.subscription import renewals
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database

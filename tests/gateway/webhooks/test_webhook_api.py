@@ -21,8 +21,8 @@ from tests.gateway import desk as desks
 from tests.gateway import receiving
 from tests.gateway.conversing import Script
 from tests.gateway.desk import Desk
+from tests.gateway.membership.test_membership_api import keyed
 from tests.gateway.receiving import Receiver
-from tests.gateway.test_membership_api import keyed
 from tests.gateway.test_session_matrix import colleague_script
 from tests.partners.test_purchases import record
 

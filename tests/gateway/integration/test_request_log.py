@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import redaction, request_log
 from gateway.context import Viewer
-from gateway.request_log import MOST_DONE, MOST_OF_CLIENT, RequestLog, code_of
+from gateway.integration import redaction, request_log
+from gateway.integration.request_log import MOST_DONE, MOST_OF_CLIENT, RequestLog, code_of
 from gateway.sessions import colleagues
 from kit import clock, postgres
 from kit.database import APPLICATION_ROLE, Database

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import request_figure_store
 from gateway.context import Viewer
 from gateway.gate import allowance_store
 from gateway.gate.allowances import COST, MICRO, Allowance
+from gateway.integration import request_figure_store
 
 BOUNDS_MS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 2_000, 5_000, 10_000)
 """Within how many milliseconds answers are counted as ready; behind the last there is one more place for the rest."""

@@ -6,17 +6,18 @@ from datetime import UTC, datetime, timedelta
 import strawberry
 from strawberry import Info
 
-from gateway import access, first_steps, masking, mending, request_figures, request_log, scopes
+from gateway import access, masking, scopes
 from gateway.context import Context
-from gateway.first_steps import Step
 from gateway.gate import client_rules
 from gateway.gate.allowances import Allowance
 from gateway.inputs import described
+from gateway.integration import first_steps, mending, request_figures, request_log
+from gateway.integration.first_steps import Step
+from gateway.integration.request_figures import Figures
+from gateway.integration.request_log import Refusals
 from gateway.oauth import own_clients
 from gateway.oauth.own_clients import OwnClient
 from gateway.purchase_api import counter_of
-from gateway.request_figures import Figures
-from gateway.request_log import Refusals
 from kit import audit, clock
 
 MOST_DAYS = 14

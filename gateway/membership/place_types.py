@@ -6,11 +6,12 @@ from decimal import Decimal
 import strawberry
 from strawberry import Info
 
-from gateway import connections, masking, places
+from gateway import connections, masking
 from gateway.connections import Connection, Cursors
 from gateway.context import Context
 from gateway.inputs import described
-from gateway.places import Spot, micro_of
+from gateway.membership import places
+from gateway.membership.places import Spot, micro_of
 from gateway.types import PartnerView, partner_view
 from partners.directory import Directory
 

@@ -13,11 +13,11 @@ from gateway import access, person_calls, scopes
 from gateway.context import Context, Person, Services
 from gateway.hold_inputs import KEY
 from gateway.inputs import MemberRefInput, described
-from gateway.membership_types import Membership
+from gateway.membership.membership_types import Membership
+from gateway.membership.own_ids import APPROVAL, CARD, MEMBER, own_id, read_own_id
+from gateway.membership.own_types import Own
 from gateway.messages import letters
 from gateway.messages.notices import zone_of
-from gateway.own_ids import APPROVAL, CARD, MEMBER, own_id, read_own_id
-from gateway.own_types import Own
 from gateway.rejections import Rejection
 from gateway.sessions.views import sender_of
 from gateway.types import Balance, Member

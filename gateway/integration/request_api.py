@@ -6,12 +6,13 @@ import orjson
 import strawberry
 from strawberry import Info
 
-from gateway import access, connections, masking, request_log, scopes
+from gateway import access, connections, masking, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.inputs import described
+from gateway.integration import request_log
+from gateway.integration.request_log import Entry, Wanted
 from gateway.purchase_api import counter_of
-from gateway.request_log import Entry, Wanted
 from kit.amounts import Points
 from ledger import rollups
 

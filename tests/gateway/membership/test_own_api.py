@@ -21,8 +21,8 @@ from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Desk
+from tests.gateway.membership.test_membership_api import CONSENT, REJECTION, a_till, earning, keyed
 from tests.gateway.stand import Till
-from tests.gateway.test_membership_api import CONSENT, REJECTION, a_till, earning, keyed
 from tests.gateway.test_purchase_api import RECORD
 
 ADA = "ada@example.org"

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from gateway import first_steps, masking, mending, request_figures
+from gateway import masking
 from gateway.context import Viewer
 from gateway.gate.allowances import Allowance
-from gateway.request_figures import BOUNDS_MS, Figures, RequestFigures
-from gateway.request_log import RequestLog
+from gateway.integration import first_steps, mending, request_figures
+from gateway.integration.request_figures import BOUNDS_MS, Figures, RequestFigures
+from gateway.integration.request_log import RequestLog
 from kit import clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
@@ -22,10 +23,10 @@ from members import proofs
 from tests.builders import NOON, Coalition, found
 from tests.gateway import desk as desks
 from tests.gateway import stand
+from tests.gateway.integration.test_request_log import developer
 from tests.gateway.stand import Gateway
 from tests.gateway.test_hold_api import CAPTURE, PLACE, capturing
 from tests.gateway.test_purchase_api import CANCEL, RECORD, RETURN
-from tests.gateway.test_request_log import developer
 from tests.test_documentation import DOCS, rejections, rows
 
 REFUSED = (

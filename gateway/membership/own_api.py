@@ -12,9 +12,9 @@ from gateway import access, person_calls, scopes
 from gateway.context import Context
 from gateway.hold_inputs import KEY
 from gateway.inputs import described
-from gateway.membership_api import note, once, person, tell
+from gateway.membership.membership_api import note, once, person, tell
+from gateway.membership.own_ids import CARD, own_id
 from gateway.messages import letters
-from gateway.own_ids import CARD, own_id
 from gateway.rejections import Rejection
 from gateway.sessions import session
 from gateway.sessions.session import Person as Signed

@@ -15,8 +15,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import request_figure_store
 from gateway.context import Viewer
+from gateway.integration import request_figure_store
 
 PURCHASE, POINTS_SPENT, RETURN, CANCELLATION = "PURCHASE", "POINTS_SPENT", "RETURN", "CANCELLATION"
 HOLD_CAPTURED, SENT_AGAIN, OFFLINE, REFUSED = "HOLD_CAPTURED", "SENT_AGAIN", "OFFLINE", "REFUSED"

@@ -20,10 +20,10 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import first_steps, redaction, request_figures, request_log_store
 from gateway.context import Viewer
-from gateway.first_steps import FirstSteps
-from gateway.request_figures import RequestFigures
+from gateway.integration import first_steps, redaction, request_figures, request_log_store
+from gateway.integration.first_steps import FirstSteps
+from gateway.integration.request_figures import RequestFigures
 from kit.clock import wall
 from kit.database import Database
 

@@ -17,7 +17,7 @@ from gateway.claim_types import MissingPointsClaim, own_claims
 from gateway.connections import After, Connection, First
 from gateway.context import Context
 from gateway.inputs import described
-from gateway.place_types import NearInput, SpendingPlace, spending_places
+from gateway.membership.place_types import NearInput, SpendingPlace, spending_places
 from gateway.types import Money, PartnerView, Reason, SpendLimit, money, partner_view, reasons
 from kit.amounts import Points, minor_from_decimal
 from ledger.accounts import Balance

@@ -13,9 +13,9 @@ from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Services
 from gateway.event_api import Offer, offer_of
 from gateway.inputs import described
-from gateway.own_ids import APPROVAL, CARD, own_id, own_key
-from gateway.own_types import OwnRecord
-from gateway.progress import (
+from gateway.membership.own_ids import APPROVAL, CARD, own_id, own_key
+from gateway.membership.own_types import OwnRecord
+from gateway.membership.progress import (
     BroughtFriend,
     MemberBadge,
     MemberStamps,
