@@ -20,8 +20,7 @@ from gateway.claim_types import (
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.finance.calls import known_as
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.membership.membership_api import person
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
@@ -35,7 +34,6 @@ from settlement.claims.claims import ClaimDraft, ClaimInvalid, ClaimUnknown, Pur
 
 MAKE = (scopes.SETTLEMENT_MAKE,)
 _CLAIM = "Id of the claim."
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 OPEN = (*claiming.WAITING, *claiming.TO_CREDIT)
 
 
@@ -86,25 +84,25 @@ class ProposeClaimDecisionInput:
 @strawberry.type(description="The claim as it stands.")
 class ClaimMissingPointsSuccess:
     claim: MissingPointsClaim = described("The claim.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The operator decides.")
 class ContestClaimSuccess:
     claim: MissingPointsClaim = described("The claim.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The answer stands.")
 class AnswerClaimSuccess:
     claim: MissingPointsClaim = described("The claim.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="It waits for somebody else, who says `decideFinanceProposal`.")
 class ProposeClaimDecisionSuccess:
     number: int = described("Number of the proposal.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 ClaimMissingPointsResult = Annotated[

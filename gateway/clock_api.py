@@ -10,8 +10,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, described
 from gateway.rejections import Rejection
 from gateway.subscription import renewals
 from kit import audit, clock, errors

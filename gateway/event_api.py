@@ -9,8 +9,7 @@ from strawberry import Info
 from gateway import access, connections, scopes, slips
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, described
+from gateway.inputs import KEY, MemberRefInput, described
 from gateway.purchase_api import Counter, call_of, counter_of
 from gateway.rejections import Rejection
 from gateway.scalars import OfferKind

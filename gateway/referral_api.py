@@ -10,8 +10,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, purchase_api, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, described
+from gateway.inputs import KEY, MemberRefInput, described
 from gateway.membership.membership_api import own_member
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection

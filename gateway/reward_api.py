@@ -10,8 +10,7 @@ from gateway import access, connections, person_calls, purchase_api, scopes
 from gateway.access import LONGEST_PAGE
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, ProofInput, TransactionRefInput, described
+from gateway.inputs import KEY, MemberRefInput, ProofInput, TransactionRefInput, described
 from gateway.membership.membership_api import own_member
 from gateway.rejections import Rejection
 from gateway.types import Member, PartnerView, Recording, Redemption, partner_view, transaction

@@ -8,8 +8,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.membership.membership_api import note, once, person, tell
 from gateway.membership.own_ids import CARD, own_id
 from gateway.messages import letters
@@ -34,7 +33,7 @@ class WalletCard:
 @strawberry.type(description="The card is issued.")
 class PutCardInWalletSuccess:
     card: WalletCard | None = described("The card; null in a replay, because it is told once.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 PutCardInWalletResult = Annotated[

@@ -7,22 +7,21 @@ from strawberry import Info
 
 from gateway.context import Context
 from gateway.finance.calls import Do, once
-from gateway.inputs import described
+from gateway.inputs import REPLAYED, described
 from gateway.rejections import Rejection
 
 Done = TypeVar("Done")
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 
 
 @strawberry.type(description="It waits for somebody else.")
 class ProposalSuccess:
     number: int | None = described("Number of the proposal, or of the version. Null in a replay.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="It is done.")
 class FinanceSuccess:
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 ProposalResult = Annotated[

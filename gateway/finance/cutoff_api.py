@@ -9,8 +9,7 @@ from strawberry import Info
 from gateway import access, person_calls, scopes
 from gateway.context import Context
 from gateway.finance.settlement_types import SettlementCutoff, cutoff_of
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, described
 from gateway.rejections import Rejection
 from members.messages import STAFF
 from settlement import closing

@@ -19,8 +19,7 @@ from gateway.finance.reconciliation_api import PartnerCode
 from gateway.finance.reconciliation_types import break_number, whose
 from gateway.finance.settlement_api import DESK
 from gateway.finance.statement_api import read_statement_id, statement_id
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from gateway.types import Money, money
@@ -33,7 +32,6 @@ from settlement.reconciliation.disputes import Dispute, DisputeInvalid, DisputeU
 _IDS, _PREFIX = "statement dispute", "dsp"
 _DISPUTE = "Id of the dispute."
 _NOTE = "What is said; both sides read it, and it stays for ever."
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 PARTNERS = (scopes.DISPUTES_WRITE,)
 BOTH = (scopes.DISPUTES_WRITE, scopes.SETTLEMENT_MAKE)
 TELL, AGREE, ESCALATE, WITHDRAW = "TELL", "AGREE", "ESCALATE", "WITHDRAW"
@@ -154,7 +152,7 @@ class StatementDispute:
 @strawberry.type(description="The dispute as it stands.")
 class DisputeSuccess:
     dispute: StatementDispute = described("The dispute.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 DisputeResult = Annotated[

@@ -16,8 +16,7 @@ from gateway.finance.answers import FinanceResult, FinanceSuccess, ProposalResul
 from gateway.finance.calls import once
 from gateway.finance.fee_types import ClosedFeeMonth, SubscriptionInvoiceFile
 from gateway.finance.settlement_desk_api import MAKE
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from kit.amounts import minor_from_decimal
@@ -30,7 +29,6 @@ from settlement.subscription import allocation, months, rules
 from settlement.subscription.rules import FeeRules, FeeRulesInvalid, Rate
 
 _INVOICE = "Number of the invoice."
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 
 
 @strawberry.input(description="That the money of an invoice came.")
@@ -99,13 +97,13 @@ class RecordSubscriptionReceiptSuccess:
         "Number of the proposal that somebody else decides, where the sum takes two people; null where it is recorded, "
         "and in a replay."
     )
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The month is closed.")
 class CloseFeeMonthSuccess:
     month: ClosedFeeMonth = described("Where it went.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 RecordSubscriptionReceiptResult = Annotated[

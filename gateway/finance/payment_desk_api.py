@@ -30,8 +30,7 @@ from gateway.finance.reconciliation_types import (
     payment_of,
     payment_report_of,
 )
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from kit.secrets import fingerprint
@@ -49,7 +48,6 @@ _CAUSE = "Why; it stays for ever."
 _ITEM = "Number of money in suspense, as `suspenseItems` has it."
 _ORDER = "Number of a file for the bank, as `paymentFiles` has it."
 _PAYMENT = "Id of the payment, as `settlementPayments` has it."
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 _RUN = "Number of a run."
 
 
@@ -138,14 +136,14 @@ class WriteOffPaymentInput:
 @strawberry.type(description="Files for the bank.")
 class PaymentFilesSuccess:
     files: list[PaymentFile] = described("All files of the run, or the one that was meant.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="Payments as they stand now.")
 class PaymentsSuccess:
     payments: list[SettlementPayment] = described("Those that were meant.")
     proposal: int | None = described("Number of the proposal that somebody else decides; null where it is done.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="What the bank sent, as it was taken.")
@@ -153,7 +151,7 @@ class ImportBankFileSuccess:
     statements: list[BankStatement] = described("Statements of the file, in order.")
     notices: list[BankNotice] = described("Notices of the file, in order.")
     reports: list[PaymentReport] = described("The report on payments that the file is.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 PaymentFilesResult = Annotated[

@@ -14,14 +14,11 @@ from gateway.context import Context
 from gateway.finance.calls import person
 from gateway.finance.report_content_api import ReportQuestionInput, question_of
 from gateway.finance.settlement_api import DESK
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from settlement.reports import asking
 from settlement.reports.asking import Asked, Kept, QuestionUnknown
-
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 
 
 @strawberry.input(description="A question that is to be kept. What is kept is the question, never an answer.")
@@ -71,12 +68,12 @@ class SavedQuestion:
 @strawberry.type(description="The question as it is kept.")
 class SaveQuestionSuccess:
     question: SavedQuestion = described("The question.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="It is kept no more.")
 class DropQuestionSuccess:
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 SaveQuestionResult = Annotated[

@@ -27,8 +27,7 @@ from gateway.finance.reconciliation_types import (
     partner_file_of,
     shown_breaks,
 )
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from kit.secrets import fingerprint
 from partners import programme, tills
@@ -45,7 +44,6 @@ _RESOLVING: dict[str, Callable[..., Awaitable[object]]] = {
 
 _BREAK = "Id of the break, as `settlementBreaks` has it."
 _CAUSE = "Why; it stays for ever."
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 
 
 @strawberry.input(description="A file of receipts. A larger one goes to /settlement/files.")
@@ -117,27 +115,27 @@ class VerifyBreakInput:
 @strawberry.type(description="The acknowledgement of a file: taken or refused, and what came of its lines.")
 class SendPartnerFileSuccess:
     file: PartnerFile = described("The file; one that was refused says why.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A file that was compared.")
 class ComparePartnerFileSuccess:
     comparison: FileComparison = described("What came of it.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="What came since files were compared.")
 class LookForMissingLinesSuccess:
     arrived: int | None = described("Lines of ours that were missing and are matched now. Null in a replay.")
     missing: int | None = described("Lines of theirs that are due by now and missing. Null in a replay.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="Breaks as they stand now.")
 class BreaksSuccess:
     breaks: list[SettlementBreak] = described("The break, or all that were one match.")
     proposal: int | None = described("Number of the proposal that somebody else decides; null where it is done.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 SendPartnerFileResult = Annotated[

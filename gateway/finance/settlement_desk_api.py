@@ -19,8 +19,7 @@ from gateway.finance.answers import FinanceResult, ProposalResult, done, propose
 from gateway.finance.calls import once, person
 from gateway.finance.settlement_types import SettlementRun, run_of
 from gateway.finance.statement_api import SettlementStatement, statement_by_id
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from kit.errors import FieldProblem
@@ -159,25 +158,22 @@ class DecideAgreementInput:
     approved: bool = described("Whether it is signed.")
 
 
-_REPLAYED = "True when an earlier call did it; nothing was written now."
-
-
 @strawberry.type(description="Runs that are under way.")
 class SettlementRunsSuccess:
     runs: list[SettlementRun] = described("Those that are not issued yet.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A run as it stands now.")
 class SettlementRunSuccess:
     run: SettlementRun = described("The run; a new one where it was superseded.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A statement that its partner accepted.")
 class AcceptSettlementStatementSuccess:
     statement: SettlementStatement = described("The statement.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 SettlementRunsResult = Annotated[

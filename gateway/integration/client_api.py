@@ -12,8 +12,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.oauth import clients, own_clients
 from gateway.oauth.client_keys import ClientKeyInvalid
 from gateway.oauth.own_clients import OwnClient, WantedClient
@@ -122,7 +121,7 @@ class SuspendClientInput:
 class ApiClientSuccess:
     client: ApiClient = described("The client.")
     secret: str | None = described("Its new secret, where one was made; shown to nobody again. Null in a replay.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 ApiClientResult = Annotated[

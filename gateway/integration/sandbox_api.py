@@ -15,8 +15,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, described
 from gateway.purchase_api import Counter, call_of, counter_of
 from gateway.rejections import Rejection
 from kit import errors

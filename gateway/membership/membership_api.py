@@ -11,8 +11,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context, Person, Services
-from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, described
+from gateway.inputs import KEY, REPLAYED, MemberRefInput, described
 from gateway.membership.membership_types import Membership
 from gateway.membership.own_ids import APPROVAL, CARD, MEMBER, own_id, read_own_id
 from gateway.membership.own_types import Own
@@ -86,7 +85,7 @@ class ReportCardLostInput:
 @strawberry.type(description="A member's own decision, done.")
 class MemberDecision:
     member: Member = described("The member as they are now.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The spend lock is as was asked.")

@@ -10,8 +10,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.membership.membership_api import note, once, person, tell
 from gateway.membership.own_ids import CARD, own_id
 from gateway.messages import letters
@@ -46,12 +45,12 @@ class DeviceCard:
 @strawberry.type(description="The card is issued.")
 class PutCardOnDeviceSuccess:
     card: DeviceCard | None = described("The card; null in a replay, because it is told once.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The member is forgotten and signed out everywhere.")
 class ForgetMeSuccess:
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 PutCardOnDeviceResult = Annotated[

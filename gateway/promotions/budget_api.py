@@ -9,7 +9,7 @@ from strawberry import Info
 from gateway import access, connections, person_calls, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.inputs import described
+from gateway.inputs import REPLAYED, described
 from gateway.promotions.marketers import MARKETERS, Marketer, marketer_of, party
 from gateway.promotions.rule_inputs import AddBudgetInput, FundBudgetInput, SetBudgetLimitInput
 from gateway.promotions.rule_types import Budget, budget_of
@@ -24,7 +24,7 @@ _MOST_FUNDED_MINOR = 10**15
 @strawberry.type(description="A budget as it is now.")
 class BudgetChange:
     budget: Budget = described("The budget.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A budget that is there.")

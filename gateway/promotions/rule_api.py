@@ -12,7 +12,7 @@ from strawberry import Info
 from gateway import access, connections, masking, person_calls, purchase_api, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Services
-from gateway.inputs import described
+from gateway.inputs import REPLAYED, described
 from gateway.promotions.marketers import MARKETERS, marketer_of, party
 from gateway.promotions.rule_inputs import (
     AddPromotionInput,
@@ -61,13 +61,13 @@ _NOTHING = Expectation(0, 0, 0, 0, 0, 0)  # where nobody said what a launch is f
 @strawberry.type(description="A promotion that is there.")
 class AddPromotionSuccess:
     promotion: Promotion = described("The promotion, with its rules.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A version of a rule. It decides nothing before a release holds it.")
 class DraftRuleSuccess:
     rule: PromotionRule = described("The version; of a document that says what the last one says, that one.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A simulation that a worker runs next.")
@@ -79,25 +79,25 @@ class SimulateReleaseSuccess:
 @strawberry.type(description="A release that waits for somebody else.")
 class SubmitReleaseSuccess:
     release: Release = described("The release, with what stands against it.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A release that decides from its instant on.")
 class PublishReleaseSuccess:
     release: Release = described("The release.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A release that will never decide.")
 class DeclineReleaseSuccess:
     release: Release = described("The release.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="Rules that are out of force.")
 class SuspendPromotionSuccess:
     release: Release = described("The release without them that is in force now, or the next one to come without them.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 AddPromotionResult = Annotated[

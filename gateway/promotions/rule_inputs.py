@@ -7,8 +7,7 @@ from typing import Any
 import orjson
 import strawberry
 
-from gateway.hold_inputs import KEY
-from gateway.inputs import TransactionRefInput, described
+from gateway.inputs import KEY, TransactionRefInput, described
 from gateway.scalars import CurrencyCode
 from kit.amounts import Points, minor_from_decimal
 from kit.errors import FieldProblem

@@ -10,8 +10,7 @@ from strawberry import Info
 from gateway import access, person_calls, scopes
 from gateway.charging import choice
 from gateway.context import Context, Services
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.membership.own_ids import SUBSCRIPTION, own_id, read_own_id
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
@@ -67,19 +66,19 @@ class SubscriptionGift:
 class GiveSubscriptionSuccess:
     gift: SubscriptionGift = described("The present.")
     gift_code: str | None = described("What to tell whoever is to have it; told once, and null when this is replayed.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The present is the signed-in member's.")
 class RedeemGiftSuccess:
     subscription: MemberSubscription = described("The subscription that it counts for.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The present is taken back.")
 class TakeGiftBackSuccess:
     gift: SubscriptionGift = described("The present.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 GiveSubscriptionResult = Annotated[

@@ -11,8 +11,7 @@ from strawberry import Info
 from gateway import access, person_calls, scopes
 from gateway.charging import choice
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, described
 from gateway.pages.visits import HOME
 from gateway.rejections import Rejection
 from kit import errors

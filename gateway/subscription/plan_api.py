@@ -14,8 +14,7 @@ from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.finance.answers import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
 from gateway.finance.calls import once
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from gateway.types import Money, money
@@ -33,7 +32,6 @@ from partners.directory import Directory
 _DRAFT, _DECIDE = (scopes.RULES_EDIT,), (scopes.RULES_APPROVE,)
 _READ = (scopes.RULES_EDIT, scopes.RULES_APPROVE)
 _PLAN = "The plan's code."
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 
 
 @strawberry.input(description="A name in a language.")
@@ -191,13 +189,13 @@ class PlanOffer:
 
 @strawberry.type(description="The offer is there.")
 class AddPlanOfferSuccess:
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="Codes were drawn.")
 class DrawPlanCodesSuccess:
     codes: list[str] | None = described("What to hand out; told once, and null when this is replayed.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 AddPlanOfferResult = Annotated[

@@ -9,8 +9,7 @@ from strawberry import Info
 
 from gateway import access, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.membership.own_ids import MEMBER, read_any_own_id
 from gateway.rejections import Rejection
 from gateway.subscription.subscription_api import SubscriptionDecision, did, member_id_of, number_of, once
@@ -47,12 +46,12 @@ class OfferSeatSuccess(SubscriptionDecision):
 
 @strawberry.type(description="The seat is the signed-in member's.")
 class AcceptSeatSuccess:
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The seat is given up.")
 class LeaveSeatSuccess:
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The seat is nobody's any more; it can be offered again from its `freeAt` on.")

@@ -12,8 +12,7 @@ from strawberry import Info
 from gateway import access, person_calls, scopes
 from gateway.charging import choice
 from gateway.context import Context, Person
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.membership.own_ids import SUBSCRIPTION, read_own_id
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
@@ -85,7 +84,7 @@ class ResumeSubscriptionInput:
 @strawberry.type(description="A subscription as it is now.")
 class SubscriptionDecision:
     subscription: MemberSubscription = described("The subscription.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The plan is taken; what is to be paid is among its invoices.")

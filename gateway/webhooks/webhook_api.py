@@ -12,8 +12,7 @@ from strawberry import Info
 from gateway import access, connections, person_calls, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context, Person
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.person_calls import PersonCall
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import Rejection
@@ -35,7 +34,6 @@ from members.messages import COLLEAGUE
 from partners.onboarding import OwnPerson
 
 _ENDPOINT = "Id of the endpoint."
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 _URL = "An https address of a public host; in a sandbox on one's own machine also one of that machine."
 _MANAGE = (scopes.WEBHOOKS_MANAGE,)
 _FRESH = "Takes a proof of a moment ago."
@@ -95,19 +93,19 @@ class SendSampleWebhookInput:
 class WebhookEndpointSuccess:
     endpoint: WebhookEndpoint = described("The endpoint.")
     secret: str | None = described("Its new secret, where one was made; shown to nobody again. Null in a replay.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A delivery as it stands now.")
 class WebhookDeliverySuccess:
     delivery: WebhookDelivery = described("The delivery.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="What is sent again.")
 class ResendFailedWebhooksSuccess:
     count: int = described("How many deliveries, 1,000 at most: call again for more.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 WebhookEndpointResult = Annotated[
