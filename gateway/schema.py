@@ -11,7 +11,9 @@ from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
+from gateway.finance.agreement_desk_api import AgreementMutation
 from gateway.finance.bank_api import BankQuery
+from gateway.finance.cover_desk_api import CoverMutation
 from gateway.finance.cutoff_api import CutoffMutation
 from gateway.finance.dispute_api import DisputeMutation, DisputeQuery
 from gateway.finance.drill_api import DrillQuery
@@ -135,6 +137,8 @@ class Mutation(
     ClockMutation,
     ClaimMutation,
     SettlementMutation,
+    CoverMutation,
+    AgreementMutation,
     CutoffMutation,
     ReconciliationMutation,
     PaymentMutation,

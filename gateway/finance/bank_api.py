@@ -9,8 +9,8 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
+from gateway.finance.calls import DESK
 from gateway.finance.reconciliation_types import names
-from gateway.finance.settlement_api import DESK
 from gateway.inputs import described
 from gateway.scalars import CurrencyCode
 from gateway.types import Money, money

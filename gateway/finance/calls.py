@@ -7,9 +7,13 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import person_calls
+from gateway import person_calls, scopes
 from gateway.context import Context, Person
 from members.messages import STAFF
+
+MAKE, DECIDE = (scopes.SETTLEMENT_MAKE,), (scopes.SETTLEMENT_DECIDE,)
+DESK = MAKE + DECIDE
+"""Who makes, who decides, and either of them."""
 
 Done = TypeVar("Done")
 Do = Callable[[AsyncConnection, str, datetime], Awaitable[Done]]

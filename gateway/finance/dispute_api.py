@@ -14,10 +14,9 @@ from gateway import access, connections, masking, person_calls, scopes
 from gateway.claim_types import hash_of
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.finance.calls import known_as
+from gateway.finance.calls import DESK, known_as
 from gateway.finance.reconciliation_api import PartnerCode
 from gateway.finance.reconciliation_types import break_number, whose
-from gateway.finance.settlement_api import DESK
 from gateway.finance.statement_api import read_statement_id, statement_id
 from gateway.inputs import KEY, REPLAYED, described
 from gateway.person_calls import PersonCall

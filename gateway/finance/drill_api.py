@@ -9,8 +9,8 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
+from gateway.finance.calls import DESK
 from gateway.finance.entry_ids import entry_id, read_entry_id
-from gateway.finance.settlement_api import DESK
 from gateway.finance.statement_api import SettlementStatement, statement_by_id, statement_of
 from gateway.inputs import described
 from gateway.types import Money, Reason, money, reasons

@@ -11,6 +11,7 @@ from gateway import access, connections, masking, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.finance import fee_types
+from gateway.finance.calls import DESK
 from gateway.finance.fee_types import (
     ClosedFeeMonth,
     FeeRecognition,
@@ -23,7 +24,6 @@ from gateway.finance.fee_types import (
     SubscriptionInvoiceFile,
     SubscriptionRefund,
 )
-from gateway.finance.settlement_api import DESK
 from gateway.scalars import CurrencyCode
 from gateway.subscription import subscription_types
 from gateway.subscription.subscription_types import SubscriptionInvoice

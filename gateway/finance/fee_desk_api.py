@@ -13,9 +13,8 @@ from gateway import access
 from gateway.context import Context
 from gateway.finance import fee_types
 from gateway.finance.answers import FinanceResult, FinanceSuccess, ProposalResult, ProposalSuccess
-from gateway.finance.calls import once
+from gateway.finance.calls import MAKE, once
 from gateway.finance.fee_types import ClosedFeeMonth, SubscriptionInvoiceFile
-from gateway.finance.settlement_desk_api import MAKE
 from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode

@@ -9,7 +9,7 @@ from strawberry import Info
 from gateway import access, connections
 from gateway.connections import First
 from gateway.context import Context
-from gateway.finance.settlement_api import DESK
+from gateway.finance.calls import DESK
 from gateway.inputs import described
 from gateway.scalars import CurrencyCode
 from settlement import standings

@@ -12,10 +12,10 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, person_calls, scopes
+from gateway import access, person_calls
 from gateway.context import Context
 from gateway.finance.answers import FinanceResult, ProposalResult, done, proposed
-from gateway.finance.calls import Do, once, person
+from gateway.finance.calls import DECIDE, MAKE, Do, once, person
 from gateway.finance.reconciliation_types import (
     BankNotice,
     BankStatement,
@@ -41,8 +41,6 @@ from settlement.bank.orders import Mandate
 from settlement.bank.receiving import Received
 from settlement.bank.reporting import Reported
 from settlement.rating import OPERATOR
-
-MAKE, DECIDE = (scopes.SETTLEMENT_MAKE,), (scopes.SETTLEMENT_DECIDE,)
 
 _CAUSE = "Why; it stays for ever."
 _ITEM = "Number of money in suspense, as `suspenseItems` has it."

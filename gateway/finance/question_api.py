@@ -11,9 +11,8 @@ from strawberry import Info
 from gateway import access, connections, person_calls
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.finance.calls import person
+from gateway.finance.calls import DESK, person
 from gateway.finance.report_content_api import ReportQuestionInput, question_of
-from gateway.finance.settlement_api import DESK
 from gateway.inputs import KEY, REPLAYED, described
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection

@@ -8,6 +8,7 @@ from strawberry import Info
 from gateway import access, connections, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
+from gateway.finance.calls import DESK
 from gateway.finance.reconciliation_types import (
     LateItem,
     PartnerFile,
@@ -25,7 +26,6 @@ from gateway.finance.reconciliation_types import (
     suspense_item_of,
     whose,
 )
-from gateway.finance.settlement_api import DESK
 from settlement.bank import paying, suspense
 from settlement.reconciliation import intake, register, standing
 

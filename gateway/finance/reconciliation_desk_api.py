@@ -15,7 +15,7 @@ from strawberry import Info
 
 from gateway import access, masking, person_calls, scopes
 from gateway.context import Context
-from gateway.finance.calls import Do, once, person
+from gateway.finance.calls import DECIDE, MAKE, Do, once, person
 from gateway.finance.reconciliation_pages import file_number
 from gateway.finance.reconciliation_types import (
     FileComparison,
@@ -36,7 +36,6 @@ from settlement.reconciliation import breaks, comparing, intake, register, resol
 from settlement.reconciliation.files import Format
 from settlement.reconciliation.intake import FileCall
 
-MAKE, DECIDE = (scopes.SETTLEMENT_MAKE,), (scopes.SETTLEMENT_DECIDE,)
 FORMATS: dict[str, Format] = {"CSV": "CSV", "JSONL": "JSONL"}
 _RESOLVING: dict[str, Callable[..., Awaitable[object]]] = {
     "ACCEPT": resolving.accept, "POST": resolving.post, "WRITE_OFF": resolving.write_off,

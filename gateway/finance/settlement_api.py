@@ -12,6 +12,7 @@ from strawberry import Info
 from gateway import access, connections, masking, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
+from gateway.finance.calls import DESK
 from gateway.finance.settlement_types import (
     AgreementVersion,
     FinanceProposal,
@@ -44,7 +45,6 @@ from settlement.exposure import deposits, limits
 from settlement.rating import OPERATOR
 from settlement.windows import cycle
 
-DESK = (scopes.SETTLEMENT_MAKE, scopes.SETTLEMENT_DECIDE)
 _AGREEMENTS = (scopes.SETTLEMENT_READ, scopes.AGREEMENTS_MAKE, scopes.AGREEMENTS_DECIDE)
 Row = TypeVar("Row")
 T = TypeVar("T")

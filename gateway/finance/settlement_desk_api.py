@@ -1,12 +1,10 @@
-"""What people of finance do over GraphQL in their own name: runs, proposals, deposits, calendars, agreements.
+"""What people of finance do over GraphQL in their own name: runs, calendars, tax rules, and what another proposed.
 
 Every call takes a proof of a moment ago, is done once under its key, and is as open as at the terminal: the role asks,
 and what takes two people takes two people. A partner's book-keeper accepts a statement of the own partner.
 """
 
-from dataclasses import replace
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Annotated
 
 import strawberry
@@ -16,30 +14,18 @@ from strawberry import Info
 from gateway import access, masking, scopes
 from gateway.context import Context
 from gateway.finance.answers import FinanceResult, ProposalResult, done, proposed
-from gateway.finance.calls import once, person
+from gateway.finance.calls import DECIDE, MAKE, known_as, once, person
 from gateway.finance.settlement_types import SettlementRun, run_of
 from gateway.finance.statement_api import SettlementStatement, statement_by_id
 from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
-from gateway.scalars import CurrencyCode
-from kit.errors import FieldProblem
 from members.messages import COLLEAGUE
-from partners import agreements, drafts, onboarding
-from partners.agreements import AgreementUnknown
 from settlement import proposals, runs
 from settlement.documents import taxes
 from settlement.documents.drawing import TaxRule
-from settlement.exposure import defaults, deposits
-from settlement.exposure.deposits import DepositInvalid
-from settlement.money import stock
-from settlement.money.stock import Handover
-from settlement.rating import OPERATOR
 from settlement.runs import StatementUnknown
 
-MAKE, DECIDE = (scopes.SETTLEMENT_MAKE,), (scopes.SETTLEMENT_DECIDE,)
-
 _RUN = "Number of a run."
-_PARTNER = "Code of a partner."
 _REASON = "A sentence; it stays for ever."
 STEPS = {"CALCULATED": runs.calculate, "CONTROLLED": runs.control, "IN_REVIEW": runs.issue}
 
@@ -95,67 +81,11 @@ class ProposeTaxRuleInput:
     valid_from: datetime = described("From when it holds.")
 
 
-@strawberry.input(description="Money that a partner deposits, or is given back.")
-class DepositInput:
-    idempotency_key: str = described(KEY)
-    partner: str = described(_PARTNER)
-    amount: Decimal = described("Above zero, at most six decimals.")
-    currency_code: CurrencyCode = described("ISO 4217 code.")
-    reference: str = described("The bank's own number.")
-
-
-@strawberry.input(description="A partner that did not pay for a run.")
-class ProposeDefaultCoverInput:
-    idempotency_key: str = described(KEY)
-    run: int = described(_RUN)
-    partner: str = described(_PARTNER)
-
-
-@strawberry.input(description="Points already out there that are to be funded otherwise.")
-class ProposeBuyOutInput:
-    idempotency_key: str = described(KEY)
-    partner: str = described(_PARTNER)
-    version: int = described("The version of its agreement that they were issued under.")
-    billed_fund_micro: int = described("What of the fund part is billed from then on, micro-units a point.")
-    paid: Decimal | None = described("What the partner pays in all; by default the difference at face.", default=None)
-    reason: str = described(_REASON)
-
-
-@strawberry.input(description="A partner that leaves: somebody else carries its points from then on.")
-class ProposeExitInput:
-    idempotency_key: str = described(KEY)
-    partner: str = described(_PARTNER)
-    carrier: str | None = described("Code of whoever carries them; by default the operator.", default=None)
-    reason: str = described(_REASON)
-
-
 @strawberry.input(description="What another of finance proposed.")
 class DecideFinanceProposalInput:
     idempotency_key: str = described(KEY)
     proposal: int = described("Its number.")
     approved: bool = described("Whether it is to be done.")
-
-
-@strawberry.input(description="A term that is to say something else.")
-class TermInput:
-    name: str = described("Its name, as `agreements` has it.")
-    value: str = described("Written as `agreements` writes it.")
-
-
-@strawberry.input(description="The next version of an agreement: the last approved one, but for some terms.")
-class ProposeAgreementInput:
-    idempotency_key: str = described(KEY)
-    partner: str = described(_PARTNER)
-    valid_from: datetime = described("In force from here.")
-    terms: list[TermInput] = described("What is to change.")
-
-
-@strawberry.input(description="A version of an agreement that another proposed.")
-class DecideAgreementInput:
-    idempotency_key: str = described(KEY)
-    partner: str = described(_PARTNER)
-    version: int = described("Its number.")
-    approved: bool = described("Whether it is signed.")
 
 
 @strawberry.type(description="Runs that are under way.")
@@ -268,12 +198,9 @@ class SettlementMutation:
         partner_id = info.context.viewer.partner_id
         if found is None or partner_id is None:
             raise StatementUnknown("there is no such statement of this partner")
-        number = found.statement.statement_id
-        partner = (await info.context.services.directory.get()).partner(partner_id)
-        assert partner is not None
+        number, whose = found.statement.statement_id, await known_as(info, person(info, COLLEAGUE))
 
         async def accept(connection: AsyncConnection, actor: str, at: datetime) -> None:
-            whose = f"{partner.code}/{actor}"  # as the trail knows a partner's people
             await runs.accept(connection, number, partner_id=partner_id, actor=whose, at=at)
 
         _, is_new = await once(
@@ -303,76 +230,6 @@ class SettlementMutation:
         content = (rule.code, str(rule.rate_bp), rule.rounding, rule.tax_code, input.valid_from.isoformat())
         return await proposed(info, "proposeTaxRule", input.idempotency_key, propose, *content)
 
-    @access.mutation(scopes=MAKE, moves_points=False, description="Records what a partner deposited.")
-    async def record_deposit(self, info: Info[Context, None], input: DepositInput) -> FinanceResult:
-        amount = _micro(input.amount)
-
-        async def record(connection: AsyncConnection, actor: str, at: datetime) -> None:
-            await deposits.record(
-                connection, await onboarding.partner_id_of(connection, input.partner), currency=input.currency_code,
-                amount_micro=amount, reference=input.reference, actor=actor, at=at,
-            )  # fmt: skip
-
-        content = (input.partner, str(amount), input.currency_code, input.reference)
-        return await done(info, "recordDeposit", input.idempotency_key, record, *content)
-
-    @access.mutation(scopes=MAKE, moves_points=False, description="Proposes to give a part of a deposit back.")
-    async def propose_deposit_return(self, info: Info[Context, None], input: DepositInput) -> ProposalResult:
-        amount = _micro(input.amount)
-
-        async def propose(connection: AsyncConnection, actor: str, at: datetime) -> int:
-            return await deposits.propose_return(
-                connection, await onboarding.partner_id_of(connection, input.partner), currency=input.currency_code,
-                amount_micro=amount, reference=input.reference, maker=actor, at=at,
-            )  # fmt: skip
-
-        content = (input.partner, str(amount), input.currency_code, input.reference)
-        return await proposed(info, "proposeDepositReturn", input.idempotency_key, propose, *content)
-
-    @access.mutation(
-        scopes=MAKE,
-        moves_points=False,
-        description="Proposes to cover what a partner did not pay: prefunding, holdback, collateral, the operator's "
-        "own.",
-    )
-    async def propose_default_cover(self, info: Info[Context, None], input: ProposeDefaultCoverInput) -> ProposalResult:
-        async def propose(connection: AsyncConnection, actor: str, at: datetime) -> int:
-            partner_id = await onboarding.partner_id_of(connection, input.partner)
-            return await defaults.propose(connection, input.run, partner_id, maker=actor, at=at)
-
-        content = (str(input.run), input.partner)
-        return await proposed(info, "proposeDefaultCover", input.idempotency_key, propose, *content)
-
-    @access.mutation(
-        scopes=MAKE, moves_points=False, description="Proposes that points already out there are funded otherwise."
-    )
-    async def propose_buy_out(self, info: Info[Context, None], input: ProposeBuyOutInput) -> ProposalResult:
-        paid = None if input.paid is None else _micro(input.paid)
-
-        async def propose(connection: AsyncConnection, actor: str, at: datetime) -> int:
-            partner_id = await onboarding.partner_id_of(connection, input.partner)
-            signed = await _version(connection, partner_id, input.version)
-            handover = Handover(partner_id, signed.terms.terms_id, partner_id, input.billed_fund_micro, paid)
-            maker = person(info).number
-            return await stock.propose_transfer(connection, [handover], reason=input.reason, maker=maker, at=at)
-
-        content = (input.partner, str(input.version), str(input.billed_fund_micro), str(paid), input.reason)
-        return await proposed(info, "proposeBuyOut", input.idempotency_key, propose, *content)
-
-    @access.mutation(
-        scopes=MAKE, moves_points=False, description="Proposes that somebody else carries a leaving partner's points."
-    )
-    async def propose_exit(self, info: Info[Context, None], input: ProposeExitInput) -> ProposalResult:
-        async def propose(connection: AsyncConnection, actor: str, at: datetime) -> int:
-            partner_id = await onboarding.partner_id_of(connection, input.partner)
-            carrier = OPERATOR if input.carrier is None else await onboarding.partner_id_of(connection, input.carrier)
-            handovers = await stock.exit_handovers(connection, partner_id, carrier_id=carrier, paid_micro={})
-            maker = person(info).number
-            return await stock.propose_transfer(connection, handovers, reason=input.reason, maker=maker, at=at)
-
-        content = (input.partner, input.carrier or "", input.reason)
-        return await proposed(info, "proposeExit", input.idempotency_key, propose, *content)
-
     @access.mutation(
         scopes=DECIDE, moves_points=False, description="Decides what another of finance proposed, and does it."
     )
@@ -385,66 +242,7 @@ class SettlementMutation:
         content = (str(input.proposal), str(input.approved))
         return await done(info, "decideFinanceProposal", input.idempotency_key, decide, *content)
 
-    @access.mutation(
-        scopes=(scopes.AGREEMENTS_MAKE,),
-        moves_points=False,
-        description="Proposes the next version of a partner's agreement; what is not said stays as it is.",
-    )
-    async def propose_agreement(self, info: Info[Context, None], input: ProposeAgreementInput) -> ProposalResult:
-        said = {one.name: one.value for one in input.terms}
-
-        async def propose(connection: AsyncConnection, actor: str, at: datetime) -> int:
-            partner_id = await onboarding.partner_id_of(connection, input.partner)
-            signed = [v for v in await agreements.versions(connection, partner_id) if v.state == "APPROVED"]
-            if not signed:
-                problem = FieldProblem(("partner",), "UNKNOWN", "nothing is signed yet that could be followed")
-                raise agreements.AgreementInvalid("the first version is proposed whole", problems=[problem])
-            changed = drafts.changed(drafts.of_version(signed[-1]), said)
-            draft = replace(changed, valid_from=input.valid_from)
-            maker = person(info).number
-            terms_id = await agreements.propose(connection, partner_id=partner_id, draft=draft, maker=maker, at=at)
-            return next(
-                v.terms.version
-                for v in await agreements.versions(connection, partner_id)
-                if v.terms.terms_id == terms_id
-            )
-
-        written = (f"{name}={value}" for name, value in sorted(said.items()))
-        content = (input.partner, input.valid_from.isoformat(), *written)
-        return await proposed(info, "proposeAgreement", input.idempotency_key, propose, *content)
-
-    @access.mutation(
-        scopes=(scopes.AGREEMENTS_DECIDE,),
-        moves_points=False,
-        description="Signs a version of an agreement that another proposed, or declines it.",
-    )
-    async def decide_agreement(self, info: Info[Context, None], input: DecideAgreementInput) -> FinanceResult:
-        async def decide(connection: AsyncConnection, actor: str, at: datetime) -> None:
-            partner_id = await onboarding.partner_id_of(connection, input.partner)
-            found = await _version(connection, partner_id, input.version)
-            act = agreements.approve if input.approved else agreements.decline
-            await act(connection, found.terms.terms_id, checker=person(info).number, at=at)
-
-        content = (input.partner, str(input.version), str(input.approved))
-        return await done(info, "decideAgreement", input.idempotency_key, decide, *content)
-
 
 async def _run(info: Info[Context, None], number: int, *, is_new: bool) -> SettlementRunSuccess:
     async with info.context.services.database.reading() as connection:
         return SettlementRunSuccess(run=run_of(await runs.head(connection, number)), replayed=not is_new)
-
-
-async def _version(connection: AsyncConnection, partner_id: int, version: int) -> agreements.Version:
-    found = await agreements.versions(connection, partner_id)
-    its = next((one for one in found if one.terms.version == version), None)
-    if its is None:
-        raise AgreementUnknown(f"the partner's agreement has no version {version}")
-    return its
-
-
-def _micro(amount: Decimal) -> int:
-    """An amount in micro-units. Rejects DEPOSIT_INVALID."""
-    scaled = amount.scaleb(6)
-    if not scaled.is_finite() or scaled != scaled.to_integral_value() or abs(scaled) > 10**18:
-        raise DepositInvalid("an amount has at most six decimals")
-    return int(scaled)

@@ -7,7 +7,7 @@ from strawberry import Info
 
 from gateway import access
 from gateway.context import Context
-from gateway.finance.settlement_api import DESK
+from gateway.finance.calls import DESK
 from gateway.inputs import described
 from settlement import trouble
 
