@@ -16,7 +16,7 @@ from gateway.scalars import OfferKind
 from gateway.types import Balance, member_id_for
 from kit.amounts import Points
 from kit.secrets import opaque_id, read_opaque_id
-from partners import purchases, tills
+from partners import purchases, recognition
 from partners.directory import Partner
 from partners.mechanics import events, offers
 from partners.mechanics.events import Waiting
@@ -161,7 +161,7 @@ class OfferQuery:
         cursors = Cursors(info.context.services.vault, "offer")
         begin = cursors.read(after) or 0
         terminal_id = _terminal(counter, outlet, terminal)
-        found = await tills.identify(counter.desk, counter.caller, counter.member_ref(member), terminal_id, at)
+        found = await recognition.identify(counter.desk, counter.caller, counter.member_ref(member), terminal_id, at)
         rows = list(enumerate(await offers.offers_to(counter.desk, counter.caller, found, at=at), start=1))
         return connections.page(
             rows[begin : begin + connections.bounded(first) + 1],
@@ -209,7 +209,7 @@ class EventMutation:
     async def activate_offer(self, info: Info[Context, None], input: ActivateOfferInput) -> ActivateOfferResult:
         counter, call = await call_of(info, "activateOffer", input.idempotency_key)
         terminal_id = _terminal(counter, input.outlet, input.terminal)
-        found = await tills.identify(
+        found = await recognition.identify(
             counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
         )
         await offers.activate(counter.desk, counter.caller, found, input.promotion, at=call.at)

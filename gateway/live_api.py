@@ -24,7 +24,7 @@ from ledger.accounts import POINTS
 from ledger.feed import Place
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import feed, tills
+from partners import feed, recognition
 from partners.feed import Posted
 
 _BALANCE = struct.Struct(">qq")
@@ -119,7 +119,7 @@ async def _identified(info: Info[Context, None], counter: Counter, ref: Callable
     """The member, by the rule of `member`. Raises RateLimited, else BAD_USER_INPUT, the same whatever is the matter."""
     try:
         terminal_id = counter.caller.terminal_id
-        return await tills.identify(counter.desk, counter.caller, ref(), terminal_id, await info.context.now())
+        return await recognition.identify(counter.desk, counter.caller, ref(), terminal_id, await info.context.now())
     except RateLimited:
         raise
     except errors.Rejection as no:

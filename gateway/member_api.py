@@ -39,7 +39,7 @@ from ledger.lots import Standing
 from members import identification
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import holds, pairings, purchases, returns, tills
+from partners import holds, pairings, purchases, recognition, returns, tills
 from partners.holds import HoldRef
 
 Viewer = Annotated[
@@ -90,7 +90,7 @@ class MemberQuery:
             terminal_id = None
             if outlet is not None:
                 terminal_id = purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
-            found = await tills.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
+            found = await recognition.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
         except RateLimited:
             raise
         except errors.Rejection as no:
@@ -127,7 +127,9 @@ class MemberQuery:
         if scopes.MEMBERS_READ in held and (member_id := read_member_id(counter.partner, id)):
             try:
                 ref = MemberRef(id=member_id)
-                found_member = await tills.identify(counter.desk, counter.caller, ref, None, await info.context.now())
+                found_member = await recognition.identify(
+                    counter.desk, counter.caller, ref, None, await info.context.now()
+                )
             except errors.Rejection:
                 return None
             return await _member(info, counter, found_member, None)

@@ -56,7 +56,7 @@ from kit.amounts import Points
 from kit.values import quick
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import outcomes, purchases, returns, rules, tills
+from partners import batches, calls, outcomes, purchases, returns, rules, tills
 from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
@@ -221,7 +221,7 @@ class PurchaseMutation:
     async def accrue_many(self, info: Info[Context, None], input: AccrueManyInput) -> AccrueManyResult:
         counter, call = await call_of(info, "accrueMany", input.idempotency_key)
         items = [_item(counter, item) for item in input.items]
-        done = await tills.accrue_many(counter.desk, counter.caller, items, at=call.at)
+        done = await batches.accrue_many(counter.desk, counter.caller, items, at=call.at)
         return _batch_answer(info, counter, done)
 
     @access.mutation(
@@ -277,11 +277,11 @@ class PurchaseMutation:
         return _cancellation(info, counter, done)
 
 
-async def call_of(info: Info[Context, None], operation: str, key: str) -> tuple[Counter, tills.Call]:
+async def call_of(info: Info[Context, None], operation: str, key: str) -> tuple[Counter, calls.Call]:
     """The counter and this call at it. Raises IDEMPOTENCY_KEY_INVALID before anything is looked up."""
     counter = await counter_of(info)
-    idem_key = tills.scoped_key(counter.caller, operation, key)
-    return counter, tills.Call(counter.caller, idem_key, await info.context.now(), clock.wall())
+    idem_key = calls.scoped_key(counter.caller, operation, key)
+    return counter, calls.Call(counter.caller, idem_key, await info.context.now(), clock.wall())
 
 
 def proof_of(counter: Counter, given: ProofInput | None) -> tills.Proof | None:

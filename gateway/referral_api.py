@@ -18,7 +18,7 @@ from gateway.types import Member, member_id_for
 from members import identification
 from members.identification import MemberRef
 from members.messages import MEMBER
-from partners import purchases, tills
+from partners import calls, purchases, recognition
 from partners.coupons.guesses import Asking
 from partners.mechanics import invitations, offers
 from partners.onboarding import PartnerUnknown
@@ -119,7 +119,7 @@ class ReferralMutation:
         if input.outlet is not None:
             place = purchases.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
             terminal_id = place.terminal_id
-        found = await tills.identify(
+        found = await recognition.identify(
             counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
         )
         asking = Asking(found.member_id, terminal_id, counter.caller.client_no)
@@ -137,7 +137,7 @@ class ReferralMutation:
     )
     async def accept_offer(self, info: Info[Context, None], input: AcceptOfferInput) -> AcceptOfferResult:
         person = person_calls.person_of(info.context.viewer, MEMBER)
-        tills.check_key(input.idempotency_key)
+        calls.check_key(input.idempotency_key)
         desk: Desk = info.context.services.lanes
         partner = (await desk.directory.get()).partner_by_code(input.partner)
         if partner is None:

@@ -17,7 +17,7 @@ from gateway.types import Member, PartnerView, Recording, Redemption, partner_vi
 from kit import clock
 from kit.amounts import Points
 from members.messages import MEMBER
-from partners import tills
+from partners import calls
 from partners.directory import Directory
 from partners.mechanics import facts, rewards
 from partners.mechanics.rewards import Reward as Given
@@ -150,9 +150,9 @@ class RewardMutation:
         if partner is None:
             raise PartnerUnknown("there is no such partner")
         caller = Caller(partner.partner_id, info.context.viewer.client_no)
-        idem_key = tills.scoped_key(caller, f"orderReward {person.number}", input.idempotency_key)
+        idem_key = calls.scoped_key(caller, f"orderReward {person.number}", input.idempotency_key)
         person_calls.require_fresh(person)
-        call = tills.Call(caller, idem_key, await info.context.now(), clock.wall())
+        call = calls.Call(caller, idem_key, await info.context.now(), clock.wall())
         done = await rewards.order(desk, call, person.number, input.outlet, input.reward)
         return OrderRewardSuccess(
             reference=done.receipt.reference, business_date=done.receipt.business_date,

@@ -9,9 +9,9 @@ from members import guesses, registrations
 from members.cards import CardUnknown, check_number
 from members.registrations import Application, Registration
 from partners import outcomes, purchases
+from partners.calls import Call
 from partners.mechanics import welcome
 from partners.purchases import Desk
-from partners.tills import Call
 
 
 async def enrol_member(

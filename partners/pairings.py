@@ -8,9 +8,9 @@ from datetime import datetime
 from members import identification, pairings
 from members.pairings import Pairing
 from partners import outcomes, purchases
+from partners.calls import Call
 from partners.onboarding import TerminalUnknown
 from partners.purchases import Caller, Desk
-from partners.tills import Call
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from gateway.finance.reconciliation_types import (
 from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from kit.secrets import fingerprint
-from partners import programme, tills
+from partners import calls, programme
 from partners.directory import Partner
 from settlement.reconciliation import breaks, comparing, intake, register, resolving
 from settlement.reconciliation.files import Format
@@ -167,7 +167,7 @@ class ReconciliationMutation:
         services, file_format = info.context.services, FORMATS.get(input.format)
         if file_format is None:
             raise masking.coded(masking.BAD_USER_INPUT, "`format` is CSV or JSONL.")
-        tills.check_key(input.idempotency_key)
+        calls.check_key(input.idempotency_key)
         partner, actor = await _sender(info, input.partner)
         asked = fingerprint("sendPartnerFile", partner.code, file_format, input.content)
         at = await services.now()

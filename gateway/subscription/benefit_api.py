@@ -13,7 +13,7 @@ from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from members.subscription import entitlements
 from members.subscription.entitlements import Use
-from partners import outcomes, purchases, tills
+from partners import outcomes, purchases, recognition
 
 
 @strawberry.input(description="Units of a benefit that a member used.")
@@ -52,7 +52,7 @@ class BenefitMutation:
             terminal_id = purchases.place_of(
                 counter.directory, counter.caller, input.outlet, input.terminal
             ).terminal_id
-        found = await tills.identify(
+        found = await recognition.identify(
             counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
         )
         use = Use(

@@ -19,7 +19,7 @@ from kit.secrets import fingerprint
 from members.messages import MEMBER
 from members.subscription import provider_events
 from members.subscription.providers import NoSetup, Provider, Silent
-from partners import tills
+from partners import calls
 
 
 class PaymentPageMissing(errors.Rejection):
@@ -80,7 +80,7 @@ class PaymentMeansMutation:
         services, at = info.context.services, await info.context.now()
         person = person_calls.person_of(info.context.viewer, MEMBER)
         person_calls.require_fresh(person)
-        tills.check_key(input.idempotency_key)
+        calls.check_key(input.idempotency_key)
         provider = choice.of(services.settings, services.vault)[services.settings.charging]
         # Before anything is written: it makes a page and moves nothing, and under its key it is the same page again.
         key = fingerprint("setup", str(person.number), input.idempotency_key).hex

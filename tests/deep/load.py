@@ -23,7 +23,7 @@ from ledger import cutoffs
 from members import cards, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import outcomes, purchases, returns, tills
+from partners import calls, outcomes, purchases, returns, tills
 from partners.outcomes import Recorded
 from partners.purchases import Desk
 from partners.receipts import Receipt, ReceiptRef
@@ -227,7 +227,7 @@ class DeskWindow:
 
     async def _record(self, intent: Intent) -> Answer:
         caller = self._coalition.callers[intent.partner]
-        key = tills.scoped_key(caller, PURCHASE, intent.key)
+        key = calls.scoped_key(caller, PURCHASE, intent.key)
         spend = None
         if intent.points:
             ref = cards.ref(self._coalition.vault, intent.card.card_id)
@@ -235,7 +235,7 @@ class DeskWindow:
             spend = tills.Spend(intent.points, None, tills.Proof(card_code=code))
         done = await tills.record_purchase(
             self._desk,
-            tills.Call(caller, key, intent.at, intent.at),
+            calls.Call(caller, key, intent.at, intent.at),
             MemberRef(card_number=intent.card.number),
             intent.receipt,
             spend=spend,
@@ -251,7 +251,7 @@ class DeskWindow:
         original = await returns.find_original(self._desk, caller, ref=ref)
         done = await returns.return_purchase(
             self._desk, caller, returns.ReturnSlip(own.reference, place, own, intent.at), original,
-            Wish(amount_minor=intent.amount_minor), idem_key=tills.scoped_key(caller, RETURN, intent.key), at=intent.at,
+            Wish(amount_minor=intent.amount_minor), idem_key=calls.scoped_key(caller, RETURN, intent.key), at=intent.at,
         )  # fmt: skip
         return _answer(done.recorded, added=done.refunded_points, taken=done.taken_points)
 

@@ -17,12 +17,13 @@ from ledger.lots import Standing
 from members import approvals
 from members.cards import IssuedCard
 from partners import holds, outcomes, purchases, returns, tills
+from partners.calls import Call
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.receipts import ReceiptRef
 from partners.records import ProofUse
 from partners.returning import Wish
-from partners.tills import Call, Spend
+from partners.tills import Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
 
 PIN = "4711"

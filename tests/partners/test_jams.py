@@ -16,7 +16,7 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import purchases, tills
+from partners import batches, purchases
 from partners.outcomes import Recorded
 from partners.purchases import Prepared
 from tests.builders import NOON, Coalition, a_receipt, found, identified, rows_written, violations
@@ -103,10 +103,10 @@ async def test_a_file_is_answered_item_by_item_though_one_account_is_jammed(
     file = [(MemberRef(card_number=card.number), a_receipt(1_000)) for card in cards]
     await wait_at_most(owner, "50ms")
     async with somebody_holds(coalition, cards[17]):
-        told = await tills.accrue_many(coalition.desk, coalition.callers["bakery"], file, at=NOON)
+        told = await batches.accrue_many(coalition.desk, coalition.callers["bakery"], file, at=NOON)
         assert [n for n, one in enumerate(told) if isinstance(one, Busy)] == [17]
         assert sum(isinstance(one, Recorded) for one in told) == 39
-    again = await tills.accrue_many(coalition.desk, coalition.callers["bakery"], file, at=NOON)
+    again = await batches.accrue_many(coalition.desk, coalition.callers["bakery"], file, at=NOON)
     assert [n for n, one in enumerate(again) if isinstance(one, Recorded) and not one.replayed] == [17]
 
 

@@ -11,11 +11,11 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.identification import MemberRef
-from partners import adjustments, earning, purchases, roles, tills
+from partners import adjustments, batches, earning, purchases, roles, tills
 from partners.adjustments import AdjustmentDraft
+from partners.calls import Call
 from partners.holds import HoldWish
 from partners.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
-from partners.tills import Call
 from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, found, rows_written, violations
 from tests.partners.test_purchases import available, record
 from tests.partners.test_returns import give_back
@@ -63,7 +63,7 @@ async def test_who_does_not_issue_grants_no_points_and_records_its_receipts(coal
         ),
     )
     before = await rows_written(coalition.desk.pool)
-    [answer] = await tills.accrue_many(coalition.desk, coalition.callers[partner], [(ref, a_receipt(5_000))], at=NOON)
+    [answer] = await batches.accrue_many(coalition.desk, coalition.callers[partner], [(ref, a_receipt(5_000))], at=NOON)
     assert isinstance(answer, PartnerDoesNotIssue)
     assert await rows_written(coalition.desk.pool) == before
 

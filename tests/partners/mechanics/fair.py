@@ -19,9 +19,9 @@ from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from partners import purchases
+from partners.calls import Call
 from partners.mechanics import facts, registry
 from partners.mechanics.registry import Draft
-from partners.tills import Call
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, found
 from tests.partners.promotions.market import EARLIER, Market, open_market
 

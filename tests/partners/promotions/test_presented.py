@@ -12,7 +12,7 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import holds, purchases, tills
+from partners import calls, holds, purchases, tills
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
@@ -46,9 +46,9 @@ async def batch(market: Market, code: str = "spring", count: int = 1) -> list[st
         return await batches.draw(connection, vault, code, count, actor=actor, at=EARLIER) if count else []
 
 
-def call(market: Market, key: str) -> tills.Call:
+def call(market: Market, key: str) -> calls.Call:
     caller = market.coalition.callers["bakery"]
-    return tills.Call(caller, purchases.idem_key_of(caller, "recordPurchase", key), NOON, NOON)
+    return calls.Call(caller, purchases.idem_key_of(caller, "recordPurchase", key), NOON, NOON)
 
 
 async def show(market: Market, card: IssuedCard, receipt: Receipt, *codes: str) -> Recorded:

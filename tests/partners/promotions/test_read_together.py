@@ -17,7 +17,7 @@ from members import badges, cards, households, identification
 from members.cards import CardBlocked, CardUnknown, IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import decisions, purchases, tills
+from partners import calls, decisions, purchases, tills
 from partners.mechanics import facts
 from partners.outcomes import Recorded
 from partners.promotions.basket import Member
@@ -119,7 +119,7 @@ async def shown(market: Market, number: str, receipt: Receipt, partner: str = "b
     """A till's whole call: a card's number and a receipt."""
     caller = market.coalition.callers[partner]
     key = purchases.idem_key_of(caller, "accruePoints", receipt.reference)
-    call = tills.Call(caller, key, receipt.occurred_at + timedelta(seconds=5), NOON)
+    call = calls.Call(caller, key, receipt.occurred_at + timedelta(seconds=5), NOON)
     return await tills.record_purchase(market.desk, call, MemberRef(card_number=number), receipt, spend=None)
 
 
