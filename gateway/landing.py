@@ -24,8 +24,8 @@ from gateway.demo.names import PROGRAMME_NAME, SOURCE
 from gateway.figures import Figures, figures
 from gateway.schema import schema
 from kit.amounts import decimal_from_minor
-from settlement import runs
-from settlement.runs import Run
+from settlement import archive
+from settlement.archive import Run
 
 FRESH_SECONDS = 5.0
 TEMPLATES = Path(__file__).parent / "templates"
@@ -97,8 +97,8 @@ class Landing:
             found = await figures(connection)
             if found is None:
                 return None
-            heads = await runs.runs(connection)
-            last = await runs.run(connection, heads[0].run_id) if heads else None
+            heads = await archive.runs(connection)
+            last = await archive.run(connection, heads[0].run_id) if heads else None
         names = {partner.partner_id: partner.name for partner in (await self._services.directory.get()).partners()}
         return State(
             figures=found,

@@ -18,7 +18,7 @@ from gateway.oauth import own_clients
 from kit.amounts import BASIS
 from partners.directory import Partner
 from partners.promotions import budgets
-from settlement import runs, states
+from settlement import archive, runs, states
 from settlement.exposure import limits
 from settlement.exposure.caps import Exposure
 from settlement.reconciliation import disputes, disputing
@@ -79,9 +79,9 @@ def of_exposures(found: Iterable[Exposure]) -> list[Alert]:
 
 async def _statements(connection: AsyncConnection, partner_id: int) -> list[Alert]:
     found = []
-    rows = await runs.statements_page(connection, partner_id=partner_id, before=None, limit=MOST_STATEMENTS)
+    rows = await archive.statements_page(connection, partner_id=partner_id, before=None, limit=MOST_STATEMENTS)
     for row in rows:
-        head = await runs.head(connection, row.run_id)
+        head = await archive.head(connection, row.run_id)
         own = [one for one in await runs.reviews(connection, row.run_id) if one.statement_id == row.statement_id]
         if head.state in TO_ACCEPT and own and own[0].issued_at is not None and own[0].accepted_at is None:
             found.append(Alert(STATEMENT, str(row.statement_id), due_at=own[0].review_ends_at))

@@ -20,7 +20,7 @@ from ledger import history
 from partners import clearing, histories, rules
 from partners.directory import Directory
 from partners.records import StoredReceipt
-from settlement import drill, runs
+from settlement import archive, drill
 from settlement.rating import OPERATOR
 from settlement.statements import Source, decimal_from_micro
 
@@ -105,7 +105,7 @@ class DrillQuery:
             found = directory.partner_by_code(partner)
             partner_id = -1 if found is None else found.partner_id  # no partner has this number
         async with services.database.reading() as connection:
-            rows = await runs.statements_page(
+            rows = await archive.statements_page(
                 connection, run_id=run, partner_id=partner_id, before=cursors.read(after),
                 limit=connections.bounded(first) + 1,
             )  # fmt: skip

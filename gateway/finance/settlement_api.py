@@ -39,7 +39,7 @@ from kit.errors import Rejection
 from ledger import cutoffs
 from partners import agreements, clearing
 from partners.directory import Directory
-from settlement import proposals, runs, what_if
+from settlement import archive, proposals, runs, what_if
 from settlement.documents import taxes
 from settlement.exposure import deposits, limits
 from settlement.rating import OPERATOR
@@ -95,7 +95,7 @@ class SettlementQuery:
         currency_code: str | None = None,
     ) -> Connection[SettlementRun]:
         async with info.context.services.database.reading() as connection:
-            every = await runs.runs(connection, currency=currency_code)
+            every = await archive.runs(connection, currency=currency_code)
         found = [run for run in every if state in (None, run.state)]
         return _page(info, "settlement run", found, first, after, run_of)
 
@@ -103,8 +103,8 @@ class SettlementQuery:
     async def settlement_run(self, info: Info[Context, None], number: int) -> SettlementRun | None:
         async with info.context.services.database.reading() as connection:
             try:
-                return run_of(await runs.head(connection, number))
-            except runs.RunUnknown:
+                return run_of(await archive.head(connection, number))
+            except archive.RunUnknown:
                 return None
 
     @access.query(scopes=DESK, size=access.paged(), description="Windows, the latest first.")

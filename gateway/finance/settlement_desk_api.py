@@ -20,7 +20,7 @@ from gateway.finance.statement_api import SettlementStatement, statement_by_id
 from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from members.messages import COLLEAGUE
-from settlement import proposals, runs
+from settlement import archive, proposals, runs
 from settlement.documents import taxes
 from settlement.documents.drawing import TaxRule
 from settlement.runs import StatementUnknown
@@ -131,7 +131,7 @@ class SettlementMutation:
 
         _, is_new = await once(info, "startSettlementRuns", input.idempotency_key, begin)
         async with info.context.services.database.reading() as connection:
-            under_way = [run_of(r) for r in await runs.runs(connection) if r.state in runs.UNFINISHED]
+            under_way = [run_of(r) for r in await archive.runs(connection) if r.state in runs.UNFINISHED]
         return SettlementRunsSuccess(runs=under_way, replayed=not is_new)
 
     @access.mutation(
@@ -245,4 +245,4 @@ class SettlementMutation:
 
 async def _run(info: Info[Context, None], number: int, *, is_new: bool) -> SettlementRunSuccess:
     async with info.context.services.database.reading() as connection:
-        return SettlementRunSuccess(run=run_of(await runs.head(connection, number)), replayed=not is_new)
+        return SettlementRunSuccess(run=run_of(await archive.head(connection, number)), replayed=not is_new)

@@ -19,12 +19,12 @@ from kit.approvals import Approval
 from ledger.cutoffs import Cutoff
 from partners import clearing, drafts
 from partners.agreements import Version
-from settlement import runs
+from settlement import archive, runs
+from settlement.archive import RunHead
 from settlement.documents.drawing import TaxRule
 from settlement.exposure import defaults
 from settlement.exposure.caps import Exposure
 from settlement.exposure.deposits import Deposited
-from settlement.runs import RunHead
 from settlement.statements import decimal_from_micro
 from settlement.what_if import Difference
 from settlement.windows.cycle import Window
@@ -69,13 +69,13 @@ class SettlementRun:
     @access.field(cost=5, size=access.ListSize(assumed_size=12), description="How it got where it is.")
     async def steps(self, info: Info[Context, None]) -> list[SettlementRunStep]:
         async with info.context.services.database.reading() as connection:
-            found = await runs.trail(connection, self.number)
+            found = await archive.trail(connection, self.number)
         return [SettlementRunStep(state=s.to_state, actor=s.actor, reason=s.reason, at=s.at) for s in found]
 
     @access.field(cost=5, description="What the second engine said.")
     async def certificate(self, info: Info[Context, None]) -> ControlCertificate:
         async with info.context.services.database.reading() as connection:
-            steps = await runs.trail(connection, self.number)
+            steps = await archive.trail(connection, self.number)
         kept = runs.certified(steps)
         evidence: Mapping[str, Any] = {} if kept is None else kept.evidence
         return ControlCertificate(

@@ -19,9 +19,9 @@ from gateway.types import Money, Node, money
 from kit.amounts import Points
 from kit.secrets import Vault, opaque_id, read_opaque_id
 from partners.directory import Directory
-from settlement import netting, runs
+from settlement import archive, netting, runs
+from settlement.archive import Statement
 from settlement.rating import OPERATOR
-from settlement.runs import Statement
 from settlement.statements import Line, decimal_from_micro
 from settlement.windows import cycle
 
@@ -78,7 +78,7 @@ class SettlementStatement(Node):
     @access.field(cost=5, description="Where the time to object to it stands.")
     async def review(self, info: Info[Context, None]) -> "StatementReview":
         async with info.context.services.database.reading() as connection:
-            head = await runs.head(connection, self.statement.run_id)
+            head = await archive.head(connection, self.statement.run_id)
             found = await runs.reviews(connection, self.statement.run_id)
             windows = await cycle.windows(connection, run_id=self.statement.run_id)
         own = next((one for one in found if one.statement_id == self.statement.statement_id), None)
@@ -124,7 +124,7 @@ class FinanceQuery:
         cursors = Cursors(services.vault, "settlement statement")
         before = cursors.read(after)
         async with services.database.reading() as connection:
-            rows = await runs.statements_page(
+            rows = await archive.statements_page(
                 connection,
                 partner_id=info.context.viewer.partner_id,
                 before=before,
@@ -154,7 +154,7 @@ async def statement_by_id(context: Context, opaque: str) -> SettlementStatement 
     if not number:
         return None
     async with services.database.reading() as connection:
-        row = await runs.statement(connection, number, partner_id=context.viewer.partner_id)
+        row = await archive.statement(connection, number, partner_id=context.viewer.partner_id)
     if row is None:
         return None
     return _statement(row, services.vault, await services.directory.get(), _lines_loader(services))
@@ -232,7 +232,7 @@ def _lines_loader(services: Services) -> LinesLoader:
         found: dict[LinesKey, list[Line]] = {}
         async with services.database.reading() as connection:
             for (after, limit), statement_ids in by_page.items():
-                lines = await runs.lines_page(connection, statement_ids, after=after, limit=limit)
+                lines = await archive.lines_page(connection, statement_ids, after=after, limit=limit)
                 found |= {(statement_id, after, limit): lines[statement_id] for statement_id in statement_ids}
         return [found[key] for key in keys]
 

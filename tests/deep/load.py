@@ -28,7 +28,7 @@ from partners.outcomes import Recorded
 from partners.purchases import Desk
 from partners.receipts import Receipt, ReceiptRef
 from partners.returning import Wish
-from settlement import controls, runs
+from settlement import archive, controls, runs
 from tests.builders import Coalition, a_receipt
 
 PURCHASE, SPENDING, RETURN = "recordPurchase", "spending", "returnPurchase"
@@ -323,7 +323,7 @@ async def unsound(database: Database, at: datetime) -> list[str]:
         await runs.settle(connection, actor="finance", at=at)
     async with database.reading() as connection:
         broken = [f"{one.code} {one.detail}" for one in await controls.run(connection)]
-        broken += await runs.check(connection)
+        broken += await archive.check(connection)
     rows = await database.pool.fetch("SELECT * FROM ledger.audit()")
     return broken + [f"{row['rule']}: {row['detail']}" for row in rows]
 

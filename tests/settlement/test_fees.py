@@ -22,7 +22,7 @@ from members.subscription.offers import OfferDraft
 from members.subscription.plans import PlanDraft
 from members.subscription.providers import Told
 from partners import allotments
-from settlement import runs
+from settlement import archive
 from settlement.money import controls as money_controls
 from settlement.money import journal
 from settlement.reports import catalogue
@@ -131,7 +131,7 @@ async def test_a_fee_is_paid_served_shared_stated_and_reported(
     for code in ("a", "b"):
         statement = coalition.of(settled, code)
         async with club.database.transaction() as connection:
-            detail = [one async for one in runs.detail(connection, statement, id_key=bytes(64))]
+            detail = [one async for one in archive.detail(connection, statement, id_key=bytes(64))]
         told = sum(one.amount_micro for one in detail if one.kind in ("BENEFIT", "SUBSCRIPTION_SHARE"))
         assert told == sum(n.amount_micro for n in statement.lines if n.kind in ("BENEFIT", "SUBSCRIPTION_SHARE"))
     assert await coalition.violations() == []

@@ -21,7 +21,7 @@ from ledger import cutoffs
 from partners import onboarding, programme
 from partners.directory import DirectoryCache
 from partners.terms import Programme
-from settlement import runs
+from settlement import archive, runs
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)
 RULES = Programme("Tessera Test", "UTC", "EUR", ("en",), 10_000, 30, {"EUR": 10_000})
@@ -182,13 +182,13 @@ async def test_the_lines_of_a_page_of_statements_take_one_query(
     finance: Finance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    lines_page = runs.lines_page
+    lines_page = archive.lines_page
 
     async def counted(connection: Any, statement_ids: Any, **options: Any) -> Any:
         asked.append(len(statement_ids))
         return await lines_page(connection, statement_ids, **options)
 
-    monkeypatch.setattr(runs, "lines_page", counted)
+    monkeypatch.setattr(archive, "lines_page", counted)
     document = "{ settlementStatements(first: 9) { nodes { lines(first: 10) { nodes { kind } } } } }"
     nodes = (await finance.ask(document, of=None))["data"]["settlementStatements"]["nodes"]
 
