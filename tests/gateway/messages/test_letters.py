@@ -11,6 +11,7 @@ import pytest
 
 from gateway.context import LANGUAGES
 from gateway.messages import letters
+from gateway.messages.letter_texts import TEXTS
 from members.messages import Letter
 
 AT = datetime(2026, 7, 31, 22, 30, tzinfo=UTC)
@@ -64,8 +65,8 @@ def fields(text: str) -> set[str]:
 
 
 def test_every_letter_is_there_in_every_language_and_says_the_same_values():
-    assert len(every_letter("en")) == len(letters.TEXTS)
-    for kind, written in letters.TEXTS.items():
+    assert len(every_letter("en")) == len(TEXTS)
+    for kind, written in TEXTS.items():
         assert set(written) == set(LANGUAGES), kind
         values = {language: fields(subject + body) for language, (subject, body) in written.items()}
         assert len({frozenset(each) for each in values.values()}) == 1, (kind, values)
