@@ -33,7 +33,7 @@ from gateway.pages import (
     wallet,
 )
 from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
-from gateway.sessions import forms, pages, people, session
+from gateway.sessions import answers, forms, people, session
 from gateway.sessions.asking import NotAnswered
 from gateway.sessions.cookies import jar_of
 from members.messages import MEMBER
@@ -221,7 +221,7 @@ async def sign_out(visitor: Visitor, _: Mapping[str, str]) -> Response:
     """POST /app/sign-out: the session is ended, and with it the card of this device."""
     async with visitor.request.app.state.services.database.transaction() as connection:
         await session.end(connection, visitor.found.session, now=people.now_of(visitor.request))
-    return pages.signed_out(visitor.request, MEMBER)
+    return answers.signed_out(visitor.request, MEMBER)
 
 
 # --- What lets the card work without a network --------------------------------------------------------------

@@ -18,7 +18,7 @@ from gateway.pages import portal_phrases, rendering
 from gateway.pages.catalogues import marked as _
 from gateway.pages.rendering import Frame
 from gateway.pages.workplace import Door, Problem, Screen, Sentences, Workplace, decided, language
-from gateway.sessions import colleagues, pages, people, session, viewers
+from gateway.sessions import answers, colleagues, people, session, viewers
 from gateway.sessions.people import Colleague
 from members.messages import COLLEAGUE
 
@@ -100,7 +100,7 @@ async def leave(office: Office, _: Mapping[str, str]) -> Response:
     """POST /portal/leave: the session at this browser is ended."""
     async with office.request.app.state.services.database.transaction() as connection:
         await session.end(connection, office.found.session, now=people.now_of(office.request))
-    return pages.signed_out(office.request, COLLEAGUE)
+    return answers.signed_out(office.request, COLLEAGUE)
 
 
 async def _enter(request: Request, found: Colleague) -> Office | None:
