@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 # name: where its Typer application or function is, and what help says of it.
 _ELSEWHERE = {
     "programme": ("partners.programme_commands", "app", "The coalition's own rules, founded once."),
-    "partner": ("gateway.rule_commands", "app", "Partners, their outlets, terminals, agreements and clients."),
+    "partner": ("gateway.client_commands", "app", "Partners, their outlets, terminals, agreements and clients."),
     "oauth": ("gateway.oauth.key_commands", "app", "Clients' keys, and what people allowed clients to do."),
     "member": ("partners.member_commands", "app", "Members, their cards and points, at the operator's own desk."),
     "household": ("partners.household_commands", "app", "Members who spend from one pool."),

@@ -27,7 +27,6 @@ CONNECTIONS_PER_DATABASE_CONNECTION = 256
 KEEP_ALIVE_SECONDS = 30
 PING_SECONDS = 15.0
 """A socket that does not answer for twice as long is closed."""
-LARGEST_HEADERS = 32_768
 
 log = structlog.get_logger("gateway.serving")
 

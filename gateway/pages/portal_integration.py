@@ -13,9 +13,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import integration_phrases, portal_frame
-from gateway.pages.portal_frame import HOME, Office
+from gateway.pages.portal_frame import Office
 
-REQUESTS = f"{HOME}/requests"
 ON_A_PAGE = 20
 DAYS = (1, 7, 14)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
