@@ -52,6 +52,7 @@ async def read(
         elif file_name or content:
             files.append(Upload(_text(file_name.encode("utf-8", "surrogateescape")), head.get_content_type(), content))
     forms.require_own(request, vault, cookie, fields.get(forms.FIELD))
+    forms.require_text(fields)
     if files and len(files[0].content) > most_bytes:
         raise HTTPException(413, "too large")
     return fields, files[0] if files else None

@@ -157,6 +157,34 @@ async def test_a_fee_is_paid_served_shared_stated_and_reported(
     assert {row[1] for row in own.report.tables[0].rows} == {"B"}
 
 
+async def test_what_a_partner_was_used_for_is_its_own_though_its_agreement_moved_before_the_month_closed(
+    club: Clubbed, coalition: Coalition
+) -> None:
+    a, b = coalition.partners["a"], coalition.partners["b"]
+    await club.rule(rates=(Rate(a, "free-delivery", 1_500_000),))
+    member_id = await club.person()
+    await club.subscribe(member_id)
+    await club.pass_time(timedelta(0))
+    for partner in ("a", "b"):
+        await club.buys(member_id, partner, 1000)
+    for _ in range(2):
+        await club.do(entitlements.report_use, Use(member_id, "free-delivery", 1, club.at, a), key=uuid4())
+    await coalition.sign("a", currency="USD", valid_from=datetime(2026, 4, 1, 12, tzinfo=UTC))
+    await club.pass_time(datetime(2026, 4, 2, 3, tzinfo=UTC))
+    march = await club.close(MARCH)
+    async with club.database.reading() as connection:
+        given = {(one.partner_id, one.benefit): one.amount_micro for one in await months.shares(connection, march)}
+        assert await months.wrongs(connection, march) == []
+    left = march.pool_micro - 3_000_000
+    assert given == {(a, "free-delivery"): 3_000_000, (a, ""): left // 2, (b, ""): left // 2}
+    await club.buys(await club.person(), "c", 1000)
+    coalition.at = club.at
+    settled = await coalition.settle()
+    stated = {line.kind: line.amount_micro for line in coalition.of(settled, "a").lines}
+    assert (stated["BENEFIT"], stated["SUBSCRIPTION_SHARE"]) == (3_000_000, left // 2)
+    assert await coalition.violations() == []
+
+
 async def test_what_is_told_late_is_in_the_next_month_and_everything_adds_up_to_the_fees(
     club: Clubbed, coalition: Coalition
 ) -> None:
