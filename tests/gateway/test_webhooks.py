@@ -391,6 +391,17 @@ async def test_what_is_refused_comes_again_by_the_schedule_under_one_id_until_it
     assert (await post.standing("bakery", waiting.endpoint_no)).failing_since is None
 
 
+async def test_whatever_an_endpoint_says_of_when_to_come_again_its_refusal_is_kept(post: Post) -> None:
+    await post.listen()
+    await record(post.coalition, await post.coalition.add_member(), a_receipt(), after=0)
+    post.receiver.script = said(429, {"Retry-After": "01 Jan 2026 00:00:00 +99999999999999999999"})
+    await post.gather()
+    assert await post.deliver() == 1
+    [waiting] = await post.deliveries()
+    assert (waiting.state, waiting.attempts) == (delivering.WAITING, 1)
+    assert [each.status for each in await post.attempts(waiting.delivery_no)] == [429]
+
+
 async def test_who_dies_between_the_answer_and_the_note_of_it_sends_again_under_the_same_id(post: Post) -> None:
     await post.listen()
     card = await post.coalition.add_member()
