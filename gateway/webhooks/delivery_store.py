@@ -220,7 +220,8 @@ async def forget(connection: AsyncConnection, *, before: datetime, lasting: Sequ
     """
     old = text(
         "SELECT v.event_no FROM gateway.webhook_event v, gateway.webhook_position p "
-        "WHERE v.written_at < :before AND v.at < p.looked_at - interval '14 days' AND (v.is_sample OR v.type <> ALL (:lasting)) "
+        "WHERE v.written_at < :before AND v.at < p.looked_at - interval '14 days' "
+        "AND (v.is_sample OR v.type <> ALL (:lasting)) "
         "AND NOT EXISTS (SELECT FROM gateway.webhook_delivery d JOIN gateway.webhook_endpoint e USING (endpoint_no) "
         "  WHERE d.event_no = v.event_no AND d.state = 'WAITING' AND e.status = 'ACTIVE') "
         "ORDER BY v.written_at LIMIT :limit"

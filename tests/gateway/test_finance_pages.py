@@ -540,7 +540,8 @@ def _received(sent: httpx2.Request) -> Request:
 def test_a_percentage_is_basis_points_or_nothing() -> None:
     from gateway.pages import console_calendar
 
-    said = {"20": 2_000, "8,25": 825, " 0 ": 0, "100": 10_000, "100.01": None, "20.005": None, "-1": None, "x": None}
+    said = {"20": 2_000, "8,25": 825, " 0 ": 0, "100": 10_000, "100.01": None, "20.005": None, "-1": None, "x": None,
+            "9e999999": None}  # fmt: skip
     assert {text: console_calendar._basis_points(text.strip()) for text in said} == said
 
 
