@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from datetime import UTC, date, datetime, timedelta
@@ -34,7 +35,7 @@ from tests.members.subscribers import Club, Scripted
 from tests.settlement.test_package_building import package, verify
 
 Coalition = Any
-MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)
+FEBRUARY, MARCH, APRIL = date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
 
 
 class Clubbed(Club):
@@ -394,6 +395,23 @@ async def test_rules_are_of_two_people_and_of_months_that_are_not_closed(club: C
     with pytest.raises(FeeRulesInvalid):
         await club.rule(MARCH, method="SHAPLEY")
     assert await written(club) == before
+
+
+async def test_no_rules_are_approved_for_a_month_that_is_closed_at_that_moment(club: Clubbed) -> None:
+    await club.rule(FEBRUARY)
+    said = {"currency": "EUR", "valid_from": MARCH, "maker": "maker"}
+    proposal = await club.do(rules.propose, FeeRules(method="SHAPLEY"), **said)
+    club.at = datetime(2026, 4, 2, tzinfo=UTC)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    async with club.database.transaction() as connection:
+        closed = await months.close(connection, month=MARCH, currency="EUR", actor="maker", at=club.at)
+        late = asyncio.create_task(club.do(rules.approve, proposal, checker="checker"))
+        while not late.done() and not await club.database.pool.fetchval(waits):
+            await asyncio.sleep(0)
+    with pytest.raises(FeeRulesInvalid):
+        await late
+    async with club.database.reading() as connection:
+        assert (await rules.in_force(connection, "EUR", MARCH))[0] == closed.rules_version == 1
 
 
 async def test_the_fixed_weight_of_a_partner_that_left_is_the_others_and_everything_is_the_fees(
