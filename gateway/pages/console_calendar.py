@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
@@ -78,7 +78,7 @@ def _basis_points(percent: str) -> int | None:
     """A rate that somebody wrote in percent, with two decimals at most, as basis points; None for anything else."""
     try:
         points = Decimal(rendering.amount(percent)) * 100
-    except InvalidOperation:
+    except ArithmeticError:
         return None
     return int(points) if points == points.to_integral_value() and 0 <= points <= 10_000 else None
 

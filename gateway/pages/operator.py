@@ -6,12 +6,12 @@ What somebody looks for is sent in a form's body: nothing of a person stands in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases, operator_timeline
+from gateway.pages import desk, operator_phrases, operator_timeline, rendering
 from gateway.pages.desk import Desk, Problem, decided, problem_of
 from gateway.scopes import PARTNERS_MANAGE
 from gateway.sessions.asking import NotAnswered
@@ -97,10 +97,7 @@ def _day(text: str) -> str | None:
 
 def _instant(at: Desk, text: str) -> str | None:
     """An instant as a browser's field for one has it, in the programme's zone."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=at.frame.zone).astimezone(UTC).isoformat()
-    except ValueError:
-        return None
+    return rendering.typed_instant(text, at.frame.zone)
 
 
 ROUTES: list[BaseRoute] = operator_timeline.ROUTES + desk.routes(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ import orjson
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases, oversight_phrases
+from gateway.pages import desk, operator_phrases, oversight_phrases, rendering
 from gateway.pages.desk import Desk, Problem, decided
 from gateway.scopes import RULES_APPROVE, RULES_EDIT
 
@@ -215,10 +214,7 @@ def _whole(text: str) -> int:
 
 def _instant(at: Desk, text: str) -> str | None:
     """An instant as a browser's field for one has it, in the programme's zone."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=at.frame.zone).astimezone(UTC).isoformat()
-    except ValueError:
-        return None
+    return rendering.typed_instant(text, at.frame.zone)
 
 
 ROUTES: list[BaseRoute] = desk.routes(

@@ -5,14 +5,12 @@ log of requests, what was refused and how to mend it, how fast they are answered
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import integration_phrases, portal_frame
+from gateway.pages import integration_phrases, portal_frame, rendering
 from gateway.pages.portal_frame import Office
 
 ON_A_PAGE = 20
@@ -66,12 +64,7 @@ def _days(office: Office, otherwise: int) -> int:
 
 def _instant(office: Office, text: str) -> str | None:
     """An instant of the address, as a browser's field for one has it: in the programme's zone."""
-    try:
-        told = datetime.fromisoformat(text[:16])
-    except ValueError:
-        return None
-    zone: ZoneInfo = office.frame.zone
-    return told.replace(tzinfo=zone).astimezone(UTC).isoformat()
+    return rendering.typed_instant(text[:16], office.frame.zone)
 
 
 ROUTES: list[BaseRoute] = portal_frame.routes(

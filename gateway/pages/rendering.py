@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -122,6 +122,14 @@ def formats(frame: Frame) -> Mapping[str, Callable[..., str]]:
         return str(format_percent(Decimal(basis_points) / BASIS, "#,##0.0 %", locale=language))
 
     return {"number": number, "signed": signed, "money": money, "day": day, "moment": moment, "share": share}
+
+
+def typed_instant(text: str, zone: ZoneInfo) -> str | None:
+    """An instant as a browser's field for one has it, in a zone, as the API takes it; None for anything else."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):  # the calendar's first day has no beginning in UTC
+        return None
 
 
 def amount(text: str) -> str:

@@ -196,7 +196,8 @@ class SubscriptionMutation:
         if provider.is_automatic:
             person_calls.require_fresh(_person(info))
         content = (input.plan, input.interval, input.currency_code or "", str(input.trial), input.payment_token or "",
-                   *([input.code] if input.code else []))  # fmt: skip
+                   *([input.code] if input.code else []),
+                   *(["text", input.payment_text_version] if input.payment_text_version else []))  # fmt: skip
         code = None if input.code is None else await _shown(info, "subscribe", input.idempotency_key, input.code)
         its, replayed = await once(info, "subscribe", input.idempotency_key, take, *content)
         return SubscribeSuccess(subscription=its, replayed=replayed)

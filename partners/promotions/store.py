@@ -265,6 +265,17 @@ async def usage(connection: AsyncConnection, budget_id: int, *, limit: int) -> S
     return (await connection.execute(statement, {"budget_id": budget_id, "limit": limit})).mappings().all()
 
 
+async def given_back(connection: AsyncConnection, budget_id: int, since: int) -> int:
+    """What returns gave back to a budget in transactions from a number on."""
+    statement = text(
+        "SELECT CAST(coalesce(-sum(c.amount), 0) AS bigint) FROM ledger.journal j "
+        "JOIN partners.budget_charge c USING (holder_id, unit, seq) "
+        "WHERE j.xid >= CAST(CAST(:since AS text) AS xid8) AND c.budget_id = :budget_id AND c.amount < 0"
+    )
+    values = {"since": str(since), "budget_id": budget_id}
+    return int((await connection.execute(statement, values)).scalar_one())
+
+
 async def budget_rows(connection: asyncpg.Connection) -> list[asyncpg.Record]:
     """Every budget over the raw driver: budget_id, code, unit, currency."""
     found: list[asyncpg.Record] = await connection.fetch("SELECT budget_id, code, unit, currency FROM partners.budget")

@@ -245,6 +245,26 @@ async def test_statements_answers_in_disputes_and_budgets_near_their_end_are_tol
     assert post.receiver.at("/late") == []
 
 
+async def test_a_budget_that_is_near_its_end_for_months_is_told_once(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, never = post.coalition.database, asyncio.Event()
+    await post.listen("bakery")
+    async with database.transaction() as connection:
+        source = {"code": "ever", "unit": "points", "limit": 1_000}
+        sponsor_id = post.coalition.callers["bakery"].partner_id
+        await budgets.add(connection, source=source, sponsor_id=sponsor_id, actor="tests", at=NOON)
+    await database.pool.execute(
+        "INSERT INTO partners.budget_counter (budget_id, scope, period, used, ceiling) "
+        "SELECT budget_id, '', '', 850, 1000 FROM partners.budget"
+    )
+    assert [each.told["type"] for each in await post.tell()] == [kinds.BUDGET_NEAR_ITS_END]
+    monkeypatch.setattr(duties, "KEPT", -HOUR)
+    for later in (NOON + 40 * DAY, NOON + 80 * DAY):
+        assert await post.tell(later) == []
+        await duties.forget(database, later, never)
+
+
 async def test_an_endpoint_is_told_of_the_types_that_it_named_from_when_it_was_added_in_a_sequence_without_gaps(
     post: Post,
 ) -> None:
@@ -389,6 +409,17 @@ async def test_what_is_refused_comes_again_by_the_schedule_under_one_id_until_it
     [done] = await post.deliveries()
     assert (done.state, post.receiver.received[-1].id) == (delivering.DELIVERED, done.delivery_id)
     assert (await post.standing("bakery", waiting.endpoint_no)).failing_since is None
+
+
+async def test_whatever_an_endpoint_says_of_when_to_come_again_its_refusal_is_kept(post: Post) -> None:
+    await post.listen()
+    await record(post.coalition, await post.coalition.add_member(), a_receipt(), after=0)
+    post.receiver.script = said(429, {"Retry-After": "01 Jan 2026 00:00:00 +99999999999999999999"})
+    await post.gather()
+    assert await post.deliver() == 1
+    [waiting] = await post.deliveries()
+    assert (waiting.state, waiting.attempts) == (delivering.WAITING, 1)
+    assert [each.status for each in await post.attempts(waiting.delivery_no)] == [429]
 
 
 async def test_who_dies_between_the_answer_and_the_note_of_it_sends_again_under_the_same_id(post: Post) -> None:
