@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime ## A coalition on real receipts, then http://127.0.0.1:80
 	@$(BIN)/tessera demo $(ARGS)
 
 test: $(VENV)/.dev ## The whole suite, on an embedded PostgreSQL of its own; ARGS="tests/ledger" narrows it
-	@$(BIN)/python -m pytest -m "not deep" -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -m "not deep" -n $(WORKERS) $(ARGS)
 
 test-pure: $(VENV)/.dev ## What needs no database; seconds
 	@$(BIN)/python -m pytest -m "not postgres and not deep" $(ARGS)

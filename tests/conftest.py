@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 import migrations
 from kit import console, postgres
@@ -23,6 +24,16 @@ from kit.secrets import Vault
 
 MEMORY = Path("/dev/shm")
 SCRATCH = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2_000_000_000 else Path(tempfile.gettempdir())
+
+LONG = {
+    "tests/gateway/test_console_pages.py",
+    "tests/gateway/test_portal_pages.py",
+    "tests/gateway/test_webhook_pages.py",
+    "tests/ledger/test_sharding.py",
+    "tests/settlement/test_runs.py",
+    "tests/test_architecture.py",
+}
+"""Files that take longest."""
 
 _numbers = count(1)
 
@@ -67,10 +78,30 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one."""
+    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one. Files that take
+    long come first: of several processes none then has one left when the others are done."""
     for item in items:
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in LONG)
+
+
+class WholeFiles(LoadScopeScheduling):
+    """A file's tests stay in one process, where what they share is made once: a town, a browser, a template.
+
+    `--dist loadgroup` keeps them together only where a group's name gets into the ids of tests. With our pytest it does
+    not, and each process built a town for the tests that it was dealt.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    """How tests are dealt out to several processes: file by file, in the order that they were collected in."""
+    config.option.loadscopereorder = False
+    return WholeFiles(config, log)
 
 
 @pytest.fixture(scope="session")
