@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip install -qq --no-input
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# What one process has compiled, the next need not: tests start many, and each would spend seconds on it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
