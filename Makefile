@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip install -qq --no-input
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# What one process has compiled, the next need not: tests start many, and each would spend seconds on it.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,7 +25,7 @@ demo: $(VENV)/.runtime ## A coalition on real receipts, then http://127.0.0.1:80
 	@$(BIN)/tessera demo $(ARGS)
 
 test: $(VENV)/.dev ## The whole suite, on an embedded PostgreSQL of its own; ARGS="tests/ledger" narrows it
-	@$(BIN)/python -m pytest -m "not deep" -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -m "not deep" -n $(WORKERS) $(ARGS)
 
 test-pure: $(VENV)/.dev ## What needs no database; seconds
 	@$(BIN)/python -m pytest -m "not postgres and not deep" $(ARGS)

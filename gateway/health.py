@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cache
 from pathlib import Path
 
 import orjson
@@ -24,8 +25,9 @@ REMEMBER_SECONDS = 1.0
 log = structlog.get_logger("gateway.health")
 
 
+@cache
 def wanted_migration() -> str | None:
-    """The migration that this code is written for."""
+    """The migration that this code is written for: to know the last of them, each of their files has to be read."""
     return ScriptDirectory(str(Path(migrations.__file__).parent)).get_current_head()
 
 

@@ -6,7 +6,8 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 import migrations
 from kit import console, postgres
@@ -23,6 +25,19 @@ from kit.secrets import Vault
 
 MEMORY = Path("/dev/shm")
 SCRATCH = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2_000_000_000 else Path(tempfile.gettempdir())
+
+Copying = Callable[[str], AbstractAsyncContextManager[str]]
+"""A copy of a template, by its name, in which nobody else is for the time of a block."""
+
+LONG = {
+    "tests/gateway/test_console_pages.py",
+    "tests/gateway/test_portal_pages.py",
+    "tests/gateway/test_webhook_pages.py",
+    "tests/ledger/test_sharding.py",
+    "tests/settlement/test_runs.py",
+    "tests/test_architecture.py",
+}
+"""Files that take longest."""
 
 _numbers = count(1)
 
@@ -60,17 +75,43 @@ def known_types() -> Iterator[None]:
         yield
 
 
-def pytest_collection_finish() -> None:
-    """What was collected stays until the end: whoever looks for garbage need not look there each time."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected stays until the end: whoever looks for garbage need not look there, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one."""
+    """Whatever asks for a database is marked so, and `-m "not postgres"` runs the rest without one. Files that take
+    long come first: of several processes none then has one left when the others are done."""
     for item in items:
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in LONG)
+
+
+class WholeFiles(LoadScopeScheduling):
+    """A file's tests stay in one process, where what they share is made once: a town, a browser, a template.
+
+    `--dist loadgroup` keeps them together only where a group's name gets into the ids of tests. With our pytest it does
+    not, and each process built a town for the tests that it was dealt.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> WholeFiles:
+    """How tests are dealt out to several processes: file by file, in the order that they were collected in."""
+    config.option.loadscopereorder = False
+    return WholeFiles(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -96,13 +137,28 @@ def template(server: postgres.Server) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+async def copying(server: postgres.Server) -> AsyncIterator[Copying]:
+    """What makes copies of databases, for the time of a block."""
+    connection = await asyncpg.connect(server.dsn("postgres", server.superuser))
+
+    @asynccontextmanager
+    async def copy(template: str) -> AsyncIterator[str]:
+        # Over one connection: a program that is started for each costs as much again as the files that are copied.
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        yield name
+        await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    yield copy
+    await connection.close()
+
+
 @pytest.fixture
-def database_name(server: postgres.Server, template: str) -> Iterator[str]:
+async def database_name(copying: Copying, template: str) -> AsyncIterator[str]:
     """A database of this test's own."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    postgres.create_database(server, name, template=template)
-    yield name
-    postgres.drop_database(server, name)
+    async with copying(template) as name:
+        yield name
 
 
 @pytest.fixture
@@ -113,13 +169,10 @@ async def database(server: postgres.Server, database_name: str) -> AsyncIterator
 
 
 @pytest.fixture(scope="module")
-async def module_database(server: postgres.Server, template: str) -> AsyncIterator[Database]:
+async def module_database(server: postgres.Server, template: str, copying: Copying) -> AsyncIterator[Database]:
     """A database of all tests of a file that only read what is in it."""
-    name = f"module_{os.getpid()}_{next(_numbers)}"
-    postgres.create_database(server, name, template=template)
-    async with connect(server.url(name, APPLICATION_ROLE)) as opened:
+    async with copying(template) as name, connect(server.url(name, APPLICATION_ROLE)) as opened:
         yield opened
-    postgres.drop_database(server, name)
 
 
 @pytest.fixture(scope="session")

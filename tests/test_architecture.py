@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import gc
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -60,11 +63,30 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+@cache
+def by_kind(module: ast.Module) -> dict[type[ast.AST], list[ast.AST]]:
+    """The nodes of a tree by what they are. Many tests look through all files: one walk is enough for all of them."""
+    kinds = defaultdict(list)
+    for node in ast.walk(module):
+        kinds[type(node)].append(node)
+    return kinds
+
+
+def nodes(module: ast.Module, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
+    """Those nodes of a tree that are of one of some kinds."""
+    for kind in kinds:
+        yield from by_kind(module).get(kind, ())
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forgotten() -> Iterator[None]:
-    """Trees of all files are millions of objects: tests that come later in this process need not drag them along."""
+    """Trees of all files are millions of objects, of which none is garbage while they are used: whoever looks for some
+    need not look there. Tests that come later in this process need not drag them along."""
+    gc.disable()
     yield
     tree.cache_clear()
+    by_kind.cache_clear()
+    gc.enable()
 
 
 def found(paths: list[Path], breaches, allowed: dict[str, str] | None = None) -> list[str]:
@@ -164,7 +186,7 @@ def imported(node: ast.AST) -> list[str]:
 
 def foreign_stores(package: str, module: ast.Module) -> Iterator[ast.AST]:
     """Imports of another package's store."""
-    for node in ast.walk(module):
+    for node in nodes(module, ast.Import, ast.ImportFrom):
         for name in imported(node):
             owner, *rest = name.split(".")
             if owner in PACKAGES and owner != package and rest and rest[-1].endswith("store"):
@@ -188,7 +210,7 @@ def test_a_store_is_imported_by_its_own_package_only():
 
 def floats(module: ast.Module) -> Iterator[ast.AST]:
     """Float literals, the word float, and divisions that would make one."""
-    for node in ast.walk(module):
+    for node in nodes(module, ast.Constant, ast.Name, ast.BinOp, ast.AugAssign):
         literal = isinstance(node, ast.Constant) and isinstance(node.value, float)
         word = isinstance(node, ast.Name) and node.id == "float"
         division = isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div)
@@ -218,6 +240,11 @@ def test_a_float_would_be_seen(example):
     assert list(floats(parsed(example)))
 
 
+def last_word(node: ast.AST) -> str:
+    """What stands after the last full stop of an expression."""
+    return ast.unparse(node).split(".")[-1]
+
+
 WALL = {
     ("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"),
     ("time", "time"), ("time", "time_ns"), ("time", "localtime"), ("time", "gmtime"),
@@ -228,11 +255,14 @@ MONOTONIC = {("time", name) for name in ("monotonic", "monotonic_ns", "perf_coun
 def readings(of: set[tuple[str, str]]):
     """What finds readings of these clocks, also when the function was imported by name."""
 
+    names = {name for _, name in of}
+
     def breaches(module: ast.Module) -> Iterator[ast.AST]:
-        for node in ast.walk(module):
-            if isinstance(node, ast.Attribute) and (ast.unparse(node.value).split(".")[-1], node.attr) in of:
+        for node in nodes(module, ast.Attribute):
+            if node.attr in names and (last_word(node.value), node.attr) in of:
                 yield node
-            if isinstance(node, ast.ImportFrom) and any((node.module, alias.name) in of for alias in node.names):
+        for node in nodes(module, ast.ImportFrom):
+            if any((node.module, alias.name) in of for alias in node.names):
                 yield node
 
     return breaches
@@ -281,10 +311,12 @@ RUNS_SQL = {
 
 def statements(module: ast.Module) -> Iterator[ast.AST]:
     """Texts that are SQL, and calls that run a text."""
-    for node in ast.walk(module):
-        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-        runs = isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in RUNS_SQL
-        if STATEMENT.match(text) or (runs and node.args and isinstance(node.args[0], ast.Constant | ast.JoinedStr)):
+    for node in nodes(module, ast.Constant):
+        if isinstance(node.value, str) and STATEMENT.match(node.value):
+            yield node
+    for node in nodes(module, ast.Call):
+        is_text = bool(node.args) and isinstance(node.args[0], ast.Constant | ast.JoinedStr)
+        if is_text and last_word(node.func) in RUNS_SQL:
             yield node
 
 
@@ -364,12 +396,14 @@ PASSED_OVER = {Path(__file__), ROOT / ".git"}  # a worktree's .git is a file tha
 
 def own_texts() -> Iterator[tuple[str, str]]:
     """Name and content of every text file of the project but this one."""
-    for path in sorted(ROOT.rglob("*")):
-        folders = set(path.relative_to(ROOT).parts[:-1])
-        hidden = any(folder.startswith(".") for folder in folders - {".ci"})
-        if path.is_file() and path not in PASSED_OVER and not hidden and not NOT_OURS & folders:
-            with suppress(UnicodeDecodeError):
-                yield name_of(path), path.read_text(encoding="utf-8")
+    for place, folders, files in os.walk(ROOT):
+        folders[:] = sorted(
+            name for name in folders if name not in NOT_OURS and (name == ".ci" or not name.startswith("."))
+        )
+        for path in sorted(Path(place, file) for file in files):
+            if path.is_file() and path not in PASSED_OVER:
+                with suppress(UnicodeDecodeError):
+                    yield name_of(path), path.read_text(encoding="utf-8")
 
 
 def test_nothing_names_a_package_registry_or_a_folder_of_somebody_s_machine():
@@ -379,10 +413,9 @@ def test_nothing_names_a_package_registry_or_a_folder_of_somebody_s_machine():
         re.IGNORECASE,
     )
     seen = [
-        f"{name}:{number}"
+        f"{name}:{text.count(chr(10), 0, found.start()) + 1}"
         for name, text in own_texts()
-        for number, line in enumerate(text.splitlines(), 1)
-        if telling.search(line)
+        for found in telling.finditer(text)
     ]
     assert seen == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -13,10 +13,9 @@ PRIVACY = (1, 4, 7, 12, 15)
 def names() -> list[str]:
     """The names of all tests."""
     return [
-        node.name
+        name
         for path in HERE.rglob("test_*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+        for name in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE)
     ]
 
 

@@ -10,11 +10,12 @@ import pytest
 
 from gateway.sessions import colleagues
 from tests.gateway import stand
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.conversing import script_of
 from tests.gateway.test_claim_api import ANSWER
 from tests.gateway.test_session_matrix import colleague
 from tests.gateway.test_subscription_pages import clean, shot
-from tests.gateway.town import CHROMIUM, Town
+from tests.gateway.town import Town
 
 GUS, FAY = "gus@example.org", "fay@example.org"
 PHOTO = b"\xff\xd8\xff" + bytes(4_000)

@@ -16,10 +16,11 @@ from gateway.pages import charts, sections
 from kit import actors, postgres
 from kit.secrets import Vault
 from tests.gateway import counting_house, stand
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.counting_house import FEE, address
 from tests.gateway.test_member_app import ADA, MOST_BYTES, SHOTS
-from tests.gateway.town import AXE, CHROMIUM, HOSTILE, Town
+from tests.gateway.town import AXE, HOSTILE, Town
 
 WIDE = {"width": 1280, "height": 900}
 SCREENS = (

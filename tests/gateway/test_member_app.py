@@ -17,8 +17,9 @@ from playwright.async_api import Locator, Page
 
 from members import proofs
 from tests.gateway import stand
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.test_approval_api import ASK
-from tests.gateway.town import AXE, CHROMIUM, HOSTILE, NOWHERE, Town
+from tests.gateway.town import AXE, HOSTILE, NOWHERE, Town
 
 ADA = "ada@example.org"
 SCREENS = (

@@ -14,8 +14,9 @@ from playwright.async_api import Page
 
 from kit import actors, clock
 from partners.promotions import simulations
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.test_member_app import MOST_BYTES, SHOTS
-from tests.gateway.town import AXE, CHROMIUM, Town
+from tests.gateway.town import AXE, Town
 
 DESKTOP = {"width": 1280, "height": 800}
 MAX, NINA, OLGA = "max@example.org", "nina@example.org", "olga@example.org"

@@ -21,10 +21,11 @@ from ledger import cutoffs, rollups
 from settlement import runs
 from settlement.windows.cycle import WindowUnread
 from tests.gateway import stand
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.test_member_app import MOST_BYTES, SHOTS
 from tests.gateway.test_purchase_api import MEMBER, RECORD
 from tests.gateway.test_session_matrix import colleague
-from tests.gateway.town import AXE, CHROMIUM, HOSTILE, Town
+from tests.gateway.town import AXE, HOSTILE, Town
 
 DAN, PAM, GUS = "dan@bakery.example", "pam@bakery.example", "gus@grocer.example"
 DESKTOP = {"width": 1280, "height": 800}

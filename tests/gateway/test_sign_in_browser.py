@@ -4,9 +4,7 @@ browser enforces it, the keyboard alone, and no script at all."""
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +13,7 @@ from dataclasses import dataclass, field
 import httpx2
 import pytest
 import uvicorn
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
 
 from gateway import scopes
 from gateway.oauth import clients
@@ -24,11 +22,12 @@ from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from tests import builders
+from tests.gateway import browsers
 from tests.gateway import desk as desks
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.desk import Desk
 from tests.gateway.signers import Signer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ADA, ANNA = "ada@example.org", "anna@example.org"
 PATIENCE_MILLISECONDS = 60_000
 
@@ -104,11 +103,8 @@ async def listening(desk: Desk, bound: socket.socket) -> AsyncIterator[None]:
 @pytest.fixture(scope="module")
 async def chromium() -> AsyncIterator[Browser]:
     """Chromium without a window."""
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with async_playwright() as play:
-        opened = await play.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    async with browsers.launched() as opened:
         yield opened
-        await opened.close()
 
 
 @pytest.fixture

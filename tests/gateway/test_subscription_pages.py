@@ -26,9 +26,10 @@ from partners.mechanics import grants
 from partners.mechanics.grants import Grant, Source
 from tests.builders import NOON
 from tests.gateway import stand
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.subscription.test_subscription_api import USED
 from tests.gateway.test_member_app import SHOTS
-from tests.gateway.town import AXE, CHROMIUM, Town
+from tests.gateway.town import AXE, Town
 
 DAN, EVE, FAY = "dan@example.org", "eve@example.org", "fay@example.org"
 EVENTS = "SELECT count(*) FROM members.subscription_event WHERE kind = $1"

@@ -9,8 +9,9 @@ from playwright.async_api import Page
 
 from members import cards, consents, proofs
 from members.consents import ConsentGiven
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.test_member_app import SHOTS, code_in
-from tests.gateway.town import AXE, CHROMIUM, KIM, MIA, Town
+from tests.gateway.town import AXE, KIM, MIA, Town
 
 COUNTER = {"width": 1024, "height": 600}
 RECEIPTS = "SELECT count(*) FROM partners.receipt"

@@ -17,10 +17,11 @@ from gateway.webhooks.gathering import Sources
 from kit import clock
 from tests.gateway import desk as desks
 from tests.gateway import receiving
+from tests.gateway.browsers import CHROMIUM
 from tests.gateway.receiving import Receiver
 from tests.gateway.test_member_app import MOST_BYTES
 from tests.gateway.test_session_matrix import colleague
-from tests.gateway.town import AXE, CHROMIUM, Town
+from tests.gateway.town import AXE, Town
 
 DAN, GUS = "dan@bakery.example", "gus@grocer.example"
 DESKTOP = {"width": 1280, "height": 800}

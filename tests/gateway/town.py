@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +14,7 @@ from typing import Any
 
 import zxingcpp
 from PIL import Image
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
 
 from gateway import scopes
 from gateway.gate import client_rules
@@ -31,8 +29,8 @@ from partners import onboarding
 from partners.mechanics import documents, grants, offers, rewards
 from partners.mechanics.rewards import RewardDraft
 from tests.builders import DAY, NOON, a_receipt
+from tests.gateway import browsers, stand, subscribing
 from tests.gateway import desk as desks
-from tests.gateway import stand, subscribing
 from tests.gateway.desk import START, Desk
 from tests.gateway.stand import Till
 from tests.gateway.test_purchase_api import RECORD
@@ -42,7 +40,6 @@ from tests.partners.mechanics import fair
 from tests.partners.mechanics.fair import Fair
 from tests.partners.promotions.market import bonus
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 AXE = (Path(__file__).parent / "vendor" / "axe-core-4.14.1" / "axe.min.js").read_text(encoding="utf-8")
 KIM, MIA = "kim@example.org", "mia@example.org"
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
@@ -182,15 +179,13 @@ async def opened(server: postgres.Server, template: str, vault: Vault, name: str
     eye = Path(gettempdir()) / f"{name}.mjpeg"
     arguments = [
         "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={eye}",
-        *(["--no-sandbox"] if os.geteuid() == 0 else []),
     ]  # fmt: skip
     try:
         async with (
             connect(server.url(name, APPLICATION_ROLE)) as database,
             fair.opened(database, vault) as made,
-            async_playwright() as play,
+            browsers.launched(*arguments) as browser,
         ):
-            browser = await play.chromium.launch(executable_path=CHROMIUM, args=arguments)
             bound = socket.create_server(("127.0.0.1", 0))
             issuer = f"http://localhost:{bound.getsockname()[1]}"
             card = await made.coalition.add_member(name="Ada Popescu", email="ada@example.org", phone="+37369123456")
@@ -204,7 +199,6 @@ async def opened(server: postgres.Server, template: str, vault: Vault, name: str
                 await _people(town)
                 await _history(town)
                 yield town
-                await browser.close()
     finally:
         eye.unlink(missing_ok=True)
         postgres.drop_database(server, name)
