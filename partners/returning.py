@@ -17,7 +17,7 @@ from partners import earning
 from partners.decisions import Decided, owed_of
 from partners.earning import EarnLine
 from partners.promotions import remaining
-from partners.promotions.basket import Grant
+from partners.promotions.basket import Grant, Use
 from partners.promotions.remaining import Remaining, Rest, left_of
 from partners.records import BudgetCharge, OwedRow
 from partners.terms import Programme, Terms, limit_codes
@@ -100,12 +100,12 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class GivenBack:
     """What a return undoes of a decision by rules: what goes back to budgets, what the parties owe each other no more
-    (as it was owed), what of grants is taken from the member, and whether all that it used up goes back."""
+    (as it was owed), what of grants is taken from the member, and what that was used up goes back to the member."""
 
     charges: tuple[BudgetCharge, ...] = ()
     owed: tuple[OwedRow, ...] = ()
     grants: tuple[Grant, ...] = ()
-    uses: bool = False
+    uses: tuple[Use, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ def _given_back(found: Remaining, decided: Decided, left: GivenBack, exposure_he
         tuple(one for one in charges if one.amount > 0),
         tuple(one for one in owed if one.amount_minor > 0),
         found.grants,
-        bool(found.uses),
+        found.uses,
     )
 
 

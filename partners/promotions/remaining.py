@@ -113,7 +113,7 @@ def decide(
         refund_minor=max(_cost(earlier, was) - _cost(rest, now), 0),
         charges=_charges(was.charges, now.charges),
         grants=_grants(was.grants, now.grants),
-        uses=tuple(use for use in was.uses if use not in now.uses),
+        uses=_uses(was.uses, now.uses),
     )
 
 
@@ -224,6 +224,19 @@ def _grants(was: Sequence[Grant], now: Sequence[Grant]) -> tuple[Grant, ...]:
         left[one.rule, one.code] = left.get((one.rule, one.code), 0) + one.quantity
     back = [(one, one.quantity - left.get((one.rule, one.code), 0)) for one in was]
     return tuple(replace(one, quantity=quantity) for one, quantity in back if quantity > 0)
+
+
+def _uses(was: Sequence[Use], now: Sequence[Use]) -> tuple[Use, ...]:
+    """What is not used any more, whichever rule used it: of two that share a coupon the other may use it now."""
+    left: dict[tuple[str, str], int] = {}
+    for one in now:
+        left[one.kind, one.code] = left.get((one.kind, one.code), 0) + one.quantity
+    back = []
+    for one in was:
+        kept = min(left.get((one.kind, one.code), 0), one.quantity)
+        left[one.kind, one.code] = left.get((one.kind, one.code), 0) - kept
+        back.append(replace(one, quantity=one.quantity - kept))
+    return tuple(one for one in back if one.quantity)
 
 
 def _scaled_award(award: Award, shares: Mapping[str, tuple[int, int]]) -> Award:

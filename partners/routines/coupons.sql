@@ -163,7 +163,8 @@ LANGUAGE sql STABLE AS $$
                      WHERE u.batch_id = p_batch AND u.at > p_at - interval '5 minutes'))
 $$;
 
--- Let a reservation go; how many coupons it held. With p_claim: give back what a purchase that was taken back had used.
+-- Let a reservation go; how many coupons it held. With p_claim: give back what a purchase that was taken back had used; all
+-- of it, or of several coupons those that are named.
 CREATE FUNCTION partners.release_coupons(p_by uuid, p_claim uuid, p_lookups uuid[]) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE v_done int;
@@ -171,7 +172,7 @@ BEGIN
   WITH chosen AS (
     SELECT u.coupon_id, u.used_by, u.state FROM partners.coupon_use u JOIN partners.coupon c USING (coupon_id)
     WHERE (p_claim IS NULL AND c.code_lookup = ANY (p_lookups) AND u.used_by = p_by AND u.state = 2)
-       OR (u.claim = p_claim AND u.state = 3)
+       OR (u.claim = p_claim AND u.state = 3 AND (coalesce(cardinality(p_lookups), 0) = 0 OR c.code_lookup = ANY (p_lookups)))
     ORDER BY u.coupon_id, u.used_by FOR NO KEY UPDATE
   ), freed AS (
     UPDATE partners.coupon_use u SET state = CASE o.state WHEN 2 THEN 5 ELSE 6 END FROM chosen o

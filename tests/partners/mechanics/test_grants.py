@@ -135,7 +135,7 @@ async def test_of_many_at_once_ten_stamps_are_one_coffee(giving: Giving) -> None
     assert sorted(type(one).__name__ for one in done) == ["NoneType"] + ["StampsShort"] * 5
 
 
-async def test_a_return_takes_stamps_back_and_forgives_the_used_ones(giving: Giving) -> None:
+async def test_a_return_takes_stamps_back_and_the_used_ones_come_off_the_next(giving: Giving) -> None:
     given, used = giving.source(), giving.source()
     await giving.give(stamp(3), source=given)
     await giving.give(stamp(4), source=used)
@@ -147,6 +147,10 @@ async def test_a_return_takes_stamps_back_and_forgives_the_used_ones(giving: Giv
     async with giving.coalition.database.transaction() as connection:
         await grants.take_back(connection, [stamp(4)], source=used, key=uuid4())
     assert await giving.stamps() == 0
+    await giving.refused(giving.use(1), grants.StampsShort)
+    for given, left in ((2, 0), (2, 1)):  # three were used of those that went back
+        await giving.give(stamp(given))
+        assert await giving.stamps() == left
 
 
 async def test_everything_else_is_given_once_and_taken_back_with_its_cause(giving: Giving) -> None:

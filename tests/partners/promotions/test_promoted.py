@@ -58,9 +58,11 @@ def basket(lines: Mapping[str, tuple[int, str]], off: Mapping[str, tuple[str, in
     return replace(bare, lines=made, total_minor=sum(line.amount_minor for line in made))
 
 
-async def give_back(market: Market, done: Recorded, wish: Wish, *, after: int = 1) -> returns.Returned:
+async def give_back(
+    market: Market, done: Recorded, wish: Wish, *, after: int = 1, partner: str = "bakery"
+) -> returns.Returned:
     """A return of a purchase some days later."""
-    caller = market.coalition.callers["bakery"]
+    caller = market.coalition.callers[partner]
     directory = await market.desk.directory.get()
     slip_receipt = a_receipt()
     place = purchases.place_of(directory, caller, "1", "1")
