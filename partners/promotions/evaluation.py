@@ -313,19 +313,37 @@ class Decision:
             assert isinstance(member, Rule)
             if self._fires(member) and (result := self._compute(member)) is not None:
                 results.append((member, result))
-        kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
-        for line in range(len(self.lines)):
-            offers = [(result.parts[line], -place) for place, (_, result) in enumerate(results) if result.parts[line]]
-            if offers:
-                place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
-                kept[place][line] = results[place][1].parts[line]
+        offered = [self._affordable(rule, result).parts for rule, result in results]
+        denied: dict[int, list[int]] = {}
+        while True:
+            kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
+            for line in range(len(self.lines)):
+                offers = [(parts[line], -n) for n, parts in enumerate(offered) if parts[line] and n not in denied]
+                if offers:
+                    place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
+                    kept[place][line] = results[place][1].parts[line]
+            broke = [n for n, parts in enumerate(kept) if any(parts) and not self._has_room(results[n][0], sum(parts))]
+            if not broke:
+                break
+            denied[broke[0]] = kept[broke[0]]  # what it had won goes to the next best
         total = 0
-        for (rule, result), parts in zip(results, kept, strict=True):
-            if any(parts):
-                total += self._give(rule, result.only(parts))
+        for place, ((rule, result), parts) in enumerate(zip(results, kept, strict=True)):
+            if any(parts) or place in denied:
+                total += self._give(rule, result.only(denied.get(place, parts)))
             else:
                 self._step(rule, "OUTRANKED_BY" if result.total else "ZERO_EFFECT", result.total, by=group.code)
         return total
+
+    def _affordable(self, rule: Rule, result: Result) -> Result:
+        """What of a result budgets that give what is left would let be given."""
+        caps = _caps(rule, self.context) or ()
+        partial = [self._left(cap) for cap in caps if cap.budget.on_exceed == "partial" and cap.budget.unit != "count"]
+        least = max(min(partial, default=result.total), 0)
+        return result.clamped(least) if least < result.total else result
+
+    def _has_room(self, rule: Rule, wanted: int) -> bool:
+        caps = _caps(rule, self.context)
+        return caps is not None and self._allowed(rule, wanted, caps)[0] > 0
 
     def _mark(self) -> Mark:
         lists = (self.charged, self.steps, self.awards, self.discounts, self.grants, self.uses)
