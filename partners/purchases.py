@@ -750,8 +750,8 @@ class _Asked:
 
     @property
     def by_rules(self) -> bool:
-        """Whether more than the agreement has a say."""
-        return self.needs.any or bool(self.limited)
+        """Whether more has a say than what every agreement says."""
+        return self.needs.any or bool(self.limited) or not self.terms.is_ordinary
 
     @property
     def experiments(self) -> Mapping[str, HoldoutDocument]:

@@ -372,6 +372,13 @@ def terms_of(row: RowMapping | asyncpg.Record) -> Terms:
         role=row["role"],
         hybrid_fund_micro=row["hybrid_fund_micro"],
         breakage_share_bp=row["breakage_share_bp"],
+        earn_kinds=tuple(row["earn_kinds"]),
+        never_earn_classes=tuple(row["never_earn_classes"]),
+        never_earn_categories=tuple(row["never_earn_categories"]),
+        earns_on_tax=row["earns_on_tax"],
+        unpayable_kinds=tuple(row["unpayable_kinds"]),
+        minimum_money_minor=row["minimum_money_minor"],
+        returns_in_proportion=row["returns_in_proportion"],
     )
 
 

@@ -135,8 +135,10 @@ class Decision:
         limit = self._spend_limit() if self.context.trigger == "purchase" else None
         self._spread_tender(limit)
         contract = self._base()
-        if candidates.points:
+        if candidates.points and self.terms.issues:
             self._run(candidates.points)
+        elif candidates.points:
+            self._pass_over(candidates.points, "ZERO_EFFECT", "")
         if candidates.grants:
             self._run(candidates.grants)
         awards = (*contract, *self.awards)
@@ -216,21 +218,24 @@ class Decision:
         points = base_micro * (terms.earn_rate_bp + bonus_bp) // scale
         if not self.lines:
             return ()
+        if not terms.issues:
+            self.base = [0] * len(self.lines)
+            return ()
         if len(self.lines) == 1:
             split, self.base = [points], [base]
         else:
             split = allocate(points, self.money)
             self.base = allocate(base, split) if base != points else split
         activates_at, expires_at = self.agreed
-        here = terms.partner_id
+        payer = terms.payer_id
         found = [
-            Award("BASE", 0, base, self._parts(self.base), (Share(here, base),), activates_at, expires_at,
+            Award("BASE", 0, base, self._parts(self.base), (Share(payer, base),), activates_at, expires_at,
                   {"eligible_minor": eligible, "rate_bp": terms.earn_rate_bp})
         ]  # fmt: skip
         if bonus_bp:
             over = [whole - part for whole, part in zip(split, self.base, strict=True)]
             found.append(
-                Award("TIER_BONUS", 0, points - base, self._parts(over), (Share(here, points - base),), activates_at,
+                Award("TIER_BONUS", 0, points - base, self._parts(over), (Share(payer, points - base),), activates_at,
                       expires_at, {"tier": context.member.tier, "rate_bp": bonus_bp})
             )  # fmt: skip
         return tuple(found)
@@ -603,7 +608,7 @@ class Decision:
 
     def _only_lot(self, awards: Sequence[Award]) -> tuple[Lot, ...] | None:
         """The lot of awards that live as agreed and that one party funds, as most do; None where they differ."""
-        (activates_at, expires_at), party, points = self.agreed, self.terms.partner_id, 0
+        (activates_at, expires_at), party, points = self.agreed, self.terms.payer_id, 0
         for award in awards:
             if award.activates_at is not activates_at or award.expires_at is not expires_at:
                 return None
@@ -612,7 +617,7 @@ class Decision:
                     return None
                 points += amount
         terms = self.terms
-        return (Lot(1, party, party, terms.terms_id, points, activates_at, expires_at),) if points else ()
+        return (Lot(1, terms.partner_id, party, terms.terms_id, points, activates_at, expires_at),) if points else ()
 
     def _charges(self) -> tuple[Charge, ...]:
         if not self.charged:
