@@ -113,7 +113,7 @@ class Takeback:
     """The decision: amounts per line and in all, points to take per lot, points and their value to give back.
 
     lost_minor is what of the discounts on the rest is lost with what was returned, so that less money comes back; below
-    zero where the rest, which was charged more by then, comes back, too.
+    zero where more was kept from an earlier return than is lost now. All returns together give back what was paid.
     """
 
     line_minor: Mapping[str, int]
@@ -175,12 +175,14 @@ def decide_by_rules(
     lot_points: Mapping[int, int],
     decided: Decided,
     left: GivenBack,
+    refunded_minor: int = 0,
     exposure_here: int | None = None,
 ) -> Takeback:
     """As `decide`, of a purchase that rules decided: what remains is decided again under its release, on its context
     and counters.
 
-    left is what earlier returns left of charges and debts between parties; exposure_here the partner's number where
+    left is what earlier returns left of charges and debts between parties, refunded_minor the money that they gave
+    back; exposure_here the partner's number where
     the purchase was charged to what it may grant.
     """
     returned = _amounts(lines, wish)
@@ -189,6 +191,7 @@ def decide_by_rules(
     found = remaining.decide(
         basis.release, decided.basket, basis.context, basis.counters, original=decided.outcome, held=lot_points,
         left=_rest(decided, after), before=_rest(decided, lines),
+        refunded_minor=refunded_minor + sum(line.refunded_minor for line in lines),
     )  # fmt: skip
     amount_minor = sum(returned.values())
     return Takeback(

@@ -44,9 +44,9 @@ class Remaining:
     """What a return comes to.
 
     basket and outcome are what is left and what that is worth. lot_points are to be taken from the lots of the
-    original, take_points together. discount_minor is discount that is lost; refund_minor is what the goods that came
-    back cost after discounts, in money and points together. charges, grants and uses are what goes back to budgets,
-    is taken from the member, and goes back to the member.
+    original, take_points together. discount_minor is discount that is lost; refund_minor is what all goods that came
+    back cost after discounts, in money and points together, less what earlier returns gave back. charges, grants and
+    uses are what goes back to budgets, is taken from the member, and goes back to the member.
     """
 
     basket: Basket
@@ -95,13 +95,14 @@ def decide(
     left: Rest,
     before: Rest = WHOLE,
     held: Mapping[int, int] | None = None,
+    refunded_minor: int = 0,
 ) -> Remaining:
     """What a return comes to, from the stored decision and what is left after it, and what was left `before` it.
 
     original is the outcome as it was recorded, whose lots bear the numbers; held are the points that its lots were
-    decided to hold after earlier returns, None where there were none.
+    decided to hold after earlier returns, None where there were none; refunded_minor is what these gave back.
     """
-    earlier, was = _worth(release, basket, context, counters, original, before)
+    _, was = _worth(release, basket, context, counters, original, before)
     rest, now = _worth(release, basket, context, counters, original, left)
     take = _lot_points(original, now, {lot.lot_no: lot.points for lot in original.lots} if held is None else held)
     return Remaining(
@@ -110,7 +111,7 @@ def decide(
         lot_points=take,
         take_points=sum(take.values()),
         discount_minor=max(was.discount_minor - now.discount_minor, 0),
-        refund_minor=max(_cost(earlier, was) - _cost(rest, now), 0),
+        refund_minor=max(_cost(basket, original) - _cost(rest, now) - refunded_minor, 0),
         charges=_charges(was.charges, now.charges),
         grants=_grants(was.grants, now.grants),
         uses=_uses(was.uses, now.uses),
