@@ -12,6 +12,7 @@ from partners.promotions.compiling import DISCOUNTS, LIMITS, POINTS, is_late, ph
 from partners.promotions.documents import HERE, OPERATOR_PARTY, GroupDocument, RuleDocument
 from partners.promotions.releases import Release
 
+DEEPEST = 8
 _UNITS = {POINTS: ("points", "count"), DISCOUNTS: ("money", "count")}  # of other effects, only how often
 
 
@@ -63,6 +64,12 @@ def _groups(release: Release) -> Iterator[FieldProblem]:
     for code, count in Counter(group.code for group in release.groups).items():
         if count > 1:
             yield FieldProblem(("groups", code), "REPEATED", "expected a group once")
+    deep = [one.code for one in groups.values() if not _loops(one, groups) and _depth(one, groups) > DEEPEST]
+    for code in deep:
+        message = f"expected at most {DEEPEST} groups in each other"
+        yield FieldProblem(("groups", code, "parent"), "DEPTH", message)
+    if deep:
+        return
     for group in groups.values():
         if group.parent and group.parent not in groups:
             yield FieldProblem(("groups", group.code, "parent"), "UNKNOWN", "expected a group of the release")
@@ -85,6 +92,13 @@ def _loops(group: GroupDocument, groups: dict[str, GroupDocument]) -> bool:
         seen.add(here)
         here = groups[here].parent
     return False
+
+
+def _depth(group: GroupDocument, groups: dict[str, GroupDocument]) -> int:
+    found = 1
+    while group.parent in groups:
+        group, found = groups[group.parent], found + 1
+    return found
 
 
 def _held(group: GroupDocument, groups: dict[str, GroupDocument], release: Release) -> Iterator[RuleDocument]:

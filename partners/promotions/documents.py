@@ -611,8 +611,12 @@ def _expressions(rule: RuleDocument) -> Iterator[FieldProblem]:
     own = [(("conditions", str(index), "cel"), one.cel) for index, one in enumerate(rule.conditions)]
     for path, source in own:
         yield from _checked(path, source, expressions.check)
-    if rule.what.line_cel is not None:
-        yield from _checked(("what", "line_cel"), rule.what.line_cel, expressions.check_line)
+    wrong = [] if (line := rule.what.line_cel) is None else list(
+        _checked(("what", "line_cel"), line, expressions.check_line)
+    )  # fmt: skip
+    yield from wrong
+    if not wrong and (lines := conditions.line_source(rule.what)):  # of too many articles none would ever be asked
+        yield from _checked(("what",), lines, expressions.selection)
     if whole := conditions.fused(rule):
         failed = list(_checked((), whole, expressions.predicate))
         if failed and not any(True for path, source in own for _ in _checked(path, source, expressions.check)):
