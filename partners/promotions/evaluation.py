@@ -288,10 +288,14 @@ class Decision:
             for member in group.members:  # nobody gives anything: each says why
                 self._decide(member)
             return 0
-        self._decide(best)
-        for member in group.members:
+        here = len(self.steps)
+        for member in group.members:  # on the same ground as the best, before that changes it
             if member is not best:
                 self._try(member, best.code)
+        beaten = self.steps[here:]
+        del self.steps[here:]
+        self._decide(best)
+        self.steps += beaten
         return most
 
     def _try(self, member: Rule | Group, outranked_by: str) -> None:

@@ -430,6 +430,15 @@ def test_by_line_every_line_gets_its_own_best() -> None:
     ]
 
 
+def test_what_was_outranked_says_what_it_would_have_come_to_on_the_same_ground() -> None:
+    offer = release(
+        group("g", "BEST"), off("small", 1_000, 1, "g"), off("large", 2_000, 2, "g"),
+        off("late", 1_500, 3, "g", what={"min_basket_minor": 90}),
+    )  # fmt: skip
+    told = {step.rule: (step.reason, step.computed) for step in decide(offer, basket(line(1, 100))).steps}
+    assert told == {"small": ("OUTRANKED_BY", 10), "large": ("APPLIED", 20), "late": ("OUTRANKED_BY", 15)}
+
+
 def test_groups_stand_in_groups() -> None:
     offer = release(
         group("outer", "BEST"), group("inner", "SUM", parent="outer", priority=1),
