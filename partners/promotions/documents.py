@@ -166,7 +166,7 @@ class Hours(Document):
 
 
 class BirthdayWindow(Document):
-    """Days before and after the member's birthday, local to the outlet."""
+    """Days before and after the member's birthday, on the programme's calendar."""
 
     before: int = Field(ge=0, le=60)
     after: int = Field(ge=0, le=60)

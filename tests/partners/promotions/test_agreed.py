@@ -12,7 +12,7 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import decisions, purchases, tills
+from partners import decisions, onboarding, purchases, tills
 from partners.promotions import budgets, explanations
 from partners.purchases import PointsExceedShare
 from partners.receipts import Line, Receipt
@@ -105,6 +105,43 @@ async def test_a_part_that_comes_back_takes_its_share_where_the_agreement_says_s
         assert back.taken_points == taken
         rest = await give_back(market, done, Wish(), partner=partner)
         assert back.taken_points + rest.taken_points == 112
+
+
+async def test_hours_and_days_are_those_on_the_outlets_clock(market: Market) -> None:
+    """Noon in the programme's zone is three in the afternoon in Moscow, and tomorrow already in Auckland."""
+    happy = bonus("happy", 10, when={"hours": {"start": 15, "end": 16}})
+    monday = bonus("monday", 100, when={"weekdays": [1]}, stack={"priority": 11})
+    today = bonus("today", 1_000, stack={"priority": 12})
+    today["effect"] |= {"activation_days": 0, "expiry": {"days": 1, "end_of_day": True}}
+    await market.publish(happy, monday, today)
+    coalition, card = market.coalition, await market.coalition.add_member()
+    partner_id = coalition.callers["bakery"].partner_id
+    found = {}
+    for zone in (None, "Europe/Moscow", "Pacific/Auckland"):
+        async with coalition.database.transaction() as connection:
+            await onboarding.set_outlet_zone(
+                connection, partner_id=partner_id, code="1", time_zone=zone, actor=coalition.onboarder, at=NOON
+            )
+        await market.desk.directory.refresh()
+        done = await market.buy(card, a_receipt(100))
+        ends = max(
+            lot.expires_at for lot in (await market.decide(card, a_receipt(100))).award.lots if lot.points == 1_000
+        )
+        found[zone] = (done.receipt.awarded_points, ends.isoformat())
+        around = (await market.desk.directory.get()).around(done.receipt)
+        assert (
+            decisions.recalled(done.receipt, around).outcome.outcome_sha256 == done.receipt.decision["outcome_sha256"]
+        )
+    assert found == {
+        None: (1_101, "2026-03-04T00:00:00+00:00"),
+        "Europe/Moscow": (1_111, "2026-03-03T21:00:00+00:00"),
+        "Pacific/Auckland": (1_001, "2026-03-04T11:00:00+00:00"),
+    }
+    async with coalition.database.transaction() as connection:
+        with pytest.raises(onboarding.OnboardingInvalid):
+            await onboarding.set_outlet_zone(
+                connection, partner_id=partner_id, code="1", time_zone="Mars/Base", actor=coalition.onboarder, at=NOON
+            )
 
 
 async def test_a_discount_stays_charged_to_what_it_shares_with_points_that_were_stopped(market: Market) -> None:
