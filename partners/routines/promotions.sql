@@ -156,7 +156,7 @@ BEGIN
     PERFORM partners.take_back_grants(p_holder, p_partner, v_claim, p_key, p_at, p_kinds, p_codes, p_quantities);
   END IF;
   IF cardinality(p_coupons) > 0 THEN
-    PERFORM partners.release_coupons(NULL, v_claim, ARRAY(SELECT c.code_lookup FROM partners.coupon c WHERE c.coupon_id = ANY (p_coupons)));
+    PERFORM partners.release_coupons(NULL, v_claim, NULL, p_coupons);
   END IF;
   IF cardinality(p_stamps) > 0 THEN
     PERFORM partners.give_back_stamps(p_holder, p_partner, v_claim, p_key, p_grace, p_at, p_stamps, p_counts);
