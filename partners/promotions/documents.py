@@ -24,9 +24,11 @@ from partners.receipts import LINE_KINDS
 
 LANGUAGES = ("en", "ru", "ro")
 TRIGGERS = (
-    "purchase", "enrolment", "birthday", "event", "referral_qualified", "achievement", "subscription_renewed",
-    "schedule", "manual",
-)  # fmt: skip
+    "purchase",
+    "enrolment",
+    "event",
+    "referral_qualified",
+)  # what happens here; a rule of another would never fire
 HERE, OPERATOR_PARTY = "HERE", "OPERATOR"  # funding parties that are not a partner's code
 BASE_RULES = ("BASE", "TIER_BONUS")  # what the agreement gives; no rule may take these names
 MOST_POINTS = 10**9
@@ -40,10 +42,7 @@ Points = Annotated[int, Field(ge=1, le=MOST_POINTS)]
 Minor = Annotated[int, Field(ge=1, le=MOST_MINOR)]
 Days = Annotated[int, Field(ge=0, le=3660)]
 Sort = Literal["earn", "discount", "redeem_limit", "grant", "benefit"]
-Trigger = Literal[
-    "purchase", "enrolment", "birthday", "event", "referral_qualified", "achievement", "subscription_renewed",
-    "schedule", "manual",
-]  # fmt: skip
+Trigger = Literal["purchase", "enrolment", "event", "referral_qualified"]
 
 
 class Document(BaseModel):
