@@ -264,7 +264,7 @@ def award_of(decided: Decided, terms_of_funder: Mapping[int, int], lines: Sequen
     return Award(
         points=outcome.points,
         line_points=dict(outcome.line_points),
-        reasons=(*_reasons(outcome), *earning.exclusions(earn_lines(decided) if lines is None else lines)),
+        reasons=_reasons(decided, earn_lines(decided) if lines is None else lines),
         lots=tuple(
             Lot(lot.lot_no, lot.issuer_id, lot.funder_id, terms_of_funder.get(lot.funder_id, lot.terms_id), lot.points,
                 lot.activates_at, lot.expires_at)
@@ -289,8 +289,11 @@ def earn_lines(decided: Decided) -> list[EarnLine]:
     ]
 
 
-def _reasons(outcome: Outcome) -> list[Reason]:
-    """The parts of an award, which sum to it, and the budgets that made it smaller."""
+def _reasons(decided: Decided, lines: Sequence[EarnLine]) -> tuple[Reason, ...]:
+    """The parts of an award, which sum to it, the budgets that made it smaller, and what earns nothing."""
+    outcome, terms = decided.outcome, decided.basis.context.terms
+    if not terms.issues:
+        return (Reason("PARTNER_DOES_NOT_ISSUE", 0, {}),)
     found = [
         Reason(one.rule, one.points, one.facts)
         if one.version == 0
@@ -298,9 +301,10 @@ def _reasons(outcome: Outcome) -> list[Reason]:
         for one in outcome.awards
     ]
     bound = [one for one in outcome.steps if one.reason in ("CAPPED", "BUDGET_EXHAUSTED")]
-    return found + [
+    found += [
         Reason(one.reason, 0, {"rule": one.rule, "version": one.version, "budget": one.limited_by}) for one in bound
     ]
+    return (*found, *earning.exclusions(lines, terms.earn.kinds))
 
 
 def within_exposure(
@@ -319,6 +323,7 @@ def within_exposure(
         stopped = Award(0, dict.fromkeys(award.line_points, 0), (Reason(EXPOSURE_REACHED, 0, {}),), ())
         points = {rule.code for rule in basis.release.rules if phase_of(rule) == POINTS}
         caps = {cap for rule in basis.release.rules if rule.code in points for cap in rule.caps}
+        caps -= {cap for rule in basis.release.rules if rule.code not in points for cap in rule.caps}
         return stopped, replace(promoted, charges=tuple(one for one in promoted.charges if one.code not in caps))
     standing = [(exposure_code(basis.context.partner), basis.exposure)]
     if basis.holding is None or granted <= basis.holding:

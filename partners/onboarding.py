@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
-from partners import store
+from partners import programme, store
 
 T = TypeVar("T")
 
@@ -226,6 +226,21 @@ async def set_outlet_place(
         degrees_of_both = (place.latitude_micro, place.longitude_micro)
     await store.set_outlet_place(connection, outlet_id, town=place.town, street=place.street, at=degrees_of_both)
     await _note(connection, "OUTLET_PLACED", f"partner:{partner_id}", {"code": code}, by, at)
+
+
+async def set_outlet_zone(
+    connection: AsyncConnection, *, partner_id: int, code: str, time_zone: str | None, actor: int, at: datetime
+) -> None:
+    """Say which zone's time the clocks of an outlet show, by its IANA name (None: the programme's). Rules of hours and
+    days look at them, so it is the operator's to say. Rejects NOT_PERMITTED, OUTLET_UNKNOWN, ONBOARDING_INVALID.
+    """
+    by = await _permitted(connection, actor, partner_id)
+    if time_zone is not None and not programme.is_time_zone(time_zone):
+        raise _invalid("time_zone", "a time zone of the IANA database, such as Europe/Chisinau")
+    await lock_partner(connection, partner_id)
+    outlet_id = await outlet_id_of(connection, partner_id=partner_id, code=code)
+    await store.set_outlet_zone(connection, outlet_id, time_zone)
+    await _note(connection, "OUTLET_ZONE_SET", f"partner:{partner_id}", {"code": code, "zone": time_zone}, by, at)
 
 
 # --- Terminals ----------------------------------------------------------------------------------------------

@@ -750,8 +750,8 @@ class _Asked:
 
     @property
     def by_rules(self) -> bool:
-        """Whether more than the agreement has a say."""
-        return self.needs.any or bool(self.limited)
+        """Whether more has a say than what every agreement says."""
+        return self.needs.any or bool(self.limited) or not self.terms.is_ordinary
 
     @property
     def experiments(self) -> Mapping[str, HoldoutDocument]:
@@ -852,12 +852,13 @@ def _basis(asked: _Asked, whose: _Whose, told: Told, arms: Mapping[str, str]) ->
     if told.facts is not None:
         known = decisions.told(told.facts.member, asked.member.tier, asked.needs)
         if_seq = told.facts.seq if asked.needs.account else None
+    zone = directory.zone_at(asked.place.outlet_id)
+    day = receipt.occurred_at.astimezone(ZoneInfo(zone)).date() if calendar.versions else None
     context = decisions.context_of(
-        receipt, partner=partner, zone=programme.time_zone, terms=asked.terms, programme=programme, dates=whose.dates,
+        receipt, partner=partner, zone=zone, terms=asked.terms, programme=programme, dates=whose.dates,
         member=known, scopes=whose.scopes, at=asked.at,
         denied=(*asked.denied, *directory.foreign_budgets(asked.terms.currency)),
-        holidays=calendar.codes(day_of(directory, receipt.occurred_at), at=receipt.occurred_at)
-        if calendar.versions else (),
+        holidays=calendar.codes(day, at=receipt.occurred_at) if day else (),
         coupons=whose.coupons, arms=arms,
     )  # fmt: skip
     if not told.left:

@@ -79,7 +79,7 @@ _RECORD_RETURN = (
 )
 _RECORD_RETURN_BY_RULES = (
     f"SELECT r.* FROM {_RECORD_RETURN} r CROSS JOIN LATERAL partners.record_taken_back("
-    "$2,$6,$10,CASE r.status WHEN 0 THEN r.seq END,$22,$8,$3,$5,$40,$41,$42,$43) t "
+    "$2,$6,$10,CASE r.status WHEN 0 THEN r.seq END,$22,$8,$3,$5,$40,$41,$42,$43,$44,$45) t "
     "CROSS JOIN LATERAL partners.record_given_back("
     "$2,$6,CASE r.status WHEN 0 THEN r.seq END,$29,$30,$31,$32,$33,$34,$35,$36,$37,$38,$39) g"
 )
@@ -263,7 +263,9 @@ def given_back_columns(given_back: GivenBack) -> list[Any]:
         [grant.kind for grant in grants],
         [grant.code for grant in grants],
         [grant.quantity for grant in grants],
-        given_back.uses,
+        [int(use.code) for use in given_back.uses if use.kind == "COUPON"],
+        [use.code for use in given_back.uses if use.kind == "STAMP"],
+        [use.quantity for use in given_back.uses if use.kind == "STAMP"],
     ]
 
 

@@ -324,6 +324,7 @@ async def _decide(desk: Desk, directory: Directory, original: StoredReceipt, wis
         limited = any(one.code in codes for one in left.charges)
         takeback = returning.decide_by_rules(
             bought, wish, lot_points=held, decided=decisions.recalled(original, around), left=left,
+            refunded_minor=sum(past.decision["takeback"]["money"] for past in earlier),
             exposure_here=original.partner_id if limited else None,
         )  # fmt: skip
         return _Case(original, terms, takeback)

@@ -139,6 +139,12 @@ async def set_outlet_place(
     )
 
 
+async def set_outlet_zone(connection: AsyncConnection, outlet_id: int, time_zone: str | None) -> None:
+    """Say which zone's time an outlet's clocks show."""
+    statement = text("UPDATE partners.outlet SET time_zone = :time_zone WHERE outlet_id = :outlet_id")
+    await connection.execute(statement, {"outlet_id": outlet_id, "time_zone": time_zone})
+
+
 async def partner_id_by_outlet(connection: AsyncConnection, outlet_id: int) -> int | None:
     """The number of the partner whose outlet this is."""
     statement = text("SELECT partner_id FROM partners.outlet WHERE outlet_id = :outlet_id")
@@ -315,7 +321,7 @@ async def directory_rows(connection: asyncpg.Connection, known_releases: Collect
                 "FROM partners.partner p ORDER BY code"
             ),
             outlets=await connection.fetch(
-                "SELECT outlet_id, partner_id, code, name, town, street, latitude_micro, longitude_micro "
+                "SELECT outlet_id, partner_id, code, name, town, street, latitude_micro, longitude_micro, time_zone "
                 "FROM partners.outlet"
             ),
             terminals=await connection.fetch("SELECT terminal_id, outlet_id, code, status FROM partners.terminal"),
@@ -372,6 +378,13 @@ def terms_of(row: RowMapping | asyncpg.Record) -> Terms:
         role=row["role"],
         hybrid_fund_micro=row["hybrid_fund_micro"],
         breakage_share_bp=row["breakage_share_bp"],
+        earn_kinds=tuple(row["earn_kinds"]),
+        never_earn_classes=tuple(row["never_earn_classes"]),
+        never_earn_categories=tuple(row["never_earn_categories"]),
+        earns_on_tax=row["earns_on_tax"],
+        unpayable_kinds=tuple(row["unpayable_kinds"]),
+        minimum_money_minor=row["minimum_money_minor"],
+        returns_in_proportion=row["returns_in_proportion"],
     )
 
 

@@ -100,11 +100,18 @@ class Quoted:
 async def quote(
     desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime, shown: Coupons = NO_COUPONS
 ) -> Quoted:
-    """What a purchase would earn, the discounts it may get, and the most points it takes; writes nothing of it."""
+    """What a purchase would earn, the discounts it may get, and the most points it takes; writes nothing of it.
+
+    Coupons that are shown are looked at as a purchase looks at them, and stay as they are. Raises what
+    identification, coupons.look and purchases.prepare raise.
+    """
     directory = await desk.directory.get()
     place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
     member = await recognition.identify(desk, caller, ref, place.terminal_id, at)
-    prepared = await purchases.decide(desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True)
+    presented = await _presented(desk, caller, place, member, shown, at=at)
+    prepared = await purchases.decide(
+        desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True, presented=presented
+    )
     terms = directory.terms(prepared.row.terms_id)
     standing = await lots.standing(desk.pool, member.member_id, unit=POINTS, at=at)
     if standing is None:
@@ -127,6 +134,8 @@ async def quote(
             available=standing.available,
             locked=standing.spend_locked,
         )
+    if not terms.redeems:
+        limit = SpendLimit(0, 0, "AGREEMENT_SHARE")
     return Quoted(member, prepared, terms, limit)
 
 

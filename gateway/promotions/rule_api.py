@@ -316,7 +316,7 @@ class RuleMutation:
                     at=marketer.at, simulation_id=input.launch.simulation,
                     aim=input.launch.aim(shown.directory.programme),
                 )  # fmt: skip
-            launch = Launch(None, _NOTHING) if change.rules else None
+            launch = Launch(None, _NOTHING) if change.rules or change.groups is not None else None
             return await publishing.submit(
                 connection, change, effective_from=input.effective_from, maker=marketer.person.number,
                 at=marketer.at, launch=launch,

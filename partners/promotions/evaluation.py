@@ -135,8 +135,10 @@ class Decision:
         limit = self._spend_limit() if self.context.trigger == "purchase" else None
         self._spread_tender(limit)
         contract = self._base()
-        if candidates.points:
+        if candidates.points and self.terms.issues:
             self._run(candidates.points)
+        elif candidates.points:
+            self._pass_over(candidates.points, "ZERO_EFFECT", "")
         if candidates.grants:
             self._run(candidates.grants)
         awards = (*contract, *self.awards)
@@ -216,21 +218,24 @@ class Decision:
         points = base_micro * (terms.earn_rate_bp + bonus_bp) // scale
         if not self.lines:
             return ()
+        if not terms.issues:
+            self.base = [0] * len(self.lines)
+            return ()
         if len(self.lines) == 1:
             split, self.base = [points], [base]
         else:
             split = allocate(points, self.money)
             self.base = allocate(base, split) if base != points else split
         activates_at, expires_at = self.agreed
-        here = terms.partner_id
+        payer = terms.payer_id
         found = [
-            Award("BASE", 0, base, self._parts(self.base), (Share(here, base),), activates_at, expires_at,
+            Award("BASE", 0, base, self._parts(self.base), (Share(payer, base),), activates_at, expires_at,
                   {"eligible_minor": eligible, "rate_bp": terms.earn_rate_bp})
         ]  # fmt: skip
         if bonus_bp:
             over = [whole - part for whole, part in zip(split, self.base, strict=True)]
             found.append(
-                Award("TIER_BONUS", 0, points - base, self._parts(over), (Share(here, points - base),), activates_at,
+                Award("TIER_BONUS", 0, points - base, self._parts(over), (Share(payer, points - base),), activates_at,
                       expires_at, {"tier": context.member.tier, "rate_bp": bonus_bp})
             )  # fmt: skip
         return tuple(found)
@@ -283,10 +288,14 @@ class Decision:
             for member in group.members:  # nobody gives anything: each says why
                 self._decide(member)
             return 0
-        self._decide(best)
-        for member in group.members:
+        here = len(self.steps)
+        for member in group.members:  # on the same ground as the best, before that changes it
             if member is not best:
                 self._try(member, best.code)
+        beaten = self.steps[here:]
+        del self.steps[here:]
+        self._decide(best)
+        self.steps += beaten
         return most
 
     def _try(self, member: Rule | Group, outranked_by: str) -> None:
@@ -313,19 +322,37 @@ class Decision:
             assert isinstance(member, Rule)
             if self._fires(member) and (result := self._compute(member)) is not None:
                 results.append((member, result))
-        kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
-        for line in range(len(self.lines)):
-            offers = [(result.parts[line], -place) for place, (_, result) in enumerate(results) if result.parts[line]]
-            if offers:
-                place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
-                kept[place][line] = results[place][1].parts[line]
+        offered = [self._affordable(rule, result).parts for rule, result in results]
+        denied: dict[int, list[int]] = {}
+        while True:
+            kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
+            for line in range(len(self.lines)):
+                offers = [(parts[line], -n) for n, parts in enumerate(offered) if parts[line] and n not in denied]
+                if offers:
+                    place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
+                    kept[place][line] = results[place][1].parts[line]
+            broke = [n for n, parts in enumerate(kept) if any(parts) and not self._has_room(results[n][0], sum(parts))]
+            if not broke:
+                break
+            denied[broke[0]] = kept[broke[0]]  # what it had won goes to the next best
         total = 0
-        for (rule, result), parts in zip(results, kept, strict=True):
-            if any(parts):
-                total += self._give(rule, result.only(parts))
+        for place, ((rule, result), parts) in enumerate(zip(results, kept, strict=True)):
+            if any(parts) or place in denied:
+                total += self._give(rule, result.only(denied.get(place, parts)))
             else:
                 self._step(rule, "OUTRANKED_BY" if result.total else "ZERO_EFFECT", result.total, by=group.code)
         return total
+
+    def _affordable(self, rule: Rule, result: Result) -> Result:
+        """What of a result budgets that give what is left would let be given."""
+        caps = _caps(rule, self.context) or ()
+        partial = [self._left(cap) for cap in caps if cap.budget.on_exceed == "partial" and cap.budget.unit != "count"]
+        least = max(min(partial, default=result.total), 0)
+        return result.clamped(least) if least < result.total else result
+
+    def _has_room(self, rule: Rule, wanted: int) -> bool:
+        caps = _caps(rule, self.context)
+        return caps is not None and self._allowed(rule, wanted, caps)[0] > 0
 
     def _mark(self) -> Mark:
         lists = (self.charged, self.steps, self.awards, self.discounts, self.grants, self.uses)
@@ -585,7 +612,7 @@ class Decision:
 
     def _only_lot(self, awards: Sequence[Award]) -> tuple[Lot, ...] | None:
         """The lot of awards that live as agreed and that one party funds, as most do; None where they differ."""
-        (activates_at, expires_at), party, points = self.agreed, self.terms.partner_id, 0
+        (activates_at, expires_at), party, points = self.agreed, self.terms.payer_id, 0
         for award in awards:
             if award.activates_at is not activates_at or award.expires_at is not expires_at:
                 return None
@@ -594,7 +621,7 @@ class Decision:
                     return None
                 points += amount
         terms = self.terms
-        return (Lot(1, party, party, terms.terms_id, points, activates_at, expires_at),) if points else ()
+        return (Lot(1, terms.partner_id, party, terms.terms_id, points, activates_at, expires_at),) if points else ()
 
     def _charges(self) -> tuple[Charge, ...]:
         if not self.charged:

@@ -65,7 +65,8 @@ class RuleFound(Plain):
 
 @dataclass(frozen=True, slots=True)
 class AgreedFound(Plain):
-    """A part of what the agreement gives or does not: BASE, TIER_BONUS, KIND_DOES_NOT_EARN, PAID_WITH_POINTS."""
+    """A part of what the agreement gives or does not: BASE, TIER_BONUS, KIND_DOES_NOT_EARN, PAID_WITH_POINTS,
+    PARTNER_DOES_NOT_ISSUE."""
 
     reason: str
     points: int
@@ -239,6 +240,8 @@ def _funders(rule: str, outcome: Outcome) -> tuple[Share, ...]:
 
 
 def _agreed(outcome: Outcome, basket: Basket, context: Context) -> list[AgreedFound]:
+    if not context.terms.issues:
+        return [AgreedFound("PARTNER_DOES_NOT_ISSUE", 0, _all("PARTNER_DOES_NOT_ISSUE", {}))]
     found = [_contract(award, basket.currency) for award in outcome.awards if not award.version]
     kinds: dict[str, int] = {}
     for line in basket.lines:

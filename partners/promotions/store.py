@@ -22,6 +22,25 @@ _BINDING = """
     WHERE (r.approval_id IS NULL OR a.approved)
 """
 
+
+async def unknown_names(connection: AsyncConnection, names: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of names, each with its kind, that nothing bears: a PARTNER, an OUTLET (partner:outlet), a BATCH of
+    coupons, STAMPS, a RAFFLE."""
+    statement = text("""
+        SELECT w.kind, w.name FROM unnest(CAST(:kinds AS text[]), CAST(:names AS text[])) AS w(kind, name)
+        WHERE NOT CASE w.kind
+          WHEN 'PARTNER' THEN EXISTS (SELECT FROM partners.partner p WHERE p.code = w.name)
+          WHEN 'OUTLET' THEN EXISTS (
+            SELECT FROM partners.outlet o JOIN partners.partner p USING (partner_id)
+            WHERE p.code || ':' || o.code = w.name)
+          WHEN 'BATCH' THEN EXISTS (SELECT FROM partners.coupon_batch b WHERE b.code = w.name)
+          WHEN 'STAMPS' THEN EXISTS (SELECT FROM partners.stamp_unit u WHERE u.code = w.name)
+          ELSE EXISTS (SELECT FROM partners.raffle r WHERE r.code = w.name) END
+    """)
+    given = {"kinds": [kind for kind, _ in names], "names": [name for _, name in names]}
+    return {(row.kind, row.name) for row in await connection.execute(statement, given)} if names else set()
+
+
 # --- Promotions and rules -------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,11 @@ REASON_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Баллы не начисляются: {kinds}, {amount}.",
             "ro": "Nu aduce puncte: {kinds}, {amount}.",
         },
+        "PARTNER_DOES_NOT_ISSUE": {
+            "en": "No points are earned here.",
+            "ru": "Здесь баллы не начисляются.",
+            "ro": "Aici nu se acordă puncte.",
+        },
         "PAID_WITH_POINTS": {
             "en": "What points paid earns no points: {amount}.",
             "ru": "На оплаченное баллами баллы не начисляются: {amount}.",

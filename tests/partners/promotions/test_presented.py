@@ -102,6 +102,84 @@ async def test_a_coupon_comes_back_with_the_whole_purchase_and_what_was_granted_
     assert (await show(market, card, a_receipt(50), code)).receipt.awarded_points == 100
 
 
+async def test_a_quote_tells_what_a_coupon_that_is_shown_would_give_and_leaves_it_good(market: Market) -> None:
+    (code,) = await batch(market)
+    await market.publish(
+        bonus("spring-gift", 100, codes={"required": "spring"}),
+        document("off", {"type": "discount_percent", "rate_bp": 2_000}, codes={"required": "spring"}),
+    )
+    card, caller = await market.coalition.add_member(), market.coalition.callers["bakery"]
+
+    async def quote(*codes: str) -> tuple[int, int]:
+        ref, shown = MemberRef(card_number=card.number), tills.Coupons(codes, NOON)
+        quoted = await tills.quote(market.desk, caller, ref, a_receipt(lines={"1": 500}), at=NOON, shown=shown)
+        assert quoted.prepared.decided is not None
+        return quoted.prepared.award.points, quoted.prepared.decided.outcome.discount_minor
+
+    assert await quote() == (5, 0)
+    assert await quote(code) == (104, 100)
+    with pytest.raises(CouponInvalid):
+        await quote("AAAA-BBBB-CCCC-D")
+    assert (await show(market, card, a_receipt(500), code)).receipt.awarded_points == 105
+
+
+async def test_of_two_coupons_only_the_one_whose_benefit_went_back_is_good_again(market: Market) -> None:
+    """A part comes back: who got both back would have a discount and its coupon."""
+    (first,), (second,) = await batch(market, "coffee"), await batch(market, "tea")
+    await market.publish(
+        bonus("on-coffee", 100, codes={"required": "coffee"}, what={"categories": ["coffee"]}),
+        bonus("on-tea", 50, codes={"required": "tea"}, what={"categories": ["tea"]}, stack={"priority": 11}),
+    )
+    card, other = await market.coalition.add_member(), await market.coalition.add_member()
+    done = await show(market, card, basket({"1": (500, "coffee"), "2": (500, "tea")}), first, second)
+    assert done.receipt.awarded_points == 160
+    await give_back(market, done, Wish(lines={"2": None}))
+    with pytest.raises(CouponInvalid):
+        await show(market, other, basket({"1": (500, "coffee")}), first)
+    assert (await show(market, other, basket({"1": (500, "tea")}), second)).receipt.awarded_points == 55
+
+
+async def test_a_coupon_that_two_rules_share_stays_used_while_one_of_them_gives_something(market: Market) -> None:
+    (code,) = await batch(market)
+    await market.publish(
+        bonus("on-coffee", 100, codes={"required": "spring"}, what={"categories": ["coffee"]}),
+        bonus("on-tea", 50, codes={"required": "spring"}, what={"categories": ["tea"]}, stack={"priority": 11}),
+    )
+    card, other = await market.coalition.add_member(), await market.coalition.add_member()
+    done = await show(market, card, basket({"1": (500, "coffee"), "2": (500, "tea")}), code)
+    await give_back(market, done, Wish(lines={"1": None}))
+    with pytest.raises(CouponInvalid):
+        await show(market, other, basket({"1": (500, "tea")}), code)
+    await give_back(market, done, Wish())
+    assert (await show(market, other, basket({"1": (500, "tea")}), code)).receipt.awarded_points == 55
+
+
+async def test_stamps_that_a_purchase_used_and_gave_are_both_undone_with_it(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
+    coffee, pastry = {"categories": ["coffee"]}, {"categories": ["pastry"]}
+    await market.publish(
+        document("stamp", {"type": "grant_stamp", "unit": "coffee", "quantity": 4}, what={"min_basket_minor": 500}),
+        bonus("free", 250, what=coffee, costs={"unit": "coffee", "quantity": 3}, stack={"priority": 12}),
+        bonus("half", 125, what=pastry, costs={"unit": "coffee", "quantity": 2}, stack={"priority": 13}),
+    )
+
+    async def stamps() -> int:
+        held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON + DAY)
+        return held.available if held else 0
+
+    card = await market.coalition.add_member()
+    for _ in range(2):
+        await market.buy(card, a_receipt(500))
+    assert await stamps() == 8
+    done = await market.buy(card, basket({"1": (300, "coffee"), "2": (300, "pastry")}))
+    assert (done.receipt.awarded_points, await stamps()) == (6 + 375, 8 + 4 - 5)
+    await give_back(market, done, Wish(lines={"1": None}))
+    assert await stamps() == 8 - 2  # those that it had given went, and those for the coffee are back
+    await give_back(market, done, Wish())
+    assert await stamps() == 8
+
+
 async def test_stamps_collect_with_purchases_and_the_sixth_coffee_costs_five(market: Market) -> None:
     async with market.coalition.database.transaction() as connection:
         unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
