@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import client_rules, scopes
 from gateway.allowances import Allowance
-from gateway.demo import promotions
+from gateway.demo import promotions, towns
 from gateway.demo.data import CURRENCY, FIRST_DAY, MERCHANTS, TERMINAL, DemonstrationError, Journeys, outlet_code
 from gateway.demo.names import PROGRAMME_NAME
 from gateway.oauth import clients
@@ -173,6 +173,13 @@ async def _open_outlets(
         connection,
         partner_id=partner_id,
         outlets=[(outlet_code(store), f"{name}, store {store}") for store in stores],
+        actor=actor,
+        at=FOUNDED_AT,
+    )
+    await onboarding.set_outlet_places(
+        connection,
+        partner_id=partner_id,
+        places={outlet_code(store): towns.place_of(store) for store in stores},
         actor=actor,
         at=FOUNDED_AT,
     )

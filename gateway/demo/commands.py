@@ -28,7 +28,7 @@ import migrations
 from gateway.demo import coalition, data, people, report, trading, year
 from gateway.demo.coalition import Tills
 from gateway.demo.data import DemonstrationError, Journeys
-from gateway.demo.names import SOURCE
+from gateway.demo.names import INVENTED, SOURCE
 from gateway.demo.replay import Replay, Tally, reaching
 from gateway.demo.report import Check
 from kit import clock, console, postgres
@@ -86,7 +86,7 @@ def demo(
     ] = None,
 ) -> None:
     """Replay weeks of real receipts through the gateway, settle, report, and serve."""
-    console.out.print(f"Receipts: {SOURCE}.")
+    console.out.print(f"Receipts: {SOURCE}. {INVENTED}.")
     for ended_by in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ended_by, signal.default_int_handler)  # whatever was started is stopped, as for Ctrl-C
     with console.clear_errors(), _sentences():
