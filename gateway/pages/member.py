@@ -33,7 +33,7 @@ from gateway.pages import (
     wallet,
 )
 from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
-from gateway.sessions import forms, pages, people, session
+from gateway.sessions import forms, pages, people, session, views
 from gateway.sessions.asking import NotAnswered
 from gateway.sessions.cookies import jar_of
 from members.messages import MEMBER
@@ -202,7 +202,7 @@ async def language(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     if fields.get("language") in LANGUAGES:
         is_https = jar_of(visitor.request, MEMBER).is_https
         response.set_cookie(
-            rendering.LANGUAGE_COOKIE, fields["language"], max_age=_YEAR_SECONDS, path="/", secure=is_https,
+            views.LANGUAGE_COOKIE, fields["language"], max_age=_YEAR_SECONDS, path="/", secure=is_https,
             httponly=True, samesite="lax",
         )  # fmt: skip
     return response

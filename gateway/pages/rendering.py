@@ -29,11 +29,10 @@ from starlette.responses import HTMLResponse
 from gateway.context import LANGUAGES, Services, language_of
 from gateway.pages import files, phrases
 from gateway.pages.catalogues import translations
-from gateway.sessions.views import sender_of
+from gateway.sessions.views import LANGUAGE_COOKIE, sender_of
 from kit.amounts import BASIS
 
 HERE = Path(__file__).parent
-LANGUAGE_COOKIE = "language"
 MINUS = "\u2212"
 
 
