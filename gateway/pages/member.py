@@ -32,6 +32,7 @@ from gateway.pages import (
     visits,
     wallet,
 )
+from gateway.pages.dates import by_day
 from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
 from gateway.sessions import forms, pages, people, session, views
 from gateway.sessions.asking import NotAnswered
@@ -75,6 +76,7 @@ async def points(visitor: Visitor, problem: str | None = None) -> Response:
     return visitor.page(
         "points.html", status=status_of(problem), viewer=viewer, estimate=estimate, problem=problem,
         partner=asked.get("partner", ""), total=asked.get("total", "")[:20],
+        dates=by_day(viewer["own"]["dates"], visitor.frame.zone),
     )  # fmt: skip
 
 
