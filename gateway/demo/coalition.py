@@ -146,7 +146,7 @@ async def _found(
         partner_id = await onboarding.add_partner(
             connection, vault, code=merchant.code, name=merchant.name, actor=maker, at=FOUNDED_AT
         )
-        await _open_outlets(connection, partner_id, merchant.name, stores[merchant.code], maker)
+        await _open_outlets(connection, partner_id, stores[merchant.code], maker)
         draft = replace(_draft(merchant.code), **terms.get(merchant.code, {}))
         await _sign(connection, partner_id, draft, maker, checker)
         # The ready conversation with curl is to work, and curl signs nothing.
@@ -166,13 +166,11 @@ async def _found(
     return till_clients, await _enrol(connection, vault, journeys.households())
 
 
-async def _open_outlets(
-    connection: AsyncConnection, partner_id: int, name: str, stores: Sequence[int], actor: int
-) -> None:
+async def _open_outlets(connection: AsyncConnection, partner_id: int, stores: Sequence[int], actor: int) -> None:
     opened = await onboarding.add_outlets(
         connection,
         partner_id=partner_id,
-        outlets=[(outlet_code(store), f"{name}, store {store}") for store in stores],
+        outlets=[(outlet_code(store), f"Store {store}") for store in stores],
         actor=actor,
         at=FOUNDED_AT,
     )
