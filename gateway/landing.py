@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Route
 
 from gateway.context import Services
-from gateway.demo.names import PROGRAMME_NAME, SOURCE
+from gateway.demo.names import INVENTED, PROGRAMME_NAME, SOURCE
 from gateway.figures import Figures, figures
 from gateway.schema import schema
 from kit.amounts import decimal_from_minor
@@ -104,7 +104,7 @@ class Landing:
             figures=found,
             run=last,
             nets=_nets(last, names),
-            source=SOURCE if found.name == PROGRAMME_NAME else None,
+            source=f"They are from {SOURCE}. {INVENTED}." if found.name == PROGRAMME_NAME else None,
         )
 
 

@@ -125,18 +125,25 @@ async def insert_outlets(
     return {row.code: row.outlet_id for row in await connection.execute(statement, values)}
 
 
-async def set_outlet_place(
-    connection: AsyncConnection, outlet_id: int, *, town: str | None, street: str | None, at: tuple[int, int] | None
+async def set_outlet_places(
+    connection: AsyncConnection,
+    partner_id: int,
+    places: Sequence[tuple[str, str | None, str | None, int | None, int | None]],
 ) -> None:
-    """Say where an outlet is; at is its latitude and longitude in millionths of a degree."""
-    latitude, longitude = at or (None, None)
+    """Say where outlets are, given as (code, town, street, latitude, longitude) with degrees in millionths."""
+    codes, towns, streets, latitudes, longitudes = (list(each) for each in zip(*places, strict=True))
     await connection.execute(
         text(
-            "UPDATE partners.outlet SET town = :town, street = :street, latitude_micro = :latitude, "
-            "longitude_micro = :longitude WHERE outlet_id = :outlet_id"
+            "UPDATE partners.outlet o SET town = p.town, street = p.street, latitude_micro = p.latitude, "
+            "longitude_micro = p.longitude FROM unnest(CAST(:codes AS text[]), CAST(:towns AS text[]), "
+            "CAST(:streets AS text[]), CAST(:latitudes AS int[]), CAST(:longitudes AS int[])) "
+            "AS p (code, town, street, latitude, longitude) WHERE o.partner_id = :partner_id AND o.code = p.code"
         ),
-        {"outlet_id": outlet_id, "town": town, "street": street, "latitude": latitude, "longitude": longitude},
-    )
+        {
+            "partner_id": partner_id, "codes": codes, "towns": towns, "streets": streets, "latitudes": latitudes,
+            "longitudes": longitudes,
+        },
+    )  # fmt: skip
 
 
 async def set_outlet_zone(connection: AsyncConnection, outlet_id: int, time_zone: str | None) -> None:

@@ -231,7 +231,9 @@ def _counts(standing: Standing, tally: Tally) -> Table:
 
 def _pairs(pairs: Sequence[Bilateral], names: Mapping[int, str]) -> Table:
     table = Table(
-        "Issued by", "Honoured by", title=f"Whose points were honoured where, the {PAIRS_SHOWN} largest of {len(pairs)}"
+        "Issued by",
+        "Honoured by",
+        title=f"Whose points were honoured where, the {min(PAIRS_SHOWN, len(pairs))} largest of {len(pairs)}",
     )
     table.title_justify = "left"
     for heading in ("Points", "Fund part", "Reimbursed"):

@@ -53,6 +53,7 @@ async def settle(database: Database, at: datetime) -> None:
     never = asyncio.Event()
     await worker.apply_due(database, at, never)
     await worker.assess_tiers(database, at, never)
+    await worker.roll_up(database, at, never)  # what partners see of their days
     async with database.reading() as connection:
         opened_at = (await cutoffs.cutoffs(connection))[-1].opened_at
     if opened_at is None or opened_at < at:

@@ -26,7 +26,11 @@ OF_A_STATEMENT = frozenset({"R1", "R2", "R22"})
 NOT_A_PAGE = frozenset({"R2"})
 """Too long for a page: its rows stand behind the lines of a statement, and in its files."""
 
-CURVES = (("face", _("At face")), ("expected", _("Expected to be used")), ("breakage", _("Expected never to be used")))
+CURVES = (
+    ("face", _("At face")),
+    ("expected", _("Expected cost, service included")),
+    ("breakage", _("Expected never to be used")),
+)
 
 
 async def reports(at: Desk, problem: Problem | None = None) -> Response:

@@ -40,7 +40,7 @@ class Desk(Workplace):
             template, problem, status, desk=self, sections=sections, own_sections=sections.open_to(self.found.roles),
             section=sections.section_of(self.request.url.path), desk_phrases=desk_phrases,
             query=self.request.url.query, is_first="after" not in self.request.query_params,
-            numbers=desk_formats.NUMBERS, **desk_formats.formats(self.frame), **values,
+            numbers=desk_formats.NUMBERS, depths=desk_formats.depths, **desk_formats.formats(self.frame), **values,
         )  # fmt: skip
 
 

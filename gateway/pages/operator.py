@@ -24,7 +24,7 @@ async def partners(at: Desk) -> Response:
     """GET /console/partners: every partner, or those that a text names."""
     text = at.asked("text", 64)
     told = await at.ask("OperatorPartners", first=ON_A_PAGE, after=at.asked("after") or None, text=text or None)
-    return at.page("operator/partners.html", partners=told["overseenPartners"], text=text)
+    return at.page("operator/partners.html", partners=told["overseenPartners"], text=text, words=operator_phrases)
 
 
 async def partner(at: Desk, problem: Problem | None = None) -> Response:
@@ -32,7 +32,13 @@ async def partner(at: Desk, problem: Problem | None = None) -> Response:
     found = (await at.ask("OperatorPartner", code=at.request.path_params["code"]))["overseenPartner"]
     if found is None:
         return at.missing(PARTNERS)
-    return at.page("operator/partner.html", problem=problem, partner=found, can_manage=at.may(PARTNERS_MANAGE))
+    return at.page(
+        "operator/partner.html",
+        problem=problem,
+        partner=found,
+        can_manage=at.may(PARTNERS_MANAGE),
+        words=operator_phrases,
+    )
 
 
 async def suspend(at: Desk, fields: Mapping[str, str]) -> Response:

@@ -141,7 +141,7 @@ async def submit(at: Desk, fields: Mapping[str, str]) -> Response:
 async def releases(at: Desk) -> Response:
     """GET /console/releases: releases, the latest first, whatever became of them."""
     told = await at.ask("OperatorReleases", first=ON_A_PAGE, after=at.asked("after") or None)
-    return at.page("operator/releases.html", releases=told["releases"])
+    return at.page("operator/releases.html", releases=told["releases"], words=operator_phrases)
 
 
 async def release(at: Desk, problem: Problem | None = None) -> Response:
@@ -151,7 +151,7 @@ async def release(at: Desk, problem: Problem | None = None) -> Response:
         return at.missing(RELEASES)
     return at.page(
         "operator/release.html", problem=problem, release=found, is_own=found["author"] == at.found.name,
-        can_decide=at.may(RULES_APPROVE),
+        can_decide=at.may(RULES_APPROVE), words=operator_phrases,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.context import Services, Viewer
-from gateway.pages import portal_phrases, rendering
+from gateway.pages import desk_formats, desk_phrases, portal_phrases, rendering
 from gateway.pages.catalogues import marked as _
 from gateway.pages.rendering import Frame
 from gateway.pages.workplace import Door, Problem, Screen, Sentences, Workplace, decided, language
@@ -84,8 +84,8 @@ class Office(Workplace):
         return self.drawn(
             f"portal/{template}", problem, status, office=self, partner=self.partner,
             places=open_to(self.found.roles, is_sandbox=self.frame.is_sandbox),
-            place=place_of(self.request.url.path), portal_phrases=portal_phrases,
-            is_fresh=person is not None and person.is_fresh, **values,
+            place=place_of(self.request.url.path), portal_phrases=portal_phrases, desk_phrases=desk_phrases,
+            is_fresh=person is not None and person.is_fresh, **desk_formats.formats(self.frame), **values,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from gateway import landing
 from gateway.context import Services
-from gateway.demo.names import PROGRAMME_NAME, SOURCE
+from gateway.demo.names import INVENTED, PROGRAMME_NAME, SOURCE
 from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
@@ -110,7 +110,9 @@ async def test_the_demonstration_says_where_its_receipts_come_from_and_other_coa
         maker.onboarder = await actors.ensure_actor(connection, "onboarder", [actors.ONBOARDING])
     bakery = await maker.add_partner("bakery")
     await _buys(maker, bakery, await maker.add_member(), 500)
-    assert SOURCE in await _text(browse())
+    shown = await _text(browse())
+    assert SOURCE in shown
+    assert INVENTED in shown
 
 
 async def test_a_name_that_looks_like_markup_stays_text(browse: Browse, database: Database) -> None:
