@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gateway import places
 from gateway.demo import towns
+from gateway.membership import places
 
 STORES = range(1, 458)
 
