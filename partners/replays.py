@@ -79,6 +79,7 @@ async def _others(desk: Desk, member: Identified) -> set[int]:
 async def recorded_before_or(
     no: Rejection, desk: Desk, caller: Caller, place: Place, receipt: Receipt
 ) -> Recorded | Rejection:
+    """The first answer where the receipt was recorded before under itself as key, else the "no" that it gets now."""
     claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     earlier = await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim)
     if earlier is None:
