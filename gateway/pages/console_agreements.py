@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import AGREEMENTS_DECIDE, AGREEMENTS_MAKE
 
 HOME = "/console/agreements"

@@ -16,7 +16,8 @@ from starlette.routing import BaseRoute
 from gateway.finance import question_params, report_pages
 from gateway.pages import desk
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem, decided, problem_of
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided, problem_of
 from gateway.sessions.asking import NotAnswered
 from kit.errors import Rejection
 from settlement import states

@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute
 from gateway.finance import report_pages
 from gateway.pages import charts, desk
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem
 from kit.errors import Rejection
 from settlement import states
 

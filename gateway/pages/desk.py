@@ -12,12 +12,10 @@ from starlette.responses import Response
 
 from gateway.pages import desk_formats, desk_phrases, rendering, sections
 from gateway.pages.sections import HOME
-from gateway.pages.workplace import Door, Problem, Sentences, Workplace, decided, language, problem_of
+from gateway.pages.workplace import Door, Problem, Sentences, Workplace
 from gateway.sessions import people, viewers
 from gateway.sessions.people import Staff
 from members.messages import STAFF
-
-__all__ = ["HOME", "Desk", "Problem", "decided", "language", "problem_of", "routes", "whole"]
 
 
 class Desk(Workplace):

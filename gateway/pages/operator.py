@@ -12,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk, operator_phrases, operator_timeline, rendering
-from gateway.pages.desk import Desk, Problem, decided, problem_of
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided, problem_of
 from gateway.scopes import PARTNERS_MANAGE
 from gateway.sessions.asking import NotAnswered
 

@@ -14,7 +14,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk, operator_phrases, oversight_phrases, rendering
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import RULES_APPROVE, RULES_EDIT
 
 PROMOTIONS, RELEASES, RULES = "/console/promotions", "/console/releases", "/console/rules"

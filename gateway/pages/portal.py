@@ -23,8 +23,9 @@ from gateway.pages import (
     portal_outlets,
     portal_partnership,
 )
-from gateway.pages.portal_frame import HOME, Office, Problem, decided
+from gateway.pages.portal_frame import HOME, Office
 from gateway.pages.portal_webhooks import ROUTES as OF_WEBHOOKS
+from gateway.pages.workplace import Problem, decided, language
 from kit.errors import Rejection
 
 DAYS = 14
@@ -359,7 +360,7 @@ ROUTES: list[BaseRoute] = OF_OTHER_MODULES + portal_frame.routes(
         ("/disputes/answer", answer),
         ("/colleagues/invite", invite),
         ("/colleagues/remove", remove),
-        ("/language", portal_frame.language),
+        ("/language", language),
         ("/leave", portal_frame.leave),
     ),
 )

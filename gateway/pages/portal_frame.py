@@ -17,12 +17,10 @@ from gateway.context import Services, Viewer
 from gateway.pages import desk_formats, desk_phrases, portal_phrases, rendering
 from gateway.pages.catalogues import marked as _
 from gateway.pages.rendering import Frame
-from gateway.pages.workplace import Door, Problem, Screen, Sentences, Workplace, decided, language
+from gateway.pages.workplace import Door, Problem, Screen, Sentences, Workplace
 from gateway.sessions import answers, colleagues, people, session, viewers
 from gateway.sessions.people import Colleague
 from members.messages import COLLEAGUE
-
-__all__ = ["HOME", "PLACES", "Office", "Problem", "decided", "language", "leave", "open_to", "place_of", "routes"]
 
 HOME = "/portal"
 _EVERYBODY = frozenset(colleagues.SCOPES)

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import portal_frame
-from gateway.pages.portal_frame import HOME, Office, Problem, decided
+from gateway.pages.portal_frame import HOME, Office
+from gateway.pages.workplace import Problem, decided
 
 OUTLETS = f"{HOME}/outlets"
 ON_A_PAGE = 20

@@ -15,7 +15,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import portal_frame, rendering, webhook_phrases
-from gateway.pages.portal_frame import HOME, Office, Problem, decided
+from gateway.pages.portal_frame import HOME, Office
+from gateway.pages.workplace import Problem, decided
 from gateway.webhooks import addresses
 
 WEBHOOKS = f"{HOME}/webhooks"
