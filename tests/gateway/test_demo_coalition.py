@@ -21,7 +21,7 @@ from gateway.demo.coalition import Tills
 from gateway.demo.data import DemonstrationError, Journeys
 from gateway.demo.replay import Gateway, Replay, Tally
 from gateway.demo.tills import Day, Spending
-from kit.database import APPLICATION_ROLE, Database
+from kit.database import APPLICATION_ROLE, Database, connect
 from kit.postgres import Server
 from kit.secrets import Vault
 from kit.settings import Settings
@@ -32,6 +32,7 @@ from partners.directory import DirectoryCache
 from partners.programme import ProgrammeExists
 from settlement import archive
 from tests import builders
+from tests.conftest import Copying
 
 pytestmark = pytest.mark.skipif(
     find_spec(data.PACKAGE) is None, reason="the data package is not installed: requirements/data.txt"
@@ -54,22 +55,43 @@ class Demonstration:
     replay: Replay
 
 
+@dataclass
+class Founded:
+    """What founding leaves: a database of this name, and tills."""
+
+    database_name: str
+    tills: Tills
+    file: Path
+
+
+@pytest.fixture(scope="module")
+async def founded(
+    server: Server, template: str, copying: Copying, vault: Vault, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Founded]:
+    """The coalition is founded once; each test trades in a copy."""
+    file = tmp_path_factory.mktemp("founded") / "tills.json"
+    async with copying(template) as name:
+        with Journeys() as journeys:
+            async with connect(server.url(name, APPLICATION_ROLE)) as database:
+                tills = await coalition.found(database, vault, journeys, file, seed=SEED)
+        yield Founded(name, tills, file)
+
+
 @pytest.fixture
 async def demonstration(
-    server: Server, database_name: str, database: Database, vault: Vault, tmp_path: Path
+    server: Server, founded: Founded, copying: Copying, vault: Vault
 ) -> AsyncIterator[Demonstration]:
-    address = server.url(database_name, APPLICATION_ROLE)
     settings = Settings(clock="sandbox", issuer="http://127.0.0.1:8000", master_key=VAULT_KEY)
-    file = tmp_path / "tills.json"
-    with Journeys() as journeys:
-        tills = await coalition.found(database, vault, journeys, file, seed=SEED)
-        app = application.of(settings, address)
+    tills, file = coalition.tills_in(founded.file, seed=SEED), founded.file
+    async with copying(founded.database_name) as name, connect(server.url(name, APPLICATION_ROLE)) as database:
+        app = application.of(settings, server.url(name, APPLICATION_ROLE))
         async with (
             app.router.lifespan_context(app),
             httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=settings.issuer) as http,
         ):
             replay = Replay(Gateway(http, tills.clients), tills.cards, Tally(), partial(trading.set_clock, database))
-            yield Demonstration(database, vault, journeys, tills, file, replay)
+            with Journeys() as journeys:
+                yield Demonstration(database, vault, journeys, tills, file, replay)
 
 
 async def test_days_are_replayed_settled_at_the_months_end_and_replayed_again_without_effect(
@@ -161,9 +183,9 @@ async def test_every_partner_has_signed_terms_outlets_with_a_till_and_a_client(
 
 
 async def test_members_agreed_and_what_tills_hold_is_in_a_private_file_and_nowhere_else(
-    demonstration: Demonstration,
+    demonstration: Demonstration, founded: Founded
 ) -> None:
-    pool, tills = demonstration.database.pool, demonstration.tills
+    pool, tills = demonstration.database.pool, founded.tills
     assert await pool.fetchval("SELECT count(*) FROM members.consent WHERE granted AND purpose = 'PROGRAMME'") == 2_469
     assert stat.S_IMODE(demonstration.file.stat().st_mode) == 0o600
     assert coalition.tills_in(demonstration.file, seed=SEED) == tills
