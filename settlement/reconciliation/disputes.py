@@ -271,14 +271,13 @@ async def let_silence_decide(connection: AsyncConnection, dispute_id: int, *, at
 
 async def drop(connection: AsyncConnection, run_id: int, *, actor: str, at: datetime) -> None:
     """Close what is disputed of a run that ends before anything is paid: its statements say nothing any more."""
-    for its in await page(connection, run_id=run_id):
-        if its.deadline is not None:
-            if its.mode == WITHHELD:
-                row = {"partner_id": its.partner_id, "currency": its.currency}
-                source = f"dispute:{its.dispute_id}/dropped"
-                await _book(connection, source, "DISPUTE_WITHHELD", row, -its.amount_minor, actor, at)
-            why = "the run was taken back"
-            await _move(connection, its, disputing.CLOSED, why, actor, at, awarded_minor=0, side=OPERATORS)
+    for its in await undecided(connection, run_id=run_id):
+        if its.mode == WITHHELD:
+            row = {"partner_id": its.partner_id, "currency": its.currency}
+            source = f"dispute:{its.dispute_id}/dropped"
+            await _book(connection, source, "DISPUTE_WITHHELD", row, -its.amount_minor, actor, at)
+        why = "the run was taken back"
+        await _move(connection, its, disputing.CLOSED, why, actor, at, awarded_minor=0, side=OPERATORS)
 
 
 # --- Both -----------------------------------------------------------------------------------------------------
@@ -366,6 +365,16 @@ async def page(
     """Disputes behind a number, in order: of a partner, of a run, in some states, as asked for."""
     rows = await dispute_store.page(
         connection, partner_id=partner_id, run_id=run_id, states=states, after=after, limit=limit
+    )
+    return [Dispute(**row._mapping) for row in rows]
+
+
+async def undecided(
+    connection: AsyncConnection, *, partner_id: int | None = None, run_id: int | None = None
+) -> list[Dispute]:
+    """Disputes in which somebody has something to say, in order: all of them, of a partner or of a run."""
+    rows = await dispute_store.page(
+        connection, partner_id=partner_id, run_id=run_id, states=[*disputing.DAYS], after=0, limit=None
     )
     return [Dispute(**row._mapping) for row in rows]
 
