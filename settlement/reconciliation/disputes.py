@@ -298,8 +298,9 @@ async def add_evidence(
         raise DisputeInvalid(f"evidence is one of {', '.join(disputing.MEDIA_TYPES)}")
     if shown.size_bytes is None or not 1 <= shown.size_bytes <= disputing.LARGEST_EVIDENCE_BYTES:
         raise DisputeInvalid(f"evidence has 1 to {disputing.LARGEST_EVIDENCE_BYTES} bytes")
-    if len(await dispute_store.evidence_of(connection, [dispute_id])) >= disputing.MOST_EVIDENCE:
-        raise DisputeInvalid(f"a dispute has {disputing.MOST_EVIDENCE} pieces of evidence at most")
+    had = [one for one in await dispute_store.evidence_of(connection, [dispute_id]) if one.side == side]
+    if len(had) >= disputing.MOST_EVIDENCE:
+        raise DisputeInvalid(f"a side has {disputing.MOST_EVIDENCE} pieces of evidence at most")
     row = {"dispute_id": dispute_id, "side": side, "actor": actor, "at": at, **asdict(shown)}
     await dispute_store.insert_evidence(connection, row)
 
@@ -310,9 +311,9 @@ async def say(
     """Say something that moves a dispute nowhere, for a side as in `add_evidence`. Rejects as that, CAUSE_MISSING."""
     register.check_cause(note)
     side = await _speaks(connection, dispute_id, partner_id, actor)
-    said = await dispute_store.notes_of(connection, [dispute_id])
+    said = [one for one in await dispute_store.notes_of(connection, [dispute_id]) if one.side == side]
     if len(note) > disputing.LONGEST_NOTE or len(said) >= disputing.MOST_NOTES:
-        raise DisputeInvalid(f"{disputing.LONGEST_NOTE} characters at most, and {disputing.MOST_NOTES} times")
+        raise DisputeInvalid(f"{disputing.LONGEST_NOTE} characters at most, and {disputing.MOST_NOTES} times a side")
     row = {"dispute_id": dispute_id, "side": side, "note": note, "actor": actor, "at": at}
     await dispute_store.insert_note(connection, row)
 

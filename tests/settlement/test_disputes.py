@@ -91,6 +91,26 @@ async def paid(house: House, run_id: int, *, at: datetime) -> int:
     return sum(leg.amount_minor for leg in legs if leg.direction == "PAY_IN")
 
 
+async def test_no_side_can_say_and_show_so_much_that_the_other_cannot(
+    a_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MOST_EVIDENCE", "MOST_NOTES"):
+        monkeypatch.setattr(disputing, name, 1)
+    _, statement_id = await issued(a_house)
+    its = (await opened_on(a_house, statement_id, 100)).dispute_id
+    for partner_id, actor in ((a_house.books.id_of("cafe"), SOMEBODY), (None, MAKER)):
+        said = {"partner_id": partner_id, "actor": actor, "at": AT}
+        await a_house.do(disputes.add_evidence, its, shown=PDF, **said)
+        await a_house.do(disputes.say, its, note="see there", **said)
+        with pytest.raises(DisputeInvalid):
+            await a_house.do(disputes.add_evidence, its, shown=PDF, **said)
+        with pytest.raises(DisputeInvalid):
+            await a_house.do(disputes.say, its, note="and there", **said)
+    async with a_house.database.reading() as connection:
+        trail = (await disputes.trail(connection, [its]))[its]
+    assert [len(trail.notes), len(trail.evidence)] == [2, 2]
+
+
 async def test_a_late_dispute_is_found_however_many_came_before_it(
     a_house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
