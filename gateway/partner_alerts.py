@@ -28,7 +28,7 @@ DISPUTE, STATEMENT, EARNING_PAUSED = "DISPUTE", "STATEMENT", "EARNING_PAUSED"
 NEAR_BP = 8_000
 """From so much of a limit on somebody is told."""
 KEY_NOTICE = timedelta(days=14)
-MOST_DISPUTES, MOST_STATEMENTS = 1_000, 5
+MOST_STATEMENTS = 5
 TO_ACCEPT = frozenset({states.STATEMENTS_ISSUED, states.IN_REVIEW})
 
 
@@ -89,7 +89,7 @@ async def _statements(connection: AsyncConnection, partner_id: int) -> list[Aler
 
 
 async def _disputes(connection: AsyncConnection, partner_id: int) -> list[Alert]:
-    rows = await disputes.page(connection, partner_id=partner_id, limit=MOST_DISPUTES)
+    rows = await disputes.undecided(connection, partner_id=partner_id)
     return [
         Alert(DISPUTE, str(one.dispute_id), name=one.reason, due_at=one.deadline)
         for one in rows if disputing.waits_for(one.state) == disputing.PARTNER

@@ -159,7 +159,7 @@ async def test_a_fee_is_paid_served_shared_stated_and_reported(
 
 
 async def test_what_a_partner_was_used_for_is_its_own_though_its_agreement_moved_before_the_month_closed(
-    club: Clubbed, coalition: Coalition
+    club: Clubbed, coalition: Coalition, vault: Vault, tmp_path: Path
 ) -> None:
     a, b = coalition.partners["a"], coalition.partners["b"]
     await club.rule(rates=(Rate(a, "free-delivery", 1_500_000),))
@@ -184,6 +184,8 @@ async def test_what_a_partner_was_used_for_is_its_own_though_its_agreement_moved
     stated = {line.kind: line.amount_micro for line in coalition.of(settled, "a").lines}
     assert (stated["BENEFIT"], stated["SUBSCRIPTION_SHARE"]) == (3_000_000, left // 2)
     assert await coalition.violations() == []
+    status, said = verify(tmp_path, await package(coalition, vault, settled.runs[0].head.run_id, "a"))
+    assert status == 0, said
 
 
 async def test_what_is_told_late_is_in_the_next_month_and_everything_adds_up_to_the_fees(
