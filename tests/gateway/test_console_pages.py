@@ -210,7 +210,7 @@ async def test_one_person_makes_a_run_another_approves_it_and_its_net_leads_down
     await page.get_by_role("heading", name="receipt H-10 · Bakery").wait_for()
     await page.get_by_text(HOSTILE).wait_for()  # the outlet's name, which is words and nothing else
     assert "hacked" not in await page.title()
-    assert await page.get_by_role("cell", name="ISSUED").count() == 1
+    assert await page.get_by_role("cell", name="Points issued").count() == 1
 
 
 @needs_chromium
