@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from kit import console
 from kit.amounts import decimal_from_minor
@@ -428,7 +428,8 @@ def _show_runs(heads: list[RunHead]) -> None:
     if not heads:
         _say("Nothing is settled yet: tessera settle close, then tessera settle run")
         return
-    table = Table("Run", "Name", "State", "At", "By", "From", "To", "Through cut-off")
+    name = Column("Name", no_wrap=True)  # runs differ by its end
+    table = Table("Run", name, "State", "At", "By", "From", "To", "Through cut-off")
     for head in heads:
         begin = "the beginning" if head.opened_at is None else _time(head.opened_at)
         table.add_row(

@@ -11,7 +11,7 @@ from decimal import Decimal
 WIDTH = 560
 PLOT_HEIGHT = 240
 _NOTHING = Decimal(0)
-_MOST_STEPS, _MOST_LABELS = 4, 5
+_MOST_STEPS, _MOST_LABELS = 4, 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def test_the_curves_of_a_chart_have_zero_on_their_axis_and_round_values_beside_i
     assert owed is not None
     assert [value for value, _ in owed.levels] == ["10", "5", "0", "-5"]
     assert all(0 <= y <= 240 for _, y in owed.curves[0].dots)
-    assert [number for number, _ in owed.named] == [0, 3, 6, 11]  # more names would not fit
+    assert [number for number, _ in owed.named] == [0, 4, 11]  # more names would not fit
     assert charts.curves([("Face", ["5"])]) is None
     assert charts.curves([("Face", ["0", "0"])]) is None
 
@@ -211,7 +211,7 @@ async def test_one_person_makes_a_run_another_approves_it_and_its_net_leads_down
     await page.get_by_role("heading", name="receipt H-10 · Bakery").wait_for()
     await page.get_by_text(HOSTILE).wait_for()  # the outlet's name, which is words and nothing else
     assert "hacked" not in await page.title()
-    assert await page.get_by_role("cell", name="ISSUED").count() == 1
+    assert await page.get_by_role("cell", name="Points issued").count() == 1
 
 
 @needs_chromium
