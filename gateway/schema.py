@@ -13,6 +13,7 @@ from gateway.client_api import ClientMutation, ClientQuery
 from gateway.clock_api import ClockMutation
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
+from gateway.coupon_api import CouponMutation
 from gateway.cutoff_api import CutoffMutation
 from gateway.dispute_api import DisputeMutation, DisputeQuery
 from gateway.drill_api import DrillQuery
@@ -110,6 +111,7 @@ class Mutation(
     HoldMutation,
     ApprovalMutation,
     EventMutation,
+    CouponMutation,
     RewardMutation,
     ReferralMutation,
     SubscriptionMutation,
