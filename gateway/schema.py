@@ -9,6 +9,7 @@ from gateway.claim_api import ClaimMutation, ClaimQuery
 from gateway.clock_api import ClockMutation
 from gateway.club_api import ClubMutation
 from gateway.colleague_api import ColleagueMutation, ColleagueQuery
+from gateway.coupon_api import CouponMutation
 from gateway.enrolment_api import EnrolmentMutation
 from gateway.event_api import EventMutation, OfferQuery
 from gateway.finance.agreement_desk_api import AgreementMutation
@@ -112,6 +113,7 @@ class Mutation(
     HoldMutation,
     ApprovalMutation,
     EventMutation,
+    CouponMutation,
     RewardMutation,
     ReferralMutation,
     SubscriptionMutation,

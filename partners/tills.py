@@ -20,11 +20,12 @@ from members.identification import Identified, MemberRef
 from partners import holds, outcomes, permits, purchases, receipts, recognition, replays, roles, spending
 from partners.calls import Call
 from partners.coupons import coupons
+from partners.coupons.coupons import Shown
 from partners.coupons.guesses import Asking
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.purchases import Caller, Desk, Prepared, Presented
-from partners.receipts import Receipt
+from partners.receipts import Receipt, ReceiptRef
 from partners.records import ProofUse
 from partners.spending import SpendLimit
 from partners.terms import Terms
@@ -108,7 +109,7 @@ async def quote(
     directory = await desk.directory.get()
     place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
     member = await recognition.identify(desk, caller, ref, place.terminal_id, at)
-    presented = await _presented(desk, caller, place, member, shown, at=at)
+    presented = await _presented(desk, caller, place, member, shown, receipt, at=at)
     prepared = await purchases.decide(
         desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True, presented=presented
     )
@@ -176,7 +177,9 @@ async def record_purchase(
             return earlier
         terms_id = _promised_terms(promise, member)
         use = await _check_proof(desk, call, member, points, spend.proof) if spend else ProofUse()
-        presented = await _presented(desk, call.caller, place, member, shown, at=call.at, is_proved=spend is not None)
+        presented = await _presented(
+            desk, call.caller, place, member, shown, receipt, at=call.at, is_proved=spend is not None
+        )
     except Rejection as no:
         return await replays.replay_or(
             no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
@@ -220,7 +223,7 @@ async def _record_with_hold(
         member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
         terms_id = _promised_terms(promise, member)
         hold = await holds.own(desk, call.caller, hold_ref, at=call.at, member_id=member.member_id)
-        presented = await _presented(desk, call.caller, place, member, shown, at=call.at, is_proved=True)
+        presented = await _presented(desk, call.caller, place, member, shown, receipt, at=call.at, is_proved=True)
     except Rejection as no:
         return await replays.replay_or(no, desk, call, place, receipt, content, member=member)
     if terms_id is not None:
@@ -323,25 +326,66 @@ async def release_hold(desk: Desk, call: Call, ref: HoldRef) -> Held:
     return await holds.release(desk, call.caller, hold, idem_key=call.idem_key, at=call.at)
 
 
+async def reserve_coupons(desk: Desk, call: Call, ref: MemberRef, receipt: ReceiptRef, shown: Coupons) -> datetime:
+    """Keep coupons for a receipt that is not paid yet, all or none, counted from now; until when. Once more for the
+    same receipt it begins anew, and the purchase under that receipt uses them.
+
+    Raises what identification raises, and what coupons.look and coupons.reserve reject.
+    """
+    place, by = await _basket(desk, call.caller, receipt)
+    member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
+    found = await _looked_at(desk, call.caller, place, member, shown, by, call.at)
+    async with desk.database.transaction() as connection:
+        await coupons.reserve(
+            connection, [one.lookup for one in found], holder_id=member.member_id, partner_id=call.caller.partner_id,
+            by=by, at=call.at, now=call.wall_at,
+        )  # fmt: skip
+    return call.at + coupons.RESERVED_FOR
+
+
+async def release_coupons(desk: Desk, call: Call, receipt: ReceiptRef, shown: Coupons) -> int:
+    """Let go what was kept for a receipt; how many of these coupons were."""
+    _, by = await _basket(desk, call.caller, receipt)
+    async with desk.database.transaction() as connection:
+        lookups = await coupons.lookups(connection, desk.vault, shown.codes, call.caller.partner_id)
+        return await coupons.release(connection, lookups, by=by)
+
+
+async def _basket(desk: Desk, caller: Caller, receipt: ReceiptRef) -> tuple[purchases.Place, UUID]:
+    """Where a receipt is, and what its coupons are kept under: its own claim, by which its purchase finds them."""
+    place = purchases.place_of(await desk.directory.get(), caller, receipt.outlet, receipt.terminal)
+    return place, receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+
+
 async def _presented(
     desk: Desk,
     caller: Caller,
     place: purchases.Place,
     member: Identified,
     shown: Coupons,
+    receipt: Receipt,
     *,
     at: datetime,
     is_proved: bool = False,
 ) -> Presented:
-    """The coupons behind codes. Raises what coupons.look raises; codes that are no good are counted."""
+    """The coupons behind codes, also those kept for the receipt. Raises what coupons.look raises; codes that are no
+    good are counted."""
     if not shown.codes:
         return purchases.NOTHING_PRESENTED
+    by = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+    found = await _looked_at(desk, caller, place, member, shown, by, at)
+    return Presented(tuple(found), is_proved, shown.wall_at)
+
+
+async def _looked_at(
+    desk: Desk, caller: Caller, place: purchases.Place, member: Identified, shown: Coupons, by: UUID, at: datetime
+) -> list[Shown]:
     assert shown.wall_at is not None
     asking = Asking(member.member_id, place.terminal_id, caller.client_no)
-    found = await coupons.look(
-        desk.database, desk.vault, shown.codes, asking=asking, partner_id=caller.partner_id, at=at, now=shown.wall_at
-    )
-    return Presented(tuple(found), is_proved, shown.wall_at)
+    return await coupons.look(
+        desk.database, desk.vault, shown.codes, asking=asking, partner_id=caller.partner_id, at=at,
+        now=shown.wall_at, by=by,
+    )  # fmt: skip
 
 
 def _with_coupons(desk: Desk, receipt: Receipt, shown: Coupons) -> Receipt:

@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 from starlette.routing import Route
 
-from gateway import admission
-from gateway.allowances import Allowance
-from gateway.client_rules import ClientRule, ClientRules
+from gateway.gate import admission
+from gateway.gate.allowances import Allowance
+from gateway.gate.client_rules import ClientRule, ClientRules
 from gateway.pages import files
 from tests.gateway import stand, test_problem_pages
 from tests.gateway.desk import Desk

@@ -241,7 +241,10 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
     spending = {"recordPurchase", "redeemPoints", "placeHold", "captureHold", "releaseHold", "requestApproval"}
     spending |= {"takeReward", "handOverReward"}
     assert ranks[2] == spending | {"returnPurchase", "cancelPurchase"}
-    told = {"recordEvent", "moderateEvent", "activateOffer", "acceptInvitation", "reportUsage"}
+    told = {
+        "recordEvent", "moderateEvent", "activateOffer", "acceptInvitation", "reportUsage", "reserveCoupons",
+        "releaseCoupons",
+    }  # fmt: skip
     own = {
         "lockSpending", "setDailyCap", "answerApproval", "setConsent", "reportCardLost", "putCardOnDevice", "forgetMe",
         "orderReward", "inviteFriend", "acceptOffer", "subscribe", "cancelSubscription", "changeSubscription",
@@ -278,7 +281,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
     assert finding == {
         "member", "quote", "recordPurchase", "accruePoints", "accrueMany", "redeemPoints", "placeHold",
         "requestApproval", "enrolMember", "balanceChanged", "recordEvent", "activateOffer", "offers", "reportUsage",
-        "acceptInvitation", "takeReward", "askingTill", "confirmPairing",
+        "acceptInvitation", "takeReward", "askingTill", "confirmPairing", "reserveCoupons",
     }  # fmt: skip
     assert {"accrueMany", "member", "quote", "viewer", "balanceChanged"} <= ranks[0]
 

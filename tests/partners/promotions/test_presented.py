@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
@@ -19,7 +20,7 @@ from partners.coupons.coupons import CouponInvalid
 from partners.mechanics import grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
-from partners.receipts import Receipt
+from partners.receipts import Receipt, ReceiptRef
 from partners.records import ProofUse
 from partners.returning import Wish
 from tests.builders import DAY, NOON, a_receipt, found, identified
@@ -121,6 +122,28 @@ async def test_a_quote_tells_what_a_coupon_that_is_shown_would_give_and_leaves_i
     with pytest.raises(CouponInvalid):
         await quote("AAAA-BBBB-CCCC-D")
     assert (await show(market, card, a_receipt(500), code)).receipt.awarded_points == 105
+
+
+async def test_a_till_keeps_coupons_for_its_receipt_until_it_is_paid_or_let_go(market: Market) -> None:
+    """Reserved under the receipt: nobody else's receipt uses them, its own does, once, whatever is retried."""
+    (code,) = await batch(market)
+    await market.publish(bonus("spring-gift", 100, codes={"required": "spring"}))
+    mine, other = await market.coalition.add_member(), await market.coalition.add_member()
+    receipt, shown = a_receipt(50), tills.Coupons((code,), NOON)
+    ref = ReceiptRef("1", "1", NOON.date(), receipt.reference)
+    desk, ours = market.desk, MemberRef(card_number=mine.number)
+    for key in ("one", "again"):
+        assert await tills.reserve_coupons(desk, call(market, key), ours, ref, shown) == NOON + timedelta(minutes=15)
+    with pytest.raises(CouponInvalid):
+        await show(market, other, a_receipt(50), code)
+    assert await tills.release_coupons(desk, call(market, "let go"), ref, shown) == 1
+    assert await tills.release_coupons(desk, call(market, "let go"), ref, shown) == 0
+    await tills.reserve_coupons(desk, call(market, "once more"), ours, ref, shown)
+    for _ in range(2):
+        assert (await show(market, mine, receipt, code)).receipt.awarded_points == 100
+    assert await tills.release_coupons(desk, call(market, "too late"), ref, shown) == 0
+    with pytest.raises(CouponInvalid):
+        await show(market, other, a_receipt(50), code)
 
 
 async def test_of_two_coupons_only_the_one_whose_benefit_went_back_is_good_again(market: Market) -> None:
