@@ -304,6 +304,13 @@ async def test_who_submitted_a_release_publishes_and_declines_it_not_whatever_th
     assert orjson.loads(detail)["in_spite"] is True
     assert (await office.refused(office.paul, PUBLISH, release=number, inSpite=True))["code"] == "ALREADY_DECIDED"
     assert (await office.refused(office.paul, DECLINE, release=number))["code"] == "ALREADY_DECIDED"
+    # Other groups alone change what rules give together: they pass no gate unexamined.
+    groups = {"rules": [], "groups": [{"code": "all", "mode": "SUM", "priority": 1}]}
+    later = (office.desk.wall() + timedelta(minutes=2)).isoformat()
+    told = await office.mia.ask(SUBMIT, i=keyed(change=groups, effectiveFrom=later))
+    assert "MISSING" in {one["code"] for one in told["release"]["gate"]["against"]}
+    again = told["release"]["number"]
+    assert (await office.refused(office.paul, PUBLISH, release=again))["code"] == "LAUNCH_REFUSED"
 
 
 async def test_publishing_and_more_money_take_a_proof_of_a_moment_ago_stopping_does_not(office: Office) -> None:
