@@ -339,6 +339,19 @@ async def test_the_keyboard_reaches_everything_and_the_focus_is_seen(quiet: Town
 
 
 @needs_chromium
+async def test_a_printed_statement_loses_no_column(quiet: Town) -> None:
+    page = await staff(quiet, "dora", viewport={"width": 718, "height": 1000})  # an upright A4 page between its margins
+    statement = (await deep(quiet, page))[0]
+    await visit(quiet, page, statement)
+    await page.emulate_media(media="print")
+    lost = "[...document.querySelectorAll('.table-place')].filter((each) => each.scrollWidth > each.clientWidth).length"
+    assert await page.locator(".table-place").count() >= 2
+    assert await page.evaluate(lost) == 0
+    assert await page.locator("nav:visible").count() <= 1  # where the page is, and nothing to click
+    await page.emulate_media(media="screen")
+
+
+@needs_chromium
 async def test_reports_are_the_same_as_files_and_nobody_is_asked_for_more_than_they_chose(quiet: Town) -> None:
     page = await staff(quiet, "chen", "/console/reports?run=1&partner=bakery")
     files = page.get_by_role("row", name="R3 ").get_by_role("link", name=re.compile("CSV|PDF|XLSX"))
