@@ -28,7 +28,7 @@ from partners.coupons.guesses import Asking
 from partners.directory import Directory
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Carried, Desk, Foreseen, Met, Prepared, Presented
+from partners.purchases import Caller, Carried, Desk, Foreseen, Met, Prepared, Presented, Wanted
 from partners.receipts import Receipt
 from partners.records import ProofUse
 from partners.spending import SpendLimit
@@ -166,10 +166,10 @@ async def _identify_card(desk: Desk, number: str, asking: Guesser) -> Identified
     return (await _meet(desk, number, asking, None)).member
 
 
-async def _meet(desk: Desk, number: str, asking: Guesser, foreseen: Foreseen | None) -> Met:
+async def _meet(desk: Desk, number: str, asking: Guesser, wanted: Wanted | None) -> Met:
     await desk.guesses.check(asking)
     try:
-        return await desk.cards.submit(Carried(number, foreseen))
+        return await desk.cards.submit(Carried(number, wanted))
     except CardUnknown as no:
         return Met(await _told(desk, asking, number, no, set()))
 
@@ -191,10 +191,10 @@ async def _told(
 
 async def _meet_for(desk: Desk, call: Call, ref: MemberRef, place: purchases.Place, foreseen: Foreseen | None) -> Met:
     """As `identify`, and what a decision on the receipt will want to know, where the card's number says who it is."""
-    if ref.card_number is None or foreseen is None:
+    if ref.card_number is None or foreseen is None or foreseen.wanted is None:
         return Met(await identify(desk, call.caller, ref, place.terminal_id, call.at))
     till = call.caller.terminal_id if place.terminal_id is None else place.terminal_id
-    return await _meet(desk, ref.card_number, guesses.guesser(till, call.caller.client_no), foreseen)
+    return await _meet(desk, ref.card_number, guesses.guesser(till, call.caller.client_no), foreseen.wanted)
 
 
 async def quote(
