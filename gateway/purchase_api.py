@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar
 
-import orjson
 import strawberry
 from strawberry import Info
 
@@ -354,7 +353,7 @@ def _quote(counter: Counter, quoted: tills.Quoted, at: datetime, language: str) 
         valid_until=note.until,
         points=Points(award.points),
         lines=purchase_lines(award.line_points, {}, terms.currency),
-        reasons=reasons(orjson.loads(quoted.prepared.row.decision)["reasons"], terms.currency, language, titles),
+        reasons=reasons(quoted.prepared.row.decision["reasons"], terms.currency, language, titles),
         discounts=line_discounts(decided.outcome.discounts if decided else (), terms.currency),
         rules=rule_answers(decided, language) if decided else [],
         max_redeem=SpendLimit(

@@ -15,6 +15,7 @@ from typing import Any
 from kit.amounts import BASIS, allocate, micro_per_minor
 from kit.instants import add_months
 from kit.values import quick
+from partners.promotions.basket import Lot
 from partners.terms import Programme, Terms
 
 EARNING_KINDS = frozenset({"GOODS", "SERVICE"})
@@ -44,20 +45,6 @@ class Reason:
     code: str
     points: int
     facts: Mapping[str, Any]
-
-
-@quick
-@dataclass(frozen=True, slots=True)
-class Lot:
-    """Points to be granted by one funder under one set of terms."""
-
-    lot_no: int
-    issuer_id: int
-    funder_id: int
-    terms_id: int
-    points: int
-    activates_at: datetime
-    expires_at: datetime
 
 
 @quick

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import fingerprint
@@ -312,9 +310,8 @@ async def _hold(desk: Desk, row: asyncpg.Record, at: datetime) -> Hold:
 
 
 def _with_hold(prepared: Prepared, ref: HoldRef, content: UUID) -> Prepared:
-    decision: dict[str, Any] = orjson.loads(prepared.row.decision)
-    decision["hold"] = ref.seq
-    return replace(prepared, row=replace(prepared.row, fingerprint=content, decision=orjson.dumps(decision).decode()))
+    decision = {**prepared.row.decision, "hold": ref.seq}
+    return replace(prepared, row=replace(prepared.row, fingerprint=content, decision=decision))
 
 
 def _claim(what: str, idem_key: UUID) -> UUID:

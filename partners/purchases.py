@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -37,7 +38,7 @@ from partners.coupons import codes, coupons
 from partners.coupons.coupons import LIMIT_LOST, Shown
 from partners.decisions import Basis, Decided
 from partners.directory import Directory, DirectoryCache, Partner
-from partners.earning import Award, Lot
+from partners.earning import Award
 from partners.mechanics import facts
 from partners.mechanics.arms import NOBODY, Arms
 from partners.mechanics.documents import HoldoutDocument
@@ -48,7 +49,7 @@ from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.paces import EarningPaused
 from partners.promotions import counter_store, evaluation
-from partners.promotions.basket import OPERATOR, Counters, Member, Outcome
+from partners.promotions.basket import OPERATOR, Counters, Lot, Member, Outcome
 from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.releases import Release
 from partners.promotions.shelf import Needs
@@ -199,7 +200,7 @@ class Prepared:
             business_date=row.business_date, occurred_at=row.occurred_at, at=self.at, currency=row.currency,
             total_minor=row.total, awarded_points=row.awarded, redeemed_points=redeemed,
             redemption_seq=redemption_seq, original_seq=None, terms_id=row.terms_id, card_id=row.card_id,
-            detail=orjson.loads(row.detail) if row.detail else {}, decision=orjson.loads(row.decision),
+            detail=orjson.loads(row.detail) if row.detail else {}, decision=row.decision,
         )  # fmt: skip
 
 
@@ -236,25 +237,46 @@ UNTOLD = Told()
 
 @quick
 @dataclass(frozen=True, slots=True)
-class Foreseen:
-    """What a decision will want to know of whom a card stands for, before that is known: see `foresee`.
+class Setting:
+    """What a purchase is decided on whoever buys: where it happened, terms and release in force then, what the
+    release's rules want to know (needs), the budgets by which settlement limits the partner, and the local date of
+    every zone that budgets count in."""
 
-    In the scopes of wanted.keys WHOSE and WHICH_CARD stand for the numbers of member and card, and wanted.asked names
-    nobody. needs and limited are what it was made for.
-    """
-
-    wanted: Wanted
+    directory: Directory
+    place: Place
+    terms: Terms
+    release: Release
     needs: Needs
     limited: Sequence[str]
+    dates: Mapping[str, str]
+
+    @property
+    def by_rules(self) -> bool:
+        """Whether more has a say than what every agreement says."""
+        return self.needs.any or bool(self.limited) or not self.terms.is_ordinary
+
+
+@quick
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A receipt's setting, and what a decision will want to know of whom a card stands for before that is known (None:
+    nothing): see `foresee`.
+
+    In the scopes of wanted.keys WHOSE and WHICH_CARD stand for the numbers of member and card, and wanted.asked names
+    nobody.
+    """
+
+    setting: Setting
+    wanted: Wanted | None
 
 
 @quick
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A card that is shown at a till, by its number, and what else is to be read of whom it stands for."""
+    """A card that is shown at a till, by its number, and what else is to be read of whom it stands for (`Foreseen`)."""
 
     number: str
-    foreseen: Foreseen | None = None
+    wanted: Wanted | None = None
 
 
 @quick
@@ -330,7 +352,7 @@ class Desk:
 
     async def _meet_batch(self, items: Sequence[Carried]) -> list[Met | Exception]:
         lookups = identification.lookups_of(self.vault, [item.number for item in items])
-        of_rules = [item.foreseen is not None and item.number in lookups for item in items]
+        of_rules = [item.wanted is not None and item.number in lookups for item in items]
         if not any(of_rules):
             return await self._identify_batch(items)
         if all(of_rules):
@@ -347,7 +369,7 @@ class Desk:
 
     async def _known_by_card(self, items: Sequence[Carried], lookups: Mapping[str, UUID]) -> list[Met | Exception]:
         """Whom cards stand for, and what was foreseen of each, in one statement."""
-        wanted = [item.foreseen.wanted for item in items if item.foreseen is not None]
+        wanted = [item.wanted for item in items if item.wanted is not None]
         fields, counters = _named(wanted)
         directory = await self.directory.get()
         numbered = [_numbered(one.keys, directory) for one in wanted]
@@ -624,16 +646,20 @@ async def decide(
     gave, which must be right. denied are budgets that have no room. Raises what `prepare` raises, and
     DiscountNotGranted.
     """
-    asked = _asked(
-        desk, directory, caller, member, receipt, at=at, idem_key=idem_key, redeem_points=redeem_points, terms=terms,
-        presented=presented, is_quote=is_quote, denied=denied,
+    if foreseen is not None and foreseen.setting.directory is directory and terms is None and not is_quote:
+        setting = foreseen.setting
+    else:
+        place, told = place_of(directory, caller, receipt.outlet, receipt.terminal), None
+        setting = _setting(directory, place, receipt, at=at, terms=terms, is_quote=is_quote)
+    asked = _Asked(
+        desk, caller, member, receipt, at, idem_key, redeem_points, presented, is_quote, denied, setting
     )  # fmt: skip
-    if not asked.by_rules:
+    if not setting.by_rules:
         return _prepared(asked, None)
     whose = _whose(asked)
-    if told is None or foreseen is None or not _is_for(foreseen, asked):
+    if told is None or presented.coupons:
         told = await desk.known.submit(wanted) if (wanted := _wanted(asked, whose)) is not None else UNTOLD
-    if asked.needs.household:
+    if setting.needs.household:
         whose, more = _of_household(asked, whose, told)
         told = replace(told, left=(await desk.known.submit(more)).left) if more else told
     met = asked.experiments
@@ -645,32 +671,21 @@ def foresee(
     desk: Desk, directory: Directory, caller: Caller, place: Place, receipt: Receipt, *, at: datetime
 ) -> Foreseen | None:
     """What `decide` will have to read of whoever shows a card for this receipt, so that one statement can say who it is
-    and that. None where it will read nothing, or it cannot be told yet what. Raises nothing."""
+    and that. None where it cannot be told yet, or the receipt will be refused. Raises nothing."""
     if any("discounts" in line.facts for line in receipt.lines):  # which rules decide is told by these
         return None
-    if directory.terms_at(caller.partner_id, receipt.occurred_at) is None:  # it will be refused
+    if directory.terms_at(caller.partner_id, receipt.occurred_at) is None:
         return None
-    shelf, code = directory.shelf, place.partner.code
-    release = shelf.at(receipt.occurred_at, at)
-    if release.rules:
-        release = shelf.honouring(release, frozenset())
-    needs, limited = shelf.needs(release, PURCHASE_TRIGGER, "", code), limits_of(directory, code)
+    setting = _setting(directory, place, receipt, at=at)
+    needs = setting.needs
     keys: Sequence[BudgetKey] = ()
-    if needs.budgets and not needs.household:
-        scopes = _known_scopes(desk, caller, code, receipt, member=WHOSE, card=WHICH_CARD)
-        dates = decisions.dates_of(receipt.occurred_at, release)
-        keys = evaluation.budget_keys(release, _Whose(code, receipt.occurred_at, scopes, dates, ()))
-    if limited and not needs.household:
-        keys = [*keys, *((one, "", "") for one in limited)]
+    if not needs.household and (needs.budgets or setting.limited):
+        scopes = _known_scopes(desk, caller, place.partner.code, receipt, member=WHOSE, card=WHICH_CARD)
+        keys = _budget_keys(setting, _Whose(place.partner.code, receipt.occurred_at, scopes, setting.dates, ()))
     if not (keys or needs.fields):
-        return None
+        return Foreseen(setting, None)
     nobody = Asked(0, caller.partner_id, receipt.occurred_at)
-    return Foreseen(Wanted(nobody, at, needs.fields, needs.counters, keys), needs, limited)
-
-
-def _is_for(foreseen: Foreseen, asked: _Asked) -> bool:
-    """Whether what was foreseen is what the purchase wants to know."""
-    return foreseen.needs is asked.needs and foreseen.limited == asked.limited and not asked.presented.coupons
+    return Foreseen(setting, Wanted(nobody, at, needs.fields, needs.counters, keys))
 
 
 async def decide_many(
@@ -682,16 +697,18 @@ async def decide_many(
     asked: dict[int, _Asked] = {}
     for place, (member, receipt) in enumerate(items):
         try:
-            asked[place] = _asked(desk, directory, caller, member, receipt, at=at, idem_key=None)
+            where = place_of(directory, caller, receipt.outlet, receipt.terminal)
+            setting = _setting(directory, where, receipt, at=at)
+            asked[place] = _Asked(desk, caller, member, receipt, at, None, 0, NOTHING_PRESENTED, False, (), setting)
         except Rejection as no:
             found[place] = no
-    by_rules = {n: one for n, one in asked.items() if one.by_rules}
+    by_rules = {n: one for n, one in asked.items() if one.setting.by_rules}
     whose = {n: _whose(one) for n, one in by_rules.items()}
     wanted = {n: some for n, one in by_rules.items() if (some := _wanted(one, whose[n])) is not None}
     told = await _read(desk.known, wanted, found)
     more: dict[int, Wanted] = {}
     for n, one in by_rules.items():
-        if n not in found and one.needs.household:
+        if n not in found and one.setting.needs.household:
             whose[n], keys = _of_household(one, whose[n], told[n])
             more |= {n: keys} if keys else {}
     told |= {n: replace(told[n], left=one.left) for n, one in (await _read(desk.known, more, found)).items()}
@@ -702,7 +719,7 @@ async def decide_many(
         if place not in found:
             try:
                 basis = None
-                if one.by_rules:
+                if one.setting.by_rules:
                     basis = _basis(one, whose[place], told.get(place, UNTOLD), arms_of.get(place, NOBODY))
                 found[place] = _prepared(one, basis)
             except Rejection as no:
@@ -729,34 +746,25 @@ async def _read(
 @quick
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A purchase to be decided: the release that decides it, and what has to be known before."""
+    """A purchase to be decided."""
 
     desk: Desk
-    directory: Directory
     caller: Caller
     member: Identified
     receipt: Receipt
     at: datetime
     idem_key: UUID | None
     redeem_points: int
-    place: Place
-    terms: Terms
     presented: Presented
     is_quote: bool
     denied: Collection[str]
-    release: Release
-    needs: Needs
-    limited: Sequence[str]
-
-    @property
-    def by_rules(self) -> bool:
-        """Whether more has a say than what every agreement says."""
-        return self.needs.any or bool(self.limited) or not self.terms.is_ordinary
+    setting: Setting
 
     @property
     def experiments(self) -> Mapping[str, HoldoutDocument]:
         """Those that may hold the member out of some of its rules."""
-        return self.directory.experiments.among(self.needs.experiments, at=self.receipt.occurred_at)
+        setting = self.setting
+        return setting.directory.experiments.among(setting.needs.experiments, at=self.receipt.occurred_at)
 
 
 @quick
@@ -773,48 +781,41 @@ class _Whose:
     event: None = None
 
 
-def _asked(
-    desk: Desk,
+def _setting(
     directory: Directory,
-    caller: Caller,
-    member: Identified,
+    place: Place,
     receipt: Receipt,
     *,
     at: datetime,
-    idem_key: UUID | None,
-    redeem_points: int = 0,
     terms: Terms | None = None,
-    presented: Presented = NOTHING_PRESENTED,
     is_quote: bool = False,
-    denied: Collection[str] = (),
-) -> _Asked:
-    place = place_of(directory, caller, receipt.outlet, receipt.terminal)
-    shelf, code = directory.shelf, place.partner.code
-    terms = terms or terms_at(directory, caller.partner_id, receipt.occurred_at)
+) -> Setting:
+    """What decides a receipt. Raises AgreementMissing, and DiscountNotGranted for a discount that names no rule."""
+    shelf, partner = directory.shelf, place.partner
+    terms = terms or terms_at(directory, partner.partner_id, receipt.occurred_at)
     release = shelf.at(receipt.occurred_at, at)
     if release.rules and not is_quote:
         release = shelf.honouring(release, decisions.reported_rules(receipt))
-    needs = shelf.needs(release, PURCHASE_TRIGGER, "", code)
-    limited = limits_of(directory, code)
-    return _Asked(
-        desk, directory, caller, member, receipt, at, idem_key, redeem_points, place, terms, presented, is_quote,
-        denied, release, needs, limited,
-    )  # fmt: skip
+    needs = shelf.needs(release, PURCHASE_TRIGGER, "", partner.code)
+    dates = decisions.dates_of(receipt.occurred_at, release.zones) if needs.budgets else _NO_DATES
+    return Setting(directory, place, terms, release, needs, limits_of(directory, partner.code), dates)
+
+
+_NO_DATES: Mapping[str, str] = MappingProxyType({})
 
 
 def _whose(asked: _Asked) -> _Whose:
-    occurred_at, coupons = asked.receipt.occurred_at, asked.presented.coupons
+    coupons, setting = asked.presented.coupons, asked.setting
     return _Whose(
-        asked.place.partner.code, occurred_at, _scopes(asked),
-        decisions.dates_of(occurred_at, asked.release) if asked.needs.budgets else {},
+        setting.place.partner.code, asked.receipt.occurred_at, _scopes(asked), setting.dates,
         tuple([ShownCoupon(one.batch, str(one.coupon_id)) for one in coupons]) if coupons else (),
     )  # fmt: skip
 
 
 def _wanted(asked: _Asked, whose: _Whose) -> Wanted | None:
     """What has to be read; budgets of a household wait until it is known which that is."""
-    needs = asked.needs
-    keys = () if needs.household else _budget_keys(asked, whose)
+    needs = asked.setting.needs
+    keys = () if needs.household else _budget_keys(asked.setting, whose)
     if not (keys or needs.fields):
         return None
     member = Asked(asked.member.member_id, asked.caller.partner_id, asked.receipt.occurred_at)
@@ -825,7 +826,7 @@ def _of_household(asked: _Asked, whose: _Whose, told: Told) -> tuple[_Whose, Wan
     """Whose the budgets are, now that the household is known, and those that have to be read."""
     if told.facts is not None:
         whose = replace(whose, scopes={**whose.scopes, **told.facts.scopes})
-    keys = _budget_keys(asked, whose)
+    keys = _budget_keys(asked.setting, whose)
     member = Asked(asked.member.member_id, asked.caller.partner_id, asked.receipt.occurred_at)
     return whose, Wanted(member, asked.at, _NO_NAMES, _NO_NAMES, keys) if keys else None
 
@@ -839,35 +840,37 @@ def _of_the_card(tier: str) -> Member:
     return Member(tier=tier)
 
 
-def _budget_keys(asked: _Asked, whose: _Whose) -> Sequence[BudgetKey]:
+def _budget_keys(setting: Setting, whose: _Whose) -> Sequence[BudgetKey]:
     """The counters of budgets that have to be read."""
-    keys = evaluation.budget_keys(asked.release, whose) if asked.needs.budgets else ()
-    return [*keys, *((code, "", "") for code in asked.limited)] if asked.limited else keys
+    keys = evaluation.budget_keys(setting.release, whose) if setting.needs.budgets else ()
+    return [*keys, *((code, "", "") for code in setting.limited)] if setting.limited else keys
 
 
 def _basis(asked: _Asked, whose: _Whose, told: Told, arms: Mapping[str, str]) -> Basis:
-    directory, receipt, partner = asked.directory, asked.receipt, asked.place.partner.code
+    setting, receipt = asked.setting, asked.receipt
+    directory, partner, needs = setting.directory, setting.place.partner.code, setting.needs
     programme, calendar = directory.programme, directory.calendar
     known, if_seq = _of_the_card(asked.member.tier), None
     if told.facts is not None:
-        known = decisions.told(told.facts.member, asked.member.tier, asked.needs)
-        if_seq = told.facts.seq if asked.needs.account else None
-    zone = directory.zone_at(asked.place.outlet_id)
+        known = decisions.told(told.facts.member, asked.member.tier, needs)
+        if_seq = told.facts.seq if needs.account else None
+    zone = directory.zone_at(setting.place.outlet_id)
     day = receipt.occurred_at.astimezone(ZoneInfo(zone)).date() if calendar.versions else None
+    foreign = directory.foreign_budgets(setting.terms.currency)
     context = decisions.context_of(
-        receipt, partner=partner, zone=zone, terms=asked.terms, programme=programme, dates=whose.dates,
+        receipt, partner=partner, zone=zone, terms=setting.terms, programme=programme, dates=setting.dates,
         member=known, scopes=whose.scopes, at=asked.at,
-        denied=(*asked.denied, *directory.foreign_budgets(asked.terms.currency)),
+        denied=(*asked.denied, *foreign) if asked.denied or foreign else (),
         holidays=calendar.codes(day, at=receipt.occurred_at) if day else (),
         coupons=whose.coupons, arms=arms,
     )  # fmt: skip
     if not told.left:
-        return Basis(asked.release, context, _NOTHING_LEFT, if_seq, is_quote=asked.is_quote)
+        return Basis(setting.release, context, _NOTHING_LEFT, if_seq, is_quote=asked.is_quote)
     rest = dict(told.left)
-    limits = taken_limits(rest, asked.limited, asked.denied)
+    limits = taken_limits(rest, setting.limited, asked.denied)
     counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(rest.items())})
     return Basis(
-        asked.release, context, counters, if_seq, limits.get(exposure_code(partner)), asked.is_quote,
+        setting.release, context, counters, if_seq, limits.get(exposure_code(partner)), asked.is_quote,
         limits.get(holding_code(partner)),
     )  # fmt: skip
 
@@ -876,16 +879,17 @@ _NOTHING_LEFT = Counters()
 
 
 def _prepared(asked: _Asked, basis: Basis | None) -> Prepared:
-    desk, directory, caller, member, receipt = asked.desk, asked.directory, asked.caller, asked.member, asked.receipt
+    desk, caller, member, receipt, setting = asked.desk, asked.caller, asked.member, asked.receipt, asked.setting
+    directory = setting.directory
     again = None
     if basis is not None:
         again = partial(
             decide, desk, directory, caller, member, receipt, at=asked.at, idem_key=asked.idem_key,
-            redeem_points=asked.redeem_points, terms=asked.terms, presented=asked.presented,
+            redeem_points=asked.redeem_points, terms=setting.terms, presented=asked.presented,
         )  # fmt: skip
     prepared = prepare(
         directory, caller, member, receipt, at=asked.at, idem_key=asked.idem_key, redeem_points=asked.redeem_points,
-        terms=asked.terms, basis=basis, place=asked.place, again=again,
+        terms=setting.terms, basis=basis, place=setting.place, again=again,
     )  # fmt: skip
     if prepared.decided is None or not (prepared.decided.outcome.uses or prepared.decided.outcome.grants):
         return prepared
@@ -927,7 +931,7 @@ def taken_limits(
 def _scopes(asked: _Asked) -> dict[str, str]:
     """Whose a budget may be, as far as the receipt and the card tell."""
     return _known_scopes(
-        asked.desk, asked.caller, asked.place.partner.code, asked.receipt, member=asked.member.member_id,
+        asked.desk, asked.caller, asked.setting.place.partner.code, asked.receipt, member=asked.member.member_id,
         card=asked.member.card_id,
     )  # fmt: skip
 
@@ -959,7 +963,7 @@ def _content(
     return fingerprint(orjson.dumps([*head, redeem_points, kept], option=orjson.OPT_SORT_KEYS))
 
 
-def _decision(verdict: _Verdict, member: Identified) -> str:
+def _decision(verdict: _Verdict, member: Identified) -> dict[str, Any]:
     award = verdict.award
     decided: dict[str, Any] = {
         "tier": member.tier,
@@ -978,7 +982,7 @@ def _decision(verdict: _Verdict, member: Identified) -> str:
         }
     if verdict.decided is not None and verdict.promoted is not None:
         decided |= decisions.kept(verdict.decided, verdict.promoted, member.member_id, member.card_id)
-    return orjson.dumps(decided).decode()
+    return decided
 
 
 async def accrue(desk: Desk, prepared: Prepared) -> Recorded:
@@ -1234,7 +1238,7 @@ async def redeem(
 def bare(prepared: Prepared, member: Identified) -> Prepared:
     """A prepared receipt of nothing as one that decides and earns nothing."""
     decision = {"tier": member.tier, "level": member.level, "lines": {}, "reasons": [], "lots": {}}
-    row = replace(prepared.row, awarded=0, decision=orjson.dumps(decision).decode())
+    row = replace(prepared.row, awarded=0, decision=decision)
     return replace(prepared, row=row, award=replace(prepared.award, points=0, lots=()))
 
 

@@ -11,7 +11,7 @@ from members.cards import CardUnknown, MemberUnknown, Recognised, check_number
 from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
 from partners.calls import Call
-from partners.purchases import Caller, Carried, Desk, Foreseen, Met, Place
+from partners.purchases import Caller, Carried, Desk, Foreseen, Met, Place, Wanted
 
 
 async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int | None, at: datetime) -> Identified:
@@ -39,10 +39,10 @@ async def _identify_card(desk: Desk, number: str, asking: Guesser) -> Identified
     return (await _meet(desk, number, asking, None)).member
 
 
-async def _meet(desk: Desk, number: str, asking: Guesser, foreseen: Foreseen | None) -> Met:
+async def _meet(desk: Desk, number: str, asking: Guesser, wanted: Wanted | None) -> Met:
     await desk.guesses.check(asking)
     try:
-        return await desk.cards.submit(Carried(number, foreseen))
+        return await desk.cards.submit(Carried(number, wanted))
     except CardUnknown as no:
         return Met(await told(desk, asking, number, no, set()))
 
@@ -64,10 +64,10 @@ async def told(
 
 async def meet_for(desk: Desk, call: Call, ref: MemberRef, place: Place, foreseen: Foreseen | None) -> Met:
     """As `identify`, and what a decision on the receipt will want to know, where the card's number says who it is."""
-    if ref.card_number is None or foreseen is None:
+    if ref.card_number is None or foreseen is None or foreseen.wanted is None:
         return Met(await identify(desk, call.caller, ref, place.terminal_id, call.at))
     till = call.caller.terminal_id if place.terminal_id is None else place.terminal_id
-    return await _meet(desk, ref.card_number, guesses.guesser(till, call.caller.client_no), foreseen)
+    return await _meet(desk, ref.card_number, guesses.guesser(till, call.caller.client_no), foreseen.wanted)
 
 
 def recognised(no: Rejection, member: Identified | None) -> int | None:

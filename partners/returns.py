@@ -405,7 +405,7 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
         business_date=slip.ref.business_date, occurred_at=slip.occurred_at, currency=case.original.currency,
         total=0 if case.original.kind == REDEMPTION else takeback.amount_minor, awarded=0,
         detail=orjson.dumps({"reason": slip.reason}).decode() if slip.reason else None,
-        decision=orjson.dumps(decided).decode(),
+        decision=decided,
     )  # fmt: skip
 
 

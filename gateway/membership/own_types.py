@@ -2,13 +2,11 @@
 and what a bill would earn, as a till of the partner would be told of the same member.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import uuid4
 
-import orjson
 import strawberry
 from strawberry import Info
 
@@ -162,7 +160,6 @@ def _bill(directory: Directory, partner_id: int, total: Decimal, at: datetime) -
 def _estimate(quoted: Quoted, directory: Directory, receipt: Receipt, language: str) -> Estimate:
     terms, decided = quoted.terms, quoted.prepared.decided
     titles = rules.titles(decided.basis.release.release_id if decided else 0, directory.shelf, language)
-    told: Sequence[Sequence[object]] = orjson.loads(quoted.prepared.row.decision)["reasons"]
     return Estimate(
         points=Points(quoted.prepared.award.points),
         total=money(receipt.total_minor, terms.currency),
@@ -170,7 +167,7 @@ def _estimate(quoted: Quoted, directory: Directory, receipt: Receipt, language: 
             points=Points(quoted.limit.points), value=money(quoted.limit.value_minor, terms.currency),
             bound_by=quoted.limit.bound_by,
         ),
-        reasons=reasons(told, terms.currency, language, titles),
+        reasons=reasons(quoted.prepared.row.decision["reasons"], terms.currency, language, titles),
     )  # fmt: skip
 
 

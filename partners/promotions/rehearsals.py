@@ -120,7 +120,7 @@ class _Past:
         shown = replace(decisions.receipt_of(receipt), outlet=around.outlet)
         return decisions.context_of(
             shown, partner=around.partner, zone=directory.zone_at(receipt.outlet_id), terms=around.terms,
-            programme=directory.programme, dates=decisions.dates_of(shown.occurred_at, self._draft),
+            programme=directory.programme, dates=decisions.dates_of(shown.occurred_at, self._draft.zones),
             member=Member(tier=receipt.decision["tier"]), scopes=scopes, at=receipt.at,
         )  # fmt: skip
 

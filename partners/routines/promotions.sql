@@ -20,7 +20,9 @@ BEGIN
   END IF;
   WITH wanted AS MATERIALIZED (
     SELECT t.budget_id, t.scope, t.period, sum(t.amount)::bigint AS amount
-    FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) AS t(budget_id, scope, period, amount)
+    FROM (  -- LIMIT, here and below: planned once for any number of charges, and not anew for each till's few
+      SELECT * FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) LIMIT cardinality(p_budgets)
+    ) AS t(budget_id, scope, period, amount)
     GROUP BY t.budget_id, t.scope, t.period
   ), charged AS (
     INSERT INTO partners.budget_counter AS k (budget_id, scope, period, used, ceiling)
@@ -88,7 +90,9 @@ BEGIN
   IF cardinality(p_charge_of) > 0 THEN
     INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
     SELECT p_holders[t.item], p_seqs[t.item], t.amount, t.budget_id, p_unit, t.scope, t.period
-    FROM unnest(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) AS t(item, budget_id, scope, period, amount);
+    FROM (
+      SELECT * FROM unnest(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) LIMIT cardinality(p_charge_of)
+    ) AS t(item, budget_id, scope, period, amount);
   END IF;
   IF cardinality(p_event_of) > 0 THEN
     INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,

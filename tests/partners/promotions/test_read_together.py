@@ -141,8 +141,9 @@ async def test_a_card_tells_who_it_is_and_all_that_its_rules_ask_for_in_one_read
         caller = coalition.callers[partner]
         place = purchases.place_of(directory, caller, "1", "1")
         foreseen = purchases.foresee(desk, directory, caller, place, a_receipt(50), at=NOON)
-        assert (foreseen is None) == (partner == "books")
-        met = await asyncio.gather(*[desk.cards.submit(Carried(card.number, foreseen)) for card in held[:3]])
+        assert foreseen is not None
+        assert (foreseen.wanted is None) == (partner == "books")
+        met = await asyncio.gather(*[desk.cards.submit(Carried(card.number, foreseen.wanted)) for card in held[:3]])
         assert [one.member for one in met] == [identified(card) for card in held[:3]]
         for one, expected in zip(met, points, strict=True):
             decide = partial(
@@ -184,6 +185,7 @@ async def test_what_is_read_at_each_till_is_planned_for_any_number_of_them(marke
         market.desk, directory, caller, purchases.place_of(directory, caller, "1", "1"), a_receipt(50), at=NOON
     )
     assert foreseen is not None
+    assert foreseen.wanted is not None
     wanted = foreseen.wanted
     asked = [replace(wanted.asked, member_id=card.member_id) for card in held]
     keys = [[(1, f"member:{card.member_id}", "2026-03")] for card in held]
