@@ -174,9 +174,9 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "written": {"en": "Written", "ru": "Написано", "ro": "Scris"},
         "to": {"en": "To", "ru": "Кому", "ro": "Către"},
         "what_became": {"en": "What became of it", "ru": "Что стало", "ro": "Ce s-a întâmplat"},
-        "MEMBER_number": {"en": "member {number}", "ru": "участник {number}", "ro": "membrul {number}"},
-        "STAFF_number": {"en": "staff {number}", "ru": "сотрудник {number}", "ro": "personal {number}"},
-        "COLLEAGUE_number": {
+        "member_number": {"en": "member {number}", "ru": "участник {number}", "ro": "membrul {number}"},
+        "staff_number": {"en": "staff {number}", "ru": "сотрудник {number}", "ro": "personal {number}"},
+        "colleague_number": {
             "en": "partner's colleague {number}",
             "ru": "сотрудник партнёра {number}",
             "ro": "colegul {number} al unui partener",
