@@ -29,21 +29,21 @@ from members.identification import MemberRef
 from members.proofs import CodeInvalid, CodeLocked
 from partners import recognition
 from partners.purchases import Desk
-from tests.builders import DAY, NOON, found, rows_written, violations
+from tests.builders import DAY, NOON, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_hold_api import PLACE
 from tests.gateway.test_purchase_api import ACCRUE_MANY, MEMBER, QUOTE, RECORD, REDEEM, RETURN, by_number, record
+
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0}, tailor={})
 
 
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer", return_window_days=0)
-    await coalition.add_partner("tailor")
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         for code in ("bakery", "grocer", "tailor"):
             await opened.till(code)

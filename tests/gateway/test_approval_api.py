@@ -16,7 +16,8 @@ from kit.errors import Rejection
 from kit.secrets import Vault
 from members import approvals, cards
 from members.cards import IssuedCard
-from tests.builders import NOON, found, rows_written, violations
+from tests.builders import NOON, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_abuse import holding, redeeming, spend_everywhere
@@ -28,13 +29,14 @@ ASK = f"""mutation($input: RequestApprovalInput!) {{ requestApproval(input: $inp
 NODE = "query($id: ID!) { node(id: $id) { ... on Approval { status points } } }"
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer", return_window_days=0)
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         await opened.till("bakery")
         await opened.till("grocer")

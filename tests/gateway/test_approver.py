@@ -25,7 +25,7 @@ from kit.secrets import Vault
 from members import erasure
 from members.cards import IssuedCard
 from members.messages import MEMBER, STAFF
-from tests import builders
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import listening
 from tests.gateway.desk import Browser, Desk
@@ -61,10 +61,12 @@ class Shop:
         return await self.desk.signed_in(ANNA, "/staff")
 
 
+template = a_coalition(bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def shop(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Shop]:
-    coalition = await builders.found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
+    coalition = await met(database, vault)
     card = await coalition.add_member(email=ADA)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE), issuer=ISSUER) as desk:
         await desk.invite("anna", ANNA, [actors.ONBOARDING])

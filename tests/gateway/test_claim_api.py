@@ -16,8 +16,8 @@ from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from settlement.claims import crediting
-from tests import builders
 from tests.builders import violations
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import SENDER, Desk
@@ -78,11 +78,12 @@ class Town:
         return [await self.desk.database.pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def town(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Town]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+    coalition = await met(database, vault)
     await coalition.add_member(name="Ada", email=ADA)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as desk:
         desk.wall.move(days=5)  # nobody was a member before

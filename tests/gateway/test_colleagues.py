@@ -21,8 +21,8 @@ from kit.settings import settings
 from members.messages import COLLEAGUE
 from partners import onboarding
 from partners.directory import Partner
-from tests import builders
 from tests.builders import NOON
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -37,11 +37,12 @@ REMOVE = """mutation($i: RemoveColleagueInput!) { removeColleague(input: $i) {
 BEN = {"name": "Ben", "email": "ben@bakery.example", "roles": ["DEVELOPER"]}
 
 
+template = a_coalition(bakery={}, grocer={})
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code)
+    coalition = await met(database, vault)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
     await coalition.desk.close()

@@ -13,7 +13,8 @@ from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import cards, consents
-from tests.builders import DAY, NOON, found, violations
+from tests.builders import DAY, NOON, violations
+from tests.founded import a_coalition, met
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_abuse import unknown_numbers
@@ -30,13 +31,14 @@ ADA = {
 }
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer")
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         await opened.till("bakery")
         await opened.till("grocer")

@@ -26,8 +26,8 @@ from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from settlement.bank import told
-from tests import builders
 from tests.builders import NOON, rows_written
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -116,13 +116,17 @@ class Office:
         return int(await self.pool.fetchval(f"SELECT count(*) FROM {table}"))
 
 
+template = a_coalition(
+    cafe={"return_window_days": 0, "bill_share_bp": 10_000, "review_days": 0, "dispute_days": 60},
+    bakery={"return_window_days": 0, "bill_share_bp": 10_000, "review_days": 0, "dispute_days": 60},
+)
+
+
 @pytest.fixture
 async def office(
     server: postgres.Server, database_name: str, database: Database, vault: Vault
 ) -> AsyncIterator[Office]:
-    coalition = await builders.found(database, vault)
-    for code in ("cafe", "bakery"):
-        await coalition.add_partner(code, return_window_days=0, bill_share_bp=10_000, review_days=0, dispute_days=60)
+    coalition = await met(database, vault)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as desk:
         made = Office(desk)
         for name, roles in PEOPLE.items():

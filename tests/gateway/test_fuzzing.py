@@ -21,7 +21,8 @@ from kit.settings import Settings
 from members import enrolment
 from members.consents import ConsentGiven
 from members.messages import MEMBER
-from tests.builders import NOON, found, violations
+from tests.builders import NOON, violations
+from tests.founded import a_coalition, met
 from tests.gateway import stand, toys
 from tests.gateway.live import served
 from tests.gateway.test_schema import COMMITTED, ROOTS, demanded
@@ -37,14 +38,16 @@ SLOWEST_SECONDS = 5
 """A bound that a loaded machine keeps too: what it is there to see is a request that takes a minute."""
 
 
+template = a_coalition(bakery={})
+
+
 @pytest.fixture
 async def token_and_settings(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> tuple[str, str]:
     """A token of every scope, and the database's address."""
     url = server.url(database_name, APPLICATION_ROLE)
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery")
+    coalition = await met(database, vault)
     async with stand.opened(coalition, url) as gateway:
         till = await gateway.till("bakery", wanted=list(scopes.SCOPES))
     await coalition.desk.close()

@@ -15,7 +15,8 @@ from kit.secrets import Vault
 from members import proofs
 from members.cards import IssuedCard
 from settlement import archive, controls, runs
-from tests.builders import DAY, NOON, found, rows_written, violations
+from tests.builders import DAY, NOON, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_purchase_api import CANCEL, MEMBER, RECORD, REJECTION, RETURN, by_number, code_of, record
@@ -31,13 +32,14 @@ RELEASE = f"""mutation($input: ReleaseHoldInput!) {{ releaseHold(input: $input) 
 NODE = "query($id: ID!) { node(id: $id) { id ... on Hold { status capturedPoints } } }"
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer", return_window_days=0)
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         await opened.till("bakery")
         await opened.till("grocer")

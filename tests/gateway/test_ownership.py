@@ -43,7 +43,8 @@ from partners.mechanics.rewards import RewardDraft
 from partners.promotions import publishing
 from partners.promotions.publishing import Change
 from settlement import runs
-from tests.builders import DAY, NOON, found, violations
+from tests.builders import DAY, NOON, violations
+from tests.founded import a_coalition, met
 from tests.gateway import listening, stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_approval_api import ASK
@@ -513,11 +514,12 @@ def selection(definition: GraphQLField) -> str:
 # --- The matrix ---------------------------------------------------------------------------------------------
 
 
+template = a_coalition(**{"a-bakery": {"return_window_days": 0}, "b-grocer": {"return_window_days": 0}})
+
+
 @pytest.fixture
 async def world(database: Database, vault: Vault, server: postgres.Server, database_name: str) -> AsyncIterator[World]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("a-bakery", return_window_days=0)
-    await coalition.add_partner("b-grocer", return_window_days=0)
+    coalition = await met(database, vault)
     async with database.transaction() as connection:
         a_partner = coalition.callers["a-bakery"].partner_id
         outlet_id = await onboarding.add_outlet(

@@ -23,6 +23,7 @@ from partners import pairings as tills
 from partners.purchases import Caller
 from tests import builders
 from tests.builders import NOON, violations
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -70,13 +71,14 @@ class Street:
         return tuple(await self.desk.database.pool.fetchrow(COUNTS))
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def street(
     server: postgres.Server, database_name: str, database: Database, vault: Vault
 ) -> AsyncIterator[Street]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+    coalition = await met(database, vault)
     card = await coalition.add_member(name="ada Popescu", email="ada@example.org")
     await coalition.add_member(name="Ben", email="ben@example.org")
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as desk:

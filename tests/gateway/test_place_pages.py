@@ -19,8 +19,8 @@ from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from partners import onboarding
-from tests import builders
 from tests.builders import NOON, rows_written
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import script_of
@@ -37,13 +37,13 @@ ACROSS = {"town": "Bălți", "street": None, "latitude": "47.7617", "longitude":
 DEGREES = st.tuples(st.integers(-90_000_000, 90_000_000), st.integers(-180_000_000, 180_000_000))
 
 
+template = a_coalition(bakery={}, grocer={}, library={"role": "ISSUER"})
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
     """A town of three: the library takes no points, and of the grocer's two outlets nobody said where they are."""
-    coalition = await builders.found(database, vault)
-    await coalition.add_partner("bakery")
-    await coalition.add_partner("grocer")
-    await coalition.add_partner("library", role="ISSUER")
+    coalition = await met(database, vault)
     await coalition.add_member(email="ada@example.org")
     async with coalition.database.transaction() as connection:
         await onboarding.add_outlet(

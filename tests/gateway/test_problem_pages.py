@@ -17,7 +17,7 @@ from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import messages
-from tests import builders
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway.desk import Browser, Desk
 from tests.gateway.test_session_matrix import colleague
@@ -29,10 +29,12 @@ TRY = {"en": "Something went wrong here", "ru": "Что-то пошло не т�
 PROGRAM = {"Accept": "application/json"}
 
 
+template = a_coalition(bakery={})
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
-    coalition = await builders.found(database, vault)
-    await coalition.add_partner("bakery")
+    coalition = await met(database, vault)
     ada = await coalition.add_member(email="ada@example.org")
     async with database.transaction() as connection:
         await messages.set_manner(connection, ada.member_id, language="ru", time_zone=None)

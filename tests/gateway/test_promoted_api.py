@@ -10,7 +10,8 @@ import pytest
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from tests.builders import found, violations
+from tests.builders import violations
+from tests.founded import a_coalition, met
 from tests.gateway import stand
 from tests.gateway.stand import Gateway
 from tests.partners.promotions.market import Market, bonus, open_market
@@ -25,12 +26,14 @@ RECORD = """mutation($input: RecordPurchaseInput!) { recordPurchase(input: $inpu
   ... on Rejection { code cashierText fields { path code message } } } }"""
 
 
+template = a_coalition(bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         await opened.till("bakery")
         yield opened

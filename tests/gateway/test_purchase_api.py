@@ -14,7 +14,8 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import cards, proofs
 from members.cards import IssuedCard
-from tests.builders import NOON, found, rows_written, violations
+from tests.builders import NOON, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
 
@@ -46,14 +47,16 @@ MEMBER = """query($ref: MemberRefInput!, $outlet: String, $terminal: String) {
   member(ref: $ref, outlet: $outlet, terminal: $terminal) { id tier status identifiedBy visit balance { available pending debt } } }"""
 
 
+template = a_coalition(
+    bakery={"return_window_days": 0}, grocer={}, florist={"return_window_days": 0, "return_policy": "MEMBER_DEBT"}
+)
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer")
-    await coalition.add_partner("florist", return_window_days=0, return_policy="MEMBER_DEBT")
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         await opened.till("bakery")
         await opened.till("grocer")

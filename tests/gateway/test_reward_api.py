@@ -17,8 +17,8 @@ from members import badges, proofs
 from members.cards import IssuedCard
 from partners.mechanics import documents, invitations, rewards
 from partners.mechanics.rewards import RewardDraft
-from tests import builders
 from tests.builders import DAY, NOON, a_receipt, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -95,11 +95,12 @@ class Shop:
             await rewards.add(connection, draft, actor=self.fair.market.maker, at=NOON)
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def shop(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Shop]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+    coalition = await met(database, vault)
     market = await open_market(coalition)
     cards = [await coalition.add_member(email=address) for address in (ADA, BEN)]
     async with database.transaction() as connection:

@@ -27,7 +27,8 @@ from gateway.schema import schema
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from tests.builders import found, rows_written
+from tests.builders import rows_written
+from tests.founded import a_coalition, met
 from tests.gateway import stand
 from tests.gateway.stand import Gateway
 
@@ -118,12 +119,14 @@ def test_each_scope_opens_the_root_fields_that_name_it_and_no_other() -> None:
     assert len(ROOTS) >= 15
 
 
+template = a_coalition(bakery={})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery")
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
     await coalition.desk.close()

@@ -14,7 +14,7 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import erasure
 from members.messages import COLLEAGUE, MEMBER, STAFF
-from tests import builders
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Browser, Desk
@@ -25,10 +25,12 @@ WHO = """{ viewer { __typename ... on Member { id tier identifiedBy balance { av
 STATEMENTS = "{ settlementStatements { nodes { id } } }"
 
 
+template = a_coalition(bakery={})
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
-    coalition = await builders.found(database, vault)
-    await coalition.add_partner("bakery")
+    coalition = await met(database, vault)
     await coalition.add_member(email=ADA)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened

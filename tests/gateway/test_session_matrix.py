@@ -30,8 +30,8 @@ from partners import onboarding
 from settlement import runs
 from settlement.claims import claims
 from settlement.claims.claims import ClaimDraft
-from tests import builders
 from tests.builders import NOON, rows_written
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -55,11 +55,12 @@ OF_SESSIONS = [
 ]
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+    coalition = await met(database, vault)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
     await coalition.desk.close()

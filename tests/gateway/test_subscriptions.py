@@ -22,7 +22,8 @@ from ledger import feed
 from members import cards
 from members.cards import IssuedCard
 from partners import feed as receipts
-from tests.builders import NOON, found
+from tests.builders import NOON
+from tests.founded import a_coalition, met
 from tests.gateway import listening, stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_purchase_api import ACCRUE, RETURN
@@ -34,13 +35,14 @@ TRANSACTIONS = """subscription($after: String) {
 HERE = "http://127.0.0.1:8000"
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer")
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         await opened.till("bakery")
         await opened.till("grocer")

@@ -14,7 +14,8 @@ from kit.secrets import Vault
 from ledger import cutoffs
 from members import consents
 from members.consents import ConsentGiven
-from tests.builders import NOON, found
+from tests.builders import NOON
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import script_of
@@ -28,12 +29,14 @@ SEARCH = """query($text: String!, $day: Date) { search(text: $text, purpose: "CO
   receipts { member entry } } }"""
 
 
+template = a_coalition(bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
     await coalition.desk.close()

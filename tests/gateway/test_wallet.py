@@ -38,6 +38,7 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import cards
 from tests import builders
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.desk import Desk, hidden
@@ -88,12 +89,14 @@ def keys(tmp_path: Path) -> dict[str, Path]:
     return found
 
 
+template = a_coalition(bakery={})
+
+
 @pytest.fixture
 async def desk(
     server: postgres.Server, database_name: str, database: Database, vault: Vault, keys: dict[str, Path]
 ) -> AsyncIterator[Desk]:
-    coalition = await builders.found(database, vault)
-    await coalition.add_partner("bakery")
+    coalition = await met(database, vault)
     await coalition.add_member(email=ADA)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened

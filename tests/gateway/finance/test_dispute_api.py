@@ -15,8 +15,8 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import cutoffs
 from settlement import runs
-from tests import builders
 from tests.builders import NOON, a_receipt, violations
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Desk
@@ -59,11 +59,15 @@ class Hall:
         return [await self.desk.database.pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
 
 
+template = a_coalition(
+    bakery={"return_window_days": 0, "review_days": 5, "dispute_days": 60},
+    grocer={"return_window_days": 0, "review_days": 5, "dispute_days": 60},
+)
+
+
 @pytest.fixture
 async def hall(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Hall]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0, review_days=5, dispute_days=60)
+    coalition = await met(database, vault)
     card = await coalition.add_member(name="Ada")
     await record(coalition, card, a_receipt(100_000), partner="bakery", after=0)
     await cutoffs.close(database, at=NOON)

@@ -14,8 +14,8 @@ from kit.secrets import Vault
 from ledger import cutoffs
 from settlement import runs
 from settlement.bank.details import COOLING
-from tests import builders
 from tests.builders import NOON, rows_written
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import script_of
@@ -37,11 +37,15 @@ PAYMENTS = "... on PaymentsSuccess { replayed proposal payments { id state left 
 FILES = "... on PaymentFilesSuccess { replayed files { number kind payments total { amount } releasedBy content } }"
 
 
+template = a_coalition(
+    cafe={"return_window_days": 0, "bill_share_bp": 10_000, "review_days": 0},
+    bakery={"return_window_days": 0, "bill_share_bp": 10_000, "review_days": 0},
+)
+
+
 @pytest.fixture
 async def house(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[House]:
-    coalition = await builders.found(database, vault)
-    for code in ("cafe", "bakery"):
-        await coalition.add_partner(code, return_window_days=0, bill_share_bp=10_000, review_days=0)
+    coalition = await met(database, vault)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as desk:
         people = {}
         for name, roles in PEOPLE.items():

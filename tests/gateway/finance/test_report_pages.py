@@ -20,10 +20,12 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import cutoffs
 from settlement import runs
-from tests.builders import found
+from tests.founded import a_coalition, met
 from tests.gateway import stand
 from tests.gateway.signers import Signer
 from tests.gateway.stand import NOON, Gateway, Till
+
+template = a_coalition(bakery={"return_window_days": 0}, grocer={})
 
 
 @pytest.fixture
@@ -31,9 +33,7 @@ async def settled(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
     """A gateway whose coalition has one settled run."""
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer")
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as gateway:
         gateway.app.router.routes.extend(Router(report_pages.ROUTES).routes)
         async with database.transaction() as connection:

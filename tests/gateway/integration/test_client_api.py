@@ -19,6 +19,7 @@ from ledger import rollups
 from partners import purchases
 from tests import builders
 from tests.builders import NOON, a_receipt
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -41,11 +42,12 @@ CLOSE = f"mutation($i: CloseTerminalInput!) {{ closeTerminal(input: $i) {{ {OUTL
 COUNT = "SELECT count(*) FROM gateway.client WHERE client_no > 0"
 
 
+template = a_coalition(bakery={}, grocer={})
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code)
+    coalition = await met(database, vault)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
     await coalition.desk.close()

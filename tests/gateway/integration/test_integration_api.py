@@ -20,7 +20,8 @@ from kit import clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import proofs
-from tests.builders import NOON, Coalition, found
+from tests.builders import NOON, Coalition
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.integration.test_request_log import developer
@@ -39,13 +40,14 @@ LOG = """query($client: String, $operation: String, $code: String) {
   requestLog(clientId: $client, operation: $operation, code: $code) { nodes { requestId operation code cost replayed } } }"""
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
     await coalition.desk.close()

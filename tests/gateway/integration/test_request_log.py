@@ -18,7 +18,7 @@ from gateway.sessions import colleagues
 from kit import clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from tests.builders import found
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -35,13 +35,14 @@ CANARY = "5550001112223"
 SECRET = "4711-canary"
 
 
+template = a_coalition(bakery={}, grocer={})
+
+
 @pytest.fixture
 async def gateway(
     database: Database, vault: Vault, server: postgres.Server, database_name: str
 ) -> AsyncIterator[Gateway]:
-    coalition = await found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code)
+    coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
     await coalition.desk.close()

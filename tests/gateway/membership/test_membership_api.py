@@ -22,8 +22,8 @@ from ledger import accounts
 from members import consents, households, proofs, sharing
 from members.cards import IssuedCard
 from members.sharing import SharingRules
-from tests import builders
 from tests.builders import DAY, NOON, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import listening, stand
 from tests.gateway.conversing import Script, script_of
@@ -77,10 +77,12 @@ class House:
         return self.desk.database.pool
 
 
+template = a_coalition(bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def house(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[House]:
-    coalition = await builders.found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
+    coalition = await met(database, vault)
     card = await coalition.add_member(email=ADA)
     async with database.transaction() as connection:
         await proofs.set_pin(connection, vault, card.member_id, "4711")

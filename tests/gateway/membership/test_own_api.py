@@ -17,6 +17,7 @@ from members import cards, proofs
 from members.cards import IssuedCard
 from tests import builders
 from tests.builders import violations
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -56,11 +57,12 @@ class Home:
         return [await self.pool.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def home(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Home]:
-    coalition = await builders.found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer", return_window_days=0)
+    coalition = await met(database, vault)
     card = await coalition.add_member(name="Ada", email=ADA)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as desk:
         yield Home(desk, await a_till(desk), card, await script_of(await desk.signed_in(ADA)))

@@ -19,8 +19,8 @@ from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from partners.promotions import simulations
-from tests import builders
 from tests.builders import DAY, NOON, a_receipt
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
@@ -147,13 +147,14 @@ class Office:
         return await script_of(await self.desk.signed_in(address, "/portal"), "/portal")
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def office(
     server: postgres.Server, database_name: str, database: Database, vault: Vault
 ) -> AsyncIterator[Office]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+    coalition = await met(database, vault)
     market = await open_market(coalition)
     url = server.url(database_name, APPLICATION_ROLE)
     async with desks.opened(coalition, url) as desk:

@@ -15,8 +15,8 @@ from gateway.webhooks.kinds import KINDS
 from kit import clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from tests import builders
 from tests.builders import NOON, a_receipt
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import receiving
 from tests.gateway.conversing import Script
@@ -38,11 +38,12 @@ TABLES = ("gateway.webhook_endpoint", "gateway.webhook_secret", "gateway.webhook
           "kit.audit_trail", "gateway.person_call")  # fmt: skip
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0)
+    coalition = await met(database, vault)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
     await coalition.desk.close()

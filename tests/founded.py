@@ -1,0 +1,45 @@
+"""Coalitions that are founded once per file of tests and copied for each of them: founding costs as much as many a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kit import postgres
+from kit.database import APPLICATION_ROLE, Database, connect
+from kit.secrets import Vault
+from partners.directory import DirectoryCache
+from partners.purchases import Caller, Desk
+from tests.builders import Coalition, found
+from tests.conftest import Copying
+
+
+def a_coalition(**partners: dict[str, object]) -> Any:
+    """A file's own `template`: each of its databases begins with a founded programme and these partners, by code with
+    what their terms say otherwise."""
+
+    @pytest.fixture(scope="module", name="template")
+    async def with_partners(
+        server: postgres.Server, template: str, copying: Copying, vault: Vault
+    ) -> AsyncIterator[str]:
+        async with copying(template) as name:
+            async with connect(server.url(name, APPLICATION_ROLE)) as database:
+                coalition = await found(database, vault)
+                for code, terms in partners.items():
+                    await coalition.add_partner(code, **terms)
+                await coalition.desk.close()
+            yield name
+
+    return with_partners
+
+
+async def met(database: Database, vault: Vault) -> Coalition:
+    """The coalition that is in a database already."""
+    actors = {row["name"]: row["actor_id"] for row in await database.pool.fetch("SELECT name, actor_id FROM kit.actor")}
+    made = Coalition(database, vault, Desk(database, vault, DirectoryCache(database.pool, vault)))
+    made.maker, made.checker, made.onboarder = (actors[name] for name in ("maker", "checker", "onboarder"))
+    for row in await database.pool.fetch("SELECT code, partner_id FROM partners.partner ORDER BY partner_id"):
+        made.callers[row["code"]] = Caller(row["partner_id"], 100 + row["partner_id"])
+    return made
