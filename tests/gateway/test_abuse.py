@@ -28,7 +28,7 @@ from members.guesses import CardGuesses, RateLimited
 from members.identification import MemberRef
 from members.proofs import CodeInvalid, CodeLocked
 from partners import recognition
-from partners.purchases import Desk
+from partners.desk import Desk
 from tests.builders import DAY, NOON, found, rows_written, violations
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
