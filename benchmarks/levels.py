@@ -23,7 +23,7 @@ from kit.database import APPLICATION_ROLE
 from kit.errors import Rejection
 from ledger import accruals
 from ledger.accruals import RECORDED, Accrual, Lot
-from partners import purchases
+from partners import deciding, purchases
 from tests.builders import DAY, NOON, a_receipt, identified
 
 ACCRUE = """
@@ -144,7 +144,7 @@ async def _buying(stage: Stage, crowd: Crowd, partners: Sequence[str]) -> Load:
         desk = crowd.made.desk
         while True:
             try:
-                prepared = await purchases.decide(desk, directory, caller, member, receipt, at=NOON, idem_key=None)
+                prepared = await deciding.decide(desk, directory, caller, member, receipt, at=NOON, idem_key=None)
                 await purchases.accrue(desk, prepared)
                 return 1
             except Rejection as no:

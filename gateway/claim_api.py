@@ -27,7 +27,7 @@ from gateway.rejections import Rejection
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem
 from members.messages import COLLEAGUE, STAFF
-from partners import purchases
+from partners import callers
 from partners.onboarding import PartnerUnknown
 from settlement.claims import claiming, claims
 from settlement.claims.claims import ClaimDraft, ClaimInvalid, ClaimUnknown, Purchase, Shown
@@ -161,7 +161,7 @@ class ClaimMutation:
         partner = directory.partner_by_code(input.partner)
         if partner is None:
             raise PartnerUnknown("there is no such partner")
-        currency = purchases.terms_at(directory, partner.partner_id, at).currency
+        currency = callers.terms_at(directory, partner.partner_id, at).currency
         draft = ClaimDraft(
             partner.partner_id, input.business_date, input.reference, _minor(input.total, currency), currency,
             input.outlet, input.place, input.terminal, input.occurred_at, shown,

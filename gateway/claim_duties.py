@@ -15,8 +15,8 @@ from kit.database import Database
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 from members.messages import AddressUnknown, MessageNotPermitted
+from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.purchases import Desk
 from settlement.claims import claims, crediting
 from settlement.reconciliation import late_answers
 

@@ -16,7 +16,7 @@ from gateway.scalars import OfferKind
 from gateway.types import Balance, member_id_for
 from kit.amounts import Points
 from kit.secrets import opaque_id, read_opaque_id
-from partners import purchases, recognition
+from partners import callers, recognition
 from partners.directory import Partner
 from partners.mechanics import events, offers
 from partners.mechanics.events import Waiting
@@ -221,7 +221,7 @@ class EventMutation:
 def _terminal(counter: Counter, outlet: str | None, terminal: str | None) -> int | None:
     if outlet is None:
         return None
-    return purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
+    return callers.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
 
 
 def _recorded(counter: Counter, done: Counted | Waiting, at: datetime, language: str) -> RecordEventSuccess:

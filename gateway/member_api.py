@@ -39,7 +39,7 @@ from ledger.lots import Standing
 from members import identification
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import holds, pairings, purchases, recognition, returns, tills
+from partners import callers, holds, pairings, recognition, returns, tills
 from partners.holds import HoldRef
 
 Viewer = Annotated[
@@ -89,7 +89,7 @@ class MemberQuery:
         try:
             terminal_id = None
             if outlet is not None:
-                terminal_id = purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
+                terminal_id = callers.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
             found = await recognition.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
         except RateLimited:
             raise

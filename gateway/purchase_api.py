@@ -55,11 +55,12 @@ from kit.amounts import Points
 from kit.values import quick
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import batches, calls, outcomes, purchases, returns, rules, tills
+from partners import batches, callers, calls, outcomes, returns, rules, tills
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk
 from partners.receipts import Receipt
 from partners.records import StoredReceipt
 from partners.returns import Returned
@@ -127,7 +128,7 @@ async def counter_of(info: Info[Context, None]) -> Counter:
     directory = await desk.directory.get()
     partner = directory.partner(viewer.partner_id)
     if partner is None:
-        raise purchases.PartnerSuspended("the partner is suspended")
+        raise callers.PartnerSuspended("the partner is suspended")
     return Counter(desk, directory, partner, Caller(viewer.partner_id, viewer.client_no, viewer.terminal_id))
 
 
@@ -245,7 +246,7 @@ class PurchaseMutation:
     )
     async def return_purchase(self, info: Info[Context, None], input: ReturnPurchaseInput) -> ReturnPurchaseResult:
         counter, call = await call_of(info, "returnPurchase", input.idempotency_key)
-        place = purchases.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
+        place = callers.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
         slip = returns.ReturnSlip(input.reference, place, input.ref(), input.occurred_at, input.reason)
         original = await _original(counter, input.original)
         done = await returns.return_purchase(
@@ -269,7 +270,7 @@ class PurchaseMutation:
     async def cancel_purchase(self, info: Info[Context, None], input: CancelPurchaseInput) -> CancelPurchaseResult:
         counter, call = await call_of(info, "cancelPurchase", input.idempotency_key)
         ref = input.receipt.ref()
-        place = purchases.place_of(counter.directory, counter.caller, ref.outlet, ref.terminal)
+        place = callers.place_of(counter.directory, counter.caller, ref.outlet, ref.terminal)
         done = await returns.cancel_purchase(
             counter.desk, counter.caller, place, ref, idem_key=call.idem_key, at=call.at
         )

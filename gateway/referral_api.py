@@ -18,11 +18,12 @@ from gateway.types import Member, member_id_for
 from members import identification
 from members.identification import MemberRef
 from members.messages import MEMBER
-from partners import calls, purchases, recognition
+from partners import callers, calls, recognition
+from partners.callers import Caller
 from partners.coupons.guesses import Asking
+from partners.desk import Desk
 from partners.mechanics import invitations, offers
 from partners.onboarding import PartnerUnknown
-from partners.purchases import Caller, Desk
 
 _OPERATOR = 0
 _NO_NUMBER = 0
@@ -117,7 +118,7 @@ class ReferralMutation:
         counter, call = await purchase_api.call_of(info, "acceptInvitation", input.idempotency_key)
         terminal_id = None
         if input.outlet is not None:
-            place = purchases.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
+            place = callers.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
             terminal_id = place.terminal_id
         found = await recognition.identify(
             counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at

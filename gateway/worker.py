@@ -40,10 +40,10 @@ from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
 from members import merging, messages, pairings
 from partners import paces
+from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
 from partners.promotions import simulations
-from partners.purchases import Desk
 from settlement import scheduling
 from settlement.exposure import limits
 from settlement.exposure.tills import TillLimits

@@ -9,10 +9,12 @@ from kit.errors import Rejection
 from members import guesses, identification
 from members.guesses import Guesser
 from members.identification import Identified, MemberRef
-from partners import purchases, recognition, replays, roles
+from partners import callers, deciding, purchases, recognition, replays, roles
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk, Prepared
+from partners.prepared import Prepared
 from partners.receipts import Receipt
 
 MOST_ITEMS = 500
@@ -60,7 +62,7 @@ async def _prepare_many(
         try:
             if isinstance(receipt, Rejection):
                 raise receipt
-            place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
+            place = callers.place_of(directory, caller, receipt.outlet, receipt.terminal)
             try:
                 if ref.card_number is not None:
                     asking = guesses.guesser(place.terminal_id, caller.client_no)
@@ -77,7 +79,7 @@ async def _prepare_many(
             asked[index] = (member, receipt)
         except Rejection as no:
             answers[index] = no
-    decided = await purchases.decide_many(desk, directory, caller, list(asked.values()), at=at)
+    decided = await deciding.decide_many(desk, directory, caller, list(asked.values()), at=at)
     for index, one in zip(asked, decided, strict=True):
         answers[index] = _that_earns(directory, one)
     return [answers[index] for index in range(len(items))]

@@ -8,8 +8,8 @@ from datetime import datetime
 from uuid import UUID
 
 from kit.errors import Rejection
-from partners import purchases
-from partners.purchases import Caller
+from partners import callers
+from partners.callers import Caller
 
 _KEY = re.compile(r"[\x21-\x7e]{16,64}")
 
@@ -40,4 +40,4 @@ def check_key(key: str) -> None:
 def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
     """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
     check_key(key)
-    return purchases.idem_key_of(caller, operation, key)
+    return callers.idem_key_of(caller, operation, key)

@@ -10,8 +10,10 @@ from members.aliases import normal_phone
 from members.cards import CardUnknown, MemberUnknown, Recognised, check_number
 from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
+from partners.callers import Caller, Place
 from partners.calls import Call
-from partners.purchases import Caller, Carried, Desk, Foreseen, Met, Place, Wanted
+from partners.deciding import Foreseen
+from partners.desk import Carried, Desk, Met, Wanted
 
 
 async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int | None, at: datetime) -> Identified:

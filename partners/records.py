@@ -12,6 +12,7 @@ import orjson
 
 from kit.values import quick
 
+PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4  # kinds of a receipt
 DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another because of a decision
 
 

@@ -13,9 +13,11 @@ from ledger.accounts import POINTS
 from members import merging
 from members.identification import Identified
 from partners import outcomes, receipt_store, receipts, recognition
+from partners.callers import Caller, Place
 from partners.calls import Call
+from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk, Place, content_of
+from partners.preparing import content_of
 from partners.receipts import Receipt
 
 

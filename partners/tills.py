@@ -17,14 +17,30 @@ from ledger.accounts import POINTS
 from members import approvals, proofs
 from members.approvals import Approval
 from members.identification import Identified, MemberRef
-from partners import holds, outcomes, permits, purchases, receipts, recognition, replays, roles, spending
+from partners import (
+    callers,
+    deciding,
+    holds,
+    outcomes,
+    permits,
+    preparing,
+    purchases,
+    receipts,
+    recognition,
+    replays,
+    roles,
+    spending,
+)
+from partners.callers import Caller
 from partners.calls import Call
 from partners.coupons import coupons
 from partners.coupons.coupons import Shown
 from partners.coupons.guesses import Asking
+from partners.deciding import Presented
+from partners.desk import Desk
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk, Prepared, Presented
+from partners.prepared import Prepared
 from partners.receipts import Receipt, ReceiptRef
 from partners.records import ProofUse
 from partners.spending import SpendLimit
@@ -104,13 +120,13 @@ async def quote(
     """What a purchase would earn, the discounts it may get, and the most points it takes; writes nothing of it.
 
     Coupons that are shown are looked at as a purchase looks at them, and stay as they are. Raises what
-    identification, coupons.look and purchases.prepare raise.
+    identification, coupons.look and preparing.prepare raise.
     """
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
+    place = callers.place_of(directory, caller, receipt.outlet, receipt.terminal)
     member = await recognition.identify(desk, caller, ref, place.terminal_id, at)
     presented = await _presented(desk, caller, place, member, shown, receipt, at=at)
-    prepared = await purchases.decide(
+    prepared = await deciding.decide(
         desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True, presented=presented
     )
     terms = directory.terms(prepared.row.terms_id)
@@ -155,7 +171,7 @@ async def record_purchase(
     has expired is said only to who was not answered before. A partner that issues nothing records its receipts with
     nothing earned, unless must_earn.
 
-    Raises what identification, proofs, purchases.prepare, the partner's role and the recording raise.
+    Raises what identification, proofs, preparing.prepare, the partner's role and the recording raise.
     """
     receipt = _with_coupons(desk, receipt, shown)
     if spend is not None and spend.hold is not None:
@@ -163,16 +179,16 @@ async def record_purchase(
             desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise, shown=shown
         )
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    place = callers.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     points = (spend and spend.points) or 0
     member: Identified | None = None
-    foreseen = None if shown.codes else purchases.foresee(desk, directory, call.caller, place, receipt, at=call.at)
+    foreseen = None if shown.codes else deciding.foresee(desk, directory, call.caller, place, receipt, at=call.at)
     try:
         met = await recognition.meet_for(desk, call, ref, place, foreseen)
         member = met.member
         if earlier := await replays.answered_as_another(
             desk, call, member, place, receipt,
-            lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
+            lambda holder, claim: preparing.content_of(holder, claim, receipt, points),
         ):  # fmt: skip
             return earlier
         terms_id = _promised_terms(promise, member)
@@ -182,12 +198,12 @@ async def record_purchase(
         )
     except Rejection as no:
         return await replays.replay_or(
-            no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
+            no, desk, call, place, receipt, lambda holder, claim: preparing.content_of(holder, claim, receipt, points),
             member=member,
         )  # fmt: skip
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
-    prepared = await purchases.decide(
+    prepared = await deciding.decide(
         desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented, foreseen=foreseen,
         told=met.told,
@@ -213,10 +229,10 @@ async def _record_with_hold(
     shown: Coupons,
 ) -> Recorded:
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    place = callers.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
 
     def content(holder: int, claim: UUID) -> UUID:
-        return holds.captured_content_of(purchases.content_of(holder, claim, receipt, asked or 0), hold_ref)
+        return holds.captured_content_of(preparing.content_of(holder, claim, receipt, asked or 0), hold_ref)
 
     member: Identified | None = None
     try:
@@ -229,7 +245,7 @@ async def _record_with_hold(
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
     points = holds.points_to_capture(hold, asked)
-    prepared = await purchases.decide(
+    prepared = await deciding.decide(
         desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
     )  # fmt: skip
@@ -246,10 +262,10 @@ async def place_hold(
     Raises what identification, proofs and `holds.place` raise.
     """
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, outlet, terminal)
+    place = callers.place_of(directory, call.caller, outlet, terminal)
     member: Identified | None = None
     try:
-        terms = purchases.terms_at(directory, call.caller.partner_id, call.at)
+        terms = callers.terms_at(directory, call.caller.partner_id, call.at)
         roles.require_redeemer(terms)
         holds.check(wish, terms)
         member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
@@ -279,7 +295,7 @@ async def request_approval(
     Raises what identification raises, PointsNotPositive and IdempotencyKeyReused.
     """
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, outlet, terminal)
+    place = callers.place_of(directory, call.caller, outlet, terminal)
     try:
         if points <= 0:
             raise purchases.PointsNotPositive("the number of points to spend must be above zero")
@@ -314,7 +330,7 @@ async def find_approval(desk: Desk, caller: Caller, member_id: int, approval_no:
 async def capture_hold(desk: Desk, call: Call, ref: HoldRef, receipt: Receipt, *, asked: int | None) -> Recorded:
     """Capture a hold alone, whole or as many points as asked. Raises what `holds.capture` raises."""
     directory = await desk.directory.get()
-    terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
+    terms = callers.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
     receipt = replace(receipt, currency=terms.currency)
     hold = await holds.own(desk, call.caller, ref, at=call.at)
     return await holds.capture(desk, call.caller, hold, receipt, asked=asked, idem_key=call.idem_key, at=call.at)
@@ -351,16 +367,16 @@ async def release_coupons(desk: Desk, call: Call, receipt: ReceiptRef, shown: Co
         return await coupons.release(connection, lookups, by=by)
 
 
-async def _basket(desk: Desk, caller: Caller, receipt: ReceiptRef) -> tuple[purchases.Place, UUID]:
+async def _basket(desk: Desk, caller: Caller, receipt: ReceiptRef) -> tuple[callers.Place, UUID]:
     """Where a receipt is, and what its coupons are kept under: its own claim, by which its purchase finds them."""
-    place = purchases.place_of(await desk.directory.get(), caller, receipt.outlet, receipt.terminal)
+    place = callers.place_of(await desk.directory.get(), caller, receipt.outlet, receipt.terminal)
     return place, receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
 
 
 async def _presented(
     desk: Desk,
     caller: Caller,
-    place: purchases.Place,
+    place: callers.Place,
     member: Identified,
     shown: Coupons,
     receipt: Receipt,
@@ -371,14 +387,14 @@ async def _presented(
     """The coupons behind codes, also those kept for the receipt. Raises what coupons.look raises; codes that are no
     good are counted."""
     if not shown.codes:
-        return purchases.NOTHING_PRESENTED
+        return deciding.NOTHING_PRESENTED
     by = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
     found = await _looked_at(desk, caller, place, member, shown, by, at)
     return Presented(tuple(found), is_proved, shown.wall_at)
 
 
 async def _looked_at(
-    desk: Desk, caller: Caller, place: purchases.Place, member: Identified, shown: Coupons, by: UUID, at: datetime
+    desk: Desk, caller: Caller, place: callers.Place, member: Identified, shown: Coupons, by: UUID, at: datetime
 ) -> list[Shown]:
     assert shown.wall_at is not None
     asking = Asking(member.member_id, place.terminal_id, caller.client_no)
@@ -418,8 +434,8 @@ async def redeem_points(
 ) -> Recorded:
     """The spending half alone; the receipt is one of nothing, in the place and under the reference of the spending."""
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
-    terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
+    place = callers.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    terms = callers.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
     roles.require_redeemer(terms)
     receipt = replace(receipt, currency=terms.currency)
     member: Identified | None = None
@@ -427,8 +443,8 @@ async def redeem_points(
         member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
         if earlier := await replays.answered_as_another(
             desk, call, member, place, receipt,
-            lambda holder, claim: purchases.redemption_content_of(
-                purchases.content_of(holder, claim, receipt, 0), points
+            lambda holder, claim: preparing.redemption_content_of(
+                preparing.content_of(holder, claim, receipt, 0), points
             ),
         ):  # fmt: skip
             return earlier
@@ -437,8 +453,8 @@ async def redeem_points(
     except Rejection as no:
         return await replays.replay_or(
             no, desk, call, place, receipt,
-            lambda holder, claim: purchases.redemption_content_of(
-                purchases.content_of(holder, claim, receipt, 0), points
+            lambda holder, claim: preparing.redemption_content_of(
+                preparing.content_of(holder, claim, receipt, 0), points
             ),
             member=member,
         )  # fmt: skip

@@ -21,10 +21,11 @@ from kit.amounts import Points, minor_from_decimal
 from ledger.accounts import Balance
 from members import consents, enrolment
 from members.identification import MemberRef
-from partners import purchases, rules, tills
+from partners import callers, rules, tills
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.directory import Directory, Partner
 from partners.onboarding import PartnerUnknown
-from partners.purchases import Caller, Desk
 from partners.receipts import Receipt
 from partners.tills import Quoted
 
@@ -146,7 +147,7 @@ def _takes_part(directory: Directory, partner: Partner, at: datetime) -> bool:
 def _bill(directory: Directory, partner_id: int, total: Decimal, at: datetime) -> Receipt:
     """A receipt of a total that nobody has paid, at the partner's first outlet. Rejects AGREEMENT_MISSING,
     RECEIPT_INVALID, AMOUNT_NEGATIVE."""
-    terms = purchases.terms_at(directory, partner_id, at)
+    terms = callers.terms_at(directory, partner_id, at)
     outlets = directory.outlets(partner_id)
     if not outlets:
         raise PartnerUnknown("the partner has no place of sale")

@@ -13,7 +13,7 @@ from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from members.subscription import entitlements
 from members.subscription.entitlements import Use
-from partners import outcomes, purchases, recognition
+from partners import callers, outcomes, recognition
 
 
 @strawberry.input(description="Units of a benefit that a member used.")
@@ -49,9 +49,7 @@ class BenefitMutation:
         counter, call = await call_of(info, "reportUsage", input.idempotency_key)
         terminal_id = None
         if input.outlet is not None:
-            terminal_id = purchases.place_of(
-                counter.directory, counter.caller, input.outlet, input.terminal
-            ).terminal_id
+            terminal_id = callers.place_of(counter.directory, counter.caller, input.outlet, input.terminal).terminal_id
         found = await recognition.identify(
             counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
         )

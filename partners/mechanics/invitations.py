@@ -20,14 +20,15 @@ from kit.errors import Rejection
 from kit.secrets import Vault, fingerprint
 from members import persons, sharing
 from partners import outcomes
+from partners.callers import Caller
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
+from partners.desk import Desk
 from partners.mechanics import invitation_store, inviting, moments, registry
 from partners.mechanics.documents import InvitationDocument
 from partners.mechanics.inviting import Arrival
 from partners.mechanics.moments import Moment, MomentCounted
 from partners.promotions.basket import Event
-from partners.purchases import Caller, Desk
 
 REFERRER, REFEREE = "referrer", "referee"
 NO_CLIENT = 0

@@ -20,12 +20,12 @@ from kit import actors, audit
 from kit.database import Database
 from kit.errors import FieldProblem, Rejection
 from members.identification import MemberRef
-from partners import purchases, receipts, recognition, tills
+from partners import callers, receipts, recognition, tills
 from partners.calls import Call
+from partners.desk import Desk
 from partners.mechanics import facts, reward_store
 from partners.outcomes import Recorded
 from partners.promotions.basket import Member
-from partners.purchases import Desk
 from partners.receipts import Receipt
 from partners.tills import Proof
 
@@ -158,7 +158,7 @@ async def take(desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, code: s
     now, and in a replay what it cost.
     """
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    place = callers.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     receipt = receipts.with_fact(receipt, "reward", code)
     async with desk.database.reading() as connection:
         row = await reward_store.by_code(connection, call.caller.partner_id, code)

@@ -20,7 +20,7 @@ from kit.amounts import decimal_from_minor, minor_from_decimal
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 from members import identification
-from partners import clearing, onboarding, purchases
+from partners import callers, clearing, onboarding
 from partners.directory import Directory, DirectoryCache
 from settlement.claims import claiming, claims
 from settlement.claims.claims import Claim, ClaimDraft, Purchase, Shown
@@ -91,7 +91,7 @@ def file(
     async def go(case: _Case) -> Claim:
         member_id, _ = await identification.holder_of(case.connection, case.vault, card)
         partner_id = await case.partner_id(partner)
-        currency = purchases.terms_at(case.directory, partner_id, case.at).currency
+        currency = callers.terms_at(case.directory, partner_id, case.at).currency
         draft = ClaimDraft(
             partner_id, day.date(), reference, _minor(total, currency), currency, outlet, place,
             terminal, shown=_shown(evidence),

@@ -23,9 +23,9 @@ from ledger import cutoffs
 from members import cards, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import calls, outcomes, purchases, returns, tills
+from partners import callers, calls, outcomes, returns, tills
+from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.purchases import Desk
 from partners.receipts import Receipt, ReceiptRef
 from partners.returning import Wish
 from settlement import archive, controls, runs
@@ -245,7 +245,7 @@ class DeskWindow:
     async def _give_back(self, intent: Intent) -> Answer:
         assert intent.original is not None
         caller, first = self._coalition.callers[intent.partner], intent.original.receipt
-        place = purchases.place_of(await self._desk.directory.get(), caller, "1", "1")
+        place = callers.place_of(await self._desk.directory.get(), caller, "1", "1")
         own = ReceiptRef("1", "1", intent.at.date(), intent.reference)
         ref = ReceiptRef(first.outlet, first.terminal, first.business_date, first.reference)
         original = await returns.find_original(self._desk, caller, ref=ref)

@@ -14,7 +14,7 @@ import pytest
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from partners import purchases
+from partners import preparing, purchases
 from settlement import archive, controls, runs, statements
 from tests.builders import NOON, a_receipt, identified
 from tests.deep.test_database_crashes import coalition_of, kill
@@ -87,7 +87,7 @@ async def test_a_settler_that_is_killed_anywhere_leaves_a_run_that_is_not_done_o
     for number in range(ROUNDS):
         directory = await coalition.desk.directory.get()
         for _ in range(20):
-            item = purchases.prepare(
+            item = preparing.prepare(
                 directory, caller, dice.choice(members), a_receipt(dice.randint(100, 9_000)), at=at, idem_key=None
             )
             with suppress(Exception):  # a pool remembers connections that died with the database

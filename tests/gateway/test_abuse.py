@@ -28,7 +28,7 @@ from members.guesses import CardGuesses, RateLimited
 from members.identification import MemberRef
 from members.proofs import CodeInvalid, CodeLocked
 from partners import recognition
-from partners.purchases import Desk
+from partners.desk import Desk
 from tests.builders import DAY, NOON, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.gateway import stand

@@ -18,7 +18,8 @@ from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings
-from partners import programme, purchases
+from partners import callers, preparing, programme, purchases
+from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.terms import Programme
 from settlement import runs
@@ -103,7 +104,7 @@ async def test_the_demonstration_says_where_its_receipts_come_from_and_other_coa
     async with database.transaction() as connection:
         await programme.found(connection, Programme(PROGRAMME_NAME, "UTC", "EUR", ("en",), 10_000, 30, {"EUR": 10_000}))
     assert "84.51" not in await _text(browse())  # nothing is shown yet that comes from anywhere
-    maker = builders.Coalition(database, vault, purchases.Desk(database, vault, DirectoryCache(database.pool, vault)))
+    maker = builders.Coalition(database, vault, Desk(database, vault, DirectoryCache(database.pool, vault)))
     async with database.transaction() as connection:
         maker.maker = await actors.ensure_actor(connection, "maker", [actors.AGREEMENT_MAKER])
         maker.checker = await actors.ensure_actor(connection, "checker", [actors.AGREEMENT_CHECKER])
@@ -173,9 +174,9 @@ async def _text(browser: httpx2.AsyncClient) -> str:
     return (await browser.get("/")).text
 
 
-async def _buys(coalition: builders.Coalition, caller: purchases.Caller, card: builders.IssuedCard, total: int) -> None:
+async def _buys(coalition: builders.Coalition, caller: callers.Caller, card: builders.IssuedCard, total: int) -> None:
     desk = coalition.desk
-    prepared = purchases.prepare(
+    prepared = preparing.prepare(
         await desk.directory.get(), caller, identified(card), a_receipt(total), at=NOON, idem_key=None
     )
     await purchases.accrue(desk, prepared)

@@ -16,7 +16,7 @@ from kit.secrets import Vault
 from ledger import cutoffs, withheld
 from ledger.accounts import POINTS
 from members.cards import IssuedCard
-from partners import agreements, purchases, returns
+from partners import agreements, callers, returns
 from partners.outcomes import Recorded
 from partners.returning import Wish
 from settlement.exposure import limits
@@ -70,12 +70,12 @@ async def balances(market: Market) -> tuple[int, int]:
 async def give_back(market: Market, bought: Recorded, at: datetime) -> Recorded:
     """All of a purchase at the bakery is returned."""
     caller, slip = market.coalition.callers["bakery"], a_receipt()
-    place = purchases.place_of(await market.desk.directory.get(), caller, "1", "1")
+    place = callers.place_of(await market.desk.directory.get(), caller, "1", "1")
     return await returns.return_purchase(
         market.desk, caller,
         returns.ReturnSlip(slip.reference, place, returns.ReceiptRef("1", "1", at.date(), slip.reference), at),
         bought.receipt, Wish(),
-        idem_key=purchases.idem_key_of(caller, "returnPurchase", slip.reference), at=at,
+        idem_key=callers.idem_key_of(caller, "returnPurchase", slip.reference), at=at,
     )  # fmt: skip
 
 

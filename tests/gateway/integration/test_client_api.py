@@ -16,7 +16,7 @@ from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import rollups
-from partners import purchases
+from partners import deciding, purchases
 from tests import builders
 from tests.builders import NOON, a_receipt
 from tests.founded import a_coalition, met
@@ -188,7 +188,7 @@ async def test_a_partners_points_by_day_are_its_own(desk: Desk) -> None:
     card = await desk.coalition.add_member()
     coalition = desk.coalition
     directory = await coalition.desk.directory.get()
-    prepared = await purchases.decide(
+    prepared = await deciding.decide(
         coalition.desk, directory, coalition.callers["bakery"], builders.identified(card),
         a_receipt(10_000, reference="A-1"), at=NOON, idem_key=None,
     )  # fmt: skip

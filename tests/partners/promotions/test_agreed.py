@@ -13,8 +13,8 @@ from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from partners import decisions, onboarding, purchases, tills
+from partners.preparing import PointsExceedShare
 from partners.promotions import budgets, explanations
-from partners.purchases import PointsExceedShare
 from partners.receipts import Line, Receipt
 from partners.returning import Wish
 from tests.builders import NOON, a_receipt, found, rows_written

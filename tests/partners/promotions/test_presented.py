@@ -13,7 +13,7 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import calls, holds, purchases, tills
+from partners import callers, calls, holds, tills
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
@@ -49,7 +49,7 @@ async def batch(market: Market, code: str = "spring", count: int = 1) -> list[st
 
 def call(market: Market, key: str) -> calls.Call:
     caller = market.coalition.callers["bakery"]
-    return calls.Call(caller, purchases.idem_key_of(caller, "recordPurchase", key), NOON, NOON)
+    return calls.Call(caller, callers.idem_key_of(caller, "recordPurchase", key), NOON, NOON)
 
 
 async def show(market: Market, card: IssuedCard, receipt: Receipt, *codes: str) -> Recorded:
@@ -244,11 +244,11 @@ async def test_a_purchase_paid_with_a_hold_is_decided_by_rules_and_within_budget
         card = await market.coalition.add_member()
         await market.buy(card, a_receipt(100_000), at=NOON)
         directory = await desk.directory.get()
-        where = purchases.place_of(directory, caller, "1", "1")
-        terms = purchases.terms_at(directory, caller.partner_id, NOON)
+        where = callers.place_of(directory, caller, "1", "1")
+        terms = callers.terms_at(directory, caller.partner_id, NOON)
         held = await holds.place(
             desk, caller, identified(card), where, holds.HoldWish(100, None, "order"), terms=terms, use=ProofUse(),
-            idem_key=purchases.idem_key_of(caller, "placeHold", str(card.member_id)), at=NOON,
+            idem_key=callers.idem_key_of(caller, "placeHold", str(card.member_id)), at=NOON,
         )  # fmt: skip
         done = await tills.record_purchase(
             desk, call(market, f"pay-{card.member_id}"), MemberRef(card_number=card.number), a_receipt(1_000),

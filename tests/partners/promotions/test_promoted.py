@@ -13,11 +13,11 @@ import pytest
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import clearing, decisions, purchases, receipt_store, returns
+from partners import callers, clearing, decisions, purchases, receipt_store, returns
 from partners.decisions import DiscountNotGranted
 from partners.outcomes import Recorded
+from partners.preparing import PointsExceedShare
 from partners.promotions import budgets, publishing
-from partners.purchases import PointsExceedShare
 from partners.receipts import Line, Receipt
 from partners.returning import Wish
 from tests.builders import DAY, NOON, Coalition, a_receipt, found
@@ -65,13 +65,13 @@ async def give_back(
     caller = market.coalition.callers[partner]
     directory = await market.desk.directory.get()
     slip_receipt = a_receipt()
-    place = purchases.place_of(directory, caller, "1", "1")
+    place = callers.place_of(directory, caller, "1", "1")
     at = done.receipt.at + after * DAY
     ref = returns.ReceiptRef("1", "1", at.date(), slip_receipt.reference)
     slip = returns.ReturnSlip(slip_receipt.reference, place, ref, at)
     return await returns.return_purchase(
         market.desk, caller, slip, done.receipt, wish,
-        idem_key=purchases.idem_key_of(caller, "returnPurchase", slip_receipt.reference), at=at,
+        idem_key=callers.idem_key_of(caller, "returnPurchase", slip_receipt.reference), at=at,
     )  # fmt: skip
 
 
