@@ -196,7 +196,7 @@ async def reports_say_so(house: House, year: Year) -> None:
     assert [row[5] for row in files.rows] == [
         f"T{run_id}-{row[5].split('-')[1]}-{n}" for n, row in enumerate(files.rows, 1)
     ]
-    assert {row[8] for row in files.rows} == {"MATCHED"}
+    assert {row[8].code for row in files.rows} == {"MATCHED"}
     sums = dict(zip([column.key for column in paid.columns], paid.totals() or (), strict=True))
     assert sums["instructed"] == sums["settled"] > 0 == sums["difference"]
     facts = {fact.key: fact.value for fact in aged.facts}
