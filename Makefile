@@ -44,7 +44,7 @@ bench-long: $(VENV)/.dev ## Ten million lots and a soak on them, a night of rene
 	@$(BIN)/python -m benchmarks reconciling --lines 1000000
 
 screens: $(VENV)/.dev ## Pictures of the main screens, into docs/screens; needs Chromium
-	@TESSERA_SCREENS=docs/screens $(BIN)/python -m pytest -q tests/gateway -k pictures $(ARGS)
+	@TESSERA_SCREENS=docs/screens $(BIN)/python -m pytest -q tests/gateway -k "pictures or a_rule_is_written" $(ARGS)
 
 check: $(VENV)/.dev ## Format, lint, types, import contracts, committed schema
 	@failed=0; \

@@ -18,7 +18,7 @@ from benchmarks.coalition import DATABASE, PARTNERS
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from ledger import cutoffs
-from settlement import certificate, controls, runs
+from settlement import archive, certificate, controls, runs
 from settlement.windows import positions
 from tests.builders import NOON
 
@@ -123,7 +123,7 @@ async def _measure(
 async def _closed(database: Database, expected: int) -> tuple[float, float]:
     """Seconds that closing took, and calculating the run. The first statement of a connection is not counted."""
     async with database.reading() as connection:
-        await runs.runs(connection)
+        await archive.runs(connection)
     began = time.perf_counter()
     closed = await runs.close_cutoff(database, actor=ACTOR, at=AT)
     seconds = time.perf_counter() - began
@@ -140,7 +140,7 @@ async def _recomputed(database: Database, expected: int) -> float:
     """Seconds that the second engine took for the run, export and all. Raises RuntimeError where the engines differ."""
     began = time.perf_counter()
     async with database.reading() as connection:
-        [head] = await runs.runs(connection)
+        [head] = await archive.runs(connection)
         found = await certificate.certify(connection, head.run_id)
     seconds = time.perf_counter() - began
     if not found.holds or found.postings != expected:

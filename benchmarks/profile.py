@@ -30,10 +30,10 @@ LAYERS: Sequence[tuple[str, str]] = (
     ("structlog: logging", r"/structlog/"),
     ("OAuth: the token", r"/gateway/oauth/|/joserfc/|/cryptography/"),
     ("GraphQL: coercing input", r"/graphql/execution/values\.py|coerce_input_value\.py|validate_input_value\.py"
-     r"|/strawberry/types/arguments\.py|/gateway/(coercion|plan_inputs|scalars|inputs)\.py"),
-    ("GraphQL: executing and completing", r"/graphql/|/strawberry/|/gateway/plans\.py"),
-    ("gateway: admission, allowances, usage", r"/gateway/(admission|allowances|allowance_store|usage\w*|client_rules"
-     r"|shedding|pricing|prepared)\.py"),
+     r"|/strawberry/types/arguments\.py|/gateway/(gate/coercion|gate/plan_inputs|scalars|inputs)\.py"),
+    ("GraphQL: executing and completing", r"/graphql/|/strawberry/|/gateway/gate/plans\.py"),
+    ("gateway: admission, allowances, usage", r"/gateway/(usage\w*|gate/(admission|allowances"
+     r"|allowance_store|client_rules|shedding|pricing|prepared))\.py"),
     ("gateway: resolvers and answers", r"/gateway/(purchase_api|types|slips|texts|rejections|context|member_api)\.py"
      r"|/babel/"),
     ("gateway: edge, endpoint, routing", r"/gateway/|/starlette/"),

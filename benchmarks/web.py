@@ -21,8 +21,9 @@ from benchmarks import callers
 from benchmarks.coalition import DATABASE
 from benchmarks.signing import Signed, Signer
 from benchmarks.stage import Load
-from gateway import client_rules, scopes
-from gateway.allowances import Allowance
+from gateway import scopes
+from gateway.gate import client_rules
+from gateway.gate.allowances import Allowance
 from gateway.oauth import clients
 from gateway.oauth.authentication import ASSERTION_TYPE
 from kit import actors, clock, postgres

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,15 +18,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
-from gateway import admission, following, health, sending
+from gateway import following, health
 from gateway.context import Services
 from gateway.edge import Edge, Problem
 from gateway.endpoint import Endpoint
+from gateway.gate import admission
+from gateway.gate.prepared import Schema
+from gateway.messages import sending
 from gateway.oauth import routes as oauth_routes
 from gateway.oauth.approvers import SignedIn
+from gateway.oauth.desk import OAuth
 from gateway.oauth.keys import KeyRing
 from gateway.oauth.routes import checked_issuer, open_oauth
-from gateway.prepared import Schema
 from gateway.sessions.asking import NotAnswered
 from gateway.sockets import Socket, origin_of
 from kit.clock import wall
@@ -65,39 +69,7 @@ def build(
     is_https = issuer.startswith("https://")
     sending.channels_of(settings)
     keys_of = vault or Vault(load_master_key(settings))
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            database = await stack.enter_async_context(
-                connect(database_url, pool_size=settings.pool_size, statement_seconds=STATEMENT_SECONDS)
-            )
-            directory = DirectoryCache(database.pool, keys_of)
-            services = Services(settings, database, keys_of, directory)
-            ring = KeyRing(database, keys_of, now=wall_clock)
-            app.state.oauth = await open_oauth(
-                issuer,
-                database,
-                ring,
-                directory,
-                keys_of,
-                signed_in=signed_in,
-                demands_nonces=settings.dpop_nonces,
-                now=wall_clock,
-            )
-            stack.push_async_callback(app.state.oauth.used.close)
-            if opening is not None:
-                services.lanes = await stack.enter_async_context(opening(services))
-            services.follower = await stack.enter_async_context(following.opened(database.pool))
-            app.state.post = await stack.enter_async_context(sending.posting(database, keys_of, settings, wall_clock))
-            app.state.services = services
-            app.state.readiness = health.Readiness(services)
-            gate = await stack.enter_async_context(admission.opened(schema, services, now=wall_clock))
-            app.state.endpoint = Endpoint(schema, services, app.state.oauth.bearers, gate)
-            app.state.endpoint.streams.is_draining = lambda: app.state.readiness.draining
-            app.state.socket = Socket(app.state.endpoint, allowed_origin=origin_of(issuer))
-            yield
-
+    opened = _Opened(settings, schema, database_url, keys_of, issuer, opening, signed_in, wall_clock)
     return Application(
         routes=[
             Route(GRAPHQL, _GraphQL()),
@@ -109,8 +81,55 @@ def build(
         edge=Edge(_GraphQL(), is_https=is_https),
         middleware=[Middleware(Edge, is_https=is_https, problem=problem)],
         exception_handlers={HTTPException: partial(_not_served, problem), NotAnswered: partial(_not_answered, problem)},
-        lifespan=lifespan,
+        lifespan=opened.lifespan,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a process opens before it serves, and closes behind its last answer."""
+
+    settings: Settings
+    schema: Schema
+    database_url: str
+    vault: Vault
+    issuer: str
+    opening: Opening | None
+    signed_in: SignedIn | None
+    now: Callable[[], datetime]
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Everything that handlers find in `app.state`, for the time of the block."""
+        async with AsyncExitStack() as stack:
+            services = await self._services(stack)
+            app.state.oauth = await self._oauth(services)
+            stack.push_async_callback(app.state.oauth.used.close)
+            if self.opening is not None:
+                services.lanes = await stack.enter_async_context(self.opening(services))
+            services.follower = await stack.enter_async_context(following.opened(services.database.pool))
+            post = sending.posting(services.database, self.vault, self.settings, self.now)
+            app.state.post = await stack.enter_async_context(post)
+            app.state.services = services
+            app.state.readiness = health.Readiness(services)
+            gate = await stack.enter_async_context(admission.opened(self.schema, services, now=self.now))
+            app.state.endpoint = Endpoint(self.schema, services, app.state.oauth.bearers, gate)
+            app.state.endpoint.streams.is_draining = lambda: app.state.readiness.draining
+            app.state.socket = Socket(app.state.endpoint, allowed_origin=origin_of(self.issuer))
+            yield
+
+    async def _services(self, stack: AsyncExitStack) -> Services:
+        database = await stack.enter_async_context(
+            connect(self.database_url, pool_size=self.settings.pool_size, statement_seconds=STATEMENT_SECONDS)
+        )
+        return Services(self.settings, database, self.vault, DirectoryCache(database.pool, self.vault))
+
+    async def _oauth(self, services: Services) -> OAuth:
+        ring = KeyRing(services.database, self.vault, now=self.now)
+        return await open_oauth(
+            self.issuer, services.database, ring, services.directory, self.vault, signed_in=self.signed_in,
+            demands_nonces=self.settings.dpop_nonces, now=self.now,
+        )  # fmt: skip
 
 
 class Application(Starlette):

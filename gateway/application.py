@@ -5,19 +5,12 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from gateway import (
-    app,
-    explorer_pages,
-    invoice_pages,
-    landing,
-    lanes,
-    payment_events,
-    reconciliation_pages,
-    report_pages,
-)
+from gateway import app, explorer_pages, landing, lanes
+from gateway.finance import reconciliation_pages, report_pages
 from gateway.pages import console, files, member, operator, operator_rules, portal, problems, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages
+from gateway.subscription import invoice_pages, payment_events
 from gateway.wallet import offer
 from kit.secrets import Vault
 from kit.settings import Settings

@@ -8,8 +8,7 @@ from strawberry import Info
 
 from gateway import access, scopes, slips
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, described
+from gateway.inputs import KEY, MemberRefInput, described
 from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from gateway.types import Node, approval_id_for

@@ -19,23 +19,21 @@ from gateway.claim_types import (
 )
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.finance_calls import known_as
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
-from gateway.membership_api import person
+from gateway.finance.calls import known_as
+from gateway.inputs import KEY, REPLAYED, described
+from gateway.membership.membership_api import person
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem
 from members.messages import COLLEAGUE, STAFF
-from partners import purchases
+from partners import callers
 from partners.onboarding import PartnerUnknown
 from settlement.claims import claiming, claims
 from settlement.claims.claims import ClaimDraft, ClaimInvalid, ClaimUnknown, Purchase, Shown
 
 MAKE = (scopes.SETTLEMENT_MAKE,)
 _CLAIM = "Id of the claim."
-_REPLAYED = "True when an earlier call did it; nothing was written now."
 OPEN = (*claiming.WAITING, *claiming.TO_CREDIT)
 
 
@@ -86,25 +84,25 @@ class ProposeClaimDecisionInput:
 @strawberry.type(description="The claim as it stands.")
 class ClaimMissingPointsSuccess:
     claim: MissingPointsClaim = described("The claim.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The operator decides.")
 class ContestClaimSuccess:
     claim: MissingPointsClaim = described("The claim.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="The answer stands.")
 class AnswerClaimSuccess:
     claim: MissingPointsClaim = described("The claim.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="It waits for somebody else, who says `decideFinanceProposal`.")
 class ProposeClaimDecisionSuccess:
     number: int = described("Number of the proposal.")
-    replayed: bool = described(_REPLAYED)
+    replayed: bool = described(REPLAYED)
 
 
 ClaimMissingPointsResult = Annotated[
@@ -163,7 +161,7 @@ class ClaimMutation:
         partner = directory.partner_by_code(input.partner)
         if partner is None:
             raise PartnerUnknown("there is no such partner")
-        currency = purchases.terms_at(directory, partner.partner_id, at).currency
+        currency = callers.terms_at(directory, partner.partner_id, at).currency
         draft = ClaimDraft(
             partner.partner_id, input.business_date, input.reference, _minor(input.total, currency), currency,
             input.outlet, input.place, input.terminal, input.occurred_at, shown,

@@ -8,15 +8,15 @@ from datetime import datetime
 
 import structlog
 
-from gateway import notices
-from gateway.notices import Sender
+from gateway.messages import notices
+from gateway.messages.notices import Sender
 from kit import clock
 from kit.database import Database
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 from members.messages import AddressUnknown, MessageNotPermitted
+from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.purchases import Desk
 from settlement.claims import claims, crediting
 from settlement.reconciliation import late_answers
 

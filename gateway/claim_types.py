@@ -11,7 +11,7 @@ from gateway import connections, masking
 from gateway.connections import Connection, Cursors
 from gateway.context import Context
 from gateway.inputs import described
-from gateway.own_ids import own_id, read_own_id
+from gateway.membership.own_ids import own_id, read_own_id
 from gateway.types import Money, PartnerView, money, partner_view
 from kit.amounts import Points
 from kit.secrets import Vault, opaque_id, read_opaque_id

@@ -8,11 +8,11 @@ from typing import Annotated
 import strawberry
 from strawberry import Info
 
-from gateway import access, person_calls, renewals, scopes
+from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, described
 from gateway.rejections import Rejection
+from gateway.subscription import renewals
 from kit import audit, clock, errors
 from members.messages import STAFF
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway import renewals
+from gateway.subscription import renewals
 from kit import clock, console
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings

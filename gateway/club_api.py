@@ -7,8 +7,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from members import identification
 from members.identification import MemberRef
@@ -28,7 +27,7 @@ class InviteToClubInput:
 @strawberry.type(description="A member who is in the club.")
 class InviteToClubSuccess:
     badge: str = described("The badge that the member bears.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 InviteToClubResult = Annotated[

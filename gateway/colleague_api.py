@@ -8,8 +8,7 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context, Person
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
 from gateway.purchase_api import counter_of
 from gateway.rejections import Rejection
 from gateway.sessions import colleagues
@@ -41,13 +40,13 @@ class InviteColleagueSuccess:
         "Good once, for three days, where the portal asks for a code; shown to nobody again. Null in a replay."
     )
     colleagues: list[ColleagueView] = described("All of the partner's, by name.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A colleague who is signed out and stays out.")
 class RemoveColleagueSuccess:
     colleagues: list[ColleagueView] = described("All that are left, by name.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 InviteColleagueResult = Annotated[

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 # name: where its Typer application or function is, and what help says of it.
 _ELSEWHERE = {
     "programme": ("partners.programme_commands", "app", "The coalition's own rules, founded once."),
-    "partner": ("gateway.rule_commands", "app", "Partners, their outlets, terminals, agreements and clients."),
+    "partner": ("gateway.client_commands", "app", "Partners, their outlets, terminals, agreements and clients."),
     "oauth": ("gateway.oauth.key_commands", "app", "Clients' keys, and what people allowed clients to do."),
     "member": ("partners.member_commands", "app", "Members, their cards and points, at the operator's own desk."),
     "household": ("partners.household_commands", "app", "Members who spend from one pool."),
@@ -98,8 +98,9 @@ def serve() -> None:
     from gateway.charging import choice
     from gateway.charging.choice import BadProvider
     from gateway.charging.simulator import NotInProduction
+    from gateway.messages.sending import BadSmtpUrl
+    from gateway.messages.sms import BadSmsUrl
     from gateway.oauth.routes import BadIssuer
-    from gateway.sending import BadSmsUrl, BadSmtpUrl
     from gateway.wallet import apple, google
     from kit import console
     from kit.secrets import Vault, load_master_key

@@ -18,18 +18,18 @@ from graphql import ExecutionResult
 from starlette.types import Receive, Scope, Send
 
 from gateway import masking
-from gateway.admission import Admission, Admitted, Asked, said
-from gateway.allowances import COST, DOCUMENTS, MISSES, Exhausted
 from gateway.context import Context, Services, Viewer, language_of
+from gateway.gate.admission import Admission, Admitted, Asked, said
+from gateway.gate.allowances import COST, DOCUMENTS, MISSES, Exhausted
+from gateway.gate.prepared import Schema, Unacceptable
+from gateway.gate.pricing import Operation
+from gateway.gate.shedding import Overloaded
+from gateway.integration.request_log import code_of, cost_of, was_replayed
 from gateway.oauth.dpop import InvalidProof, NonceWanted
 from gateway.oauth.jose import ALGORITHMS
 from gateway.oauth.tokens import Bearers, InvalidToken
-from gateway.prepared import Schema, Unacceptable
-from gateway.pricing import Operation
 from gateway.rejections import is_miss
-from gateway.request_log import code_of, cost_of, was_replayed
 from gateway.scopes import POINTS_ACCRUE
-from gateway.shedding import Overloaded
 from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
 from kit.errors import OutcomeUnknown
 from kit.values import quick

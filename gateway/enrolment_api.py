@@ -8,8 +8,7 @@ from strawberry import Info
 
 from gateway import access, echoes, scopes, slips
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, described
 from gateway.purchase_api import Counter, call_of
 from gateway.rejections import Rejection
 from gateway.types import member_id_for

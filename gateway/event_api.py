@@ -9,15 +9,14 @@ from strawberry import Info
 from gateway import access, connections, scopes, slips
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, described
+from gateway.inputs import KEY, MemberRefInput, described
 from gateway.purchase_api import Counter, call_of, counter_of
 from gateway.rejections import Rejection
 from gateway.scalars import OfferKind
 from gateway.types import Balance, member_id_for
 from kit.amounts import Points
 from kit.secrets import opaque_id, read_opaque_id
-from partners import purchases, tills
+from partners import callers, recognition
 from partners.directory import Partner
 from partners.mechanics import events, offers
 from partners.mechanics.events import Waiting
@@ -162,7 +161,7 @@ class OfferQuery:
         cursors = Cursors(info.context.services.vault, "offer")
         begin = cursors.read(after) or 0
         terminal_id = _terminal(counter, outlet, terminal)
-        found = await tills.identify(counter.desk, counter.caller, counter.member_ref(member), terminal_id, at)
+        found = await recognition.identify(counter.desk, counter.caller, counter.member_ref(member), terminal_id, at)
         rows = list(enumerate(await offers.offers_to(counter.desk, counter.caller, found, at=at), start=1))
         return connections.page(
             rows[begin : begin + connections.bounded(first) + 1],
@@ -210,7 +209,7 @@ class EventMutation:
     async def activate_offer(self, info: Info[Context, None], input: ActivateOfferInput) -> ActivateOfferResult:
         counter, call = await call_of(info, "activateOffer", input.idempotency_key)
         terminal_id = _terminal(counter, input.outlet, input.terminal)
-        found = await tills.identify(
+        found = await recognition.identify(
             counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
         )
         await offers.activate(counter.desk, counter.caller, found, input.promotion, at=call.at)
@@ -222,7 +221,7 @@ class EventMutation:
 def _terminal(counter: Counter, outlet: str | None, terminal: str | None) -> int | None:
     if outlet is None:
         return None
-    return purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
+    return callers.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
 
 
 def _recorded(counter: Counter, done: Counted | Waiting, at: datetime, language: str) -> RecordEventSuccess:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from starlette.routing import Route
 
 from gateway.context import Services
 from gateway.schema import schema
+from partners.programme import ProgrammeUnknown
 
 FILES = Path(__file__).parent / "explorer"
 _TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8",
@@ -30,8 +33,17 @@ HEADERS = {
 
 
 async def page(request: Request) -> Response:
-    """GET /explorer: the page; 404 where the clock is the wall's."""
-    return _file(request, "explorer.html")
+    """GET /explorer: the page, with the programme's currency and the sandbox's instant; 404 where the clock is the
+    wall's."""
+    response = _file(request, "explorer.html")
+    services: Services = request.app.state.services
+    with suppress(ProgrammeUnknown):
+        currency = (await services.directory.get()).programme.base_currency
+        now = (await services.now()).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        html = bytes(response.body).replace(b'value="EUR"', f'value="{currency}"'.encode())
+        html = html.replace(b'<input name="moment"', f'<input name="moment" value="{now}"'.encode())
+        return Response(html, headers={**HEADERS, "Content-Type": _TYPES["html"]})
+    return response
 
 
 async def file(request: Request) -> Response:

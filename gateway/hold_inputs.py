@@ -4,12 +4,10 @@ from datetime import date, datetime, timedelta
 
 import strawberry
 
-from gateway.inputs import MemberRefInput, ProofInput, described
+from gateway.inputs import KEY, MemberRefInput, ProofInput, described
 from kit.amounts import Points
 from partners.holds import HoldWish
 from partners.receipts import Receipt
-
-KEY = "16 to 64 visible ASCII characters; the same for every retry of this call."
 
 
 @strawberry.input(description="Points to be set aside for a sale that is not finished.")

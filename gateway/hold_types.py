@@ -5,7 +5,7 @@ from datetime import datetime
 import strawberry
 
 from gateway import access, slips
-from gateway.inputs import described
+from gateway.inputs import REPLAYED, described
 from gateway.types import Balance, Node, Recording, Redemption, hold_id_for
 from kit.amounts import Points
 from partners import holds
@@ -42,7 +42,7 @@ class Holding:
     language: strawberry.Private[str]
     hold: Hold = described("The hold as it is now.")
 
-    @access.field(description="True when an earlier call did it; nothing was written now.")
+    @access.field(description=REPLAYED)
     def replayed(self) -> bool:
         return self.done.replayed
 

@@ -17,6 +17,9 @@ from members.identification import MemberRef
 from partners.receipts import Line, Payment, Receipt, ReceiptInvalid, ReceiptRef
 from partners.returning import Wish
 
+KEY = "16 to 64 visible ASCII characters; the same for every retry of this call."
+REPLAYED = "True when an earlier call did it; nothing was written now."
+
 
 def described(description: str, **options: Any) -> Any:
     """A field with its description."""
@@ -189,7 +192,7 @@ class RedeemInput:
 
 @strawberry.input(description="What the till asks once: the receipt earns, and spends if it says so.")
 class RecordPurchaseInput:
-    idempotency_key: str = described("16 to 64 visible ASCII characters; the same for every retry of this call.")
+    idempotency_key: str = described(KEY)
     member: MemberRefInput = described("Whose purchase it is.")
     receipt: ReceiptInput = described("The purchase.")
     redeem: RedeemInput | None = described("Points that pay a part of it.", default=None)
@@ -199,7 +202,7 @@ class RecordPurchaseInput:
 
 @strawberry.input(description="The earning half alone.")
 class AccruePointsInput:
-    idempotency_key: str = described("16 to 64 visible ASCII characters; the same for every retry of this call.")
+    idempotency_key: str = described(KEY)
     member: MemberRefInput = described("Whose purchase it is.")
     receipt: ReceiptInput = described("The purchase.")
 
@@ -218,7 +221,7 @@ class AccrueManyInput:
 
 @strawberry.input(description="The spending half alone: a reward or a service for points.")
 class RedeemPointsInput:
-    idempotency_key: str = described("16 to 64 visible ASCII characters; the same for every retry of this call.")
+    idempotency_key: str = described(KEY)
     member: MemberRefInput = described("Who spends.")
     reference: str = described("The partner's own number of this redemption.")
     outlet: str = described("The partner's code of the outlet.")
@@ -270,7 +273,7 @@ class ReturnWhatInput:
 
 @strawberry.input(description="A return of a purchase, at any outlet of the partner.")
 class ReturnPurchaseInput:
-    idempotency_key: str = described("16 to 64 visible ASCII characters; the same for every retry of this call.")
+    idempotency_key: str = described(KEY)
     original: TransactionRefInput = described("The purchase.")
     reference: str = described("The partner's own number of the return.")
     outlet: str = described("Where it is returned.")
@@ -293,7 +296,7 @@ class QuoteReturnInput:
 
 @strawberry.input(description="A receipt to be undone whole, whether or not it ever arrived.")
 class CancelPurchaseInput:
-    idempotency_key: str = described("16 to 64 visible ASCII characters; the same for every retry of this call.")
+    idempotency_key: str = described(KEY)
     receipt: ReceiptRefInput = described("The receipt.")
     reason: str | None = described("Why, in the partner's own words.", default=None)
 

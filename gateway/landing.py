@@ -20,12 +20,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Route
 
 from gateway.context import Services
-from gateway.demo.names import PROGRAMME_NAME, SOURCE
+from gateway.demo.names import INVENTED, PROGRAMME_NAME, SOURCE
 from gateway.figures import Figures, figures
 from gateway.schema import schema
 from kit.amounts import decimal_from_minor
-from settlement import runs
-from settlement.runs import Run
+from settlement import archive
+from settlement.archive import Run
 
 FRESH_SECONDS = 5.0
 TEMPLATES = Path(__file__).parent / "templates"
@@ -97,14 +97,14 @@ class Landing:
             found = await figures(connection)
             if found is None:
                 return None
-            heads = await runs.runs(connection)
-            last = await runs.run(connection, heads[0].run_id) if heads else None
+            heads = await archive.runs(connection)
+            last = await archive.run(connection, heads[0].run_id) if heads else None
         names = {partner.partner_id: partner.name for partner in (await self._services.directory.get()).partners()}
         return State(
             figures=found,
             run=last,
             nets=_nets(last, names),
-            source=SOURCE if found.name == PROGRAMME_NAME else None,
+            source=f"They are from {SOURCE}. {INVENTED}." if found.name == PROGRAMME_NAME else None,
         )
 
 

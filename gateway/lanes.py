@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.context import Services
-from partners.purchases import Desk
+from partners.desk import Desk
 
 
 @asynccontextmanager

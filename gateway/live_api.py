@@ -12,8 +12,8 @@ from gateway.context import Context
 from gateway.following import Follower, Resync
 from gateway.inputs import MemberRefInput, described
 from gateway.member_api import balance_of
-from gateway.membership_api import names_self
-from gateway.own_ids import own_key
+from gateway.membership.membership_api import names_self
+from gateway.membership.own_ids import own_key
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import is_miss
 from gateway.types import Balance, Transaction, transaction
@@ -24,7 +24,7 @@ from ledger.accounts import POINTS
 from ledger.feed import Place
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import feed, tills
+from partners import feed, recognition
 from partners.feed import Posted
 
 _BALANCE = struct.Struct(">qq")
@@ -119,7 +119,7 @@ async def _identified(info: Info[Context, None], counter: Counter, ref: Callable
     """The member, by the rule of `member`. Raises RateLimited, else BAD_USER_INPUT, the same whatever is the matter."""
     try:
         terminal_id = counter.caller.terminal_id
-        return await tills.identify(counter.desk, counter.caller, ref(), terminal_id, await info.context.now())
+        return await recognition.identify(counter.desk, counter.caller, ref(), terminal_id, await info.context.now())
     except RateLimited:
         raise
     except errors.Rejection as no:

@@ -9,10 +9,10 @@ from strawberry import Info
 from gateway import access, scopes
 from gateway.approval_api import approval
 from gateway.context import Context
-from gateway.finance_api import statement_by_id
+from gateway.finance.statement_api import statement_by_id
 from gateway.hold_types import hold
 from gateway.inputs import MemberRefInput
-from gateway.membership_api import names_self, own_member
+from gateway.membership.membership_api import names_self, own_member
 from gateway.pairing_api import pairing, read_pairing_id
 from gateway.purchase_api import Counter, counter_of
 from gateway.rejections import is_miss
@@ -39,7 +39,7 @@ from ledger.lots import Standing
 from members import identification
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import holds, pairings, purchases, returns, tills
+from partners import callers, holds, pairings, recognition, returns, tills
 from partners.holds import HoldRef
 
 Viewer = Annotated[
@@ -89,8 +89,8 @@ class MemberQuery:
         try:
             terminal_id = None
             if outlet is not None:
-                terminal_id = purchases.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
-            found = await tills.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
+                terminal_id = callers.place_of(counter.directory, counter.caller, outlet, terminal).terminal_id
+            found = await recognition.identify(counter.desk, counter.caller, counter.member_ref(ref), terminal_id, at)
         except RateLimited:
             raise
         except errors.Rejection as no:
@@ -127,7 +127,9 @@ class MemberQuery:
         if scopes.MEMBERS_READ in held and (member_id := read_member_id(counter.partner, id)):
             try:
                 ref = MemberRef(id=member_id)
-                found_member = await tills.identify(counter.desk, counter.caller, ref, None, await info.context.now())
+                found_member = await recognition.identify(
+                    counter.desk, counter.caller, ref, None, await info.context.now()
+                )
             except errors.Rejection:
                 return None
             return await _member(info, counter, found_member, None)

@@ -11,9 +11,8 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
-from gateway.places import degrees_of, micro_of
+from gateway.inputs import KEY, REPLAYED, described
+from gateway.membership.places import degrees_of, micro_of
 from gateway.purchase_api import counter_of
 from gateway.rejections import Rejection
 from members.messages import COLLEAGUE
@@ -73,7 +72,7 @@ class SetOutletPlaceInput:
 @strawberry.type(description="The partner's places of sale as they stand now.")
 class OutletSuccess:
     outlets: list[OwnOutlet] = described("All of them, by code.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 OutletResult = Annotated[

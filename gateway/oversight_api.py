@@ -13,11 +13,11 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, connections, masking, person_calls, request_log, scopes
+from gateway import access, connections, masking, person_calls, scopes
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
+from gateway.integration import request_log
 from gateway.rejections import Rejection
 from gateway.searching import PURPOSES, Wanted, look
 from gateway.types import Money, money
@@ -110,7 +110,7 @@ class PartnerStatusInput:
 @strawberry.type(description="A partner as it stands now.")
 class PartnerStatusSuccess:
     partner: OverseenPartner = described("The partner.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 PartnerStatusResult = Annotated[

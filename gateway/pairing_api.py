@@ -10,9 +10,8 @@ from strawberry import Info
 
 from gateway import access, scopes, slips
 from gateway.context import Context, Services
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
-from gateway.membership_api import once, person
+from gateway.inputs import KEY, REPLAYED, described
+from gateway.membership.membership_api import once, person
 from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from gateway.types import Node, PartnerView, partner_view
@@ -73,7 +72,7 @@ class AskingTill:
 @strawberry.type(description="The till knows the member.")
 class ConfirmPairingSuccess:
     till: AskingTill = described("Which till.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 BeginPairingResult = Annotated[

@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import client_rules, request_figures, scopes
+from gateway import scopes
+from gateway.gate import client_rules
+from gateway.integration import request_figures
 from gateway.oauth import own_clients
 from kit.amounts import BASIS
 from partners.directory import Partner
 from partners.promotions import budgets
-from settlement import runs, states
+from settlement import archive, runs, states
 from settlement.exposure import limits
 from settlement.exposure.caps import Exposure
 from settlement.reconciliation import disputes, disputing
@@ -26,7 +28,7 @@ DISPUTE, STATEMENT, EARNING_PAUSED = "DISPUTE", "STATEMENT", "EARNING_PAUSED"
 NEAR_BP = 8_000
 """From so much of a limit on somebody is told."""
 KEY_NOTICE = timedelta(days=14)
-MOST_DISPUTES, MOST_STATEMENTS = 1_000, 5
+MOST_STATEMENTS = 5
 TO_ACCEPT = frozenset({states.STATEMENTS_ISSUED, states.IN_REVIEW})
 
 
@@ -77,9 +79,9 @@ def of_exposures(found: Iterable[Exposure]) -> list[Alert]:
 
 async def _statements(connection: AsyncConnection, partner_id: int) -> list[Alert]:
     found = []
-    rows = await runs.statements_page(connection, partner_id=partner_id, before=None, limit=MOST_STATEMENTS)
+    rows = await archive.statements_page(connection, partner_id=partner_id, before=None, limit=MOST_STATEMENTS)
     for row in rows:
-        head = await runs.head(connection, row.run_id)
+        head = await archive.head(connection, row.run_id)
         own = [one for one in await runs.reviews(connection, row.run_id) if one.statement_id == row.statement_id]
         if head.state in TO_ACCEPT and own and own[0].issued_at is not None and own[0].accepted_at is None:
             found.append(Alert(STATEMENT, str(row.statement_id), due_at=own[0].review_ends_at))
@@ -87,7 +89,7 @@ async def _statements(connection: AsyncConnection, partner_id: int) -> list[Aler
 
 
 async def _disputes(connection: AsyncConnection, partner_id: int) -> list[Alert]:
-    rows = await disputes.page(connection, partner_id=partner_id, limit=MOST_DISPUTES)
+    rows = await disputes.undecided(connection, partner_id=partner_id)
     return [
         Alert(DISPUTE, str(one.dispute_id), name=one.reason, due_at=one.deadline)
         for one in rows if disputing.waits_for(one.state) == disputing.PARTNER

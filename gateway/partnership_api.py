@@ -8,8 +8,8 @@ from strawberry import Info
 
 from gateway import access, partner_alerts, scopes
 from gateway.context import Context
-from gateway.dispute_api import dispute_id
-from gateway.finance_api import statement_id
+from gateway.finance.dispute_api import dispute_id
+from gateway.finance.statement_api import statement_id
 from gateway.inputs import described
 from gateway.partner_alerts import Alert
 from gateway.purchase_api import Counter, counter_of

@@ -16,7 +16,7 @@ from gateway import masking, person_call_store
 from gateway.context import Person, Viewer
 from gateway.sessions.session import StepUpRequired
 from kit.secrets import Vault, fingerprint
-from partners import outcomes, tills
+from partners import calls, outcomes
 
 
 def person_of(viewer: Viewer, audience: str) -> Person:
@@ -40,7 +40,7 @@ async def is_new(
     It is kept as a keyed hash, because an address in it could be guessed. Rejects IDEMPOTENCY_KEY_INVALID,
     IDEMPOTENCY_KEY_REUSED.
     """
-    tills.check_key(key)
+    calls.check_key(key)
     asked = vault.lookup("person_call", fingerprint(operation, *content).hex)
     earlier = await person_call_store.insert_call(
         connection, person_id=person.number, audience=person.audience, operation=operation,

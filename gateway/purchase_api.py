@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar
 
-import orjson
 import strawberry
 from strawberry import Info
 
@@ -56,11 +55,12 @@ from kit.amounts import Points
 from kit.values import quick
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import outcomes, purchases, returns, rules, tills
+from partners import batches, callers, calls, outcomes, returns, rules, tills
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk
 from partners.receipts import Receipt
 from partners.records import StoredReceipt
 from partners.returns import Returned
@@ -128,7 +128,7 @@ async def counter_of(info: Info[Context, None]) -> Counter:
     directory = await desk.directory.get()
     partner = directory.partner(viewer.partner_id)
     if partner is None:
-        raise purchases.PartnerSuspended("the partner is suspended")
+        raise callers.PartnerSuspended("the partner is suspended")
     return Counter(desk, directory, partner, Caller(viewer.partner_id, viewer.client_no, viewer.terminal_id))
 
 
@@ -221,7 +221,7 @@ class PurchaseMutation:
     async def accrue_many(self, info: Info[Context, None], input: AccrueManyInput) -> AccrueManyResult:
         counter, call = await call_of(info, "accrueMany", input.idempotency_key)
         items = [_item(counter, item) for item in input.items]
-        done = await tills.accrue_many(counter.desk, counter.caller, items, at=call.at)
+        done = await batches.accrue_many(counter.desk, counter.caller, items, at=call.at)
         return _batch_answer(info, counter, done)
 
     @access.mutation(
@@ -246,7 +246,7 @@ class PurchaseMutation:
     )
     async def return_purchase(self, info: Info[Context, None], input: ReturnPurchaseInput) -> ReturnPurchaseResult:
         counter, call = await call_of(info, "returnPurchase", input.idempotency_key)
-        place = purchases.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
+        place = callers.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
         slip = returns.ReturnSlip(input.reference, place, input.ref(), input.occurred_at, input.reason)
         original = await _original(counter, input.original)
         done = await returns.return_purchase(
@@ -270,18 +270,18 @@ class PurchaseMutation:
     async def cancel_purchase(self, info: Info[Context, None], input: CancelPurchaseInput) -> CancelPurchaseResult:
         counter, call = await call_of(info, "cancelPurchase", input.idempotency_key)
         ref = input.receipt.ref()
-        place = purchases.place_of(counter.directory, counter.caller, ref.outlet, ref.terminal)
+        place = callers.place_of(counter.directory, counter.caller, ref.outlet, ref.terminal)
         done = await returns.cancel_purchase(
             counter.desk, counter.caller, place, ref, idem_key=call.idem_key, at=call.at
         )
         return _cancellation(info, counter, done)
 
 
-async def call_of(info: Info[Context, None], operation: str, key: str) -> tuple[Counter, tills.Call]:
+async def call_of(info: Info[Context, None], operation: str, key: str) -> tuple[Counter, calls.Call]:
     """The counter and this call at it. Raises IDEMPOTENCY_KEY_INVALID before anything is looked up."""
     counter = await counter_of(info)
-    idem_key = tills.scoped_key(counter.caller, operation, key)
-    return counter, tills.Call(counter.caller, idem_key, await info.context.now(), clock.wall())
+    idem_key = calls.scoped_key(counter.caller, operation, key)
+    return counter, calls.Call(counter.caller, idem_key, await info.context.now(), clock.wall())
 
 
 def proof_of(counter: Counter, given: ProofInput | None) -> tills.Proof | None:
@@ -354,7 +354,7 @@ def _quote(counter: Counter, quoted: tills.Quoted, at: datetime, language: str) 
         valid_until=note.until,
         points=Points(award.points),
         lines=purchase_lines(award.line_points, {}, terms.currency),
-        reasons=reasons(orjson.loads(quoted.prepared.row.decision)["reasons"], terms.currency, language, titles),
+        reasons=reasons(quoted.prepared.row.decision["reasons"], terms.currency, language, titles),
         discounts=line_discounts(decided.outcome.discounts if decided else (), terms.currency),
         rules=rule_answers(decided, language) if decided else [],
         max_redeem=SpendLimit(

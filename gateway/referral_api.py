@@ -10,20 +10,20 @@ from strawberry import Info
 
 from gateway import access, person_calls, purchase_api, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, described
-from gateway.membership_api import own_member
+from gateway.inputs import KEY, MemberRefInput, described
+from gateway.membership.membership_api import own_member
 from gateway.person_calls import PersonCall
 from gateway.rejections import Rejection
 from gateway.types import Member, member_id_for
 from members import identification
 from members.identification import MemberRef
 from members.messages import MEMBER
-from partners import purchases, tills
+from partners import callers, calls, recognition
+from partners.callers import Caller
 from partners.coupons.guesses import Asking
+from partners.desk import Desk
 from partners.mechanics import invitations, offers
 from partners.onboarding import PartnerUnknown
-from partners.purchases import Caller, Desk
 
 _OPERATOR = 0
 _NO_NUMBER = 0
@@ -118,9 +118,9 @@ class ReferralMutation:
         counter, call = await purchase_api.call_of(info, "acceptInvitation", input.idempotency_key)
         terminal_id = None
         if input.outlet is not None:
-            place = purchases.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
+            place = callers.place_of(counter.directory, counter.caller, input.outlet, input.terminal)
             terminal_id = place.terminal_id
-        found = await tills.identify(
+        found = await recognition.identify(
             counter.desk, counter.caller, counter.member_ref(input.member), terminal_id, call.at
         )
         asking = Asking(found.member_id, terminal_id, counter.caller.client_no)
@@ -138,7 +138,7 @@ class ReferralMutation:
     )
     async def accept_offer(self, info: Info[Context, None], input: AcceptOfferInput) -> AcceptOfferResult:
         person = person_calls.person_of(info.context.viewer, MEMBER)
-        tills.check_key(input.idempotency_key)
+        calls.check_key(input.idempotency_key)
         desk: Desk = info.context.services.lanes
         partner = (await desk.directory.get()).partner_by_code(input.partner)
         if partner is None:

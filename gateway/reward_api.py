@@ -10,22 +10,23 @@ from gateway import access, connections, person_calls, purchase_api, scopes
 from gateway.access import LONGEST_PAGE
 from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import MemberRefInput, ProofInput, TransactionRefInput, described
-from gateway.membership_api import own_member
+from gateway.inputs import KEY, MemberRefInput, ProofInput, TransactionRefInput, described
+from gateway.membership.membership_api import own_member
 from gateway.rejections import Rejection
 from gateway.types import Member, PartnerView, Recording, Redemption, partner_view, transaction
 from kit import clock
 from kit.amounts import Points
 from members.messages import MEMBER
-from partners import tills
+from partners import calls
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.directory import Directory
 from partners.mechanics import facts, rewards
 from partners.mechanics.rewards import Reward as Given
 from partners.mechanics.rewards import RewardUnknown
 from partners.onboarding import PartnerUnknown
-from partners.purchases import REDEMPTION, Caller, Desk
 from partners.receipts import Receipt
+from partners.records import REDEMPTION
 from partners.returns import OriginalUnknown
 
 _OPERATOR = 0
@@ -151,9 +152,9 @@ class RewardMutation:
         if partner is None:
             raise PartnerUnknown("there is no such partner")
         caller = Caller(partner.partner_id, info.context.viewer.client_no)
-        idem_key = tills.scoped_key(caller, f"orderReward {person.number}", input.idempotency_key)
+        idem_key = calls.scoped_key(caller, f"orderReward {person.number}", input.idempotency_key)
         person_calls.require_fresh(person)
-        call = tills.Call(caller, idem_key, await info.context.now(), clock.wall())
+        call = calls.Call(caller, idem_key, await info.context.now(), clock.wall())
         done = await rewards.order(desk, call, person.number, input.outlet, input.reward)
         return OrderRewardSuccess(
             reference=done.receipt.reference, business_date=done.receipt.business_date,

@@ -9,11 +9,10 @@ from strawberry import Info
 
 from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
+from gateway.inputs import KEY, REPLAYED, described
+from gateway.promotions.rule_inputs import TextsInput
 from gateway.rejections import Rejection
 from gateway.reward_api import Reward, reward_of
-from gateway.rule_inputs import TextsInput
 from kit.amounts import Points
 from members.messages import STAFF
 from partners import onboarding
@@ -55,7 +54,7 @@ class SetRewardStockInput:
 @strawberry.type(description="A reward as it is now.")
 class RewardChange:
     reward: Reward = described("The reward.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 @strawberry.type(description="A reward that is there.")

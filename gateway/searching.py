@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
-from gateway import masking, own_ids, request_log
+from gateway import masking
 from gateway.context import Services
+from gateway.integration import request_log
+from gateway.membership import own_ids
 from kit.errors import Rejection
 from ledger import accounts
 from members import cards

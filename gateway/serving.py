@@ -23,11 +23,10 @@ from kit.secrets import Vault
 from kit.settings import Settings
 
 CONNECTIONS_PER_DATABASE_CONNECTION = 256
-"""A last resort, whose refusals say little: before it, gateway.shedding refuses by rank and with Retry-After."""
+"""A last resort, whose refusals say little: before it, gateway.gate.shedding refuses by rank and with Retry-After."""
 KEEP_ALIVE_SECONDS = 30
 PING_SECONDS = 15.0
 """A socket that does not answer for twice as long is closed."""
-LARGEST_HEADERS = 32_768
 
 log = structlog.get_logger("gateway.serving")
 

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from gateway import masking
 from gateway.context import Viewer, language_of
 from gateway.endpoint import Endpoint, asked_by, operation_name, shown_by
-from gateway.prepared import Unacceptable
+from gateway.gate.prepared import Unacceptable
 from gateway.streams import Ended, Refused, Stream, told
 
 PROTOCOL = "graphql-transport-ws"

@@ -18,9 +18,9 @@ from graphql import ExecutionResult, FieldNode, GraphQLError
 from starlette.types import Receive, Send
 
 from gateway import masking
-from gateway.admission import Admitted, Asked
 from gateway.context import Context, Viewer
-from gateway.prepared import Schema
+from gateway.gate.admission import Admitted, Asked
+from gateway.gate.prepared import Schema
 from kit.errors import Rejection
 
 BEAT_SECONDS = 10.0

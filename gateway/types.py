@@ -27,12 +27,11 @@ from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.promotions.basket import Discount
-from partners.purchases import CANCELLATION, PURCHASE, REDEMPTION, RETURN
-from partners.records import StoredReceipt
+from partners.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN, StoredReceipt
 
 if TYPE_CHECKING:
-    from gateway.membership_types import Membership
-    from gateway.subscription_types import Entitlement
+    from gateway.membership.membership_types import Membership
+    from gateway.subscription.subscription_types import Entitlement
 
 KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
 
@@ -470,8 +469,8 @@ class Quote:
     @access.field(cost=2, description="What subscriptions give the member here and now.")
     async def entitlements(
         self, info: Info[Context, None]
-    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription_types")]]:
-        from gateway import subscription_types
+    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription.subscription_types")]]:
+        from gateway.subscription import subscription_types
 
         return await subscription_types.entitled(info.context.services, self.member_id, self.at)
 
@@ -486,15 +485,15 @@ class Member(Node):
     )
     balance: Balance = described("Points; nothing is available while the member has locked spending.")
     visit: str | None = described("Names the member for ten minutes at the terminal that was given; null without one.")
-    own: Annotated["Membership", strawberry.lazy("gateway.membership_types")] | None = described(
+    own: Annotated["Membership", strawberry.lazy("gateway.membership.membership_types")] | None = described(
         "What only the member reads who is signed in; null for everybody else.", default=None
     )
 
     @access.field(cost=2, description="What subscriptions give the member here and now, their own and seats.")
     async def entitlements(
         self, info: Info[Context, None]
-    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription_types")]]:
-        from gateway import subscription_types
+    ) -> list[Annotated["Entitlement", strawberry.lazy("gateway.subscription.subscription_types")]]:
+        from gateway.subscription import subscription_types
 
         return await subscription_types.entitled(info.context.services, self.balance.holder_id, self.balance.as_of)
 

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway import usage_store
-from gateway.pricing import Operation
+from gateway.gate.pricing import Operation
 from kit.clock import wall
 from kit.database import Database
 

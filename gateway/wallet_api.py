@@ -6,12 +6,12 @@ import strawberry
 from sqlalchemy.ext.asyncio import AsyncConnection
 from strawberry import Info
 
-from gateway import access, letters, person_calls, scopes
+from gateway import access, person_calls, scopes
 from gateway.context import Context
-from gateway.hold_inputs import KEY
-from gateway.inputs import described
-from gateway.membership_api import note, once, person, tell
-from gateway.own_ids import CARD, own_id
+from gateway.inputs import KEY, REPLAYED, described
+from gateway.membership.membership_api import note, once, person, tell
+from gateway.membership.own_ids import CARD, own_id
+from gateway.messages import letters
 from gateway.rejections import Rejection
 from gateway.wallet.offer import WalletNotOffered, wallets
 from members import cards
@@ -33,7 +33,7 @@ class WalletCard:
 @strawberry.type(description="The card is issued.")
 class PutCardInWalletSuccess:
     card: WalletCard | None = described("The card; null in a replay, because it is told once.")
-    replayed: bool = described("True when an earlier call did it; nothing was written now.")
+    replayed: bool = described(REPLAYED)
 
 
 PutCardInWalletResult = Annotated[

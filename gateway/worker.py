@@ -23,23 +23,15 @@ from pgqueuer.core.sm import SchedulerManager
 from pgqueuer.domain.models import Schedule
 from pgqueuer.domain.settings import DBSettings
 
-from gateway import (
-    claim_duties,
-    dispute_duties,
-    expiry_notices,
-    expiry_reminders,
-    logs,
-    payment_events,
-    renewals,
-    request_figures,
-    request_log,
-    sending,
-    usage,
-)
+from gateway import claim_duties, logs, usage
 from gateway.charging import choice
 from gateway.charging.choice import BadProvider
 from gateway.charging.simulator import NotInProduction
+from gateway.finance import dispute_duties
+from gateway.integration import request_figures, request_log
+from gateway.messages import expiry_notices, expiry_reminders, sending, sms
 from gateway.sessions import session
+from gateway.subscription import payment_events, renewals
 from gateway.webhooks import duties as webhook_duties
 from kit import clock, console, keyring
 from kit.database import Database
@@ -48,10 +40,10 @@ from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
 from members import merging, messages, pairings
 from partners import paces
+from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards
 from partners.promotions import simulations
-from partners.purchases import Desk
 from settlement import scheduling
 from settlement.exposure import limits
 from settlement.exposure.tills import TillLimits
@@ -404,7 +396,7 @@ def worker(heartbeat: Heartbeat = None) -> None:
     try:
         sending.channels_of(chosen)
         choice.of(chosen)
-    except (sending.BadSmtpUrl, sending.BadSmsUrl, NotInProduction, BadProvider) as wrong:
+    except (sending.BadSmtpUrl, sms.BadSmsUrl, NotInProduction, BadProvider) as wrong:
         console.fail(str(wrong))
     logs.configure(chosen.log_level)
     console.run(_worker(chosen, heartbeat))

@@ -36,8 +36,12 @@ def exponent(currency_code: str) -> int:
 
 def minor_from_decimal(amount: Decimal, currency_code: str) -> Minor:
     """Minor units of an exact decimal amount. Rejects, with ValueError, what is not a whole number of them."""
-    scaled = amount.scaleb(exponent(currency_code))
-    if not scaled.is_finite() or scaled != scaled.to_integral_value() or abs(scaled) > LARGEST:
+    try:
+        scaled = amount.scaleb(exponent(currency_code))
+        is_whole = scaled.is_finite() and scaled == scaled.to_integral_value() and abs(scaled) <= LARGEST
+    except ArithmeticError:  # 1e999999, say
+        is_whole = False
+    if not is_whole or (amount and not scaled):  # what is too small for the context became nothing
         raise ValueError(f"not a whole number of minor units of {currency_code}")
     return Minor(int(scaled))
 

@@ -167,17 +167,34 @@ async def left_of(
     return {row.contributor_lot_no: row.points for row in found}
 
 
-async def holders_with_points(connection: AsyncConnection, holder_ids: Sequence[int], unit: int) -> list[int]:
-    """Those of these holders that have points available or pending, as last recorded."""
+async def holders_with_anything(connection: AsyncConnection, holder_ids: Sequence[int]) -> list[int]:
+    """Those of these holders that have anything of any unit available or pending, as last recorded."""
     found = await connection.execute(
         text("""
-            SELECT holder_id FROM ledger.account
-            WHERE holder_id = ANY (CAST(:holder_ids AS bigint[])) AND unit = :unit AND available + pending > 0
-            ORDER BY holder_id
+            SELECT DISTINCT holder_id FROM ledger.account
+            WHERE holder_id = ANY (CAST(:holder_ids AS bigint[])) AND available + pending > 0 ORDER BY holder_id
         """),
-        {"holder_ids": list(holder_ids), "unit": unit},
+        {"holder_ids": list(holder_ids)},
     )
     return list(found.scalars())
+
+
+async def units_with_points(connection: AsyncConnection, holder_id: int) -> list[int]:
+    """The units of which a holder has anything available or pending, as last recorded."""
+    found = await connection.execute(
+        text("""
+            SELECT unit FROM ledger.account WHERE holder_id = :holder_id AND available + pending > 0 ORDER BY unit
+        """),
+        {"holder_id": holder_id},
+    )
+    return list(found.scalars())
+
+
+async def add_account(connection: AsyncConnection, holder_id: int, unit: int) -> None:
+    """An account of a holder in a unit, where there is none."""
+    await connection.execute(
+        text("SELECT ledger.add_account(:holder_id, CAST(:unit AS smallint))"), {"holder_id": holder_id, "unit": unit}
+    )
 
 
 async def adjust(connection: AsyncConnection, given: Mapping[str, Any]) -> Row[Any]:

@@ -216,9 +216,19 @@ async def left_of(
     return await store.left_of(connection, holder_id, contributor_id, seq, unit, at)
 
 
-async def with_points(connection: AsyncConnection, holder_ids: Sequence[int], *, unit: int = POINTS) -> list[int]:
-    """Those of these holders that have something to transfer, pending or not."""
-    return await store.holders_with_points(connection, holder_ids, unit) if holder_ids else []
+async def with_anything(connection: AsyncConnection, holder_ids: Sequence[int]) -> list[int]:
+    """Those of these holders that have anything of any unit, as last recorded."""
+    return await store.holders_with_anything(connection, holder_ids) if holder_ids else []
+
+
+async def units_of(connection: AsyncConnection, holder_id: int) -> list[int]:
+    """The units of which a holder has anything, as last recorded, in the order in which accounts are locked."""
+    return await store.units_with_points(connection, holder_id)
+
+
+async def open_account(connection: AsyncConnection, holder_id: int, unit: int) -> None:
+    """Let a holder have an account in a unit; nothing where there is one."""
+    await store.add_account(connection, holder_id, unit)
 
 
 async def close_account(connection: AsyncConnection, holder_id: int, *, unit: int = POINTS) -> None:

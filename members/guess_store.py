@@ -11,6 +11,13 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
+async def lock(connection: AsyncConnection, kind: str, subject: int) -> None:
+    """Let nobody else guess for somebody until the transaction ends: guesses made at once are counted one by one."""
+    await connection.execute(
+        text("SELECT pg_advisory_xact_lock(7305035, hashtext(:who))"), {"who": f"{kind}:{subject}"}
+    )
+
+
 async def count(
     connection: AsyncConnection, kind: str, subject: int, guesses: int, *, now: datetime, since: datetime
 ) -> int:

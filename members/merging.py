@@ -1,15 +1,17 @@
 """Two members who are one person become one, decided by two people; and become two again where that was wrong.
 
 From then on the cards, aliases and numbers of the one who is merged stand for the survivor: a dated row says so, and
-nothing is edited. Their points go over as they are, pending ones too; what is held stays with its hold and follows when
-it is free. Receipts stay where they were recorded: a return of one calls the points of that accrual back first, and
-what is left in the account afterwards is forwarded. The end of a merge gives the member's own lots back, as far as
-they have not been spent or expired; what the survivor earned meanwhile, on whosever card, stays with the survivor.
+nothing is edited. Their points and stamps go over as they are, pending ones too; what is held stays with its hold and
+follows when it is free. Receipts stay where they were recorded: a return of one calls the points of that accrual back
+first, and what is left in the account afterwards is forwarded. The end of a merge gives the member's own lots back, as
+far as they have not been spent or expired; what the survivor earned meanwhile, on whosever card, stays with the
+survivor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -116,11 +118,11 @@ async def forward(database: Database, *, at: datetime, member_id: int | None = N
     async with database.reading() as connection:
         survivors = await succession_store.merged_away(connection)
         wanted = survivors.keys() if member_id is None else survivors.keys() & {member_id}
-        waiting = await transfers.with_points(connection, sorted(wanted))
+        waiting = await transfers.with_anything(connection, sorted(wanted))
     done = 0
     for holder_id in waiting:
         async with database.transaction() as connection:
-            sent = await _send(connection, _everything(holder_id, survivors[holder_id]), at, at.date())
+            sent = await _send_everything(connection, _everything(holder_id, survivors[holder_id]), at, at.date())
         await transfers.complete_all(database, sent, at=at)
         done += len(sent)
     return done
@@ -180,7 +182,7 @@ async def _merge(connection: AsyncConnection, approval: Approval, at: datetime, 
     held = await accounts.balance(connection, merged, at=at)
     if held is not None and held.spend_locked:
         await transfers.lock_spending(connection, survivor)
-    return await _send(connection, _everything(merged, survivor), at, day)
+    return await _send_everything(connection, _everything(merged, survivor), at, day)
 
 
 async def _end(connection: AsyncConnection, approval: Approval, at: datetime, day: date) -> list[Sent]:
@@ -189,7 +191,7 @@ async def _end(connection: AsyncConnection, approval: Approval, at: datetime, da
     _, _, before = await _merged(connection, approval.detail["merge"])
     await succession_store.append(connection, before, approval_id=approval.approval_id, at=at)
     order = Order(survivor, merged, contributor_ids=sorted(before), takes_pending=True)
-    return await _send(connection, order, at, day)
+    return await _send_everything(connection, order, at, day)
 
 
 async def _merged(connection: AsyncConnection, merge: int) -> tuple[int, int, dict[int, int]]:
@@ -207,6 +209,15 @@ async def _merged(connection: AsyncConnection, merge: int) -> tuple[int, int, di
 
 def _everything(member_id: int, survivor_id: int) -> Order:
     return Order(member_id, survivor_id, takes_pending=True)
+
+
+async def _send_everything(connection: AsyncConnection, order: Order, at: datetime, day: date) -> list[Sent]:
+    """What an order says of points, and of every other unit that the sender has any of."""
+    sent = list[Sent]()
+    for unit in await transfers.units_of(connection, order.sender_id):
+        await transfers.open_account(connection, order.receiver_id, unit)
+        sent += await _send(connection, replace(order, unit=unit), at, day)
+    return sent
 
 
 async def _send(connection: AsyncConnection, order: Order, at: datetime, day: date) -> list[Sent]:

@@ -154,11 +154,6 @@ def months_later(at: datetime, months: int) -> datetime:
     return at.replace(year=year, month=month + 1, day=min(at.day, monthrange(year, month + 1)[1]))
 
 
-def qualifying_since(at: datetime) -> datetime:
-    """The instant from which points qualify for an assessment at `at` on the standard ladder."""
-    return STANDARD.since(at)
-
-
 def standing_of(ladder: Ladder, tier: str, until: datetime | None, done: Activity) -> Standing:
     """A tier that is held, with what is missing for the next one."""
     above = ladder.rank(tier) + 1

@@ -25,7 +25,7 @@ from ledger import adjustments
 from ledger.adjustments import Grant
 from members import sharing
 from partners import adjustment_store, agreements, onboarding, programme, roles, store
-from partners.purchases import AgreementMissing
+from partners.callers import AgreementMissing
 from partners.terms import Terms
 
 KIND = "ADJUSTMENT"

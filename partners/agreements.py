@@ -20,6 +20,7 @@ from kit import actors, approvals, audit
 from kit.amounts import BASIS, MICRO_PER_UNIT
 from kit.errors import FieldProblem, Rejection
 from partners import onboarding, programme, store
+from partners.receipts import LINE_KINDS
 from partners.terms import (
     AT_BURN,
     BOTH,
@@ -31,6 +32,7 @@ from partners.terms import (
     HYBRID,
     ISSUER,
     OPERATOR_BEARS,
+    ORDINARY_KINDS,
     POOL,
     REDEEMER,
     RUN_OFF,
@@ -116,6 +118,13 @@ class AgreementDraft:
     cycle: str = "MONTH"
     minimum_payout_minor: int = 0
     fee_return_policy: str = OPERATOR_BEARS
+    earn_kinds: tuple[str, ...] = ORDINARY_KINDS
+    never_earn_classes: tuple[str, ...] = ()
+    never_earn_categories: tuple[str, ...] = ()
+    earns_on_tax: bool = True
+    unpayable_kinds: tuple[str, ...] = ()
+    minimum_money_minor: int = 0
+    returns_in_proportion: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +218,24 @@ def problems(draft: AgreementDraft, rules: Programme) -> Iterator[FieldProblem]:
     for name in ("tax_rule", "fx_rule"):
         if not re.fullmatch("[A-Z][A-Z0-9_]*", getattr(draft, name)):
             yield FieldProblem((name,), "INVALID", "the name of a rule in capitals")
+    yield from _bases(draft)
     yield from _contradictions(draft)
     for tier, bonus_bp in draft.tier_bonus_bp.items():
         if not re.fullmatch("[A-Z][A-Z0-9_]*", tier) or not 0 <= bonus_bp <= BASIS:
             yield FieldProblem(("tier_bonus_bp", tier), "INVALID", f"a tier in capitals and 0 to {BASIS}")
+
+
+def _bases(draft: AgreementDraft) -> Iterator[FieldProblem]:
+    """What is wrong with what earns, and with what points may pay."""
+    if not draft.earn_kinds:
+        yield FieldProblem(("earn_kinds",), "EMPTY", "some kind of lines earns; a rate of 0 earns nothing")
+    for name, known in (("earn_kinds", LINE_KINDS - {"GIFT_CARD"}), ("unpayable_kinds", LINE_KINDS)):
+        if unknown := sorted({*getattr(draft, name)} - known):
+            message = f"kinds of {', '.join(sorted(known))}, not {', '.join(unknown)}"
+            yield FieldProblem((name,), "UNKNOWN", message)
+    for name in ("never_earn_classes", "never_earn_categories"):
+        if any(not _NAMED.fullmatch(one) for one in getattr(draft, name)):
+            yield FieldProblem((name,), "INVALID", "names of 1 to 64 characters without commas and colons")
 
 
 def _contradictions(draft: AgreementDraft) -> Iterator[FieldProblem]:
@@ -245,6 +268,8 @@ def _contradictions(draft: AgreementDraft) -> Iterator[FieldProblem]:
     if any(not 0 <= rebate.rebate_bp <= BASIS for rebate in draft.volume_rebates):
         yield FieldProblem(("volume_rebates",), "OUT_OF_RANGE", f"0 to {BASIS} basis points of the service part")
 
+
+_NAMED = re.compile(r"[^\s,:](?:[^,:]{0,62}[^\s,:])?")
 
 _CHOICES = {
     "funding": FUNDINGS,
@@ -280,6 +305,7 @@ _RANGES = {
     "tolerance_minor": (0, _MOST_MICRO),
     "tolerance_days": (0, 31),
     "minimum_payout_minor": (0, _MOST_MICRO),
+    "minimum_money_minor": (0, _MOST_MICRO),
 }
 
 
@@ -312,7 +338,11 @@ async def _note(connection: AsyncConnection, action: str, terms_id: int, about: 
 
 
 def _columns(draft: AgreementDraft) -> dict[str, Any]:
-    return {column.name: getattr(draft, column.name) for column in fields(draft)}
+    found = {column.name: getattr(draft, column.name) for column in fields(draft)}
+    return found | {name: list(found[name]) for name in _LISTS}
+
+
+_LISTS = ("earn_kinds", "never_earn_classes", "never_earn_categories", "unpayable_kinds")
 
 
 def _as_json(draft: AgreementDraft) -> dict[str, Any]:

@@ -120,6 +120,17 @@ async def signed_at(connection: AsyncConnection, *, at: datetime) -> list[tuple[
     return list(found.values())
 
 
+async def signed_in(connection: AsyncConnection, currency: str, *, at: datetime) -> dict[int, int]:
+    """The version in a currency under which each partner is settled in it at an instant: the one in force; of a partner
+    whose agreement is in another currency by then, its last one in this. By partner; who never had one is missing."""
+    found: dict[int, Terms] = {}
+    for terms, _ in await signed(connection):
+        held = found.get(terms.partner_id)
+        if terms.currency == currency and agreements.in_force([terms] if held is None else [held, terms], at) is terms:
+            found[terms.partner_id] = terms
+    return {partner_id: terms.terms_id for partner_id, terms in found.items()}
+
+
 async def settlement_terms_at(connection: AsyncConnection, *, at: datetime) -> dict[int, SettlementTerms]:
     """What settlement alone needs of the version that each partner has in force at an instant, by partner."""
     return {more.partner_id: more for _, more in await signed_at(connection, at=at)}

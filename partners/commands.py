@@ -63,6 +63,20 @@ def outlet(
 
 
 @app.command()
+def zone(
+    partner: PartnerCode,
+    outlet: Annotated[str, typer.Argument(help="Code of the outlet.", show_default=False)],
+    time_zone: Annotated[
+        str | None, typer.Argument(help="IANA name, such as Europe/Chisinau. None: the programme's.")
+    ] = None,
+    actor: Actor = None,
+) -> None:
+    """Say what time the clocks of a place of sale show, for rules of hours and days. Takes the role ONBOARDING."""
+    console.run(_zone(partner, outlet, time_zone, actor))
+    _say(f"Outlet {outlet} of {partner} keeps {time_zone or 'the time of the programme'}.")
+
+
+@app.command()
 def terminal(
     partner: PartnerCode,
     outlet: Annotated[str, typer.Argument(help="Code of the outlet.", show_default=False)],
@@ -133,6 +147,14 @@ async def _outlet(partner: str, code: str, name: str, actor: str | None) -> None
     async with _acting(actor) as (connection, actor_id, at):
         partner_id = await onboarding.partner_id_of(connection, partner)
         await onboarding.add_outlet(connection, partner_id=partner_id, code=code, name=name, actor=actor_id, at=at)
+
+
+async def _zone(partner: str, outlet: str, time_zone: str | None, actor: str | None) -> None:
+    async with _acting(actor) as (connection, actor_id, at):
+        partner_id = await onboarding.partner_id_of(connection, partner)
+        await onboarding.set_outlet_zone(
+            connection, partner_id=partner_id, code=outlet, time_zone=time_zone, actor=actor_id, at=at
+        )
 
 
 async def _terminal(partner: str, outlet: str, code: str, actor: str | None) -> None:
@@ -331,6 +353,13 @@ _ROWS: dict[str, Callable[[Version], str]] = {
     "Funding": lambda version: version.terms.funding,
     "Fund price at once, micro": lambda version: str(version.terms.billed_fund_micro),
     "Share of breakage, bp": lambda version: str(version.terms.breakage_share_bp),
+    "Kinds that earn": lambda version: drafts.written(version.terms.earn_kinds),
+    "Classes that never earn": lambda version: drafts.written(version.terms.never_earn_classes),
+    "Categories that never earn": lambda version: drafts.written(version.terms.never_earn_categories),
+    "Tax earns": lambda version: drafts.written(version.terms.earns_on_tax),
+    "Kinds that points do not pay": lambda version: drafts.written(version.terms.unpayable_kinds),
+    "Least money, minor units": lambda version: str(version.terms.minimum_money_minor),
+    "Returns in proportion": lambda version: drafts.written(version.terms.returns_in_proportion),
     **{name: _settlement(name) for name in SETTLEMENT_NAMES},
     "Proposed by": lambda version: version.maker,
     "Decided by": lambda version: version.checker or "nobody yet",

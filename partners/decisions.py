@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,7 @@ from kit.errors import FieldProblem, Rejection
 from kit.instants import just_before
 from kit.values import quick
 from partners import earning
-from partners.earning import Award, EarnLine, Lot, Reason
+from partners.earning import Award, EarnLine, Reason
 from partners.promotions import evaluation
 from partners.promotions.basket import (
     BaseTerms,
@@ -192,9 +193,14 @@ def context_of(
     )
 
 
-def dates_of(occurred_at: datetime, release: Release) -> dict[str, str]:
-    """The local date of an instant in every zone in which budgets of a release count."""
-    return {one: occurred_at.astimezone(zone_of(one)).date().isoformat() for one in release.zones}
+def dates_of(occurred_at: datetime, zones: tuple[str, ...]) -> Mapping[str, str]:
+    """The local date of an instant in each of the zones, as those in which budgets of a release count."""
+    return _dates(occurred_at.replace(second=0, microsecond=0), zones)
+
+
+@lru_cache(maxsize=4096)
+def _dates(minute: datetime, zones: tuple[str, ...]) -> Mapping[str, str]:
+    return MappingProxyType({one: minute.astimezone(zone_of(one)).date().isoformat() for one in zones})
 
 
 _SIGNED: dict[int, tuple[Terms, Programme, BaseTerms]] = {}
@@ -264,11 +270,9 @@ def award_of(decided: Decided, terms_of_funder: Mapping[int, int], lines: Sequen
     return Award(
         points=outcome.points,
         line_points=dict(outcome.line_points),
-        reasons=(*_reasons(outcome), *earning.exclusions(earn_lines(decided) if lines is None else lines)),
-        lots=tuple(
-            Lot(lot.lot_no, lot.issuer_id, lot.funder_id, terms_of_funder.get(lot.funder_id, lot.terms_id), lot.points,
-                lot.activates_at, lot.expires_at)
-            for lot in outcome.lots
+        reasons=_reasons(decided, earn_lines(decided) if lines is None else lines),
+        lots=outcome.lots if not terms_of_funder else tuple(
+            replace(lot, terms_id=terms_of_funder.get(lot.funder_id, lot.terms_id)) for lot in outcome.lots
         ),
     )  # fmt: skip
 
@@ -289,18 +293,23 @@ def earn_lines(decided: Decided) -> list[EarnLine]:
     ]
 
 
-def _reasons(outcome: Outcome) -> list[Reason]:
-    """The parts of an award, which sum to it, and the budgets that made it smaller."""
+def _reasons(decided: Decided, lines: Sequence[EarnLine]) -> tuple[Reason, ...]:
+    """The parts of an award, which sum to it, the budgets that made it smaller, and what earns nothing."""
+    outcome, terms = decided.outcome, decided.basis.context.terms
+    if not terms.issues:
+        return (Reason("PARTNER_DOES_NOT_ISSUE", 0, {}),)
     found = [
         Reason(one.rule, one.points, one.facts)
         if one.version == 0
         else Reason(RULE, one.points, {"rule": one.rule, "version": one.version})
         for one in outcome.awards
     ]
-    bound = [one for one in outcome.steps if one.reason in ("CAPPED", "BUDGET_EXHAUSTED")]
-    return found + [
-        Reason(one.reason, 0, {"rule": one.rule, "version": one.version, "budget": one.limited_by}) for one in bound
+    found += [
+        Reason(one.reason, 0, {"rule": one.rule, "version": one.version, "budget": one.limited_by})
+        for one in outcome.steps
+        if one.reason in ("CAPPED", "BUDGET_EXHAUSTED")
     ]
+    return (*found, *earning.exclusions(lines, terms.earn.kinds))
 
 
 def within_exposure(
@@ -319,6 +328,7 @@ def within_exposure(
         stopped = Award(0, dict.fromkeys(award.line_points, 0), (Reason(EXPOSURE_REACHED, 0, {}),), ())
         points = {rule.code for rule in basis.release.rules if phase_of(rule) == POINTS}
         caps = {cap for rule in basis.release.rules if rule.code in points for cap in rule.caps}
+        caps -= {cap for rule in basis.release.rules if rule.code not in points for cap in rule.caps}
         return stopped, replace(promoted, charges=tuple(one for one in promoted.charges if one.code not in caps))
     standing = [(exposure_code(basis.context.partner), basis.exposure)]
     if basis.holding is None or granted <= basis.holding:
@@ -494,7 +504,7 @@ def _context(receipt: StoredReceipt, sent: Receipt, around: Around, release: Rel
         zone=decision["zone"],
         terms=around.terms,
         programme=around.programme,
-        dates=dates_of(sent.occurred_at, release),
+        dates=dates_of(sent.occurred_at, release.zones),
         member=Member.from_json(known.get("member", {})),
         scopes=scopes_of(receipt.holder_id, receipt.card_id, around.partner, around.outlet) | known.get("scopes", {}),
         at=datetime.fromisoformat(decision["received"]),

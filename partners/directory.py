@@ -50,7 +50,8 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class Outlet:
-    """A partner's place of sale, and where it is as far as somebody said; degrees are in millionths."""
+    """A partner's place of sale, and where it is as far as somebody said; degrees are in millionths. time_zone is what
+    its clocks show, None where that is the programme's."""
 
     outlet_id: int
     partner_id: int
@@ -60,6 +61,7 @@ class Outlet:
     street: str | None = None
     latitude_micro: int | None = None
     longitude_micro: int | None = None
+    time_zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,11 @@ class Directory:
     def outlet_by_id(self, outlet_id: int) -> Outlet | None:
         """The outlet of this number."""
         return self._outlets.get(outlet_id)
+
+    def zone_at(self, outlet_id: int) -> str:
+        """The time zone of an outlet: its own, or the programme's."""
+        outlet = self._outlets.get(outlet_id)
+        return (outlet.time_zone if outlet else None) or self.programme.time_zone
 
     def terminal(self, outlet_id: int, code: str) -> Terminal | None:
         """The outlet's terminal of this code."""

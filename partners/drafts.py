@@ -11,6 +11,7 @@ from partners.agreements import AgreementDraft, AgreementInvalid, Version
 from partners.terms import VolumeRebate, VolumeTier
 
 _STEPS = {"volume_tiers": VolumeTier, "volume_rebates": VolumeRebate}
+_LISTS = ("earn_kinds", "never_earn_classes", "never_earn_categories", "unpayable_kinds")
 _ANSWERS = {"yes": True, "no": False}
 NAMES = tuple(field.name for field in fields(AgreementDraft) if field.name != "valid_from")
 
@@ -36,7 +37,8 @@ def of_version(version: Version) -> AgreementDraft:
 def changed(draft: AgreementDraft, written: Mapping[str, str]) -> AgreementDraft:
     """A draft with terms replaced by what somebody wrote.
 
-    Numbers as digits, yes or no, none, steps as 1000:50,5000:80, tier bonuses as GOLD:50,SILVER:20. Rejects
+    Numbers as digits, yes or no, none, steps as 1000:50,5000:80, tier bonuses as GOLD:50,SILVER:20, lists
+    as GOODS,DELIVERY. Rejects
     AGREEMENT_INVALID with every term that is unknown or cannot be read.
     """
     found: dict[str, Any] = {}
@@ -62,6 +64,8 @@ def written(value: object) -> str:
         return "none"
     if isinstance(value, Mapping):
         return ",".join(f"{tier}:{bonus}" for tier, bonus in value.items()) or "none"
+    if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
+        return ",".join(value) or "none"
     if isinstance(value, tuple):
         return ",".join(":".join(str(getattr(step, f.name)) for f in fields(step)) for step in value) or "none"
     return str(value)
@@ -81,6 +85,8 @@ def _read(name: str, value: str, held: object) -> object:
     if name in _STEPS:
         steps = [] if value == "none" else [step.split(":") for step in value.split(",")]
         return tuple(_STEPS[name](*(int(part) for part in _pair(step))) for step in steps)
+    if name in _LISTS:
+        return () if value == "none" else tuple(sorted({one.strip() for one in value.split(",")}))
     if name == "tier_bonus_bp":
         tiers = [] if value == "none" else [tier.split(":") for tier in value.split(",")]
         return {tier: int(bonus) for tier, bonus in map(_pair, tiers)}

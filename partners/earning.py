@@ -7,7 +7,7 @@ do gift cards, deposits, tips, delivery and fees. A tier adds basis points of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from kit.amounts import BASIS, allocate, micro_per_minor
 from kit.instants import add_months
 from kit.values import quick
+from partners.promotions.basket import Lot
 from partners.terms import Programme, Terms
 
 EARNING_KINDS = frozenset({"GOODS", "SERVICE"})
@@ -44,20 +45,6 @@ class Reason:
     code: str
     points: int
     facts: Mapping[str, Any]
-
-
-@quick
-@dataclass(frozen=True, slots=True)
-class Lot:
-    """Points to be granted by one funder under one set of terms."""
-
-    lot_no: int
-    issuer_id: int
-    funder_id: int
-    terms_id: int
-    points: int
-    activates_at: datetime
-    expires_at: datetime
 
 
 @quick
@@ -102,10 +89,10 @@ def _bonus_reason(points: int, tier: str, bonus_bp: int) -> list[Reason]:
     return [Reason("TIER_BONUS", points, {"tier": tier, "rate_bp": bonus_bp})] if bonus_bp else []
 
 
-def exclusions(lines: Sequence[EarnLine]) -> list[Reason]:
+def exclusions(lines: Sequence[EarnLine], kinds_that_earn: Collection[str] = EARNING_KINDS) -> list[Reason]:
     """Why some of the lines' amounts earn nothing, whatever decides."""
     found, paid = list[Reason](), 0
-    kinds = {line.kind for line in lines if line.kind not in EARNING_KINDS and line.amount_minor}
+    kinds = {line.kind for line in lines if line.kind not in kinds_that_earn and line.amount_minor}
     if kinds:
         found = [Reason("KIND_DOES_NOT_EARN", 0, {"kind": kind}) for kind in sorted(kinds)]
     for line in lines:

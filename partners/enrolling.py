@@ -8,10 +8,10 @@ from kit.errors import Rejection
 from members import guesses, registrations
 from members.cards import CardUnknown, check_number
 from members.registrations import Application, Registration
-from partners import outcomes, purchases
+from partners import callers, outcomes
+from partners.calls import Call
+from partners.desk import Desk
 from partners.mechanics import welcome
-from partners.purchases import Desk
-from partners.tills import Call
 
 
 async def enrol_member(
@@ -21,7 +21,7 @@ async def enrol_member(
 
     Rejects what `enrolment.enrol` rejects, IDEMPOTENCY_KEY_REUSED, and of card numbers that do not exist RATE_LIMITED.
     """
-    place = purchases.place_of(await desk.directory.get(), call.caller, outlet, terminal)
+    place = callers.place_of(await desk.directory.get(), call.caller, outlet, terminal)
     async with desk.database.reading() as connection:
         earlier, is_same = await registrations.find(connection, desk.vault, call.idem_key, application)
     if earlier is not None:

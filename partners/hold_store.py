@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from ledger.accounts import POINTS
-from partners.earning import Lot
+from partners.promotions.basket import Lot
 from partners.receipt_store import lot_columns, promoted_after, promoted_columns
 from partners.records import HoldRow, Promoted, ProofUse, Row
 
@@ -49,7 +49,7 @@ async def record_capture(
         f"SELECT * FROM {_RECORD_CAPTURE}" if promoted is None else _PROMOTED_CAPTURE,
         kind, POINTS, at, hold_seq, points, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date,
-        row.occurred_at, row.currency, row.total, row.awarded, row.detail, row.decision, *lot_columns(lots),
+        row.occurred_at, row.currency, row.total, row.awarded, row.detail, row.decision_json, *lot_columns(lots),
         *(promoted_columns([promoted]) if promoted else ()),
     )  # fmt: skip
 

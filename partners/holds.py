@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import fingerprint
@@ -21,11 +19,14 @@ from ledger import holds as ledger_holds
 from ledger import lots
 from ledger.accounts import POINTS
 from members.identification import Identified
-from partners import hold_store, outcomes, purchases
+from partners import callers, hold_store, outcomes, preparing, purchases, recording
+from partners.callers import Caller, Place
+from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.purchases import ATTEMPTS, CLAIM_LOST, PURCHASE, REDEMPTION, Caller, Desk, Place, Prepared
+from partners.prepared import ATTEMPTS, Outrun, Prepared, Retries, bare
 from partners.receipts import LONGEST_REFERENCE, Receipt
-from partners.records import HoldRow, ProofUse
+from partners.recording import CLAIM_LOST
+from partners.records import PURCHASE, REDEMPTION, HoldRow, ProofUse
 from partners.terms import Terms
 
 LASTS = timedelta(minutes=15)
@@ -159,7 +160,7 @@ async def place(
         terminal_id=where.terminal_id, client_id=caller.client_no, card_id=member.card_id, terms_id=terms.terms_id,
         reference=wish.reference, points=wish.points, lapses_at=at + check(wish, terms),
     )  # fmt: skip
-    day = purchases.day_of(await desk.directory.get(), at)
+    day = callers.day_of(await desk.directory.get(), at)
     record = await _decided(
         lambda: hold_store.record_hold(desk.pool, row, use=use, day=day, at=at), member_id=member.member_id
     )
@@ -216,11 +217,11 @@ async def capture_for(desk: Desk, prepared: Prepared, ref: HoldRef, points: int,
     content is what its key stands for. Raises HoldUnknown, HoldResolved, HoldLapsed, and what recording a purchase
     raises; nothing is written then.
     """
-    retries = purchases.Retries()
+    retries = Retries()
     while True:
         try:
             return await _capture(desk, _with_hold(prepared, ref, content), ref, points, kind=PURCHASE)
-        except purchases.Outrun as outrun:
+        except Outrun as outrun:
             prepared = await retries.again(prepared, outrun)
 
 
@@ -232,9 +233,9 @@ async def capture(
     directory = await desk.directory.get()
     # Who placed it was recognised then. Nothing is earned here, so no tier matters.
     member = Identified(hold.ref.holder_id, hold.card_id, "HOLD", "", "", "ACTIVE")
-    prepared = purchases.bare(purchases.prepare(directory, caller, member, receipt, at=at, idem_key=idem_key), member)
+    prepared = bare(preparing.prepare(directory, caller, member, receipt, at=at, idem_key=idem_key), member)
     content = captured_content_of(
-        purchases.content_of(hold.ref.holder_id, prepared.row.claim, receipt, asked or 0), hold.ref
+        preparing.content_of(hold.ref.holder_id, prepared.row.claim, receipt, asked or 0), hold.ref
     )
     points = points_to_capture(hold, asked)
     return await _capture(desk, _with_hold(prepared, hold.ref, content), hold.ref, points, kind=REDEMPTION)
@@ -271,7 +272,7 @@ async def _capture(desk: Desk, prepared: Prepared, ref: HoldRef, points: int, *,
         prepared=prepared,
     )
     if record["status"] == outcomes.REPLAYED:
-        return await purchases.replay(desk, prepared.row)
+        return await recording.replay(desk.pool, prepared.row)
     receipt = prepared.stored(record, kind=kind, redeemed=points, redemption_seq=record["redemption_seq"])
     return Recorded(receipt, False, record["available"], record["pending"], held=record["held"])
 
@@ -282,14 +283,14 @@ async def _decided(
     """The record of a call that recorded or was recorded before; any other status is raised as what it stands for."""
     for _ in range(ATTEMPTS):
         try:
-            record = await purchases.call_safely(call)
+            record = await recording.call_safely(call)
         except asyncpg.PostgresError as error:
             if error.sqlstate == CLAIM_LOST:
                 continue
-            raise purchases.outruns(error, [prepared] if prepared else [])[0] from None
+            raise recording.outruns(error, [prepared] if prepared else [])[0] from None
         if record["status"] in (outcomes.RECORDED, outcomes.REPLAYED):
             return record
-        purchases.raise_used_proof(record["status"], member_id)
+        recording.raise_used_proof(record["status"], member_id)
         if record["status"] != outcomes.AGAIN:
             raise outcomes.rejection(record["status"], available=record["available"])
     raise outcomes.rejection(outcomes.AGAIN)
@@ -312,9 +313,8 @@ async def _hold(desk: Desk, row: asyncpg.Record, at: datetime) -> Hold:
 
 
 def _with_hold(prepared: Prepared, ref: HoldRef, content: UUID) -> Prepared:
-    decision: dict[str, Any] = orjson.loads(prepared.row.decision)
-    decision["hold"] = ref.seq
-    return replace(prepared, row=replace(prepared.row, fingerprint=content, decision=orjson.dumps(decision).decode()))
+    decision = {**prepared.row.decision, "hold": ref.seq}
+    return replace(prepared, row=replace(prepared.row, fingerprint=content, decision=decision))
 
 
 def _claim(what: str, idem_key: UUID) -> UUID:

@@ -15,10 +15,11 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from members.identification import Identified
-from partners import late_receipt_store, purchases, receipts, returns
+from partners import callers, deciding, late_receipt_store, purchases, receipts, returns
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Desk
 from partners.receipts import Receipt, ReceiptRef
 
 CLIENT = -4
@@ -81,15 +82,15 @@ async def record(
     desk: Desk, partner_id: int, member: Identified, receipt: Receipt, *, idem_key: UUID, at: datetime
 ) -> Recorded:
     """Record a receipt that never came, as if its till had sent it: its partner's agreement and rules of that time
-    decide what it earns, and settlement bills whoever they say. Raises what `purchases.decide` and `accrue` raise."""
+    decide what it earns, and settlement bills whoever they say. Raises what `deciding.decide` and `accrue` raise."""
     directory = await desk.directory.get()
     caller = Caller(partner_id, CLIENT)
-    prepared = await purchases.decide(desk, directory, caller, member, receipt, at=at, idem_key=idem_key)
+    prepared = await deciding.decide(desk, directory, caller, member, receipt, at=at, idem_key=idem_key)
     return await purchases.accrue(desk, prepared)
 
 
 async def yield_to_original(desk: Desk, partner_id: int, ref: ReceiptRef, *, idem_key: UUID, at: datetime) -> None:
     """Take a receipt back that was recorded late, because its original came after all. Raises what `returns` raises."""
     caller = Caller(partner_id, CLIENT)
-    place = purchases.place_of(await desk.directory.get(), caller, ref.outlet, ref.terminal)
+    place = callers.place_of(await desk.directory.get(), caller, ref.outlet, ref.terminal)
     await returns.cancel_purchase(desk, caller, place, ref, idem_key=idem_key, at=at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
-from partners import store
+from partners import programme, store
 
 T = TypeVar("T")
 
@@ -206,11 +206,39 @@ async def set_outlet_place(
     actor: int | OwnPerson,
     at: datetime,
 ) -> None:
-    """Say where a partner's outlet is, in place of what was said before; actor as for `add_outlets`.
+    """Say where one of a partner's outlets is. Rejects what `set_outlet_places` rejects."""
+    await set_outlet_places(connection, partner_id=partner_id, places={code: place}, actor=actor, at=at)
 
-    Rejects NOT_PERMITTED, OUTLET_UNKNOWN, ONBOARDING_INVALID.
+
+async def set_outlet_places(
+    connection: AsyncConnection,
+    *,
+    partner_id: int,
+    places: Mapping[str, OutletPlace],
+    actor: int | OwnPerson,
+    at: datetime,
+) -> None:
+    """Say where a partner's outlets are, by their codes, in place of what was said before, all or none.
+
+    actor as for `add_outlets`. Rejects NOT_PERMITTED, ONBOARDING_INVALID, OUTLET_UNKNOWN.
     """
     by = await _permitted(connection, actor, partner_id)
+    for place in places.values():
+        _check_place(place)
+    await lock_partner(connection, partner_id)
+    if len(await store.outlet_codes_taken(connection, partner_id, list(places))) < len(places):
+        raise OutletUnknown("the partner has no such outlet")
+    if not places:
+        return
+    await store.set_outlet_places(
+        connection,
+        partner_id,
+        [(code, one.town, one.street, one.latitude_micro, one.longitude_micro) for code, one in places.items()],
+    )
+    await _note(connection, "OUTLETS_PLACED", f"partner:{partner_id}", {"codes": list(places)}, by, at)
+
+
+def _check_place(place: OutletPlace) -> None:
     for field, text, longest in (("town", place.town, LONGEST_TOWN), ("street", place.street, LONGEST_NAME)):
         if text is not None and (not text.strip() or len(text) > longest or not text.isprintable()):
             raise _invalid(field, f"1 to {longest} characters that can be seen")
@@ -219,13 +247,21 @@ async def set_outlet_place(
             raise _invalid(field, f"from -{most} to {most} degrees")
     if (place.latitude_micro is None) != (place.longitude_micro is None):
         raise _invalid("latitude" if place.latitude_micro is None else "longitude", "told where the other one is")
+
+
+async def set_outlet_zone(
+    connection: AsyncConnection, *, partner_id: int, code: str, time_zone: str | None, actor: int, at: datetime
+) -> None:
+    """Say which zone's time the clocks of an outlet show, by its IANA name (None: the programme's). Rules of hours and
+    days look at them, so it is the operator's to say. Rejects NOT_PERMITTED, OUTLET_UNKNOWN, ONBOARDING_INVALID.
+    """
+    by = await _permitted(connection, actor, partner_id)
+    if time_zone is not None and not programme.is_time_zone(time_zone):
+        raise _invalid("time_zone", "a time zone of the IANA database, such as Europe/Chisinau")
     await lock_partner(connection, partner_id)
     outlet_id = await outlet_id_of(connection, partner_id=partner_id, code=code)
-    degrees_of_both = None
-    if place.latitude_micro is not None and place.longitude_micro is not None:
-        degrees_of_both = (place.latitude_micro, place.longitude_micro)
-    await store.set_outlet_place(connection, outlet_id, town=place.town, street=place.street, at=degrees_of_both)
-    await _note(connection, "OUTLET_PLACED", f"partner:{partner_id}", {"code": code}, by, at)
+    await store.set_outlet_zone(connection, outlet_id, time_zone)
+    await _note(connection, "OUTLET_ZONE_SET", f"partner:{partner_id}", {"code": code, "zone": time_zone}, by, at)
 
 
 # --- Terminals ----------------------------------------------------------------------------------------------

@@ -7,10 +7,11 @@ from datetime import datetime
 
 from members import identification, pairings
 from members.pairings import Pairing
-from partners import outcomes, purchases
+from partners import callers, outcomes
+from partners.callers import Caller
+from partners.calls import Call
+from partners.desk import Desk
 from partners.onboarding import TerminalUnknown
-from partners.purchases import Caller, Desk
-from partners.tills import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ async def begin(desk: Desk, call: Call, outlet: str, terminal: str) -> tuple[Pai
 
     Raises what the place of a till raises, and IdempotencyKeyReused.
     """
-    place = purchases.place_of(await desk.directory.get(), call.caller, outlet, terminal)
+    place = callers.place_of(await desk.directory.get(), call.caller, outlet, terminal)
     if place.terminal_id is None:
         raise TerminalUnknown("the outlet has no such terminal")
     async with desk.database.transaction() as connection:

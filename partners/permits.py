@@ -10,9 +10,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from members.identification import Identified
-from partners import decisions, purchases
+from partners import callers, deciding, decisions
+from partners.callers import Caller
+from partners.deciding import PURCHASE_TRIGGER
+from partners.desk import Desk
 from partners.promotions.compiling import book
-from partners.purchases import PURCHASE_TRIGGER, Caller, Desk
 from partners.receipts import Receipt
 
 _ANY_BILL_MINOR = 100_000
@@ -24,16 +26,16 @@ async def check_spending(
     """Nothing where no rule in force keeps the member from spending points at a place. Reads of the member only where
     there is such a rule. Rejects PLAN_REQUIRED, OUTLET_UNKNOWN, TERMINAL_UNKNOWN."""
     directory = await desk.directory.get()
-    partner = purchases.place_of(directory, caller, outlet, terminal).partner.code
+    partner = callers.place_of(directory, caller, outlet, terminal).partner.code
     release = directory.shelf.at(at, at)
     limits = book(release).candidates(PURCHASE_TRIGGER, "", partner).limits
     if not any(decisions.leaves_spending_to_subscribers(rule.doc) for rule in limits):
         return
-    terms = purchases.terms_at(directory, caller.partner_id, at)
+    terms = callers.terms_at(directory, caller.partner_id, at)
     bill = Receipt(
-        reference="-", outlet=outlet, terminal=terminal, business_date=purchases.day_of(directory, at),
+        reference="-", outlet=outlet, terminal=terminal, business_date=callers.day_of(directory, at),
         occurred_at=at, currency=terms.currency, total_minor=_ANY_BILL_MINOR,
     )  # fmt: skip
-    asked = await purchases.decide(desk, directory, caller, member, bill, at=at, idem_key=None, is_quote=True)
+    asked = await deciding.decide(desk, directory, caller, member, bill, at=at, idem_key=None, is_quote=True)
     if asked.decided is not None:
         decisions.check_plan(asked.decided.outcome.spend_limit, release)

@@ -65,7 +65,7 @@ def _problems(programme: Programme) -> Iterator[FieldProblem]:
         yield FieldProblem(("name",), "REQUIRED", "a programme has a name")
     if not programme.languages:
         yield FieldProblem(("languages",), "REQUIRED", "members are spoken to in at least one language")
-    if not _is_time_zone(programme.time_zone):
+    if not is_time_zone(programme.time_zone):
         yield FieldProblem(("time_zone",), "UNKNOWN", "not a time zone of the IANA database")
     if not 0 <= programme.bill_ceiling_bp <= BASIS:
         yield FieldProblem(("bill_ceiling_bp",), "OUT_OF_RANGE", f"0 to {BASIS} basis points")
@@ -80,7 +80,8 @@ def _problems(programme: Programme) -> Iterator[FieldProblem]:
             yield FieldProblem(("point_value_micro", currency), "INVALID", "a positive value per currency code")
 
 
-def _is_time_zone(name: str) -> bool:
+def is_time_zone(name: str) -> bool:
+    """Whether the IANA database knows a zone of this name."""
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 
 from ledger.accounts import POINTS
-from partners.earning import Lot
+from partners.promotions.basket import Lot
 from partners.records import BudgetCharge, OwedRow, Promoted, ProofUse, Row, StoredReceipt
 from partners.returning import GivenBack
 
@@ -79,7 +79,7 @@ _RECORD_RETURN = (
 )
 _RECORD_RETURN_BY_RULES = (
     f"SELECT r.* FROM {_RECORD_RETURN} r CROSS JOIN LATERAL partners.record_taken_back("
-    "$2,$6,$10,CASE r.status WHEN 0 THEN r.seq END,$22,$8,$3,$5,$40,$41,$42,$43) t "
+    "$2,$6,$10,CASE r.status WHEN 0 THEN r.seq END,$22,$8,$3,$5,$40,$41,$42,$43,$44,$45) t "
     "CROSS JOIN LATERAL partners.record_given_back("
     "$2,$6,CASE r.status WHEN 0 THEN r.seq END,$29,$30,$31,$32,$33,$34,$35,$36,$37,$38,$39) g"
 )
@@ -114,7 +114,7 @@ def _purchase_columns(row: Row, lots: Sequence[Lot], at: datetime) -> tuple[Any,
     return (
         POINTS, at, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
-        row.currency, row.total, row.awarded, row.detail, row.decision, *lot_columns(lots),
+        row.currency, row.total, row.awarded, row.detail, row.decision_json, *lot_columns(lots),
     )  # fmt: skip
 
 
@@ -150,7 +150,7 @@ async def record_purchases(
         _literal([row.total for row in rows]),
         _literal([row.awarded for row in rows]),
         _joined([row.detail for row in rows]),
-        _joined([row.decision for row in rows]),
+        _joined([row.decision_json for row in rows]),
         _literal(list(accumulate(len(of_item) for of_item in lots))),
         _literal([lot.issuer_id for lot in flat]),
         _literal([lot.funder_id for lot in flat]),
@@ -180,7 +180,7 @@ async def record_spending(
     columns = (
         kind, POINTS, at, day, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id, row.outlet_id,
         row.terminal_id, row.client_id, row.card_id, row.terms_id, row.reference, row.business_date, row.occurred_at,
-        row.currency, row.total, row.awarded, row.detail, row.decision, redeem_points, use.code_card,
+        row.currency, row.total, row.awarded, row.detail, row.decision_json, redeem_points, use.code_card,
         use.code_step, use.approval_no, *lot_columns(lots),
     )  # fmt: skip
     if row.reward_id is not None:
@@ -210,7 +210,7 @@ async def record_return(
         f"SELECT * FROM {_RECORD_RETURN}" if given_back is None else _RECORD_RETURN_BY_RULES,
         kind, POINTS, at, if_seq, grace, row.holder_id, row.claim, row.idem_key, row.fingerprint, row.partner_id,
         row.outlet_id, row.terminal_id, row.client_id, row.terms_id, row.reference, row.business_date,
-        row.occurred_at, row.currency, row.total, row.detail, row.decision, original.seq,
+        row.occurred_at, row.currency, row.total, row.detail, row.decision_json, original.seq,
         original.seq if original.kind == 1 else None, original.redemption_seq, list(lot_points),
         list(lot_points.values()), shortfall, refund_points, *(given_back_columns(given_back) if given_back else ()),
     )  # fmt: skip
@@ -263,7 +263,9 @@ def given_back_columns(given_back: GivenBack) -> list[Any]:
         [grant.kind for grant in grants],
         [grant.code for grant in grants],
         [grant.quantity for grant in grants],
-        given_back.uses,
+        [int(use.code) for use in given_back.uses if use.kind == "COUPON"],
+        [use.code for use in given_back.uses if use.kind == "STAMP"],
+        [use.quantity for use in given_back.uses if use.kind == "STAMP"],
     ]
 
 

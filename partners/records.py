@@ -8,16 +8,20 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from kit.values import quick
 
+PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4  # kinds of a receipt
 DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another because of a decision
 
 
 @quick
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points. reward_id
-    is the reward of the catalogue that a redemption is for, to be taken from its stock in the same call."""
+    """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points. decision
+    is plain JSON, as `StoredReceipt` gives it back. reward_id is the reward of the catalogue that a redemption is for,
+    to be taken from its stock in the same call."""
 
     holder_id: int
     claim: UUID
@@ -36,8 +40,13 @@ class Row:
     total: int
     awarded: int
     detail: str | None
-    decision: str
+    decision: dict[str, Any]
     reward_id: int | None = None
+
+    @property
+    def decision_json(self) -> str:
+        """The decision as the database takes it."""
+        return orjson.dumps(self.decision).decode()
 
 
 @quick

@@ -17,7 +17,7 @@ from partners import earning
 from partners.decisions import Decided, owed_of
 from partners.earning import EarnLine
 from partners.promotions import remaining
-from partners.promotions.basket import Grant
+from partners.promotions.basket import Grant, Use
 from partners.promotions.remaining import Remaining, Rest, left_of
 from partners.records import BudgetCharge, OwedRow
 from partners.terms import Programme, Terms, limit_codes
@@ -100,12 +100,12 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class GivenBack:
     """What a return undoes of a decision by rules: what goes back to budgets, what the parties owe each other no more
-    (as it was owed), what of grants is taken from the member, and whether all that it used up goes back."""
+    (as it was owed), what of grants is taken from the member, and what that was used up goes back to the member."""
 
     charges: tuple[BudgetCharge, ...] = ()
     owed: tuple[OwedRow, ...] = ()
     grants: tuple[Grant, ...] = ()
-    uses: bool = False
+    uses: tuple[Use, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Takeback:
     """The decision: amounts per line and in all, points to take per lot, points and their value to give back.
 
     lost_minor is what of the discounts on the rest is lost with what was returned, so that less money comes back; below
-    zero where the rest, which was charged more by then, comes back, too.
+    zero where more was kept from an earlier return than is lost now. All returns together give back what was paid.
     """
 
     line_minor: Mapping[str, int]
@@ -175,12 +175,14 @@ def decide_by_rules(
     lot_points: Mapping[int, int],
     decided: Decided,
     left: GivenBack,
+    refunded_minor: int = 0,
     exposure_here: int | None = None,
 ) -> Takeback:
     """As `decide`, of a purchase that rules decided: what remains is decided again under its release, on its context
     and counters.
 
-    left is what earlier returns left of charges and debts between parties; exposure_here the partner's number where
+    left is what earlier returns left of charges and debts between parties, refunded_minor the money that they gave
+    back; exposure_here the partner's number where
     the purchase was charged to what it may grant.
     """
     returned = _amounts(lines, wish)
@@ -189,6 +191,7 @@ def decide_by_rules(
     found = remaining.decide(
         basis.release, decided.basket, basis.context, basis.counters, original=decided.outcome, held=lot_points,
         left=_rest(decided, after), before=_rest(decided, lines),
+        refunded_minor=refunded_minor + sum(line.refunded_minor for line in lines),
     )  # fmt: skip
     amount_minor = sum(returned.values())
     return Takeback(
@@ -236,7 +239,7 @@ def _given_back(found: Remaining, decided: Decided, left: GivenBack, exposure_he
         tuple(one for one in charges if one.amount > 0),
         tuple(one for one in owed if one.amount_minor > 0),
         found.grants,
-        bool(found.uses),
+        found.uses,
     )
 
 

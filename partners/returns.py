@@ -20,21 +20,14 @@ from ledger import debts, lots
 from ledger.accounts import POINTS
 from members import merging
 from partners import decisions, outcomes, receipt_store, receipts, returning, spending
+from partners.callers import Caller, Place
+from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
-from partners.purchases import (
-    ATTEMPTS,
-    CANCELLATION,
-    PURCHASE,
-    REDEMPTION,
-    RETURN,
-    Caller,
-    Desk,
-    Place,
-    call_safely,
-)
+from partners.prepared import ATTEMPTS
 from partners.receipts import ReceiptRef
-from partners.records import BudgetCharge, OwedRow, Row, StoredReceipt
+from partners.recording import call_safely
+from partners.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN, BudgetCharge, OwedRow, Row, StoredReceipt
 from partners.returning import BoughtLine, GivenBack, Takeback, Wish
 from partners.terms import Terms, limit_codes
 
@@ -324,6 +317,7 @@ async def _decide(desk: Desk, directory: Directory, original: StoredReceipt, wis
         limited = any(one.code in codes for one in left.charges)
         takeback = returning.decide_by_rules(
             bought, wish, lot_points=held, decided=decisions.recalled(original, around), left=left,
+            refunded_minor=sum(past.decision["takeback"]["money"] for past in earlier),
             exposure_here=original.partner_id if limited else None,
         )  # fmt: skip
         return _Case(original, terms, takeback)
@@ -404,7 +398,7 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
         business_date=slip.ref.business_date, occurred_at=slip.occurred_at, currency=case.original.currency,
         total=0 if case.original.kind == REDEMPTION else takeback.amount_minor, awarded=0,
         detail=orjson.dumps({"reason": slip.reason}).decode() if slip.reason else None,
-        decision=orjson.dumps(decided).decode(),
+        decision=decided,
     )  # fmt: skip
 
 

@@ -125,18 +125,31 @@ async def insert_outlets(
     return {row.code: row.outlet_id for row in await connection.execute(statement, values)}
 
 
-async def set_outlet_place(
-    connection: AsyncConnection, outlet_id: int, *, town: str | None, street: str | None, at: tuple[int, int] | None
+async def set_outlet_places(
+    connection: AsyncConnection,
+    partner_id: int,
+    places: Sequence[tuple[str, str | None, str | None, int | None, int | None]],
 ) -> None:
-    """Say where an outlet is; at is its latitude and longitude in millionths of a degree."""
-    latitude, longitude = at or (None, None)
+    """Say where outlets are, given as (code, town, street, latitude, longitude) with degrees in millionths."""
+    codes, towns, streets, latitudes, longitudes = (list(each) for each in zip(*places, strict=True))
     await connection.execute(
         text(
-            "UPDATE partners.outlet SET town = :town, street = :street, latitude_micro = :latitude, "
-            "longitude_micro = :longitude WHERE outlet_id = :outlet_id"
+            "UPDATE partners.outlet o SET town = p.town, street = p.street, latitude_micro = p.latitude, "
+            "longitude_micro = p.longitude FROM unnest(CAST(:codes AS text[]), CAST(:towns AS text[]), "
+            "CAST(:streets AS text[]), CAST(:latitudes AS int[]), CAST(:longitudes AS int[])) "
+            "AS p (code, town, street, latitude, longitude) WHERE o.partner_id = :partner_id AND o.code = p.code"
         ),
-        {"outlet_id": outlet_id, "town": town, "street": street, "latitude": latitude, "longitude": longitude},
-    )
+        {
+            "partner_id": partner_id, "codes": codes, "towns": towns, "streets": streets, "latitudes": latitudes,
+            "longitudes": longitudes,
+        },
+    )  # fmt: skip
+
+
+async def set_outlet_zone(connection: AsyncConnection, outlet_id: int, time_zone: str | None) -> None:
+    """Say which zone's time an outlet's clocks show."""
+    statement = text("UPDATE partners.outlet SET time_zone = :time_zone WHERE outlet_id = :outlet_id")
+    await connection.execute(statement, {"outlet_id": outlet_id, "time_zone": time_zone})
 
 
 async def partner_id_by_outlet(connection: AsyncConnection, outlet_id: int) -> int | None:
@@ -315,7 +328,7 @@ async def directory_rows(connection: asyncpg.Connection, known_releases: Collect
                 "FROM partners.partner p ORDER BY code"
             ),
             outlets=await connection.fetch(
-                "SELECT outlet_id, partner_id, code, name, town, street, latitude_micro, longitude_micro "
+                "SELECT outlet_id, partner_id, code, name, town, street, latitude_micro, longitude_micro, time_zone "
                 "FROM partners.outlet"
             ),
             terminals=await connection.fetch("SELECT terminal_id, outlet_id, code, status FROM partners.terminal"),
@@ -372,6 +385,13 @@ def terms_of(row: RowMapping | asyncpg.Record) -> Terms:
         role=row["role"],
         hybrid_fund_micro=row["hybrid_fund_micro"],
         breakage_share_bp=row["breakage_share_bp"],
+        earn_kinds=tuple(row["earn_kinds"]),
+        never_earn_classes=tuple(row["never_earn_classes"]),
+        never_earn_categories=tuple(row["never_earn_categories"]),
+        earns_on_tax=row["earns_on_tax"],
+        unpayable_kinds=tuple(row["unpayable_kinds"]),
+        minimum_money_minor=row["minimum_money_minor"],
+        returns_in_proportion=row["returns_in_proportion"],
     )
 
 

@@ -14,6 +14,8 @@ POOL, AT_BURN, HYBRID, BY_REDEEMER, BY_OPERATOR = "POOL", "AT_BURN", "HYBRID", "
 OPERATOR_BEARS, DATED_CORRECTION = "OPERATOR_BEARS", "DATED_CORRECTION"
 """Who bears fees that go back when they were allocated: the operator, or who got them, as a dated correction."""
 OPERATOR = 0
+ORDINARY_KINDS = ("GOODS", "SERVICE")
+"""Kinds of lines that earn where an agreement does not say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class Terms:
     ISSUER_BEARS, they are forgiven; REFUND_DEDUCTION, the partner keeps their worth from the refund; MEMBER_DEBT, other
     points of the member serve, and what is missing is owed. hold_minutes is the longest that points may stay
     set aside.
+
+    earn_kinds are the kinds of lines that earn (a gift card never does), never_earn_classes and -_categories what of
+    them does not; earns_on_tax says whether the tax in an amount earns. Points pay for no line of unpayable_kinds and
+    leave minimum_money_minor to money. returns_in_proportion: a part that comes back takes its share of everything;
+    otherwise what remains is decided again.
     """
 
     terms_id: int
@@ -66,6 +73,21 @@ class Terms:
     role: str = BOTH
     hybrid_fund_micro: int = 0
     breakage_share_bp: int = 0
+    earn_kinds: tuple[str, ...] = ORDINARY_KINDS
+    never_earn_classes: tuple[str, ...] = ()
+    never_earn_categories: tuple[str, ...] = ()
+    earns_on_tax: bool = True
+    unpayable_kinds: tuple[str, ...] = ()
+    minimum_money_minor: int = 0
+    returns_in_proportion: bool = False
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether it says no more of what earns, of what points pay and of returns than every agreement must."""
+        return not (
+            self.never_earn_classes or self.never_earn_categories or self.unpayable_kinds or self.minimum_money_minor
+            or self.returns_in_proportion or not self.earns_on_tax or self.earn_kinds != ORDINARY_KINDS
+        )  # fmt: skip
 
     @property
     def issue_price_micro(self) -> int:

@@ -6,8 +6,6 @@ is not recognised or a proof is no good, the key is looked up before the "no" is
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -16,40 +14,37 @@ from kit.errors import Rejection
 from kit.values import quick
 from ledger import lots
 from ledger.accounts import POINTS
-from members import approvals, guesses, identification, merging, proofs
-from members.aliases import normal_phone
+from members import approvals, proofs
 from members.approvals import Approval
-from members.cards import CardUnknown, MemberUnknown, Recognised, check_number
-from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
-from partners import holds, outcomes, permits, purchases, receipt_store, receipts, roles, spending
+from partners import (
+    callers,
+    deciding,
+    holds,
+    outcomes,
+    permits,
+    preparing,
+    purchases,
+    receipts,
+    recognition,
+    replays,
+    roles,
+    spending,
+)
+from partners.callers import Caller
+from partners.calls import Call
 from partners.coupons import coupons
+from partners.coupons.coupons import Shown
 from partners.coupons.guesses import Asking
-from partners.directory import Directory
+from partners.deciding import Presented
+from partners.desk import Desk
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
-from partners.purchases import Caller, Carried, Desk, Foreseen, Met, Prepared, Presented
-from partners.receipts import Receipt
+from partners.prepared import Prepared
+from partners.receipts import Receipt, ReceiptRef
 from partners.records import ProofUse
 from partners.spending import SpendLimit
 from partners.terms import Terms
-
-MOST_ITEMS = 500
-_KEY = re.compile(r"[\x21-\x7e]{16,64}")
-
-
-class IdempotencyKeyInvalid(Rejection):
-    """The key must be 16 to 64 visible ASCII characters."""
-
-    code = "IDEMPOTENCY_KEY_INVALID"
-    retryable = False
-
-
-class BatchInvalid(Rejection):
-    """A batch holds 1 to 500 items."""
-
-    code = "BATCH_INVALID"
-    retryable = False
 
 
 class ProofRequired(Rejection):
@@ -110,16 +105,6 @@ NO_COUPONS = Coupons()
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a till: who asks, the idempotency key in its scope, the business instant and the wall's."""
-
-    caller: Caller
-    idem_key: UUID
-    at: datetime
-    wall_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Quoted:
     """What a receipt would earn and the most it takes, for a member who was recognised."""
 
@@ -129,82 +114,21 @@ class Quoted:
     limit: SpendLimit
 
 
-def check_key(key: str) -> None:
-    """Nothing where a key has the form of one. Raises IdempotencyKeyInvalid."""
-    if not _KEY.fullmatch(key):
-        raise IdempotencyKeyInvalid("the idempotency key must be 16 to 64 visible ASCII characters")
-
-
-def scoped_key(caller: Caller, operation: str, key: str) -> UUID:
-    """The key in its scope. Raises IdempotencyKeyInvalid before anything is looked up."""
-    check_key(key)
-    return purchases.idem_key_of(caller, operation, key)
-
-
-async def identify(desk: Desk, caller: Caller, ref: MemberRef, terminal_id: int | None, at: datetime) -> Identified:
-    """The member that a till names. Raises what members.identification raises, and RateLimited."""
-    if ref.card_number is not None:
-        place = caller.terminal_id if terminal_id is None else terminal_id
-        return await _identify_card(desk, ref.card_number, guesses.guesser(place, caller.client_no))
-    place = caller.terminal_id if terminal_id is None else terminal_id
-    asking = guesses.phone_guesser(place, caller.client_no) if ref.phone is not None else None
-    if asking is not None:
-        await desk.guesses.check(asking)
-    async with desk.database.reading() as connection:
-        try:
-            return await identification.identify(
-                connection, desk.vault, ref, partner_id=caller.partner_id, terminal_id=terminal_id, at=at
-            )
-        except MemberUnknown as no:
-            unknown = no
-    if asking is not None and normal_phone(ref.phone or "") and await desk.guesses.count(asking) == 0:
-        raise RateLimited from unknown
-    raise unknown
-
-
-async def _identify_card(desk: Desk, number: str, asking: Guesser) -> Identified:
-    return (await _meet(desk, number, asking, None)).member
-
-
-async def _meet(desk: Desk, number: str, asking: Guesser, foreseen: Foreseen | None) -> Met:
-    await desk.guesses.check(asking)
-    try:
-        return await desk.cards.submit(Carried(number, foreseen))
-    except CardUnknown as no:
-        return Met(await _told(desk, asking, number, no, set()))
-
-
-async def _told(
-    desk: Desk, asking: Guesser, number: str, found: Identified | Rejection, counted: set[tuple[Guesser, str]]
-) -> Identified:
-    """Whom a card number found. One that finds nobody is counted, once in a batch, unless it cannot be a number at
-    all: that is a slip of the finger and tells a guesser nothing."""
-    if not isinstance(found, Rejection):
-        return found
-    is_guess = isinstance(found, CardUnknown) and check_number(number) and (asking, number) not in counted
-    if is_guess:
-        counted.add((asking, number))
-        if await desk.guesses.count(asking) == 0:
-            raise RateLimited from found
-    raise found
-
-
-async def _meet_for(desk: Desk, call: Call, ref: MemberRef, place: purchases.Place, foreseen: Foreseen | None) -> Met:
-    """As `identify`, and what a decision on the receipt will want to know, where the card's number says who it is."""
-    if ref.card_number is None or foreseen is None:
-        return Met(await identify(desk, call.caller, ref, place.terminal_id, call.at))
-    till = call.caller.terminal_id if place.terminal_id is None else place.terminal_id
-    return await _meet(desk, ref.card_number, guesses.guesser(till, call.caller.client_no), foreseen)
-
-
 async def quote(
     desk: Desk, caller: Caller, ref: MemberRef, receipt: Receipt, *, at: datetime, shown: Coupons = NO_COUPONS
 ) -> Quoted:
-    """What a purchase would earn, the discounts it may get, and the most points it takes; writes nothing of it."""
+    """What a purchase would earn, the discounts it may get, and the most points it takes; writes nothing of it.
+
+    Coupons that are shown are looked at as a purchase looks at them, and stay as they are. Raises what
+    identification, coupons.look and preparing.prepare raise.
+    """
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
-    member = await identify(desk, caller, ref, place.terminal_id, at)
-    prepared = await purchases.decide(desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True)
+    place = callers.place_of(directory, caller, receipt.outlet, receipt.terminal)
+    member = await recognition.identify(desk, caller, ref, place.terminal_id, at)
+    presented = await _presented(desk, caller, place, member, shown, receipt, at=at)
+    prepared = await deciding.decide(
+        desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True, presented=presented
+    )
     terms = directory.terms(prepared.row.terms_id)
     standing = await lots.standing(desk.pool, member.member_id, unit=POINTS, at=at)
     if standing is None:
@@ -227,6 +151,8 @@ async def quote(
             available=standing.available,
             locked=standing.spend_locked,
         )
+    if not terms.redeems:
+        limit = SpendLimit(0, 0, "AGREEMENT_SHARE")
     return Quoted(member, prepared, terms, limit)
 
 
@@ -245,7 +171,7 @@ async def record_purchase(
     has expired is said only to who was not answered before. A partner that issues nothing records its receipts with
     nothing earned, unless must_earn.
 
-    Raises what identification, proofs, purchases.prepare, the partner's role and the recording raise.
+    Raises what identification, proofs, preparing.prepare, the partner's role and the recording raise.
     """
     receipt = _with_coupons(desk, receipt, shown)
     if spend is not None and spend.hold is not None:
@@ -253,29 +179,31 @@ async def record_purchase(
             desk, call, ref, receipt, spend.hold, asked=spend.points, promise=promise, shown=shown
         )
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    place = callers.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     points = (spend and spend.points) or 0
     member: Identified | None = None
-    foreseen = None if shown.codes else purchases.foresee(desk, directory, call.caller, place, receipt, at=call.at)
+    foreseen = None if shown.codes else deciding.foresee(desk, directory, call.caller, place, receipt, at=call.at)
     try:
-        met = await _meet_for(desk, call, ref, place, foreseen)
+        met = await recognition.meet_for(desk, call, ref, place, foreseen)
         member = met.member
-        if earlier := await _answered_as_another(
+        if earlier := await replays.answered_as_another(
             desk, call, member, place, receipt,
-            lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
+            lambda holder, claim: preparing.content_of(holder, claim, receipt, points),
         ):  # fmt: skip
             return earlier
         terms_id = _promised_terms(promise, member)
         use = await _check_proof(desk, call, member, points, spend.proof) if spend else ProofUse()
-        presented = await _presented(desk, call.caller, place, member, shown, at=call.at, is_proved=spend is not None)
+        presented = await _presented(
+            desk, call.caller, place, member, shown, receipt, at=call.at, is_proved=spend is not None
+        )
     except Rejection as no:
-        return await _replay_or(
-            no, desk, call, place, receipt, lambda holder, claim: purchases.content_of(holder, claim, receipt, points),
+        return await replays.replay_or(
+            no, desk, call, place, receipt, lambda holder, claim: preparing.content_of(holder, claim, receipt, points),
             member=member,
         )  # fmt: skip
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
-    prepared = await purchases.decide(
+    prepared = await deciding.decide(
         desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented, foreseen=foreseen,
         told=met.told,
@@ -301,23 +229,23 @@ async def _record_with_hold(
     shown: Coupons,
 ) -> Recorded:
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    place = callers.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
 
     def content(holder: int, claim: UUID) -> UUID:
-        return holds.captured_content_of(purchases.content_of(holder, claim, receipt, asked or 0), hold_ref)
+        return holds.captured_content_of(preparing.content_of(holder, claim, receipt, asked or 0), hold_ref)
 
     member: Identified | None = None
     try:
-        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
         terms_id = _promised_terms(promise, member)
         hold = await holds.own(desk, call.caller, hold_ref, at=call.at, member_id=member.member_id)
-        presented = await _presented(desk, call.caller, place, member, shown, at=call.at, is_proved=True)
+        presented = await _presented(desk, call.caller, place, member, shown, receipt, at=call.at, is_proved=True)
     except Rejection as no:
-        return await _replay_or(no, desk, call, place, receipt, content, member=member)
+        return await replays.replay_or(no, desk, call, place, receipt, content, member=member)
     if terms_id is not None:
         directory = await desk.directory_with(terms_id)
     points = holds.points_to_capture(hold, asked)
-    prepared = await purchases.decide(
+    prepared = await deciding.decide(
         desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
         terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
     )  # fmt: skip
@@ -334,18 +262,25 @@ async def place_hold(
     Raises what identification, proofs and `holds.place` raise.
     """
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, outlet, terminal)
+    place = callers.place_of(directory, call.caller, outlet, terminal)
     member: Identified | None = None
     try:
-        terms = purchases.terms_at(directory, call.caller.partner_id, call.at)
+        terms = callers.terms_at(directory, call.caller.partner_id, call.at)
         roles.require_redeemer(terms)
         holds.check(wish, terms)
-        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
         await permits.check_spending(desk, call.caller, member, outlet, terminal, at=call.at)
         use = await _check_proof(desk, call, member, wish.points, proof)
     except Rejection as no:
         return await holds.placed_or(
-            no, desk, call.caller, place, wish, member_id=recognised(no, member), idem_key=call.idem_key, at=call.at
+            no,
+            desk,
+            call.caller,
+            place,
+            wish,
+            member_id=recognition.recognised(no, member),
+            idem_key=call.idem_key,
+            at=call.at,
         )
     return await holds.place(
         desk, call.caller, member, place, wish, terms=terms, use=use, idem_key=call.idem_key, at=call.at
@@ -360,11 +295,11 @@ async def request_approval(
     Raises what identification raises, PointsNotPositive and IdempotencyKeyReused.
     """
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, outlet, terminal)
+    place = callers.place_of(directory, call.caller, outlet, terminal)
     try:
         if points <= 0:
             raise purchases.PointsNotPositive("the number of points to spend must be above zero")
-        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
+        member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
     except Rejection as no:
         async with desk.database.reading() as connection:
             earlier = await approvals.asked_before(
@@ -373,7 +308,7 @@ async def request_approval(
         if earlier is None:
             raise
         is_same = (earlier.points, earlier.outlet_id) == (points, place.outlet_id)
-        if not is_same or recognised(no, None) not in (None, earlier.member_id):
+        if not is_same or recognition.recognised(no, None) not in (None, earlier.member_id):
             raise outcomes.rejection(outcomes.KEY_REUSED) from no
         return earlier, True
     async with desk.database.transaction() as connection:
@@ -395,7 +330,7 @@ async def find_approval(desk: Desk, caller: Caller, member_id: int, approval_no:
 async def capture_hold(desk: Desk, call: Call, ref: HoldRef, receipt: Receipt, *, asked: int | None) -> Recorded:
     """Capture a hold alone, whole or as many points as asked. Raises what `holds.capture` raises."""
     directory = await desk.directory.get()
-    terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
+    terms = callers.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
     receipt = replace(receipt, currency=terms.currency)
     hold = await holds.own(desk, call.caller, ref, at=call.at)
     return await holds.capture(desk, call.caller, hold, receipt, asked=asked, idem_key=call.idem_key, at=call.at)
@@ -407,25 +342,66 @@ async def release_hold(desk: Desk, call: Call, ref: HoldRef) -> Held:
     return await holds.release(desk, call.caller, hold, idem_key=call.idem_key, at=call.at)
 
 
+async def reserve_coupons(desk: Desk, call: Call, ref: MemberRef, receipt: ReceiptRef, shown: Coupons) -> datetime:
+    """Keep coupons for a receipt that is not paid yet, all or none, counted from now; until when. Once more for the
+    same receipt it begins anew, and the purchase under that receipt uses them.
+
+    Raises what identification raises, and what coupons.look and coupons.reserve reject.
+    """
+    place, by = await _basket(desk, call.caller, receipt)
+    member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
+    found = await _looked_at(desk, call.caller, place, member, shown, by, call.at)
+    async with desk.database.transaction() as connection:
+        await coupons.reserve(
+            connection, [one.lookup for one in found], holder_id=member.member_id, partner_id=call.caller.partner_id,
+            by=by, at=call.at, now=call.wall_at,
+        )  # fmt: skip
+    return call.at + coupons.RESERVED_FOR
+
+
+async def release_coupons(desk: Desk, call: Call, receipt: ReceiptRef, shown: Coupons) -> int:
+    """Let go what was kept for a receipt; how many of these coupons were."""
+    _, by = await _basket(desk, call.caller, receipt)
+    async with desk.database.transaction() as connection:
+        lookups = await coupons.lookups(connection, desk.vault, shown.codes, call.caller.partner_id)
+        return await coupons.release(connection, lookups, by=by)
+
+
+async def _basket(desk: Desk, caller: Caller, receipt: ReceiptRef) -> tuple[callers.Place, UUID]:
+    """Where a receipt is, and what its coupons are kept under: its own claim, by which its purchase finds them."""
+    place = callers.place_of(await desk.directory.get(), caller, receipt.outlet, receipt.terminal)
+    return place, receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+
+
 async def _presented(
     desk: Desk,
     caller: Caller,
-    place: purchases.Place,
+    place: callers.Place,
     member: Identified,
     shown: Coupons,
+    receipt: Receipt,
     *,
     at: datetime,
     is_proved: bool = False,
 ) -> Presented:
-    """The coupons behind codes. Raises what coupons.look raises; codes that are no good are counted."""
+    """The coupons behind codes, also those kept for the receipt. Raises what coupons.look raises; codes that are no
+    good are counted."""
     if not shown.codes:
-        return purchases.NOTHING_PRESENTED
+        return deciding.NOTHING_PRESENTED
+    by = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
+    found = await _looked_at(desk, caller, place, member, shown, by, at)
+    return Presented(tuple(found), is_proved, shown.wall_at)
+
+
+async def _looked_at(
+    desk: Desk, caller: Caller, place: callers.Place, member: Identified, shown: Coupons, by: UUID, at: datetime
+) -> list[Shown]:
     assert shown.wall_at is not None
     asking = Asking(member.member_id, place.terminal_id, caller.client_no)
-    found = await coupons.look(
-        desk.database, desk.vault, shown.codes, asking=asking, partner_id=caller.partner_id, at=at, now=shown.wall_at
-    )
-    return Presented(tuple(found), is_proved, shown.wall_at)
+    return await coupons.look(
+        desk.database, desk.vault, shown.codes, asking=asking, partner_id=caller.partner_id, at=at,
+        now=shown.wall_at, by=by,
+    )  # fmt: skip
 
 
 def _with_coupons(desk: Desk, receipt: Receipt, shown: Coupons) -> Receipt:
@@ -458,27 +434,27 @@ async def redeem_points(
 ) -> Recorded:
     """The spending half alone; the receipt is one of nothing, in the place and under the reference of the spending."""
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
-    terms = purchases.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
+    place = callers.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    terms = callers.terms_at(directory, call.caller.partner_id, receipt.occurred_at)
     roles.require_redeemer(terms)
     receipt = replace(receipt, currency=terms.currency)
     member: Identified | None = None
     try:
-        member = await identify(desk, call.caller, ref, place.terminal_id, call.at)
-        if earlier := await _answered_as_another(
+        member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
+        if earlier := await replays.answered_as_another(
             desk, call, member, place, receipt,
-            lambda holder, claim: purchases.redemption_content_of(
-                purchases.content_of(holder, claim, receipt, 0), points
+            lambda holder, claim: preparing.redemption_content_of(
+                preparing.content_of(holder, claim, receipt, 0), points
             ),
         ):  # fmt: skip
             return earlier
         await permits.check_spending(desk, call.caller, member, receipt.outlet, receipt.terminal, at=call.at)
         use = await _check_proof(desk, call, member, points, proof)
     except Rejection as no:
-        return await _replay_or(
+        return await replays.replay_or(
             no, desk, call, place, receipt,
-            lambda holder, claim: purchases.redemption_content_of(
-                purchases.content_of(holder, claim, receipt, 0), points
+            lambda holder, claim: preparing.redemption_content_of(
+                preparing.content_of(holder, claim, receipt, 0), points
             ),
             member=member,
         )  # fmt: skip
@@ -486,181 +462,6 @@ async def redeem_points(
         desk, call.caller, member, receipt, points=points, use=use, idem_key=call.idem_key, at=call.at,
         reward_id=reward_id,
     )  # fmt: skip
-
-
-async def accrue_many(
-    desk: Desk, caller: Caller, items: Sequence[tuple[MemberRef, Receipt | Rejection]], *, at: datetime
-) -> list[Recorded | Rejection]:
-    """Record receipts that earn, each by itself and under itself as key; answers in the items' order.
-
-    Raises BatchInvalid; every other "no" is an item's own.
-    """
-    if not 1 <= len(items) <= MOST_ITEMS:
-        raise BatchInvalid(f"a batch holds 1 to {MOST_ITEMS} items")
-    found: dict[int, Recorded | Rejection] = {}
-    prepared: dict[int, Prepared] = {}
-    for index, one in enumerate(await _prepare_many(desk, caller, items, at)):
-        if isinstance(one, Prepared):
-            prepared[index] = one
-        else:
-            found[index] = one
-    if prepared:
-        recorded = await purchases.accrue_file(desk, list(prepared.values()))
-        found.update(zip(prepared, recorded, strict=True))
-    return [found[index] for index in range(len(items))]
-
-
-async def _prepare_many(
-    desk: Desk, caller: Caller, items: Sequence[tuple[MemberRef, Receipt | Rejection]], at: datetime
-) -> list[Prepared | Recorded | Rejection]:
-    directory = await desk.directory.get()
-    numbers = {ref.card_number for ref, _ in items if ref.card_number is not None}
-    by_number = await identification.identify_cards(desk.pool, desk.vault, list(numbers)) if numbers else {}
-    counted: set[tuple[Guesser, str]] = set()
-    answers: dict[int, Prepared | Recorded | Rejection] = {}
-    asked: dict[int, tuple[Identified, Receipt]] = {}
-    for index, (ref, receipt) in enumerate(items):
-        try:
-            if isinstance(receipt, Rejection):
-                raise receipt
-            place = purchases.place_of(directory, caller, receipt.outlet, receipt.terminal)
-            try:
-                if ref.card_number is not None:
-                    asking = guesses.guesser(place.terminal_id, caller.client_no)
-                    await desk.guesses.check(asking)
-                    member = await _told(desk, asking, ref.card_number, by_number[ref.card_number], counted)
-                else:
-                    member = await identify(desk, caller, ref, place.terminal_id, at)
-            except Rejection as no:
-                answers[index] = await _recorded_before_or(no, desk, caller, place, receipt)
-                continue
-            if earlier := await _recorded_as_another(desk, caller, member, place, receipt):
-                answers[index] = earlier
-                continue
-            asked[index] = (member, receipt)
-        except Rejection as no:
-            answers[index] = no
-    decided = await purchases.decide_many(desk, directory, caller, list(asked.values()), at=at)
-    for index, one in zip(asked, decided, strict=True):
-        answers[index] = _that_earns(directory, one)
-    return [answers[index] for index in range(len(items))]
-
-
-def _that_earns(directory: Directory, one: Prepared | Rejection) -> Prepared | Rejection:
-    """The purchase, or the "no" to a partner that issues nothing."""
-    if isinstance(one, Prepared):
-        try:
-            roles.require_issuer(directory.terms(one.row.terms_id))
-        except Rejection as no:
-            return no
-    return one
-
-
-async def _answered_as_another(
-    desk: Desk,
-    call: Call,
-    member: Identified,
-    place: purchases.Place,
-    receipt: Receipt,
-    content: Callable[[int, UUID], UUID],
-) -> Recorded | None:
-    """The first answer where this very request was answered while the card stood for another member, before a merge or
-    during one that has ended; None where it was not. A final decline is raised again."""
-    others = await _others(desk, member)
-    if not others:
-        return None
-    claim = receipts.claim_of(call.caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
-    earlier = await receipt_store.receipt_by_idem_key(desk.pool, call.caller.partner_id, call.idem_key)
-    if earlier is not None and earlier.holder_id in others:
-        if await receipt_store.fingerprint_of(desk.pool, claim) != content(earlier.holder_id, claim):
-            raise outcomes.rejection(outcomes.KEY_REUSED)
-        return Recorded(earlier, True)
-    for other in sorted(others):
-        told = await lots.declined(desk.pool, other, unit=POINTS, idem_key=call.idem_key)
-        if told is not None:
-            is_same = told == content(other, claim)
-            raise outcomes.rejection(outcomes.INSUFFICIENT if is_same else outcomes.KEY_REUSED)
-    return await _recorded_as_another(desk, call.caller, member, place, receipt, content)
-
-
-async def _recorded_as_another(
-    desk: Desk,
-    caller: Caller,
-    member: Identified,
-    place: purchases.Place,
-    receipt: Receipt,
-    content: Callable[[int, UUID], UUID] | None = None,
-) -> Recorded | None:
-    """The same by the receipt, whatever key was sent."""
-    others = await _others(desk, member)
-    if not others:
-        return None
-    claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
-    earlier = await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim)
-    if earlier is None or earlier.holder_id not in others:
-        return None
-    same = content or (lambda holder, claim: purchases.content_of(holder, claim, receipt, 0))
-    if await receipt_store.fingerprint_of(desk.pool, claim) != same(earlier.holder_id, claim):
-        raise outcomes.rejection(outcomes.RECORDED_ALREADY)
-    return Recorded(earlier, True)
-
-
-async def _others(desk: Desk, member: Identified) -> set[int]:
-    """Whom else the member's card stood for ever; nobody where its member was never merged."""
-    if member.issued_to is None:
-        return set()
-    async with desk.database.reading() as connection:
-        return await merging.ever_stood_for(connection, member.issued_to) - {member.member_id}
-
-
-async def _recorded_before_or(
-    no: Rejection, desk: Desk, caller: Caller, place: purchases.Place, receipt: Receipt
-) -> Recorded | Rejection:
-    claim = receipts.claim_of(caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
-    earlier = await receipt_store.receipt_by_claim(desk.pool, caller.partner_id, claim)
-    if earlier is None:
-        return no
-    is_same = await receipt_store.fingerprint_of(desk.pool, claim) == purchases.content_of(
-        earlier.holder_id, claim, receipt, 0
-    )
-    return Recorded(earlier, True) if is_same else no
-
-
-async def _replay_or(
-    no: Rejection,
-    desk: Desk,
-    call: Call,
-    place: purchases.Place,
-    receipt: Receipt,
-    content: Callable[[int, UUID], UUID],
-    *,
-    member: Identified | None,
-) -> Recorded:
-    """The first answer where this very request was answered before, else the "no" that it would get now.
-
-    content makes a member and a claim to what the key stands for; member is who was recognised before the "no".
-    """
-    claim = receipts.claim_of(call.caller.partner_id, place.outlet_id, place.terminal_id, receipt, "SALE")
-    earlier = await receipt_store.receipt_by_idem_key(desk.pool, call.caller.partner_id, call.idem_key)
-    member_id = recognised(no, member)
-    if earlier is None:
-        if member_id is not None:
-            told = await lots.declined(desk.pool, member_id, unit=POINTS, idem_key=call.idem_key)
-            if told is not None:
-                is_same = told == content(member_id, claim)
-                raise outcomes.rejection(outcomes.INSUFFICIENT if is_same else outcomes.KEY_REUSED)
-        raise no
-    is_same = await receipt_store.fingerprint_of(desk.pool, claim) == content(earlier.holder_id, claim)
-    if not is_same or member_id not in (None, earlier.holder_id):
-        raise outcomes.rejection(outcomes.KEY_REUSED)
-    return Recorded(earlier, True)
-
-
-def recognised(no: Rejection, member: Identified | None) -> int | None:
-    """Who stands at the till as far as a "no" lets us tell: a key of another member's is not theirs."""
-    if member is not None:
-        return member.member_id
-    return no.member_id if isinstance(no, Recognised) else None
 
 
 async def _check_proof(desk: Desk, call: Call, member: Identified, points: int, proof: Proof | None) -> ProofUse:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from kit import console
 from kit.amounts import decimal_from_minor
@@ -22,11 +22,11 @@ from ledger.cutoffs import Cutoff
 from partners import clearing, directory
 from partners.clearing import PartnerName
 from partners.terms import Terms
-from settlement import desk_commands, liability, runs, statements
+from settlement import archive, desk_commands, liability, runs, statements
 from settlement import what_if as drafts
+from settlement.archive import Obligation, Run, RunHead, Statement
 from settlement.packages import building
 from settlement.rating import OPERATOR
-from settlement.runs import Obligation, Run, RunHead, Statement
 from settlement.what_if import Difference
 from settlement.windows import cycle, standing
 from settlement.windows import positions as position_batches
@@ -251,7 +251,7 @@ async def _run(at: datetime | None, actor: str | None) -> tuple[list[Run], dict[
                     await runs.calculate(connection, run_id, actor=who, at=instant)
                 advance(1)
         async with database.reading() as connection:
-            return [await runs.run(connection, n) for n in begun], await clearing.names(connection)
+            return [await archive.run(connection, n) for n in begun], await clearing.names(connection)
 
 
 async def _step(
@@ -337,12 +337,12 @@ async def _obligation(
 
 async def _runs() -> list[RunHead]:
     async with console.database(settings()) as database, database.reading() as connection:
-        return await runs.runs(connection)
+        return await archive.runs(connection)
 
 
 async def _one_run(run_id: int) -> tuple[Run, dict[int, PartnerName]]:
     async with console.database(settings()) as database, database.reading() as connection:
-        return await runs.run(connection, run_id), await clearing.names(connection)
+        return await archive.run(connection, run_id), await clearing.names(connection)
 
 
 async def _statements(
@@ -352,7 +352,7 @@ async def _statements(
         async with database.reading() as connection:
             names = await clearing.names(connection)
             party_id = _party(code, names)
-            found = [s for s in (await runs.run(connection, run_id)).statements if s.partner_id == party_id]
+            found = [s for s in (await archive.run(connection, run_id)).statements if s.partner_id == party_id]
             terms = await clearing.agreed_terms(
                 connection, {n.terms_id for s in found for n in s.lines if n.terms_id is not None}
             )
@@ -389,7 +389,7 @@ async def _write_detail(database: Database, found: list[Statement], path: Path) 
 
 async def _rows(database: Database, statement: Statement, id_key: bytes) -> AsyncIterator[str]:
     async with database.transaction() as connection:
-        async for posting in runs.detail(connection, statement, id_key=id_key):
+        async for posting in archive.detail(connection, statement, id_key=id_key):
             yield statements.detail_csv_row(posting, statement_id=statement.statement_id, currency=statement.currency)
 
 
@@ -428,7 +428,8 @@ def _show_runs(heads: list[RunHead]) -> None:
     if not heads:
         _say("Nothing is settled yet: tessera settle close, then tessera settle run")
         return
-    table = Table("Run", "Name", "State", "At", "By", "From", "To", "Through cut-off")
+    name = Column("Name", no_wrap=True)  # runs differ by its end
+    table = Table("Run", name, "State", "At", "By", "From", "To", "Through cut-off")
     for head in heads:
         begin = "the beginning" if head.opened_at is None else _time(head.opened_at)
         table.add_row(

@@ -20,7 +20,7 @@ from kit.settings import settings
 from ledger import cutoffs
 from ledger.cutoffs import Cutoff
 from partners import clearing, onboarding
-from settlement import calendars, proposals, runs, scheduling
+from settlement import archive, calendars, proposals, runs, scheduling
 from settlement.archive import RunHead, Step
 from settlement.documents import taxes
 from settlement.documents.drawing import TaxRule
@@ -294,19 +294,19 @@ app.command("exit")(books.leave)
 
 async def _runs(state: str | None, currency: str | None) -> tuple[list[tuple[RunHead, str]], list[str]]:
     async with _reading() as (connection, at):
-        found = [r for r in await runs.runs(connection, currency=currency) if state in (None, r.state)]
+        found = [r for r in await archive.runs(connection, currency=currency) if state in (None, r.state)]
         due = await scheduling.due(connection, at=at)
         return [(head, await _status(connection, head.run_id)) for head in found], due
 
 
 async def _status(connection: AsyncConnection, run_id: int) -> str:
-    return runs.certificate_status(await runs.trail(connection, run_id))
+    return runs.certificate_status(await archive.trail(connection, run_id))
 
 
 async def _certificate(run_id: int) -> Step | None:
     async with _reading() as (connection, _):
-        await runs.head(connection, run_id)
-        return runs.certified(await runs.trail(connection, run_id))
+        await archive.head(connection, run_id)
+        return runs.certified(await archive.trail(connection, run_id))
 
 
 async def _cutoffs() -> list[Cutoff]:
@@ -392,7 +392,7 @@ async def _propose_cover(run_id: int, partner: str, actor: str | None) -> int:
 
 async def _defaults(run_id: int) -> tuple[list[defaults.Step], dict[int, str]]:
     async with _reading() as (connection, _):
-        await runs.head(connection, run_id)
+        await archive.head(connection, run_id)
         return await defaults.steps(connection, run_id), await _codes(connection)
 
 

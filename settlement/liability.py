@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ledger import cutoffs, history
 from partners import clearing
 from settlement import rating
+from settlement.archive import Obligation
 from settlement.money import stock
-from settlement.runs import Obligation
 
 
 async def obligation_at(connection: AsyncConnection, *, at: datetime) -> list[Obligation]:

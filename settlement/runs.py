@@ -23,25 +23,7 @@ from kit.errors import Rejection
 from ledger import cutoffs
 from ledger.cutoffs import Cutoff
 from settlement import agreed, archive, calculation, certificate, controls, issuing, statements, states, store
-from settlement.archive import Obligation as Obligation
-from settlement.archive import Run as Run
-from settlement.archive import RunHead as RunHead
-from settlement.archive import RunUnknown as RunUnknown
-from settlement.archive import Statement as Statement
-from settlement.archive import Step as Step
-from settlement.archive import bilateral as bilateral
-from settlement.archive import check as check
-from settlement.archive import clearing_groups as clearing_groups
-from settlement.archive import detail as detail
-from settlement.archive import head as head
-from settlement.archive import lines_page as lines_page
-from settlement.archive import obligation as obligation
-from settlement.archive import redraw as redraw
-from settlement.archive import run as run
-from settlement.archive import runs as runs
-from settlement.archive import statement as statement
-from settlement.archive import statements_page as statements_page
-from settlement.archive import trail as trail
+from settlement.archive import Run, RunHead, Step
 from settlement.calculation import Decision
 from settlement.money import cutoffs as money_cutoffs
 from settlement.rating import OPERATOR
@@ -161,7 +143,7 @@ async def settle(
     for run_id in begun:
         for step in (calculate, control, issue):
             await step(connection, run_id, actor=actor, at=at)
-    return [await run(connection, run_id) for run_id in begun]
+    return [await archive.run(connection, run_id) for run_id in begun]
 
 
 async def begin(
@@ -182,7 +164,7 @@ async def begin(
     free = {currency: own for currency, own in wanted if currencies is None or currency in currencies}
     begun = {
         r.currency: r.run_id
-        for r in await runs(connection)
+        for r in await archive.runs(connection)
         if r.state in UNFINISHED and (currencies is None or r.currency in currencies)
     }
     for currency in sorted(free.keys() - begun.keys()):
@@ -224,7 +206,7 @@ async def calculate(connection: AsyncConnection, run_id: int, *, actor: str, at:
         input_hash=calculation.input_hash(material), output_hash=calculation.output_hash(decision),
         evidence={**calculation.frozen(found), "windows": list(material.windows)},
     )  # fmt: skip
-    return await head(connection, run_id)
+    return await archive.head(connection, run_id)
 
 
 async def control(
@@ -250,7 +232,7 @@ async def control(
         "controls": [c.code for c in controls.CONTROLS], **(evidence or {}), "certificate": certified.evidence(),
     }  # fmt: skip
     await _step(connection, its, CONTROLLED, actor=actor, reason="every control holds", at=at, evidence=said)
-    return await head(connection, run_id)
+    return await archive.head(connection, run_id)
 
 
 async def issue(connection: AsyncConnection, run_id: int, *, actor: str, at: datetime) -> RunHead:
@@ -272,11 +254,11 @@ async def issue(connection: AsyncConnection, run_id: int, *, actor: str, at: dat
     await _step(connection, its, STATEMENTS_ISSUED, actor=actor, reason="statements and documents issued", at=at)
     await _trail(connection, actor, STATEMENTS_ISSUED, f"run:{run_id}", {"statements": len(decision.drafts)}, at)
     proposal = await _propose(connection, its, actor, at)
-    its = await head(connection, run_id)
+    its = await archive.head(connection, run_id)
     await _step(
         connection, its, IN_REVIEW, actor=actor, reason="partners may object", at=at, evidence={"approval_id": proposal}
     )
-    return await head(connection, run_id)
+    return await archive.head(connection, run_id)
 
 
 async def accept(connection: AsyncConnection, statement_id: int, *, partner_id: int, actor: str, at: datetime) -> None:
@@ -284,7 +266,7 @@ async def accept(connection: AsyncConnection, statement_id: int, *, partner_id: 
 
     actor is who says so for the partner. Rejects: STATEMENT_UNKNOWN.
     """
-    found = await statement(connection, statement_id, partner_id=partner_id)
+    found = await archive.statement(connection, statement_id, partner_id=partner_id)
     if found is None or found.partner_id == OPERATOR:
         raise StatementUnknown(f"there is no statement {statement_id} of this partner")
     if await store.insert_acceptance(connection, statement_id=statement_id, actor=actor, at=at):
@@ -314,7 +296,7 @@ async def approve(connection: AsyncConnection, run_id: int, *, actor: str, at: d
     said = {"approval_id": approval_id, "silent": silent}
     await _step(connection, its, APPROVED, actor=actor, reason="approved by a second person", at=at, evidence=said)
     await _trail(connection, actor, "RUN_APPROVED", f"run:{run_id}", said, at)
-    return await head(connection, run_id)
+    return await archive.head(connection, run_id)
 
 
 async def abort(connection: AsyncConnection, run_id: int, *, actor: str, reason: str, at: datetime) -> RunHead:
@@ -390,7 +372,7 @@ async def _trail(
 
 async def _locked(connection: AsyncConnection, run_id: int) -> RunHead:
     await store.lock_runs(connection)
-    return await head(connection, run_id)
+    return await archive.head(connection, run_id)
 
 
 def _done(its: RunHead, wanted: str) -> RunHead:
@@ -432,7 +414,7 @@ async def _draft(
     connection: AsyncConnection, own: Sequence[Window], *, actor: str, at: datetime, version_of: RunHead | None = None
 ) -> int:
     last = max(own, key=lambda w: (w.cutoff_id, w.origin_cutoff))
-    before = [r for r in await runs(connection, currency=last.currency) if r.state not in states.GONE]
+    before = [r for r in await archive.runs(connection, currency=last.currency) if r.state not in states.GONE]
     row = {
         "actor": actor, "at": at, "model": last.model, "currency": last.currency, "through_cutoff": last.cutoff_id,
         "opened_at": own[0].opened_at, "cut_at": last.cut_at, "window": last.name,
@@ -472,8 +454,8 @@ async def _write_statement(connection: AsyncConnection, run_id: int, draft: Draf
 
 
 async def _check_same(connection: AsyncConnection, its: RunHead, decision: Decision) -> None:
-    [calculated] = [s for s in await trail(connection, its.run_id) if s.to_state == CALCULATED]
-    written = tuple(s.draft() for s in (await run(connection, its.run_id)).statements)
+    [calculated] = [s for s in await archive.trail(connection, its.run_id) if s.to_state == CALCULATED]
+    written = tuple(s.draft() for s in (await archive.run(connection, its.run_id)).statements)
     if calculation.output_hash(decision) != calculated.output_hash or written != decision.drafts:
         raise statements.Imbalance(f"run {its.name} comes to something else than it was calculated with")
 
@@ -488,7 +470,7 @@ async def _propose(connection: AsyncConnection, its: RunHead, actor: str, at: da
 
 async def _proposal(connection: AsyncConnection, its: RunHead, at: datetime) -> int:
     """The number of what the run's maker proposed; what was settled before runs were approved is proposed now."""
-    for step in await trail(connection, its.run_id):
+    for step in await archive.trail(connection, its.run_id):
         if step.to_state == IN_REVIEW and "approval_id" in step.evidence:
             return int(step.evidence["approval_id"])
     return await _propose(connection, its, its.actor, at)
@@ -497,7 +479,7 @@ async def _proposal(connection: AsyncConnection, its: RunHead, at: datetime) -> 
 async def _end(
     connection: AsyncConnection, run_id: int, wanted: str, *, actor: str, reason: str, at: datetime
 ) -> RunHead:
-    its = await head(connection, run_id)
+    its = await archive.head(connection, run_id)
     is_issued = its.state in states.ISSUED
     acting = await _permit(connection, actor, actors.FINANCE_CHECKER if is_issued else actors.FINANCE_MAKER)
     its = await _locked(connection, run_id)
@@ -506,7 +488,7 @@ async def _end(
     states.check_run(its.name, its.state, wanted)
     if not reason.strip():
         raise ReasonMissing("say why the run is to end")
-    later = [r for r in await runs(connection, currency=its.currency) if r.previous_run_id == run_id]
+    later = [r for r in await archive.runs(connection, currency=its.currency) if r.previous_run_id == run_id]
     if any(r.state not in states.GONE for r in later):
         raise RunHasSuccessor(f"run {later[0].name} begins where {its.name} ended")
     if is_issued:
@@ -515,7 +497,7 @@ async def _end(
     await _step(connection, its, wanted, actor=actor, reason=reason, at=at)
     await cycle.release(connection, run_id, actor=actor, reason=reason, at=at)
     await _trail(connection, actor, f"RUN_{wanted}", f"run:{run_id}", {"reason": reason, "was": its.state}, at)
-    return await head(connection, run_id)
+    return await archive.head(connection, run_id)
 
 
 async def _take_back(connection: AsyncConnection, its: RunHead, *, checker: int, actor: str, at: datetime) -> None:
@@ -528,4 +510,6 @@ async def _take_back(connection: AsyncConnection, its: RunHead, *, checker: int,
 
 
 async def _maker(connection: AsyncConnection, its: RunHead) -> str:
-    return next((s.actor for s in await trail(connection, its.run_id) if s.to_state == STATEMENTS_ISSUED), its.actor)
+    return next(
+        (s.actor for s in await archive.trail(connection, its.run_id) if s.to_state == STATEMENTS_ISSUED), its.actor
+    )

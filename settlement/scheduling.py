@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database
 from ledger import cutoffs
 from partners import clearing, programme
-from settlement import cycles, runs, states, store
+from settlement import archive, cycles, runs, states, store
 from settlement.runs import NothingToSettle
 from settlement.windows.cycle import SYSTEM, WindowUnread
 
@@ -80,7 +80,7 @@ async def _settle(
         except (NothingToSettle, WindowUnread):
             pass  # nothing moved, or somebody's old transaction is in the way until the next time
     async with database.reading() as connection:
-        own = [r.run_id for r in await runs.runs(connection) if r.actor == SYSTEM and r.state in _OPEN]
+        own = [r.run_id for r in await archive.runs(connection) if r.actor == SYSTEM and r.state in _OPEN]
     done: list[int] = []
     for run_id in sorted(own):
         for step in (runs.calculate, runs.control):
@@ -118,7 +118,7 @@ async def _due(connection: AsyncConnection, by_currency: Mapping[str, Collection
     if not cut:
         return []
     covered: dict[str, datetime] = {}
-    for run in await runs.runs(connection):
+    for run in await archive.runs(connection):
         if run.state not in states.GONE:
             covered[run.currency] = max(run.cut_at, covered.get(run.currency, BEGINNING))
     first = await _first_agreement(connection)

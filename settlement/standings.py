@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partners import clearing
-from settlement import runs, states
+from settlement import archive, states
 from settlement.reports import store
 
 
@@ -33,7 +33,7 @@ class Liability:
 
 async def liability(connection: AsyncConnection, *, currency: str, most: int) -> list[Liability]:
     """The latest runs of a currency with what the books said at each, the earliest first, at most so many."""
-    own = [run for run in await runs.runs(connection, currency=currency) if run.state in states.ISSUED][:most]
+    own = [run for run in await archive.runs(connection, currency=currency) if run.state in states.ISSUED][:most]
     found = []
     for run in reversed(own):
         sums: dict[str, int] = defaultdict(int)

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partners import clearing
-from settlement import controls, proposals, runs, states
+from settlement import archive, controls, proposals, runs, states
 from settlement.exposure import deposits, limits
 from settlement.reconciliation import standing
 from settlement.windows import cycle
@@ -81,7 +81,7 @@ async def _windows(connection: AsyncConnection, at: datetime) -> list[Trouble]:
 
 async def _runs(connection: AsyncConnection, at: datetime) -> list[Trouble]:
     several = []
-    for run in await runs.runs(connection):
+    for run in await archive.runs(connection):
         if run.state in runs.UNFINISHED and run.at + PATIENCE <= at:
             several.append(Trouble(RUN_STANDS, run.name, run.state, run.at.date(), run.run_id))
         if run.state == states.IN_REVIEW:

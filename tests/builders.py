@@ -18,8 +18,9 @@ from members.consents import ConsentGiven
 from members.identification import Identified
 from partners import agreements, onboarding, programme
 from partners.agreements import AgreementDraft
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.purchases import Caller, Desk
 from partners.receipts import Line, Payment, Receipt
 from partners.terms import Programme
 

@@ -10,8 +10,9 @@ import pytest
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import Vault
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.purchases import Caller, Desk
 from tests.builders import Coalition, found
 from tests.conftest import Copying
 

@@ -18,11 +18,12 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import client_rules, scopes
-from gateway.allowances import Allowance
-from gateway.demo import promotions
+from gateway import scopes
+from gateway.demo import promotions, towns
 from gateway.demo.data import CURRENCY, FIRST_DAY, MERCHANTS, TERMINAL, DemonstrationError, Journeys, outlet_code
 from gateway.demo.names import PROGRAMME_NAME
+from gateway.gate import client_rules
+from gateway.gate.allowances import Allowance
 from gateway.oauth import clients
 from kit import actors
 from kit.clock import set_sandbox, wall
@@ -146,7 +147,7 @@ async def _found(
         partner_id = await onboarding.add_partner(
             connection, vault, code=merchant.code, name=merchant.name, actor=maker, at=FOUNDED_AT
         )
-        await _open_outlets(connection, partner_id, merchant.name, stores[merchant.code], maker)
+        await _open_outlets(connection, partner_id, stores[merchant.code], maker)
         draft = replace(_draft(merchant.code), **terms.get(merchant.code, {}))
         await _sign(connection, partner_id, draft, maker, checker)
         # The ready conversation with curl is to work, and curl signs nothing.
@@ -166,13 +167,18 @@ async def _found(
     return till_clients, await _enrol(connection, vault, journeys.households())
 
 
-async def _open_outlets(
-    connection: AsyncConnection, partner_id: int, name: str, stores: Sequence[int], actor: int
-) -> None:
+async def _open_outlets(connection: AsyncConnection, partner_id: int, stores: Sequence[int], actor: int) -> None:
     opened = await onboarding.add_outlets(
         connection,
         partner_id=partner_id,
-        outlets=[(outlet_code(store), f"{name}, store {store}") for store in stores],
+        outlets=[(outlet_code(store), f"Store {store}") for store in stores],
+        actor=actor,
+        at=FOUNDED_AT,
+    )
+    await onboarding.set_outlet_places(
+        connection,
+        partner_id=partner_id,
+        places={outlet_code(store): towns.place_of(store) for store in stores},
         actor=actor,
         at=FOUNDED_AT,
     )

@@ -28,7 +28,7 @@ import migrations
 from gateway.demo import coalition, data, people, report, trading, year
 from gateway.demo.coalition import Tills
 from gateway.demo.data import DemonstrationError, Journeys
-from gateway.demo.names import SOURCE
+from gateway.demo.names import INVENTED, SOURCE
 from gateway.demo.replay import Replay, Tally, reaching
 from gateway.demo.report import Check
 from kit import clock, console, postgres
@@ -42,7 +42,7 @@ PATIENCE_SECONDS = 60
 HOST = "127.0.0.1"
 WEEKS = 8
 
-_OURS = frozenset({"postgres", "postgres-is-elsewhere.txt", "master.key", "tills.json", "gateway.log"})
+_OURS = frozenset({"postgres", "postgres-is-elsewhere.txt", "master.key", "tills.json", "gateway.log", "worker.log"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def demo(
     ] = None,
 ) -> None:
     """Replay weeks of real receipts through the gateway, settle, report, and serve."""
-    console.out.print(f"Receipts: {SOURCE}.")
+    console.out.print(f"Receipts: {SOURCE}. {INVENTED}.")
     for ended_by in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ended_by, signal.default_int_handler)  # whatever was started is stopped, as for Ctrl-C
     with console.clear_errors(), _sentences():
@@ -177,6 +177,22 @@ def _start_over(place: Path, base: Settings) -> None:
 def _gateway(chosen: Settings, address: str, vault_key: bytes) -> Iterator[subprocess.Popen[bytes]]:
     """The gateway as a process of its own, ready; stopped at the end, with time to finish what it answers."""
     log = chosen.data / "gateway.log"
+    with _started("serve", chosen, address, vault_key, log) as process:
+        _wait_until_ready(process, chosen, log)
+        yield process
+
+
+@contextmanager
+def _worker(chosen: Settings, address: str, vault_key: bytes) -> Iterator[None]:
+    """The worker beside it: rehearsals, webhooks and totals go on while somebody looks around."""
+    with _started("worker", chosen, address, vault_key, chosen.data / "worker.log"):
+        yield
+
+
+@contextmanager
+def _started(
+    command: str, chosen: Settings, address: str, vault_key: bytes, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     environment = os.environ | {
         "DATABASE_URL": address,
         "TESSERA_MASTER_KEY": urlsafe_b64encode(vault_key).decode(),
@@ -188,12 +204,11 @@ def _gateway(chosen: Settings, address: str, vault_key: bytes) -> Iterator[subpr
         "TESSERA_LOG_LEVEL": "warning",
     }
     with log.open("ab") as written:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.commands", "serve"],
+        process = subprocess.Popen(  # noqa: S603 - this interpreter, and a command of ours
+            [sys.executable, "-m", "gateway.commands", command],
             env=environment, stdin=subprocess.DEVNULL, stdout=written, stderr=written, start_new_session=True,
         )  # fmt: skip
     try:
-        _wait_until_ready(process, chosen, log)
         yield process
     finally:
         _stop(process, chosen.drain_seconds)
@@ -241,7 +256,8 @@ def _demonstrate(chosen: Settings, wish: Wish) -> bool:
         with _gateway(chosen, address, key) as process:
             checks = uvloop.run(_trade(chosen, address, vault, journeys, tills, wish))
             if wish.serves:
-                _serve(process, chosen)
+                with _worker(chosen, address, key):
+                    _serve(process, chosen)
     return all(check.held for check in checks)
 
 

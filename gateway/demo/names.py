@@ -2,3 +2,4 @@
 
 SOURCE = "84.51° Complete Journey, educational data"
 PROGRAMME_NAME = "Tessera demonstration"
+INVENTED = "Towns and streets of the outlets are invented"

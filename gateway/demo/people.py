@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import notices
 from gateway.demo.coalition import CHECKER, MAKER, Tills, address_of
 from gateway.demo.report import SHOWN_PARTNER, Shopper
-from gateway.notices import Sender
+from gateway.messages import notices
+from gateway.messages.notices import Sender
 from gateway.sessions import colleagues, staff
 from gateway.sessions.people import PREFIXES
 from kit import actors

@@ -38,8 +38,7 @@ def draft(campaigns: Sequence[Campaign]) -> Draft:
     rules = [*_own(), *(_of_campaign(campaign) for campaign in campaigns)]
     for priority, rule in enumerate(rules):
         rule["stack"] = {"priority": priority}
-    names = {"partners": "Partners' offers", "coupons-2017": "Coupon campaigns of 2017"}
-    promotions = [{"code": code, "names": _texts(name)} for code, name in names.items()]
+    promotions = [{"code": code, "names": _texts(*names)} for code, names in _NAMES.items()]
     return Draft(rules=rules, promotions=promotions, budgets=_BUDGETS)
 
 
@@ -80,13 +79,13 @@ def _written(amount_minor: int) -> str:
     return f"{decimal_from_minor(amount_minor, CURRENCY):f}"
 
 
-def _texts(text: str) -> dict[str, str]:
-    return {"en": text, "ru": text, "ro": text}
+def _texts(english: str, russian: str, romanian: str) -> dict[str, str]:
+    return {"en": english, "ru": russian, "ro": romanian}
 
 
 def _rule(
     code: str,
-    title: str,
+    title: tuple[str, str, str],
     partner: str,
     effect: dict[str, Any],
     funding: Sequence[tuple[str, int]] = (("HERE", 10_000),),
@@ -95,7 +94,7 @@ def _rule(
     kinds = {"discount": "discount", "grant": "grant", "points": "earn"}
     rule = {
         "code": code, "promotion": "partners", "kind": kinds[effect["type"].partition("_")[0]], "effect": effect,
-        "title": _texts(title), "where": {"partners": [partner]}, "valid_from": _FIRST, **given,
+        "title": _texts(*title), "where": {"partners": [partner]}, "valid_from": _FIRST, **given,
     }  # fmt: skip
     if funding:
         rule["funding"] = [{"party": party, "bp": bp} for party, bp in funding]
@@ -105,33 +104,121 @@ def _rule(
 def _own() -> list[dict[str, Any]]:
     rate, fixed, times = "points_per_money", "points_fixed", "points_multiplier"
     return [
-        _rule("fish-friday", "Double points on fish on Fridays", "fish", {"type": times, "factor_bp": 20_000},
-              when={"weekdays": [5]}),
-        _rule("beef", "Three per cent more on beef", "butcher", {"type": rate, "rate_bp": 300},
-              what={"categories": ["BEEF"]}),
-        _rule("big-basket", "200 points for a basket of 100 dollars, half of them by the fuel stations", "supermarket",
-              {"type": fixed, "points": 200}, [("HERE", 5_000), ("fuel", 5_000)],
-              what={"min_basket_minor": 10_000}, caps=["big-basket"]),
-        _rule("welcome-flowers", "300 points for the first flowers, by the programme", "flowers-garden",
-              {"type": fixed, "points": 300}, [("OPERATOR", 10_000)],
-              who={"counters": [{"counter": "partner.ever.count", "max": 0}]}, caps=["welcome-flowers"]),
-        _rule("healthy-twenty", "150 points for 20 dollars of health food", "health-food",
-              {"type": fixed, "points": 150}, what={"min_amount_minor": 2_000}),
-        _rule("coffee-stamp", "A stamp with everything from the deli", "deli-cafe",
-              {"type": "grant_stamp", "unit": STAMPS, "expiry": {"days": 90}}, ()),
-        _rule(WEEKEND_RULE, "A tenth off at the weekend, most of it by the deli", WEEKEND_PARTNER,
-              {"type": "discount_percent", "rate_bp": WEEKEND_BP}, [("deli-cafe", 6_000), ("HERE", 4_000)],
-              when={"weekdays": list(_WEEKEND)}),
-        _rule("wine-evening", "Five per cent more on wine from five to eight", "wine-spirits",
-              {"type": rate, "rate_bp": 500}, when={"hours": {"start": 17, "end": 20}}),
-        _rule("beauty-month", "Triple points on beauty, as long as the month's budget lasts", "beauty",
-              {"type": times, "factor_bp": 30_000}, caps=["beauty-month"]),
-        _rule("baby", "Two per cent more on baby food, half of it by the fresh market", "pharmacy",
-              {"type": rate, "rate_bp": 200}, [("HERE", 5_000), ("fresh-market", 5_000)],
-              what={"categories": ["BABY FOODS"]}),
-    ]  # fmt: skip
+        _rule(
+            "fish-friday",
+            ("Double points on fish on Fridays", "По пятницам двойные баллы за рыбу", "Vinerea, puncte duble la pește"),
+            "fish",
+            {"type": times, "factor_bp": 20_000},
+            when={"weekdays": [5]},
+        ),
+        _rule(
+            "beef",
+            ("Three per cent more on beef", "Ещё три процента за говядину", "Încă trei la sută la carnea de vită"),
+            "butcher",
+            {"type": rate, "rate_bp": 300},
+            what={"categories": ["BEEF"]},
+        ),
+        _rule(
+            "big-basket",
+            (
+                "200 points for a basket of 100 dollars, half of them by the fuel stations",
+                "200 баллов за корзину от 100 долларов, половину дают заправки",
+                "200 de puncte la un coș de 100 de dolari, jumătate din partea benzinăriilor",
+            ),
+            "supermarket",
+            {"type": fixed, "points": 200},
+            [("HERE", 5_000), ("fuel", 5_000)],
+            what={"min_basket_minor": 10_000},
+            caps=["big-basket"],
+        ),
+        _rule(
+            "welcome-flowers",
+            (
+                "300 points for the first flowers, by the programme",
+                "300 баллов за первые цветы, от программы",
+                "300 de puncte la primele flori, din partea programului",
+            ),
+            "flowers-garden",
+            {"type": fixed, "points": 300},
+            [("OPERATOR", 10_000)],
+            who={"counters": [{"counter": "partner.ever.count", "max": 0}]},
+            caps=["welcome-flowers"],
+        ),
+        _rule(
+            "healthy-twenty",
+            (
+                "150 points for 20 dollars of health food",
+                "150 баллов за здоровое питание на 20 долларов",
+                "150 de puncte la alimente sănătoase de 20 de dolari",
+            ),
+            "health-food",
+            {"type": fixed, "points": 150},
+            what={"min_amount_minor": 2_000},
+        ),
+        _rule(
+            "coffee-stamp",
+            (
+                "A stamp with everything from the deli",
+                "Штамп за любую покупку в деликатесах",
+                "O ștampilă la orice din delicatese",
+            ),
+            "deli-cafe",
+            {"type": "grant_stamp", "unit": STAMPS, "expiry": {"days": 90}},
+            (),
+        ),
+        _rule(
+            WEEKEND_RULE,
+            (
+                "A tenth off at the weekend, most of it by the deli",
+                "Скидка в десятую часть по выходным, в основном от деликатесов",
+                "O zecime mai puțin la sfârșit de săptămână, mai mult din partea delicateselor",
+            ),
+            WEEKEND_PARTNER,
+            {"type": "discount_percent", "rate_bp": WEEKEND_BP},
+            [("deli-cafe", 6_000), ("HERE", 4_000)],
+            when={"weekdays": list(_WEEKEND)},
+        ),
+        _rule(
+            "wine-evening",
+            (
+                "Five per cent more on wine from five to eight",
+                "Ещё пять процентов за вино с пяти до восьми вечера",
+                "Încă cinci la sută la vin, de la cinci la opt seara",
+            ),
+            "wine-spirits",
+            {"type": rate, "rate_bp": 500},
+            when={"hours": {"start": 17, "end": 20}},
+        ),
+        _rule(
+            "beauty-month",
+            (
+                "Triple points on beauty, as long as the month's budget lasts",
+                "Тройные баллы за косметику, пока хватает бюджета месяца",
+                "Puncte triple la cosmetice, cât ține bugetul lunii",
+            ),
+            "beauty",
+            {"type": times, "factor_bp": 30_000},
+            caps=["beauty-month"],
+        ),
+        _rule(
+            "baby",
+            (
+                "Two per cent more on baby food, half of it by the fresh market",
+                "Ещё два процента за детское питание, половину даёт рынок",
+                "Încă doi la sută la hrana pentru bebeluși, jumătate din partea pieței",
+            ),
+            "pharmacy",
+            {"type": rate, "rate_bp": 200},
+            [("HERE", 5_000), ("fresh-market", 5_000)],
+            what={"categories": ["BABY FOODS"]},
+        ),
+    ]
 
 
+_NAMES = {
+    "partners": ("Partners' offers", "Акции партнёров", "Ofertele partenerilor"),
+    "coupons-2017": ("Coupon campaigns of 2017", "Купонные кампании 2017 года", "Campaniile cu cupoane din 2017"),
+}
 _BUDGETS = (
     {"code": "big-basket", "unit": "points", "limit": 200_000, "on_exceed": "partial", "sponsor": "supermarket"},
     {"code": "welcome-flowers", "unit": "count", "limit": 1, "scopes": ["member"]},
@@ -143,7 +230,12 @@ _BUDGETS = (
 
 def _of_campaign(campaign: Campaign) -> dict[str, Any]:
     rate_bp, funding = _BY_KIND[campaign.kind]
-    title = f"Campaign {campaign.number}: {rate_bp // 100} per cent more on {len(campaign.categories)} categories"
+    number, more = campaign.number, rate_bp // 100
+    title = (
+        f"Campaign {number}: {more}% more on chosen products",
+        f"Кампания {number}: ещё {more}% за избранные товары",
+        f"Campania {number}: încă {more}% la produse alese",
+    )
     return _rule(
         f"campaign-{campaign.number}", title, campaign.partner, {"type": "points_per_money", "rate_bp": rate_bp},
         funding, promotion="coupons-2017", what={"categories": list(campaign.categories)}, caps=["coupons-2017"],

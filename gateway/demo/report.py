@@ -28,9 +28,9 @@ from ledger.cutoffs import Turnover
 from members import identification, proofs
 from partners import clearing
 from partners.clearing import OwedGroup
-from settlement import controls, runs
+from settlement import archive, controls
+from settlement.archive import Statement
 from settlement.netting import Bilateral
-from settlement.runs import Statement
 
 OPERATOR = 0
 PAIRS_SHOWN = 8
@@ -105,16 +105,16 @@ async def standing(connection: AsyncConnection) -> Standing:
     points = points_of(turnover)
     issued = [
         statement
-        for head in await runs.runs(connection)
-        for statement in (await runs.run(connection, head.run_id)).statements
+        for head in await archive.runs(connection)
+        for statement in (await archive.run(connection, head.run_id)).statements
     ]
-    obligations = await runs.obligation(connection)
+    obligations = await archive.obligation(connection)
     return Standing(
         figures=found,
         points=points,
         nets=_nets(issued),
         run_count=len({statement.run_id for statement in issued}),
-        pairs=sorted(await runs.bilateral(connection), key=lambda pair: -pair.fund_micro),
+        pairs=sorted(await archive.bilateral(connection), key=lambda pair: -pair.fund_micro),
         obligation_points=sum(one.points for one in obligations),
         obligation_micro=sum(one.amount_micro for one in obligations),
         checks=await _checks(connection, points, found),
@@ -231,7 +231,9 @@ def _counts(standing: Standing, tally: Tally) -> Table:
 
 def _pairs(pairs: Sequence[Bilateral], names: Mapping[int, str]) -> Table:
     table = Table(
-        "Issued by", "Honoured by", title=f"Whose points were honoured where, the {PAIRS_SHOWN} largest of {len(pairs)}"
+        "Issued by",
+        "Honoured by",
+        title=f"Whose points were honoured where, the {min(PAIRS_SHOWN, len(pairs))} largest of {len(pairs)}",
     )
     table.title_justify = "left"
     for heading in ("Points", "Fund part", "Reimbursed"):

@@ -19,7 +19,7 @@ from gateway.demo.report import Check, Points, points_of
 from kit import clock
 from kit.database import Database
 from ledger import cutoffs
-from settlement import runs
+from settlement import archive, runs
 from settlement.states import IN_REVIEW
 
 Advance = Callable[[int], None]
@@ -53,6 +53,7 @@ async def settle(database: Database, at: datetime) -> None:
     never = asyncio.Event()
     await worker.apply_due(database, at, never)
     await worker.assess_tiers(database, at, never)
+    await worker.roll_up(database, at, never)  # what partners see of their days
     async with database.reading() as connection:
         opened_at = (await cutoffs.cutoffs(connection))[-1].opened_at
     if opened_at is None or opened_at < at:
@@ -61,7 +62,7 @@ async def settle(database: Database, at: datetime) -> None:
         async with database.transaction() as connection:
             await runs.settle(connection, actor=MAKER, at=at)
     async with database.reading() as connection:
-        reviewed = [run.run_id for run in await runs.runs(connection) if run.state == IN_REVIEW]
+        reviewed = [run.run_id for run in await archive.runs(connection) if run.state == IN_REVIEW]
     for run_id in reviewed:
         with suppress(runs.ReviewOpen):
             async with database.transaction() as connection:

@@ -28,11 +28,11 @@ from members import identification
 from members.identification import Identified
 from partners.directory import DirectoryCache
 from partners.terms import VolumeRebate, VolumeTier
-from settlement import runs, states
+from settlement import archive, states
+from settlement.archive import RunHead
 from settlement.packages import building, keys
 from settlement.packages.archive import VERIFIER
 from settlement.packages.canonical import canonical_bytes
-from settlement.runs import RunHead
 from settlement.subscription import months
 
 HOUSEHOLDS = 250
@@ -92,7 +92,7 @@ async def checks(database: Database, vault: Vault) -> list[Check]:
     """What has to be so of every month's run, and of every package of one partner."""
     async with database.reading() as connection:
         at = await clock.sandbox(connection)
-        found = [await _month(connection, head) for head in reversed(await runs.runs(connection))]
+        found = [await _month(connection, head) for head in reversed(await archive.runs(connection))]
         found.append(await _fees(connection))
     with tempfile.TemporaryDirectory(prefix="tessera-year-") as place:
         folder = Path(place)
@@ -102,8 +102,8 @@ async def checks(database: Database, vault: Vault) -> list[Check]:
 
 async def _month(connection: AsyncConnection, head: RunHead) -> Check:
     """Whether the nets of a run sum to zero, and its certificate was clean before its statements went out."""
-    statements = (await runs.run(connection, head.run_id)).statements
-    steps = {step.to_state: step for step in await runs.trail(connection, head.run_id)}
+    statements = (await archive.run(connection, head.run_id)).statements
+    steps = {step.to_state: step for step in await archive.trail(connection, head.run_id)}
     controlled, issued = steps.get(states.CONTROLLED), steps.get(states.STATEMENTS_ISSUED)
     certificate = {} if controlled is None else controlled.evidence["certificate"]
     differences = [said for check in certificate.get("checks", ()) for said in check["differences"]]
@@ -145,7 +145,7 @@ async def write_packages(database: Database, vault: Vault, code: str, folder: Pa
     if signed is None:
         raise DemonstrationError(f"There is no partner {code}: start over with --fresh")
     async with database.reading() as connection:
-        heads = [head for head in reversed(await runs.runs(connection)) if head.state in states.ISSUED]
+        heads = [head for head in reversed(await archive.runs(connection)) if head.state in states.ISSUED]
     written = []
     for head in heads:
         path = folder / f"run-{head.run_id}.zip"

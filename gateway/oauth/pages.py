@@ -30,8 +30,9 @@ from gateway.context import language_of
 from gateway.oauth import approvers, forms, grant_store, texts
 from gateway.oauth.approvers import Approver
 from gateway.oauth.authentication import TokenClient, token_client
+from gateway.oauth.calls import record
 from gateway.oauth.desk import OAuth, terminal_is_active
-from gateway.oauth.endpoints import REQUEST_URI, record
+from gateway.oauth.endpoints import REQUEST_URI
 from gateway.oauth.forms import Asked, Events, Form
 from gateway.oauth.grants import hash_of_credential
 from gateway.oauth.server import Server

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.oauth import endpoints, jose, pages
+from gateway.oauth import endpoints, jose, pages, shown_tokens
 from gateway.oauth.approvers import SignedIn
 from gateway.oauth.authentication import Authentication
 from gateway.oauth.clients import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, DEVICE_CODE, REFRESH_TOKEN, ClientCache
@@ -135,8 +135,8 @@ ROUTES = [
     Route("/oauth/token", endpoints.token, methods=["POST"]),
     Route("/oauth/par", endpoints.pushed, methods=["POST"]),
     Route("/oauth/device_authorization", endpoints.device, methods=["POST"]),
-    Route("/oauth/revoke", endpoints.revoke, methods=["POST"]),
-    Route("/oauth/introspect", endpoints.introspect, methods=["POST"]),
+    Route("/oauth/revoke", shown_tokens.revoke, methods=["POST"]),
+    Route("/oauth/introspect", shown_tokens.introspect, methods=["POST"]),
     Route("/oauth/authorize", pages.authorize, methods=["GET", "POST"]),
     Route("/oauth/device", pages.device, methods=["GET", "POST"]),
     Route("/oauth/jwks.json", key_set, methods=["GET"]),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 WIDTH = 560
-ROW = 52
 PLOT_HEIGHT = 240
 _NOTHING = Decimal(0)
+_MOST_STEPS, _MOST_LABELS = 4, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,6 @@ class Bar:
     amount: str
     way: str
     x: float
-    y: float
     width: float
 
 
@@ -33,7 +32,6 @@ class Bridge:
 
     bars: tuple[Bar, ...]
     zero: float
-    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +47,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Curves:
-    """Lines over the same instants, between a least and a greatest value."""
+    """Lines over the same instants; round values of the axis with their heights, the greatest first; and of the
+    instants those that are named below, each by its number and place."""
 
     curves: tuple[Curve, ...]
-    least: str
-    most: str
+    levels: tuple[tuple[str, float], ...]
+    named: tuple[tuple[int, float], ...]
 
 
 def bridge(steps: Sequence[tuple[str, str]]) -> Bridge | None:
@@ -80,28 +79,48 @@ def bridge(steps: Sequence[tuple[str, str]]) -> Bridge | None:
         return float(round((value - least) / (most - least) * WIDTH, 1))
 
     bars = tuple(
-        Bar(title, text, way, x(min(a, b)), number * ROW + 26.0, max(x(max(a, b)) - x(min(a, b)), 2.0))
-        for number, (title, text, way, a, b) in enumerate(spans)
+        Bar(title, text, way, x(min(a, b)), max(x(max(a, b)) - x(min(a, b)), 2.0)) for title, text, way, a, b in spans
     )
-    return Bridge(bars, x(_NOTHING), len(bars) * ROW)
+    return Bridge(bars, x(_NOTHING))
 
 
 def curves(lines: Sequence[tuple[str, Sequence[str]]]) -> Curves | None:
-    """Lines of equally many values, evenly apart, over an axis that begins at zero. None where two values or a
-    difference is missing."""
+    """Lines of equally many values, evenly apart, over an axis of round values that has zero on it. None where two
+    values or a difference is missing."""
     values = [[Decimal(text) for text in texts] for _, texts in lines]
     if not values or len(values[0]) < 2:
         return None
     least, most = min(_NOTHING, *map(min, values)), max(map(max, values))
     if least == most:
         return None
+    step = _step(most - least)
+    lowest, highest = least // step, -(-most // step)
+    if least < lowest * step:  # a whole division of decimals goes towards zero
+        lowest -= 1
+    if most > highest * step:
+        highest += 1
+    last = len(values[0]) - 1
+
+    def height(value: Decimal) -> float:
+        return float(round(PLOT_HEIGHT - (value / step - lowest) / (highest - lowest) * PLOT_HEIGHT, 1))
 
     def place(number: int, value: Decimal) -> tuple[float, float]:
-        across = round(number / (len(values[0]) - 1) * WIDTH, 1)
-        return across, float(round(PLOT_HEIGHT - (value - least) / (most - least) * PLOT_HEIGHT, 1))
+        return round(number / last * WIDTH, 1), height(value)
 
     drawn = []
     for colour, ((title, texts), row) in enumerate(zip(lines, values, strict=True), start=1):
         dots = tuple(place(number, value) for number, value in enumerate(row))
         drawn.append(Curve(title, colour, " ".join(f"{x},{y}" for x, y in dots), dots, texts[-1]))
-    return Curves(tuple(drawn), f"{least:f}", f"{most:f}")
+    levels = [each * step for each in range(int(highest), int(lowest) - 1, -1)]
+    apart = -(-last // (_MOST_LABELS - 1))
+    named = [number for number in range(0, last, apart) if last - number >= apart] + [last]
+    return Curves(
+        tuple(drawn), tuple((f"{each:f}", height(each)) for each in levels),
+        tuple((number, round(number / last * WIDTH, 1)) for number in named),
+    )  # fmt: skip
+
+
+def _step(span: Decimal) -> Decimal:
+    """The least of 1, 2, 5 times a power of ten of which a few make up the span."""
+    tens = Decimal(10) ** (span / _MOST_STEPS).adjusted()
+    return next(factor * tens for factor in (1, 2, 5, 10) if factor * tens * _MOST_STEPS >= span)

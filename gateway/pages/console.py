@@ -23,6 +23,7 @@ from gateway.pages import (
 )
 from gateway.pages.desk import Desk
 from gateway.pages.sections import HOME
+from gateway.pages.workplace import language
 
 
 async def home(at: Desk) -> Response:
@@ -31,7 +32,7 @@ async def home(at: Desk) -> Response:
 
 
 ROUTES: list[BaseRoute] = [
-    *desk.routes(((HOME, home),), ((f"{HOME}/language", desk.language),)),
+    *desk.routes(((HOME, home),), ((f"{HOME}/language", language),)),
     *console_runs.ROUTES,
     *console_statements.ROUTES,
     *console_reports.ROUTES,

@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import AGREEMENTS_DECIDE, AGREEMENTS_MAKE
 
 HOME = "/console/agreements"
@@ -19,8 +20,10 @@ ON_A_PAGE = 20
 async def agreements(at: Desk, problem: Problem | None = None) -> Response:
     """GET /console/agreements: versions, the latest first, each with its differences from the one before."""
     told = await at.ask("ConsoleAgreements", first=ON_A_PAGE, after=at.asked("after") or None)
+    directory = await at.request.app.state.services.directory.get()
     return at.page(
-        "console/agreements.html", problem=problem, agreements=told["agreements"],
+        "console/agreements.html", problem=problem, names={each.code: each.name for each in directory.partners()},
+        agreements=told["agreements"],
         can_make=at.may(AGREEMENTS_MAKE), can_decide=at.may(AGREEMENTS_DECIDE),
     )  # fmt: skip
 

@@ -11,9 +11,10 @@ from starlette.routing import BaseRoute
 
 from gateway.pages import desk, desk_phrases, listings
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.desk import Desk
 from gateway.pages.listings import Field, Listing
 from gateway.pages.portal_phrases import DISPUTED
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import SETTLEMENT_DECIDE, SETTLEMENT_MAKE
 from settlement.reconciliation import breaks as kinds
 from settlement.reconciliation import register

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, time
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk, desk_phrases, listings, rendering
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.desk import Desk
 from gateway.pages.listings import Field, Listing
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import SETTLEMENT_MAKE
 
 HOLIDAYS, TAXES = "/console/holidays", "/console/taxes"
@@ -78,7 +79,7 @@ def _basis_points(percent: str) -> int | None:
     """A rate that somebody wrote in percent, with two decimals at most, as basis points; None for anything else."""
     try:
         points = Decimal(rendering.amount(percent)) * 100
-    except InvalidOperation:
+    except ArithmeticError:
         return None
     return int(points) if points == points.to_integral_value() and 0 <= points <= 10_000 else None
 

@@ -5,14 +5,16 @@ pays for its points otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk, desk_phrases, listings, rendering
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.desk import Desk
 from gateway.pages.listings import Field, Listing
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import SETTLEMENT_MAKE
 
 COVER, LEAVING, PROPOSALS = "/console/cover", "/console/leaving", "/console/proposals"
@@ -48,12 +50,17 @@ DEPOSITS = Listing(
 async def cover(at: Desk, problem: Problem | None = None) -> Response:
     """GET /console/cover: where partners stand against their caps, what they deposited, what they would pay now."""
     told = await at.ask("ConsoleCover", first=100)
+    names = {each["code"]: each["name"] for each in told["settlementPartners"]}
     return at.page(
-        "console/cover.html", problem=problem, caps=CAPS, exposures=told["partnerExposures"]["nodes"],
-        deposited=DEPOSITS, deposits=told["partnerDeposits"]["nodes"], report=told["settlementReport"],
+        "console/cover.html", problem=problem, caps=CAPS, exposures=_named(told["partnerExposures"]["nodes"], names),
+        deposited=DEPOSITS, deposits=_named(told["partnerDeposits"]["nodes"], names), report=told["settlementReport"],
         formats=FORMATS, partners=told["settlementPartners"], currencies=told["settlementCurrencies"],
         can_make=at.may(SETTLEMENT_MAKE),
     )  # fmt: skip
+
+
+def _named(nodes: list[dict[str, Any]], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{**each, "partner": names.get(each["partner"], each["partner"])} for each in nodes]
 
 
 async def deposit(at: Desk, fields: Mapping[str, str]) -> Response:

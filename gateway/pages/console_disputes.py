@@ -14,9 +14,10 @@ from starlette.routing import BaseRoute
 
 from gateway.pages import desk, desk_phrases, listings, rendering
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.desk import Desk
 from gateway.pages.listings import Field, Listing
 from gateway.pages.portal_phrases import DISPUTED
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import SETTLEMENT_DECIDE, SETTLEMENT_MAKE
 from gateway.sessions.uploads import Upload
 from settlement.reconciliation import disputing

@@ -13,10 +13,11 @@ from starlette.datastructures import QueryParams
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway import question_params, report_pages
+from gateway.finance import question_params, report_pages
 from gateway.pages import desk
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem, decided, problem_of
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided, problem_of
 from gateway.sessions.asking import NotAnswered
 from kit.errors import Rejection
 from settlement import states

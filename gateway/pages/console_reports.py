@@ -10,10 +10,11 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway import report_pages
+from gateway.finance import report_pages
 from gateway.pages import charts, desk
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem
 from kit.errors import Rejection
 from settlement import states
 
@@ -26,7 +27,11 @@ OF_A_STATEMENT = frozenset({"R1", "R2", "R22"})
 NOT_A_PAGE = frozenset({"R2"})
 """Too long for a page: its rows stand behind the lines of a statement, and in its files."""
 
-CURVES = (("face", _("At face")), ("expected", _("Expected to be used")), ("breakage", _("Expected never to be used")))
+CURVES = (
+    ("face", _("At face")),
+    ("expected", _("Expected cost, service included")),
+    ("breakage", _("Expected never to be used")),
+)
 
 
 async def reports(at: Desk, problem: Problem | None = None) -> Response:

@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute
 
 from gateway.pages import desk
 from gateway.pages.catalogues import marked as _
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import SETTLEMENT_MAKE
 
 INVOICES, ARREARS, RETURNS = "/console/invoices", "/console/arrears", "/console/returns"

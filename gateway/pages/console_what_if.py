@@ -8,7 +8,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.pages import desk
-from gateway.pages.desk import Desk, Problem, problem_of
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, problem_of
 from gateway.sessions.asking import NotAnswered
 from settlement import states
 from settlement.what_if import PRICES

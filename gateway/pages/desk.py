@@ -12,12 +12,10 @@ from starlette.responses import Response
 
 from gateway.pages import desk_formats, desk_phrases, rendering, sections
 from gateway.pages.sections import HOME
-from gateway.pages.workplace import Door, Problem, Sentences, Workplace, decided, language, problem_of
+from gateway.pages.workplace import Door, Problem, Sentences, Workplace
 from gateway.sessions import people, viewers
 from gateway.sessions.people import Staff
 from members.messages import STAFF
-
-__all__ = ["HOME", "Desk", "Problem", "decided", "language", "problem_of", "routes", "whole"]
 
 
 class Desk(Workplace):
@@ -40,7 +38,7 @@ class Desk(Workplace):
             template, problem, status, desk=self, sections=sections, own_sections=sections.open_to(self.found.roles),
             section=sections.section_of(self.request.url.path), desk_phrases=desk_phrases,
             query=self.request.url.query, is_first="after" not in self.request.query_params,
-            numbers=desk_formats.NUMBERS, **desk_formats.formats(self.frame), **values,
+            numbers=desk_formats.NUMBERS, depths=desk_formats.depths, **desk_formats.formats(self.frame), **values,
         )  # fmt: skip
 
 

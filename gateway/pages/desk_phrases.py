@@ -167,6 +167,22 @@ RULES: Mapping[str, str] = MappingProxyType(
 ACCOUNTS: Mapping[str, str] = MappingProxyType(
     {"IN_FORCE": _("in use"), "COMING": _("soon"), "REPLACED": _("replaced")}
 )
+LEDGER: Mapping[str, str] = MappingProxyType(
+    {
+        "AVAILABLE": _("Available points"),
+        "PENDING": _("Points on the way"),
+        "HELD": _("Points set aside"),
+        "DEBT": _("Owed by the member"),
+        "ISSUED": _("Points issued"),
+        "REDEEMED": _("Spent points"),
+        "EXPIRED": _("Expired points"),
+        "RETURNED": _("Returned points"),
+        "TRANSFERRED": _("Points passed on"),
+        "ADJUSTED": _("Corrected points"),
+        "FORGIVEN": _("Points given up"),
+    }
+)
+"""Accounts of the ledger."""
 ROUNDING: Mapping[str, str] = MappingProxyType({"LINE": _("each line"), "DOCUMENT": _("the whole document")})
 POLICIES: Mapping[str, str] = MappingProxyType(
     {

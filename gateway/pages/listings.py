@@ -111,7 +111,7 @@ def routes(listings: Iterable[Listing]) -> list[BaseRoute]:
 
 async def _file(listing: Listing, at: Desk) -> Response:
     if at.asked("format") not in FORMATS:
-        return at.missing(desk.HOME)
+        return at.missing(at.home)
     nodes, is_cut = await _nodes(listing, at)
     return await file_of(listing, at, nodes, is_cut=is_cut)
 
@@ -120,7 +120,7 @@ async def file_of(listing: Listing, at: Desk, nodes: Sequence[Told], *, is_cut: 
     """These nodes as the file of a list, in the format that the address asks for."""
     format = at.asked("format")
     if format not in FORMATS:
-        return at.missing(desk.HOME)
+        return at.missing(at.home)
     table = Table(
         listing.key, in_all(listing.title), columns_of(listing), [row_of(listing, node) for node in nodes],
         note=in_all(_CUT, most=str(MOST_ROWS)) if is_cut else None,

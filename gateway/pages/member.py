@@ -32,8 +32,9 @@ from gateway.pages import (
     visits,
     wallet,
 )
+from gateway.pages.dates import by_day
 from gateway.pages.visits import HOME, Screen, Visitor, code_of, decided, status_of
-from gateway.sessions import forms, pages, people, session
+from gateway.sessions import answers, forms, people, session, views
 from gateway.sessions.asking import NotAnswered
 from gateway.sessions.cookies import jar_of
 from members.messages import MEMBER
@@ -75,6 +76,7 @@ async def points(visitor: Visitor, problem: str | None = None) -> Response:
     return visitor.page(
         "points.html", status=status_of(problem), viewer=viewer, estimate=estimate, problem=problem,
         partner=asked.get("partner", ""), total=asked.get("total", "")[:20],
+        dates=by_day(viewer["own"]["dates"], visitor.frame.zone),
     )  # fmt: skip
 
 
@@ -202,7 +204,7 @@ async def language(visitor: Visitor, fields: Mapping[str, str]) -> Response:
     if fields.get("language") in LANGUAGES:
         is_https = jar_of(visitor.request, MEMBER).is_https
         response.set_cookie(
-            rendering.LANGUAGE_COOKIE, fields["language"], max_age=_YEAR_SECONDS, path="/", secure=is_https,
+            views.LANGUAGE_COOKIE, fields["language"], max_age=_YEAR_SECONDS, path="/", secure=is_https,
             httponly=True, samesite="lax",
         )  # fmt: skip
     return response
@@ -221,7 +223,7 @@ async def sign_out(visitor: Visitor, _: Mapping[str, str]) -> Response:
     """POST /app/sign-out: the session is ended, and with it the card of this device."""
     async with visitor.request.app.state.services.database.transaction() as connection:
         await session.end(connection, visitor.found.session, now=people.now_of(visitor.request))
-    return pages.signed_out(visitor.request, MEMBER)
+    return answers.signed_out(visitor.request, MEMBER)
 
 
 # --- What lets the card work without a network --------------------------------------------------------------

@@ -6,13 +6,14 @@ What somebody looks for is sent in a form's body: nothing of a person stands in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases, operator_timeline
-from gateway.pages.desk import Desk, Problem, decided, problem_of
+from gateway.pages import desk, operator_phrases, operator_timeline, rendering
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided, problem_of
 from gateway.scopes import PARTNERS_MANAGE
 from gateway.sessions.asking import NotAnswered
 
@@ -24,7 +25,7 @@ async def partners(at: Desk) -> Response:
     """GET /console/partners: every partner, or those that a text names."""
     text = at.asked("text", 64)
     told = await at.ask("OperatorPartners", first=ON_A_PAGE, after=at.asked("after") or None, text=text or None)
-    return at.page("operator/partners.html", partners=told["overseenPartners"], text=text)
+    return at.page("operator/partners.html", partners=told["overseenPartners"], text=text, words=operator_phrases)
 
 
 async def partner(at: Desk, problem: Problem | None = None) -> Response:
@@ -32,7 +33,13 @@ async def partner(at: Desk, problem: Problem | None = None) -> Response:
     found = (await at.ask("OperatorPartner", code=at.request.path_params["code"]))["overseenPartner"]
     if found is None:
         return at.missing(PARTNERS)
-    return at.page("operator/partner.html", problem=problem, partner=found, can_manage=at.may(PARTNERS_MANAGE))
+    return at.page(
+        "operator/partner.html",
+        problem=problem,
+        partner=found,
+        can_manage=at.may(PARTNERS_MANAGE),
+        words=operator_phrases,
+    )
 
 
 async def suspend(at: Desk, fields: Mapping[str, str]) -> Response:
@@ -97,10 +104,7 @@ def _day(text: str) -> str | None:
 
 def _instant(at: Desk, text: str) -> str | None:
     """An instant as a browser's field for one has it, in the programme's zone."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=at.frame.zone).astimezone(UTC).isoformat()
-    except ValueError:
-        return None
+    return rendering.typed_instant(text, at.frame.zone)
 
 
 ROUTES: list[BaseRoute] = operator_timeline.ROUTES + desk.routes(

@@ -26,6 +26,31 @@ TRANSACTIONS: Mapping[str, str] = MappingProxyType(
         "CANCELLATION": _("Cancellation"),
     }
 )
+RELEASES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "SUBMITTED": (_("Waits for a signature"), "busy"),
+        "PUBLISHED": (_("Published"), "good"),
+        "DECLINED": (_("Declined"), "bad"),
+        "SUSPENSION": (_("Rules taken out of force"), "bad"),
+    }
+)
+ROLES: Mapping[str, str] = MappingProxyType(
+    {
+        "ISSUER": _("gives points"),
+        "REDEEMER": _("takes points"),
+        "BOTH": _("gives and takes points"),
+        "HONOURS": _("honours cards with a discount"),
+        "RUN_OFF": _("is leaving"),
+    }
+)
+MEMBERS: Mapping[str, str] = MappingProxyType(
+    {
+        "ACTIVE": _("takes part"),
+        "ANONYMOUS": _("card not registered yet"),
+        "HOUSEHOLD": _("household"),
+        "CLOSED": _("has left"),
+    }
+)
 
 
 def first_rule(promotion: str) -> str:

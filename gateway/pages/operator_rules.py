@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -14,8 +13,9 @@ import orjson
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases, oversight_phrases
-from gateway.pages.desk import Desk, Problem, decided
+from gateway.pages import desk, operator_phrases, oversight_phrases, rendering
+from gateway.pages.desk import Desk
+from gateway.pages.workplace import Problem, decided
 from gateway.scopes import RULES_APPROVE, RULES_EDIT
 
 PROMOTIONS, RELEASES, RULES = "/console/promotions", "/console/releases", "/console/rules"
@@ -142,7 +142,7 @@ async def submit(at: Desk, fields: Mapping[str, str]) -> Response:
 async def releases(at: Desk) -> Response:
     """GET /console/releases: releases, the latest first, whatever became of them."""
     told = await at.ask("OperatorReleases", first=ON_A_PAGE, after=at.asked("after") or None)
-    return at.page("operator/releases.html", releases=told["releases"])
+    return at.page("operator/releases.html", releases=told["releases"], words=operator_phrases)
 
 
 async def release(at: Desk, problem: Problem | None = None) -> Response:
@@ -152,7 +152,7 @@ async def release(at: Desk, problem: Problem | None = None) -> Response:
         return at.missing(RELEASES)
     return at.page(
         "operator/release.html", problem=problem, release=found, is_own=found["author"] == at.found.name,
-        can_decide=at.may(RULES_APPROVE),
+        can_decide=at.may(RULES_APPROVE), words=operator_phrases,
     )  # fmt: skip
 
 
@@ -215,10 +215,7 @@ def _whole(text: str) -> int:
 
 def _instant(at: Desk, text: str) -> str | None:
     """An instant as a browser's field for one has it, in the programme's zone."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=at.frame.zone).astimezone(UTC).isoformat()
-    except ValueError:
-        return None
+    return rendering.typed_instant(text, at.frame.zone)
 
 
 ROUTES: list[BaseRoute] = desk.routes(

@@ -15,6 +15,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from gateway.demo.names import PROGRAMME_NAME
 from gateway.pages import visits
 from gateway.pages.visits import Screen, Visitor, code_of, status_of
 from gateway.sessions.asking import NotAnswered
@@ -66,7 +67,7 @@ async def _page(visitor: Visitor, here: Mapping[str, str] | None, after: str | N
     viewer = await visitor.ask("Places", near=here, first=PLACES_ON_A_PAGE, after=after)
     shown = visitor.page(
         "places.html", status=status_of(problem), viewer=viewer, ending=ending_soon(viewer), is_near=here is not None,
-        is_first=not after, problem=problem,
+        is_first=not after, problem=problem, is_invented=visitor.frame.programme == PROGRAMME_NAME,
     )  # fmt: skip
     shown.headers["Permissions-Policy"] = _HERE
     return shown

@@ -14,10 +14,18 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway import report_pages, scopes
-from gateway.pages import partnership_phrases, portal_frame, portal_integration, portal_partnership
-from gateway.pages.portal_frame import HOME, Office, Problem, decided
+from gateway import scopes
+from gateway.finance import report_pages
+from gateway.pages import (
+    partnership_phrases,
+    portal_frame,
+    portal_integration,
+    portal_outlets,
+    portal_partnership,
+)
+from gateway.pages.portal_frame import HOME, Office
 from gateway.pages.portal_webhooks import ROUTES as OF_WEBHOOKS
+from gateway.pages.workplace import Problem, decided, language
 from kit.errors import Rejection
 
 DAYS = 14
@@ -251,39 +259,7 @@ async def package(office: Office) -> Response:
         return office.missing(f"{HOME}/statements")
 
 
-# --- Outlets and colleagues ---------------------------------------------------------------------------------
-
-
-async def outlets(office: Office, problem: Problem | None = None) -> Response:
-    """GET /portal/outlets: places of sale and their tills."""
-    return office.page("outlets.html", problem=problem, outlets=(await office.ask("PortalOutlets"))["ownOutlets"])
-
-
-async def add_outlet(office: Office, fields: Mapping[str, str]) -> Response:
-    """POST /portal/outlets/add: an outlet is added."""
-    given = {"code": fields.get("code", "").strip(), "name": fields.get("name", "").strip()}
-    return await decided(office, fields, "AddOutlet", given, onward=f"{HOME}/outlets", again=outlets)
-
-
-async def place_outlet(office: Office, fields: Mapping[str, str]) -> Response:
-    """POST /portal/outlets/place: where an outlet is, for members who look for one."""
-    given: dict[str, str | None] = {name: fields.get(name, "").strip() or None for name in ("town", "street")}
-    for name in ("latitude", "longitude"):
-        given[name] = fields.get(name, "").strip().replace(",", ".") or None
-    given["outlet"] = fields.get("outlet", "")
-    return await decided(office, fields, "SetOutletPlace", given, onward=f"{HOME}/outlets", again=outlets)
-
-
-async def add_terminal(office: Office, fields: Mapping[str, str]) -> Response:
-    """POST /portal/outlets/till: a till is added."""
-    given = {"outlet": fields.get("outlet", ""), "code": fields.get("code", "").strip()}
-    return await decided(office, fields, "AddTerminal", given, onward=f"{HOME}/outlets", again=outlets)
-
-
-async def close_terminal(office: Office, fields: Mapping[str, str]) -> Response:
-    """POST /portal/outlets/close: a till is refused from now on."""
-    given = {"outlet": fields.get("outlet", ""), "terminal": fields.get("terminal", "")}
-    return await decided(office, fields, "CloseTerminal", given, onward=f"{HOME}/outlets", again=outlets)
+# --- Colleagues ---------------------------------------------------------------------------------------------
 
 
 async def colleagues(
@@ -354,7 +330,7 @@ def _number(text: str | None, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 10**6
 
 
-OF_OTHER_MODULES = portal_integration.ROUTES + portal_partnership.ROUTES
+OF_OTHER_MODULES = portal_integration.ROUTES + portal_partnership.ROUTES + portal_outlets.ROUTES
 ROUTES: list[BaseRoute] = OF_OTHER_MODULES + portal_frame.routes(
     (
         ("", home),
@@ -370,7 +346,6 @@ ROUTES: list[BaseRoute] = OF_OTHER_MODULES + portal_frame.routes(
         ("/reports/{code}", report),
         ("/packages/{run}", package),
         ("/differences", differences),
-        ("/outlets", outlets),
         ("/colleagues", colleagues),
     ),
     (
@@ -383,13 +358,9 @@ ROUTES: list[BaseRoute] = OF_OTHER_MODULES + portal_frame.routes(
         ("/statements/{id}/accept", accept),
         ("/statements/{id}/dispute", dispute),
         ("/disputes/answer", answer),
-        ("/outlets/add", add_outlet),
-        ("/outlets/place", place_outlet),
-        ("/outlets/till", add_terminal),
-        ("/outlets/close", close_terminal),
         ("/colleagues/invite", invite),
         ("/colleagues/remove", remove),
-        ("/language", portal_frame.language),
+        ("/language", language),
         ("/leave", portal_frame.leave),
     ),
 )

@@ -14,15 +14,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from gateway.context import Services, Viewer
-from gateway.pages import portal_phrases, rendering
+from gateway.pages import desk_formats, desk_phrases, portal_phrases, rendering
 from gateway.pages.catalogues import marked as _
 from gateway.pages.rendering import Frame
-from gateway.pages.workplace import Door, Problem, Screen, Sentences, Workplace, decided, language
-from gateway.sessions import colleagues, pages, people, session, viewers
+from gateway.pages.workplace import Door, Problem, Screen, Sentences, Workplace
+from gateway.sessions import answers, colleagues, people, session, viewers
 from gateway.sessions.people import Colleague
 from members.messages import COLLEAGUE
-
-__all__ = ["HOME", "PLACES", "Office", "Problem", "decided", "language", "leave", "open_to", "place_of", "routes"]
 
 HOME = "/portal"
 _EVERYBODY = frozenset(colleagues.SCOPES)
@@ -84,8 +82,8 @@ class Office(Workplace):
         return self.drawn(
             f"portal/{template}", problem, status, office=self, partner=self.partner,
             places=open_to(self.found.roles, is_sandbox=self.frame.is_sandbox),
-            place=place_of(self.request.url.path), portal_phrases=portal_phrases,
-            is_fresh=person is not None and person.is_fresh, **values,
+            place=place_of(self.request.url.path), portal_phrases=portal_phrases, desk_phrases=desk_phrases,
+            is_fresh=person is not None and person.is_fresh, **desk_formats.formats(self.frame), **values,
         )  # fmt: skip
 
 
@@ -100,7 +98,7 @@ async def leave(office: Office, _: Mapping[str, str]) -> Response:
     """POST /portal/leave: the session at this browser is ended."""
     async with office.request.app.state.services.database.transaction() as connection:
         await session.end(connection, office.found.session, now=people.now_of(office.request))
-    return pages.signed_out(office.request, COLLEAGUE)
+    return answers.signed_out(office.request, COLLEAGUE)
 
 
 async def _enter(request: Request, found: Colleague) -> Office | None:

@@ -5,17 +5,14 @@ log of requests, what was refused and how to mend it, how fast they are answered
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import integration_phrases, portal_frame
-from gateway.pages.portal_frame import HOME, Office
+from gateway.pages import integration_phrases, portal_frame, rendering
+from gateway.pages.portal_frame import Office
 
-REQUESTS = f"{HOME}/requests"
 ON_A_PAGE = 20
 DAYS = (1, 7, 14)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -67,12 +64,7 @@ def _days(office: Office, otherwise: int) -> int:
 
 def _instant(office: Office, text: str) -> str | None:
     """An instant of the address, as a browser's field for one has it: in the programme's zone."""
-    try:
-        told = datetime.fromisoformat(text[:16])
-    except ValueError:
-        return None
-    zone: ZoneInfo = office.frame.zone
-    return told.replace(tzinfo=zone).astimezone(UTC).isoformat()
+    return rendering.typed_instant(text[:16], office.frame.zone)
 
 
 ROUTES: list[BaseRoute] = portal_frame.routes(

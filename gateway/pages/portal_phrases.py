@@ -117,6 +117,10 @@ STATES: Mapping[str, str] = MappingProxyType(
         "IN_REVIEW": _("in review"),
         "APPROVED": _("approved"),
         "STATEMENTS_ISSUED": _("issued"),
+        "INSTRUCTED": _("being paid"),
+        "SETTLING": _("being paid"),
+        "SETTLED": _("settled"),
+        "SEALED": _("settled"),
         "OPEN": _("open"),
         "ASSIGNED": _("being looked at"),
         "EXPLAINED": _("explained"),
@@ -124,6 +128,8 @@ STATES: Mapping[str, str] = MappingProxyType(
         "VERIFIED": _("resolved and seen again"),
     }
 )
+OVER = frozenset({"APPROVED", "INSTRUCTED", "SETTLING", "SETTLED", "SEALED"})
+"""Nobody objects any more to statements of runs in these states."""
 DEEDS: Mapping[str, str] = MappingProxyType(
     {
         "CLIENT_ADDED": _("added"),
@@ -133,16 +139,6 @@ DEEDS: Mapping[str, str] = MappingProxyType(
         "CLIENT_SUSPENDED": _("closed"),
         "CLIENT_RESUMED": _("opened again"),
         "ALLOWANCE_CHANGED": _("was given another allowance"),
-    }
-)
-LINES: Mapping[str, str] = MappingProxyType(
-    {
-        "ACTIVATION": _("Points you gave became your members'"),
-        "RETURN": _("Taken back for returned goods"),
-        "REDEMPTION": _("Points spent at your tills"),
-        "REFUND": _("Points given back for returns"),
-        "ROUNDING": _("Rounding"),
-        "CARRY": _("Carried over"),
     }
 )
 

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import orjson
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import portal_frame, webhook_phrases
-from gateway.pages.portal_frame import HOME, Office, Problem, decided
+from gateway.pages import portal_frame, rendering, webhook_phrases
+from gateway.pages.portal_frame import HOME, Office
+from gateway.pages.workplace import Problem, decided
 from gateway.webhooks import addresses
 
 WEBHOOKS = f"{HOME}/webhooks"
@@ -174,12 +174,7 @@ def _at(id: str) -> str:
 
 def _instant(office: Office, typed: str) -> str:
     """An instant as a browser's field has it, in the programme's zone; long ago where it is none."""
-    zone: ZoneInfo = office.frame.zone
-    try:
-        told = datetime.fromisoformat(typed[:16])
-    except ValueError:
-        told = datetime(1970, 1, 1)  # noqa: DTZ001 - the zone follows
-    return told.replace(tzinfo=zone).astimezone(UTC).isoformat()
+    return rendering.typed_instant(typed[:16], office.frame.zone) or datetime(1970, 1, 1, tzinfo=UTC).isoformat()
 
 
 ROUTES: list[BaseRoute] = portal_frame.routes(

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from gateway.context import LANGUAGES, language_of
 from gateway.pages import phrases, rendering
 from gateway.pages.rendering import Frame
-from gateway.sessions import forms, people
+from gateway.sessions import forms, people, views
 
 PARTS = ("/app", "/portal", "/console")
 _BACK = {**dict(zip(PARTS, PARTS, strict=True)), "/staff": "/console", "/sign-in": "/app", "/confirm": "/app",
@@ -52,7 +52,7 @@ async def _frame(request: Request, status: int) -> Frame:
         return await rendering.frame_of(request, await _language(request, status))
     except Exception:
         log.warning("a page about a problem came without its frame", exc_info=True)
-    chosen = request.scope.get("language") or request.cookies.get(rendering.LANGUAGE_COOKIE)
+    chosen = request.scope.get("language") or request.cookies.get(views.LANGUAGE_COOKIE)
     language = chosen if chosen in LANGUAGES else language_of(request.headers.get("accept-language", ""))
     return Frame(language, "Tessera", ZoneInfo("UTC"), is_sandbox=False)
 

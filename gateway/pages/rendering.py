@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import orjson
+from babel import Locale
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_currency, format_decimal, format_percent
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -28,11 +29,11 @@ from starlette.responses import HTMLResponse
 from gateway.context import LANGUAGES, Services, language_of
 from gateway.pages import files, phrases
 from gateway.pages.catalogues import translations
-from gateway.sessions.views import sender_of
+from gateway.sessions.views import LANGUAGE_COOKIE, sender_of
 from kit.amounts import BASIS
 
 HERE = Path(__file__).parent
-LANGUAGE_COOKIE = "language"
+MINUS = "\u2212"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,14 @@ def formats(frame: Frame) -> Mapping[str, Callable[..., str]]:
     language, zone = frame.language, frame.zone
 
     def number(value: int | str) -> str:
-        return str(format_decimal(Decimal(value), locale=language))
+        return str(format_decimal(Decimal(value), locale=language)).replace("-", MINUS)
 
     def signed(value: int | str) -> str:
-        return ("+" if int(value) > 0 else "") + number(value).replace("-", "\u2212")
+        return ("+" if int(value) > 0 else "") + number(value)
 
     def money(value: Mapping[str, str]) -> str:
-        return str(format_currency(Decimal(value["amount"]), value["currencyCode"], locale=language))
+        told = format_currency(Decimal(value["amount"]), value["currencyCode"], locale=language)
+        return str(told).replace("-", MINUS)
 
     def day(value: str | date) -> str:
         return str(format_date(_instant(value).astimezone(zone), "long", locale=language))
@@ -119,9 +121,23 @@ def formats(frame: Frame) -> Mapping[str, Callable[..., str]]:
         return str(format_datetime(_instant(value), "d MMM y, HH:mm", tzinfo=zone, locale=language))
 
     def share(basis_points: int) -> str:
-        return str(format_percent(Decimal(basis_points) / BASIS, "#,##0.0 %", locale=language))
+        return percent(Decimal(basis_points) / BASIS, language)
 
     return {"number": number, "signed": signed, "money": money, "day": day, "moment": moment, "share": share}
+
+
+def typed_instant(text: str, zone: ZoneInfo) -> str | None:
+    """An instant as a browser's field for one has it, in a zone, as the API takes it; None for anything else."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):  # the calendar's first day has no beginning in UTC
+        return None
+
+
+def percent(part: Decimal, language: str) -> str:
+    """A share with one place, its sign where the language has it; the two stay on one line."""
+    whole = Locale.parse(language).percent_formats[None].pattern
+    return str(format_percent(part, whole.replace("#,##0", "#,##0.0"), locale=language)).replace("-", MINUS)
 
 
 def amount(text: str) -> str:

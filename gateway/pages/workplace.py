@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.context import LANGUAGES, Viewer
 from gateway.pages import documents, phrases, rendering
 from gateway.pages.rendering import Frame
-from gateway.sessions import asking, forms, people, uploads
+from gateway.sessions import asking, forms, people, uploads, views
 from gateway.sessions.asking import NotAnswered
 from gateway.sessions.cookies import jar_of
 from gateway.sessions.people import Colleague, Staff
@@ -200,7 +200,7 @@ async def language(at: Workplace, fields: Mapping[str, str]) -> Response:
     response = RedirectResponse(forms.local_path(fields.get("next"), at.home), 303)
     if fields.get("language") in LANGUAGES:
         response.set_cookie(
-            rendering.LANGUAGE_COOKIE, fields["language"], max_age=_YEAR_SECONDS, path="/",
+            views.LANGUAGE_COOKIE, fields["language"], max_age=_YEAR_SECONDS, path="/",
             secure=jar_of(at.request, at.audience).is_https, httponly=True, samesite="lax",
         )  # fmt: skip
     return response

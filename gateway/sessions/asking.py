@@ -17,11 +17,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from gateway import endpoint, masking
-from gateway.admission import Asked
 from gateway.context import Context, Viewer, language_of
 from gateway.endpoint import EVENT_STREAM, GRAPHQL_JSON, JSON, LARGEST_BODY, Endpoint
-from gateway.prepared import Unacceptable
-from gateway.request_log import code_of
+from gateway.gate.admission import Asked
+from gateway.gate.prepared import Unacceptable
+from gateway.integration.request_log import code_of
 from gateway.sessions import forms
 from gateway.sessions.cookies import jar_of
 from gateway.sessions.people import PREFIXES

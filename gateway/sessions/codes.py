@@ -18,8 +18,8 @@ from uuid import uuid4
 from cryptography.exceptions import InvalidTag
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import letters
-from gateway.notices import Sender
+from gateway.messages import letters
+from gateway.messages.notices import Sender
 from gateway.sessions import colleagues, staff, store
 from gateway.sessions.session import CODE, INVITATION, Person, hash_of, new_token
 from kit.database import Database

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import notices
+from gateway.messages import notices
 from gateway.sessions import colleagues
 from gateway.sessions.colleagues import Colleague
 from gateway.sessions.commands import Actor

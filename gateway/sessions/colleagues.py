@@ -18,9 +18,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import letters, scopes
+from gateway import scopes
 from gateway.context import LANGUAGES
-from gateway.notices import Sender
+from gateway.messages import letters
+from gateway.messages.notices import Sender
 from gateway.sessions import colleague_store, session, store
 from gateway.sessions.invitations import INVITATION_LIFE, hash_of, is_one, new_invitation
 from gateway.sessions.session import Person

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from gateway import notices
+from gateway.messages import notices
 from gateway.sessions import staff
 from gateway.sessions.invitations import INVITATION_LIFE
 from gateway.sessions.staff import Colleague

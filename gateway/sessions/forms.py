@@ -7,6 +7,7 @@ of the sender must not be another site. Nothing is changed by a GET.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -43,6 +44,7 @@ async def read_form(request: Request, vault: Vault, cookie: str | None) -> dict[
     if len(fields) != len(pairs):
         raise HTTPException(400, "a field twice")
     require_own(request, vault, cookie, fields.get(FIELD))
+    require_text(fields.values())
     return fields
 
 
@@ -57,6 +59,12 @@ async def read_json(request: Request, vault: Vault, cookie: str | None) -> dict[
     if not isinstance(told, dict):
         raise HTTPException(400, "not an object")
     return told
+
+
+def require_text(said: Iterable[str]) -> None:
+    """Nothing where no text has U+0000, which the database has no place for. Raises HTTPException (400)."""
+    if any("\0" in text for text in said):
+        raise HTTPException(400, "the character U+0000 is not accepted")
 
 
 def local_path(text: object, otherwise: str) -> str:

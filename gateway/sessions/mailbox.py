@@ -7,9 +7,11 @@ whoever reads a code can be its owner.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,22 +22,33 @@ from gateway.sessions import pages, people, views
 from gateway.sessions.people import Staff
 from kit import actors, audit
 from members import messages
-from members.messages import COLLEAGUE, MEMBER, SIGN_IN_CODE, STAFF
+from members.messages import COLLEAGUE, MEMBER, SIGN_IN_CODE, STAFF, Message
 
 SHOWN: Final = 100
 
 
 async def mailbox(request: Request) -> Response:
     """GET /mailbox: the last messages, without their words."""
-    refusal, _ = await _reader(request)
+    refusal, reader = await _reader(request)
     if refusal is not None:
         return refusal
     services: Services = request.app.state.services
     async with services.database.reading() as connection:
         found = await messages.latest(connection, SHOWN + 1)
+        # An address is personal: only where everybody is made up does the list tell it.
+        addresses = {} if reader is not None else await _addresses(connection, services, found[:SHOWN])
     return await views.page(
-        request, "mailbox.html", STAFF, messages=found[:SHOWN], is_cut=len(found) > SHOWN, shown=str(SHOWN)
-    )
+        request, "mailbox.html", STAFF, messages=found[:SHOWN], addresses=addresses, is_cut=len(found) > SHOWN,
+        shown=str(SHOWN),
+    )  # fmt: skip
+
+
+async def _addresses(connection: AsyncConnection, services: Services, found: Sequence[Message]) -> dict[UUID, str]:
+    opened = {
+        each.message_id: await messages.read(connection, services.vault, each.audience, each.person_id, each.message_id)
+        for each in found
+    }
+    return {number: words.to for number, words in opened.items() if words is not None}
 
 
 async def message(request: Request) -> Response:

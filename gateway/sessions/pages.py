@@ -6,38 +6,25 @@ Everything but passkeys works without a script. A page that changes nothing answ
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from functools import lru_cache, partial
+from functools import partial
 from urllib.parse import quote, urlsplit
-from uuid import uuid4
-from zoneinfo import available_timezones
 
-import orjson
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from gateway import letters
-from gateway.context import LANGUAGES, Services
+from gateway.messages.sending import channels_of
 from gateway.metrics import is_from_here
-from gateway.notices import zone_of
-from gateway.sending import channels_of
-from gateway.sessions import browsers, codes, forms, passkeys, people, session, views
+from gateway.sessions import browsers, codes, forms, passkeys, people, security_pages, session, views
+from gateway.sessions.answers import STATUS, at_of, has_passkeys, json_no, json_of, services_of, site_of
 from gateway.sessions.cookies import Jar, jar_of
-from gateway.sessions.passkeys import Site
-from gateway.sessions.people import PREFIXES, Member
+from gateway.sessions.people import PREFIXES
 from gateway.sessions.session import Person
-from kit import console
 from kit.errors import Rejection
-from members import messages
-from members.messages import COLLEAGUE, MEMBER, STAFF, AddressUnknown
+from members.messages import COLLEAGUE, MEMBER, STAFF
 
 Handler = Callable[[Request, str], Awaitable[Response]]
-
-_STATUS = {"SIGN_IN_TOO_OFTEN": 429, "STEP_UP_REQUIRED": 403}
 
 log = structlog.get_logger("gateway.sessions")
 
@@ -55,7 +42,7 @@ async def sign_in(request: Request, audience: str) -> Response:
 
 async def ask(request: Request, audience: str) -> Response:
     """POST …/sign-in: sends a code, or says so of an address that is no one's."""
-    services, jar = _services(request), jar_of(request, audience)
+    services, jar = services_of(request), jar_of(request, audience)
     fields = await forms.read_form(request, services.vault, jar.entry(request))
     onward = forms.local_path(fields.get("next"), _home(audience))
     address = fields.get("address", "")
@@ -66,10 +53,10 @@ async def ask(request: Request, audience: str) -> Response:
         async with services.database.transaction() as connection:
             token = await codes.ask(
                 connection, services.vault, sender, audience=audience, address=address,
-                known=jar.known(request), at=await _at(connection, services), now=people.now_of(request),
+                known=jar.known(request), at=await at_of(connection, services), now=people.now_of(request),
             )  # fmt: skip
     except Rejection as no:
-        return await _sign_in_page(request, audience, onward, problem=no.code, status=_STATUS.get(no.code, 422))
+        return await _sign_in_page(request, audience, onward, problem=no.code, status=STATUS.get(no.code, 422))
     return _to_code(request, jar, token, onward)
 
 
@@ -82,7 +69,7 @@ async def code_page(request: Request, audience: str) -> Response:
 
 async def enter(request: Request, audience: str) -> Response:
     """POST …/sign-in/code: signs in."""
-    services, jar = _services(request), jar_of(request, audience)
+    services, jar = services_of(request), jar_of(request, audience)
     entry = jar.entry(request)
     if entry is None and await people.signed_in_as(request, audience):
         return RedirectResponse(_home(audience), 303)  # a second click: the first one signed in
@@ -103,19 +90,19 @@ async def enter(request: Request, audience: str) -> Response:
 
 async def passkey_options(request: Request, audience: str) -> Response:
     """POST …/sign-in/passkey/options: a challenge for whatever passkey the browser's owner picks."""
-    services, entry = _services(request), jar_of(request, audience).entry(request)
+    services, entry = services_of(request), jar_of(request, audience).entry(request)
     await forms.read_json(request, services.vault, entry)
     assert entry is not None
     async with services.database.transaction() as connection:
         options = await passkeys.sign_in_options(
-            connection, await _site(request), holder=entry, now=people.now_of(request)
+            connection, await site_of(request), holder=entry, now=people.now_of(request)
         )
-    return _json(options)
+    return json_of(options)
 
 
 async def passkey_sign_in(request: Request, audience: str) -> Response:
     """POST …/sign-in/passkey: signs in with a passkey's answer."""
-    services, jar = _services(request), jar_of(request, audience)
+    services, jar = services_of(request), jar_of(request, audience)
     entry = jar.entry(request)
     told = await forms.read_json(request, services.vault, entry)
     assert entry is not None
@@ -124,14 +111,14 @@ async def passkey_sign_in(request: Request, audience: str) -> Response:
     try:
         async with services.database.transaction() as connection:
             person = await passkeys.prove(
-                connection, services.vault, await _site(request), answer if isinstance(answer, dict) else {},
+                connection, services.vault, await site_of(request), answer if isinstance(answer, dict) else {},
                 audience=audience, holder=entry, now=people.now_of(request),
             )  # fmt: skip
         token = await _begin(request, person, session.PASSKEY)
     except Rejection as no:
         log.info("sign-in refused", audience=audience, code=no.code)
-        return _json_no(request, no)
-    return _signed_in(request, jar, person, token, _json({"next": onward}))
+        return json_no(no)
+    return _signed_in(request, jar, person, token, json_of({"next": onward}))
 
 
 # --- A fresh proof ------------------------------------------------------------------------------------------
@@ -150,7 +137,7 @@ async def confirm(request: Request, audience: str) -> Response:
 
 async def confirm_ask(request: Request, audience: str) -> Response:
     """POST …/confirm: sends a code to whoever is signed in."""
-    services, jar = _services(request), jar_of(request, audience)
+    services, jar = services_of(request), jar_of(request, audience)
     fields = await forms.read_form(request, services.vault, jar.entry(request))
     onward = forms.local_path(fields.get("next"), _home(audience))
     found = await people.signed_in_as(request, audience)
@@ -161,139 +148,18 @@ async def confirm_ask(request: Request, audience: str) -> Response:
         async with services.database.transaction() as connection:
             token = await codes.ask_again(
                 connection, services.vault, sender, found.session.person,
-                at=await _at(connection, services), now=people.now_of(request),
+                at=await at_of(connection, services), now=people.now_of(request),
             )  # fmt: skip
     except Rejection as no:
-        return await _confirm_page(request, audience, onward, problem=no.code, status=_STATUS.get(no.code, 422))
+        return await _confirm_page(request, audience, onward, problem=no.code, status=STATUS.get(no.code, 422))
     return _to_code(request, jar, token, onward)
-
-
-# --- Security -----------------------------------------------------------------------------------------------
-
-
-async def security(request: Request, audience: str) -> Response:
-    """GET …/security: sessions, passkeys, and how we write."""
-    found = await people.signed_in_as(request, audience)
-    if found is None:
-        return people.ask_to_sign_in(request, audience)
-    return await _security_page(request, audience, found)
-
-
-async def sign_out(request: Request, audience: str) -> Response:
-    """POST …/sign-out: ends the session at this browser."""
-    found, _ = await _change(request, audience)
-    async with _services(request).database.transaction() as connection:
-        await session.end(connection, found.session, now=people.now_of(request))
-    return signed_out(request, audience)
-
-
-async def end_session(request: Request, audience: str) -> Response:
-    """POST …/security/end: ends another session of the same person."""
-    found, fields = await _change(request, audience)
-    async with _services(request).database.transaction() as connection:
-        await session.end_one(connection, found.session, _number(fields, "session"), now=people.now_of(request))
-    return RedirectResponse(f"{PREFIXES[audience]}/security", 303)
-
-
-async def end_all(request: Request, audience: str) -> Response:
-    """POST …/security/end-all: signs out everywhere, here too."""
-    found, _ = await _change(request, audience)
-    async with _services(request).database.transaction() as connection:
-        await session.end_all(connection, found.session.person, now=people.now_of(request))
-        await _tell(request, connection, found.session.person, letters.SIGNED_OUT_EVERYWHERE)
-    request.app.state.post.wake()
-    return signed_out(request, audience)
-
-
-async def manner(request: Request, audience: str) -> Response:
-    """POST /security/manner: sets how we write to a member."""
-    found, fields = await _change(request, audience)
-    try:
-        async with _services(request).database.transaction() as connection:
-            await messages.set_manner(
-                connection, found.session.person.number,
-                language=fields.get("language", ""), time_zone=fields.get("time_zone") or None,
-            )  # fmt: skip
-    except Rejection as no:
-        return await _security_page(request, audience, found, problem=no.code, status=422)
-    return RedirectResponse("/security?saved=1#manner", 303)
-
-
-async def addition_options(request: Request, audience: str) -> Response:
-    """POST …/security/passkeys/options: a challenge for a new passkey. Takes a fresh proof."""
-    found, holder, _ = await _script_change(request, audience)
-    services = _services(request)
-    try:
-        found.session.require_fresh(people.now_of(request))
-        async with services.database.transaction() as connection:
-            options = await passkeys.addition_options(
-                connection, services.vault, await _site(request), found.session.person,
-                holder=holder, now=people.now_of(request),
-            )  # fmt: skip
-    except Rejection as no:
-        return _json_no(request, no)
-    return _json(options)
-
-
-async def add_passkey(request: Request, audience: str) -> Response:
-    """POST …/security/passkeys: adds the passkey that the browser made. Takes a fresh proof."""
-    found, holder, told = await _script_change(request, audience)
-    answer = told.get("credential")
-    try:
-        found.session.require_fresh(people.now_of(request))
-        async with _services(request).database.transaction() as connection:
-            await passkeys.add(
-                connection, await _site(request), found.session.person, answer if isinstance(answer, dict) else {},
-                holder=holder, now=people.now_of(request),
-            )  # fmt: skip
-            await _tell(request, connection, found.session.person, letters.PASSKEY_ADDED)
-    except Rejection as no:
-        return _json_no(request, no)
-    request.app.state.post.wake()
-    return _json({"next": f"{PREFIXES[audience]}/security"})
-
-
-async def remove_passkey(request: Request, audience: str) -> Response:
-    """POST …/security/passkeys/remove: removes a passkey. Takes a fresh proof."""
-    found, fields = await _change(request, audience)
-    if not found.session.is_fresh(people.now_of(request)):
-        return RedirectResponse(f"{PREFIXES[audience]}/confirm?next={PREFIXES[audience]}/security", 303)
-    try:
-        async with _services(request).database.transaction() as connection:
-            await passkeys.remove(
-                connection, found.session.person, _number(fields, "passkey"), now=people.now_of(request)
-            )
-            await _tell(request, connection, found.session.person, letters.PASSKEY_REMOVED)
-    except Rejection as no:
-        return await _security_page(request, audience, found, problem=no.code, status=422)
-    request.app.state.post.wake()
-    return RedirectResponse(f"{PREFIXES[audience]}/security", 303)
 
 
 # --- Parts --------------------------------------------------------------------------------------------------
 
 
-async def _change(request: Request, audience: str) -> tuple[people.AnyPerson, dict[str, str]]:
-    """Whoever is signed in and the form that our page sent for them. Raises HTTPException (403) else."""
-    token = jar_of(request, audience).session(request)
-    fields = await forms.read_form(request, _services(request).vault, token)
-    found = await people.signed_in_as(request, audience)
-    if found is None:
-        raise HTTPException(403, "not signed in")
-    return found, fields
-
-
-async def _script_change(request: Request, audience: str) -> tuple[people.AnyPerson, str, dict[str, object]]:
-    token = jar_of(request, audience).session(request)
-    told = await forms.read_json(request, _services(request).vault, token)
-    found = await people.signed_in_as(request, audience)
-    if found is None or token is None:
-        raise HTTPException(403, "not signed in")
-    return found, token, told
-
-
 async def _begin(request: Request, person: Person, by: str) -> str:
-    services, now = _services(request), people.now_of(request)
+    services, now = services_of(request), people.now_of(request)
     async with services.database.transaction() as connection:
         if not await people.stands(connection, services, person, now):
             raise codes.SignInCodeInvalid  # they left while the code was on its way
@@ -309,16 +175,7 @@ async def _begin(request: Request, person: Person, by: str) -> str:
 
 def _signed_in(request: Request, jar: Jar, person: Person, token: str, response: Response) -> Response:
     jar.keep_session(response, token)
-    jar.keep_known(response, codes.recognise(_services(request).vault, person))
-    return response
-
-
-def signed_out(request: Request, audience: str) -> Response:
-    """What a browser is told when its session has ended: forget everything, and sign in anew. A till keeps the sales
-    that wait in it."""
-    response = RedirectResponse(f"{PREFIXES[audience]}/sign-in", 303)
-    jar_of(request, audience).drop_session(response)
-    response.headers["Clear-Site-Data"] = '"cache"' if audience == COLLEAGUE else '"cache", "storage"'
+    jar.keep_known(response, codes.recognise(services_of(request).vault, person))
     return response
 
 
@@ -327,20 +184,6 @@ def _to_code(request: Request, jar: Jar, token: str, onward: str) -> Response:
     response = RedirectResponse(f"{PREFIXES[jar.audience]}/sign-in/code?next={quote(onward, safe='')}", 303)
     jar.keep_entry(response, token)
     return response
-
-
-async def _tell(request: Request, connection: AsyncConnection, person: Person, what: str) -> None:
-    services, now = _services(request), people.now_of(request)
-    sender = await views.sender_of(services)
-    try:
-        to = await codes.recipient_of(connection, services.vault, person)
-    except AddressUnknown:
-        return  # nobody to tell; the audit trail has it
-    letter = letters.security_notice(to.language, what=what, at=now, zone=zone_of(to, sender), site=sender.site)
-    await messages.accept(
-        connection, to, letter, message_id=uuid4(), purpose=messages.SECURITY_NOTICE,
-        at=await _at(connection, services), now=now,
-    )  # fmt: skip
 
 
 async def _sign_in_page(
@@ -362,7 +205,7 @@ async def _entry_page(
     entry = jar.entry(request) or session.new_token()
     response = await views.page(
         request, template, audience, status=status, next=onward, problem=problem,
-        csrf=forms.token_for(_services(request).vault, entry), has_passkeys=_has_passkeys(request),
+        csrf=forms.token_for(services_of(request).vault, entry), has_passkeys=has_passkeys(request),
         address=request.query_params.get("address", "")[:254] if is_open_sandbox(request) else "",
     )  # fmt: skip
     jar.keep_entry(response, entry)
@@ -376,38 +219,9 @@ async def _code_page(
     assert entry is not None
     return await views.page(
         request, "code.html", audience, status=status, next=onward, problem=problem,
-        csrf=forms.token_for(_services(request).vault, entry),
-        mailbox_is_open=is_open_sandbox(request) and not channels_of(_services(request).settings),
+        csrf=forms.token_for(services_of(request).vault, entry),
+        mailbox_is_open=is_open_sandbox(request) and not channels_of(services_of(request).settings),
     )  # fmt: skip
-
-
-async def _security_page(
-    request: Request, audience: str, found: people.AnyPerson, *, problem: str | None = None, status: int = 200
-) -> Response:
-    services, person = _services(request), found.session.person
-    async with services.database.reading() as connection:
-        of_person = await session.of_person(connection, person, now=people.now_of(request))
-        keys = await passkeys.of_person(connection, person)
-        written = await messages.manner(connection, person.number) if person.audience == MEMBER else None
-    return await views.page(
-        request, "security.html", audience, status=status, problem=problem, csrf=found.csrf,
-        name=None if isinstance(found, Member) else found.name, sessions=of_person, passkeys=keys,
-        here=found.session.session_id, has_passkeys=_has_passkeys(request), manner=written,
-        saved="saved" in request.query_params, time_zone=written.time_zone if written else None,
-        zones=_zones() if written else (), languages=LANGUAGES,
-    )  # fmt: skip
-
-
-async def _site(request: Request) -> Site:
-    services = _services(request)
-    site = passkeys.site_of(services.settings.issuer, (await views.sender_of(services)).programme)
-    if site is None:
-        raise HTTPException(404, "no passkeys at this address")
-    return site
-
-
-def _has_passkeys(request: Request) -> bool:
-    return passkeys.site_of(_services(request).settings.issuer, "-") is not None
 
 
 def is_open_sandbox(request: Request) -> bool:
@@ -415,7 +229,7 @@ def is_open_sandbox(request: Request) -> bool:
 
     Asked under its own name too: a page elsewhere that makes its host's name lead to this machine is another's.
     """
-    settings = _services(request).settings
+    settings = services_of(request).settings
     own = urlsplit(settings.issuer)
     return (
         settings.clock == "sandbox"
@@ -425,41 +239,12 @@ def is_open_sandbox(request: Request) -> bool:
     )
 
 
-async def _at(connection: AsyncConnection, services: Services) -> datetime:
-    return await console.business_instant(connection, services.settings)
-
-
 def _next(request: Request, audience: str) -> str:
     return forms.local_path(request.query_params.get("next"), _home(audience))
 
 
 def _home(audience: str) -> str:
     return {STAFF: "/console", COLLEAGUE: "/portal"}.get(audience, f"{PREFIXES[audience]}/security")
-
-
-@lru_cache(maxsize=1)
-def _zones() -> tuple[str, ...]:
-    return tuple(sorted(available_timezones()))
-
-
-def _number(fields: dict[str, str], name: str) -> int:
-    text = fields.get(name, "")
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise HTTPException(400, f"{name} is a number")
-    return int(text)
-
-
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
-    return services
-
-
-def _json(content: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, {"Cache-Control": "no-store"}, "application/json")
-
-
-def _json_no(request: Request, no: Rejection) -> Response:
-    return _json({"code": no.code}, _STATUS.get(no.code, 422))
 
 
 def _of(handler: Handler, audience: str) -> Callable[[Request], Awaitable[Response]]:
@@ -481,13 +266,13 @@ _PATHS: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/sign-in/passkey", passkey_sign_in),
     ("GET", "/confirm", confirm),
     ("POST", "/confirm", confirm_ask),
-    ("POST", "/sign-out", sign_out),
-    ("GET", "/security", security),
-    ("POST", "/security/end", end_session),
-    ("POST", "/security/end-all", end_all),
-    ("POST", "/security/passkeys/options", addition_options),
-    ("POST", "/security/passkeys", add_passkey),
-    ("POST", "/security/passkeys/remove", remove_passkey),
+    ("POST", "/sign-out", security_pages.sign_out),
+    ("GET", "/security", security_pages.security),
+    ("POST", "/security/end", security_pages.end_session),
+    ("POST", "/security/end-all", security_pages.end_all),
+    ("POST", "/security/passkeys/options", security_pages.addition_options),
+    ("POST", "/security/passkeys", security_pages.add_passkey),
+    ("POST", "/security/passkeys/remove", security_pages.remove_passkey),
 )
 
 ROUTES: list[BaseRoute] = [
@@ -497,5 +282,5 @@ ROUTES: list[BaseRoute] = [
         for audience in (MEMBER, STAFF, COLLEAGUE)
         for method, path, handler in _PATHS
     ),
-    Route("/security/manner", _of(manner, MEMBER), methods=["POST"]),
+    Route("/security/manner", _of(security_pages.manner, MEMBER), methods=["POST"]),
 ]

@@ -176,6 +176,11 @@ TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "what_became": {"en": "What became of it", "ru": "Что стало", "ro": "Ce s-a întâmplat"},
         "member_number": {"en": "member {number}", "ru": "участник {number}", "ro": "membrul {number}"},
         "staff_number": {"en": "staff {number}", "ru": "сотрудник {number}", "ro": "personal {number}"},
+        "colleague_number": {
+            "en": "partner's colleague {number}",
+            "ru": "сотрудник партнёра {number}",
+            "ro": "colegul {number} al unui partener",
+        },
         "SIGN_IN_CODE": {"en": "Sign-in code", "ru": "Код для входа", "ro": "Cod de conectare"},
         "SECURITY_NOTICE": {"en": "Security", "ru": "Безопасность", "ro": "Securitate"},
         "INVITATION": {"en": "Invitation", "ru": "Приглашение", "ro": "Invitație"},

@@ -44,13 +44,13 @@ async def read(
     fields: dict[str, str] = {}
     files: list[Upload] = []
     for head, content in _parts(body, boundary.encode()):
-        name, file_name = head.get_param("name", header="content-disposition"), head.get_filename()
+        name, file_name = head.get_param("name", header="content-disposition"), _file_name(head)
         if not isinstance(name, str) or name in fields or (file_name is not None and files):
             raise HTTPException(400, "a field twice, or without a name")
         if file_name is None:
             fields[name] = _text(content)
         elif file_name or content:
-            files.append(Upload(_text(file_name.encode("utf-8", "surrogateescape")), head.get_content_type(), content))
+            files.append(Upload(file_name, head.get_content_type(), content))
     forms.require_own(request, vault, cookie, fields.get(forms.FIELD))
     if files and len(files[0].content) > most_bytes:
         raise HTTPException(413, "too large")
@@ -76,8 +76,18 @@ def _part(piece: bytes) -> tuple[Message, bytes]:
     return head, content
 
 
+def _file_name(head: Message) -> str | None:
+    try:  # it may say in which characters it is written, and be wrong
+        name = head.get_filename()
+        return None if name is None else _text(name.encode("utf-8", "surrogateescape"))
+    except UnicodeError:
+        raise HTTPException(400, "not UTF-8") from None
+
+
 def _text(raw: bytes) -> str:
     try:
-        return raw.decode()
+        text = raw.decode()
     except UnicodeDecodeError:
         raise HTTPException(400, "not UTF-8") from None
+    forms.require_text([text])
+    return text

@@ -21,14 +21,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from gateway.context import Services, language_of
-from gateway.notices import Sender
+from gateway.context import LANGUAGES, Services, language_of
+from gateway.messages.notices import Sender
 from gateway.sessions import texts
 from gateway.sessions.people import PREFIXES
 from members.messages import COLLEAGUE, MEMBER, STAFF
 from partners.programme import ProgrammeUnknown
 
 HERE = Path(__file__).parent
+LANGUAGE_COOKIE = "language"
+HOMES = {MEMBER: "/app", COLLEAGUE: "/portal", STAFF: "/console"}
+"""Where the pages of an audience begin."""
 _KINDS = {".css": "text/css", ".js": "text/javascript"}
 
 HEADERS = {
@@ -83,8 +86,8 @@ async def sender_of(services: Services) -> Sender:
 
 
 async def page(request: Request, template: str, audience: str, *, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page in the language that the browser asks for."""
-    language = language_of(request.headers.get("accept-language", ""))
+    """A page in the language that was chosen here, else in one that the browser asks for."""
+    language = language_here(request)
     sender = await sender_of(request.app.state.services)
     zone = ZoneInfo(values.pop("time_zone", None) or sender.time_zone)
     html = (
@@ -101,10 +104,17 @@ async def page(request: Request, template: str, audience: str, *, status: int = 
             is_staff=audience != MEMBER,
             sign_in_title=heading_of(audience),
             is_member=audience == MEMBER,
+            home=HOMES[audience],
             **values,
         )
     )
     return HTMLResponse(html, status, HEADERS)
+
+
+def language_here(request: Request) -> str:
+    """The language that somebody chose in this browser, else one that it asks for."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    return chosen if chosen in LANGUAGES else language_of(request.headers.get("accept-language", ""))
 
 
 def heading_of(audience: str) -> str:

@@ -143,6 +143,6 @@ def _asked(response: httpcore2.Response, now: datetime) -> timedelta | None:
         return timedelta(seconds=min(int(said[:6]), 86_400))
     try:
         until = parsedate_to_datetime(said)
-    except ValueError:
+    except (ValueError, OverflowError):  # an offset of a thousand years, say
         return None
     return max(until - now, timedelta(0)) if until.tzinfo is not None else None

@@ -212,19 +212,22 @@ async def counts(connection: AsyncConnection, endpoint_nos: Sequence[int], lates
     return (await connection.execute(statement, values)).mappings().all()
 
 
-async def forget(connection: AsyncConnection, *, before: datetime, limit: int) -> int:
+async def forget(connection: AsyncConnection, *, before: datetime, lasting: Sequence[str], limit: int) -> int:
     """Delete events written down before a wall instant, with their deliveries and attempts, at most so many; how many.
 
-    What is on its way to an endpoint that is called stays, and what could be found anew.
+    What is on its way to an endpoint that is called stays, and what could be found anew: for a while, or of lasting
+    types for ever.
     """
     old = text(
         "SELECT v.event_no FROM gateway.webhook_event v, gateway.webhook_position p "
         "WHERE v.written_at < :before AND v.at < p.looked_at - interval '14 days' "
+        "AND (v.is_sample OR v.type <> ALL (:lasting)) "
         "AND NOT EXISTS (SELECT FROM gateway.webhook_delivery d JOIN gateway.webhook_endpoint e USING (endpoint_no) "
         "  WHERE d.event_no = v.event_no AND d.state = 'WAITING' AND e.status = 'ACTIVE') "
         "ORDER BY v.written_at LIMIT :limit"
     )
-    event_nos = list((await connection.execute(old, {"before": before, "limit": limit})).scalars())
+    values = {"before": before, "lasting": list(lasting), "limit": limit}
+    event_nos = list((await connection.execute(old, values)).scalars())
     deliveries = text("DELETE FROM gateway.webhook_delivery WHERE event_no = ANY (CAST(:event_nos AS bigint[]))")
     await connection.execute(deliveries, {"event_nos": event_nos})
     events = text("DELETE FROM gateway.webhook_event WHERE event_no = ANY (CAST(:event_nos AS bigint[]))")

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from gateway.webhooks import addresses, calling, delivering, delivery_store, endpoints, gathering
+from gateway.webhooks import addresses, calling, delivering, delivery_store, endpoints, gathering, kinds
 from gateway.webhooks.gathering import Sources
 from kit import clock, console
 from kit.database import Database
@@ -61,7 +61,9 @@ async def forget(database: Database, at: datetime, stopping: asyncio.Event) -> i
     while not stopping.is_set():
         async with database.transaction() as connection:
             before = clock.wall() - KEPT
-            forgotten = await delivery_store.forget(connection, before=before, limit=FORGOTTEN_AT_ONCE)
+            forgotten = await delivery_store.forget(
+                connection, before=before, lasting=kinds.LASTING, limit=FORGOTTEN_AT_ONCE
+            )
         if not forgotten:
             break
         done += forgotten

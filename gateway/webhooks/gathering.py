@@ -18,8 +18,8 @@ import orjson
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.dispute_api import dispute_id
-from gateway.finance_api import statement_id
+from gateway.finance.dispute_api import dispute_id
+from gateway.finance.statement_api import statement_id
 from gateway.types import KINDS as TRANSACTIONS
 from gateway.types import hold_id_for, member_id_for, transaction_id_for
 from gateway.webhooks import delivery_store, endpoint_store, kinds

@@ -88,6 +88,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )  # fmt: skip
 """Every type. New ones may appear: an endpoint is told of those that it named."""
 
+LASTING: Final = (BUDGET_NEAR_ITS_END,)
+"""What stays true for months, and is told once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -9,7 +9,7 @@ from uuid import uuid4
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway import letters
+from gateway.messages import letters
 from gateway.sessions import colleagues
 from kit.secrets import Vault
 from members import messages

@@ -24,11 +24,32 @@ from kit.reports.tables import Cell, Kind, Report, Table, Term, in_language
 MOST_ROWS = 2_000  # of a report on paper; what is longer is for machines
 _TEMPLATE = Path(__file__).with_name("report.typ")
 _STANDARDS: list[Literal["a-2a", "ua-1"]] = ["a-2a", "ua-1"]
+_CHARACTERS = {False: 105, True: 175}  # that a line has room for, upright and lying
+_BETWEEN = 2
+_WORDS_ON_A_LINE = 18
 _DAY = {"en": "yyyy-MM-dd", "ru": "dd.MM.yyyy", "ro": "dd.MM.yyyy"}
 _WORDS = {
-    "en": {"page": "Page", "of": "of", "total": "Total", "empty": "Nothing in this period."},
-    "ru": {"page": "Страница", "of": "из", "total": "Итого", "empty": "За этот период ничего нет."},
-    "ro": {"page": "Pagina", "of": "din", "total": "Total", "empty": "Nimic în această perioadă."},
+    "en": {
+        "page": "Page",
+        "of": "of",
+        "total": "Total",
+        "empty": "Nothing in this period.",
+        "zone": "Times are those of",
+    },
+    "ru": {
+        "page": "Страница",
+        "of": "из",
+        "total": "Итого",
+        "empty": "За этот период ничего нет.",
+        "zone": "Время указано по зоне",
+    },
+    "ro": {
+        "page": "Pagina",
+        "of": "din",
+        "total": "Total",
+        "empty": "Nimic în această perioadă.",
+        "zone": "Orele sunt cele din",
+    },
 }
 
 
@@ -57,6 +78,7 @@ def _fonts() -> typst.Fonts:
 
 
 def _data(report: Report, language: str) -> dict[str, Any]:
+    is_wide = any(len(table.columns) > 7 for table in report.tables)
     return {
         "language": language,
         "words": _WORDS.get(language, _WORDS["en"]),
@@ -67,28 +89,52 @@ def _data(report: Report, language: str) -> dict[str, Any]:
             [in_language(fact.title, language), shown(fact.value, fact.kind, fact.places, report, language)]
             for fact in report.facts
         ],
-        "tables": [_table(table, report, language) for table in report.tables],
+        "tables": [_table(table, report, language, _CHARACTERS[is_wide]) for table in report.tables],
         "notes": [in_language(note, language) for note in report.notes],
         "hash": report.content_hash(),
-        "wide": any(len(table.columns) > 7 for table in report.tables),
+        "zone": report.time_zone,
+        "wide": is_wide,
     }
 
 
-def _table(table: Table, report: Report, language: str) -> dict[str, Any]:
+def _table(table: Table, report: Report, language: str, room: int) -> dict[str, Any]:
     def cells(row: Sequence[Cell]) -> list[str]:
         return [shown(c, k.kind, k.places, report, language) for c, k in zip(row, table.columns, strict=True)]
 
     totals = table.totals()
+    titles = [in_language(column.title, language) for column in table.columns]
+    rows, sums = [cells(row) for row in table.rows], cells(totals) if totals is not None else None
+    written = [[title, *(row[n] for row in rows), *([sums[n]] if sums else [])] for n, title in enumerate(titles)]
+    columns = [
+        {
+            "title": titles[number], "right": column.kind.is_number, "width": column.width,
+            "weight": _weight(written[number], is_number=column.kind.is_number),
+        }
+        for number, column in enumerate(table.columns)
+    ]  # fmt: skip
+    needed = sum(
+        max(map(len, texts)) if column["right"] else _longest_word(texts)
+        for column, texts in zip(columns, written, strict=True)
+    )
     return {
         "title": in_language(table.title, language),
-        "columns": [
-            {"title": in_language(column.title, language), "right": column.kind.is_number, "width": column.width}
-            for column in table.columns
-        ],
-        "rows": [cells(row) for row in table.rows],
-        "totals": cells(totals) if totals is not None else None,
+        "columns": columns,
+        "is_tight": needed + _BETWEEN * len(columns) > room,
+        "rows": rows,
+        "totals": sums,
         "note": in_language(table.note, language) if table.note else None,
     }
+
+
+def _weight(texts: Sequence[str], *, is_number: bool) -> int:
+    """How much of a tight line a column gets: a figure is never broken, a title and words are, between words."""
+    if is_number:
+        return max(_longest_word(texts[:1]), *(len(text) for text in texts[1:]), 1)
+    return max(_longest_word(texts), min(max(map(len, texts)), _WORDS_ON_A_LINE))
+
+
+def _longest_word(texts: Sequence[str]) -> int:
+    return max((len(word) for text in texts for word in text.split()), default=1)
 
 
 def shown(cell: Cell, kind: Kind, places: int, report: Report, language: str) -> str:

@@ -23,6 +23,7 @@ MOST_ROWS = 1_000_000  # a sheet holds 1,048,576; what is longer goes on in the 
 LONGEST_TEXT = 32_767
 _WIDEST = 60
 _ABOUT = {"en": "About", "ru": "О документе", "ro": "Despre"}
+_ZONE = {"en": "Time zone", "ru": "Часовой пояс", "ro": "Fusul orar"}
 _TOTAL = {"en": "Total", "ru": "Итого", "ro": "Total"}
 _FORBIDDEN = str.maketrans(dict.fromkeys("[]:*?/\\", " "))
 
@@ -124,6 +125,9 @@ class _Book:
             sheet.write_string(number, 0, in_language(fact.title, self._language), self._label)
             self._write_fact(sheet, number, fact)
             number += 1
+        sheet.write_string(number, 0, in_language(_ZONE, self._language), self._label)
+        sheet.write_string(number, 1, report.time_zone)
+        number += 1
         for note in report.notes:
             number += 1
             sheet.write_string(number, 0, in_language(note, self._language))

@@ -19,7 +19,6 @@ from typing import Literal
 
 from members.subscription.periods import Interval, Rhythm
 
-FIRST_PAYMENT_WITHIN = timedelta(hours=23)
 LONGEST_PAUSE = timedelta(days=93)
 
 

@@ -217,14 +217,14 @@ async def look(database: Database, vault: Vault, text: str, *, member_id: int, a
     Rejects PLAN_CODES_LIMITED, PLAN_CODE_INVALID; a code that is no good is counted, whatever becomes of the call.
     """
     code = codes.normal(text) or codes.normal_word(text)
-    async with database.reading() as connection:
+    async with database.transaction() as connection:
+        await guess_store.lock(connection, GUESS, member_id)
         if await guess_store.wrong(connection, GUESS, member_id, since=now - WINDOW) >= WRONG_CODES:
             raise PlanCodesLimited
         row = None if code is None else await offer_store.code(connection, lookup(vault, code), at)
         if row is not None:
             person = await persons.key_of(connection, vault, member_id)
             return Shown(row.code_no, row.is_word, row.offer_id, row.gift_no, person)
-    async with database.transaction() as connection:
         wrong = await guess_store.count(connection, GUESS, member_id, 1, now=now, since=now - WINDOW)
         if wrong == WRONG_CODES:
             await audit.write(

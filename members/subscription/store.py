@@ -140,15 +140,6 @@ async def is_due(
     return bool(found.scalar_one())
 
 
-async def due_of(connection: AsyncConnection, holder_id: int, subscription_no: int) -> Sequence[Row[Any]]:
-    """What is due of one subscription, in order."""
-    found = await connection.execute(
-        text(f"{_DUE} WHERE holder_id = :holder_id AND subscription_no = :number {_ORDER}"),
-        {"holder_id": holder_id, "number": subscription_no},
-    )
-    return found.all()
-
-
 async def insert_notice(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
     """Write that a renewal was announced, or why no letter went out."""
     await connection.execute(

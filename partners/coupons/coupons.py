@@ -198,6 +198,16 @@ async def redeem(
     await _use(connection, given | {"until": None, "proved": proved, "wall_at": now, "at": at})
 
 
+async def lookups(connection: AsyncConnection, vault: Vault, shown: Sequence[str], partner_id: int) -> list[UUID]:
+    """The keyed hashes of codes, words and references, those that can be such; nobody looks whether they are any.
+
+    Rejects COUPONS_TOO_MANY.
+    """
+    if len(shown) > MOST_SHOWN:
+        raise CouponsTooMany(f"at most {MOST_SHOWN} coupons at one purchase")
+    return [one for one in await _lookups(connection, vault, shown, partner_id) if one is not None]
+
+
 async def release(connection: AsyncConnection, lookups: Sequence[UUID], *, by: UUID) -> int:
     """Let the coupons of a basket go; how many were reserved for it."""
     return await store.release(connection, by=by, claim=None, lookups=lookups)

@@ -204,14 +204,15 @@ async def void_granted(connection: AsyncConnection, cause: UUID) -> int:
 
 
 async def held(connection: AsyncConnection, holder_id: int, at: datetime) -> Sequence[Row[Any]]:
-    """Coupons that lie with a member and are good, those that end first first: coupon_id, tail, expires_at, batch_code,
-    honoured_by, per_receipt, needed."""
+    """Coupons that lie with a member, or one merged into them, and are good, those that end first first: coupon_id,
+    tail, expires_at, batch_code, honoured_by, per_receipt, needed."""
     found = await connection.execute(
         text("""
             SELECT c.coupon_id, c.tail, least(c.expires_at, b.expires_at) AS expires_at, b.code AS batch_code,
                    b.honoured_by, b.per_receipt, b.needed
             FROM partners.coupon c JOIN partners.coupon_batch b USING (batch_id)
-            WHERE c.holder_id = :holder_id AND (c.state = 1 OR c.state = 2 AND c.reserved_until <= :at)
+            WHERE c.holder_id IN (SELECT members.selves(:holder_id))
+              AND (c.state = 1 OR c.state = 2 AND c.reserved_until <= :at)
               AND b.valid_from <= :at AND least(c.expires_at, b.expires_at) > :at
               AND (b.stopped_at IS NULL OR b.stopped_at > :at)
             ORDER BY 3, c.coupon_id

@@ -16,13 +16,14 @@ from kit.errors import Rejection
 from kit.secrets import fingerprint
 from members import persons
 from members.identification import MemberRef
-from partners import outcomes, purchases, tills
+from partners import callers, outcomes, recognition
+from partners.callers import Caller
+from partners.calls import Call
+from partners.desk import Desk
 from partners.mechanics import moment_store, moments, registry
 from partners.mechanics.documents import EventDocument
 from partners.mechanics.moments import Counted, Moment, MomentCounted
 from partners.promotions.basket import Event
-from partners.purchases import Caller, Desk
-from partners.tills import Call
 
 MOST_TOLD = 20
 LONGEST_WORD = 200
@@ -106,13 +107,13 @@ async def record_event(
     directory = await desk.directory.get()
     partner = directory.partner(call.caller.partner_id)
     if partner is None or partner.status != "ACTIVE":
-        raise purchases.PartnerSuspended("the partner is suspended")
+        raise callers.PartnerSuspended("the partner is suspended")
     _check(event, occurred_at, call.at, once_key)
     async with desk.database.reading() as connection:
         document = await registry.event(connection, event.code, at=call.at)
     if document is None or (document.partners and partner.code not in document.partners):
         raise EventUnknown("no such event was declared for this partner")
-    member = await tills.identify(desk, call.caller, ref, terminal_id, call.at)
+    member = await recognition.identify(desk, call.caller, ref, terminal_id, call.at)
     told = Told(member.member_id, call.caller, event, occurred_at, call.at, call.idem_key, once_key)
     if document.moderated:
         return await _keep(desk, told, document)

@@ -109,6 +109,9 @@ _PART_OF: Mapping[str, str] = {"benefits": "plan", "age_days": "enrolment", "enr
 _FIRST_PERIOD = 6  # the parameter with the first period's names
 FIRST_COUNTER = 4  # the column of the first counter
 _PERIODS = ("year", "month", "day")
+_LAST = (
+    "9223372036854775807::bigint"  # entries that one statement sees are those up to the account's number that it sees
+)
 
 
 FEW = "LIMIT cardinality({items})"
@@ -212,15 +215,13 @@ def _counted(counters: Sequence[str], periods: Sequence[str]) -> str:
     ever = ["'ever'"] if any(".ever." in name for name in counters) else []
     wanted = [*ever, *(f"t.{one}_name" for one in periods)]
     return (
-        f"SELECT {', '.join(sums)} FROM ("
+        f"SELECT {', '.join(sums)} FROM members.selves(t.holder_id) AS self(id) CROSS JOIN LATERAL ("
         f"SELECT a.partner_id = 0 AS everywhere, a.partner_id <> 0 AS here, {', '.join(added_in)}, a.purchases, "
-        "a.amount_minor AS amount FROM members.selves(t.holder_id) AS self(id) JOIN members.activity a "
-        f"ON a.member_id = self.id AND a.period IN ({', '.join(wanted)}) AND a.partner_id IN ({', '.join(places)}) "
+        "a.amount_minor AS amount FROM members.activity a WHERE a.member_id = self.id "
+        f"AND a.period IN ({', '.join(wanted)}) AND a.partner_id IN ({', '.join(places)}) "
         f"UNION ALL SELECT true, r.partner_id = t.partner_id, {', '.join(bought_in)}, r.purchases, r.amount "
-        "FROM members.selves(t.holder_id) AS self(id) "
-        "JOIN ledger.account own ON own.holder_id = self.id AND own.unit = 1 "
-        "LEFT JOIN members.activity_position f ON f.member_id = self.id "
-        "CROSS JOIN LATERAL partners.bought(self.id, 1::smallint, coalesce(f.seq, 0), own.seq, $4, $5) r) x"
+        "FROM (SELECT max(f.seq) AS seq FROM members.activity_position f WHERE f.member_id = self.id) added "
+        f"CROSS JOIN LATERAL partners.bought(self.id, 1::smallint, coalesce(added.seq, 0), {_LAST}, $4, $5) r) x"
     )
 
 

@@ -106,8 +106,8 @@ async def use_stamps(connection: AsyncConnection, stamps: Mapping[str, int], *, 
 
 
 async def take_back(connection: AsyncConnection, grants: Sequence[Grant], *, source: Source, key: UUID) -> None:
-    """Take back what was given for a cause, as far as it is there; stamps that were used are forgiven. key is whoever's
-    that takes back, once."""
+    """Take back what was given for a cause, as far as it is there; stamps that were used are owed, and come off the
+    next ones. key is whoever's that takes back, once."""
     await grant_store.lock(connection, source.holder_id)
     await grant_store.take_back(connection, source, grants, key)
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database
@@ -18,14 +20,15 @@ from kit.errors import Rejection
 from kit.secrets import Vault, fingerprint
 from members import persons, sharing
 from partners import outcomes
+from partners.callers import Caller
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
+from partners.desk import Desk
 from partners.mechanics import invitation_store, inviting, moments, registry
 from partners.mechanics.documents import InvitationDocument
 from partners.mechanics.inviting import Arrival
 from partners.mechanics.moments import Moment, MomentCounted
 from partners.promotions.basket import Event
-from partners.purchases import Caller, Desk
 
 REFERRER, REFEREE = "referrer", "referee"
 NO_CLIENT = 0
@@ -135,16 +138,7 @@ async def accept(
             return True
         if await invitation_store.is_brought(connection, asking.member_id):
             raise AlreadyInvited("the member came by an invitation before")
-        facts = await invitation_store.arrival(connection, asking.member_id, row.holder_id, at)
-        people = [await persons.key_of(connection, vault, one) for one in (asking.member_id, row.holder_id)]
-        arrival = Arrival(
-            member_ids=facts.member_ids, enrolled_at=facts.enrolled_at, purchases=facts.purchases,
-            referrer_ids=facts.referrer_ids, brought_referrer=facts.brought_referrer,
-            is_same_person=people[0] is not None and people[0] == people[1],
-            is_same_household=facts.is_same_household,
-            is_same_device=shown_on is not None and shown_on in (row.device, *facts.devices),
-            brought_this_year=facts.brought_this_year,
-        )  # fmt: skip
+        arrival = await _arrival(connection, vault, asking.member_id, row, shown_on, at)
         if inviting.refusal(arrival, rules, at=at) is not None:
             raise InvitationInvalid
         await invitation_store.insert_referral(
@@ -159,6 +153,22 @@ async def accept(
             content=content,
         )
     return False
+
+
+async def _arrival(
+    connection: AsyncConnection, vault: Vault, member_id: int, code: Row[Any], shown_on: UUID | None, at: datetime
+) -> Arrival:
+    """What is known of somebody who comes by a code, and of who gave it."""
+    facts = await invitation_store.arrival(connection, member_id, code.holder_id, at)
+    people = [await persons.key_of(connection, vault, one) for one in (member_id, code.holder_id)]
+    return Arrival(
+        member_ids=facts.member_ids, enrolled_at=facts.enrolled_at, purchases=facts.purchases,
+        referrer_ids=facts.referrer_ids, brought_referrer=facts.brought_referrer,
+        is_same_person=people[0] is not None and people[0] == people[1],
+        is_same_household=facts.is_same_household,
+        is_same_device=shown_on is not None and shown_on in (code.device, *facts.devices),
+        brought_this_year=facts.brought_this_year,
+    )  # fmt: skip
 
 
 async def advance(desk: Desk, *, at: datetime, limit: int = MOST) -> Advance:

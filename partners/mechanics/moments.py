@@ -18,18 +18,20 @@ import asyncpg
 import orjson
 
 from kit.errors import Rejection
-from partners import decisions, outcomes, purchases
+from partners import callers, deciding, decisions, outcomes, recording
+from partners.callers import Caller
 from partners.coupons import batches, coupons
 from partners.coupons.coupons import Granted
 from partners.decisions import Basis, Decided
+from partners.desk import Desk
 from partners.directory import Directory, Partner
 from partners.earning import Award
 from partners.mechanics import facts, grants, moment_store
 from partners.mechanics.facts import Asked, Facts
+from partners.prepared import ATTEMPTS
 from partners.promotions import counter_store, evaluation
 from partners.promotions.basket import BaseTerms, Basket, Context, Counters, Coupon, Event, Grant, Local, Outcome
 from partners.promotions.releases import Release
-from partners.purchases import ATTEMPTS, Caller, Desk
 from partners.records import Promoted
 from partners.terms import Terms, exposure_code, holding_code
 
@@ -117,7 +119,7 @@ async def record(desk: Desk, moment: Moment) -> Counted:
         denied = {code for code, times in outrun.items() if code and times >= ATTEMPTS}
         prepared = await _decide(desk, directory, moment, denied)
         try:
-            row = await purchases.call_safely(moment_store.record, desk.pool, prepared)
+            row = await recording.call_safely(moment_store.record, desk.pool, prepared)
         except asyncpg.PostgresError as error:
             outrun.update(_outrun(error, prepared))
             if outrun.total() > ATTEMPTS * (len(prepared.promoted.charges) + 2):
@@ -129,9 +131,9 @@ async def record(desk: Desk, moment: Moment) -> Counted:
 def _outrun(error: asyncpg.PostgresError, prepared: Prepared) -> set[str]:
     """Budgets that have no room any more, which are left out once they had none three times; "" where the account moved
     or the moment is being recorded by another call. Raises an error again that says something else."""
-    if error.sqlstate == purchases.CLAIM_LOST:
+    if error.sqlstate == recording.CLAIM_LOST:
         return {""}
-    if error.sqlstate != purchases.OUTRUN:
+    if error.sqlstate != recording.OUTRUN:
         raise error
     budget_ids = {budget_id for _, budget_id in orjson.loads(error.detail or "{}")["denied"]}
     return {charge.code for charge in prepared.promoted.charges if charge.budget_id in budget_ids} or {""}
@@ -181,8 +183,8 @@ def _code(moment: Moment) -> str:
 async def _decide(desk: Desk, directory: Directory, moment: Moment, denied: Collection[str]) -> Prepared:
     partner = directory.partner(moment.caller.partner_id)
     if partner is None:
-        raise purchases.PartnerSuspended("the partner is suspended")
-    terms = purchases.terms_at(directory, partner.partner_id, moment.occurred_at)
+        raise callers.PartnerSuspended("the partner is suspended")
+    terms = callers.terms_at(directory, partner.partner_id, moment.occurred_at)
     release = directory.shelf.at(moment.occurred_at, moment.at)
     needs = directory.shelf.needs(release, moment.kind, _code(moment), partner.code)
     found, context = await around(
@@ -190,12 +192,12 @@ async def _decide(desk: Desk, directory: Directory, moment: Moment, denied: Coll
         release=release, at=moment.at, trigger=moment.kind, event=moment.event, scopes=_referrer(moment), denied=denied,
         wants_birthday=needs.birthday,
     )  # fmt: skip
-    limited = purchases.limits_of(directory, partner.code)
+    limited = deciding.limits_of(directory, partner.code)
     keys = evaluation.budget_keys(release, context) if needs.budgets else []
     keys += [(code, "", "") for code in limited]
     rows = await counter_store.remaining(desk.pool, keys) if keys else []
     left = {(row["code"], row["scope"], row["period"]): row["remaining"] for row in rows}
-    limits = purchases.taken_limits(left, limited, denied)
+    limits = deciding.taken_limits(left, limited, denied)
     counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(left.items())})
     basis = Basis(
         release, context, counters, found.seq, limits.get(exposure_code(partner.code)),
@@ -229,7 +231,7 @@ async def around(
     if found is None:
         raise outcomes.rejection(4)
     zones = {budget.zone for budget in release.budgets}
-    holidays = directory.calendar.codes(purchases.day_of(directory, occurred_at), at=occurred_at)
+    holidays = directory.calendar.codes(callers.day_of(directory, occurred_at), at=occurred_at)
     arms = await _held_out(desk, directory, partner, asked, release, trigger, event, at)
     context = Context(
         occurred_at=occurred_at, received_at=at, partner=partner.code, outlet="", zone=programme.time_zone,

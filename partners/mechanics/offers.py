@@ -17,9 +17,11 @@ from kit.errors import Rejection
 from kit.secrets import fingerprint
 from members import badges
 from members.identification import Identified
-from partners import purchases
+from partners import callers
+from partners.callers import Caller
 from partners.coupons import coupons
 from partners.coupons.coupons import Held
+from partners.desk import Desk
 from partners.directory import Directory
 from partners.mechanics import moments, rewards
 from partners.mechanics.facts import Asked
@@ -32,7 +34,6 @@ from partners.promotions.documents import Who
 from partners.promotions.evaluation import is_held_out
 from partners.promotions.expressions import HOLDS, Facts
 from partners.promotions.releases import Release
-from partners.purchases import Caller, Desk
 
 PROMOTION, COUPON, REWARD, STAMPS = "PROMOTION", "COUPON", "REWARD", "STAMPS"
 PURCHASE = "purchase"
@@ -86,8 +87,8 @@ async def offers_to(desk: Desk, caller: Caller, member: Identified, *, at: datet
     directory = await desk.directory.get()
     partner = directory.partner(caller.partner_id)
     if partner is None or partner.status != "ACTIVE":
-        raise purchases.PartnerSuspended("the partner is suspended")
-    terms = purchases.terms_at(directory, partner.partner_id, at)
+        raise callers.PartnerSuspended("the partner is suspended")
+    terms = callers.terms_at(directory, partner.partner_id, at)
     release = directory.shelf.at(at, at)
     async with desk.database.reading() as connection:
         held = [

@@ -20,13 +20,14 @@ from kit import actors, audit
 from kit.database import Database
 from kit.errors import FieldProblem, Rejection
 from members.identification import MemberRef
-from partners import purchases, receipts, tills
+from partners import callers, receipts, recognition, tills
+from partners.calls import Call
+from partners.desk import Desk
 from partners.mechanics import facts, reward_store
 from partners.outcomes import Recorded
 from partners.promotions.basket import Member
-from partners.purchases import Desk
 from partners.receipts import Receipt
-from partners.tills import Call, Proof
+from partners.tills import Proof
 
 LANGUAGES = ("en", "ru", "ro")
 SOLD_OUT = "TS006"
@@ -157,7 +158,7 @@ async def take(desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, code: s
     now, and in a replay what it cost.
     """
     directory = await desk.directory.get()
-    place = purchases.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
+    place = callers.place_of(directory, call.caller, receipt.outlet, receipt.terminal)
     receipt = receipts.with_fact(receipt, "reward", code)
     async with desk.database.reading() as connection:
         row = await reward_store.by_code(connection, call.caller.partner_id, code)
@@ -166,7 +167,7 @@ async def take(desk: Desk, call: Call, ref: MemberRef, receipt: Receipt, code: s
     if earlier is None:
         if row is None or not row.valid_from <= call.at < row.valid_until:
             raise RewardUnknown("the partner has no such reward now")
-        member = await tills.identify(desk, call.caller, ref, place.terminal_id, call.at)
+        member = await recognition.identify(desk, call.caller, ref, place.terminal_id, call.at)
         async with desk.database.reading() as connection:
             seen = await facts.member_facts(
                 connection, desk.vault, directory.programme, member.member_id, call.caller.partner_id,

@@ -11,9 +11,10 @@ from datetime import datetime
 
 from kit.secrets import fingerprint
 from members import persons
+from partners.callers import Caller
+from partners.desk import Desk
 from partners.mechanics import moments
 from partners.mechanics.moments import Counted, Moment, MomentCounted
-from partners.purchases import Caller, Desk
 
 WHAT = "welcome"
 

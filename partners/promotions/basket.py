@@ -111,7 +111,10 @@ class SpendBase(Plain):
 @quick
 @dataclass(frozen=True, slots=True)
 class BaseTerms(Plain):
-    """What was signed, as far as a decision needs it; see partners.terms for the meaning of each."""
+    """What was signed, as far as a decision needs it; see partners.terms for the meaning of each.
+
+    funder_id is who funds the agreed points where that is not the partner; issues whether points are given at all.
+    """
 
     terms_id: int
     partner_id: int
@@ -126,12 +129,16 @@ class BaseTerms(Plain):
     earn: EarnBase = field(default_factory=EarnBase)
     spend: SpendBase = field(default_factory=SpendBase)
     proportional_returns: bool = False
+    funder_id: int | None = None
+    issues: bool = True
+
+    @property
+    def payer_id(self) -> int:
+        """Who funds what the agreement gives."""
+        return self.partner_id if self.funder_id is None else self.funder_id
 
     @classmethod
-    def signed(
-        cls, terms: Terms, programme: Programme, *, earn: EarnBase | None = None, spend: SpendBase | None = None,
-        proportional_returns: bool = False,
-    ) -> BaseTerms:  # fmt: skip
+    def signed(cls, terms: Terms, programme: Programme) -> BaseTerms:
         """The agreement's version and the programme's rules as a decision sees them.
 
         Raises KeyError when the programme gives a point no value in the agreement's currency.
@@ -141,8 +148,13 @@ class BaseTerms(Plain):
             earn_rate_bp=terms.earn_rate_bp, return_window_days=terms.return_window_days,
             expiry_months=terms.expiry_months, bill_share_bp=terms.bill_share_bp,
             bill_ceiling_bp=programme.bill_ceiling_bp, point_value_micro=programme.point_value_micro[terms.currency],
-            tier_bonus_bp=terms.tier_bonus_bp, earn=earn or EarnBase(), spend=spend or SpendBase(),
-            proportional_returns=proportional_returns,
+            tier_bonus_bp=terms.tier_bonus_bp,
+            earn=EarnBase(
+                terms.earn_kinds, terms.never_earn_classes, terms.never_earn_categories, not terms.earns_on_tax
+            ),
+            spend=SpendBase(terms.unpayable_kinds, terms.minimum_money_minor),
+            proportional_returns=terms.returns_in_proportion,
+            funder_id=None if terms.funder_id == terms.partner_id else terms.funder_id, issues=terms.issues,
         )  # fmt: skip
 
 

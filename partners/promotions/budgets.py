@@ -205,6 +205,14 @@ async def usage(connection: AsyncConnection, code: str, *, limit: int = MOST_SHO
     return [Usage(one["scope"], one["period"], one["used"], max(ceiling - one["counted"], 0)) for one in found]
 
 
+async def given_back(connection: AsyncConnection, code: str, *, since: int) -> int:
+    """What returns gave back to a budget in transactions from a number on. Rejects BUDGET_UNKNOWN."""
+    rows = await store.budgets(connection, [code])
+    if not rows:
+        raise BudgetUnknown(f"there is no budget {code}")
+    return await store.given_back(connection, rows[0]["budget_id"], since)
+
+
 async def violations(connection: AsyncConnection) -> list[Violation]:
     """What is wrong with budgets and with what parties owe each other for discounts; must be nothing."""
     return [

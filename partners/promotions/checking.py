@@ -9,9 +9,18 @@ from kit.errors import FieldProblem
 from partners.promotions import cycles, documents
 from partners.promotions.basket import BaseTerms
 from partners.promotions.compiling import DISCOUNTS, LIMITS, POINTS, is_late, phase_of
-from partners.promotions.documents import HERE, OPERATOR_PARTY, GroupDocument, RuleDocument
+from partners.promotions.documents import (
+    HERE,
+    OPERATOR_PARTY,
+    GrantCoupon,
+    GrantStamp,
+    GroupDocument,
+    RaffleTicket,
+    RuleDocument,
+)
 from partners.promotions.releases import Release
 
+DEEPEST = 8
 _UNITS = {POINTS: ("points", "count"), DISCOUNTS: ("money", "count")}  # of other effects, only how often
 
 
@@ -25,6 +34,24 @@ def problems(release: Release, terms: Iterable[BaseTerms] = ()) -> list[FieldPro
     if not found and (circle := cycles.find(release, terms)):
         found.append(FieldProblem(("rules",), "POINTS_EARN_POINTS", f"expected no circle: {circle}"))
     return found
+
+
+def leant_on(rule: RuleDocument) -> Iterator[tuple[str, str, str]]:
+    """What a rule names that must be there for it ever to give anything: path, kind, name. Kinds are PARTNER, OUTLET,
+    BATCH, STAMPS and RAFFLE."""
+    yield from (("where.partners", "PARTNER", one) for one in (*rule.where.partners, *rule.where.exclude_partners))
+    yield from (("where.outlets", "OUTLET", one) for one in rule.where.outlets)
+    if rule.codes is not None:
+        yield "codes.required", "BATCH", rule.codes.required
+    if rule.costs is not None:
+        yield "costs.unit", "STAMPS", rule.costs.unit
+    effect = rule.effect
+    if isinstance(effect, GrantCoupon):
+        yield "effect.batch", "BATCH", effect.batch
+    elif isinstance(effect, GrantStamp):
+        yield "effect.unit", "STAMPS", effect.unit
+    elif isinstance(effect, RaffleTicket):
+        yield "effect.raffle", "RAFFLE", effect.raffle
 
 
 def _rules(release: Release) -> Iterator[FieldProblem]:
@@ -63,6 +90,12 @@ def _groups(release: Release) -> Iterator[FieldProblem]:
     for code, count in Counter(group.code for group in release.groups).items():
         if count > 1:
             yield FieldProblem(("groups", code), "REPEATED", "expected a group once")
+    deep = [one.code for one in groups.values() if not _loops(one, groups) and _depth(one, groups) > DEEPEST]
+    for code in deep:
+        message = f"expected at most {DEEPEST} groups in each other"
+        yield FieldProblem(("groups", code, "parent"), "DEPTH", message)
+    if deep:
+        return
     for group in groups.values():
         if group.parent and group.parent not in groups:
             yield FieldProblem(("groups", group.code, "parent"), "UNKNOWN", "expected a group of the release")
@@ -85,6 +118,13 @@ def _loops(group: GroupDocument, groups: dict[str, GroupDocument]) -> bool:
         seen.add(here)
         here = groups[here].parent
     return False
+
+
+def _depth(group: GroupDocument, groups: dict[str, GroupDocument]) -> int:
+    found = 1
+    while group.parent in groups:
+        group, found = groups[group.parent], found + 1
+    return found
 
 
 def _held(group: GroupDocument, groups: dict[str, GroupDocument], release: Release) -> Iterator[RuleDocument]:

@@ -105,6 +105,9 @@ def publish(
         _publish(drafts_in(file), effective_from.replace(tzinfo=UTC), aim, days, actor)
     )
     _print(rehearsed)
+    even = launching.break_even_sales(expectation(aim, rehearsed.simulation))
+    if even is not None:
+        console.out.print(f"It pays for itself from {even:,} minor units of added sales on.", markup=False)
     for message in against:
         console.out.print(f"Against it: {message}", markup=False)
     console.out.print(f"Release {release_id}: another publishes it with `tessera rules approve {release_id}`.")

@@ -24,9 +24,11 @@ from partners.receipts import LINE_KINDS
 
 LANGUAGES = ("en", "ru", "ro")
 TRIGGERS = (
-    "purchase", "enrolment", "birthday", "event", "referral_qualified", "achievement", "subscription_renewed",
-    "schedule", "manual",
-)  # fmt: skip
+    "purchase",
+    "enrolment",
+    "event",
+    "referral_qualified",
+)  # what happens here; a rule of another would never fire
 HERE, OPERATOR_PARTY = "HERE", "OPERATOR"  # funding parties that are not a partner's code
 BASE_RULES = ("BASE", "TIER_BONUS")  # what the agreement gives; no rule may take these names
 MOST_POINTS = 10**9
@@ -40,10 +42,7 @@ Points = Annotated[int, Field(ge=1, le=MOST_POINTS)]
 Minor = Annotated[int, Field(ge=1, le=MOST_MINOR)]
 Days = Annotated[int, Field(ge=0, le=3660)]
 Sort = Literal["earn", "discount", "redeem_limit", "grant", "benefit"]
-Trigger = Literal[
-    "purchase", "enrolment", "birthday", "event", "referral_qualified", "achievement", "subscription_renewed",
-    "schedule", "manual",
-]  # fmt: skip
+Trigger = Literal["purchase", "enrolment", "event", "referral_qualified"]
 
 
 class Document(BaseModel):
@@ -166,7 +165,7 @@ class Hours(Document):
 
 
 class BirthdayWindow(Document):
-    """Days before and after the member's birthday, local to the outlet."""
+    """Days before and after the member's birthday, on the programme's calendar."""
 
     before: int = Field(ge=0, le=60)
     after: int = Field(ge=0, le=60)
@@ -611,8 +610,12 @@ def _expressions(rule: RuleDocument) -> Iterator[FieldProblem]:
     own = [(("conditions", str(index), "cel"), one.cel) for index, one in enumerate(rule.conditions)]
     for path, source in own:
         yield from _checked(path, source, expressions.check)
-    if rule.what.line_cel is not None:
-        yield from _checked(("what", "line_cel"), rule.what.line_cel, expressions.check_line)
+    wrong = [] if (line := rule.what.line_cel) is None else list(
+        _checked(("what", "line_cel"), line, expressions.check_line)
+    )  # fmt: skip
+    yield from wrong
+    if not wrong and (lines := conditions.line_source(rule.what)):  # of too many articles none would ever be asked
+        yield from _checked(("what",), lines, expressions.selection)
     if whole := conditions.fused(rule):
         failed = list(_checked((), whole, expressions.predicate))
         if failed and not any(True for path, source in own for _ in _checked(path, source, expressions.check)):

@@ -181,16 +181,19 @@ def _cheapest_free(effect: CheapestFree, lines: Sequence[int], ground: Ground) -
 
     Of the units of one line the one that is free is worth the line's amount by its quantity, rounded down.
     """
-    units = []
-    for index in lines:
-        count = ground.lines[index].quantity_milli // UNIT
-        each = ground.amounts[index] * UNIT // ground.lines[index].quantity_milli if count else 0
-        units += [(-each, index)] * count
-    units.sort()
-    sets = min(len(units) // effect.buy, effect.most or len(units))
+    # Counted, not listed: a till may say that a line is a milliard of something.
+    counts = {index: ground.lines[index].quantity_milli // UNIT for index in lines}
+    counts = {index: count for index, count in counts.items() if count}
+    each = {index: ground.amounts[index] * UNIT // ground.lines[index].quantity_milli for index in counts}
+    whole = sum(counts.values())
+    sets = min(whole // effect.buy, effect.most or whole)
+    first, last = sets * (effect.buy - effect.free), sets * effect.buy
     parts: dict[int, int] = {}
-    for place in sorted(units)[: sets * effect.buy][::-1][: sets * effect.free]:
-        parts[place[1]] = parts.get(place[1], 0) - place[0]
+    place = 0
+    for index in sorted(counts, key=lambda index: (-each[index], index)):
+        free = min(place + counts[index], last) - max(place, first)
+        parts[index] = each[index] * max(free, 0)
+        place += counts[index]
     return _off(parts, ground)
 
 

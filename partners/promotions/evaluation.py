@@ -98,9 +98,9 @@ class Decision:
     """One basket being decided. Holds what the phases have left for each other; `outcome` runs them once."""
 
     __slots__ = (
-        "agreed", "amounts", "answers", "awards", "base", "basket", "bought", "candidates", "charged", "context",
-        "counters", "discounts", "grants", "gross", "lines", "money", "ordinary", "remaining", "stamps", "steps",
-        "tender", "terms", "uses",
+        "agreed", "alone", "amounts", "answers", "awards", "base", "basket", "bought", "candidates", "charged",
+        "context", "counters", "discounts", "grants", "gross", "lines", "money", "ordinary", "remaining", "stamps",
+        "steps", "tender", "terms", "uses",
     )  # fmt: skip
 
     def __init__(self, candidates: Candidates, basket: Basket, context: Context, counters: Counters) -> None:
@@ -124,6 +124,7 @@ class Decision:
         self.answers: Mapping[str, Found] | None = None
         self.ordinary: Sequence[int] | None = None
         self.agreed = effects.agreed_life(context)
+        self.alone = True  # whether all points live as agreed and one party funds them, as most do
 
     # --- the phases -------------------------------------------------------------------------------------
 
@@ -135,16 +136,18 @@ class Decision:
         limit = self._spend_limit() if self.context.trigger == "purchase" else None
         self._spread_tender(limit)
         contract = self._base()
-        if candidates.points:
+        if candidates.points and self.terms.issues:
             self._run(candidates.points)
+        elif candidates.points:
+            self._pass_over(candidates.points, "ZERO_EFFECT", "")
         if candidates.grants:
             self._run(candidates.grants)
         awards = (*contract, *self.awards)
         points = sum([award.points for award in awards])
         return Outcome(
             points=points,
-            line_points=self._line_points(awards),
-            lots=self._lots(awards),
+            line_points=self._line_points(awards, points),
+            lots=self._lots(awards, points),
             awards=awards,
             discounts=tuple(self.discounts),
             grants=tuple(self.grants),
@@ -216,21 +219,24 @@ class Decision:
         points = base_micro * (terms.earn_rate_bp + bonus_bp) // scale
         if not self.lines:
             return ()
+        if not terms.issues:
+            self.base = [0] * len(self.lines)
+            return ()
         if len(self.lines) == 1:
             split, self.base = [points], [base]
         else:
             split = allocate(points, self.money)
             self.base = allocate(base, split) if base != points else split
         activates_at, expires_at = self.agreed
-        here = terms.partner_id
+        payer = terms.payer_id
         found = [
-            Award("BASE", 0, base, self._parts(self.base), (Share(here, base),), activates_at, expires_at,
+            Award("BASE", 0, base, self._parts(self.base), (Share(payer, base),), activates_at, expires_at,
                   {"eligible_minor": eligible, "rate_bp": terms.earn_rate_bp})
         ]  # fmt: skip
         if bonus_bp:
             over = [whole - part for whole, part in zip(split, self.base, strict=True)]
             found.append(
-                Award("TIER_BONUS", 0, points - base, self._parts(over), (Share(here, points - base),), activates_at,
+                Award("TIER_BONUS", 0, points - base, self._parts(over), (Share(payer, points - base),), activates_at,
                       expires_at, {"tier": context.member.tier, "rate_bp": bonus_bp})
             )  # fmt: skip
         return tuple(found)
@@ -261,7 +267,7 @@ class Decision:
             if stopped_by:
                 self._pass_over(member, "EXCLUSIVE_AFTER" if group.mode != "FIRST" else "OUTRANKED_BY", stopped_by)
                 continue
-            came_to = self._decide(member)
+            came_to = self._apply(member) if type(member) is Rule else self._decide(member)
             total += came_to
             if came_to and (member.exclusive or group.mode == "FIRST"):
                 stopped_by = member.code
@@ -283,10 +289,14 @@ class Decision:
             for member in group.members:  # nobody gives anything: each says why
                 self._decide(member)
             return 0
-        self._decide(best)
-        for member in group.members:
+        here = len(self.steps)
+        for member in group.members:  # on the same ground as the best, before that changes it
             if member is not best:
                 self._try(member, best.code)
+        beaten = self.steps[here:]
+        del self.steps[here:]
+        self._decide(best)
+        self.steps += beaten
         return most
 
     def _try(self, member: Rule | Group, outranked_by: str) -> None:
@@ -313,19 +323,37 @@ class Decision:
             assert isinstance(member, Rule)
             if self._fires(member) and (result := self._compute(member)) is not None:
                 results.append((member, result))
-        kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
-        for line in range(len(self.lines)):
-            offers = [(result.parts[line], -place) for place, (_, result) in enumerate(results) if result.parts[line]]
-            if offers:
-                place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
-                kept[place][line] = results[place][1].parts[line]
+        offered = [self._affordable(rule, result).parts for rule, result in results]
+        denied: dict[int, list[int]] = {}
+        while True:
+            kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
+            for line in range(len(self.lines)):
+                offers = [(parts[line], -n) for n, parts in enumerate(offered) if parts[line] and n not in denied]
+                if offers:
+                    place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
+                    kept[place][line] = results[place][1].parts[line]
+            broke = [n for n, parts in enumerate(kept) if any(parts) and not self._has_room(results[n][0], sum(parts))]
+            if not broke:
+                break
+            denied[broke[0]] = kept[broke[0]]  # what it had won goes to the next best
         total = 0
-        for (rule, result), parts in zip(results, kept, strict=True):
-            if any(parts):
-                total += self._give(rule, result.only(parts))
+        for place, ((rule, result), parts) in enumerate(zip(results, kept, strict=True)):
+            if any(parts) or place in denied:
+                total += self._give(rule, result.only(denied.get(place, parts)))
             else:
                 self._step(rule, "OUTRANKED_BY" if result.total else "ZERO_EFFECT", result.total, by=group.code)
         return total
+
+    def _affordable(self, rule: Rule, result: Result) -> Result:
+        """What of a result budgets that give what is left would let be given."""
+        caps = _caps(rule, self.context) or ()
+        partial = [self._left(cap) for cap in caps if cap.budget.on_exceed == "partial" and cap.budget.unit != "count"]
+        least = max(min(partial, default=result.total), 0)
+        return result.clamped(least) if least < result.total else result
+
+    def _has_room(self, rule: Rule, wanted: int) -> bool:
+        caps = _caps(rule, self.context)
+        return caps is not None and self._allowed(rule, wanted, caps)[0] > 0
 
     def _mark(self) -> Mark:
         lists = (self.charged, self.steps, self.awards, self.discounts, self.grants, self.uses)
@@ -371,7 +399,7 @@ class Decision:
         return self.answers[rule.code]
 
     def _looked_at(self, rule: Rule) -> Sequence[int]:
-        lines = self._asked(rule)[1]
+        lines = None if rule.selects is None else self._asked(rule)[1]
         return self._ordinary() if lines is None else lines
 
     def _ordinary(self) -> Sequence[int]:
@@ -493,11 +521,13 @@ class Decision:
     def _write(self, rule: Rule, given: Result) -> None:
         effect = rule.effect
         if isinstance(effect, PointsEffect):
-            activates_at, expires_at = effects.life(effect, self.context, self.agreed)
+            life = effects.life(effect, self.context, self.agreed)
+            funders = self._funders(rule, given.total)
+            if life is not self.agreed or len(funders) > 1 or funders[0][0] != self.terms.payer_id:
+                self.alone = False
             self.awards.append(
-                Award(rule.code, rule.version, given.total, self._parts(given.parts), self._funders(rule, given.total),
-                      activates_at, expires_at)
-            )  # fmt: skip
+                Award(rule.code, rule.version, given.total, self._parts(given.parts), funders, life[0], life[1])
+            )
         elif isinstance(effect, GrantEffect):
             ends = effects.end(effect.expiry, self.context) if effect.expiry else None
             kind, code = effects.granted(effect)
@@ -556,45 +586,33 @@ class Decision:
             return (LinePart(lines[0].line_id, parts[0]),) if parts[0] else ()
         return tuple([LinePart(lines[index].line_id, part) for index, part in enumerate(parts) if part])
 
-    def _line_points(self, awards: Sequence[Award]) -> tuple[LinePart, ...]:
+    def _line_points(self, awards: Sequence[Award], points: int) -> tuple[LinePart, ...]:
         if not self.lines:
             return ()
         if len(self.lines) == 1:
-            return (LinePart(self.lines[0].line_id, sum([part.amount for award in awards for part in award.lines])),)
+            return (LinePart(self.lines[0].line_id, points),)
         found: dict[str, int] = {line.line_id: 0 for line in self.lines}
         for award in awards:
             for part in award.lines:
                 found[part.line_id] += part.amount
         return tuple(LinePart(line_id, part) for line_id, part in found.items())
 
-    def _lots(self, awards: Sequence[Award]) -> tuple[Lot, ...]:
+    def _lots(self, awards: Sequence[Award], points: int) -> tuple[Lot, ...]:
         """One lot per funder, activation and expiry; the agreement's first."""
-        if awards and (alone := self._only_lot(awards)) is not None:
-            return alone
+        terms = self.terms
+        if self.alone:
+            issuer, (activates_at, expires_at) = terms.partner_id, self.agreed
+            return (Lot(1, issuer, terms.payer_id, terms.terms_id, points, activates_at, expires_at),) if points else ()
         found: dict[tuple[Any, ...], int] = {}
         for award in awards:
             for share in award.funders:
                 if share.amount:
                     key = (share.party_id, award.activates_at, award.expires_at)
                     found[key] = found.get(key, 0) + share.amount
-        terms = self.terms
         return tuple(
-            Lot(number, terms.partner_id, funder, terms.terms_id, points, activates_at, expires_at)
-            for number, ((funder, activates_at, expires_at), points) in enumerate(found.items(), start=1)
+            Lot(number, terms.partner_id, funder, terms.terms_id, amount, activates_at, expires_at)
+            for number, ((funder, activates_at, expires_at), amount) in enumerate(found.items(), start=1)
         )
-
-    def _only_lot(self, awards: Sequence[Award]) -> tuple[Lot, ...] | None:
-        """The lot of awards that live as agreed and that one party funds, as most do; None where they differ."""
-        (activates_at, expires_at), party, points = self.agreed, self.terms.partner_id, 0
-        for award in awards:
-            if award.activates_at is not activates_at or award.expires_at is not expires_at:
-                return None
-            for funder, amount in award.funders:
-                if funder != party and amount:
-                    return None
-                points += amount
-        terms = self.terms
-        return (Lot(1, party, party, terms.terms_id, points, activates_at, expires_at),) if points else ()
 
     def _charges(self) -> tuple[Charge, ...]:
         if not self.charged:
@@ -637,6 +655,9 @@ def _caps(rule: Rule, context: Whose) -> list[Cap] | None:
 
 
 def _scope_key(budget: BudgetDocument, rule: Rule, context: Whose) -> str | None:
+    if len(budget.scopes) == 1 and rule.codes is None:
+        value = context.scopes.get(budget.scopes[0])
+        return None if value is None else f"{budget.scopes[0]}:{value}"
     parts = []
     for scope in budget.scopes:
         value = context.scopes.get(scope)
@@ -658,17 +679,20 @@ def period_key(budget: BudgetDocument, context: Whose) -> str:
     return period_of(budget, day)
 
 
+_LENGTHS = {"year": 4, "month": 7, "day": 10}  # of an ISO date that names such a period
+
+
 def period_of(budget: BudgetDocument, day: str) -> str:
     """The period of the budget's calendar that has a day (`2026-03-01`): `2026-03`, `2026-W09`, `2026-03-01`, or empty;
     of one that counts over days the day and their number: `2026-03-01/30`."""
     if budget.period == "total":
         return ""
+    if budget.period in _LENGTHS:
+        return day[: _LENGTHS[budget.period]]
     if budget.rolling_days:
         return f"{day}/{budget.rolling_days}"
-    if budget.period == "week":
-        year, week, _ = date.fromisoformat(day).isocalendar()
-        return f"{year}-W{week:02}"
-    return day[: {"year": 4, "month": 7, "day": 10}[budget.period]]
+    year, week, _ = date.fromisoformat(day).isocalendar()
+    return f"{year}-W{week:02}"
 
 
 def budget_keys(release: Release, context: Whose) -> list[tuple[str, str, str]]:

@@ -6,6 +6,7 @@ and the auditor, and its parts sum to the outcome.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -22,8 +23,9 @@ from partners.promotions.evaluation import evaluate
 from partners.promotions.expressions import ERRED, FAILS, HOLDS, ExpressionInvalid, Facts
 from partners.promotions.plain import Plain
 from partners.promotions.releases import Release
-from partners.promotions.texts import CONDITION_TEXTS, LANGUAGES, REASON_TEXTS, WORDS, worded
+from partners.promotions.texts import CONDITION_TEXTS, LANGUAGES, REASON_TEXTS, WEEKDAYS, WORDS, worded
 
+_SPAN = re.compile(r"(-?\d*)\.\.(-?\d*)", re.ASCII)
 _OF_STAFF = frozenset({"HOLDOUT", "CONDITION_ERROR", "SCOPE_MISSING"})
 
 
@@ -65,7 +67,8 @@ class RuleFound(Plain):
 
 @dataclass(frozen=True, slots=True)
 class AgreedFound(Plain):
-    """A part of what the agreement gives or does not: BASE, TIER_BONUS, KIND_DOES_NOT_EARN, PAID_WITH_POINTS."""
+    """A part of what the agreement gives or does not: BASE, TIER_BONUS, KIND_DOES_NOT_EARN, PAID_WITH_POINTS,
+    PARTNER_DOES_NOT_ISSUE."""
 
     reason: str
     points: int
@@ -138,12 +141,28 @@ def _condition(one: Named, facts: Facts) -> ConditionFound:
 
 
 def _labels(one: Named, actual: Any) -> dict[str, str]:
-    key = "who.counters" if one.id.startswith("who.counters.") else one.id
-    counter = one.id.removeprefix("who.counters.")
+    if one.id == "when.weekdays":
+        return _weekdays(one.expected, actual)
+    key = one.id
+    if key.startswith("who.counters."):
+        key = "who.sums" if key.endswith(".sum") else "who.counters"
     return {
         language: worded(
             CONDITION_TEXTS, key, language,
-            expected=_word(one.expected, language), actual=_word(actual, language), counter=counter,
+            expected=_word(one.expected, language), actual=_word(actual, language),
+        )
+        for language in LANGUAGES
+    }  # fmt: skip
+
+
+def _weekdays(expected: str, actual: Any) -> dict[str, str]:
+    def named(number: str, language: str) -> str:
+        return WEEKDAYS[language][int(number) - 1]
+
+    return {
+        language: worded(
+            CONDITION_TEXTS, "when.weekdays", language, actual=named(str(actual), language),
+            expected=", ".join(named(number, language) for number in expected.split(", ")),
         )
         for language in LANGUAGES
     }  # fmt: skip
@@ -154,7 +173,13 @@ def _word(value: Any, language: str) -> str:
         return worded(WORDS, "yes" if value in (True, "yes") else "no", language)
     if value in ("", None, []):
         return worded(WORDS, "nothing", language)
-    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    span = _SPAN.fullmatch(str(value))
+    if span is None:
+        return str(value)
+    low, high = span.groups()
+    return worded(WORDS, "from_to" if low and high else "at_least" if low else "at_most", language, low=low, high=high)
 
 
 def _rule(
@@ -239,6 +264,8 @@ def _funders(rule: str, outcome: Outcome) -> tuple[Share, ...]:
 
 
 def _agreed(outcome: Outcome, basket: Basket, context: Context) -> list[AgreedFound]:
+    if not context.terms.issues:
+        return [AgreedFound("PARTNER_DOES_NOT_ISSUE", 0, _all("PARTNER_DOES_NOT_ISSUE", {}))]
     found = [_contract(award, basket.currency) for award in outcome.awards if not award.version]
     kinds: dict[str, int] = {}
     for line in basket.lines:

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from partners.promotions.basket import COUNTERS, Basket, BasketLine, Context
 
-ENVIRONMENT_VERSION = 1  # a change of what expressions may speak of is a new number
-MOST_ITERATIONS = 10_000  # the engine's own bound, for people who read its message
 HOLDS, FAILS, ERRED = "OK", "FALSE", "ERROR"
 _PACKAGE = "tessera"
 
@@ -81,13 +79,6 @@ class Answer:
 
     state: str
     error: str = ""
-
-
-class Expression(Protocol):
-    """A compiled expression of some engine."""
-
-    def answer(self, facts: Any) -> Answer:
-        """Whether it holds for facts."""
 
 
 # --- what an expression may speak of ------------------------------------------------------------------------

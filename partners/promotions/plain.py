@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self, cast, get_args, get_origin, get_type_hin
 import orjson
 
 _OPTIONS = orjson.OPT_SORT_KEYS
+_UNLESS_NONE = "None if value is None else "
 
 
 def canonical(value: Any) -> bytes:
@@ -69,7 +70,8 @@ def _written(kind: type[Plain]) -> Callable[[Any], dict[str, Any]]:
             body.append(f"found[{name!r}] = {written}")
             continue
         known[f"default_{name}"] = default
-        body += [f"if {_differs(name, default)}:", f"    found[{name!r}] = {written}"]
+        there = written.removeprefix(_UNLESS_NONE) if default is None else written
+        body += [f"if {_differs(name, default)}:", f"    found[{name!r}] = {there}"]
     made_of = ["found = {" + ", ".join(always) + "}", *body, "return found"]
     exec("def to_json(self):\n    " + "\n    ".join(made_of), known)  # noqa: S102 - as dataclasses do
     made: Callable[[Any], dict[str, Any]] = known["to_json"]
@@ -96,7 +98,7 @@ def _how(hint: Any) -> str:
         return "dict(value)"
     if inner is datetime or is_plain:
         call = "instant(value)" if inner is datetime else "value.to_json()"
-        return f"None if value is None else {call}"
+        return f"{_UNLESS_NONE}{call}"
     return "value"
 
 

@@ -7,7 +7,7 @@ before it was approved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -440,7 +440,25 @@ async def _named(
             problems.append(FieldProblem(path, "NO_AGREEMENT", f"{code} has signed no agreement to pay under by then"))
         else:
             parties[code] = partner_id
+    problems += await _missing(connection, rules)
     return tuple(held[code] for code in sorted(held)), parties, problems
+
+
+async def _missing(connection: AsyncConnection, rules: Iterable[RuleDocument]) -> list[FieldProblem]:
+    """What rules lean on and nobody has made: with a slip of the pen they would give nothing, without a word."""
+    named = [(rule.code, *one) for rule in rules for one in checking.leant_on(rule)]
+    lost = await store.unknown_names(connection, sorted({(kind, name) for _, _, kind, name in named}))
+    return [
+        FieldProblem(("rules", code, *path.split(".")), "UNKNOWN", f"{_KINDS[kind]} {name}")
+        for code, path, kind, name in named
+        if (kind, name) in lost
+    ]
+
+
+_KINDS = {
+    "PARTNER": "there is no partner", "OUTLET": "there is no outlet (partner:outlet)", "BATCH": "there are no coupons",
+    "STAMPS": "there are no stamps", "RAFFLE": "there is no raffle",
+}  # fmt: skip
 
 
 async def _agreements(connection: AsyncConnection) -> list[BaseTerms]:

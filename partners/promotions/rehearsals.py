@@ -119,8 +119,8 @@ class _Past:
         scopes = decisions.scopes_of(receipt.holder_id, receipt.card_id, around.partner, around.outlet)
         shown = replace(decisions.receipt_of(receipt), outlet=around.outlet)
         return decisions.context_of(
-            shown, partner=around.partner, zone=directory.programme.time_zone, terms=around.terms,
-            programme=directory.programme, dates=decisions.dates_of(shown.occurred_at, self._draft),
+            shown, partner=around.partner, zone=directory.zone_at(receipt.outlet_id), terms=around.terms,
+            programme=directory.programme, dates=decisions.dates_of(shown.occurred_at, self._draft.zones),
             member=Member(tier=receipt.decision["tier"]), scopes=scopes, at=receipt.at,
         )  # fmt: skip
 

@@ -44,9 +44,9 @@ class Remaining:
     """What a return comes to.
 
     basket and outcome are what is left and what that is worth. lot_points are to be taken from the lots of the
-    original, take_points together. discount_minor is discount that is lost; refund_minor is what the goods that came
-    back cost after discounts, in money and points together. charges, grants and uses are what goes back to budgets,
-    is taken from the member, and goes back to the member.
+    original, take_points together. discount_minor is discount that is lost; refund_minor is what all goods that came
+    back cost after discounts, in money and points together, less what earlier returns gave back. charges, grants and
+    uses are what goes back to budgets, is taken from the member, and goes back to the member.
     """
 
     basket: Basket
@@ -95,13 +95,14 @@ def decide(
     left: Rest,
     before: Rest = WHOLE,
     held: Mapping[int, int] | None = None,
+    refunded_minor: int = 0,
 ) -> Remaining:
     """What a return comes to, from the stored decision and what is left after it, and what was left `before` it.
 
     original is the outcome as it was recorded, whose lots bear the numbers; held are the points that its lots were
-    decided to hold after earlier returns, None where there were none.
+    decided to hold after earlier returns, None where there were none; refunded_minor is what these gave back.
     """
-    earlier, was = _worth(release, basket, context, counters, original, before)
+    _, was = _worth(release, basket, context, counters, original, before)
     rest, now = _worth(release, basket, context, counters, original, left)
     take = _lot_points(original, now, {lot.lot_no: lot.points for lot in original.lots} if held is None else held)
     return Remaining(
@@ -110,10 +111,10 @@ def decide(
         lot_points=take,
         take_points=sum(take.values()),
         discount_minor=max(was.discount_minor - now.discount_minor, 0),
-        refund_minor=max(_cost(earlier, was) - _cost(rest, now), 0),
+        refund_minor=max(_cost(basket, original) - _cost(rest, now) - refunded_minor, 0),
         charges=_charges(was.charges, now.charges),
         grants=_grants(was.grants, now.grants),
-        uses=tuple(use for use in was.uses if use not in now.uses),
+        uses=_uses(was.uses, now.uses),
     )
 
 
@@ -224,6 +225,19 @@ def _grants(was: Sequence[Grant], now: Sequence[Grant]) -> tuple[Grant, ...]:
         left[one.rule, one.code] = left.get((one.rule, one.code), 0) + one.quantity
     back = [(one, one.quantity - left.get((one.rule, one.code), 0)) for one in was]
     return tuple(replace(one, quantity=quantity) for one, quantity in back if quantity > 0)
+
+
+def _uses(was: Sequence[Use], now: Sequence[Use]) -> tuple[Use, ...]:
+    """What is not used any more, whichever rule used it: of two that share a coupon the other may use it now."""
+    left: dict[tuple[str, str], int] = {}
+    for one in now:
+        left[one.kind, one.code] = left.get((one.kind, one.code), 0) + one.quantity
+    back = []
+    for one in was:
+        kept = min(left.get((one.kind, one.code), 0), one.quantity)
+        left[one.kind, one.code] = left.get((one.kind, one.code), 0) - kept
+        back.append(replace(one, quantity=one.quantity - kept))
+    return tuple(one for one in back if one.quantity)
 
 
 def _scaled_award(award: Award, shares: Mapping[str, tuple[int, int]]) -> Award:

@@ -6,14 +6,14 @@ A release is immutable, so what was read once stays; a shelf is never changed, o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
 from partners.promotions import conditions, expressions, releases
 from partners.promotions.compiling import DISCOUNTS, Rule, book, phase_of
-from partners.promotions.documents import DiscountCumulative
+from partners.promotions.documents import DiscountCumulative, GroupDocument
 from partners.promotions.evaluation import GLOBAL
 from partners.promotions.releases import EMPTY, Release
 
@@ -104,6 +104,8 @@ class Shelf:
     def honouring(self, release: Release, discounts: frozenset[str]) -> Release:
         """The release with no rules for discounts but these: a till that gave none of ours is not asked for any.
 
+        Where it gave one, those that might keep that one out have their say, too: who gives one discount of a group of
+        which the best counts would else choose who pays.
         Kept per release and set, so that it is made ready to run once.
         """
         key = (release.release_id, discounts)
@@ -120,8 +122,24 @@ def _experiments(rule: Rule) -> frozenset[str]:
 
 
 def _narrowed(release: Release, discounts: frozenset[str]) -> Release:
-    rules = tuple(rule for rule in release.rules if phase_of(rule) != DISCOUNTS or rule.code in discounts)
+    groups = {group.code: group for group in release.groups}
+    tops = {rule.code: _top(rule.stack.group, groups) for rule in release.rules if phase_of(rule) == DISCOUNTS}
+    choosing = {_top(code, groups) for code, one in groups.items() if one.mode in ("BEST", "FIRST") or one.parent}
+    choosing |= {tops[rule.code] for rule in release.rules if rule.stack.exclusive and rule.code in tops}
+    given = {tops[code] for code in discounts if code in tops}
+    asked = given & choosing - {""}
+    asked |= {code for code, one in groups.items() if one.mode == "EXCLUSIVE" and not one.parent and given - {code}}
+    alone = {rule.code for rule in release.rules if rule.stack.exclusive and not rule.stack.group} if given else set()
+    kept = discounts | alone | {code for code, top in tops.items() if top in asked}
+    rules = tuple(rule for rule in release.rules if rule.code not in tops or rule.code in kept)
     return release if len(rules) == len(release.rules) else replace(release, rules=rules)
+
+
+def _top(code: str, groups: Mapping[str, GroupDocument]) -> str:
+    """The outermost group around one; empty where there is none."""
+    while code in groups and groups[code].parent:
+        code = groups[code].parent
+    return code
 
 
 def needs_of(rules: Iterable[Rule]) -> Needs:

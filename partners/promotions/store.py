@@ -22,6 +22,25 @@ _BINDING = """
     WHERE (r.approval_id IS NULL OR a.approved)
 """
 
+
+async def unknown_names(connection: AsyncConnection, names: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of names, each with its kind, that nothing bears: a PARTNER, an OUTLET (partner:outlet), a BATCH of
+    coupons, STAMPS, a RAFFLE."""
+    statement = text("""
+        SELECT w.kind, w.name FROM unnest(CAST(:kinds AS text[]), CAST(:names AS text[])) AS w(kind, name)
+        WHERE NOT CASE w.kind
+          WHEN 'PARTNER' THEN EXISTS (SELECT FROM partners.partner p WHERE p.code = w.name)
+          WHEN 'OUTLET' THEN EXISTS (
+            SELECT FROM partners.outlet o JOIN partners.partner p USING (partner_id)
+            WHERE p.code || ':' || o.code = w.name)
+          WHEN 'BATCH' THEN EXISTS (SELECT FROM partners.coupon_batch b WHERE b.code = w.name)
+          WHEN 'STAMPS' THEN EXISTS (SELECT FROM partners.stamp_unit u WHERE u.code = w.name)
+          ELSE EXISTS (SELECT FROM partners.raffle r WHERE r.code = w.name) END
+    """)
+    given = {"kinds": [kind for kind, _ in names], "names": [name for _, name in names]}
+    return {(row.kind, row.name) for row in await connection.execute(statement, given)} if names else set()
+
+
 # --- Promotions and rules -------------------------------------------------------------------------------------
 
 
@@ -263,6 +282,17 @@ async def usage(connection: AsyncConnection, budget_id: int, *, limit: int) -> S
         "ORDER BY period DESC, used DESC, scope LIMIT :limit"
     )
     return (await connection.execute(statement, {"budget_id": budget_id, "limit": limit})).mappings().all()
+
+
+async def given_back(connection: AsyncConnection, budget_id: int, since: int) -> int:
+    """What returns gave back to a budget in transactions from a number on."""
+    statement = text(
+        "SELECT CAST(coalesce(-sum(c.amount), 0) AS bigint) FROM ledger.journal j "
+        "JOIN partners.budget_charge c USING (holder_id, unit, seq) "
+        "WHERE j.xid >= CAST(CAST(:since AS text) AS xid8) AND c.budget_id = :budget_id AND c.amount < 0"
+    )
+    values = {"since": str(since), "budget_id": budget_id}
+    return int((await connection.execute(statement, values)).scalar_one())
 
 
 async def budget_rows(connection: asyncpg.Connection) -> list[asyncpg.Record]:

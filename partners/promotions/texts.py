@@ -27,6 +27,11 @@ REASON_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Баллы не начисляются: {kinds}, {amount}.",
             "ro": "Nu aduce puncte: {kinds}, {amount}.",
         },
+        "PARTNER_DOES_NOT_ISSUE": {
+            "en": "No points are earned here.",
+            "ru": "Здесь баллы не начисляются.",
+            "ro": "Aici nu se acordă puncte.",
+        },
         "PAID_WITH_POINTS": {
             "en": "What points paid earns no points: {amount}.",
             "ru": "На оплаченное баллами баллы не начисляются: {amount}.",
@@ -110,7 +115,7 @@ REASON_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 
-# What a condition asks for, by its id; who.counters.* by its beginning.
+# What a condition asks for, by its id; of who.counters.* what they count.
 CONDITION_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "who.tiers": {
@@ -154,9 +159,9 @@ CONDITION_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ro": "necesită insigna: {expected}",
         },
         "who.membership_age_days": {
-            "en": "days of membership: expected {expected}, found {actual}",
-            "ru": "дней участия: нужно {expected}, есть {actual}",
-            "ro": "zile ca membru: necesar {expected}, găsit {actual}",
+            "en": "days of membership: {expected}; there are {actual}",
+            "ru": "дней участия: {expected}; есть {actual}",
+            "ro": "zile ca membru: {expected}; sunt {actual}",
         },
         "who.enrolled_here": {
             "en": "enrolled at this partner: expected {expected}, found {actual}",
@@ -169,9 +174,14 @@ CONDITION_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ro": "membru al unei familii: necesar {expected}, găsit {actual}",
         },
         "who.counters": {
-            "en": "earlier purchases ({counter}): expected {expected}, found {actual}",
-            "ru": "прежние покупки ({counter}): нужно {expected}, есть {actual}",
-            "ro": "cumpărături anterioare ({counter}): necesar {expected}, găsit {actual}",
+            "en": "earlier purchases: {expected}; there are {actual}",
+            "ru": "прежних покупок: {expected}; есть {actual}",
+            "ro": "cumpărături anterioare: {expected}; sunt {actual}",
+        },
+        "who.sums": {
+            "en": "bought earlier, in minor units: {expected}; it is {actual}",
+            "ru": "куплено раньше, в минимальных единицах валюты: {expected}; есть {actual}",
+            "ro": "cumpărat anterior, în unități minore: {expected}; este {actual}",
         },
         "where.partners": {
             "en": "at {expected}, and this is {actual}",
@@ -204,9 +214,9 @@ CONDITION_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ro": "data: {expected}, acum {actual}",
         },
         "when.weekdays": {
-            "en": "day of the week: expected {expected}, it is {actual}",
-            "ru": "день недели: нужен {expected}, сейчас {actual}",
-            "ro": "ziua săptămânii: {expected}, acum {actual}",
+            "en": "on these days: {expected}; it is {actual}",
+            "ru": "в эти дни: {expected}; сейчас {actual}",
+            "ro": "în aceste zile: {expected}; acum este {actual}",
         },
         "when.hours": {
             "en": "hours: {expected}, and it is {actual}",
@@ -248,9 +258,21 @@ WORDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "units": {"en": "units {figure}", "ru": "штук {figure}", "ro": "bucăți {figure}"},
         "yes": {"en": "yes", "ru": "да", "ro": "da"},
         "no": {"en": "no", "ru": "нет", "ro": "nu"},
+        "at_most": {"en": "at most {high}", "ru": "не больше {high}", "ro": "cel mult {high}"},
+        "at_least": {"en": "at least {low}", "ru": "не меньше {low}", "ro": "cel puțin {low}"},
+        "from_to": {"en": "{low} to {high}", "ru": "от {low} до {high}", "ro": "de la {low} la {high}"},
         "nothing": {"en": "none", "ru": "нет", "ro": "nimic"},
     }
 )
+
+WEEKDAYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+        "ru": ("понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье"),
+        "ro": ("luni", "marți", "miercuri", "joi", "vineri", "sâmbătă", "duminică"),
+    }
+)
+"""Days of the week by their number in ISO 8601, less one."""
 
 
 def worded(texts: Mapping[str, Mapping[str, str]], key: str, language: str, **figures: object) -> str:

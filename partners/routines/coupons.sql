@@ -15,7 +15,7 @@ LANGUAGE sql STABLE AS $$
   SELECT t.ord::int,
          CASE
            WHEN c.coupon_id IS NULL THEN 'UNKNOWN'
-           WHEN c.holder_id IS NOT NULL AND c.holder_id IS DISTINCT FROM p_holder THEN 'FOREIGN'
+           WHEN c.holder_id IS NOT NULL AND c.holder_id <> ALL (ARRAY(SELECT members.selves(p_holder))) THEN 'FOREIGN'
            WHEN cardinality(b.honoured_by) > 0 AND p_partner <> ALL (b.honoured_by) THEN 'FOREIGN'
            WHEN c.state = 4 THEN 'VOID'
            WHEN c.state = 3 THEN 'REDEEMED'
@@ -163,15 +163,17 @@ LANGUAGE sql STABLE AS $$
                      WHERE u.batch_id = p_batch AND u.at > p_at - interval '5 minutes'))
 $$;
 
--- Let a reservation go; how many coupons it held. With p_claim: give back what a purchase that was taken back had used.
-CREATE FUNCTION partners.release_coupons(p_by uuid, p_claim uuid, p_lookups uuid[]) RETURNS int
+-- Let a reservation go; how many coupons it held. With p_claim: give back what a purchase that was taken back had used; all
+-- of it, or of several coupons those whose numbers are given.
+CREATE FUNCTION partners.release_coupons(p_by uuid, p_claim uuid, p_lookups uuid[], p_coupons bigint[] DEFAULT NULL)
+RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE v_done int;
 BEGIN
   WITH chosen AS (
     SELECT u.coupon_id, u.used_by, u.state FROM partners.coupon_use u JOIN partners.coupon c USING (coupon_id)
     WHERE (p_claim IS NULL AND c.code_lookup = ANY (p_lookups) AND u.used_by = p_by AND u.state = 2)
-       OR (u.claim = p_claim AND u.state = 3)
+       OR (u.claim = p_claim AND u.state = 3 AND (p_coupons IS NULL OR u.coupon_id = ANY (p_coupons)))
     ORDER BY u.coupon_id, u.used_by FOR NO KEY UPDATE
   ), freed AS (
     UPDATE partners.coupon_use u SET state = CASE o.state WHEN 2 THEN 5 ELSE 6 END FROM chosen o

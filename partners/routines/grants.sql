@@ -103,7 +103,8 @@ BEGIN
 END $$;
 
 -- Take back what was given for a cause, as far as it is there (a return has decided again): p_quantities of each kind and
--- code. Stamps that were used are forgiven. p_key is the return's own, once.
+-- code. Stamps that were used come off others of the unit, now or when there are some: who could buy, use them and give the
+-- purchases back would drink for nothing. p_key is the return's own, once.
 CREATE FUNCTION partners.take_back_grants(
   p_holder bigint, p_partner int, p_cause uuid, p_key uuid, p_at timestamptz,
   p_kinds text[], p_codes text[], p_quantities int[]) RETURNS void
@@ -134,7 +135,7 @@ BEGIN
     ) w WHERE w.take > 0;
     CONTINUE WHEN v_nos IS NULL;
     SELECT r.status INTO v_status FROM ledger.return_accrual(
-      p_holder, s.unit, s.seq, v_nos, v_points, p_partner, p_key, p_key, p_at, 2::smallint) r;
+      p_holder, s.unit, s.seq, v_nos, v_points, p_partner, p_key, p_key, p_at, 1::smallint) r;
     IF v_status NOT IN (0, 1) THEN
       RAISE EXCEPTION 'stamps of unit % of holder % cannot be returned: %', s.unit, p_holder, v_status USING ERRCODE = 'LX002';
     END IF;
@@ -155,19 +156,24 @@ BEGIN
                        WHERE m.holder_id = p_holder AND m.raffle = t.code AND m.cause = p_cause AND m.revoked_at IS NULL) - t.quantity;
 END $$;
 
--- Give stamps back that a cause had used up, for it was taken back; they are good for the grace at least. How many.
-CREATE FUNCTION partners.give_back_stamps(p_holder bigint, p_partner int, p_cause uuid, p_key uuid, p_grace interval, p_at timestamptz)
-RETURNS bigint
+-- Give stamps back that a cause had used up, for it was taken back; they are good for the grace at least. How many: so many
+-- of each unit as are named, and where none is all of them.
+CREATE FUNCTION partners.give_back_stamps(
+  p_holder bigint, p_partner int, p_cause uuid, p_key uuid, p_grace interval, p_at timestamptz,
+  p_codes text[] DEFAULT '{}', p_quantities int[] DEFAULT '{}') RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE s record; v_status smallint; v_done bigint := 0;
 BEGIN
   FOR s IN
-    SELECT u.unit, e.seq, j.amount FROM partners.stamp_unit u
+    SELECT u.unit, e.seq, coalesce(w.quantity, j.amount) AS amount FROM partners.stamp_unit u
+    LEFT JOIN (SELECT t.code, sum(t.quantity) AS quantity FROM unnest(p_codes, p_quantities) AS t(code, quantity) GROUP BY 1) w
+      USING (code)
     CROSS JOIN LATERAL ledger.find_entry(p_holder, u.unit, partners.using_key(p_cause)) e
-    JOIN ledger.journal j ON j.holder_id = p_holder AND j.unit = u.unit AND j.seq = e.seq ORDER BY u.unit
+    JOIN ledger.journal j ON j.holder_id = p_holder AND j.unit = u.unit AND j.seq = e.seq
+    WHERE cardinality(p_codes) = 0 OR w.quantity IS NOT NULL ORDER BY u.unit
   LOOP
     SELECT r.status INTO v_status FROM ledger.refund_redemption(
-      p_holder, s.unit, s.seq, s.amount, p_grace, p_partner, p_key, p_key, p_at) r;
+      p_holder, s.unit, s.seq, s.amount, p_grace, p_partner, partners.using_key(p_key), partners.using_key(p_key), p_at) r;
     IF v_status NOT IN (0, 1) THEN
       RAISE EXCEPTION 'stamps of unit % of holder % cannot be given back: %', s.unit, p_holder, v_status USING ERRCODE = 'LX002';
     END IF;

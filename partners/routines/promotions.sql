@@ -20,7 +20,9 @@ BEGIN
   END IF;
   WITH wanted AS MATERIALIZED (
     SELECT t.budget_id, t.scope, t.period, sum(t.amount)::bigint AS amount
-    FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) AS t(budget_id, scope, period, amount)
+    FROM (  -- LIMIT, here and below: planned once for any number of charges, and not anew for each till's few
+      SELECT * FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) LIMIT cardinality(p_budgets)
+    ) AS t(budget_id, scope, period, amount)
     GROUP BY t.budget_id, t.scope, t.period
   ), charged AS (
     INSERT INTO partners.budget_counter AS k (budget_id, scope, period, used, ceiling)
@@ -88,7 +90,9 @@ BEGIN
   IF cardinality(p_charge_of) > 0 THEN
     INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
     SELECT p_holders[t.item], p_seqs[t.item], t.amount, t.budget_id, p_unit, t.scope, t.period
-    FROM unnest(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) AS t(item, budget_id, scope, period, amount);
+    FROM (
+      SELECT * FROM unnest(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) LIMIT cardinality(p_charge_of)
+    ) AS t(item, budget_id, scope, period, amount);
   END IF;
   IF cardinality(p_event_of) > 0 THEN
     INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,
@@ -138,15 +142,16 @@ BEGIN
   RETURN true;
 END $$;
 
--- What a return takes back and gives back of a purchase (p_original its entry) beside points: grants by kind and code, and,
--- where the decision does not use them any more, the coupons and stamps that it had used up.
+-- What a return takes back and gives back of a purchase (p_original its entry) beside points: grants by kind and code, and
+-- of what the purchase had used up the coupons by number, and so many stamps of each unit, that it does not use any more.
 CREATE FUNCTION partners.record_taken_back(
   p_unit smallint, p_holder bigint, p_partner int, p_seq bigint, p_original bigint, p_key uuid, p_at timestamptz,
-  p_grace interval, p_kinds text[], p_codes text[], p_quantities int[], p_uses boolean) RETURNS boolean
+  p_grace interval, p_kinds text[], p_codes text[], p_quantities int[], p_coupons bigint[], p_stamps text[], p_counts int[])
+RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE v_claim uuid;
 BEGIN
-  IF p_seq IS NULL OR cardinality(p_kinds) = 0 AND NOT p_uses THEN
+  IF p_seq IS NULL OR cardinality(p_kinds) + cardinality(p_coupons) + cardinality(p_stamps) = 0 THEN
     RETURN false;
   END IF;
   SELECT r.claim INTO STRICT v_claim FROM partners.receipt r
@@ -154,9 +159,11 @@ BEGIN
   IF cardinality(p_kinds) > 0 THEN
     PERFORM partners.take_back_grants(p_holder, p_partner, v_claim, p_key, p_at, p_kinds, p_codes, p_quantities);
   END IF;
-  IF p_uses THEN
-    PERFORM partners.release_coupons(NULL, v_claim, NULL);
-    PERFORM partners.give_back_stamps(p_holder, p_partner, v_claim, p_key, p_grace, p_at);
+  IF cardinality(p_coupons) > 0 THEN
+    PERFORM partners.release_coupons(NULL, v_claim, NULL, p_coupons);
+  END IF;
+  IF cardinality(p_stamps) > 0 THEN
+    PERFORM partners.give_back_stamps(p_holder, p_partner, v_claim, p_key, p_grace, p_at, p_stamps, p_counts);
   END IF;
   RETURN true;
 END $$;

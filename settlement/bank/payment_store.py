@@ -414,17 +414,6 @@ async def last_statement(connection: AsyncConnection, iban: str) -> Row[Any] | N
     return found.one_or_none()
 
 
-async def last_statements(connection: AsyncConnection) -> Sequence[Row[Any]]:
-    """The last statement of every account."""
-    found = await connection.execute(
-        text(
-            "SELECT DISTINCT ON (iban) bank_statement_id, iban, statement_ref, closing_minor, closing_on, currency "
-            "FROM settlement.bank_statement ORDER BY iban, bank_statement_id DESC"
-        )
-    )
-    return found.all()
-
-
 async def payments_page(
     connection: AsyncConnection, bank_statement_id: int, *, after: tuple[int, int], limit: int
 ) -> Sequence[Row[Any]]:

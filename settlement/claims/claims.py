@@ -23,7 +23,7 @@ from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
 from members import identification, sharing, standings
 from members.identification import Identified, MemberRef
-from partners import late_receipts, onboarding, programme, purchases, roles
+from partners import callers, late_receipts, onboarding, programme, roles
 from partners.directory import Directory
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.receipts import LARGEST_AMOUNT_MINOR, LONGEST_REFERENCE, ReceiptRef
@@ -233,7 +233,7 @@ async def file(
         raise _invalid("businessDate", "INVALID", "the day of the receipt")
     occurred_at = draft.occurred_at or datetime.combine(draft.business_date, time(12), zone).astimezone(at.tzinfo)
     _check(directory, draft, occurred_at, at, zone)
-    terms = purchases.terms_at(directory, draft.partner_id, occurred_at)
+    terms = callers.terms_at(directory, draft.partner_id, occurred_at)
     roles.require_issuer(terms)
     if draft.currency != terms.currency:
         problem = FieldProblem(("total",), "CURRENCY", f"the partner's receipts are in {terms.currency}")

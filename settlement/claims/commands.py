@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -20,7 +20,7 @@ from kit.amounts import decimal_from_minor, minor_from_decimal
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 from members import identification
-from partners import clearing, onboarding, purchases
+from partners import callers, clearing, onboarding
 from partners.directory import Directory, DirectoryCache
 from settlement.claims import claiming, claims
 from settlement.claims.claims import Claim, ClaimDraft, Purchase, Shown
@@ -46,7 +46,19 @@ Total = Annotated[str | None, typer.Option("--total", help="What the purchase ca
 Outlet = Annotated[str | None, typer.Option("--outlet", help="Code of the outlet.", show_default=False)]
 Terminal = Annotated[str | None, typer.Option("--terminal", help="Code of the till.", show_default=False)]
 Reference = Annotated[str | None, typer.Option("--reference", help="Number of the receipt.", show_default=False)]
-Limit = Annotated[int | None, typer.Option(min=0, show_default=False)]
+
+
+def _limit(help: str) -> Any:
+    return typer.Option(min=0, show_default=False, help=help)
+
+
+EarliestDays = Annotated[int | None, _limit("Days after the purchase from which it may be claimed.")]
+LatestDays = Annotated[int | None, _limit("Days after the purchase until which it may be claimed.")]
+AnswerDays = Annotated[int | None, _limit("Days of business in which the partner answers.")]
+ContestDays = Annotated[int | None, _limit("Days in which a member may contest a refusal.")]
+DecisionDays = Annotated[int | None, _limit("Days of business in which the operator decides.")]
+MostPerMonth = Annotated[int | None, _limit("Claims that one member may make in thirty days.")]
+SilenceMostMinor = Annotated[int | None, _limit("The largest purchase that silence gives points for, minor units.")]
 
 
 class _Case:
@@ -79,7 +91,7 @@ def file(
     async def go(case: _Case) -> Claim:
         member_id, _ = await identification.holder_of(case.connection, case.vault, card)
         partner_id = await case.partner_id(partner)
-        currency = purchases.terms_at(case.directory, partner_id, case.at).currency
+        currency = callers.terms_at(case.directory, partner_id, case.at).currency
         draft = ClaimDraft(
             partner_id, day.date(), reference, _minor(total, currency), currency, outlet, place,
             terminal, shown=_shown(evidence),
@@ -177,9 +189,9 @@ def propose(
 @app.command()
 def rule(
     partner: Annotated[str | None, typer.Argument(help="Code of a partner; none: the programme.")] = None,
-    earliest_days: Limit = None, latest_days: Limit = None, answer_days: Limit = None, contest_days: Limit = None,
-    decision_days: Limit = None, most_per_month: Limit = None, silence_most_minor: Limit = None, at: At = None,
-    actor: Actor = None,
+    earliest_days: EarliestDays = None, latest_days: LatestDays = None, answer_days: AnswerDays = None,
+    contest_days: ContestDays = None, decision_days: DecisionDays = None, most_per_month: MostPerMonth = None,
+    silence_most_minor: SilenceMostMinor = None, at: At = None, actor: Actor = None,
 ) -> None:  # fmt: skip
     """Show how claims are taken, or change it from now on. Changing takes the role FINANCE_CHECKER."""
     said = {

@@ -41,7 +41,11 @@ class Limits(Protocol):
     """Who keeps limits of points at the till, by the partner's code."""
 
     async def used(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
-        """How many points were ever counted against the partner's limit of a policy; 0 where there is none yet."""
+        """How many points count against the partner's limit of a policy; 0 where there is none yet."""
+        ...
+
+    async def given_back(self, connection: AsyncConnection, partner_code: str, policy: str, *, since: int) -> int:
+        """How many points returns gave back to the partner's limit of a policy in transactions from a number on."""
         ...
 
     async def limit(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
@@ -82,15 +86,17 @@ async def enforce(database: Database, limits: Limits, *, at: datetime) -> list[E
     found.
 
     What was used is read before what was recorded is added up: what is granted in between counts on both sides, so that
-    a limit may be too low for a moment and is never too high. What tills may still count under the limit in force is
-    kept free when something is let go, which then goes a round later. Where an old transaction keeps something from
-    being read no limit is set: the one before holds, and what waits goes on waiting.
+    a limit may be too low for a moment and is never too high. What is returned in between makes room and lowers what is
+    used, and is taken off once. What tills may still count under the limit in force is kept free when something is let
+    go, which then goes a round later. Where an old transaction keeps something from being read no limit is set: the one
+    before holds, and what waits goes on waiting.
     """
     async with database.transaction() as connection:
         signed = await clearing.settlement_terms_at(connection, at=at)
         if all(terms.debit_cap_micro is None for terms in signed.values()) and not await last(connection):
             return []
         names = await clearing.names(connection)
+        since = await store.finished(connection)  # before what is used: a return that it misses is no earlier
         used = {
             (n, terms.cap_policy): await limits.used(connection, names[n].code, terms.cap_policy)
             for n, terms in signed.items()
@@ -102,17 +108,22 @@ async def enforce(database: Database, limits: Limits, *, at: datetime) -> list[E
     await positions.catch_up(database, at=at)
     async with database.transaction() as connection:
         await store.lock_limits(connection)
+        measured = await _measure(connection, at)
+        used = {  # read behind the measure: no return that made room there is missed
+            (n, policy): points - await limits.given_back(connection, names[n].code, policy, since=since)
+            for (n, policy), points in used.items()
+        }
         left = {
             (n, policy): await limits.limit(connection, names[n].code, policy) - points
             for (n, policy), points in used.items()
         }
-        found = await _let_go(connection, await _measure(connection, at), left, at)
+        found = await _let_go(connection, measured, left, at)
         before = await last(connection)
         await store.insert_exposures(connection, [{"at": at, **asdict(one)} for one in found if one not in before])
         await _lift(connection, limits, before, found, names, at)
         for one in found:
             if one.limit_points is not None and (one.partner_id, one.policy) in used:
-                points = used[one.partner_id, one.policy] + one.limit_points
+                points = max(0, used[one.partner_id, one.policy] + one.limit_points)
                 code = names[one.partner_id].code
                 await limits.set_limit(connection, code, points, policy=one.policy, at=at)
         return found

@@ -50,6 +50,11 @@ async def last_exposures(connection: AsyncConnection, *, at: datetime | None = N
     return found.all()
 
 
+async def finished(connection: AsyncConnection) -> int:
+    """A transaction number below which every transaction has ended, so that what it recorded is read."""
+    return int((await connection.execute(text("SELECT ledger.horizon()"))).scalar_one())
+
+
 async def reached(connection: AsyncConnection) -> int:
     """A transaction number below which everything lies that was recorded by now, also what is not committed yet."""
     return int((await connection.execute(text("SELECT ledger.reached()"))).scalar_one())

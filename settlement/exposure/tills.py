@@ -24,7 +24,7 @@ class TillLimits:
     """Limits as budgets of the partners' purchases."""
 
     async def used(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
-        """How many points were ever counted against the partner's limit of a policy; 0 where there is none yet."""
+        """How many points count against the partner's limit of a policy; 0 where there is none yet."""
         if policy not in _CODES:
             return 0
         try:
@@ -32,6 +32,15 @@ class TillLimits:
         except budgets.BudgetUnknown:
             return 0
         return sum(one.used for one in found)
+
+    async def given_back(self, connection: AsyncConnection, partner_code: str, policy: str, *, since: int) -> int:
+        """How many points returns gave back to the partner's limit of a policy in transactions from a number on."""
+        if policy not in _CODES:
+            return 0
+        try:
+            return await budgets.given_back(connection, _CODES[policy](partner_code), since=since)
+        except budgets.BudgetUnknown:
+            return 0
 
     async def limit(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
         """How many points may be counted in all under the limit of a policy; very many where tills keep none."""

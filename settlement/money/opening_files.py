@@ -15,7 +15,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from kit.amounts import LARGEST
 from kit.errors import FieldProblem
@@ -122,7 +122,7 @@ def _micro(text: str) -> int | None:
     try:
         scaled = Decimal(text).scaleb(6)
         return int(scaled) if scaled.is_finite() and scaled == int(scaled) and abs(scaled) <= LARGEST else None
-    except (InvalidOperation, ValueError, OverflowError):
+    except (ArithmeticError, ValueError):
         return None
 
 

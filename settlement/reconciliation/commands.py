@@ -406,8 +406,10 @@ def identify(
 
 
 @app.command()
-def keep(item_id: Annotated[int, typer.Argument(metavar="ITEM")], cause: Cause, at: At = None,
-         actor: Actor = None) -> None:  # fmt: skip
+def keep(
+    item_id: Annotated[int, typer.Argument(metavar="ITEM", help="Number of money in suspense.")], cause: Cause,
+    at: At = None, actor: Actor = None,
+) -> None:  # fmt: skip
     """Propose to keep money that is nobody's, or to bear what went out. Takes the role FINANCE_MAKER."""
 
     async def suggest(connection: AsyncConnection, who: str, instant: datetime) -> int:

@@ -43,8 +43,8 @@ UseCase = Callable[[AsyncConnection, str, datetime], Awaitable[Dispute]]
 
 @app.command("open")
 def open_(
-    statement_id: Annotated[int, typer.Argument(metavar="STATEMENT", min=1)],
-    line_no: Annotated[int, typer.Argument(metavar="LINE", min=1)],
+    statement_id: Annotated[int, typer.Argument(metavar="STATEMENT", min=1, help="Number of the statement.")],
+    line_no: Annotated[int, typer.Argument(metavar="LINE", min=1, help="Number of its line.")],
     partner_id: Annotated[int, typer.Option("--partner", help="Number of the partner that disputes.", min=1)],
     amount: Annotated[int, typer.Option(help="Minor units, in the partner's favour.", min=1)],
     reason: Annotated[str, typer.Option(help=_REASONS)],
@@ -63,9 +63,9 @@ def open_(
 
 @app.command("break")
 def break_(
-    break_id: Annotated[int, typer.Argument(metavar="BREAK", min=1)],
-    statement_id: Annotated[int, typer.Argument(metavar="STATEMENT", min=1)],
-    line_no: Annotated[int, typer.Argument(metavar="LINE", min=1)],
+    break_id: Annotated[int, typer.Argument(metavar="BREAK", min=1, help="Number of the break.")],
+    statement_id: Annotated[int, typer.Argument(metavar="STATEMENT", min=1, help="Number of the statement.")],
+    line_no: Annotated[int, typer.Argument(metavar="LINE", min=1, help="Number of its line.")],
     reason: Annotated[str, typer.Option(help=_REASONS)],
     note: Note, at: At = None, actor: Actor = None,
 ) -> None:  # fmt: skip

@@ -108,9 +108,9 @@ async def one(connection: AsyncConnection, dispute_id: int) -> Row[Any] | None:
 
 async def page(
     connection: AsyncConnection, *, partner_id: int | None, run_id: int | None, states: Sequence[str] | None,
-    after: int, limit: int,
+    after: int, limit: int | None,
 ) -> Sequence[Row[Any]]:  # fmt: skip
-    """Disputes behind a number, in order: of a partner, of a run, in some states, as asked for."""
+    """Disputes behind a number, in order: of a partner, of a run, in some states, as asked for; limit None: all."""
     found = await connection.execute(
         text(
             f"{_DISPUTE} WHERE d.dispute_id > :after "

@@ -271,14 +271,13 @@ async def let_silence_decide(connection: AsyncConnection, dispute_id: int, *, at
 
 async def drop(connection: AsyncConnection, run_id: int, *, actor: str, at: datetime) -> None:
     """Close what is disputed of a run that ends before anything is paid: its statements say nothing any more."""
-    for its in await page(connection, run_id=run_id):
-        if its.deadline is not None:
-            if its.mode == WITHHELD:
-                row = {"partner_id": its.partner_id, "currency": its.currency}
-                source = f"dispute:{its.dispute_id}/dropped"
-                await _book(connection, source, "DISPUTE_WITHHELD", row, -its.amount_minor, actor, at)
-            why = "the run was taken back"
-            await _move(connection, its, disputing.CLOSED, why, actor, at, awarded_minor=0, side=OPERATORS)
+    for its in await undecided(connection, run_id=run_id):
+        if its.mode == WITHHELD:
+            row = {"partner_id": its.partner_id, "currency": its.currency}
+            source = f"dispute:{its.dispute_id}/dropped"
+            await _book(connection, source, "DISPUTE_WITHHELD", row, -its.amount_minor, actor, at)
+        why = "the run was taken back"
+        await _move(connection, its, disputing.CLOSED, why, actor, at, awarded_minor=0, side=OPERATORS)
 
 
 # --- Both -----------------------------------------------------------------------------------------------------
@@ -299,8 +298,9 @@ async def add_evidence(
         raise DisputeInvalid(f"evidence is one of {', '.join(disputing.MEDIA_TYPES)}")
     if shown.size_bytes is None or not 1 <= shown.size_bytes <= disputing.LARGEST_EVIDENCE_BYTES:
         raise DisputeInvalid(f"evidence has 1 to {disputing.LARGEST_EVIDENCE_BYTES} bytes")
-    if len(await dispute_store.evidence_of(connection, [dispute_id])) >= disputing.MOST_EVIDENCE:
-        raise DisputeInvalid(f"a dispute has {disputing.MOST_EVIDENCE} pieces of evidence at most")
+    had = [one for one in await dispute_store.evidence_of(connection, [dispute_id]) if one.side == side]
+    if len(had) >= disputing.MOST_EVIDENCE:
+        raise DisputeInvalid(f"a side has {disputing.MOST_EVIDENCE} pieces of evidence at most")
     row = {"dispute_id": dispute_id, "side": side, "actor": actor, "at": at, **asdict(shown)}
     await dispute_store.insert_evidence(connection, row)
 
@@ -311,9 +311,9 @@ async def say(
     """Say something that moves a dispute nowhere, for a side as in `add_evidence`. Rejects as that, CAUSE_MISSING."""
     register.check_cause(note)
     side = await _speaks(connection, dispute_id, partner_id, actor)
-    said = await dispute_store.notes_of(connection, [dispute_id])
+    said = [one for one in await dispute_store.notes_of(connection, [dispute_id]) if one.side == side]
     if len(note) > disputing.LONGEST_NOTE or len(said) >= disputing.MOST_NOTES:
-        raise DisputeInvalid(f"{disputing.LONGEST_NOTE} characters at most, and {disputing.MOST_NOTES} times")
+        raise DisputeInvalid(f"{disputing.LONGEST_NOTE} characters at most, and {disputing.MOST_NOTES} times a side")
     row = {"dispute_id": dispute_id, "side": side, "note": note, "actor": actor, "at": at}
     await dispute_store.insert_note(connection, row)
 
@@ -366,6 +366,16 @@ async def page(
     """Disputes behind a number, in order: of a partner, of a run, in some states, as asked for."""
     rows = await dispute_store.page(
         connection, partner_id=partner_id, run_id=run_id, states=states, after=after, limit=limit
+    )
+    return [Dispute(**row._mapping) for row in rows]
+
+
+async def undecided(
+    connection: AsyncConnection, *, partner_id: int | None = None, run_id: int | None = None
+) -> list[Dispute]:
+    """Disputes in which somebody has something to say, in order: all of them, of a partner or of a run."""
+    rows = await dispute_store.page(
+        connection, partner_id=partner_id, run_id=run_id, states=[*disputing.DAYS], after=0, limit=None
     )
     return [Dispute(**row._mapping) for row in rows]
 

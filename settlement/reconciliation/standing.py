@@ -49,7 +49,7 @@ async def late(connection: AsyncConnection, *, at: datetime) -> list[Late]:
     ]  # fmt: skip
     found += [
         Late("DISPUTE", f"dispute {one.dispute_id}", one.deadline.date().isoformat(), f"{one.state}: silence decides")
-        for one in await disputes.page(connection)
+        for one in await disputes.undecided(connection)
         if one.deadline is not None and one.deadline <= at
     ]
     found += [

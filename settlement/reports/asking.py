@@ -21,7 +21,7 @@ from settlement.reports.catalogue import Wanted
 from settlement.reports.questions import Condition, Question, QuestionInvalid
 
 MILLISECONDS = 10_000
-MOST_KEPT, LONGEST_NAME = 100, 80
+MOST_KEPT, LONGEST_NAME, MOST_BYTES = 100, 80, 16_000
 _CANCELED = "57014"
 
 
@@ -106,12 +106,14 @@ async def keep(
     catalogue.entry(asked.report)
     if not name.strip() or len(name) > LONGEST_NAME:
         raise _invalid("name", f"a question has a name of {LONGEST_NAME} characters at most")
-    asks = _written(asked)
+    asks = orjson.dumps(_written(asked)).decode()
+    if len(asks.encode()) > MOST_BYTES or not name.isprintable():
+        raise _invalid("question", f"what is kept can be seen, and has {MOST_BYTES} bytes at most")
     await question_store.lock_owner(connection, owner_id)
     if await question_store.kept(connection, owner_id) >= MOST_KEPT:
         raise _invalid("name", f"somebody keeps {MOST_KEPT} questions at most")
     row = {
-        "owner_id": owner_id, "name": name.strip(), "is_shared": is_shared, "asks": orjson.dumps(asks).decode(),
+        "owner_id": owner_id, "name": name.strip(), "is_shared": is_shared, "asks": asks,
         "at": at,
     }  # fmt: skip
     return await question_store.insert(connection, row)

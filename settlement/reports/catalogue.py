@@ -16,7 +16,7 @@ from kit.reports.tables import LANGUAGES, LongTable, Report, Row, Table, Words
 from members.subscription import sellers
 from members.subscription.sellers import SellerUnknown
 from partners import clearing, programme
-from settlement import archive, breakage, rating, runs, states
+from settlement import archive, breakage, rating, states
 from settlement import what_if as what_ifs
 from settlement.archive import Run, Statement
 from settlement.bank import paying, payment_store
@@ -349,7 +349,7 @@ async def _late(connection: AsyncConnection, told: _Told) -> Made:
 
 
 async def _certificate(connection: AsyncConnection, told: _Told) -> Made:
-    for step in await runs.trail(connection, told.its_run().head.run_id):
+    for step in await archive.trail(connection, told.its_run().head.run_id):
         if step.to_state == states.CONTROLLED and "certificate" in step.evidence:
             kept, controls = step.evidence["certificate"], step.evidence["controls"]
             return Made(of_books.certificate(told.about, kept, controls))

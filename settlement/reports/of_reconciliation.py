@@ -28,7 +28,8 @@ def payment_files(about: About, rows: Iterable[Any]) -> Report:
     columns += [column("bank_status"), column("booked", Kind.DATE), column("bank_reference", width=2)]
     shown: list[Row] = [
         (r.message_id, r.sha256.hex(), r.count, decimal_from_minor(r.control_sum, r.currency), r.currency,
-         r.end_to_end_id, about.party(r.partner_id), decimal_from_minor(r.amount_minor, r.currency), r.state,
+         r.end_to_end_id, about.party(r.partner_id), decimal_from_minor(r.amount_minor, r.currency),
+         words.state(r.state),
          " ".join(said for said in (r.bank_status, r.bank_reason) if said) or None, r.booked_on, r.servicer_reference)
         for r in rows
     ]  # fmt: skip
@@ -45,7 +46,7 @@ def settlement_result(about: About, legs: Iterable[PaymentLeg]) -> Report:
     shown: list[Row] = [
         (about.party(leg.partner_id), leg.direction, leg.reference, leg.due_on,
          *(decimal_from_minor(n, leg.currency) for n in (leg.amount_minor, leg.paid_minor, leg.left_minor)),
-         leg.state, leg.state_at)
+         words.state(leg.state), leg.state_at)
         for leg in legs
     ]  # fmt: skip
     return about.report("R6", _table("R6", columns, shown))
@@ -70,7 +71,7 @@ def open_breaks(about: About, found: Iterable[Break], days: Mapping[int, int], r
     shown: list[Row] = [
         (one.break_id, one.category, one.leg, None if one.partner_id is None else about.party(one.partner_id),
          one.points, decimal_from_micro(one.value_micro), one.currency, one.seen_at, days[one.break_id],
-         breaks.bucket(days[one.break_id]), one.owner, one.due_on, one.state,
+         breaks.bucket(days[one.break_id]), one.owner, one.due_on, words.state(one.state),
          one.escalated_to)
         for one in found
     ]  # fmt: skip

@@ -110,7 +110,7 @@ def run_facts(head: RunHead) -> tuple[Fact, ...]:
         fact("run", head.run_id, Kind.COUNT),
         fact("window", head.name),
         fact("currency", head.currency),
-        fact("state", head.state),
+        fact("state", words.state(head.state)),
         Fact("opened_at", {"en": "From", "ru": "С", "ro": "De la"}, head.opened_at, Kind.INSTANT),
         Fact("cut_at", {"en": "Until", "ru": "До", "ro": "Până la"}, head.cut_at, Kind.INSTANT),
     )

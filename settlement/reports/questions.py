@@ -119,7 +119,10 @@ def _value(column: Column, text: str) -> Any:
     """What a column's cells are compared with: a number for numbers, an instant or day for those, else text."""
     try:
         if column.kind.is_number:
-            return Decimal(text.replace(" ", "").replace("\u00a0", "").replace(",", "."))
+            number = Decimal(text.replace(" ", "").replace("\u00a0", "").replace(",", "."))
+            if number.is_nan():
+                raise ValueError("nothing is more or less than that")
+            return number
         if column.kind.value in ("date", "instant"):
             return date.fromisoformat(text[:10]).isoformat()
     except (InvalidOperation, ValueError):

@@ -133,6 +133,37 @@ KINDS: Mapping[str, Words] = MappingProxyType(
     }
 )
 
+# What runs, payments and breaks are in. A state without a text is shown by its name.
+STATES: Mapping[str, Words] = MappingProxyType(
+    {
+        "DRAFT": _t("Draft", "Черновик", "Ciornă"),
+        "CALCULATED": _t("Calculated", "Рассчитано", "Calculat"),
+        "CONTROLLED": _t("Controlled", "Проверено", "Controlat"),
+        "STATEMENTS_ISSUED": _t("Issued", "Выставлено", "Emis"),
+        "IN_REVIEW": _t("In review", "На рассмотрении", "În examinare"),
+        "APPROVED": _t("Approved", "Утверждено", "Aprobat"),
+        "INSTRUCTED": _t("Sent to the bank", "Отправлено в банк", "Trimis la bancă"),
+        "SETTLING": _t("Being paid", "Оплачивается", "În curs de plată"),
+        "SETTLED": _t("Settled", "Рассчитано полностью", "Decontat"),
+        "SEALED": _t("Sealed", "Опечатано", "Sigilat"),
+        "ABORTED": _t("Ended", "Прекращено", "Încheiat"),
+        "SUPERSEDED": _t("Drafted anew", "Составлено заново", "Refăcut"),
+        "OPEN": _t("Open", "Открыто", "Deschis"),
+        "ASSIGNED": _t("Assigned", "Назначено", "Atribuit"),
+        "EXPLAINED": _t("Explained", "Объяснено", "Explicat"),
+        "RESOLVED": _t("Resolved", "Улажено", "Rezolvat"),
+        "VERIFIED": _t("Verified", "Подтверждено", "Verificat"),
+        "DUE": _t("Due", "Срок", "Scadent"),
+        "ACKED": _t("Taken by the bank", "Принято банком", "Preluat de bancă"),
+        "REJECTED": _t("Rejected", "Отвергнуто", "Respins de bancă"),
+        "PARTIAL": _t("Paid in part", "Оплачено частично", "Plătit parțial"),
+        "MATCHED": _t("Paid", "Оплачено", "Plătit"),
+        "RETURNED": _t("Came back", "Возвращено", "Returnat"),
+        "OVERDUE": _t("Overdue", "Просрочено", "Restant"),
+        "DEFAULTED": _t("Not paid: covered", "Не оплачено: покрыто", "Neplătit: acoperit"),
+    }
+)
+
 SIGNS = _t(
     "Positive is what the party receives, negative what it pays. The lines sum to the net.",
     "Плюс — сторона получает, минус — платит. Строки в сумме дают итог.",
@@ -153,6 +184,11 @@ def column(key: str, kind: Kind = Kind.TEXT, *, places: int = 2, is_summed: bool
 def fact(key: str, value: Cell, kind: Kind = Kind.TEXT, *, places: int = 2) -> Fact:
     """A line of a head by its key, with its title."""
     return Fact(key, COLUMNS[key], value, kind, places)
+
+
+def state(code: str) -> Term:
+    """A state as a cell or a fact; one without a text is shown by its name."""
+    return Term(code, STATES.get(code, {"en": code}))
 
 
 def kind_of_line(kind: str) -> Term:

@@ -284,8 +284,7 @@ async def _gather(
     connection: AsyncConnection, month: date, currency: str, said: FeeRules, since: datetime, until: datetime,
     at: datetime, last: date | None,
 ) -> _Told:  # fmt: skip
-    signed = await clearing.signed_at(connection, at=at)
-    terms = {one.partner_id: one.terms_id for one, _ in signed if one.currency == currency}
+    terms = await clearing.signed_in(connection, currency, at=at)  # what was used before it moved is a partner's still
     began = since if last is not None else _BEGINNING
     used = [one for one in await facts.uses(connection, currency, since=began, until=until) if one.partner_id in terms]
     weights = (

@@ -104,6 +104,7 @@ async def approve(connection: AsyncConnection, approval_id: int, *, checker: str
         raise FeeRulesInvalid(f"proposal {approval_id} is about something else")
     said = proposal.detail
     currency, valid_from = said["currency"], date.fromisoformat(said["valid_from"])
+    await store.lock(connection)  # no month is closed meanwhile, and no other version comes in between
     closed = await store.last_month(connection, currency)
     latest = await store.latest_rules_from(connection, currency)
     if (closed is not None and valid_from <= closed) or (latest is not None and valid_from <= latest):

@@ -23,12 +23,12 @@ from ledger import cutoffs
 from members import cards, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import outcomes, purchases, returns, tills
+from partners import callers, calls, outcomes, returns, tills
+from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.purchases import Desk
 from partners.receipts import Receipt, ReceiptRef
 from partners.returning import Wish
-from settlement import controls, runs
+from settlement import archive, controls, runs
 from tests.builders import Coalition, a_receipt
 
 PURCHASE, SPENDING, RETURN = "recordPurchase", "spending", "returnPurchase"
@@ -227,7 +227,7 @@ class DeskWindow:
 
     async def _record(self, intent: Intent) -> Answer:
         caller = self._coalition.callers[intent.partner]
-        key = tills.scoped_key(caller, PURCHASE, intent.key)
+        key = calls.scoped_key(caller, PURCHASE, intent.key)
         spend = None
         if intent.points:
             ref = cards.ref(self._coalition.vault, intent.card.card_id)
@@ -235,7 +235,7 @@ class DeskWindow:
             spend = tills.Spend(intent.points, None, tills.Proof(card_code=code))
         done = await tills.record_purchase(
             self._desk,
-            tills.Call(caller, key, intent.at, intent.at),
+            calls.Call(caller, key, intent.at, intent.at),
             MemberRef(card_number=intent.card.number),
             intent.receipt,
             spend=spend,
@@ -245,13 +245,13 @@ class DeskWindow:
     async def _give_back(self, intent: Intent) -> Answer:
         assert intent.original is not None
         caller, first = self._coalition.callers[intent.partner], intent.original.receipt
-        place = purchases.place_of(await self._desk.directory.get(), caller, "1", "1")
+        place = callers.place_of(await self._desk.directory.get(), caller, "1", "1")
         own = ReceiptRef("1", "1", intent.at.date(), intent.reference)
         ref = ReceiptRef(first.outlet, first.terminal, first.business_date, first.reference)
         original = await returns.find_original(self._desk, caller, ref=ref)
         done = await returns.return_purchase(
             self._desk, caller, returns.ReturnSlip(own.reference, place, own, intent.at), original,
-            Wish(amount_minor=intent.amount_minor), idem_key=tills.scoped_key(caller, RETURN, intent.key), at=intent.at,
+            Wish(amount_minor=intent.amount_minor), idem_key=calls.scoped_key(caller, RETURN, intent.key), at=intent.at,
         )  # fmt: skip
         return _answer(done.recorded, added=done.refunded_points, taken=done.taken_points)
 
@@ -323,7 +323,7 @@ async def unsound(database: Database, at: datetime) -> list[str]:
         await runs.settle(connection, actor="finance", at=at)
     async with database.reading() as connection:
         broken = [f"{one.code} {one.detail}" for one in await controls.run(connection)]
-        broken += await runs.check(connection)
+        broken += await archive.check(connection)
     rows = await database.pool.fetch("SELECT * FROM ledger.audit()")
     return broken + [f"{row['rule']}: {row['detail']}" for row in rows]
 

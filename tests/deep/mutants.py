@@ -20,9 +20,9 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from ledger import notices
 from members.cards import IssuedCard
-from partners import purchases, receipt_store, returns
+from partners import preparing, receipt_store, recording, returns
 from partners.outcomes import Recorded
-from partners.purchases import Prepared
+from partners.prepared import Prepared
 from partners.returning import Wish
 from tests.builders import NOON, Coalition, a_receipt, found, identified, violations
 from tests.ledger import test_batches, test_cutoffs, test_debts, test_ledger_machine, test_notices, test_operations
@@ -302,7 +302,7 @@ async def the_sweeper_waits_for_a_redemption_and_finds_its_work_done(stage: Stag
 async def _items(coalition: Coalition, members: list[int], cards: dict[int, object]) -> list[Prepared]:
     directory = await coalition.desk.directory.get()
     return [
-        purchases.prepare(
+        preparing.prepare(
             directory, coalition.callers["bakery"], identified(cards[n]), a_receipt(1_000), at=NOON, idem_key=None  # type: ignore[arg-type]
         )
         for n in members
@@ -367,7 +367,7 @@ async def a_receipt_lost_to_another_card_is_left_out_of_a_batch(stage: Stage) ->
 
     def of(card: int, receipt: int) -> Prepared:
         member = identified(cards[card])
-        return purchases.prepare(
+        return preparing.prepare(
             directory, coalition.callers["bakery"], member, receipts[receipt], at=NOON, idem_key=uuid4()
         )
 
@@ -390,7 +390,7 @@ async def _one_receipt_two_cards(stage: Stage, spend: int) -> None:
     for card in cards:
         await test_purchases.record(coalition, card, a_receipt(100_000))
     receipt, directory = a_receipt(2_000), await coalition.desk.directory.get()
-    prepared = purchases.prepare(
+    prepared = preparing.prepare(
         directory, coalition.callers["bakery"], identified(cards[0]), receipt, at=NOON, idem_key=uuid4()
     )
     async with stage.database.pool.acquire() as connection:
@@ -426,7 +426,7 @@ async def of_two_returns_decided_on_one_state_the_second_is_decided_again(stage:
     card = await coalition.add_member()
     receipt = a_receipt(10_000)
     await test_purchases.record(coalition, card, receipt)
-    recording, decided = receipt_store.record_return, asyncio.Barrier(2)
+    written, decided = receipt_store.record_return, asyncio.Barrier(2)
     met = 0
 
     async def together(*arguments: object, **named: object) -> asyncpg.Record:
@@ -434,7 +434,7 @@ async def of_two_returns_decided_on_one_state_the_second_is_decided_again(stage:
         met += 1
         if met <= 2:
             await decided.wait()
-        return await recording(*arguments, **named)  # type: ignore[arg-type]
+        return await written(*arguments, **named)  # type: ignore[arg-type]
 
     returns.receipt_store.record_return = together  # type: ignore[assignment]
     try:
@@ -446,7 +446,7 @@ async def of_two_returns_decided_on_one_state_the_second_is_decided_again(stage:
             return_exceptions=True,
         )
     finally:
-        returns.receipt_store.record_return = recording
+        returns.receipt_store.record_return = written
     assert sorted(type(one).__name__ for one in both) == ["ReturnExceedsOriginal", "Returned"], both
     await coalition.desk.close()
     await sound(stage)
@@ -457,8 +457,8 @@ async def a_batch_answers_every_item_with_its_own_receipt(stage: Stage) -> None:
     coalition = await coalition_on(stage)
     cards = {n: await coalition.add_member() for n in range(2)}
     items = await _items(coalition, [0, 1, 1], cards)  # type: ignore[arg-type]
-    first = await purchases.record_many(coalition.desk, items, at=NOON)
-    again = await purchases.record_many(coalition.desk, list(reversed(items)), at=NOON)
+    first = await recording.record_many(coalition.desk.recorder, items, at=NOON)
+    again = await recording.record_many(coalition.desk.recorder, list(reversed(items)), at=NOON)
     assert all(isinstance(one, Recorded) for one in (*first, *again)), (first, again)
     told = [
         (one.receipt.holder_id, one.receipt.seq, one.receipt.reference) for one in first if isinstance(one, Recorded)

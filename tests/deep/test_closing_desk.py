@@ -12,10 +12,11 @@ import pytest
 from kit.database import Database
 from kit.lane import Busy
 from kit.secrets import Vault
-from partners import purchases
+from partners import preparing, purchases
+from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.outcomes import Recorded
-from partners.purchases import Desk, Prepared
+from partners.prepared import Prepared
 from tests.builders import NOON, a_receipt, found, identified, violations
 
 pytestmark = pytest.mark.deep
@@ -50,7 +51,7 @@ async def test_callers_that_go_away_and_a_desk_that_closes_under_load_lose_nothi
     for _ in range(ROUNDS):
         desk = Desk(database, vault, DirectoryCache(database.pool, vault))
         items = [
-            purchases.prepare(
+            preparing.prepare(
                 directory, caller, dice.choice(members), a_receipt(dice.randint(0, 9_000)), at=NOON, idem_key=None
             )
             for _ in range(CALLERS)

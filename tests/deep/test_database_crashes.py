@@ -15,7 +15,7 @@ from gateway.masking import is_unavailable
 from kit import postgres
 from kit.database import Database
 from kit.secrets import Vault
-from partners import tills
+from partners import calls
 from tests.builders import NOON, Coalition, found
 from tests.deep.load import PURCHASE, RETURN, DeskWindow, Intent, Load, close_cutoffs, differences, unsound
 
@@ -45,7 +45,7 @@ async def coalition_of(database: Database, vault: Vault) -> Coalition:
 
 def stored_key(coalition: Coalition) -> Callable[[Intent], object]:
     """How a call's key is stored for the in-process desk's callers."""
-    return lambda intent: tills.scoped_key(
+    return lambda intent: calls.scoped_key(
         coalition.callers[intent.partner], RETURN if intent.operation == RETURN else PURCHASE, intent.key
     )
 

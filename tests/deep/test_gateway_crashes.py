@@ -20,13 +20,14 @@ import orjson
 import pytest
 
 import migrations
-from gateway import client_rules, scopes
+from gateway import scopes
+from gateway.gate import client_rules
 from gateway.oauth import clients
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import cards, proofs
-from partners.purchases import Caller, idem_key_of
+from partners.callers import Caller, idem_key_of
 from tests.builders import NOON, Coalition
 from tests.deep.load import PURCHASE, RETURN, Answer, Intent, Later, Load, Unknown, differences, unsound
 from tests.deep.test_database_crashes import coalition_of

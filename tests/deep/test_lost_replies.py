@@ -11,8 +11,8 @@ from gateway.masking import is_unavailable
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import Vault
+from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.purchases import Desk
 from tests.builders import NOON
 from tests.deep.cutting import HALF_REPLY, LOST_REPLY, LOST_REQUEST, wire
 from tests.deep.load import DeskWindow, Load, close_cutoffs, differences, unsound

@@ -14,8 +14,8 @@ import pytest
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from partners import purchases
-from settlement import controls, runs, statements
+from partners import preparing, purchases
+from settlement import archive, controls, runs, statements
 from tests.builders import NOON, a_receipt, identified
 from tests.deep.test_database_crashes import coalition_of, kill
 
@@ -64,9 +64,9 @@ async def issued(database: Database) -> dict[int, list[bytes]]:
     """The canonical bytes of every issued run."""
     found = {}
     async with database.reading() as connection:
-        for head in await runs.runs(connection):
+        for head in await archive.runs(connection):
             if head.state in ("IN_REVIEW", "APPROVED"):
-                run = await runs.run(connection, head.run_id)
+                run = await archive.run(connection, head.run_id)
                 names = [w.name for w in run.windows]
                 found[head.run_id] = [statements.content(s.draft(), names) for s in run.statements]
     return found
@@ -87,7 +87,7 @@ async def test_a_settler_that_is_killed_anywhere_leaves_a_run_that_is_not_done_o
     for number in range(ROUNDS):
         directory = await coalition.desk.directory.get()
         for _ in range(20):
-            item = purchases.prepare(
+            item = preparing.prepare(
                 directory, caller, dice.choice(members), a_receipt(dice.randint(100, 9_000)), at=at, idem_key=None
             )
             with suppress(Exception):  # a pool remembers connections that died with the database
@@ -116,7 +116,7 @@ async def test_a_settler_that_is_killed_anywhere_leaves_a_run_that_is_not_done_o
         assert len(await _patiently(durable_database)) == number + 1
     async with durable_database.transaction() as connection:
         wrong = [f"{v.code} {v.detail}" for v in await controls.run(connection)]
-        first = await runs.runs(connection)
+        first = await archive.runs(connection)
         ended = await runs.abort(
             connection, first[0].run_id, actor="checker", reason="to be drawn once more", at=at + timedelta(days=30)
         )
@@ -134,7 +134,7 @@ async def test_a_settler_that_is_killed_anywhere_leaves_a_run_that_is_not_done_o
 async def issued_of(database: Database, run_id: int) -> list[bytes]:
     """The canonical bytes of a run."""
     async with database.reading() as connection:
-        run = await runs.run(connection, run_id)
+        run = await archive.run(connection, run_id)
     return [statements.content(s.draft(), [w.name for w in run.windows]) for s in run.statements]
 
 

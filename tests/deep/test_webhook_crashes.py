@@ -16,7 +16,7 @@ from gateway.webhooks.endpoints import Wanted
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from partners import purchases
+from partners import preparing, purchases
 from partners.onboarding import OwnPerson
 from tests.builders import NOON, Coalition, a_receipt, found, identified
 from tests.gateway import receiving
@@ -81,7 +81,7 @@ async def test_a_teller_that_is_killed_anywhere_loses_nothing_and_tells_nobody_e
                 directory = await coalition.desk.directory.get()
                 await purchases.accrue(
                     coalition.desk,
-                    purchases.prepare(
+                    preparing.prepare(
                         directory, coalition.callers[code], dice.choice(members), receipt, at=at, idem_key=None
                     ),
                 )

@@ -11,7 +11,7 @@ from datetime import timedelta
 from kit import actors, postgres
 from kit.secrets import Vault
 from ledger import cutoffs
-from settlement import breakage, runs
+from settlement import archive, breakage, runs
 from settlement.bank import accounts, bank_files, details, paying
 from settlement.rating import OPERATOR
 from settlement.reconciliation import disputes, register
@@ -123,7 +123,7 @@ async def _disputed(place: Town) -> None:
     """What the bakery says is wrong with its statement of the first run, soon after it was issued."""
     bakery, at = place.fair.coalition.callers["bakery"].partner_id, place.desk.wall()
     async with place.desk.database.transaction() as connection:
-        [statement] = await runs.statements_page(connection, run_id=1, partner_id=bakery, before=None, limit=1)
+        [statement] = await archive.statements_page(connection, run_id=1, partner_id=bakery, before=None, limit=1)
         await disputes.dispute(
             connection, statement.statement_id, 1, partner_id=bakery, reason="D03", amount_minor=1, note=HOSTILE,
             actor="bakery/fee", at=at,

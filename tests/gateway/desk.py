@@ -15,7 +15,7 @@ import httpx2
 from starlette.applications import Starlette
 
 from gateway import app, explorer_pages, landing, lanes
-from gateway.notices import Sender
+from gateway.messages.notices import Sender
 from gateway.pages import console, files, member, operator, operator_rules, portal, problems, till
 from gateway.schema import schema
 from gateway.sessions import approver, asking, mailbox, pages, staff

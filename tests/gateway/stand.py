@@ -13,8 +13,9 @@ import httpx2
 import orjson
 from starlette.applications import Starlette
 
-from gateway import app, client_rules, lanes, scopes
-from gateway.allowances import Allowance
+from gateway import app, lanes, scopes
+from gateway.gate import client_rules
+from gateway.gate.allowances import Allowance
 from gateway.oauth import clients
 from gateway.schema import schema
 from kit import actors, clock

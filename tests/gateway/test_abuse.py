@@ -2,7 +2,8 @@
 
 L-15, L-16 (replays), L-20, L-21 (insiders), L-30 (weak secrets), L-32 and L-33 (games with expiry and rounding) are in
 tests/journeys/test_abuse_of_rules.py, L-25 (inflated accruals) in tests/partners/test_paces.py, L-28 (codes talked out of
-somebody) in tests/gateway/test_membership_api.py; test_the_list_of_abuses holds that every row has a test of its name.
+somebody) in tests/gateway/membership/test_membership_api.py; test_the_list_of_abuses holds that every row has a test of
+its name.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from members.cards import CardUnknown, IssuedCard
 from members.guesses import CardGuesses, RateLimited
 from members.identification import MemberRef
 from members.proofs import CodeInvalid, CodeLocked
-from partners import tills
-from partners.purchases import Desk
+from partners import recognition
+from partners.desk import Desk
 from tests.builders import DAY, NOON, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.gateway import stand
@@ -249,11 +250,11 @@ async def test_l08_an_enrolled_till_is_held_to_account_by_itself_though_it_names
     limited = set()
     for number in unknown_numbers(11):
         with pytest.raises(Rejection) as no:
-            await tills.identify(coalition.desk, first, MemberRef(card_number=number), None, NOON)
+            await recognition.identify(coalition.desk, first, MemberRef(card_number=number), None, NOON)
         limited.add(no.value.code)
     assert limited == {"CARD_UNKNOWN", "RATE_LIMITED"}
     # Another till of the same client goes on.
-    found_here = await tills.identify(coalition.desk, second, MemberRef(card_number=card.number), None, NOON)
+    found_here = await recognition.identify(coalition.desk, second, MemberRef(card_number=card.number), None, NOON)
     assert found_here.member_id == card.member_id
 
 
@@ -293,7 +294,7 @@ async def test_l08_the_guesses_are_counted_for_all_processes_together_and_forgot
 
     async def look(desk: Desk, number: str) -> str:
         try:
-            await tills.identify(desk, caller, MemberRef(card_number=number), 1, NOON)
+            await recognition.identify(desk, caller, MemberRef(card_number=number), 1, NOON)
         except (CardUnknown, RateLimited) as no:
             return no.code
         return "found"

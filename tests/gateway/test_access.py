@@ -7,7 +7,7 @@ import strawberry
 from graphql import build_schema
 
 from gateway import access, scopes
-from gateway.prepared import Schema, Unacceptable
+from gateway.gate.prepared import Schema, Unacceptable
 from gateway.scalars import SCALARS
 from tests.gateway.toys import Accrued, Mutation, Page, Query, schema
 

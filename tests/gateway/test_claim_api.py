@@ -21,7 +21,7 @@ from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import SENDER, Desk
-from tests.gateway.test_membership_api import REJECTION, keyed
+from tests.gateway.membership.test_membership_api import REJECTION, keyed
 from tests.gateway.test_session_matrix import colleague
 
 ADA, BEN, FAY, FINA, FINN = (f"{name}@example.org" for name in ("ada", "ben", "fay", "fina", "finn"))

@@ -19,7 +19,7 @@ from tests.gateway import desk as desks
 from tests.gateway.conversing import script_of
 from tests.gateway.desk import Desk
 from tests.gateway.subscribing import subscribed
-from tests.gateway.test_subscription_api import keyed, pay
+from tests.gateway.subscription.test_subscription_api import keyed, pay
 
 ADVANCE = """mutation($i: AdvanceTestClockInput!) { advanceTestClock(input: $i) {
   ... on AdvanceTestClockSuccess { now done arrived replayed } ... on Rejection { code retryable } } }"""

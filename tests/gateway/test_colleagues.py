@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from typer.testing import CliRunner
 
-from gateway import rule_commands
+from gateway import client_commands
 from gateway.sessions import colleagues, session
 from gateway.sessions.colleagues import ColleagueInvalid, ColleagueUnknown
 from gateway.sessions.invitations import INVITATION_LIFE
@@ -253,7 +253,7 @@ async def test_the_command_invites_lists_and_removes(
     settings.cache_clear()
 
     def run(*words: str) -> tuple[int, str]:
-        done = CliRunner().invoke(rule_commands.app, ["colleague", *words])
+        done = CliRunner().invoke(client_commands.app, ["colleague", *words])
         return done.exit_code, done.output
 
     async def ran(*words: str) -> tuple[int, str]:

@@ -70,12 +70,19 @@ def test_the_bars_of_a_bridge_lead_from_one_net_to_the_next_without_a_gap() -> N
     assert charts.bridge([]) is None
 
 
-def test_the_curves_of_a_chart_begin_at_zero_and_fill_its_height() -> None:
+def test_the_curves_of_a_chart_have_zero_on_their_axis_and_round_values_beside_it() -> None:
     drawn = charts.curves([("Face", ["5", "20", "10"]), ("Breakage", ["0", "2", "1"])])
     assert drawn is not None
     assert drawn.curves[0].dots == ((0.0, 180.0), (280.0, 0.0), (560.0, 120.0))
     assert [curve.dots[0][1] for curve in drawn.curves] == [180.0, 240.0]
-    assert (drawn.least, drawn.most, drawn.curves[1].last) == ("0", "20", "1")
+    assert drawn.curves[1].last == "1"
+    assert drawn.levels == (("20", 0.0), ("15", 60.0), ("10", 120.0), ("5", 180.0), ("0", 240.0))
+    assert drawn.named == ((0, 0.0), (1, 280.0), (2, 560.0))
+    owed = charts.curves([("Owed", ["-3", "7.5"] + ["0"] * 10)])
+    assert owed is not None
+    assert [value for value, _ in owed.levels] == ["10", "5", "0", "-5"]
+    assert all(0 <= y <= 240 for _, y in owed.curves[0].dots)
+    assert [number for number, _ in owed.named] == [0, 4, 11]  # more names would not fit
     assert charts.curves([("Face", ["5"])]) is None
     assert charts.curves([("Face", ["0", "0"])]) is None
 
@@ -204,7 +211,7 @@ async def test_one_person_makes_a_run_another_approves_it_and_its_net_leads_down
     await page.get_by_role("heading", name="receipt H-10 · Bakery").wait_for()
     await page.get_by_text(HOSTILE).wait_for()  # the outlet's name, which is words and nothing else
     assert "hacked" not in await page.title()
-    assert await page.get_by_role("cell", name="ISSUED").count() == 1
+    assert await page.get_by_role("cell", name="Points issued").count() == 1
 
 
 @needs_chromium
@@ -329,6 +336,19 @@ async def test_the_keyboard_reaches_everything_and_the_focus_is_seen(quiet: Town
     await page.keyboard.press("Enter")
     await page.get_by_text("There is no such statement.").wait_for()
     assert page.url.endswith("/console/statements?partner=&run=7")  # what is looked for is in the address
+
+
+@needs_chromium
+async def test_a_printed_statement_loses_no_column(quiet: Town) -> None:
+    page = await staff(quiet, "dora", viewport={"width": 718, "height": 1000})  # an upright A4 page between its margins
+    statement = (await deep(quiet, page))[0]
+    await visit(quiet, page, statement)
+    await page.emulate_media(media="print")
+    lost = "[...document.querySelectorAll('.table-place')].filter((each) => each.scrollWidth > each.clientWidth).length"
+    assert await page.locator(".table-place").count() >= 2
+    assert await page.evaluate(lost) == 0
+    assert await page.locator("nav:visible").count() <= 1  # where the page is, and nothing to click
+    await page.emulate_media(media="screen")
 
 
 @needs_chromium

@@ -30,7 +30,7 @@ from members import identification
 from partners import programme
 from partners.directory import DirectoryCache
 from partners.programme import ProgrammeExists
-from settlement import runs
+from settlement import archive
 from tests import builders
 from tests.conftest import Copying
 
@@ -112,7 +112,7 @@ async def test_days_are_replayed_settled_at_the_months_end_and_replayed_again_wi
     assert standing.points.issued > 10_000
     assert sum(standing.nets.values()) == 0
     async with database.reading() as connection:
-        heads = await runs.runs(connection)
+        heads = await archive.runs(connection)
     assert [head.cut_at for head in heads] == [trading.midnight(UNTIL), trading.midnight(date(2017, 2, 1))]
 
     again = await trading.again(database, replay, journeys, seed=SEED, since=SINCE, until=UNTIL, advance=seen.append)
@@ -120,7 +120,7 @@ async def test_days_are_replayed_settled_at_the_months_end_and_replayed_again_wi
     assert replay.tally.accepted == expected
     await trading.settle(database, trading.midnight(UNTIL))
     async with database.reading() as connection:
-        assert await runs.runs(connection) == heads
+        assert await archive.runs(connection) == heads
 
 
 async def test_a_member_pays_with_points_and_the_code_is_good_once(demonstration: Demonstration) -> None:

@@ -26,6 +26,8 @@ def test_there_is_nothing_wrong_with_any_rule_and_a_campaign_lasts_to_the_end_of
     assert drafts.problems(draft) == []
     assert len(draft.rules) == 13
     assert len({rule["stack"]["priority"] for rule in draft.rules}) == 13
+    said = [*(rule["title"] for rule in draft.rules), *(each["names"] for each in draft.promotions)]
+    assert all(len(set(texts.values())) == 3 for texts in said)  # nothing is left in English
     assert draft.rules[-1]["valid_until"] == "2017-04-10T00:00:00Z"
 
 

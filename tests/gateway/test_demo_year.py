@@ -23,7 +23,7 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.postgres import Server
 from kit.secrets import Vault
 from kit.settings import Settings
-from settlement import runs
+from settlement import archive
 
 pytestmark = pytest.mark.skipif(
     find_spec(data.PACKAGE) is None, reason="the data package is not installed: requirements/data.txt"
@@ -78,8 +78,8 @@ async def test_every_month_nets_to_zero_is_certified_and_is_read_alone_by_a_part
     assert [check.name[:7] for check in found[:-1]] == ["2017-01", "2017-02", "fees of"]
     assert "2 packages of supermarket" in found[-1].name
     async with traded.database.reading() as connection:
-        heads = await runs.runs(connection)
-        lines = [n.kind for h in heads for s in (await runs.run(connection, h.run_id)).statements for n in s.lines]
+        heads = await archive.runs(connection)
+        lines = [n.kind for h in heads for s in (await archive.run(connection, h.run_id)).statements for n in s.lines]
     assert {"PLATFORM_FEE", "TIER_REBATE", "CARRIED_OUT", "SUBSCRIPTION_SHARE"} <= set(lines)
 
     packages = await year.write_packages(

@@ -30,6 +30,10 @@ RECORD = f"mutation($input: RecordEventInput!) {{ recordEvent(input: $input) {EV
 MODERATE = f"mutation($input: ModerateEventInput!) {{ moderateEvent(input: $input) {EVENT} }}"
 ACTIVATE = f"""mutation($input: ActivateOfferInput!) {{ activateOffer(input: $input) {{ __typename
   ... on ActivateOfferSuccess {{ promotion memberId }} {REJECTION} }} }}"""
+RESERVE = f"""mutation($input: ReserveCouponsInput!) {{ reserveCoupons(input: $input) {{ __typename
+  ... on ReserveCouponsSuccess {{ validUntil }} {REJECTION} }} }}"""
+RELEASE = f"""mutation($input: ReleaseCouponsInput!) {{ releaseCoupons(input: $input) {{ __typename
+  ... on ReleaseCouponsSuccess {{ released }} {REJECTION} }} }}"""
 OFFERS = """query($member: MemberRefInput!, $first: Int!, $after: String) { offers(member: $member, first: $first, after: $after) {
   nodes { kind code title isNow conditions { text holds } validUntil points quantity coupon activation }
   pageInfo { hasNextPage endCursor } } }"""
@@ -169,6 +173,35 @@ async def test_offers_come_page_by_page_and_an_activated_one_counts(
     assert {one["coupon"] for one in other["nodes"]}.isdisjoint({coupon["coupon"]})
     lost = await till.error(OFFERS, member={"cardNumber": "9990000000000000"}, first=1, after=None)
     assert lost["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+async def test_a_till_asks_what_a_coupon_gives_keeps_it_for_its_receipt_and_lets_it_go(
+    fair: Fair, gateway: Gateway, till: Till, card: IssuedCard
+) -> None:
+    async with fair.coalition.database.transaction() as connection:
+        vault, actor = fair.coalition.vault, fair.market.maker
+        await batches.add(connection, vault, BatchDraft("spring", EARLIER, NOON + 60 * DAY), actor=actor, at=EARLIER)
+        [code] = await batches.draw(connection, vault, "spring", 1, actor=actor, at=EARLIER)
+    await publish(fair, gateway, bonus("gift", 77, codes={"required": "spring"}))
+    mine, others = stand.receipt("10.00"), stand.receipt("10.00")
+
+    def wish(receipt: dict[str, Any], **more: Any) -> dict[str, Any]:
+        place = {name: receipt[name] for name in ("reference", "outlet", "terminal", "businessDate")}
+        return {"idempotencyKey": stand.key(), "coupons": [code], "receipt": place, **more}
+
+    async def quoted(receipt: dict[str, Any]) -> Any:
+        given = {"member": {"cardNumber": card.number}, "receipt": receipt, "coupons": [code]}
+        return (await till.ask("query($input: QuoteInput!) { quote(input: $input) { points } }", input=given))["points"]
+
+    assert await quoted(mine) == "87"
+    for _ in range(2):
+        kept = await till.ask(RESERVE, input=wish(mine, member={"cardNumber": card.number}))
+        assert kept["__typename"] == "ReserveCouponsSuccess"
+    assert (await till.ask(RESERVE, input=wish(others, member={"cardNumber": card.number})))["code"] == "COUPON_INVALID"
+    assert await quoted(mine) == "87"
+    assert (await till.ask(RELEASE, input=wish(others)))["released"] == 0
+    assert (await till.ask(RELEASE, input=wish(mine)))["released"] == 1
+    assert await quoted(others) == "87"
 
 
 async def test_who_is_enrolled_with_a_phone_is_welcomed_once(fair: Fair, gateway: Gateway, till: Till) -> None:

@@ -14,10 +14,11 @@ from graphql.execution.values import get_variable_values
 from gateway import application
 from gateway.explorer_pages import FILES
 from gateway.schema import schema
-from kit import postgres
+from kit import clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from kit.settings import Settings
+from tests import builders
 from tests.gateway import stand
 
 OF_OURS = ("explorer.html", "explorer.css", "explorer.js", "examples.json")
@@ -51,6 +52,23 @@ async def test_a_sandbox_serves_it_and_nothing_else_does(http: tuple[str, httpx2
         assert "http" not in policy
         assert "unsafe-eval" not in policy
         assert re.search(r"script-src 'self';", policy)
+
+
+async def test_the_sandboxs_instant_and_the_programmes_currency_are_filled_in(
+    database: Database, vault: Vault, server: postgres.Server, database_name: str
+) -> None:
+    await builders.found(database, vault)
+    async with database.transaction() as connection:
+        await clock.set_sandbox(connection, builders.NOON)
+    settings = Settings(issuer=stand.ISSUER, clock="sandbox", pool_size=2)
+    built = application.of(settings, server.url(database_name, APPLICATION_ROLE), vault=vault)
+    async with (
+        built.router.lifespan_context(built),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(built), base_url=stand.ISSUER) as client,
+    ):
+        told = (await client.get("/explorer")).text
+    assert f'name="moment" value="{builders.NOON:%Y-%m-%dT%H:%M:%SZ}"' in told
+    assert f'name="currency" autocomplete="off" value="{builders.PROGRAMME.base_currency}"' in told
 
 
 async def test_what_is_not_of_the_page_is_not_served(http: tuple[str, httpx2.AsyncClient]) -> None:

@@ -32,9 +32,9 @@ from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Browser, Desk
-from tests.gateway.test_reconciliation_desk_api import row, settled
+from tests.gateway.finance.test_reconciliation_desk_api import row, settled
+from tests.gateway.finance.test_settlement_api import House
 from tests.gateway.test_session_matrix import colleague
-from tests.gateway.test_settlement_api import House
 from tests.settlement.bank_files import OWN, Bank, Paid
 from tests.settlement.money.books import Books
 from tests.settlement.reconciling import IBANS, file_of
@@ -512,6 +512,10 @@ async def test_a_file_comes_as_it_was_sent(content: bytes, name: str) -> None:
         ("multipart/form-data; boundary=b", 2 * b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n" + b"--b--", 400),
         ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx\r\n--b--", 403),
         ("multipart/form-data; boundary=b", b"x" * 20_000, 413),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\nx\0\r\n--b--", 400),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=a; filename=x\0\r\n\r\nx\r\n--b--", 400),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=a; filename*=unicode_escape''%5Cud800\r\n\r\nx\r\n--b--", 400),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=a; filename*=idna''%C3%A4\r\n\r\nx\r\n--b--", 400),
     ],
 )  # fmt: skip
 async def test_what_is_no_form_of_ours_is_not_read(head: str, body: bytes, status: int) -> None:
@@ -519,6 +523,14 @@ async def test_what_is_no_form_of_ours_is_not_read(head: str, body: bytes, statu
     with pytest.raises(HTTPException) as no:
         await uploads.read(_received(request), Vault(bytes(range(32))), "c", most_bytes=1_000)
     assert no.value.status_code == status
+
+
+async def test_no_form_brings_what_the_database_has_no_place_for() -> None:
+    vault = Vault(bytes(range(32)))
+    sent = {"csrf": forms.token_for(vault, "c"), "note": "x\0"}
+    with pytest.raises(HTTPException) as no:
+        await forms.read_form(_received(httpx2.Request("POST", "http://x/", data=sent)), vault, "c")
+    assert no.value.status_code == 400
 
 
 def _received(sent: httpx2.Request) -> Request:
@@ -532,7 +544,8 @@ def _received(sent: httpx2.Request) -> Request:
 def test_a_percentage_is_basis_points_or_nothing() -> None:
     from gateway.pages import console_calendar
 
-    said = {"20": 2_000, "8,25": 825, " 0 ": 0, "100": 10_000, "100.01": None, "20.005": None, "-1": None, "x": None}
+    said = {"20": 2_000, "8,25": 825, " 0 ": 0, "100": 10_000, "100.01": None, "20.005": None, "-1": None, "x": None,
+            "9e999999": None}  # fmt: skip
     assert {text: console_calendar._basis_points(text.strip()) for text in said} == said
 
 

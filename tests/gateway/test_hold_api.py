@@ -14,7 +14,7 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import proofs
 from members.cards import IssuedCard
-from settlement import controls, runs
+from settlement import archive, controls, runs
 from tests.builders import DAY, NOON, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.gateway import stand
@@ -195,7 +195,7 @@ async def test_a_hold_is_captured_alone_and_settled_as_a_redemption(
     assert found["REFUND"] == {"kind": "REFUND", "points": "100", "amount": {"amount": "-0.80"}}
     async with database.reading() as connection:
         assert await controls.run(connection) == []
-        assert await runs.check(connection) == []
+        assert await archive.check(connection) == []
 
 
 async def test_a_hold_is_let_go_and_a_purchase_that_it_paid_gives_its_points_back_when_cancelled(

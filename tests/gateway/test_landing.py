@@ -13,12 +13,13 @@ from starlette.applications import Starlette
 
 from gateway import landing
 from gateway.context import Services
-from gateway.demo.names import PROGRAMME_NAME, SOURCE
+from gateway.demo.names import INVENTED, PROGRAMME_NAME, SOURCE
 from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings
-from partners import programme, purchases
+from partners import callers, preparing, programme, purchases
+from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.terms import Programme
 from settlement import runs
@@ -103,14 +104,16 @@ async def test_the_demonstration_says_where_its_receipts_come_from_and_other_coa
     async with database.transaction() as connection:
         await programme.found(connection, Programme(PROGRAMME_NAME, "UTC", "EUR", ("en",), 10_000, 30, {"EUR": 10_000}))
     assert "84.51" not in await _text(browse())  # nothing is shown yet that comes from anywhere
-    maker = builders.Coalition(database, vault, purchases.Desk(database, vault, DirectoryCache(database.pool, vault)))
+    maker = builders.Coalition(database, vault, Desk(database, vault, DirectoryCache(database.pool, vault)))
     async with database.transaction() as connection:
         maker.maker = await actors.ensure_actor(connection, "maker", [actors.AGREEMENT_MAKER])
         maker.checker = await actors.ensure_actor(connection, "checker", [actors.AGREEMENT_CHECKER])
         maker.onboarder = await actors.ensure_actor(connection, "onboarder", [actors.ONBOARDING])
     bakery = await maker.add_partner("bakery")
     await _buys(maker, bakery, await maker.add_member(), 500)
-    assert SOURCE in await _text(browse())
+    shown = await _text(browse())
+    assert SOURCE in shown
+    assert INVENTED in shown
 
 
 async def test_a_name_that_looks_like_markup_stays_text(browse: Browse, database: Database) -> None:
@@ -171,9 +174,9 @@ async def _text(browser: httpx2.AsyncClient) -> str:
     return (await browser.get("/")).text
 
 
-async def _buys(coalition: builders.Coalition, caller: purchases.Caller, card: builders.IssuedCard, total: int) -> None:
+async def _buys(coalition: builders.Coalition, caller: callers.Caller, card: builders.IssuedCard, total: int) -> None:
     desk = coalition.desk
-    prepared = purchases.prepare(
+    prepared = preparing.prepare(
         await desk.directory.get(), caller, identified(card), a_receipt(total), at=NOON, idem_key=None
     )
     await purchases.accrue(desk, prepared)

@@ -62,10 +62,22 @@ async def test_in_a_sandbox_anybody_on_this_machine_reads_what_was_written_and_w
     await desk.posted()
     page = (await desk.browser().get("/mailbox")).text
     assert "not sent, no channel configured" in page
+    assert ADA in page  # whose code it is; everybody here is made up
     [link] = links(page)
     message = (await desk.browser().get(link)).text
     assert await desk.code_for(ADA) == "".join(re.findall(r"\b\d{4}\b(?= \d{4})|(?<=\d{4} )\d{4}\b", message))
     assert "not sent, no channel configured" in message
+
+
+async def test_pages_of_sign_in_speak_the_language_that_was_chosen_in_this_browser(desk: Desk) -> None:
+    russian = {"Accept-Language": "ru"}
+    assert '<html lang="ru">' in (await desk.browser().get("/sign-in", headers=russian)).text
+    chosen = {**russian, "Cookie": "language=ro"}
+    assert '<html lang="ro">' in (await desk.browser().get("/sign-in", headers=chosen)).text
+    unknown = {**russian, "Cookie": "language=xx"}
+    assert '<html lang="ru">' in (await desk.browser().get("/sign-in", headers=unknown)).text
+    ada = await desk.signed_in(ADA)
+    assert '<a href="/app">' in (await ada.get("/security")).text  # and the way back
 
 
 @pytest.mark.parametrize(
@@ -98,6 +110,7 @@ async def test_an_administrator_reads_notices_under_audit_and_no_sign_in_code(pu
     boss = await public.signed_in(BOSS, "/staff")
     await public.browser().ask(ADA)
     code = await public.code_for(ADA)
+    assert ADA not in (await boss.get("/mailbox")).text  # an address is seen by opening a message, under audit
     opened = {link: (await boss.get(link)).text for link in await listed(boss)}
     assert len(opened) == 3  # two codes, one invitation
     for text in opened.values():

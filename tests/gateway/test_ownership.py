@@ -134,6 +134,8 @@ NAMES_NOTHING = {
     "ReceiptInput.releaseId": _SAYS,
     "RecordPurchaseInput.coupons": _NETWORK,
     "QuoteInput.coupons": _NETWORK,
+    "ReserveCouponsInput.coupons": _NETWORK,
+    "ReleaseCouponsInput.coupons": _NETWORK,
     "LineInput.lineId": _SAYS,
     "LineInput.kind": _SAYS,
     "LineInput.sku": _SAYS,
@@ -265,6 +267,7 @@ OWN_LISTS = {
 # Calls that B may make of its own; each reference in them is replaced in turn.
 _WHERE = {"outlet": "1", "terminal": "1", "businessDate": NOON.date().isoformat(), "occurredAt": NOON.isoformat()}
 _PIN = {"pin": "4711"}
+_BASKET = {"reference": "basket-1", "outlet": "1", "terminal": "1", "businessDate": NOON.date().isoformat()}
 CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     "viewer": lambda w: {},
     "member": lambda w: {"ref": _member(w), "outlet": "1", "terminal": "1"},
@@ -344,6 +347,12 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
     },
     "activateOffer": lambda w: {
         "input": {"idempotencyKey": stand.key(), "member": _member(w), "promotion": "none", "outlet": "1", "terminal": "1"}
+    },
+    "reserveCoupons": lambda w: {
+        "input": {"idempotencyKey": stand.key(), "member": _member(w), "coupons": ["AAAA-BBBB-CCCC-D"], "receipt": _BASKET}
+    },
+    "releaseCoupons": lambda w: {
+        "input": {"idempotencyKey": stand.key(), "coupons": ["AAAA-BBBB-CCCC-D"], "receipt": _BASKET}
     },
     "reportUsage": lambda w: {
         "input": {

@@ -7,13 +7,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from babel.messages.extract import extract_from_file
 from graphql import OperationDefinitionNode, parse, validate
 
 from gateway.context import LANGUAGES
-from gateway.pages import catalogues, files
+from gateway.pages import catalogues, files, rendering
 from gateway.pages.documents import HERE as DOCUMENTS
 from gateway.pages.documents import documents
 from gateway.schema import schema
@@ -81,6 +82,13 @@ def test_plurals_are_those_of_the_language() -> None:
     assert [romanian.ngettext(one, many, count) for count in (1, 2, 20)] == [
         "pentru %(points)s punct", "pentru %(points)s puncte", "pentru %(points)s de puncte",
     ]  # fmt: skip
+
+
+def test_an_instant_that_no_calendar_has_everywhere_is_none() -> None:
+    moscow = ZoneInfo("Europe/Moscow")
+    assert rendering.typed_instant("2026-03-02T12:00", moscow) == "2026-03-02T09:00:00+00:00"
+    for typed in ("0001-01-01T00:00", "", "soon", "2026-02-30T00:00"):
+        assert rendering.typed_instant(typed, moscow) is None
 
 
 def test_what_is_vendored_is_what_was_published_with_its_licence() -> None:

@@ -20,7 +20,7 @@ from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from partners import onboarding
 from partners import pairings as tills
-from partners.purchases import Caller
+from partners.callers import Caller
 from tests import builders
 from tests.builders import NOON, violations
 from tests.founded import a_coalition, met

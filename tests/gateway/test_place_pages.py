@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway import places
-from gateway.places import Spot
+from gateway.membership import places
+from gateway.membership.places import Spot
 from gateway.sessions import colleagues
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
@@ -140,6 +141,41 @@ async def test_the_page_lists_them_by_town_or_near_and_a_position_is_kept_nowher
         )
         assert rows == 0, table
     assert (await browser.post("/app/places", {**form, "latitude": "here", "longitude": "1"})).status_code == 422
+
+
+async def test_a_manager_of_many_outlets_has_them_by_the_page_and_finds_one_by_name_or_place(desk: Desk) -> None:
+    await colleague_script(desk, "bakery", colleagues.MANAGER)
+    at_bakery = {
+        "partner_id": desk.coalition.callers["bakery"].partner_id, "actor": desk.coalition.onboarder, "at": NOON
+    }  # fmt: skip
+    async with desk.database.transaction() as connection:
+        more = [(f"s-{number}", f"Shop {number}") for number in range(1, 31)]
+        await onboarding.add_outlets(connection, outlets=more, **at_bakery)
+        await onboarding.set_outlet_place(
+            connection, code="s-30", place=onboarding.OutletPlace("Old Town", "Lane 4"), **at_bakery
+        )
+    await desk.application.state.services.directory.refresh()
+    office = await desk.signed_in("manager@bakery.example", "/portal")
+
+    async def shops(query: str) -> list[str]:
+        told = await office.get(f"/portal/outlets{query}")
+        assert told.status_code == 200
+        return re.findall(r"<h2>(.+?) <code>", told.text)
+
+    first, second = await shops(""), await shops("?page=2")
+    assert (len(first), len(second)) == (20, 12)
+    assert [*first, *second][2:] == [f"Shop {number}" for number in range(1, 31)]
+    assert await shops("?text=old+town") == await shops("?text=LANE") == ["Shop 30"]
+    assert await shops("?text=shop+7") == ["Shop 7"]
+    assert await shops("?text=nowhere") == await shops("?page=99") == []
+    assert await shops("?page=x") == first
+    csrf = desks.hidden((await office.get("/portal/outlets?text=s-30")).text, "/portal/leave")["csrf"]
+    till = {"csrf": csrf, "key": stand.key(), "outlet": "s-30", "code": "1", "text": "s-30"}
+    sent = await office.post("/portal/outlets/till", till)
+    assert (sent.status_code, sent.headers["location"]) == (303, "/portal/outlets?text=s-30")
+    wrong = await office.post("/portal/outlets/till", {**till, "key": stand.key()})
+    assert wrong.status_code == 422
+    assert re.findall(r"<h2>(.+?) <code>", wrong.text) == ["Shop 30"]
 
 
 @given(DEGREES, DEGREES)

@@ -23,7 +23,8 @@ import orjson
 import pytest
 from graphql import GraphQLInterfaceType, GraphQLObjectType, is_introspection_type
 
-from gateway import client_rules, echoes, scopes
+from gateway import echoes, scopes
+from gateway.gate import client_rules
 from gateway.oauth import clients
 from gateway.schema import schema
 from kit import actors, clock, postgres

@@ -23,8 +23,8 @@ from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Desk
+from tests.gateway.membership.test_membership_api import a_till, keyed
 from tests.gateway.stand import Till
-from tests.gateway.test_membership_api import a_till, keyed
 from tests.gateway.test_purchase_api import RETURN, by_number
 from tests.partners.mechanics.fair import Fair
 from tests.partners.promotions.market import bonus, open_market

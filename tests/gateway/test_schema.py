@@ -22,7 +22,7 @@ from graphql import (
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from gateway import access, scopes
-from gateway.prepared import Unacceptable
+from gateway.gate.prepared import Unacceptable
 from gateway.schema import schema
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database

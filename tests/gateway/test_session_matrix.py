@@ -18,8 +18,8 @@ from graphql import GraphQLInputObjectType, get_named_type
 from joserfc.jwk import OKPKey
 
 from gateway import claim_types, scopes
+from gateway.membership.own_ids import SUBSCRIPTION, own_id
 from gateway.oauth import clients
-from gateway.own_ids import SUBSCRIPTION, own_id
 from gateway.sessions import colleagues, viewers
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
@@ -36,8 +36,8 @@ from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import SENDER, Desk
+from tests.gateway.membership.test_membership_api import keyed
 from tests.gateway.subscribing import subscribed
-from tests.gateway.test_membership_api import keyed
 from tests.gateway.test_ownership import below
 from tests.gateway.test_schema import BUILT, ROOT_TYPES, ROOTS, demanded, document
 

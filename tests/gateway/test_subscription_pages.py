@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import Page
 
-from gateway.own_ids import MEMBER, own_id
+from gateway.membership.own_ids import MEMBER, own_id
 from kit import actors
 from ledger import lots
 from members import badges
@@ -27,8 +27,8 @@ from partners.mechanics.grants import Grant, Source
 from tests.builders import NOON
 from tests.gateway import stand
 from tests.gateway.browsers import CHROMIUM
+from tests.gateway.subscription.test_subscription_api import USED
 from tests.gateway.test_member_app import SHOTS
-from tests.gateway.test_subscription_api import USED
 from tests.gateway.town import AXE, Town
 
 DAN, EVE, FAY = "dan@example.org", "eve@example.org", "fay@example.org"

@@ -42,7 +42,7 @@ from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway import stand
 from tests.gateway.desk import Desk, hidden
-from tests.gateway.test_membership_api import a_till
+from tests.gateway.membership.test_membership_api import a_till
 from tests.gateway.test_purchase_api import ACCRUE
 
 ADA = "ada@example.org"

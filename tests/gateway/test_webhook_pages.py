@@ -190,7 +190,7 @@ async def test_every_screen_is_accessible_fits_a_small_phone_and_speaks_three_la
 
 
 @pytest.mark.skipif(SHOTS is None, reason="pictures are made by `make screens`")
-async def test_pictures_of_the_screens_are_made(town: Town) -> None:
+async def test_pictures_of_the_screens_are_made(town: Town, receiver: Receiver) -> None:
     for scheme, language, size in (
         ("light", "en", DESKTOP),
         ("dark", "ru", DESKTOP),

@@ -16,7 +16,8 @@ import zxingcpp
 from PIL import Image
 from playwright.async_api import Browser, BrowserContext, Page
 
-from gateway import client_rules, scopes
+from gateway import scopes
+from gateway.gate import client_rules
 from gateway.oauth import clients
 from gateway.sessions import colleagues
 from kit import actors, postgres

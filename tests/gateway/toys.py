@@ -16,12 +16,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway import access, app, client_rules, scopes
-from gateway.allowances import Allowance
+from gateway import access, app, scopes
 from gateway.context import Context
+from gateway.gate import client_rules
+from gateway.gate.allowances import Allowance
+from gateway.gate.prepared import Schema
 from gateway.oauth import clients
 from gateway.oauth.approvers import Approver
-from gateway.prepared import Schema
 from gateway.rejections import Rejection
 from kit import actors
 from kit.amounts import Points

@@ -9,7 +9,7 @@ from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members import cards, proofs
-from settlement import controls, runs
+from settlement import archive, controls, runs
 from tests.builders import DAY, NOON, found, violations
 from tests.gateway import stand
 from tests.gateway.test_purchase_api import ACCRUE_MANY, QUOTE, RECORD, RETURN
@@ -83,6 +83,6 @@ async def test_a_member_earns_here_spends_there_returns_a_line_and_everybody_is_
 
     async with database.reading() as connection:
         assert await controls.run(connection) == []
-        assert await runs.check(connection) == []
+        assert await archive.check(connection) == []
     assert await violations(database.pool) == []
     await coalition.desk.close()

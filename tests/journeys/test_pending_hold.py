@@ -16,7 +16,8 @@ from kit.secrets import Vault
 from ledger import cutoffs, withheld
 from ledger.accounts import POINTS
 from members.cards import IssuedCard
-from partners import agreements, purchases, returns
+from partners import agreements, callers, returns
+from partners.outcomes import Recorded
 from partners.returning import Wish
 from settlement.exposure import limits
 from settlement.exposure.caps import Exposure
@@ -64,6 +65,18 @@ async def balances(market: Market) -> tuple[int, int]:
         "SELECT coalesce(sum(available), 0)::bigint AS a, coalesce(sum(pending), 0)::bigint AS p FROM ledger.account"
     )
     return row["a"], row["p"]
+
+
+async def give_back(market: Market, bought: Recorded, at: datetime) -> Recorded:
+    """All of a purchase at the bakery is returned."""
+    caller, slip = market.coalition.callers["bakery"], a_receipt()
+    place = callers.place_of(await market.desk.directory.get(), caller, "1", "1")
+    return await returns.return_purchase(
+        market.desk, caller,
+        returns.ReturnSlip(slip.reference, place, returns.ReceiptRef("1", "1", at.date(), slip.reference), at),
+        bought.receipt, Wish(),
+        idem_key=callers.idem_key_of(caller, "returnPurchase", slip.reference), at=at,
+    )  # fmt: skip
 
 
 async def waiting(market: Market) -> int:
@@ -143,6 +156,33 @@ async def test_what_a_till_sells_while_limits_are_read_is_not_room_for_as_much_a
     assert await balances(market) == (60, 90)
 
 
+class TakenBack(TillLimits):
+    """Limits of which one was read when a purchase that counts against it is returned."""
+
+    def __init__(self, market: Market, bought: Recorded, at: datetime) -> None:
+        self.market, self.bought, self.at = market, bought, at
+
+    async def used(self, connection: AsyncConnection, partner_code: str, policy: str) -> int:
+        found = await super().used(connection, partner_code, policy)
+        if partner_code == "bakery":
+            await give_back(self.market, self.bought, self.at)
+        return found
+
+
+async def test_what_is_returned_while_limits_are_set_makes_room_once(market: Market) -> None:
+    card, at = await market.coalition.add_member(), NOON + timedelta(hours=1)
+    await enforce(market)
+    bought = await market.buy(card, a_receipt(8_000))
+    await limits.enforce(market.coalition.database, TakenBack(market, bought, at), at=at)
+    await market.desk.directory.refresh()
+    assert (await balances(market), await market.used("holding:bakery")) == ((0, 0), {("", ""): 0})
+    await market.buy(card, a_receipt(18_000, at=at))  # the cap is a hundred
+    assert await balances(market) == (0, 180)
+    await market.buy(card, a_receipt(10_000, at=at))
+    assert await balances(market) == (100, 180)
+    assert await market.violations() == []
+
+
 class Beside(TillLimits):
     """Limits of which one is set when a till has just sold something."""
 
@@ -182,16 +222,8 @@ async def test_what_waits_can_be_returned_and_gives_nothing_back_that_was_not_ch
     await enforce(market)
     await market.buy(card, a_receipt(9_000))
     held = await market.buy(card, a_receipt(5_000))
-    caller, slip = market.coalition.callers["bakery"], a_receipt()
-    place = purchases.place_of(await market.desk.directory.get(), caller, "1", "1")
     at = NOON + DAY
-    done = await returns.return_purchase(
-        market.desk, caller,
-        returns.ReturnSlip(slip.reference, place, returns.ReceiptRef("1", "1", at.date(), slip.reference), at),
-        held.receipt, Wish(),
-        idem_key=purchases.idem_key_of(caller, "returnPurchase", slip.reference), at=at,
-    )  # fmt: skip
-    assert done.taken_points == 50
+    assert (await give_back(market, held, at)).taken_points == 50
     assert (await balances(market), await waiting(market)) == ((90, 0), 0)
     assert await market.used("holding:bakery") == {("", ""): 90}
     assert (await enforce(market, at)).limit_points == 10

@@ -91,7 +91,16 @@ def test_minor_units_survive_the_way_to_micro_units_and_back(amount_minor: int, 
 
 @pytest.mark.parametrize(
     ("amount", "currency"),
-    [("0.001", "EUR"), ("0.5", "JPY"), ("NaN", "EUR"), ("Infinity", "EUR"), ("92233720368547758.08", "EUR")],
+    [
+        ("0.001", "EUR"),
+        ("0.5", "JPY"),
+        ("NaN", "EUR"),
+        ("Infinity", "EUR"),
+        ("92233720368547758.08", "EUR"),
+        ("9e999999", "EUR"),
+        ("1e-999999999", "EUR"),
+        ("sNaN", "EUR"),
+    ],
 )
 def test_a_decimal_that_is_no_whole_number_of_minor_units_is_an_error(amount: str, currency: str) -> None:
     with pytest.raises(ValueError):

@@ -87,6 +87,28 @@ def test_a_page_is_drawn_and_not_empty() -> None:
     assert 500 < dark < image.width * image.height / 5
 
 
+def test_many_columns_with_long_titles_stand_beside_each_other_and_none_upon_another() -> None:
+    titles = ["Month", "Partner", "What for", *(f"Equally where used {number}" for number in range(8)), "Corrected"]
+    columns = [
+        Column(f"c{number}", words(title), Kind.EXACT if title.startswith("Equally") else Kind.TEXT)
+        for number, title in enumerate(titles)
+    ]
+    figures = [Decimal(number) + Decimal("51.123456") for number in range(8)]
+    crowded = Table("crowded", words("Crowded"), columns, [("2017-10", "Pharmacy", "Remainder", *figures, "nothing")])
+    told = Report("R16", words("Shares"), "Tessera", AT, "Europe/Chisinau", (), (crowded,))
+    page = pypdfium2.PdfDocument(documents.render(told, language="en"))[0]
+    text = page.get_textpage()
+    ends = 0.0
+    for cell in ["2017-10", "Pharmacy", "Remainder", *(str(figure) for figure in figures), "nothing"]:
+        found = text.search(cell).get_next()
+        assert found is not None, cell
+        left, right = text.get_charbox(found[0])[0], text.get_charbox(found[0] + found[1] - 1)[2]
+        assert ends < left, cell
+        ends = right
+    assert ends < page.get_width()
+    assert "Times are those of Europe/Chisinau." in text_of(documents.render(told, language="en"))
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_same_report_gives_the_same_bytes(language: str) -> None:
     assert documents.render(report(), language=language) == documents.render(report(), language=language)

@@ -186,6 +186,15 @@ async def test_whoever_guesses_is_not_answered_for_a_while_though_the_code_is_ri
     assert alerts == 1
 
 
+async def test_of_many_guesses_at_once_no_more_are_looked_at_than_one_by_one(shop: Club) -> None:
+    await offer(shop, word="RIGHT-ONE")
+    member_id = await shop.person()
+    guesses = [f"WRONG-{number}" for number in range(3 * WRONG_CODES)]
+    said = await asyncio.gather(*(shown(shop, member_id, code) for code in guesses), return_exceptions=True)
+    assert [type(one) for one in said].count(PlanCodeInvalid) == WRONG_CODES
+    assert {type(one) for one in said} == {PlanCodeInvalid, PlanCodesLimited}
+
+
 async def test_a_stopped_offer_and_one_that_is_over_are_no_good_and_what_was_used_stays(shop: Club) -> None:
     await offer(shop, periods=2)
     one, two = await drawn(shop, count=2)

@@ -15,7 +15,7 @@ from kit.errors import Rejection
 from kit.secrets import Vault
 from ledger.adjustments import AdjustmentExceedsBalance
 from members.cards import IssuedCard, MemberUnknown
-from partners import adjustments, onboarding, purchases
+from partners import adjustments, callers, onboarding
 from partners.adjustments import AdjustmentDraft
 from tests.builders import DAY, NOON, Coalition, found, violations
 from tests.partners.test_purchases import available
@@ -90,7 +90,7 @@ async def test_points_given_are_a_lot_of_their_issuer_funder_terms_and_expiry(of
         "SELECT seq, remaining, issuer_id, funder_id, terms_id, active, expires_at FROM ledger.lot"
     )
     issuer = office.coalition.callers["bakery"].partner_id
-    terms = purchases.terms_at(await office.coalition.desk.directory.get(), issuer, NOON)
+    terms = callers.terms_at(await office.coalition.desk.directory.get(), issuer, NOON)
     assert tuple(lot)[:6] == (seq, 120, issuer, issuer if by_issuer else 0, terms.terms_id, True)
     assert lot["expires_at"] == NOON.replace(year=NOON.year + 1)
     assert await office.available() == 120
@@ -131,7 +131,7 @@ async def test_what_cannot_be_proposed_is_refused(office: Office) -> None:
     await office.refused(invalid, office.propose(10, issuer=None))
     await office.refused(invalid, office.propose(-10, issuer="bakery"))
     await office.refused(onboarding.PartnerUnknown, office.propose(10, issuer="nobody"))
-    await office.refused(purchases.AgreementMissing, office.propose(10, after=-500))
+    await office.refused(callers.AgreementMissing, office.propose(10, after=-500))
     office.card = await office.coalition.add_member()
     object.__setattr__(office.card, "member_id", 404)
     await office.refused(MemberUnknown, office.propose(10))

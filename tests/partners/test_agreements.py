@@ -209,6 +209,11 @@ async def test_versions_are_numbered_without_a_gap_when_many_propose_at_once(tab
         ({"cycle": "YEAR"}, ("cycle",), "UNKNOWN"),
         ({"volume_period": "WEEK"}, ("volume_period",), "UNKNOWN"),
         ({"tax_rule": "vat 20"}, ("tax_rule",), "INVALID"),
+        ({"earn_kinds": ()}, ("earn_kinds",), "EMPTY"),
+        ({"earn_kinds": ("GOODS", "GIFT_CARD")}, ("earn_kinds",), "UNKNOWN"),
+        ({"unpayable_kinds": ("TRAVEL",)}, ("unpayable_kinds",), "UNKNOWN"),
+        ({"never_earn_classes": ("a,b",)}, ("never_earn_classes",), "INVALID"),
+        ({"minimum_money_minor": -1}, ("minimum_money_minor",), "OUT_OF_RANGE"),
         ({"fx_rule": ""}, ("fx_rule",), "INVALID"),
         ({"breakage_share_bp": 10_001}, ("breakage_share_bp",), "OUT_OF_RANGE"),
         ({"minimum_payout_minor": -1}, ("minimum_payout_minor",), "OUT_OF_RANGE"),
@@ -272,6 +277,8 @@ SETTLED = {
     "holdback_bp": 500, "payment_days": 5, "is_netted": False, "tax_rule": "RO_2026", "fx_rule": "BNM_DAILY",
     "review_days": 7, "dispute_days": 90, "dispute_minimum_minor": 100, "tolerance_minor": 5, "tolerance_days": 2,
     "cycle": "WEEK", "minimum_payout_minor": 1_000, "fee_return_policy": "DATED_CORRECTION",
+    "earn_kinds": ("DELIVERY", "GOODS"), "never_earn_classes": ("alcohol", "tobacco"), "never_earn_categories": ("stamps",),
+    "earns_on_tax": False, "unpayable_kinds": ("GIFT_CARD",), "minimum_money_minor": 500, "returns_in_proportion": True,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from ledger import lots
 from ledger.accounts import POINTS
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import outcomes, purchases, returns, tills
+from partners import outcomes, preparing, recording, returns, tills
 from partners.receipts import Receipt
 from partners.returning import Wish
 from partners.returns import Returned
@@ -90,11 +90,11 @@ async def test_the_next_purchase_repays_alone_and_in_a_batch(coalition: Coalitio
             directory = await coalition.desk.directory.get()
             other = await coalition.add_member()
             items = [
-                purchases.prepare(directory, coalition.callers["grocer"], identified(who), a_receipt(total), at=NOON,
+                preparing.prepare(directory, coalition.callers["grocer"], identified(who), a_receipt(total), at=NOON,
                                   idem_key=None)
                 for who, total in ((card, 7_000), (other, 1_000), (card, 6_000))
             ]  # fmt: skip
-            done = await purchases.record_many(coalition.desk, items, at=NOON)
+            done = await recording.record_many(coalition.desk.recorder, items, at=NOON)
             assert [(one.available, one.debt) for one in done] == [(0, 30), (10, 0), (30, 0)]  # type: ignore[union-attr]
         else:
             one = await record(coalition, card, a_receipt(7_000), partner="grocer")

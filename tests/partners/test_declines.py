@@ -16,8 +16,9 @@ from members.cards import IssuedCard
 from members.identification import MemberRef
 from members.proofs import CodeExpired
 from partners import outcomes, tills
+from partners.calls import Call
 from partners.receipts import Receipt
-from partners.tills import Call, Proof, Spend
+from partners.tills import Proof, Spend
 from tests import builders
 from tests.builders import DAY, NOON, a_receipt
 

@@ -16,13 +16,14 @@ from ledger import lots
 from ledger.lots import Standing
 from members import approvals
 from members.cards import IssuedCard
-from partners import holds, outcomes, purchases, returns, tills
+from partners import callers, holds, outcomes, preparing, purchases, returns, tills
+from partners.calls import Call
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.receipts import ReceiptRef
-from partners.records import ProofUse
+from partners.records import REDEMPTION, ProofUse
 from partners.returning import Wish
-from partners.tills import Call, Spend
+from partners.tills import Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
 
 PIN = "4711"
@@ -50,14 +51,14 @@ async def funded(coalition: Coalition) -> IssuedCard:
     directory = await coalition.desk.directory.get()
     await purchases.accrue(
         coalition.desk,
-        purchases.prepare(directory, caller, identified(made), a_receipt(100_000), at=NOON, idem_key=None),
+        preparing.prepare(directory, caller, identified(made), a_receipt(100_000), at=NOON, idem_key=None),
     )
     return made
 
 
 def call(coalition: Coalition, operation: str, key: str, *, partner: str = "bakery", at: datetime = NOON) -> Call:
     caller = coalition.callers[partner]
-    return Call(caller, purchases.idem_key_of(caller, operation, key), at, at)
+    return Call(caller, callers.idem_key_of(caller, operation, key), at, at)
 
 
 async def place(
@@ -67,8 +68,8 @@ async def place(
     """A hold at the bakery whose proof is good."""
     one = call(coalition, "placeHold", key, at=at)
     directory = await coalition.desk.directory.get()
-    where = purchases.place_of(directory, one.caller, "1", "1")
-    terms = purchases.terms_at(directory, one.caller.partner_id, at)
+    where = callers.place_of(directory, one.caller, "1", "1")
+    terms = callers.terms_at(directory, one.caller.partner_id, at)
     return await holds.place(
         coalition.desk, one.caller, identified(card), where, HoldWish(points, lasts, reference), terms=terms,
         use=use or ProofUse(), idem_key=one.idem_key, at=at,
@@ -193,7 +194,7 @@ async def test_more_than_the_hold_or_the_bill_allows_is_refused(coalition: Coali
     no = await refused(coalition, pay(coalition, card, hold, asked=401), outcomes.CaptureExceedsHold)
     assert no.maximum_points == 400
     await refused(coalition, pay(coalition, card, hold, asked=0), purchases.PointsNotPositive)
-    no = await refused(coalition, pay(coalition, card, hold, total=500), purchases.PointsExceedShare)
+    no = await refused(coalition, pay(coalition, card, hold, total=500), preparing.PointsExceedShare)
     assert no.maximum_points == 250
     assert await standing(coalition, card) == (600, 400)
 
@@ -238,7 +239,7 @@ async def test_a_released_hold_is_the_members_again_once(coalition: Coalition, c
 async def test_a_capture_alone_is_a_redemption_that_can_be_returned(coalition: Coalition, card: IssuedCard) -> None:
     hold = (await place(coalition, card)).hold.ref
     done = await capture(coalition, hold, asked=250)
-    assert (done.receipt.kind, done.receipt.redeemed_points, done.available) == (purchases.REDEMPTION, 250, 750)
+    assert (done.receipt.kind, done.receipt.redeemed_points, done.available) == (REDEMPTION, 250, 750)
     again = await capture(coalition, hold, asked=250)
     assert (again.replayed, again.receipt) == (True, done.receipt)
     await refused(coalition, capture(coalition, hold, asked=251), outcomes.IdempotencyKeyReused)
@@ -250,12 +251,12 @@ async def give_back(
     coalition: Coalition, done: Recorded, reference: str, amount: int | None = None
 ) -> returns.Returned:
     caller = coalition.callers["bakery"]
-    where = purchases.place_of(await coalition.desk.directory.get(), caller, "1", "1")
+    where = callers.place_of(await coalition.desk.directory.get(), caller, "1", "1")
     ref = ReceiptRef("1", "1", NOON.date(), reference)
     slip = returns.ReturnSlip(reference, where, ref, NOON)
     return await returns.return_purchase(
         coalition.desk, caller, slip, done.receipt, Wish(amount_minor=amount),
-        idem_key=purchases.idem_key_of(caller, "returnPurchase", reference), at=NOON,
+        idem_key=callers.idem_key_of(caller, "returnPurchase", reference), at=NOON,
     )  # fmt: skip
 
 
@@ -275,10 +276,10 @@ async def test_a_cancelled_purchase_gives_the_points_of_its_hold_back(coalition:
     hold = (await place(coalition, card)).hold.ref
     await pay(coalition, card, hold, asked=300)
     caller = coalition.callers["bakery"]
-    where = purchases.place_of(await coalition.desk.directory.get(), caller, "1", "1")
+    where = callers.place_of(await coalition.desk.directory.get(), caller, "1", "1")
     undone = await returns.cancel_purchase(
         coalition.desk, caller, where, ReceiptRef("1", "1", NOON.date(), "paid"),
-        idem_key=purchases.idem_key_of(caller, "cancelPurchase", "c"), at=NOON,
+        idem_key=callers.idem_key_of(caller, "cancelPurchase", "c"), at=NOON,
     )  # fmt: skip
     assert undone is not None
     assert (undone.refunded_points, undone.taken_points) == (300, 7)

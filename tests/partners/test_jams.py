@@ -16,9 +16,9 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import purchases, tills
+from partners import batches, preparing, purchases
 from partners.outcomes import Recorded
-from partners.purchases import Prepared
+from partners.prepared import Prepared
 from tests.builders import NOON, Coalition, a_receipt, found, identified, rows_written, violations
 
 FOR_EVER = "60s"  # longer than the pool's patience: whoever waits fails the test
@@ -55,7 +55,7 @@ async def somebody_holds(coalition: Coalition, card: IssuedCard) -> AsyncIterato
 
 
 async def purchase_of(coalition: Coalition, card: IssuedCard) -> Prepared:
-    return purchases.prepare(
+    return preparing.prepare(
         await coalition.desk.directory.get(), coalition.callers["bakery"], identified(card), a_receipt(1_000),
         at=NOON, idem_key=None,
     )  # fmt: skip
@@ -103,20 +103,20 @@ async def test_a_file_is_answered_item_by_item_though_one_account_is_jammed(
     file = [(MemberRef(card_number=card.number), a_receipt(1_000)) for card in cards]
     await wait_at_most(owner, "50ms")
     async with somebody_holds(coalition, cards[17]):
-        told = await tills.accrue_many(coalition.desk, coalition.callers["bakery"], file, at=NOON)
+        told = await batches.accrue_many(coalition.desk, coalition.callers["bakery"], file, at=NOON)
         assert [n for n, one in enumerate(told) if isinstance(one, Busy)] == [17]
         assert sum(isinstance(one, Recorded) for one in told) == 39
-    again = await tills.accrue_many(coalition.desk, coalition.callers["bakery"], file, at=NOON)
+    again = await batches.accrue_many(coalition.desk, coalition.callers["bakery"], file, at=NOON)
     assert [n for n, one in enumerate(again) if isinstance(one, Recorded) and not one.replayed] == [17]
 
 
 async def test_a_holder_without_an_account_is_not_taken_for_a_jam(coalition: Coalition) -> None:
     card = await coalition.add_member()
     async with somebody_holds(coalition, card):
-        assert await coalition.desk.jams.look([card.member_id, 404]) == {card.member_id}
-        assert await coalition.desk.jams.known([card.member_id, 404]) == {card.member_id}
-    assert await coalition.desk.jams.known([card.member_id]) == set()
-    assert await coalition.desk.jams.known([]) == set()
+        assert await coalition.desk.recorder.jams.look([card.member_id, 404]) == {card.member_id}
+        assert await coalition.desk.recorder.jams.known([card.member_id, 404]) == {card.member_id}
+    assert await coalition.desk.recorder.jams.known([card.member_id]) == set()
+    assert await coalition.desk.recorder.jams.known([]) == set()
 
 
 async def test_tills_are_served_before_a_file_and_a_file_too_long_for_the_queue_hears_busy_for_the_rest(

@@ -15,11 +15,12 @@ from ledger import transfers
 from members import merging, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import outcomes, returning, returns, tills
+from partners import batches, calls, outcomes, returning, returns, tills
+from partners.calls import Call
 from partners.outcomes import Recorded
 from partners.receipts import Receipt
 from partners.returning import Wish
-from partners.tills import Call, Proof, Spend
+from partners.tills import Proof, Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, rows_written, violations
 from tests.partners.test_purchases import available
 from tests.partners.test_returns import cancel, give_back, ref_of
@@ -65,7 +66,7 @@ class Merged:
     ) -> Recorded:  # fmt: skip
         """The till's call with the old card, as the gateway makes it."""
         caller = self.coalition.callers[partner]
-        call = Call(caller, tills.scoped_key(caller, "recordPurchase", key), NOON + 2 * DAY, NOON + 2 * DAY)
+        call = Call(caller, calls.scoped_key(caller, "recordPurchase", key), NOON + 2 * DAY, NOON + 2 * DAY)
         ref = MemberRef(card_number=(card or self.old).number)
         wish = Spend(spend, None, Proof(pin="4711")) if spend else None
         return await tills.record_purchase(self.coalition.desk, call, ref, receipt, spend=wish)
@@ -73,7 +74,7 @@ class Merged:
     async def batch(self, receipt: Receipt) -> Recorded | Rejection:
         caller = self.coalition.callers["bakery"]
         items = [(MemberRef(card_number=self.old.number), receipt)]
-        [answer] = await tills.accrue_many(self.coalition.desk, caller, items, at=NOON + 2 * DAY)
+        [answer] = await batches.accrue_many(self.coalition.desk, caller, items, at=NOON + 2 * DAY)
         return answer
 
     async def both(self) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from partners import onboarding, programme
 from partners.onboarding import (
     OnboardingInvalid,
     OutletExists,
+    OutletPlace,
     OutletUnknown,
     PartnerExists,
     PartnerUnknown,
@@ -203,6 +204,25 @@ async def test_terminals_stand_at_outlets_of_their_partner(database: Database, v
     await refused(database, TerminalExists, onboarding.add_terminals, terminals=again, **ours)
     await refused(database, TerminalExists, onboarding.add_terminals, terminals=[(at_bakery, "D")] * 2, **ours)
     await refused(database, OutletUnknown, onboarding.add_terminal, outlet_id=404, code="A", actor=onboarder)
+
+
+async def test_places_are_said_of_all_outlets_or_of_none(database: Database, vault: Vault, onboarder: int) -> None:
+    facts = {"partner_id": await add_bakery(database, vault, onboarder), "actor": onboarder}
+    await do(database, onboarding.add_outlets, outlets=[("1", "One"), ("2", "Two"), ("3", "Three")], **facts)
+    here, there = OutletPlace("Town", "Street 1", 1, -2), OutletPlace("Village")
+    await refused(database, OutletUnknown, onboarding.set_outlet_places, places={"1": here, "9": there}, **facts)
+    wrong = {"1": here, "2": OutletPlace(latitude_micro=1)}
+    await refused(database, OnboardingInvalid, onboarding.set_outlet_places, places=wrong, **facts)
+    before = await traces(database)
+    await do(database, onboarding.set_outlet_places, places={}, **facts)
+    assert await traces(database) == before
+    await do(database, onboarding.set_outlet_places, places={"1": here, "2": there}, **facts)
+    statement = text("SELECT code, town, street, latitude_micro, longitude_micro FROM partners.outlet ORDER BY code")
+    async with database.reading() as connection:
+        told = [tuple(row) for row in await connection.execute(statement)]
+    assert told == [
+        ("1", "Town", "Street 1", 1, -2), ("2", "Village", None, None, None), ("3", None, None, None, None),
+    ]  # fmt: skip
 
 
 async def test_a_suspension_is_taken_back_and_neither_is_done_twice(

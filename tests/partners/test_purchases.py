@@ -14,10 +14,10 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.proofs import CodeUsed
-from partners import outcomes, purchases, receipts
+from partners import callers, outcomes, preparing, purchases, receipts, recording
+from partners.callers import Caller
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
-from partners.purchases import Caller
 from partners.receipts import Payment, Receipt
 from partners.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
@@ -47,13 +47,13 @@ async def record(
     """A purchase at a partner, `after` days from NOON, spending points or not."""
     caller, at = coalition.callers[partner], NOON + after * DAY
     directory = await coalition.desk.directory.get()
-    prepared = purchases.prepare(
+    prepared = preparing.prepare(
         directory,
         caller,
         identified(card),
         receipt,
         at=at,
-        idem_key=purchases.idem_key_of(caller, "recordPurchase", key or receipt.reference),
+        idem_key=callers.idem_key_of(caller, "recordPurchase", key or receipt.reference),
         redeem_points=spend,
     )
     if spend:
@@ -69,10 +69,10 @@ async def available(coalition: Coalition, card: IssuedCard, after: int = 0) -> i
 
 def test_keys_of_our_own_pages_are_each_partners_own_and_of_a_client_the_clients() -> None:
     key = ("recordPurchase", "0123456789abcdef")
-    pages = {purchases.idem_key_of(Caller(partner, -3), *key) for partner in (1, 2)}
+    pages = {callers.idem_key_of(Caller(partner, -3), *key) for partner in (1, 2)}
     assert len(pages) == 2
-    assert purchases.idem_key_of(Caller(1, 7), *key) == purchases.idem_key_of(Caller(2, 7), *key)
-    assert purchases.idem_key_of(Caller(1, 7), *key) not in pages
+    assert callers.idem_key_of(Caller(1, 7), *key) == callers.idem_key_of(Caller(2, 7), *key)
+    assert callers.idem_key_of(Caller(1, 7), *key) not in pages
 
 
 async def test_a_purchase_earns_at_the_agreed_rate_and_is_available_at_once_without_a_return_window(
@@ -185,7 +185,7 @@ async def test_the_same_receipt_with_another_content_is_refused(coalition: Coali
         (a_receipt(lines={"1": 100}, kinds={"1": "BRIBE"}), receipts.ReceiptInvalid),
         (a_receipt(1_000, outlet="9"), OutletUnknown),
         (a_receipt(1_000, terminal="9"), TerminalUnknown),
-        (a_receipt(1_000, at=NOON - 500 * DAY), purchases.AgreementMissing),
+        (a_receipt(1_000, at=NOON - 500 * DAY), callers.AgreementMissing),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
@@ -198,7 +198,7 @@ async def test_a_wrong_receipt_is_refused_and_nothing_is_written(
 async def test_more_points_than_the_agreed_share_are_refused_and_the_limit_is_told(coalition: Coalition) -> None:
     card = await coalition.add_member()
     await record(coalition, card, a_receipt(1_000_000))
-    no = await refused(coalition, purchases.PointsExceedShare, card, a_receipt(2_001), spend=1_001)
+    no = await refused(coalition, preparing.PointsExceedShare, card, a_receipt(2_001), spend=1_001)
     assert no.maximum_points == 1_000
 
 
@@ -261,10 +261,10 @@ async def test_many_receipts_of_one_member_in_one_call_are_all_recorded_in_order
     card, caller = await coalition.add_member(), coalition.callers["bakery"]
     directory = await coalition.desk.directory.get()
     items = [
-        purchases.prepare(directory, caller, identified(card), a_receipt(1_000 * n), at=NOON, idem_key=None)
+        preparing.prepare(directory, caller, identified(card), a_receipt(1_000 * n), at=NOON, idem_key=None)
         for n in range(1, 6)
     ]
-    found = await purchases.record_many(coalition.desk, [*items, items[0]], at=NOON)
+    found = await recording.record_many(coalition.desk.recorder, [*items, items[0]], at=NOON)
     assert [one.receipt.awarded_points for one in found if isinstance(one, Recorded)] == [10, 20, 30, 40, 50, 10]
     assert [one.replayed for one in found if isinstance(one, Recorded)] == [False] * 5 + [True]
     assert [one.available for one in found if isinstance(one, Recorded)][:5] == [10, 30, 60, 100, 150]
@@ -284,7 +284,7 @@ async def test_redeeming_alone_spends_and_earns_nothing(coalition: Coalition) ->
     arguments = {
         "points": 300,
         "use": ProofUse(),
-        "idem_key": purchases.idem_key_of(caller, "redeemPoints", "r"),
+        "idem_key": callers.idem_key_of(caller, "redeemPoints", "r"),
         "at": NOON,
     }
     receipt = a_receipt(0)
@@ -299,13 +299,13 @@ async def test_redeeming_alone_spends_and_earns_nothing(coalition: Coalition) ->
 async def test_a_caller_that_is_one_till_speaks_for_no_other(coalition: Coalition) -> None:
     caller = coalition.callers["bakery"]
     directory = await coalition.desk.directory.get()
-    place = purchases.place_of(directory, caller, "1", "1")
+    place = callers.place_of(directory, caller, "1", "1")
     assert place.terminal_id is not None
     itself = replace(caller, terminal_id=place.terminal_id)
-    assert purchases.place_of(directory, itself, "1", "1") == place
+    assert callers.place_of(directory, itself, "1", "1") == place
     for wrong, code in ((itself, None), (replace(caller, terminal_id=place.terminal_id + 1), "1")):
-        with pytest.raises(purchases.TerminalMismatch):
-            purchases.place_of(directory, wrong, "1", code)
+        with pytest.raises(callers.TerminalMismatch):
+            callers.place_of(directory, wrong, "1", code)
     terminal = directory.terminal_by_id(place.terminal_id)
     assert terminal is not None
     assert terminal.code == "1"

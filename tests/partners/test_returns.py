@@ -11,9 +11,9 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import outcomes, purchases, returning, returns
+from partners import callers, outcomes, purchases, returning, returns
+from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.purchases import Desk
 from partners.receipts import Receipt, ReceiptRef
 from partners.records import ProofUse
 from partners.returning import Wish
@@ -51,9 +51,9 @@ async def give_back(
     caller, at = coalition.callers[partner], NOON + after * DAY
     directory = await coalition.desk.directory.get()
     own = ReceiptRef("1", "1", at.date(), reference or f"back-{receipt.reference}")
-    slip = returns.ReturnSlip(own.reference, purchases.place_of(directory, caller, "1", "1"), own, at)
+    slip = returns.ReturnSlip(own.reference, callers.place_of(directory, caller, "1", "1"), own, at)
     original = await returns.find_original(coalition.desk, caller, ref=ref_of(receipt))
-    idem_key = purchases.idem_key_of(caller, "returnPurchase", key or own.reference)
+    idem_key = callers.idem_key_of(caller, "returnPurchase", key or own.reference)
     return await returns.return_purchase(
         coalition.desk, caller, slip, original, wish or Wish(), idem_key=idem_key, at=at
     )
@@ -61,10 +61,10 @@ async def give_back(
 
 async def cancel(coalition: Coalition, receipt: Receipt, *, partner: str = "bakery", key: str = "c", after: int = 1):
     caller = coalition.callers[partner]
-    place = purchases.place_of(await coalition.desk.directory.get(), caller, "1", "1")
+    place = callers.place_of(await coalition.desk.directory.get(), caller, "1", "1")
     return await returns.cancel_purchase(
         coalition.desk, caller, place, ref_of(receipt),
-        idem_key=purchases.idem_key_of(caller, "cancelPurchase", key), at=NOON + after * DAY,
+        idem_key=callers.idem_key_of(caller, "cancelPurchase", key), at=NOON + after * DAY,
     )  # fmt: skip
 
 
@@ -267,7 +267,7 @@ async def spend(coalition: Coalition, card: IssuedCard, reward: Receipt) -> None
     caller = coalition.callers["bakery"]
     await purchases.redeem(
         coalition.desk, caller, identified(card), reward, points=300, use=ProofUse(),
-        idem_key=purchases.idem_key_of(caller, "redeemPoints", "x"), at=NOON,
+        idem_key=callers.idem_key_of(caller, "redeemPoints", "x"), at=NOON,
     )  # fmt: skip
 
 

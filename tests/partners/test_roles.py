@@ -11,11 +11,12 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.identification import MemberRef
-from partners import adjustments, earning, purchases, roles, tills
+from partners import adjustments, batches, callers, earning, roles, tills
 from partners.adjustments import AdjustmentDraft
+from partners.calls import Call
 from partners.holds import HoldWish
+from partners.records import PURCHASE
 from partners.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
-from partners.tills import Call
 from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, found, rows_written, violations
 from tests.partners.test_purchases import available, record
 from tests.partners.test_returns import give_back
@@ -36,7 +37,7 @@ async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition
 
 def call_of(coalition: Coalition, partner: str, key: str) -> Call:
     caller = coalition.callers[partner]
-    return Call(caller, purchases.idem_key_of(caller, "x", key), NOON, NOON)
+    return Call(caller, callers.idem_key_of(caller, "x", key), NOON, NOON)
 
 
 async def refused(coalition: Coalition, expected: type[Rejection], attempt: object) -> None:
@@ -53,7 +54,7 @@ async def test_who_does_not_issue_grants_no_points_and_records_its_receipts(coal
     done = await tills.record_purchase(
         coalition.desk, call_of(coalition, partner, "k1"), ref, a_receipt(5_000), spend=None
     )
-    assert (done.receipt.awarded_points, done.receipt.kind) == (0, purchases.PURCHASE)
+    assert (done.receipt.awarded_points, done.receipt.kind) == (0, PURCHASE)
     assert [code for code, _, _ in done.receipt.decision["reasons"]] == ["PARTNER_DOES_NOT_ISSUE"]
     await refused(
         coalition,
@@ -63,7 +64,7 @@ async def test_who_does_not_issue_grants_no_points_and_records_its_receipts(coal
         ),
     )
     before = await rows_written(coalition.desk.pool)
-    [answer] = await tills.accrue_many(coalition.desk, coalition.callers[partner], [(ref, a_receipt(5_000))], at=NOON)
+    [answer] = await batches.accrue_many(coalition.desk, coalition.callers[partner], [(ref, a_receipt(5_000))], at=NOON)
     assert isinstance(answer, PartnerDoesNotIssue)
     assert await rows_written(coalition.desk.pool) == before
 

@@ -21,9 +21,10 @@ from members import identification, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import sharing, tills
+from partners import calls, sharing, tills
+from partners.calls import Call
 from partners.programme import ProgrammeInvalid
-from partners.tills import Call, Proof
+from partners.tills import Proof
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, violations
 from tests.partners.test_purchases import available, record
 
@@ -109,7 +110,7 @@ async def test_a_household_spends_at_the_till_and_who_leaves_gets_what_they_did_
     async with desk.database.transaction() as connection:
         household_id, _ = await identification.holder_of(connection, desk.vault, guest_card)
         await proofs.set_pin(connection, desk.vault, household_id, "4711")
-    call = Call(caller, tills.scoped_key(caller, "redeemPoints", "key-of-16-characters"), at, at)
+    call = Call(caller, calls.scoped_key(caller, "redeemPoints", "key-of-16-characters"), at, at)
     spent = await tills.redeem_points(
         desk, call, MemberRef(card_number=guest_card), a_receipt(0), points=30, proof=Proof(pin="4711")
     )

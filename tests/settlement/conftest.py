@@ -18,8 +18,8 @@ from ledger import cutoffs
 from partners import programme
 from partners.terms import Programme
 from settlement import controls, runs
+from settlement.archive import Run, Statement
 from settlement.netting import Instruction
-from settlement.runs import Run, Statement
 from settlement.windows import cycle
 
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)

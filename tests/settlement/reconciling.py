@@ -13,7 +13,7 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from partners.receipts import Line, Receipt
-from settlement import runs
+from settlement import archive, runs
 from settlement.bank import accounts, details, paying, receiving
 from settlement.reconciliation import comparing, intake, register
 from settlement.reconciliation.intake import Acknowledgement
@@ -165,7 +165,7 @@ class House:
 
     async def state(self, run_id: int) -> str:
         async with self.database.reading() as connection:
-            return (await runs.head(connection, run_id)).state
+            return (await archive.head(connection, run_id)).state
 
     async def written(self) -> dict[str, int]:
         """How many rows there are in what reconciliation writes."""

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from settlement import certificate, rating, runs
+from settlement import archive, certificate, rating, runs
 from settlement.money import events
 
 Coalition = Any
@@ -60,7 +60,7 @@ async def test_the_second_engine_agrees_to_the_micro_unit_and_its_certificate_st
 
     await trade.step(runs.control, run_id)
     async with trade.database.reading() as connection:
-        kept = (await runs.trail(connection, run_id))[-1].evidence["certificate"]
+        kept = (await archive.trail(connection, run_id))[-1].evidence["certificate"]
     assert kept["holds"]
     assert kept == found.evidence()
     assert len(kept["sha256"]) == len(kept["files"]["posting"]) == 64
@@ -76,7 +76,7 @@ async def test_the_next_run_opens_with_what_was_carried_and_the_engines_still_ag
     found = await certified(trade, run_id)
     assert found.differences == []
     async with trade.database.reading() as connection:
-        assert any(s.opening_minor for s in (await runs.run(connection, run_id)).statements if s.partner_id)
+        assert any(s.opening_minor for s in (await archive.run(connection, run_id)).statements if s.partner_id)
 
 
 @pytest.mark.parametrize("rounding", ["LINE", "DOCUMENT"])
@@ -85,7 +85,7 @@ async def test_tax_is_recomputed_too(trade: Coalition, owner: asyncpg.Connection
     run_id = await calculated(trade)
     assert (await certified(trade, run_id)).differences == []
     async with trade.database.reading() as connection:
-        kinds = {n.kind for s in (await runs.run(connection, run_id)).statements for n in s.lines}
+        kinds = {n.kind for s in (await archive.run(connection, run_id)).statements for n in s.lines}
     assert {"OUTPUT_TAX", "INPUT_TAX", "HOLDBACK"} <= kinds
 
 
@@ -127,7 +127,7 @@ async def test_fees_and_rebates_of_volume_periods_are_found_again_and_one_micro_
     fees = next(check for check in found.checks if check.code == "R20-FEES")
     assert fees.population >= 8
     async with coalition.database.reading() as connection:
-        lines = [n.kind for s in (await runs.run(connection, run_id)).statements if s.partner_id for n in s.lines]
+        lines = [n.kind for s in (await archive.run(connection, run_id)).statements if s.partner_id for n in s.lines]
     assert set(FEES) <= set(lines)
 
     await owner.execute("SET session_replication_role = replica")
@@ -155,7 +155,7 @@ async def test_retention_that_is_due_is_found_again_and_a_cent_more_in_the_evide
     run_id = await calculated(coalition)
     assert (await certified(coalition, run_id)).differences == []
     async with coalition.database.reading() as connection:
-        own = [n for s in (await runs.run(connection, run_id)).statements if s.partner_id == b for n in s.lines]
+        own = [n for s in (await archive.run(connection, run_id)).statements if s.partner_id == b for n in s.lines]
     assert [n.amount_minor for n in own if n.kind == "HOLDBACK_RELEASED"] == [56]
     await owner.execute("SET session_replication_role = replica")
     await owner.execute(

@@ -19,7 +19,7 @@ from kit.errors import Rejection
 from kit.secrets import Vault
 from members import erasure
 from members.cards import IssuedCard
-from partners import late_receipts, onboarding, purchases
+from partners import callers, late_receipts, onboarding
 from partners.outcomes import ReceiptAlreadyRecorded
 from partners.receipts import Receipt
 from settlement import controls, proposals, runs
@@ -352,7 +352,7 @@ async def test_what_is_recorded_or_cancelled_cannot_be_claimed(street: Street) -
     await refused(street, "CLAIM_RECEIPT_ELSEWHERE", street.file(card=bob, terminal=None))
     ref = late_receipts.ReceiptRef("1", "1", BOUGHT.date(), "A-2")
     caller = coalition.callers["cafe"]
-    key = purchases.idem_key_of(caller, "cancelPurchase", "a-2")
+    key = callers.idem_key_of(caller, "cancelPurchase", "a-2")
     await late_receipts.yield_to_original(coalition.desk, street.cafe, ref, idem_key=key, at=TODAY)
     await refused(street, "CLAIM_RECEIPT_ELSEWHERE", street.file(reference="A-2"))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway import dispute_duties
+from gateway.finance import dispute_duties
 from kit import actors
 from kit.actors import NotPermitted
 from kit.approvals import FourEyesRequired
@@ -19,7 +19,15 @@ from kit.database import Database
 from kit.secrets import Vault
 from settlement import controls, runs
 from settlement.bank import paying
-from settlement.reconciliation import corrections, disputed_breaks, disputes, disputing, late_answers, register
+from settlement.reconciliation import (
+    corrections,
+    disputed_breaks,
+    disputes,
+    disputing,
+    late_answers,
+    register,
+    standing,
+)
 from settlement.reconciliation.disputes import (
     Dispute,
     DisputeInvalid,
@@ -81,6 +89,42 @@ async def paid(house: House, run_id: int, *, at: datetime) -> int:
     assert await house.state(run_id) == "SETTLED"
     await house.do(paying.seal, run_id, actor=CHECKER, at=at)
     return sum(leg.amount_minor for leg in legs if leg.direction == "PAY_IN")
+
+
+async def test_no_side_can_say_and_show_so_much_that_the_other_cannot(
+    a_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MOST_EVIDENCE", "MOST_NOTES"):
+        monkeypatch.setattr(disputing, name, 1)
+    _, statement_id = await issued(a_house)
+    its = (await opened_on(a_house, statement_id, 100)).dispute_id
+    for partner_id, actor in ((a_house.books.id_of("cafe"), SOMEBODY), (None, MAKER)):
+        said = {"partner_id": partner_id, "actor": actor, "at": AT}
+        await a_house.do(disputes.add_evidence, its, shown=PDF, **said)
+        await a_house.do(disputes.say, its, note="see there", **said)
+        with pytest.raises(DisputeInvalid):
+            await a_house.do(disputes.add_evidence, its, shown=PDF, **said)
+        with pytest.raises(DisputeInvalid):
+            await a_house.do(disputes.say, its, note="and there", **said)
+    async with a_house.database.reading() as connection:
+        trail = (await disputes.trail(connection, [its]))[its]
+    assert [len(trail.notes), len(trail.evidence)] == [2, 2]
+
+
+async def test_a_late_dispute_is_found_however_many_came_before_it(
+    a_house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(disputes.page.__kwdefaults__, "limit", 1)  # a page is as good as full
+    run_id, statement_id = await issued(a_house)
+    first, second = [await opened_on(a_house, statement_id, 100) for _ in range(2)]
+    cafe = a_house.books.id_of("cafe")
+    await paid(a_house, run_id, at=AT + 10 * DAY)
+    await a_house.do(
+        disputes.withdraw, first.dispute_id, partner_id=cafe, note="right", actor=SOMEBODY, at=AT + 10 * DAY
+    )
+    async with a_house.database.reading() as connection:
+        late = [one.subject for one in await standing.late(connection, at=AT + 60 * DAY) if one.kind == "DISPUTE"]
+    assert late == [f"dispute {second.dispute_id}"]
 
 
 async def open_positions(house: House) -> dict[str, int]:

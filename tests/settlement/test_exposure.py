@@ -84,6 +84,9 @@ class Kept:
     async def used(self, connection: Any, partner_code: str, policy: str) -> int:
         return self.recorded.get(partner_code, 0)
 
+    async def given_back(self, connection: Any, partner_code: str, policy: str, *, since: int) -> int:
+        return 0
+
     async def limit(self, connection: Any, partner_code: str, policy: str) -> int:
         return self.limits[partner_code][0] if partner_code in self.limits else limits.UNLIMITED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from datetime import UTC, date, datetime, timedelta
@@ -22,7 +23,7 @@ from members.subscription.offers import OfferDraft
 from members.subscription.plans import PlanDraft
 from members.subscription.providers import Told
 from partners import allotments
-from settlement import runs
+from settlement import archive
 from settlement.money import controls as money_controls
 from settlement.money import journal
 from settlement.reports import catalogue
@@ -34,7 +35,7 @@ from tests.members.subscribers import Club, Scripted
 from tests.settlement.test_package_building import package, verify
 
 Coalition = Any
-MARCH, APRIL = date(2026, 3, 1), date(2026, 4, 1)
+FEBRUARY, MARCH, APRIL = date(2026, 2, 1), date(2026, 3, 1), date(2026, 4, 1)
 
 
 class Clubbed(Club):
@@ -131,7 +132,7 @@ async def test_a_fee_is_paid_served_shared_stated_and_reported(
     for code in ("a", "b"):
         statement = coalition.of(settled, code)
         async with club.database.transaction() as connection:
-            detail = [one async for one in runs.detail(connection, statement, id_key=bytes(64))]
+            detail = [one async for one in archive.detail(connection, statement, id_key=bytes(64))]
         told = sum(one.amount_micro for one in detail if one.kind in ("BENEFIT", "SUBSCRIPTION_SHARE"))
         assert told == sum(n.amount_micro for n in statement.lines if n.kind in ("BENEFIT", "SUBSCRIPTION_SHARE"))
     assert await coalition.violations() == []
@@ -155,6 +156,36 @@ async def test_a_fee_is_paid_served_shared_stated_and_reported(
     async with club.database.transaction() as connection:
         own = await catalogue.make(connection, "R16", Wanted(1, b, club.at), is_partner=True)
     assert {row[1] for row in own.report.tables[0].rows} == {"B"}
+
+
+async def test_what_a_partner_was_used_for_is_its_own_though_its_agreement_moved_before_the_month_closed(
+    club: Clubbed, coalition: Coalition, vault: Vault, tmp_path: Path
+) -> None:
+    a, b = coalition.partners["a"], coalition.partners["b"]
+    await club.rule(rates=(Rate(a, "free-delivery", 1_500_000),))
+    member_id = await club.person()
+    await club.subscribe(member_id)
+    await club.pass_time(timedelta(0))
+    for partner in ("a", "b"):
+        await club.buys(member_id, partner, 1000)
+    for _ in range(2):
+        await club.do(entitlements.report_use, Use(member_id, "free-delivery", 1, club.at, a), key=uuid4())
+    await coalition.sign("a", currency="USD", valid_from=datetime(2026, 4, 1, 12, tzinfo=UTC))
+    await club.pass_time(datetime(2026, 4, 2, 3, tzinfo=UTC))
+    march = await club.close(MARCH)
+    async with club.database.reading() as connection:
+        given = {(one.partner_id, one.benefit): one.amount_micro for one in await months.shares(connection, march)}
+        assert await months.wrongs(connection, march) == []
+    left = march.pool_micro - 3_000_000
+    assert given == {(a, "free-delivery"): 3_000_000, (a, ""): left // 2, (b, ""): left // 2}
+    await club.buys(await club.person(), "c", 1000)
+    coalition.at = club.at
+    settled = await coalition.settle()
+    stated = {line.kind: line.amount_micro for line in coalition.of(settled, "a").lines}
+    assert (stated["BENEFIT"], stated["SUBSCRIPTION_SHARE"]) == (3_000_000, left // 2)
+    assert await coalition.violations() == []
+    status, said = verify(tmp_path, await package(coalition, vault, settled.runs[0].head.run_id, "a"))
+    assert status == 0, said
 
 
 async def test_what_is_told_late_is_in_the_next_month_and_everything_adds_up_to_the_fees(
@@ -366,6 +397,23 @@ async def test_rules_are_of_two_people_and_of_months_that_are_not_closed(club: C
     with pytest.raises(FeeRulesInvalid):
         await club.rule(MARCH, method="SHAPLEY")
     assert await written(club) == before
+
+
+async def test_no_rules_are_approved_for_a_month_that_is_closed_at_that_moment(club: Clubbed) -> None:
+    await club.rule(FEBRUARY)
+    said = {"currency": "EUR", "valid_from": MARCH, "maker": "maker"}
+    proposal = await club.do(rules.propose, FeeRules(method="SHAPLEY"), **said)
+    club.at = datetime(2026, 4, 2, tzinfo=UTC)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
+    async with club.database.transaction() as connection:
+        closed = await months.close(connection, month=MARCH, currency="EUR", actor="maker", at=club.at)
+        late = asyncio.create_task(club.do(rules.approve, proposal, checker="checker"))
+        while not late.done() and not await club.database.pool.fetchval(waits):
+            await asyncio.sleep(0)
+    with pytest.raises(FeeRulesInvalid):
+        await late
+    async with club.database.reading() as connection:
+        assert (await rules.in_force(connection, "EUR", MARCH))[0] == closed.rules_version == 1
 
 
 async def test_the_fixed_weight_of_a_partner_that_left_is_the_others_and_everything_is_the_fees(

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import dispute_duties
+from gateway.finance import dispute_duties
 from kit import actors
 from kit.database import Database
 from kit.secrets import Vault

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from ledger import cutoffs
-from settlement import runs, states
+from settlement import archive, runs, states
 
 DAY = timedelta(days=1)
 Coalition = Any  # of conftest, which is not imported
@@ -91,7 +91,7 @@ async def test_every_step_says_who_and_why_and_what_speaks_for_it(coalition: Coa
     [second] = await coalition.step(runs.begin)
     await coalition.step(runs.abort, second, reason="a price was wrong")
     async with coalition.database.reading() as connection:
-        steps = [step for n in (first.head.run_id, second) for step in await runs.trail(connection, n)]
+        steps = [step for n in (first.head.run_id, second) for step in await archive.trail(connection, n)]
     assert [step.to_state for step in steps] == [
         states.DRAFT, states.CALCULATED, states.CONTROLLED, states.STATEMENTS_ISSUED, states.IN_REVIEW, states.APPROVED,
         states.DRAFT, states.ABORTED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from kit.database import Database
-from settlement import liability, runs
-from settlement.runs import Obligation
+from settlement import archive, liability
+from settlement.archive import Obligation
 from tests.settlement.conftest import DAY, Coalition
 
 
@@ -18,7 +18,7 @@ async def obligation_at(database: Database, at: datetime) -> list[Obligation]:
 async def carried(database: Database) -> list[Obligation]:
     async with database.reading() as connection:
         return sorted(
-            (o for o in await runs.obligation(connection) if o.points), key=lambda o: (o.funder_id, o.terms_id)
+            (o for o in await archive.obligation(connection) if o.points), key=lambda o: (o.funder_id, o.terms_id)
         )
 
 

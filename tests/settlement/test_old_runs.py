@@ -19,7 +19,7 @@ import migrations
 from kit import postgres
 from kit.database import APPLICATION_ROLE, connect, engine_url
 from kit.postgres import Server
-from settlement import runs
+from settlement import archive, runs
 from settlement.netting import Instruction
 from settlement.windows import cycle, positions
 
@@ -109,15 +109,15 @@ async def test_statements_of_old_runs_are_read_and_nothing_of_them_is_settled_ag
     async with connect(server.url(old_name, APPLICATION_ROLE)) as database:
         coalition.database = database
         async with database.reading() as connection:
-            heads = await runs.runs(connection)
+            heads = await archive.runs(connection)
             said = [(h.run_id, h.currency, h.state, h.previous_run_id, h.name) for h in heads]
             assert said == [
                 (3, "JPY", "IN_REVIEW", None, "NET.JPY.0001.01.01.00.00.1.R1"),
                 (2, "EUR", "IN_REVIEW", 1, "NET.EUR.2026.03.02.09.00.1.R1"),
                 (1, "EUR", "IN_REVIEW", None, "NET.EUR.0001.01.01.00.00.1.R1"),
             ]
-            first, yen = await runs.run(connection, 1), await runs.run(connection, 3)
-            page = await runs.statements_page(connection, partner_id=3, before=None, limit=9)
+            first, yen = await archive.run(connection, 1), await archive.run(connection, 3)
+            page = await archive.statements_page(connection, partner_id=3, before=None, limit=9)
         assert [(s.statement_id, s.partner_id, s.net_minor, len(s.lines)) for s in first.statements] == [
             (1, 0, 520, 3), (2, 1, -1000, 1), (3, 2, 480, 1),
         ]  # fmt: skip

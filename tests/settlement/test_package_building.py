@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from kit.secrets import Vault
-from settlement import runs
+from settlement import archive, runs
 from settlement.packages import building, keys, seal_store
 from settlement.packages.canonical import canonical_bytes, digest_hex
 
@@ -82,7 +82,7 @@ async def test_every_partner_recomputes_every_line_of_both_runs(year: Coalition,
 
 async def test_the_runs_have_every_kind_of_line_that_a_rule_makes(year: Coalition) -> None:
     async with year.database.reading() as connection:
-        kinds = {n.kind for r in (1, 2) for s in (await runs.run(connection, r)).statements for n in s.lines}
+        kinds = {n.kind for r in (1, 2) for s in (await archive.run(connection, r)).statements for n in s.lines}
     assert {
         "TIER_REBATE", "VOLUME_REBATE", "PLATFORM_FEE", "MINIMUM_FEE", "OUTPUT_TAX", "INPUT_TAX", "HOLDBACK",
         "CARRIED_OUT", "ROUNDING", "FUNDED_REDEMPTION",
@@ -93,7 +93,7 @@ async def test_the_same_statement_is_the_same_bytes_and_its_hash_is_kept(year: C
     one, again = await package(year, vault, 2, "a"), await package(year, vault, 2, "a")
     assert one == again
     async with year.database.reading() as connection:
-        [its] = [s for s in (await runs.run(connection, 2)).statements if s.partner_id == year.partners["a"]]
+        [its] = [s for s in (await archive.run(connection, 2)).statements if s.partner_id == year.partners["a"]]
         [kept] = await seal_store.packages(connection, its.statement_id)
     assert bytes(kept.sha256).hex() == digest_hex(one)
 

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.reports.tables import LANGUAGES, Report
-from settlement import breakage, runs, what_if
+from settlement import archive, breakage, runs, what_if
 from settlement.breakage import Cohort
 from settlement.reports import bridge, catalogue, more_words, of_forecasts, words
 from settlement.reports import store as report_store
@@ -109,7 +109,7 @@ async def test_totals_are_the_ledgers(year: Coalition) -> None:
     books = totals((await made(year, "R18", 2)).report)
     assert books["debit"] == books["credit"] > 0
     async with year.database.reading() as connection:
-        its = next(s for s in (await runs.run(connection, 2)).statements if s.partner_id == 2)
+        its = next(s for s in (await archive.run(connection, 2)).statements if s.partner_id == 2)
     assert totals((await made(year, "R1", 2, "b")).report)["amount"] == Decimal(its.net_minor).scaleb(-2)
 
 
@@ -119,7 +119,7 @@ async def test_the_bridge_leads_from_the_previous_net_to_this_one(year: Coalitio
         amounts = {row[0].code: row[1] for row in report.tables[0].rows}  # type: ignore[union-attr]
         first, last = amounts.pop("PREVIOUS"), amounts.pop("CURRENT")
         async with year.database.reading() as connection:
-            nets = [s.net_micro for n in (1, 2) for s in (await runs.run(connection, n)).statements
+            nets = [s.net_micro for n in (1, 2) for s in (await archive.run(connection, n)).statements
                     if s.partner_id == year.partners[partner]]  # fmt: skip
         assert [first, last] == [Decimal(net).scaleb(-6) for net in nets]
         assert first + sum(amounts.values()) == last
@@ -208,7 +208,7 @@ async def test_the_detail_streams_and_sums_to_the_priced_lines(year: Coalition, 
     async with year.database.transaction() as connection:
         one = await catalogue.make(connection, "R2", Wanted(2, year.partners["b"], year.at, bytes(64)))
         written = await catalogue.write(one, tmp_path / "r2.csv", format="csv", language="en")
-        its = next(s for s in (await runs.run(connection, 2)).statements if s.partner_id == year.partners["b"])
+        its = next(s for s in (await archive.run(connection, 2)).statements if s.partner_id == year.partners["b"])
     rows = list(csv.DictReader((tmp_path / "r2.csv").open(newline="", encoding="utf-8")))
     priced = sum(line.amount_micro for line in its.lines if line.unit_price_micro)
     assert written == len(rows) > 2

@@ -135,6 +135,13 @@ def test_an_answer_has_no_row_that_the_report_has_not(
     assert again.tables[0].rows == made.tables[0].rows
 
 
+@pytest.mark.parametrize("operator", ["AT_LEAST", "AT_MOST"])
+def test_nothing_is_compared_with_what_is_no_number(operator: str) -> None:
+    for value in ("NaN", "sNaN", "-nan"):
+        with pytest.raises(QuestionInvalid):
+            asked(Condition("net", operator, value))
+
+
 def test_an_answer_has_so_many_rows_and_says_how_many_there_are() -> None:
     rows: list[Row] = [(str(n), Decimal(n), None, 1) for n in range(questions.MOST_ROWS + 5)]
     made, matched = questions.answer(report(rows), Question("nets", order="net", descending=True))

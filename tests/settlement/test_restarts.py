@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from settlement import runs, statements
+from settlement import archive, runs, statements
 from settlement.documents import register
 from settlement.windows import cycle
 
@@ -126,7 +126,7 @@ async def test_a_run_killed_before_every_statement_of_every_step_goes_on_to_the_
 async def read(coalition: Coalition, run_id: int) -> list[bytes]:
     """The canonical bytes of a run's statements."""
     async with coalition.database.reading() as connection:
-        found = await runs.run(connection, run_id)
+        found = await archive.run(connection, run_id)
         windows = [w.name for w in await cycle.windows(connection, run_id=run_id)]
     return [statements.content(s.draft(), windows) for s in found.statements]
 

@@ -10,10 +10,10 @@ import pytest
 
 from kit import actors, approvals
 from kit.database import Database
-from settlement import runs
+from settlement import archive, runs
+from settlement.archive import Run
 from settlement.documents import register
 from settlement.money import journal
-from settlement.runs import Run
 
 DAY = timedelta(days=1)
 Coalition = Any  # of conftest, which is not imported
@@ -44,7 +44,7 @@ async def through(coalition: Coalition, *steps: Any) -> int:
 
 async def read(coalition: Coalition, run_id: int) -> Run:
     async with coalition.database.reading() as connection:
-        return await runs.run(connection, run_id)
+        return await archive.run(connection, run_id)
 
 
 async def test_a_run_goes_from_its_draft_to_its_approval(trade: Coalition) -> None:
@@ -55,7 +55,7 @@ async def test_a_run_goes_from_its_draft_to_its_approval(trade: Coalition) -> No
     assert (await trade.step(runs.approve, run_id, by="checker")).state == "APPROVED"
 
     async with trade.database.reading() as connection:
-        way = await runs.trail(connection, run_id)
+        way = await archive.trail(connection, run_id)
     assert [(s.from_state, s.to_state, s.actor) for s in way] == [
         (None, "DRAFT", "maker"), ("DRAFT", "CALCULATED", "maker"), ("CALCULATED", "CONTROLLED", "maker"),
         ("CONTROLLED", "STATEMENTS_ISSUED", "maker"), ("STATEMENTS_ISSUED", "IN_REVIEW", "maker"),
@@ -168,8 +168,8 @@ async def test_a_statement_that_is_not_issued_is_nobody_s_to_see(trade: Coalitio
 
     async def seen() -> tuple[bool, int]:
         async with trade.database.reading() as connection:
-            one = await runs.statement(connection, of_a.statement_id, partner_id=1)
-            return one is not None, len(await runs.statements_page(connection, partner_id=1, before=None, limit=9))
+            one = await archive.statement(connection, of_a.statement_id, partner_id=1)
+            return one is not None, len(await archive.statements_page(connection, partner_id=1, before=None, limit=9))
 
     assert await seen() == (False, 0)
     await trade.step(runs.issue, run_id)
@@ -182,11 +182,11 @@ async def test_a_partner_s_pages_hold_only_its_own(trade: Coalition) -> None:
     await through(trade, runs.calculate, runs.control, runs.issue)
     async with trade.database.reading() as connection:
         for partner_id in (1, 2):
-            found = await runs.statements_page(connection, partner_id=partner_id, before=None, limit=9)
+            found = await archive.statements_page(connection, partner_id=partner_id, before=None, limit=9)
             assert {s.partner_id for s in found} == {partner_id}
-            others = await runs.statements_page(connection, partner_id=None, before=None, limit=9)
+            others = await archive.statements_page(connection, partner_id=None, before=None, limit=9)
             for other in others:
-                own = await runs.statement(connection, other.statement_id, partner_id=partner_id)
+                own = await archive.statement(connection, other.statement_id, partner_id=partner_id)
                 assert (own is not None) == (other.partner_id == partner_id)
         assert {d.partner_id for d in await register.documents(connection, partner_id=2)} == {2}
 
@@ -206,7 +206,7 @@ async def test_an_aborted_run_frees_its_windows_and_the_next_gives_the_same_byte
     async with trade.database.reading() as connection:
         hashes = {
             (s.input_hash, s.output_hash)
-            for n in (run_id, again.head.run_id) for s in await runs.trail(connection, n) if s.to_state == "CALCULATED"
+            for n in (run_id, again.head.run_id) for s in await archive.trail(connection, n) if s.to_state == "CALCULATED"
         }  # fmt: skip
     assert len(hashes) == 1
     assert [s.draft() for s in first.statements] == [s.draft() for s in again.statements]
@@ -226,7 +226,7 @@ async def test_a_run_that_was_issued_ends_with_everything_taken_back(trade: Coal
         assert sum(d.draft().way * d.gross_minor for d in found if d.kind != "SET_OFF") == 0
         assert all(d.document_id in taken for d in found if d.corrects_id is None and d.kind != "SET_OFF")
         assert (await journal.trial_balance(connection)) is not None
-        assert await runs.obligation(connection) == []
+        assert await archive.obligation(connection) == []
     assert await trade.violations() == []
     done = await trade.settle_closed()
     assert trade.of(done, "a").net_minor == -1000
@@ -239,7 +239,7 @@ async def test_a_run_that_nobody_has_seen_is_drafted_anew(trade: Coalition, stat
     run_id = await through(trade, *steps)
     new = await trade.step(runs.supersede, run_id, reason="an agreement came late")
     async with trade.database.reading() as connection:
-        assert [(r.run_id, r.state, r.version) for r in await runs.runs(connection)] == [
+        assert [(r.run_id, r.state, r.version) for r in await archive.runs(connection)] == [
             (new, "DRAFT", 2), (run_id, "SUPERSEDED", 1),
         ]  # fmt: skip
     await trade.settle_closed()

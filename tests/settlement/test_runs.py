@@ -14,21 +14,21 @@ from kit import actors
 from kit.database import Database
 from ledger import debts
 from ledger.debts import FORGIVEN, OWED
-from settlement import runs
+from settlement import archive, runs
 from settlement.netting import Bilateral, Instruction
 
 DAY = timedelta(days=1)
 Coalition = Any  # of conftest, which is not imported
 
 
-def lines(statement: runs.Statement) -> list[tuple[str, int, int]]:
+def lines(statement: archive.Statement) -> list[tuple[str, int, int]]:
     return [(line.kind, line.points, line.amount_micro) for line in statement.lines]
 
 
 async def obligation(database: Database) -> dict[int, tuple[int, int]]:
     async with database.reading() as connection:
-        assert await runs.check(connection) == []
-        found = await runs.obligation(connection)
+        assert await archive.check(connection) == []
+        found = await archive.obligation(connection)
     assert len({(o.funder_id, o.terms_id) for o in found}) == len(found)
     return {
         n: (sum(o.points for o in found if o.terms_id == n), sum(o.amount_micro for o in found if o.terms_id == n))
@@ -169,9 +169,9 @@ async def test_what_the_operator_funded_is_owed_and_forgiven_without_a_line(coal
     assert await coalition.violations() == []
 
 
-async def details(database: Database, statement: runs.Statement) -> list[tuple[str, int, int]]:
+async def details(database: Database, statement: archive.Statement) -> list[tuple[str, int, int]]:
     async with database.transaction() as connection:
-        found = [one async for one in runs.detail(connection, statement, id_key=bytes(64))]
+        found = [one async for one in archive.detail(connection, statement, id_key=bytes(64))]
     return [(one.kind, one.points, one.amount_micro) for one in found]
 
 
@@ -360,7 +360,7 @@ async def test_of_two_runs_at_once_one_settles(coalition: Coalition, database: D
     await coalition.earn(await coalition.member(), "a", a, 10)
     await coalition.close()
 
-    async def settle() -> list[runs.Run]:
+    async def settle() -> list[archive.Run]:
         async with database.transaction() as connection:
             return await runs.settle(connection, actor="maker", at=coalition.at)
 
@@ -461,7 +461,7 @@ async def test_the_bilateral_memo_says_whose_points_were_honoured_where(
     await coalition.settle()
 
     async with database.reading() as connection:
-        memo = await runs.bilateral(connection)
+        memo = await archive.bilateral(connection)
 
     one, other = coalition.partners["a"], coalition.partners["b"]
     assert memo == [

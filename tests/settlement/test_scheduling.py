@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kit.database import APPLICATION_ROLE
 from kit.postgres import Server
 from ledger import cutoffs
-from settlement import cycles, runs, scheduling
+from settlement import archive, cycles, runs, scheduling
 from settlement.windows import cycle
 
 Coalition = Any
@@ -43,9 +43,9 @@ async def tick(coalition: Coalition, at: datetime) -> scheduling.Done:
     return await scheduling.advance(coalition.database, at=at)
 
 
-async def heads(coalition: Coalition) -> list[runs.RunHead]:
+async def heads(coalition: Coalition) -> list[archive.RunHead]:
     async with coalition.database.reading() as connection:
-        return sorted(await runs.runs(connection), key=lambda run: run.run_id)
+        return sorted(await archive.runs(connection), key=lambda run: run.run_id)
 
 
 async def issued(coalition: Coalition, run_id: int) -> None:

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from kit import postgres
 from kit.database import APPLICATION_ROLE, connect
 from kit.postgres import Server
-from settlement import runs
+from settlement import archive, runs
 from settlement.windows import cycle, positions, standing
 
 DAY = timedelta(days=1)
@@ -213,7 +213,7 @@ def test_whatever_happens_every_run_settles_it_once_and_every_control_holds(
                 return
             async with self.coalition.database.reading() as connection:
                 for run_id in begun:
-                    head = await runs.head(connection, run_id)
+                    head = await archive.head(connection, run_id)
                     self.begun.setdefault(head.currency, (run_id, 0, head.through_cutoff))
                     assert self.begun[head.currency][0] == run_id
 
@@ -235,7 +235,7 @@ def test_whatever_happens_every_run_settles_it_once_and_every_control_holds(
 
         async def _check_statements(self, run_id: int, currency: str, through: int) -> None:
             async with self.coalition.database.reading() as connection:
-                found = await runs.run(connection, run_id)
+                found = await archive.run(connection, run_id)
             per_minor = 10_000 if currency == "EUR" else 1_000_000
             before = Counter(self.model.carried)
             for code in (c for c in "abc" if CURRENCY[c] == currency):
@@ -283,7 +283,7 @@ def test_whatever_happens_every_run_settles_it_once_and_every_control_holds(
 
         async def _state(self, run_id: int) -> str:
             async with self.coalition.database.reading() as connection:
-                return (await runs.head(connection, run_id)).state
+                return (await archive.head(connection, run_id)).state
 
         @precondition(lambda self: self.issued)
         @rule()
@@ -314,7 +314,9 @@ def test_whatever_happens_every_run_settles_it_once_and_every_control_holds(
 
             async def look() -> None:
                 async with self.coalition.database.reading() as connection:
-                    live = {r.run_id for r in await runs.runs(connection) if r.state not in ("ABORTED", "SUPERSEDED")}
+                    live = {
+                        r.run_id for r in await archive.runs(connection) if r.state not in ("ABORTED", "SUPERSEDED")
+                    }
                     claimed = [w.window_id for n in live for w in await cycle.windows(connection, run_id=n)]
                     assert len(claimed) == len(set(claimed))
 

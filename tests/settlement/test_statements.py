@@ -17,7 +17,7 @@ from kit import secrets
 from kit.amounts import micro_per_minor
 from kit.database import Database
 from partners.terms import Terms
-from settlement import rating, runs, statements
+from settlement import archive, rating, statements
 from settlement.rating import ClearingGroup
 from settlement.statements import Detail, Draft, Line
 
@@ -150,12 +150,12 @@ def test_a_line_of_the_detail_is_safe_and_exact() -> None:
 KEYS = {"a": bytes(range(64)), "b": bytes(range(64, 128))}
 
 
-async def read(database: Database, statement: runs.Statement, key: bytes) -> list[Detail]:
+async def read(database: Database, statement: archive.Statement, key: bytes) -> list[Detail]:
     async with database.transaction() as connection:
-        return [d async for d in runs.detail(connection, statement, id_key=key)]
+        return [d async for d in archive.detail(connection, statement, id_key=key)]
 
 
-async def a_busy_day(coalition: Coalition) -> tuple[runs.Run, int]:
+async def a_busy_day(coalition: Coalition) -> tuple[archive.Run, int]:
     """A member earns at both partners, spends A's points at B, returns a part of everything."""
     a, b = await coalition.partner("a"), await coalition.partner("b", fund=7_000, reimbursement=7_500)
     member = await coalition.member()
@@ -239,12 +239,12 @@ async def test_a_statement_is_only_found_by_its_own_partner_and_the_operator(
     own = coalition.of(run, "a")
     async with database.reading() as connection:
         one, other = coalition.partners["a"], coalition.partners["b"]
-        assert await runs.statement(connection, own.statement_id, partner_id=one) == own
-        assert await runs.statement(connection, own.statement_id, partner_id=None) == own
-        assert await runs.statement(connection, own.statement_id, partner_id=other) is None
-        page = await runs.statements_page(connection, partner_id=other, before=None, limit=10)
+        assert await archive.statement(connection, own.statement_id, partner_id=one) == own
+        assert await archive.statement(connection, own.statement_id, partner_id=None) == own
+        assert await archive.statement(connection, own.statement_id, partner_id=other) is None
+        page = await archive.statements_page(connection, partner_id=other, before=None, limit=10)
         assert {s.partner_id for s in page} == {other}
-        everybody = await runs.statements_page(connection, partner_id=None, before=None, limit=10)
+        everybody = await archive.statements_page(connection, partner_id=None, before=None, limit=10)
         assert [s.statement_id for s in everybody] == sorted((s.statement_id for s in run.statements), reverse=True)
-        older = await runs.statements_page(connection, partner_id=None, before=everybody[0].statement_id, limit=1)
+        older = await archive.statements_page(connection, partner_id=None, before=everybody[0].statement_id, limit=1)
         assert older == everybody[1:2]

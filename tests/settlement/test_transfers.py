@@ -13,7 +13,7 @@ from kit.database import Database
 from ledger import adjustments, transfers
 from ledger.adjustments import Grant
 from ledger.transfers import Order, Sent
-from settlement import runs
+from settlement import archive
 
 DAY = timedelta(days=1)
 Coalition = Any  # of conftest, which is not imported
@@ -73,7 +73,7 @@ def steps_of(dice: random.Random) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
-def owed(statements: tuple[runs.Statement, ...]) -> list[tuple[Any, ...]]:
+def owed(statements: tuple[archive.Statement, ...]) -> list[tuple[Any, ...]]:
     """What everybody receives and pays, whatever number of postings it took to say so."""
     return sorted(
         (s.partner_id, s.currency, line.kind, line.terms_id or 0, line.points, line.amount_micro, line.amount_minor)
@@ -97,7 +97,7 @@ async def test_what_is_owed_is_the_same_with_and_without_transfers_in_between(
         coalition.at = begin + 1000 * DAY
         told.append(owed((await coalition.settle()).statements))
         async with database.reading() as connection:
-            kept = {o.terms_id: o.points for o in await runs.obligation(connection)}
+            kept = {o.terms_id: o.points for o in await archive.obligation(connection)}
         told[-1] += sorted((terms_id, points - kept_before.get(terms_id, 0)) for terms_id, points in kept.items())
         kept_before = kept
         assert await coalition.violations() == []
@@ -122,7 +122,7 @@ async def test_points_on_their_way_across_a_settlement_stay_an_obligation(
     run = await coalition.settle()
     assert [(line.kind, line.points) for line in coalition.of(run, "a").lines] == [("ACTIVATION", 70)]
     async with database.reading() as connection:
-        assert [o.points for o in await runs.obligation(connection)] == [1070]
+        assert [o.points for o in await archive.obligation(connection)] == [1070]
     assert await coalition.violations() == []
 
 
@@ -136,7 +136,7 @@ async def test_an_activation_elsewhere_is_shown_with_the_receipt_that_earned_it(
     run = await coalition.settle()
     statement = coalition.of(run, "a")
     async with coalition.database.transaction() as connection:
-        shown = [detail async for detail in runs.detail(connection, statement, id_key=bytes(64))]
+        shown = [detail async for detail in archive.detail(connection, statement, id_key=bytes(64))]
     assert [(d.kind, d.reference, d.points, d.business_date) for d in shown] == [
         ("ACTIVATION", "R-7", 70, date(2026, 3, 1))
     ]  # fmt: skip
@@ -162,12 +162,12 @@ async def test_points_given_are_paid_by_their_funder_and_points_taken_paid_back(
     billed = [("ADJUSTMENT", 100, -1_000_000)] if funder else []
     assert [(n.kind, n.points, n.amount_micro) for s in run.statements if s.partner_id for n in s.lines] == billed
     async with database.reading() as connection:
-        assert [(o.points, o.amount_micro) for o in await runs.obligation(connection)] == [(100, 850_000)]
+        assert [(o.points, o.amount_micro) for o in await archive.obligation(connection)] == [(100, 850_000)]
     assert await coalition.violations() == []
     await adjust(coalition, member, 40)
     run = await coalition.settle()
     back = [("ADJUSTMENT_TAKEN", 40, 400_000)] if funder else []
     assert [(n.kind, n.points, n.amount_micro) for s in run.statements if s.partner_id for n in s.lines] == back
     async with database.reading() as connection:
-        assert [(o.points, o.amount_micro) for o in await runs.obligation(connection)] == [(60, 510_000)]
+        assert [(o.points, o.amount_micro) for o in await archive.obligation(connection)] == [(60, 510_000)]
     assert await coalition.violations() == []

@@ -18,10 +18,10 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import purchases
+from partners import callers
+from partners.calls import Call
 from partners.mechanics import facts, registry
 from partners.mechanics.registry import Draft
-from partners.tills import Call
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, found
 from tests.partners.promotions.market import EARLIER, Market, open_market
 
@@ -52,7 +52,7 @@ class Fair:
 
     def call(self, operation: str, key: str, *, partner: str = "bakery", at: datetime = NOON) -> Call:
         caller = self.coalition.callers[partner]
-        return Call(caller, purchases.idem_key_of(caller, operation, key), at, at)
+        return Call(caller, callers.idem_key_of(caller, operation, key), at, at)
 
     def ref(self, card: IssuedCard) -> MemberRef:
         return MemberRef(card_number=card.number)

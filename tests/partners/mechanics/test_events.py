@@ -16,7 +16,7 @@ from members.cards import CardUnknown, IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.identification import MemberRef
-from partners import outcomes, purchases
+from partners import outcomes, preparing, purchases
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.mechanics import documents, events, moments, welcome
@@ -222,7 +222,7 @@ async def test_a_welcome_is_there_at_once_is_spent_first_and_ends_with_its_fourt
     await tell(fair, card, "visit")
     directory = await fair.coalition.desk.directory.get()
     caller = fair.coalition.callers["grocer"]
-    prepared = purchases.prepare(
+    prepared = preparing.prepare(
         directory, caller, identified(card), a_receipt(400, at=NOON), at=NOON, idem_key=None, redeem_points=150
     )
     await purchases.purchase(fair.coalition.desk, prepared, redeem_points=150, use=ProofUse())

@@ -23,7 +23,7 @@ from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.sharing import SharingRules
-from partners import purchases, returns
+from partners import callers, preparing, purchases, returns
 from partners.mechanics import facts
 from partners.mechanics.facts import Asked, Facts
 from partners.outcomes import Recorded
@@ -55,7 +55,7 @@ async def buy(
     directory = await coalition.desk.directory.get()
     receipt = a_receipt(total, at=at, currency=currency)
     caller = coalition.callers[partner]
-    prepared = purchases.prepare(directory, caller, identified(card), receipt, at=at, idem_key=None)
+    prepared = preparing.prepare(directory, caller, identified(card), receipt, at=at, idem_key=None)
     return await purchases.accrue(coalition.desk, prepared)
 
 
@@ -208,7 +208,7 @@ async def give_back(coalition: Coalition, bought: Recorded, amount: int | None, 
     """Return a part of a purchase, or the whole of it."""
     receipt = bought.receipt
     caller = next(one for one in coalition.callers.values() if one.partner_id == receipt.partner_id)
-    place = purchases.place_of(await coalition.desk.directory.get(), caller, "1", "1")
+    place = callers.place_of(await coalition.desk.directory.get(), caller, "1", "1")
     original = await returns.find_original(coalition.desk, caller, place=(receipt.holder_id, receipt.seq))
     own = ReceiptRef("1", "1", at.date(), f"back-{uuid4().hex[:12]}")
     slip = returns.ReturnSlip(own.reference, place, own, at)

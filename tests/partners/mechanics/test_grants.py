@@ -18,10 +18,12 @@ from kit.secrets import Vault
 from members import badges
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
+from partners.coupons.guesses import Asking
 from partners.mechanics import facts, grants
 from partners.mechanics.grants import Source
 from partners.promotions.basket import Grant, Member
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, found, violations
+from tests.partners.test_merged import Merged
 
 TABLES = (
     "ledger.journal", "ledger.lot", "ledger.account", "partners.coupon", "partners.entitlement", "partners.raffle_ticket",
@@ -135,7 +137,7 @@ async def test_of_many_at_once_ten_stamps_are_one_coffee(giving: Giving) -> None
     assert sorted(type(one).__name__ for one in done) == ["NoneType"] + ["StampsShort"] * 5
 
 
-async def test_a_return_takes_stamps_back_and_forgives_the_used_ones(giving: Giving) -> None:
+async def test_a_return_takes_stamps_back_and_the_used_ones_come_off_the_next(giving: Giving) -> None:
     given, used = giving.source(), giving.source()
     await giving.give(stamp(3), source=given)
     await giving.give(stamp(4), source=used)
@@ -147,6 +149,10 @@ async def test_a_return_takes_stamps_back_and_forgives_the_used_ones(giving: Giv
     async with giving.coalition.database.transaction() as connection:
         await grants.take_back(connection, [stamp(4)], source=used, key=uuid4())
     assert await giving.stamps() == 0
+    await giving.refused(giving.use(1), grants.StampsShort)
+    for given, left in ((2, 0), (2, 1)):  # three were used of those that went back
+        await giving.give(stamp(given))
+        assert await giving.stamps() == left
 
 
 async def test_everything_else_is_given_once_and_taken_back_with_its_cause(giving: Giving) -> None:
@@ -192,6 +198,27 @@ async def test_a_right_is_used_as_often_as_it_was_given(giving: Giving) -> None:
 async def use_right(giving: Giving, at: datetime = NOON) -> None:
     async with giving.coalition.database.transaction() as connection:
         await grants.use_entitlement(connection, giving.member_id, "lounge", at=at)
+
+
+async def test_stamps_and_coupons_of_who_is_merged_are_the_survivors_and_go_back_when_that_ends(giving: Giving) -> None:
+    cards = [await giving.coalition.add_member() for _ in range(2)]
+    old, kept = (Giving(giving.coalition, card.member_id, giving.actor) for card in cards)
+    [code] = await old.give(stamp(4), Grant("r", 1, "COUPON", "gift", 1))
+    await kept.give(stamp(5))
+    merged = Merged(giving.coalition, old=cards[0], kept=cards[1])
+    await merged.merge()
+    later = NOON + 2 * DAY
+    assert (await kept.stamps(later), await old.stamps(later)) == (9, 0)
+    async with giving.coalition.database.reading() as connection:
+        assert [one.batch for one in await coupons.held(connection, kept.member_id, at=later)] == ["gift"]
+    asking = Asking(kept.member_id, None, 7)
+    [shown] = await coupons.look(
+        giving.coalition.database, giving.coalition.vault, [code], asking=asking, partner_id=1, at=later, now=later
+    )
+    assert shown.batch == "gift"
+    await kept.use(6, at=later)
+    await merged.part()
+    assert (await kept.stamps(later), await old.stamps(later)) == (0, 3)  # its own, as far as they were not used
 
 
 async def test_what_nobody_defined_is_not_given(giving: Giving) -> None:

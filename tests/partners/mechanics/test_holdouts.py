@@ -11,11 +11,11 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from partners import rules, tills
+from partners.deciding import decide_many
 from partners.mechanics import arms, offers
 from partners.mechanics.documents import HoldoutDocument
 from partners.promotions import explanations
 from partners.promotions.holdouts import CONTROL, TREATED, arm
-from partners.purchases import decide_many
 from tests.builders import DAY, NOON, a_receipt, identified
 from tests.partners.mechanics.fair import Fair, opened
 from tests.partners.promotions.market import bonus

@@ -18,7 +18,7 @@ from kit.secrets import Vault
 from members import households
 from members.cards import IssuedCard
 from members.sharing import SharingRules
-from partners import purchases, returns
+from partners import callers, preparing, purchases, returns
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
 from partners.mechanics import documents, invitations, inviting
@@ -69,13 +69,13 @@ async def come(
 async def buy(fair: Fair, card: IssuedCard, total: int = 2_000, *, at: datetime = NOON) -> Recorded:
     directory = await fair.coalition.desk.directory.get()
     caller = fair.coalition.callers["bakery"]
-    prepared = purchases.prepare(directory, caller, identified(card), a_receipt(total, at=at), at=at, idem_key=None)
+    prepared = preparing.prepare(directory, caller, identified(card), a_receipt(total, at=at), at=at, idem_key=None)
     return await purchases.accrue(fair.coalition.desk, prepared)
 
 
 async def give_back(fair: Fair, bought: Recorded, amount: int | None, at: datetime) -> None:
     caller = fair.coalition.callers["bakery"]
-    place = purchases.place_of(await fair.coalition.desk.directory.get(), caller, "1", "1")
+    place = callers.place_of(await fair.coalition.desk.directory.get(), caller, "1", "1")
     own = ReceiptRef("1", "1", at.date(), f"back-{uuid4().hex[:12]}")
     original = await returns.find_original(
         fair.coalition.desk, caller, place=(bought.receipt.holder_id, bought.receipt.seq)

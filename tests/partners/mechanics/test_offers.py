@@ -12,7 +12,7 @@ from kit.database import Database
 from kit.secrets import Vault
 from members import attributes, badges, segments
 from members.cards import IssuedCard
-from partners import purchases
+from partners import callers
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.mechanics import grants, offers, rewards
@@ -145,5 +145,5 @@ async def test_coupons_rewards_and_stamps_are_shown_where_they_are_good(fair: Fa
 
 async def test_where_no_agreement_is_in_force_nothing_is_offered(fair: Fair) -> None:
     card = await fair.coalition.add_member()
-    with pytest.raises(purchases.AgreementMissing):
+    with pytest.raises(callers.AgreementMissing):
         await seen(fair, card, at=NOON - 500 * DAY)

@@ -19,7 +19,7 @@ from kit import actors
 from kit.approvals import FourEyesRequired
 from kit.database import Database
 from kit.secrets import Vault
-from partners import purchases, returns
+from partners import callers, returns
 from partners.mechanics import drawing, raffle_commands, raffles
 from partners.mechanics.drawing import Ticket
 from partners.mechanics.raffles import Draft, Raffle, RaffleExists, RaffleInvalid, RaffleOpen, RaffleUnknown
@@ -77,7 +77,7 @@ async def test_a_raffle_from_its_first_ticket_to_winners_that_anybody_draws_agai
     await fair.market.buy(cards[2], late)  # a ticket of after the end is in no list
     back = bought[3].receipt
     caller, own = fair.coalition.callers["bakery"], ReceiptRef("1", "1", (NOON + DAY).date(), "back")
-    place = purchases.place_of(await fair.coalition.desk.directory.get(), caller, "1", "1")
+    place = callers.place_of(await fair.coalition.desk.directory.get(), caller, "1", "1")
     await returns.return_purchase(
         fair.coalition.desk, caller, returns.ReturnSlip("back", place, own, NOON + DAY), back, Wish(), idem_key=uuid4(),
         at=NOON + DAY,

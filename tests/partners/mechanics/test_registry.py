@@ -13,7 +13,7 @@ from kit.database import Database
 from kit.secrets import Vault
 from members import standings
 from members.tiers import STANDARD
-from partners import purchases
+from partners import preparing, purchases
 from partners.mechanics import documents, facts, ranks, registry
 from partners.mechanics.registry import Draft
 from tests.builders import PROGRAMME, a_receipt, identified
@@ -91,7 +91,7 @@ async def test_the_ladder_in_force_decides_tiers_on_what_was_bought(fair: Fair) 
     for number in range(2):
         directory = await fair.coalition.desk.directory.get()
         receipt = a_receipt(500, at=NOON + number * DAY)
-        prepared = purchases.prepare(
+        prepared = preparing.prepare(
             directory, caller, identified(card), receipt, at=receipt.occurred_at, idem_key=None
         )
         await purchases.accrue(fair.coalition.desk, prepared)

@@ -16,7 +16,7 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from members import badges, proofs
 from members.cards import IssuedCard
-from partners import outcomes, purchases, returns
+from partners import callers, outcomes, preparing, purchases, returns
 from partners.mechanics import rewards
 from partners.mechanics.rewards import RewardDraft
 from partners.outcomes import Recorded
@@ -53,7 +53,7 @@ async def rich(fair: Fair, points: int = 250) -> IssuedCard:
     receipt = a_receipt(points * 100)
     await purchases.accrue(
         fair.coalition.desk,
-        purchases.prepare(directory, caller, identified(card), receipt, at=NOON, idem_key=None),
+        preparing.prepare(directory, caller, identified(card), receipt, at=NOON, idem_key=None),
     )
     async with fair.coalition.database.transaction() as connection:
         await proofs.set_pin(connection, fair.coalition.vault, card.member_id, PIN)
@@ -141,7 +141,7 @@ async def test_what_is_returned_is_in_stock_again(fair: Fair) -> None:
     card = await rich(fair)
     done = await take(fair, card)
     caller = fair.coalition.callers["grocer"]
-    place = purchases.place_of(await fair.coalition.desk.directory.get(), caller, "1", "1")
+    place = callers.place_of(await fair.coalition.desk.directory.get(), caller, "1", "1")
     own = ReceiptRef("1", "1", NOON.date(), "back")
     original = await returns.find_original(fair.coalition.desk, caller, place=(card.member_id, done.receipt.seq))
     await returns.return_purchase(

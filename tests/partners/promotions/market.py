@@ -10,11 +10,12 @@ from typing import Any
 from kit import actors
 from members.cards import IssuedCard
 from members.identification import Identified
-from partners import purchases
+from partners import callers, deciding, purchases
+from partners.desk import Desk
 from partners.outcomes import Recorded
+from partners.prepared import Prepared
 from partners.promotions import budgets, publishing, store
 from partners.promotions.publishing import Change
-from partners.purchases import Desk, Prepared
 from partners.receipts import Receipt
 from partners.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, identified
@@ -69,10 +70,10 @@ class Market:
     ) -> Prepared:  # fmt: skip
         """A purchase decided by what is in force."""
         caller = self.coalition.callers[partner]
-        return await purchases.decide(
+        return await deciding.decide(
             self.desk, await self.desk.directory.get(), caller, member or identified(card, tier), receipt,
             at=at or receipt.occurred_at + timedelta(seconds=5), redeem_points=spend, is_quote=is_quote,
-            idem_key=purchases.idem_key_of(caller, "recordPurchase", receipt.reference),
+            idem_key=callers.idem_key_of(caller, "recordPurchase", receipt.reference),
         )  # fmt: skip
 
     async def buy(self, card: IssuedCard, receipt: Receipt, *, spend: int = 0, **given: Any) -> Recorded:

@@ -116,6 +116,7 @@ async def test_one_submits_with_an_objective_and_another_publishes_it(market: Ma
     file = written(tmp_path, bonus("gift", 50))
     answered = await say(*publishing_of(file, NOON + 2 * DAY, added_sales=100_000))
     assert "Against it" not in answered
+    assert "It pays for itself from 0 minor units of added sales on." in answered
     assert "SUBMITTED" in await say("rules", "list")
     await market.budget("cap", limit=1_000)
     assert "1,000" in await say("rules", "budgets")

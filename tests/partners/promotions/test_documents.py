@@ -25,7 +25,8 @@ PERCENT = {"type": "discount_percent", "rate_bp": 500}
         ({"type": "points_per_money", "rate_bp": 0.5}, {}, "effect.rate_bp", "integer"),
         ({"type": "points_per_money", "rate_bp": "5"}, {}, "effect.rate_bp", "integer"),
         (RATE, {"kind": "discount"}, "effect", "discount_percent"),
-        (RATE, {"trigger": "birthday"}, "trigger", "purchase"),
+        (RATE, {"trigger": "enrolment"}, "trigger", "purchase"),
+        (RATE, {"trigger": "birthday"}, "trigger", "'purchase', 'enrolment', 'event' or 'referral_qualified'"),
         (RATE, {"code": "BASE"}, "code", "agreement"),
         (RATE, {"funding": []}, "funding", "10000"),
         (RATE, {"funding": [{"party": "HERE", "bp": 5_000}, {"party": "cafe", "bp": 4_999}]}, "funding", "10000"),
@@ -136,6 +137,21 @@ def test_rules_of_partners_apart_may_share_a_priority() -> None:
 def test_groups_that_stand_in_a_circle_are_refused() -> None:
     found = codes(release(group("a", "SUM", parent="b"), group("b", "SUM", parent="a", priority=2)))
     assert ("groups.a.parent", "CIRCLE") in found
+
+
+def test_more_articles_than_the_engine_takes_are_told_before_a_till_finds_out() -> None:
+    """Such a rule in force would fail every purchase that it might be for."""
+    some, too_many = ([f"article-{n}" for n in range(count)] for count in (3_000, 10_000))
+    assert problems(document("a", RATE, what={"skus": some})) == []
+    [told] = problems(document("a", RATE, what={"skus": too_many}))
+    assert (told.path, told.code) == (("what",), "EXPRESSION")
+    assert "limit" in told.message
+
+
+def test_groups_stand_a_few_deep_in_each_other_and_no_more() -> None:
+    deep = [group(f"g{n}", "SUM", parent=f"g{n - 1}" if n else "", priority=n) for n in range(3_000)]
+    assert codes(release(*deep[:8], rule("a", RATE, stack={"group": "g7", "priority": 1}))) == []
+    assert ("groups.g8.parent", "DEPTH") in codes(release(*deep))
 
 
 def test_of_releases_the_one_in_force_decides_and_none_published_after_it_was_heard_of() -> None:

@@ -430,6 +430,15 @@ def test_by_line_every_line_gets_its_own_best() -> None:
     ]
 
 
+def test_what_was_outranked_says_what_it_would_have_come_to_on_the_same_ground() -> None:
+    offer = release(
+        group("g", "BEST"), off("small", 1_000, 1, "g"), off("large", 2_000, 2, "g"),
+        off("late", 1_500, 3, "g", what={"min_basket_minor": 90}),
+    )  # fmt: skip
+    told = {step.rule: (step.reason, step.computed) for step in decide(offer, basket(line(1, 100))).steps}
+    assert told == {"small": ("OUTRANKED_BY", 10), "large": ("APPLIED", 20), "late": ("OUTRANKED_BY", 15)}
+
+
 def test_groups_stand_in_groups() -> None:
     offer = release(
         group("outer", "BEST"), group("inner", "SUM", parent="outer", priority=1),
@@ -450,6 +459,32 @@ def test_multipliers_add_up_and_none_multiplies_another() -> None:
 
 
 # --- other effects --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("on_exceed", "left", "given", "reason"), [
+    ("deny", 40, 40, "APPLIED"), ("deny", 39, 20, "BUDGET_EXHAUSTED"), ("deny", 0, 20, "BUDGET_EXHAUSTED"),
+    ("partial", 30, 30, "CAPPED"), ("partial", 10, 20, "OUTRANKED_BY"), ("partial", 0, 20, "OUTRANKED_BY"),
+])  # fmt: skip
+def test_by_line_an_offer_that_ran_out_leaves_its_lines_to_the_next_best(
+    on_exceed: str, left: int, given: int, reason: str
+) -> None:
+    """The best is the best that can really be had, by line as by basket."""
+    offer = release(
+        group("best", "BEST", scope="line"), budget("pot", unit="money", on_exceed=on_exceed),
+        rule("big", {"type": "discount_percent", "rate_bp": 2_000}, stack={"group": "best", "priority": 1}, caps=["pot"]),
+        rule("small", {"type": "discount_percent", "rate_bp": 1_000}, stack={"group": "best", "priority": 2}),
+    )  # fmt: skip
+    found = decide(offer, basket(line(1, 100), line(2, 100)), left={Counters.key("pot", "", ""): left})
+    assert found.discount_minor == given
+    assert reasons(found)["big"] == reason
+    assert sum(one.amount for one in found.charges) == (given if reason in ("APPLIED", "CAPPED") else 0)
+
+
+def test_a_line_of_a_milliard_units_is_counted_and_not_listed() -> None:
+    """What a till says of a quantity costs no memory: 10^9 entries would be gigabytes."""
+    offer = release(rule("third", {"type": "cheapest_free", "buy": 3}))
+    found = decide(offer, basket(line(1, 10**12, quantity_milli=10**12), line(2, 14, quantity_milli=2_000)))
+    assert found.discount_minor == 333_333_332 * 1_000 + 14
 
 
 def test_every_third_unit_is_free_and_it_is_the_cheapest_of_each_three() -> None:
@@ -670,6 +705,8 @@ def offers(draw: st.DrawFn, capped: bool = True) -> tuple[list[RuleDocument], li
     """Some rules with unique priorities, groups that hold one sort each, and budgets."""
     groups = {sort: group(sort, draw(st.sampled_from(["SUM", "BEST", "FIRST", "EXCLUSIVE"])), priority=number,
                           scope="basket") for number, sort in enumerate(("earn", "discount"), 200)}  # fmt: skip
+    groups = {sort: one.model_copy(update={"scope": "line"}) if one.mode in ("BEST", "FIRST") and draw(st.booleans()) else one
+              for sort, one in groups.items()}  # fmt: skip
     budgets = [
         budget("points", limit=draw(st.integers(0, 60)), on_exceed=draw(st.sampled_from(["deny", "partial"]))),
         budget("money", unit="money", limit=draw(st.integers(0, 300)), on_exceed="partial"),

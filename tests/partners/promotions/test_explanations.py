@@ -66,9 +66,25 @@ def test_all_conditions_are_told_with_their_values_and_not_only_the_first_that_f
         "two": ("FALSE", {'size(basket.lines.filter(l, l.category == "tea"))': 1}),
     }
     assert told.sentence["en"] == (
-        "r. Not given: for level GOLD; it is BASE; earlier purchases (partner.ever.count): expected ..0, found 4; "
+        "r. Not given: for level GOLD; it is BASE; earlier purchases: at most 0; there are 4; "
         "hours: 8-12, and it is 15; Two teas."
     )
+
+
+def test_days_of_the_week_and_spans_are_told_in_words() -> None:
+    counted = [{"counter": "partner.ever.count", "min": 1, "max": 3}, {"counter": "partner.ever.sum", "min": 500}]
+    told = why(
+        rule("r", FIXED, when={"weekdays": [6, 7]}, who={"counters": counted}),
+        member=Member(counters={"partner.ever.count": 4, "partner.ever.sum": 1}),
+    ).why_not("r")
+    assert told is not None
+    assert [one.label["en"] for one in told.conditions] == [
+        "earlier purchases: 1 to 3; there are 4",
+        "bought earlier, in minor units: at least 500; it is 1",
+        "on these days: Saturday, Sunday; it is Monday",
+    ]
+    assert told.conditions[-1].label["ru"] == "в эти дни: суббота, воскресенье; сейчас понедельник"
+    assert told.conditions[-1].label["ro"] == "în aceste zile: sâmbătă, duminică; acum este luni"
 
 
 REASONS_SHOWN: list[tuple[str, list[Any], dict[str, Any], str]] = [

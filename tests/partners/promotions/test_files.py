@@ -11,8 +11,8 @@ import pytest
 from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
-from partners import purchases
-from partners.purchases import Prepared
+from partners import deciding, purchases
+from partners.prepared import Prepared
 from partners.receipts import Payment, Receipt
 from tests.builders import NOON, a_receipt, found, identified
 from tests.partners.mechanics.fair import Fair
@@ -76,11 +76,11 @@ async def test_each_item_of_a_file_is_decided_as_alone(market: Market) -> None:
 
     async def alone(item: Any) -> Prepared | Rejection:
         try:
-            return await purchases.decide(desk, directory, caller, *item, at=NOON, idem_key=None)
+            return await deciding.decide(desk, directory, caller, *item, at=NOON, idem_key=None)
         except Rejection as no:
             return no
 
-    together = await purchases.decide_many(desk, directory, caller, items, at=NOON)
+    together = await deciding.decide_many(desk, directory, caller, items, at=NOON)
     assert [told(one) for one in together] == [told(await alone(item)) for item in items]
     codes = [one.code for one in together if isinstance(one, Rejection)]
     assert codes == ["OUTLET_UNKNOWN", "DISCOUNT_NOT_GRANTED", "AMOUNT_NEGATIVE"]

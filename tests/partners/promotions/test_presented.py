@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
@@ -12,14 +13,14 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import holds, purchases, tills
+from partners import callers, calls, holds, tills
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
 from partners.mechanics import grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
-from partners.receipts import Receipt
+from partners.receipts import Receipt, ReceiptRef
 from partners.records import ProofUse
 from partners.returning import Wish
 from tests.builders import DAY, NOON, a_receipt, found, identified
@@ -46,9 +47,9 @@ async def batch(market: Market, code: str = "spring", count: int = 1) -> list[st
         return await batches.draw(connection, vault, code, count, actor=actor, at=EARLIER) if count else []
 
 
-def call(market: Market, key: str) -> tills.Call:
+def call(market: Market, key: str) -> calls.Call:
     caller = market.coalition.callers["bakery"]
-    return tills.Call(caller, purchases.idem_key_of(caller, "recordPurchase", key), NOON, NOON)
+    return calls.Call(caller, callers.idem_key_of(caller, "recordPurchase", key), NOON, NOON)
 
 
 async def show(market: Market, card: IssuedCard, receipt: Receipt, *codes: str) -> Recorded:
@@ -102,6 +103,106 @@ async def test_a_coupon_comes_back_with_the_whole_purchase_and_what_was_granted_
     assert (await show(market, card, a_receipt(50), code)).receipt.awarded_points == 100
 
 
+async def test_a_quote_tells_what_a_coupon_that_is_shown_would_give_and_leaves_it_good(market: Market) -> None:
+    (code,) = await batch(market)
+    await market.publish(
+        bonus("spring-gift", 100, codes={"required": "spring"}),
+        document("off", {"type": "discount_percent", "rate_bp": 2_000}, codes={"required": "spring"}),
+    )
+    card, caller = await market.coalition.add_member(), market.coalition.callers["bakery"]
+
+    async def quote(*codes: str) -> tuple[int, int]:
+        ref, shown = MemberRef(card_number=card.number), tills.Coupons(codes, NOON)
+        quoted = await tills.quote(market.desk, caller, ref, a_receipt(lines={"1": 500}), at=NOON, shown=shown)
+        assert quoted.prepared.decided is not None
+        return quoted.prepared.award.points, quoted.prepared.decided.outcome.discount_minor
+
+    assert await quote() == (5, 0)
+    assert await quote(code) == (104, 100)
+    with pytest.raises(CouponInvalid):
+        await quote("AAAA-BBBB-CCCC-D")
+    assert (await show(market, card, a_receipt(500), code)).receipt.awarded_points == 105
+
+
+async def test_a_till_keeps_coupons_for_its_receipt_until_it_is_paid_or_let_go(market: Market) -> None:
+    """Reserved under the receipt: nobody else's receipt uses them, its own does, once, whatever is retried."""
+    (code,) = await batch(market)
+    await market.publish(bonus("spring-gift", 100, codes={"required": "spring"}))
+    mine, other = await market.coalition.add_member(), await market.coalition.add_member()
+    receipt, shown = a_receipt(50), tills.Coupons((code,), NOON)
+    ref = ReceiptRef("1", "1", NOON.date(), receipt.reference)
+    desk, ours = market.desk, MemberRef(card_number=mine.number)
+    for key in ("one", "again"):
+        assert await tills.reserve_coupons(desk, call(market, key), ours, ref, shown) == NOON + timedelta(minutes=15)
+    with pytest.raises(CouponInvalid):
+        await show(market, other, a_receipt(50), code)
+    assert await tills.release_coupons(desk, call(market, "let go"), ref, shown) == 1
+    assert await tills.release_coupons(desk, call(market, "let go"), ref, shown) == 0
+    await tills.reserve_coupons(desk, call(market, "once more"), ours, ref, shown)
+    for _ in range(2):
+        assert (await show(market, mine, receipt, code)).receipt.awarded_points == 100
+    assert await tills.release_coupons(desk, call(market, "too late"), ref, shown) == 0
+    with pytest.raises(CouponInvalid):
+        await show(market, other, a_receipt(50), code)
+
+
+async def test_of_two_coupons_only_the_one_whose_benefit_went_back_is_good_again(market: Market) -> None:
+    """A part comes back: who got both back would have a discount and its coupon."""
+    (first,), (second,) = await batch(market, "coffee"), await batch(market, "tea")
+    await market.publish(
+        bonus("on-coffee", 100, codes={"required": "coffee"}, what={"categories": ["coffee"]}),
+        bonus("on-tea", 50, codes={"required": "tea"}, what={"categories": ["tea"]}, stack={"priority": 11}),
+    )
+    card, other = await market.coalition.add_member(), await market.coalition.add_member()
+    done = await show(market, card, basket({"1": (500, "coffee"), "2": (500, "tea")}), first, second)
+    assert done.receipt.awarded_points == 160
+    await give_back(market, done, Wish(lines={"2": None}))
+    with pytest.raises(CouponInvalid):
+        await show(market, other, basket({"1": (500, "coffee")}), first)
+    assert (await show(market, other, basket({"1": (500, "tea")}), second)).receipt.awarded_points == 55
+
+
+async def test_a_coupon_that_two_rules_share_stays_used_while_one_of_them_gives_something(market: Market) -> None:
+    (code,) = await batch(market)
+    await market.publish(
+        bonus("on-coffee", 100, codes={"required": "spring"}, what={"categories": ["coffee"]}),
+        bonus("on-tea", 50, codes={"required": "spring"}, what={"categories": ["tea"]}, stack={"priority": 11}),
+    )
+    card, other = await market.coalition.add_member(), await market.coalition.add_member()
+    done = await show(market, card, basket({"1": (500, "coffee"), "2": (500, "tea")}), code)
+    await give_back(market, done, Wish(lines={"1": None}))
+    with pytest.raises(CouponInvalid):
+        await show(market, other, basket({"1": (500, "tea")}), code)
+    await give_back(market, done, Wish())
+    assert (await show(market, other, basket({"1": (500, "tea")}), code)).receipt.awarded_points == 55
+
+
+async def test_stamps_that_a_purchase_used_and_gave_are_both_undone_with_it(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
+    coffee, pastry = {"categories": ["coffee"]}, {"categories": ["pastry"]}
+    await market.publish(
+        document("stamp", {"type": "grant_stamp", "unit": "coffee", "quantity": 4}, what={"min_basket_minor": 500}),
+        bonus("free", 250, what=coffee, costs={"unit": "coffee", "quantity": 3}, stack={"priority": 12}),
+        bonus("half", 125, what=pastry, costs={"unit": "coffee", "quantity": 2}, stack={"priority": 13}),
+    )
+
+    async def stamps() -> int:
+        held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON + DAY)
+        return held.available if held else 0
+
+    card = await market.coalition.add_member()
+    for _ in range(2):
+        await market.buy(card, a_receipt(500))
+    assert await stamps() == 8
+    done = await market.buy(card, basket({"1": (300, "coffee"), "2": (300, "pastry")}))
+    assert (done.receipt.awarded_points, await stamps()) == (6 + 375, 8 + 4 - 5)
+    await give_back(market, done, Wish(lines={"1": None}))
+    assert await stamps() == 8 - 2  # those that it had given went, and those for the coffee are back
+    await give_back(market, done, Wish())
+    assert await stamps() == 8
+
+
 async def test_stamps_collect_with_purchases_and_the_sixth_coffee_costs_five(market: Market) -> None:
     async with market.coalition.database.transaction() as connection:
         unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
@@ -143,11 +244,11 @@ async def test_a_purchase_paid_with_a_hold_is_decided_by_rules_and_within_budget
         card = await market.coalition.add_member()
         await market.buy(card, a_receipt(100_000), at=NOON)
         directory = await desk.directory.get()
-        where = purchases.place_of(directory, caller, "1", "1")
-        terms = purchases.terms_at(directory, caller.partner_id, NOON)
+        where = callers.place_of(directory, caller, "1", "1")
+        terms = callers.terms_at(directory, caller.partner_id, NOON)
         held = await holds.place(
             desk, caller, identified(card), where, holds.HoldWish(100, None, "order"), terms=terms, use=ProofUse(),
-            idem_key=purchases.idem_key_of(caller, "placeHold", str(card.member_id)), at=NOON,
+            idem_key=callers.idem_key_of(caller, "placeHold", str(card.member_id)), at=NOON,
         )  # fmt: skip
         done = await tills.record_purchase(
             desk, call(market, f"pay-{card.member_id}"), MemberRef(card_number=card.number), a_receipt(1_000),

@@ -13,11 +13,11 @@ import pytest
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import clearing, decisions, purchases, receipt_store, returns
+from partners import callers, clearing, decisions, purchases, receipt_store, returns
 from partners.decisions import DiscountNotGranted
 from partners.outcomes import Recorded
+from partners.preparing import PointsExceedShare
 from partners.promotions import budgets, publishing
-from partners.purchases import PointsExceedShare
 from partners.receipts import Line, Receipt
 from partners.returning import Wish
 from tests.builders import DAY, NOON, Coalition, a_receipt, found
@@ -58,18 +58,20 @@ def basket(lines: Mapping[str, tuple[int, str]], off: Mapping[str, tuple[str, in
     return replace(bare, lines=made, total_minor=sum(line.amount_minor for line in made))
 
 
-async def give_back(market: Market, done: Recorded, wish: Wish, *, after: int = 1) -> returns.Returned:
+async def give_back(
+    market: Market, done: Recorded, wish: Wish, *, after: int = 1, partner: str = "bakery"
+) -> returns.Returned:
     """A return of a purchase some days later."""
-    caller = market.coalition.callers["bakery"]
+    caller = market.coalition.callers[partner]
     directory = await market.desk.directory.get()
     slip_receipt = a_receipt()
-    place = purchases.place_of(directory, caller, "1", "1")
+    place = callers.place_of(directory, caller, "1", "1")
     at = done.receipt.at + after * DAY
     ref = returns.ReceiptRef("1", "1", at.date(), slip_receipt.reference)
     slip = returns.ReturnSlip(slip_receipt.reference, place, ref, at)
     return await returns.return_purchase(
         market.desk, caller, slip, done.receipt, wish,
-        idem_key=purchases.idem_key_of(caller, "returnPurchase", slip_receipt.reference), at=at,
+        idem_key=callers.idem_key_of(caller, "returnPurchase", slip_receipt.reference), at=at,
     )  # fmt: skip
 
 
@@ -200,6 +202,29 @@ async def test_a_discount_in_the_programmes_name_that_no_rule_gives_is_refused_a
     assert await market.rows() == before
 
 
+@pytest.mark.parametrize("stacked", ["BEST", "FIRST", "exclusive", "EXCLUSIVE"])
+async def test_a_till_does_not_choose_the_discount_that_another_pays_over_the_one_that_counts(
+    market: Market, stacked: str
+) -> None:
+    """Its own counts and keeps the other out; who gives the other alone would have the operator pay for it."""
+    alone = stacked == "exclusive"
+    inner = "" if alone else "one"
+    own = document("own", {"type": "discount_percent", "rate_bp": 2_000},
+                   stack={"group": inner, "priority": 1, "exclusive": alone})  # fmt: skip
+    theirs = document("theirs", {"type": "discount_percent", "rate_bp": 1_000}, funding=OPERATOR_PAYS,
+                      stack={"group": "" if stacked == "EXCLUSIVE" else inner, "priority": 50})  # fmt: skip
+    groups = [] if alone else [{"code": "one", "mode": stacked, "priority": 5}]
+    await market.publish(own, theirs, groups=groups)
+    card = await market.coalition.add_member()
+    before = await market.rows()
+    with pytest.raises(decisions.DiscountNotGranted):
+        await market.buy(card, basket({"1": (1_000, "a")}, {"1": ("theirs", 100)}))
+    assert await market.rows() == before
+    await market.buy(card, basket({"1": (1_000, "a")}, {"1": ("own", 200)}))
+    await market.buy(card, basket({"1": (1_000, "a")}))
+    assert await owed(market) == []
+
+
 async def test_the_cap_that_binds_a_spending_is_named_and_kept(market: Market) -> None:
     cap = document("tobacco", {"type": "set_redeem_cap", "share_bp": 1_000}, where={"partners": ["bakery"]})
     card = await market.coalition.add_member()
@@ -247,6 +272,22 @@ async def test_a_return_of_a_part_lets_the_payer_owe_less_and_keeps_a_lost_disco
     again = await give_back(market, done, Wish())
     assert again.refund_money_minor == 1_800 + 200
     assert len(await owed(market)) == 2
+
+
+async def test_returns_in_parts_give_back_no_more_than_was_paid_though_the_first_lost_more_than_it_was_worth(
+    market: Market,
+) -> None:
+    """A small line comes back and a large discount is lost with it: what was kept is not paid out at the end."""
+    off = document("ten-off", {"type": "discount_amount", "amount_minor": 1_000}, funding=OPERATOR_PAYS,
+                   what={"min_basket_minor": 3_050, "of": "GROSS"})  # fmt: skip
+    await market.publish(off)
+    goods, given = {"1": (3_000, "a"), "2": (100, "b")}, {"1": ("ten-off", 968), "2": ("ten-off", 32)}
+    for parts in (("2", "1"), ("1", "2"), (None,)):
+        done = await market.buy(await market.coalition.add_member(), basket(goods, given))
+        assert done.receipt.total_minor == 2_100
+        back = [await give_back(market, done, Wish(lines={one: None}) if one else Wish()) for one in parts]
+        assert sum(one.refund_money_minor for one in back) == 2_100
+        assert back[0].refund_money_minor == {"2": 0, "1": 2_000, None: 2_100}[parts[0]]
 
 
 async def test_what_a_partner_may_grant_comes_back_with_a_return(market: Market) -> None:

@@ -212,6 +212,29 @@ async def test_rules_that_cannot_be_released_together_are_refused_with_the_place
     assert told in [part for problem in no.problems for part in (*problem.path, *problem.message.split())]
 
 
+async def test_what_a_rule_leans_on_must_be_there_or_it_would_give_nothing_without_a_word(market: Market) -> None:
+    wrong = {
+        "where.partners": bonus("a", 1, where={"partners": ["bakery", "bakrey"]}),
+        "where.outlets": bonus("b", 1, where={"outlets": ["bakery:1", "bakery:2"]}, stack={"priority": 11}),
+        "codes.required": bonus("c", 1, codes={"required": "spring"}, stack={"priority": 12}),
+        "costs.unit": bonus("d", 1, costs={"unit": "cup", "quantity": 9}, stack={"priority": 13}),
+        "effect.batch": document("e", {"type": "grant_coupon", "batch": "next"}, stack={"priority": 14}),
+        "effect.unit": document("f", {"type": "grant_stamp", "unit": "cup"}, stack={"priority": 15}),
+        "effect.raffle": document("g", {"type": "raffle_ticket", "raffle": "car"}, stack={"priority": 16}),
+    }
+    await drafted(market, *wrong.values())
+    change = Change({source["code"]: None for source in wrong.values()})
+    no = await refused(
+        market, ReleaseInvalid,
+        lambda connection: publishing.submit(
+            connection, change, effective_from=EARLIER, maker=market.maker, at=EARLIER
+        ),
+    )  # fmt: skip
+    told = {(problem.path[1], ".".join(problem.path[2:])): problem.message for problem in no.problems}
+    assert told.keys() == {(source["code"], path) for path, source in wrong.items()}
+    assert told["a", "where.partners"] == "there is no partner bakrey"
+
+
 async def test_suspending_takes_one_person_works_at_once_and_on_what_is_still_to_come(market: Market) -> None:
     await market.publish(bonus("gift", 5), bonus("kept", 3, stack={"priority": 11}))
     await market.publish(bonus("later", 2, stack={"priority": 12}), effective_from=NOON + 10 * DAY)

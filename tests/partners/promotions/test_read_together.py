@@ -17,11 +17,12 @@ from members import badges, cards, households, identification
 from members.cards import CardBlocked, CardUnknown, IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import decisions, purchases, tills
+from partners import callers, calls, deciding, decisions, purchases, recording, tills
+from partners.desk import Carried
 from partners.mechanics import facts
 from partners.outcomes import Recorded
+from partners.prepared import Prepared
 from partners.promotions.basket import Member
-from partners.purchases import Carried, Prepared
 from partners.receipts import Receipt
 from tests.builders import NOON, a_receipt, found, identified
 from tests.partners.promotions.market import Market, bonus, open_market
@@ -89,7 +90,7 @@ async def test_a_household_shares_a_budget_alone_at_once_and_in_a_file(market: M
     assert scope.startswith("household:")
     desk, caller = market.desk, market.coalition.callers["bakery"]
     items = [(identified(card), a_receipt(50)) for card in (*family, single)]
-    told = await purchases.decide_many(desk, await desk.directory.get(), caller, items, at=NOON)
+    told = await deciding.decide_many(desk, await desk.directory.get(), caller, items, at=NOON)
     assert [one.award.points for one in told if isinstance(one, Prepared)] == [0, 0, 0]
     steps = [one.decided.outcome.steps[0].reason for one in told if isinstance(one, Prepared) and one.decided]
     assert steps == ["BUDGET_EXHAUSTED", "BUDGET_EXHAUSTED", "SCOPE_MISSING"]
@@ -100,7 +101,7 @@ async def test_facts_that_grew_old_are_stopped_by_the_write_and_not_without_its_
 ) -> None:
     """Four purchases decided before any of them was recorded: one is the first, whatever the desk knew."""
     await market.publish(bonus("first", 100, who=FIRST))
-    monkeypatch.setattr(purchases.Moved, "outran", lambda self, items: {})  # what the process itself remembers
+    monkeypatch.setattr(recording.Moved, "outran", lambda self, items: {})  # what the process itself remembers
     card = await market.coalition.add_member()
 
     async def points() -> list[int]:
@@ -111,15 +112,15 @@ async def test_facts_that_grew_old_are_stopped_by_the_write_and_not_without_its_
     assert await points() == [0, 0, 0, 100]
     card = await market.coalition.add_member()
     basis = decisions.Basis
-    monkeypatch.setattr(purchases, "Basis", lambda *given, **named: replace(basis(*given, **named), if_seq=None))
+    monkeypatch.setattr(deciding, "Basis", lambda *given, **named: replace(basis(*given, **named), if_seq=None))
     assert await points() == [100, 100, 100, 100]
 
 
 async def shown(market: Market, number: str, receipt: Receipt, partner: str = "bakery") -> Recorded:
     """A till's whole call: a card's number and a receipt."""
     caller = market.coalition.callers[partner]
-    key = purchases.idem_key_of(caller, "accruePoints", receipt.reference)
-    call = tills.Call(caller, key, receipt.occurred_at + timedelta(seconds=5), NOON)
+    key = callers.idem_key_of(caller, "accruePoints", receipt.reference)
+    call = calls.Call(caller, key, receipt.occurred_at + timedelta(seconds=5), NOON)
     return await tills.record_purchase(market.desk, call, MemberRef(card_number=number), receipt, spend=None)
 
 
@@ -139,14 +140,15 @@ async def test_a_card_tells_who_it_is_and_all_that_its_rules_ask_for_in_one_read
     directory = await desk.directory.get()
     for partner, points in (("bakery", [12, 12, 3]), ("grocer", [1, 1, 1]), ("books", [0, 0, 0])):
         caller = coalition.callers[partner]
-        place = purchases.place_of(directory, caller, "1", "1")
-        foreseen = purchases.foresee(desk, directory, caller, place, a_receipt(50), at=NOON)
-        assert (foreseen is None) == (partner == "books")
-        met = await asyncio.gather(*[desk.cards.submit(Carried(card.number, foreseen)) for card in held[:3]])
+        place = callers.place_of(directory, caller, "1", "1")
+        foreseen = deciding.foresee(desk, directory, caller, place, a_receipt(50), at=NOON)
+        assert foreseen is not None
+        assert (foreseen.wanted is None) == (partner == "books")
+        met = await asyncio.gather(*[desk.cards.submit(Carried(card.number, foreseen.wanted)) for card in held[:3]])
         assert [one.member for one in met] == [identified(card) for card in held[:3]]
         for one, expected in zip(met, points, strict=True):
             decide = partial(
-                purchases.decide, desk, directory, caller, one.member, a_receipt(50), at=NOON, idem_key=None
+                deciding.decide, desk, directory, caller, one.member, a_receipt(50), at=NOON, idem_key=None
             )
             alone, told = await decide(), await decide(foreseen=foreseen, told=one.told)
             assert (told.row, told.award, told.promoted) == (alone.row, alone.award, alone.promoted)
@@ -180,10 +182,11 @@ async def test_what_is_read_at_each_till_is_planned_for_any_number_of_them(marke
     await market.publish(bonus("first", 5, who=FIRST, caps=["month"]))
     held = [await market.coalition.add_member() for _ in range(4)]
     directory, caller = await market.desk.directory.get(), market.coalition.callers["bakery"]
-    foreseen = purchases.foresee(
-        market.desk, directory, caller, purchases.place_of(directory, caller, "1", "1"), a_receipt(50), at=NOON
+    foreseen = deciding.foresee(
+        market.desk, directory, caller, callers.place_of(directory, caller, "1", "1"), a_receipt(50), at=NOON
     )
     assert foreseen is not None
+    assert foreseen.wanted is not None
     wanted = foreseen.wanted
     asked = [replace(wanted.asked, member_id=card.member_id) for card in held]
     keys = [[(1, f"member:{card.member_id}", "2026-03")] for card in held]

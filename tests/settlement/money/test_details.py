@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from settlement import controls, runs
+from settlement import archive, controls, runs
 from settlement.money import journal
 from settlement.money.stock import Handover
 from tests.builders import DAY, NOON
@@ -49,7 +49,7 @@ async def test_every_line_has_its_postings_and_the_books_have_every_line(books: 
     kinds: set[str] = set()
     for statement in [s for run in done for s in run.statements if s.partner_id]:
         async with books.database.transaction() as connection:
-            detail = [d async for d in runs.detail(connection, statement, id_key=bytes(64))]
+            detail = [d async for d in archive.detail(connection, statement, id_key=bytes(64))]
         told: Counter[str] = Counter()
         for one in detail:
             assert abs(one.amount_micro) == one.points * one.unit_price_micro

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from settlement import controls, runs
+from settlement import archive, controls, runs
 from tests.builders import DAY, NOON
 from tests.settlement.money.books import Books
 
@@ -44,7 +44,7 @@ async def test_discounts_coupons_and_benefits_that_others_pay(books: Books) -> N
             assert lines == {"DISCOUNT": 2_500_000, "COUPON": 1_200_000, "BENEFIT": 750_000}
             async with books.database.transaction() as connection:
                 told: Counter[str] = Counter()
-                async for one in runs.detail(connection, statement, id_key=bytes(64)):
+                async for one in archive.detail(connection, statement, id_key=bytes(64)):
                     told[one.kind] += one.amount_micro
                     assert one.reference == receipt.reference
             assert told == lines

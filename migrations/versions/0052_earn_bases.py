@@ -1,0 +1,15 @@
+"""What earns and what points may pay, per agreement; the statements are in the file of the same name."""
+
+from pathlib import Path
+
+from alembic import op
+
+from migrations import run_script
+
+revision = "0052"
+down_revision = "0051"
+
+
+def upgrade() -> None:
+    """Run the statements."""
+    run_script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))

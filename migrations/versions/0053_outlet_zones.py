@@ -1,0 +1,15 @@
+"""The clock on an outlet's wall; the statements are in the file of the same name."""
+
+from pathlib import Path
+
+from alembic import op
+
+from migrations import run_script
+
+revision = "0053"
+down_revision = "0052"
+
+
+def upgrade() -> None:
+    """Run the statements."""
+    run_script(op.get_bind(), Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
