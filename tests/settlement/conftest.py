@@ -242,7 +242,7 @@ async def owner(server: Server, database_name: str) -> AsyncIterator[asyncpg.Con
     await connection.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def coalition_of() -> type[Coalition]:
     """What makes a coalition on a database that the test opened itself."""
     return Coalition

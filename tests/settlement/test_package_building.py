@@ -17,13 +17,13 @@ from kit.secrets import Vault
 from settlement import archive, runs
 from settlement.packages import building, keys, seal_store
 from settlement.packages.canonical import canonical_bytes, digest_hex
+from tests.settlement.once import once
 
 Coalition = Any
 KEY = bytes(range(64))
 
 
-@pytest.fixture
-async def year(coalition: Coalition, owner: asyncpg.Connection) -> Coalition:
+async def a_year(coalition: Coalition, owner: asyncpg.Connection) -> None:
     """A run whose statements have every kind of line, and one that follows it."""
     await owner.execute("UPDATE settlement.tax_rule SET rate_bp = 1923, rounding = 'DOCUMENT'")
     a = await coalition.partner(
@@ -45,7 +45,9 @@ async def year(coalition: Coalition, owner: asyncpg.Connection) -> Coalition:
         await coalition.give_back(member, first, 100, "a", shortfall=1)
         coalition.at += timedelta(days=35)
         await coalition.settle()
-    return coalition
+
+
+template, year = once(a_year)
 
 
 async def package(coalition: Coalition, vault: Vault, run_id: int, code: str) -> bytes:

@@ -25,13 +25,13 @@ from settlement.reports import store as report_store
 from settlement.reports.catalogue import Made, ReportIncomplete, ReportUnknown, Wanted
 from settlement.statements import Draft, Line
 from settlement.windows import positions
+from tests.settlement.once import once
 
 Coalition = Any
 OTHER_PRICES = {"service_price_micro": 2_500, "reimbursement_price_micro": 9_000}
 
 
-@pytest.fixture
-async def year(coalition: Coalition, owner: asyncpg.Connection) -> Coalition:
+async def a_year(coalition: Coalition, owner: asyncpg.Connection) -> None:
     """Two runs with fees, tax, retention and returns."""
     await owner.execute("UPDATE settlement.tax_rule SET rate_bp = 1923, rounding = 'DOCUMENT'")
     a = await coalition.partner("a", says={"platform_fee_micro": 7_000_001})
@@ -45,7 +45,9 @@ async def year(coalition: Coalition, owner: asyncpg.Connection) -> Coalition:
         await coalition.give_back(member, first, 100, "a", shortfall=1)
         coalition.at += timedelta(days=35)
         await coalition.settle()
-    return coalition
+
+
+template, year = once(a_year)
 
 
 async def made(coalition: Coalition, code: str, run_id: int | None, partner: str | None = None, **more: Any) -> Made:

@@ -14,20 +14,22 @@ from settlement import archive, runs
 from settlement.archive import Run
 from settlement.documents import register
 from settlement.money import journal
+from tests.settlement.once import once
 
 DAY = timedelta(days=1)
 Coalition = Any  # of conftest, which is not imported
 
 
-@pytest.fixture
-async def trade(coalition: Coalition) -> Coalition:
+async def a_trade(coalition: Coalition, _: asyncpg.Connection) -> None:
     """Two partners, one cut-off that is closed: A pays 10.00, B receives 4.80."""
     a, b = await coalition.partner("a"), await coalition.partner("b")
     member = await coalition.member()
     await coalition.earn(member, "a", a, 1000)
     await coalition.spend(member, "b", b, 600)
     await coalition.close()
-    return coalition
+
+
+template, trade = once(a_trade)
 
 
 async def begin(coalition: Coalition) -> int:
