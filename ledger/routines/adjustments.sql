@@ -14,6 +14,7 @@ DECLARE
   v_cutoff int := ledger.enter_cutoff(); a ledger.account; e ledger.journal; v_taken bigint; v_bytes bytea; v_of bigint;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had the account may have recorded in the next one
   IF NOT FOUND THEN
     status := 4;
     RETURN;

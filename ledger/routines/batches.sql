@@ -28,6 +28,7 @@ DECLARE
   v_take int[];
 BEGIN
   PERFORM ledger.lock_accounts(p_holders, p_unit);
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had an account may have recorded in the next one
   SELECT array_agg(status ORDER BY ord), array_agg(seq ORDER BY ord), array_agg(available ORDER BY ord),
          array_agg(pending ORDER BY ord), array_agg(ord ORDER BY ord) FILTER (WHERE status = 0)
   INTO v_status, v_seq, v_available, v_pending, v_take
@@ -140,6 +141,7 @@ DECLARE
   v_take int[]; v_due timestamptz[];
 BEGIN
   PERFORM ledger.lock_accounts(p_holders, p_unit);
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had an account may have recorded in the next one
   SELECT array_agg(status ORDER BY ord), array_agg(seq ORDER BY ord), array_agg(available ORDER BY ord),
          array_agg(pending ORDER BY ord), array_agg(ord ORDER BY ord) FILTER (WHERE status = 0)
   INTO v_status, v_seq, v_available, v_pending, v_take
@@ -273,6 +275,7 @@ DECLARE
   v_taken bigint[]; v_owed bigint[]; v_forgiven bigint[]; v_take int[]; v_short int[]; v_item int; v_from int;
 BEGIN
   PERFORM ledger.lock_accounts(p_holders, p_unit);
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had an account may have recorded in the next one
   SELECT array_agg(status ORDER BY ord), array_agg(seq ORDER BY ord), array_agg(available ORDER BY ord),
          array_agg(pending ORDER BY ord), array_agg(taken ORDER BY ord), array_agg(owed ORDER BY ord), array_agg(forgiven ORDER BY ord),
          array_agg(ord ORDER BY ord) FILTER (WHERE status = 0)

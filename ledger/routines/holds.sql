@@ -11,6 +11,7 @@ DECLARE
   v_due timestamptz; v_capture bigint := CASE p_kind WHEN 5 THEN p_amount ELSE 0 END;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had the account may have recorded in the next one
   IF NOT FOUND THEN
     status := 4;
     RETURN;

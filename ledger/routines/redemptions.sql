@@ -10,6 +10,7 @@ DECLARE
   v_kind smallint; v_credit smallint := CASE p_kind WHEN 4 THEN 3 ELSE 11 END;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had the account may have recorded in the next one
   IF NOT FOUND THEN
     status := 4;
     RETURN;

@@ -12,6 +12,7 @@ DECLARE
   v_bytes bytea; v_short_nos smallint[] := '{}'; v_owed bigint[] := '{}'; v_forgiven bigint[] := '{}';
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had the account may have recorded in the next one
   IF NOT FOUND THEN
     status := 4;
     RETURN;
@@ -119,6 +120,7 @@ DECLARE
   v_bytes bytea;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had the account may have recorded in the next one
   IF NOT FOUND THEN
     status := 4;
     RETURN;

@@ -29,6 +29,7 @@ DECLARE
   v_pending bigint; v_expires timestamptz[]; v_bytes bytea;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had the account may have recorded in the next one
   IF NOT FOUND THEN
     status := 4;
     RETURN;
@@ -131,6 +132,7 @@ DECLARE
   v_credit smallint; v_kind smallint := p_kind;
 BEGIN
   SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND x.unit = p_unit FOR NO KEY UPDATE;
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had the account may have recorded in the next one
   IF NOT FOUND THEN
     status := 4;
     RETURN;

@@ -29,7 +29,7 @@ NASTY = ("\0", "0001-01-01T00:00", "9999-12-31", "-1", "9" * 40, "NaN", "'\"><%2
 FIELDS_OF_A_FORM = 17
 ENOUGH = Allowance(10**6, 10**6)
 pytestmark = pytest.mark.deep  # a thousand and a half requests
-desk = test_problem_pages.desk
+desk, template = test_problem_pages.desk, test_problem_pages.template
 
 
 @pytest.fixture(autouse=True)

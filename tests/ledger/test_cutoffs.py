@@ -343,3 +343,70 @@ async def test_of_two_closes_at_once_an_earlier_instant_is_refused_and_closes_no
 
     async with database.reading() as connection:
         assert [one.cut_at for one in await cutoffs.cutoffs(connection)] == [START + DAY, None]
+
+
+AGAIN = "v_cutoff := ledger.enter_cutoff();"
+
+
+async def cutoffs_of_a_spending_that_waited(database: Database, having: asyncpg.Connection) -> list[tuple[int, int]]:
+    """Kind and cut-off of an account's entries, in order: somebody spends, and waits for who has the account; the next
+    cut-off is opened; who has the account records ten points in it; the points are spent."""
+    [holder] = await open_accounts(database, 1)
+    async with having.transaction():
+        await having.execute("SELECT FROM ledger.account WHERE holder_id = $1 FOR NO KEY UPDATE", holder)
+        spent = asyncio.create_task(
+            database.pool.fetchval(
+                "SELECT status FROM ledger.spend(3::smallint, $1, 1::smallint, 10, NULL, 1, 1, $2, $2, $3, $4)",
+                holder, uuid4(), START, START.date(),
+            )
+        )  # fmt: skip
+        await until(lambda: waits_for_a_row(database))
+        async with database.transaction() as closer:
+            assert await cutoffs.cutoff_store.drain_cutoff(closer, at=START + DAY) == 1
+        assert await accrue(having, holder) == 0
+    assert await spent == 0
+    rows = await database.pool.fetch("SELECT kind, cutoff_id FROM ledger.journal ORDER BY seq")
+    return [(row["kind"], row["cutoff_id"]) for row in rows]
+
+
+async def waits_for_a_row(database: Database) -> bool:
+    return await database.pool.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype IN ('transactionid', 'tuple') AND NOT granted)"
+    )
+
+
+async def test_points_are_spent_in_no_cutoff_before_the_one_that_they_came_in(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    """A cut-off with what was spent and without what it was spent of could not be settled: its stock were below zero."""
+    assert await cutoffs_of_a_spending_that_waited(database, owner) == [(1, 2), (3, 2)]
+    assert await violations(database) == []
+
+
+async def test_who_does_not_look_again_once_it_has_the_account_spends_points_of_the_next_cutoff(
+    database: Database, owner: asyncpg.Connection
+) -> None:
+    source = await owner.fetchval("SELECT pg_get_functiondef('ledger.spend'::regproc)")
+    assert source.count(f"  {AGAIN}") == 1
+    await owner.execute(source.replace(f"  {AGAIN}", ""))
+    assert await cutoffs_of_a_spending_that_waited(database, owner) == [(1, 2), (3, 1)]
+
+
+async def test_everything_that_takes_points_looks_again_at_the_cutoff_once_it_has_the_account(
+    database: Database,
+) -> None:
+    """Whatever waits for an account before it takes something from it, one by one or in a batch; what gives need not."""
+    rows = await database.pool.fetch(
+        "SELECT p.proname AS name, pg_get_functiondef(p.oid) AS source FROM pg_proc p JOIN pg_namespace n "
+        "ON n.oid = p.pronamespace WHERE n.nspname = 'ledger' AND p.prosrc LIKE '%enter_cutoff()%'"
+    )
+    waiting = {
+        row["name"]: AGAIN in row["source"].partition("BEGIN")[2]
+        for row in rows
+        if "FOR NO KEY UPDATE;" in row["source"] or "lock_accounts(" in row["source"]
+    }
+    assert {name for name, again in waiting.items() if not again} == {
+        "accrue_lots",
+        "record_expiry_notices",
+    }  # take nothing
+    assert len(waiting) > 10
