@@ -187,6 +187,7 @@ _LOOK = "SELECT * INTO a FROM ledger.account x WHERE x.holder_id = p_holder AND 
 _KNOWN = "SELECT * INTO e FROM ledger.journal j WHERE j.holder_id = p_holder AND j.unit = p_unit AND j.idem_key = p_idem_key;"
 _NO_ACCOUNT = "IF NOT FOUND THEN status := 4; RETURN; END IF;"
 _PROBE_FIRST = f"{_KNOWN} {_LOCK} {_NO_ACCOUNT}"
+_AGAIN = "v_cutoff := ledger.enter_cutoff();  -- once more: whoever had the account may have recorded in the next one"
 _ELIGIBLE = (
     "WHERE l.holder_id = p_holder AND l.unit = p_unit AND l.open AND l.remaining > 0 AND (l.active OR p_takes_pending)"
     " AND (p_contributors IS NULL OR coalesce(l.contributor_id, p_holder) = ANY (p_contributors))"
@@ -200,7 +201,8 @@ MUTANTS = (
     # The first half
     Mutant("a transfer takes no lock", "ledger.transfer_out", _LOCK, _LOOK, "a_balance_is_given_once_by_two_at_once"),
     Mutant(
-        "a transfer looks for the key before the lock", "ledger.transfer_out", f"{_LOCK} {_NO_ACCOUNT} {_KNOWN} IF FOUND THEN",
+        "a transfer looks for the key before the lock", "ledger.transfer_out",
+        f"{_LOCK} {_AGAIN} {_NO_ACCOUNT} {_KNOWN} IF FOUND THEN",
         f"{_PROBE_FIRST} IF e.seq IS NOT NULL THEN", "one_key_at_once_is_one_transfer",
     ),
     Mutant(
