@@ -133,5 +133,6 @@ BEGIN
   IF v_holders IS NULL THEN
     RETURN 0;
   END IF;
+  v_cutoff := ledger.enter_cutoff();  -- once more: whoever had an account may have recorded in the next one
   RETURN ledger.settle_due(v_holders, p_unit, p_at, v_cutoff);
 END $$;

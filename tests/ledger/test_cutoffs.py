@@ -403,7 +403,7 @@ async def test_everything_that_takes_points_looks_again_at_the_cutoff_once_it_ha
     waiting = {
         row["name"]: AGAIN in row["source"].partition("BEGIN")[2]
         for row in rows
-        if "FOR NO KEY UPDATE;" in row["source"] or "lock_accounts(" in row["source"]
+        if "FOR NO KEY UPDATE" in row["source"] or "lock_accounts(" in row["source"]
     }
     assert {name for name, again in waiting.items() if not again} == {
         "accrue_lots",
