@@ -7,11 +7,12 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+
 from kit import clock
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings
-from kit.values import quick
 
 if TYPE_CHECKING:
     from gateway.following import Follower
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 LANGUAGES = ("en", "ru", "ro")
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(Struct, frozen=True):
     """Who is signed in at a browser: a MEMBER by the member's number, STAFF or a partner's COLLEAGUE by the actor's.
 
     roles are those held at this moment; session_id is where they are signed in. is_fresh: who they are was proved

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import structlog
 from graphql import ExecutionResult
+from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from gateway import masking
@@ -32,7 +32,6 @@ from gateway.rejections import is_miss
 from gateway.scopes import POINTS_ACCRUE
 from gateway.streams import BEAT_SECONDS, Refused, Stream, Streams, send_events, told
 from kit.errors import OutcomeUnknown
-from kit.values import quick
 
 LARGEST_BODY = 64 * 1024
 LARGEST_BATCH = 2 * 1024 * 1024
@@ -59,9 +58,7 @@ _EXHAUSTED = {
 log = structlog.get_logger("gateway.graphql")
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What a caller shows of itself: an Authorization header, and the DPoP proofs that it made for a method, at the
     endpoint or at another path of ours."""
 

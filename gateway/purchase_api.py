@@ -1,10 +1,10 @@
 """What partners do over GraphQL: quote, record, spend, return, cancel. Resolvers parse, ask the desk, and answer."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, TypeVar
 
 import strawberry
+from msgspec import Struct
 from strawberry import Info
 
 from gateway import access, masking, quotes, scopes, slips
@@ -52,7 +52,6 @@ from gateway.types import (
 )
 from kit import clock, errors
 from kit.amounts import Points
-from kit.values import quick
 from members.cards import MemberUnknown
 from members.identification import MemberRef
 from partners import batches, callers, calls, outcomes, returns, rules, tills
@@ -99,9 +98,7 @@ CancelPurchaseResult = Annotated[
 ]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Counter:
+class Counter(Struct, frozen=True):
     """Where a partner's client stands: the desk, the directory as it is, who asks."""
 
     desk: Desk

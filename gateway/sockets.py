@@ -11,11 +11,11 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from gateway import masking

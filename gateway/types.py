@@ -1,12 +1,12 @@
 """What partners are answered: members, balances, transactions, quotes. Plain objects, no resolver below the roots."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
+from msgspec import Struct
 from strawberry import Info
 
 from gateway import access, slips
@@ -15,7 +15,6 @@ from gateway.inputs import described
 from gateway.scalars import CurrencyCode, TransactionKind
 from kit.amounts import Points, decimal_from_minor
 from kit.secrets import opaque_id, read_opaque_id
-from kit.values import quick
 from ledger import debts as ledger_debts
 from ledger import holds as ledger_holds
 from ledger.accounts import POINTS
@@ -178,9 +177,7 @@ class PurchaseLine:
     value_paid: Money = described("What those points were worth.")
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """A receipt as it is shown: to its own partner, in a language. Its types compute only what is asked for."""
 
     receipt: StoredReceipt

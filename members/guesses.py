@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import audit, clock
 from kit.database import Database
 from kit.errors import Rejection
-from kit.values import quick
 from members import guess_store
 
 TERMINAL = "TERMINAL"
@@ -46,9 +45,7 @@ class RateLimited(Rejection):
         super().__init__("too many unknown numbers from here; try again later")
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Guesser:
+class Guesser(Struct, frozen=True):
     """Where numbers come from: a terminal, or a client that names none."""
 
     kind: str

@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.errors import Rejection
 from kit.secrets import Vault, opaque_id, read_opaque_id
-from kit.values import quick
 from members import aliases, cards, proofs, store
 from members.cards import CardBlocked, CardUnknown, MemberClosed, MemberUnknown, Recognised
 
@@ -53,9 +53,7 @@ class Visit:
     expires_at: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(Struct, frozen=True):
     """A member, recognised. level says by what; of a visit, visit.level says by what it was begun.
 
     status is ACTIVE, ANONYMOUS for the holder of a card that nobody has registered, or HOUSEHOLD for the pool of
@@ -72,7 +70,6 @@ class Identified:
     issued_to: int | None = None
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberRef:
     """What a till says of a member: exactly one of these. id is the member's number, already read from the partner's

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from kit.errors import Rejection
 from kit.secrets import fingerprint
-from kit.values import quick
 from partners.directory import Directory, Partner
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.terms import Terms
@@ -43,9 +43,7 @@ class PartnerSuspended(Rejection):
     retryable = True
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who asks: the partner and the number of its OAuth client; terminal_id where it is one till and no other."""
 
     partner_id: int
@@ -53,9 +51,7 @@ class Caller:
     terminal_id: int | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where it happened, checked: the partner, its outlet's number and its terminal's, if one was named."""
 
     partner: Partner

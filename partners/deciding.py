@@ -5,7 +5,6 @@ many together.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from types import MappingProxyType
@@ -13,9 +12,11 @@ from typing import TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from kit.errors import Rejection
 from kit.lane import Lane
-from kit.values import quick
 from members import aliases
 from members.identification import Identified
 from partners import callers, decisions, preparing
@@ -44,9 +45,7 @@ _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Presented:
+class Presented(Struct, frozen=True):
     """Coupons that a member shows, looked at and good; whether the member proved who it is, and the wall's instant."""
 
     coupons: tuple[Shown, ...] = ()
@@ -57,9 +56,7 @@ class Presented:
 NOTHING_PRESENTED = Presented()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """What a purchase is decided on whoever buys: where it happened, terms and release in force then, what the
     release's rules want to know (needs), the budgets by which settlement limits the partner, and the local date of
     every zone that budgets count in."""
@@ -78,9 +75,7 @@ class Setting:
         return self.needs.any or bool(self.limited) or not self.terms.is_ordinary
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Foreseen:
+class Foreseen(Struct, frozen=True):
     """A receipt's setting, and what a decision will want to know of whom a card stands for before that is known (None:
     nothing): see `foresee`.
 
@@ -213,9 +208,7 @@ async def _read(
     return told
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(Struct, frozen=True):
     """A purchase to be decided."""
 
     desk: Desk
@@ -237,9 +230,7 @@ class _Asked:
         return setting.directory.experiments.among(setting.needs.experiments, at=self.receipt.occurred_at)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class _Whose:
+class _Whose(Struct, frozen=True):
     """What says which counters of budgets a purchase looks at: see evaluation.Whose."""
 
     partner: str

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem, Rejection
 from kit.instants import just_before
-from kit.values import quick
 from partners import earning
 from partners.earning import Award, EarnLine, Reason
 from partners.promotions import evaluation
@@ -81,9 +83,7 @@ def check_plan(limit: SpendLimit | None, release: Release) -> None:
         raise PlanRequired(f"here points are spent only with a plan of the subscription (rule {code}); they stay")
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Basis:
+class Basis(Struct, frozen=True):
     """What a decision by rules is made on, beside the receipt.
 
     if_seq is the account's number when counters of the
@@ -105,9 +105,7 @@ class Basis:
         return self.exposure is not None or self.holding is not None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """A decision by rules with all that it was made on."""
 
     basis: Basis
@@ -175,6 +173,8 @@ def context_of(
     dates are `dates_of` a release; a decision in which no budget counts needs none.
     """
     occurred_at = receipt.occurred_at
+    if occurred_at.tzinfo is not UTC:  # lots begin and end in its zone, and are hashed as they are written
+        occurred_at = occurred_at.astimezone(UTC)
     return Context(
         occurred_at=occurred_at,
         received_at=at,

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
+
+from msgspec import Struct, field
 
 from kit.database import Database
 from kit.errors import Rejection
 from kit.lane import Lane
 from kit.secrets import Vault
-from kit.values import quick
 from members import identification
 from members.guesses import CardGuesses
 from members.identification import Identified
@@ -35,9 +35,7 @@ ABREAST = 2  # of them with purchases of tills; files alone have two as well
 BudgetKey = tuple[str, str, str]  # code, scope, period
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What has to be read for a decision: these fields of a member and these counters by name, as known at an instant,
     and what is left of budgets. Either may be nothing."""
 
@@ -48,9 +46,7 @@ class Wanted:
     keys: Sequence[BudgetKey]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """What was read for a decision: the facts (None: not asked for, or there is no such member), and what is left of
     each budget that was asked for."""
 
@@ -61,18 +57,14 @@ class Told:
 UNTOLD = Told()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """A card that is shown at a till, by its number, and what else is to be read of whom it stands for (`Foreseen`)."""
 
     number: str
     wanted: Wanted | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Met:
+class Met(Struct, frozen=True):
     """Whom a card stands for, and what was read of them beside (None: nothing was foreseen)."""
 
     member: Identified

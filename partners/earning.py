@@ -8,22 +8,20 @@ do gift cards, deposits, tips, delivery and fees. A tier adds basis points of it
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec import Struct
+
 from kit.amounts import BASIS, allocate, micro_per_minor
 from kit.instants import add_months
-from kit.values import quick
 from partners.promotions.basket import Lot
 from partners.terms import Programme, Terms
 
 EARNING_KINDS = frozenset({"GOODS", "SERVICE"})
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class EarnLine:
+class EarnLine(Struct, frozen=True):
     """What earning looks at: a line's amount and the part of it that points pay, both in minor units."""
 
     line_id: str
@@ -37,9 +35,7 @@ class EarnLine:
         return max(self.amount_minor - self.points_value_minor, 0) if self.kind in EARNING_KINDS else 0
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """Why points were or were not given: a code, the points it accounts for, and the figures it was computed on."""
 
     code: str
@@ -47,9 +43,7 @@ class Reason:
     facts: Mapping[str, Any]
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Award:
+class Award(Struct, frozen=True):
     """What a purchase earns: the points, their split to lines, the reasons (which sum to the points), the lots."""
 
     points: int

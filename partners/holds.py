@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
+from msgspec import structs
 
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import fingerprint
@@ -314,7 +315,7 @@ async def _hold(desk: Desk, row: asyncpg.Record, at: datetime) -> Hold:
 
 def _with_hold(prepared: Prepared, ref: HoldRef, content: UUID) -> Prepared:
     decision = {**prepared.row.decision, "hold": ref.seq}
-    return replace(prepared, row=replace(prepared.row, fingerprint=content, decision=decision))
+    return structs.replace(prepared, row=structs.replace(prepared.row, fingerprint=content, decision=decision))
 
 
 def _claim(what: str, idem_key: UUID) -> UUID:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from kit.errors import Rejection
-from kit.values import quick
 from partners.records import StoredReceipt
 
 
@@ -120,9 +119,7 @@ _REJECTIONS: dict[int, tuple[type[Rejection], str]] = {
 }
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """A receipt that is on record, and the balances after it where the call told them (points); debt is owed."""
 
     receipt: StoredReceipt

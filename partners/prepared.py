@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 import asyncpg
 import orjson
+from msgspec import Struct
+from msgspec.structs import replace
 
-from kit.values import quick
 from ledger.accounts import POINTS
 from members.identification import Identified
 from partners import outcomes
@@ -55,9 +56,7 @@ class Retries:
         return await prepared.again(denied=frozenset(self.denied))
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A purchase decided and ready to be recorded.
 
     Where rules decided it, promoted is what it writes besides, decided what it was decided on, and again decides it

@@ -5,17 +5,16 @@ for the directory's snapshot.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import orjson
+from msgspec import Struct
 
 from kit.amounts import allocate
 from kit.errors import Rejection
 from kit.secrets import fingerprint
-from kit.values import quick
 from members.identification import Identified
 from partners import callers, decisions, earning, receipts, spending
 from partners.callers import Caller, Place
@@ -100,9 +99,7 @@ def prepare(
     )
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class _Price:
+class _Price(Struct, frozen=True):
     directory: Directory
     terms: Terms
     redeem_points: int
@@ -113,9 +110,7 @@ class _Price:
             raise PointsExceedShare("points may not pay that much of this bill", maximum_points=most)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Verdict(Struct, frozen=True):
     award: Award
     lines: Sequence[earning.EarnLine]
     paid_points: Sequence[int]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from msgspec.structs import replace
 
 from kit.errors import Rejection
 from members.identification import Identified

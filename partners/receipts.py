@@ -6,16 +6,18 @@ goods over its total.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct, field
+from msgspec.structs import replace
+
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import fingerprint
-from kit.values import quick
 
 LARGEST_AMOUNT_MINOR = 10**12
 MOST_LINES = 500
@@ -69,9 +71,7 @@ class ReceiptInFuture(Rejection):
     retryable = True
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One line: its amount is after discounts and before points, in minor units."""
 
     line_id: str
@@ -80,19 +80,17 @@ class Line:
     facts: Mapping[str, Any] = field(default_factory=dict)  # sku, category, quantity, discounts, tax: kept as sent
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Payment:
     """How a part of the total was paid with money, in minor units; instrument is the partner's token of a bank card, if
     it told one. It is never stored."""
 
     kind: str
     amount_minor: int
-    instrument: str = field(default="", repr=False)
+    instrument: str = dataclasses.field(default="", repr=False)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """A purchase as a partner reports it. outlet and terminal are the partner's own codes."""
 
     reference: str
@@ -125,7 +123,7 @@ class Receipt:
         return found or None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class ReceiptRef:
     """How a partner names one of its own receipts."""
 

@@ -9,16 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-
-from kit.values import quick
+from msgspec import Struct
 
 PURCHASE, REDEMPTION, RETURN, CANCELLATION = 1, 2, 3, 4  # kinds of a receipt
 DISCOUNT, COUPON, BENEFIT = 1, 2, 3  # kinds of what one party owes another because of a decision
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A receipt's columns as they go into the database; total in minor units, awarded and redeemed in points. decision
     is plain JSON, as `StoredReceipt` gives it back. reward_id is the reward of the catalogue that a redemption is for,
     to be taken from its stock in the same call."""
@@ -49,9 +46,7 @@ class Row:
         return orjson.dumps(self.decision).decode()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class StoredReceipt:
+class StoredReceipt(Struct, frozen=True):
     """A receipt as it is recorded. kind: 1 purchase, 2 redemption, 3 return, 4 cancellation."""
 
     holder_id: int
@@ -87,9 +82,7 @@ class ProofUse:
     approval_no: int | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class BudgetCharge:
+class BudgetCharge(Struct, frozen=True):
     """What a decision uses of a budget in a scope and a period: points, times, or minor units."""
 
     budget_id: int
@@ -112,9 +105,7 @@ class OwedRow:
     amount_minor: int
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Promoted:
+class Promoted(Struct, frozen=True):
     """What a decision by rules writes beside the receipt. if_seq is the account's number when its counters were read,
     None where none was; given is what partners.record_given takes of the item, None where it gives and uses nothing."""
 

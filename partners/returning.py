@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from msgspec import structs
+
 from kit.amounts import allocate
 from kit.errors import Rejection
 from partners import earning
@@ -225,7 +227,8 @@ def _given_back(found: Remaining, decided: Decided, left: GivenBack, exposure_he
         kept = sum(lot.points for lot in found.outcome.lots if lot.funder_id == exposure_here)
         now |= {(code, "", ""): kept for code in limit_codes(decided.basis.context.partner)}
     charges = (
-        replace(one, amount=one.amount - now.get((one.code, one.scope_key, one.period_key), 0)) for one in left.charges
+        structs.replace(one, amount=one.amount - now.get((one.code, one.scope_key, one.period_key), 0))
+        for one in left.charges
     )
     owes = {
         (one.rule, one.payer_id, one.kind): one.amount_minor

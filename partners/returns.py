@@ -6,12 +6,13 @@ A decision is made on the account's state number; an account that moved meanwhil
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
+from msgspec.structs import replace
 
 from kit.amounts import Points
 from kit.errors import Rejection

@@ -6,12 +6,13 @@ is not recognised or a proof is no good, the key is looked up before the "no" is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from kit.errors import Rejection
-from kit.values import quick
 from ledger import lots
 from ledger.accounts import POINTS
 from members import approvals, proofs
@@ -92,7 +93,6 @@ class Spend:
     proof: Proof | None
 
 
-@quick
 @dataclass(frozen=True, slots=True)
 class Coupons:
     """Codes of coupons that are shown, and the wall's instant."""

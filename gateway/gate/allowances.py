@@ -19,11 +19,11 @@ from typing import Any
 
 import asyncpg
 import structlog
+from msgspec import Struct
 
 from gateway.gate import allowance_store
 from gateway.masking import is_unavailable
 from kit.clock import wall
-from kit.values import quick
 
 LEASE_SECONDS = 1.0
 MICRO = 1_000_000
@@ -52,9 +52,7 @@ MEMBER = Allowance(200, 10)
 """Of one member in the members' own app."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """How an allowance stands as far as this process knows, in points of cost."""
 
     maximum: int

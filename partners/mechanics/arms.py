@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
+from msgspec import Struct
 
 from kit.lane import Lane
-from kit.values import quick
 from partners.mechanics import arm_store
 from partners.mechanics.documents import HoldoutDocument
 from partners.promotions import holdouts
@@ -26,9 +25,7 @@ MOST_REMEMBERED = 200_000
 NOBODY: Mapping[str, str] = {}
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Met:
+class Met(Struct, frozen=True):
     """A member who is about to meet a rule of an experiment, and the business instant."""
 
     holder_id: int

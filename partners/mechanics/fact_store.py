@@ -11,20 +11,18 @@ from uuid import UUID
 
 import asyncpg
 import orjson
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.engine import Row, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kit.values import quick
 from partners.terms import Programme
 
 if TYPE_CHECKING:
     from partners.mechanics.facts import Asked
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A row of partners.member_facts."""
 
     tier: str

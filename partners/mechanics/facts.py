@@ -14,11 +14,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
+from msgspec import Struct
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.secrets import Vault
-from kit.values import quick
 from members import birthdays
 from partners.mechanics import fact_store
 from partners.mechanics.fact_store import BudgetAsked
@@ -29,9 +29,7 @@ FOLD = 2_000
 """How many members are added up in one call."""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """Whom facts are wanted of, at which partner, and when the basket was bought (UTC)."""
 
     member_id: int
@@ -39,9 +37,7 @@ class Asked:
     occurred_at: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """A member as a decision sees them. scopes are those of Context.scopes that follow from who it is; seq is the
     account's number that the counters are as of, for a write that must not have missed a purchase; available are points
     of the last entry, in which what became due since is not counted."""

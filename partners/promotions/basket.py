@@ -8,13 +8,14 @@ The host computes calendar facts and member facts once; rules never look at a cl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from kit.values import quick
+from msgspec import field, json
+
 from partners.promotions.plain import Plain, digest
 from partners.terms import Programme, Terms
 
@@ -33,9 +34,7 @@ COUNTERS = frozenset(
 SCOPES = ("member", "household", "card", "instrument", "partner", "outlet", "code", "referrer")
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class BasketLine(Plain):
+class BasketLine(Plain, frozen=True):
     """One line: amount_minor is after the till's own discounts, before ours and before points.
 
     list_minor is the amount before the till's own discounts (None: the same); classes are product classes such as
@@ -53,9 +52,7 @@ class BasketLine(Plain):
     tax_minor: int = 0
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Payment(Plain):
+class Payment(Plain, frozen=True):
     """A part of the bill that money paid, in minor units; instrument is the partner's token of a bank card."""
 
     kind: str
@@ -63,9 +60,7 @@ class Payment(Plain):
     instrument: str = ""
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Basket(Plain):
+class Basket(Plain, frozen=True):
     """What is bought. points are what the member wants to pay with, points_minor their value at the till.
 
     line_points_minor is how that value falls on the lines where it was decided before (a return decides what remains
@@ -85,9 +80,7 @@ class Basket(Plain):
         return sum(line.amount_minor for line in self.lines)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class EarnBase(Plain):
+class EarnBase(Plain, frozen=True):
     """What the agreement lets earn: kinds of lines, product classes that never do, and whether the tax in it does.
 
     Gift cards never earn, whatever kinds say.
@@ -99,18 +92,14 @@ class EarnBase(Plain):
     without_tax: bool = False
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SpendBase(Plain):
+class SpendBase(Plain, frozen=True):
     """What points may pay for under the agreement: kinds of lines that they may not, and the least money."""
 
     excluded_kinds: tuple[str, ...] = ()
     minimum_money_minor: int = 0
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class BaseTerms(Plain):
+class BaseTerms(Plain, frozen=True):
     """What was signed, as far as a decision needs it; see partners.terms for the meaning of each.
 
     funder_id is who funds the agreed points where that is not the partner; issues whether points are given at all.
@@ -126,8 +115,8 @@ class BaseTerms(Plain):
     bill_ceiling_bp: int
     point_value_micro: int
     tier_bonus_bp: Mapping[str, int] = field(default_factory=dict)
-    earn: EarnBase = field(default_factory=EarnBase)
-    spend: SpendBase = field(default_factory=SpendBase)
+    earn: EarnBase = EarnBase()
+    spend: SpendBase = SpendBase()
     proportional_returns: bool = False
     funder_id: int | None = None
     issues: bool = True
@@ -158,9 +147,7 @@ class BaseTerms(Plain):
         )  # fmt: skip
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Member(Plain):
+class Member(Plain, frozen=True):
     """Facts about the member at the instant of the decision, none of them personal.
 
     plan is the code of the umbrella plan in force, empty for none; attributes are verified and not expired;
@@ -182,9 +169,7 @@ class Member(Plain):
     in_household: bool = False
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Local(Plain):
+class Local(Plain, frozen=True):
     """The calendar at the outlet: ISO date, weekday (1 is Monday), hour, minute, codes of the day's holidays."""
 
     date: str
@@ -205,9 +190,7 @@ def _local(minute: datetime, zone: str, holidays: tuple[str, ...]) -> Local:
     return Local(here.date().isoformat(), here.isoweekday(), here.hour, here.minute, tuple(sorted(holidays)))
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Coupon(Plain):
+class Coupon(Plain, frozen=True):
     """A code that was presented: the batch it is of, its number, and its state: VALID, or why it cannot be used."""
 
     batch: str
@@ -215,9 +198,7 @@ class Coupon(Plain):
     state: str = "VALID"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Event(Plain):
+class Event(Plain, frozen=True):
     """What happened where it is no purchase: the partner's own code, and figures and words that came with it."""
 
     code: str
@@ -225,9 +206,7 @@ class Event(Plain):
     words: Mapping[str, str] = field(default_factory=dict)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Context(Plain):
+class Context(Plain, frozen=True):
     """Everything around the basket that a decision may look at.
 
     trigger is one of documents.TRIGGERS; partner and outlet are codes; zone is the outlet's, dates holds the local
@@ -247,7 +226,7 @@ class Context(Plain):
     terms: BaseTerms
     trigger: str = "purchase"
     channel: str = "pos"
-    member: Member = field(default_factory=Member)
+    member: Member = Member()
     event: Event | None = None
     coupons: tuple[Coupon, ...] = ()
     available: int | None = None
@@ -258,9 +237,7 @@ class Context(Plain):
     denied: tuple[str, ...] = ()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Counters(Plain):
+class Counters(Plain, frozen=True):
     """What budgets had left when the decision was made: `key(budget, scope_key, period_key)` -> remaining.
 
     A budget that is missing here was never used and has its whole limit.
@@ -274,9 +251,7 @@ class Counters(Plain):
         return f"{budget}/{scope_key}/{period_key}"
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Lot(Plain):
+class Lot(Plain, frozen=True, omit_defaults=True):
     """Points to be granted by one funder with one activation and one expiry; lot 1 holds the contractual base."""
 
     lot_no: int
@@ -320,9 +295,7 @@ class LinePart(NamedTuple):
         return cls(*found)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Award(Plain):
+class Award(Plain, frozen=True, omit_defaults=True):
     """Points by one rule, or by the agreement (BASE, TIER_BONUS), split to lines and to funders; both sum to it."""
 
     rule: str
@@ -335,9 +308,7 @@ class Award(Plain):
     facts: Mapping[str, int | str] = field(default_factory=dict)
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Discount(Plain):
+class Discount(Plain, frozen=True, omit_defaults=True):
     """Money off one line by one rule, in minor units, and who pays it; source is PROGRAMME, or COUPON."""
 
     rule: str
@@ -348,9 +319,7 @@ class Discount(Plain):
     funders: tuple[Share, ...] = ()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Grant(Plain):
+class Grant(Plain, frozen=True, omit_defaults=True):
     """Something else that is given: COUPON, STAMP, BADGE, ENTITLEMENT, TIER_CREDIT or RAFFLE_TICKET.
 
     code is the batch, unit, badge, entitlement or raffle; expires_at is None where it does not end by itself.
@@ -365,9 +334,7 @@ class Grant(Plain):
     funders: tuple[Share, ...] = ()
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Use(Plain):
+class Use(Plain, frozen=True, omit_defaults=True):
     """Something that the decision uses up: kind COUPON (code is the coupon's number) or STAMP (code is the unit)."""
 
     rule: str
@@ -376,9 +343,7 @@ class Use(Plain):
     quantity: int = 1
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Charge(Plain):
+class Charge(Plain, frozen=True, omit_defaults=True):
     """What a budget is charged in the write; on_exceed is `deny` or `partial`. One per budget, scope and period."""
 
     budget: str
@@ -389,9 +354,7 @@ class Charge(Plain):
     on_exceed: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class SpendLimit(Plain):
+class SpendLimit(Plain, frozen=True, omit_defaults=True):
     """The most points this bill takes, their value in minor units, and the cap that bound.
 
     bound_by is PROGRAMME_CEILING, AGREEMENT_SHARE, MINIMUM_MONEY, NOTHING_ELIGIBLE, BALANCE, SPEND_LOCK or RULE:<code>.
@@ -402,9 +365,7 @@ class SpendLimit(Plain):
     bound_by: str
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Step(Plain):
+class Step(Plain, frozen=True, omit_defaults=True):
     """What became of one rule whose conditions held, or failed to be computed; reason is one of REASONS.
 
     computed is what its effect came to before caps, awarded what was given (points, minor units or pieces); by names
@@ -422,6 +383,7 @@ class Step(Plain):
     remaining: int | None = None
 
 
+_ENCODER = json.Encoder(order="deterministic")
 REASONS = (
     "APPLIED", "NOT_EFFECTIVE", "CONDITION_FALSE", "CONDITION_ERROR", "OUTRANKED_BY", "EXCLUSIVE_AFTER",
     "CODE_REQUIRED", "CODE_INVALID", "BUDGET_EXHAUSTED", "CAPPED", "ZERO_EFFECT", "HOLDOUT", "BELOW_THRESHOLD",
@@ -429,9 +391,7 @@ REASONS = (
 )  # fmt: skip
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Outcome(Plain):
+class Outcome(Plain, frozen=True, omit_defaults=True):
     """What a basket gets. points = Σ awards = Σ lots = Σ line_points; every award and discount sums over its parts."""
 
     points: int = 0
@@ -453,8 +413,12 @@ class Outcome(Plain):
 
     @property
     def outcome_sha256(self) -> str:
-        """The hash under which a replay must come to the same."""
-        return digest(self.to_json())
+        """The hash under which a replay must come to the same.
+
+        It is of the outcome as JSON, field by field as they are declared, without those that are as declared. msgspec
+        tells these by identity: a default here is one of which there is only one object (0, 1, none, an empty text).
+        """
+        return sha256(_ENCODER.encode(self)).hexdigest()
 
 
 def snapshot(basket: Basket, context: Context, counters: Counters) -> dict[str, object]:

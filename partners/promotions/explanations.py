@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec import field
+from msgspec.structs import replace
 
 from kit.amounts import decimal_from_minor
 from partners.promotions import conditions, expressions
@@ -29,8 +31,7 @@ _SPAN = re.compile(r"(-?\d*)\.\.(-?\d*)", re.ASCII)
 _OF_STAFF = frozenset({"HOLDOUT", "CONDITION_ERROR", "SCOPE_MISSING"})
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionFound(Plain):
+class ConditionFound(Plain, frozen=True):
     """One condition: OK, FALSE or ERROR, the values it was decided on, and what it asks for in three languages."""
 
     id: str
@@ -40,8 +41,7 @@ class ConditionFound(Plain):
     label: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleFound(Plain):
+class RuleFound(Plain, frozen=True):
     """What became of a rule: its reason, its conditions in declared order, what it came to and what was given.
 
     sentence says it in three languages. computed and awarded are points, minor units or pieces; funders pay awarded.
@@ -65,8 +65,7 @@ class RuleFound(Plain):
     funders: tuple[Share, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AgreedFound(Plain):
+class AgreedFound(Plain, frozen=True):
     """A part of what the agreement gives or does not: BASE, TIER_BONUS, KIND_DOES_NOT_EARN, PAID_WITH_POINTS,
     PARTNER_DOES_NOT_ISSUE."""
 
@@ -75,8 +74,7 @@ class AgreedFound(Plain):
     sentence: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation(Plain):
+class Explanation(Plain, frozen=True):
     """Points are the sum of what the agreement and the rules gave; discount_minor that of the rules' discounts."""
 
     points: int

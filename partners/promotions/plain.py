@@ -1,4 +1,4 @@
-"""PURE: dataclasses to plain JSON and back, in one canonical form that can be stored and hashed.
+"""PURE: values to plain JSON and back, in one canonical form that can be stored and hashed.
 
 What equals its default is left out, so a snapshot that was stored before a field existed keeps its hash. Mappings are
 sorted by key; instants are ISO 8601 in UTC; there is no float anywhere.
@@ -7,14 +7,15 @@ sorted by key; instants are ISO 8601 in UTC; there is no float anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from hashlib import sha256
 from types import NoneType
-from typing import Any, ClassVar, Self, cast, get_args, get_origin, get_type_hints
+from typing import Any, Self, cast, get_args, get_origin, get_type_hints
 
 import orjson
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo, fields
 
 _OPTIONS = orjson.OPT_SORT_KEYS
 _UNLESS_NONE = "None if value is None else "
@@ -30,11 +31,8 @@ def digest(value: Any) -> str:
     return sha256(canonical(value)).hexdigest()
 
 
-class Plain:
-    """A frozen dataclass that can be written as plain JSON and read back."""
-
-    __slots__ = ()
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+class Plain(Struct, frozen=True, gc=False):
+    """A frozen value that can be written as plain JSON and read back. It is a tree, so no cycle goes through it."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by field name; what equals its default is left out."""
@@ -45,7 +43,7 @@ class Plain:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Self:
         """What `to_json` wrote. Raises TypeError where a field is missing or unknown."""
-        readers = _readers(cast("Any", cls))
+        readers = _readers(cls)
         return cls(
             **{
                 name: reader(value) if (reader := readers.get(name)) and value is not None else value
@@ -59,14 +57,14 @@ def _written(kind: type[Plain]) -> Callable[[Any], dict[str, Any]]:
     hints = get_type_hints(kind)
     known: dict[str, Any] = {"instant": _instant}
     always, body = [], list[str]()
-    for one in fields(cast("Any", kind)):
+    for one in fields(kind):
         name, default = one.name, _default(one)
         written = _how(hints[name])
-        if default is MISSING and written == "value":
+        if default is NODEFAULT and written == "value":
             always.append(f"{name!r}: self.{name}")
             continue
         body.append(f"value = self.{name}")
-        if default is MISSING:
+        if default is NODEFAULT:
             body.append(f"found[{name!r}] = {written}")
             continue
         known[f"default_{name}"] = default
@@ -103,16 +101,16 @@ def _how(hint: Any) -> str:
 
 
 @cache
-def _readers(kind: type[Any]) -> dict[str, Callable[[Any], Any]]:
+def _readers(kind: type[Plain]) -> dict[str, Callable[[Any], Any]]:
     hints = get_type_hints(kind)
     found = {one.name: _reader(hints[one.name]) for one in fields(kind)}
     return {name: reader for name, reader in found.items() if reader}
 
 
-def _default(one: Field[Any]) -> Any:
-    if one.default is not MISSING:
+def _default(one: FieldInfo) -> Any:
+    if one.default is not NODEFAULT:
         return one.default
-    return one.default_factory() if one.default_factory is not MISSING else MISSING
+    return one.default_factory() if one.default_factory is not NODEFAULT else NODEFAULT
 
 
 def _inner(hint: Any) -> tuple[Any, Any]:

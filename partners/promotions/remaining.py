@@ -8,7 +8,9 @@ proportion instead, line by line. Budgets are given back for the period in which
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from kit.amounts import allocate
 from partners.promotions.basket import (
@@ -31,8 +33,7 @@ from partners.promotions.plain import Plain
 from partners.promotions.releases import Release
 
 
-@dataclass(frozen=True, slots=True)
-class Left(Plain):
+class Left(Plain, frozen=True):
     """What is left of a line: amount as the basket has it, before our discounts, and quantity in thousandths."""
 
     amount_minor: int

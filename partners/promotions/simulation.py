@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from heapq import nlargest, nsmallest
+
+from msgspec.structs import replace
 
 from kit.amounts import micro_per_minor
 from partners.promotions.basket import Basket, Charge, Context, Counters, Outcome

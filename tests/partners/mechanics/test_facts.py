@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -12,6 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from msgspec import structs
 from sqlalchemy import text
 
 from kit import actors
@@ -76,7 +76,7 @@ async def seen(
     return one
 
 
-FIELDS = frozenset(part.name for part in dataclass_fields(Member)) - {"tier"}
+FIELDS = frozenset(part.name for part in structs.fields(Member)) - {"tier"}
 
 
 async def by_name(
@@ -100,7 +100,7 @@ def as_named(known: Facts, fields: frozenset[str], counters: frozenset[str]) -> 
     if counters:
         kept["counters"] = {name: known.member.counters.get(name, 0) for name in sorted(counters)}
     scopes = known.scopes if "in_household" in fields else {"member": known.scopes["member"]}
-    return replace(known, member=Member(**kept), scopes=scopes)
+    return structs.replace(known, member=Member(**kept), scopes=scopes)
 
 
 async def fold(coalition: Coalition, limit: int = 100) -> list[tuple[int, int]]:

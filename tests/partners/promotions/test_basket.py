@@ -6,19 +6,26 @@ from datetime import UTC, date, datetime
 
 import orjson
 import pytest
+from msgspec import NODEFAULT
+from msgspec.structs import fields
 
 from partners.promotions.basket import (
+    Award,
     Basket,
     Context,
     Counters,
+    LinePart,
     Local,
+    Outcome,
+    Share,
+    Step,
     days_to_birthday,
     snapshot,
     snapshot_sha256,
 )  # fmt: skip
 from partners.promotions.documents import BudgetDocument
 from partners.promotions.evaluation import budget_keys, period_key
-from partners.promotions.plain import canonical
+from partners.promotions.plain import Plain, canonical
 from tests.partners.promotions.expression_corpus import BASKET, CONTEXT
 from tests.partners.promotions.offers import NOON, budget, context, release, rule
 
@@ -39,6 +46,25 @@ def test_what_equals_its_default_is_not_written_so_that_new_fields_change_no_has
     assert Counters().to_json() == {}
     with pytest.raises(TypeError):
         Basket.from_json({"currency": "EUR", "colour": "red"})
+
+
+def test_a_default_in_an_outcome_is_one_of_which_there_is_one_object() -> None:
+    """Whether a field is hashed is told by identity: 1000 would be left out of one outcome and hashed in its twin."""
+    kinds = [kind for kind in Plain.__subclasses__() if kind.__struct_config__.omit_defaults]
+    defaults = [one.default for kind in kinds for one in fields(kind) if one.default is not NODEFAULT]
+    assert {Outcome, Award, Step} < set(kinds)
+    assert defaults
+    assert all(any(one is single for single in (None, 0, 1, "", ())) for one in defaults)
+    made = {one.default_factory for kind in kinds for one in fields(kind)} - {NODEFAULT}
+    assert made == {dict}
+
+
+def test_an_outcome_of_other_objects_has_the_same_hash() -> None:
+    award = Award("a", 1, 700, (LinePart("1", 700),), (Share(2, 700),), NOON, NOON, {"b": 1, "a": 2})
+    twin = Award("a", 1, 700, (LinePart("1", 700),), (Share(2, 700),), NOON, NOON, {"a": 2, "b": 1})
+    one, other = Outcome(points=700, awards=(award,)), Outcome(points=700, awards=(twin,), steps=tuple([]))
+    assert one == other
+    assert one.outcome_sha256 == other.outcome_sha256 != Outcome(points=701, awards=(award,)).outcome_sha256
 
 
 def test_calendar_facts_are_those_of_the_outlets_zone() -> None:

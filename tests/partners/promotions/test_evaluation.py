@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from partners import earning, spending
 from partners.promotions.basket import (
@@ -341,7 +342,7 @@ def test_rules_lower_what_points_may_pay_and_forbid_it_to_those_who_may_not() ->
 def test_without_rules_points_may_pay_what_the_agreement_and_the_programme_always_allowed(
     total: int, ceiling_bp: int, share_bp: int, available: int | None, locked: bool, value_micro: int
 ) -> None:
-    programme = replace(PROGRAMME, bill_ceiling_bp=ceiling_bp, point_value_micro={"EUR": value_micro})
+    programme = dataclasses.replace(PROGRAMME, bill_ceiling_bp=ceiling_bp, point_value_micro={"EUR": value_micro})
     terms = Terms(7, 3, 1, NOON, "EUR", 150, 8_500, 1_500, 8_000, "POOL", 14, 12, share_bp, "ISSUER_BEARS")
     before = spending.limit(total, terms=terms, programme=programme, available=available, locked=locked)
     around = context(terms=BaseTerms.signed(terms, programme), available=available, spend_locked=locked)
@@ -861,7 +862,7 @@ def test_asking_all_rules_at_once_or_one_by_one_comes_to_the_same(
     rules, others = made
     candidates = book(release(*rules, *others)).candidates("purchase", "", "cafe")
     around = context(member=member)
-    alone = replace(candidates, panels=panels_of(candidates.rules, together=False))
+    alone = dataclasses.replace(candidates, panels=panels_of(candidates.rules, together=False))
     for around in (
         context(member=member),
         context(),
