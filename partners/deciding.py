@@ -325,13 +325,13 @@ def _basis(asked: _Asked, whose: _Whose, told: Told, arms: Mapping[str, str]) ->
         holidays=calendar.codes(day, at=receipt.occurred_at) if day else (),
         coupons=whose.coupons, arms=arms,
     )  # fmt: skip
-    if not told.left:
-        return Basis(setting.release, context, _NOTHING_LEFT, if_seq, is_quote=asked.is_quote)
+    if not setting.limited:
+        left = Counters.of(told.left) if told.left else _NOTHING_LEFT
+        return Basis(setting.release, context, left, if_seq, is_quote=asked.is_quote)
     rest = dict(told.left)
     limits = taken_limits(rest, setting.limited, asked.denied)
-    counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(rest.items())})
     return Basis(
-        setting.release, context, counters, if_seq, limits.get(exposure_code(partner)), asked.is_quote,
+        setting.release, context, Counters.of(rest), if_seq, limits.get(exposure_code(partner)), asked.is_quote,
         limits.get(holding_code(partner)),
     )  # fmt: skip
 

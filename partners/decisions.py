@@ -186,9 +186,9 @@ def context_of(
         channel=str(receipt.facts.get("channel", "pos")),
         member=member,
         coupons=coupons,
-        scopes=dict(scopes),
+        scopes=scopes,
         dates=dates,
-        denied=tuple(sorted(denied)),
+        denied=tuple(sorted(denied)) if denied else (),
         arms=dict(arms),
     )
 
@@ -219,7 +219,10 @@ def told(member: Member, tier: str, needs: Needs) -> Member:
     counters and stamps with zero where there is nothing."""
     kept: dict[str, Any] = {name: getattr(member, name) for name in needs.fields}
     if needs.counters:
-        kept["counters"] = {name: member.counters.get(name, 0) for name in sorted(needs.counters)}
+        known = member.counters
+        if known.keys() != needs.counters:
+            known = {name: known.get(name, 0) for name in sorted(needs.counters)}
+        kept["counters"] = known
     if "stamps" in kept:
         kept["stamps"] = dict.fromkeys(sorted(needs.stamps), 0) | dict(member.stamps)
     return Member(tier=tier, **kept)
@@ -228,7 +231,9 @@ def told(member: Member, tier: str, needs: Needs) -> Member:
 def scopes_of(member_id: int | str, card_id: int | str | None, partner: str, outlet: str) -> dict[str, str]:
     """Whose a budget may be, as far as the receipt itself tells; member and card by number, or what stands for one."""
     found = {"member": str(member_id), "partner": partner, "outlet": f"{partner}:{outlet}"}
-    return found if card_id is None else found | {"card": str(card_id)}
+    if card_id is not None:
+        found["card"] = str(card_id)
+    return found
 
 
 def decide(basis: Basis, basket: Basket) -> Decided:
@@ -269,7 +274,7 @@ def award_of(decided: Decided, terms_of_funder: Mapping[int, int], lines: Sequen
     outcome = decided.outcome
     return Award(
         points=outcome.points,
-        line_points=dict(outcome.line_points),
+        line_points={part.line_id: part.amount for part in outcome.line_points},
         reasons=_reasons(decided, earn_lines(decided) if lines is None else lines),
         lots=outcome.lots if not terms_of_funder else tuple(
             replace(lot, terms_id=terms_of_funder.get(lot.funder_id, lot.terms_id)) for lot in outcome.lots
@@ -454,12 +459,14 @@ def kept(decided: Decided, promoted: Promoted, member_id: int, card_id: int | No
         scopes := {name: value for name, value in context.scopes.items() if own.get(name) != value}
     ):
         known["scopes"] = scopes
-    for name, held in (
-        ("denied", context.denied), ("holidays", context.local.holidays), ("left", basis.counters.remaining),
-        ("arms", context.arms),
-    ):  # fmt: skip
-        if held:
-            known[name] = held
+    if context.denied:
+        known["denied"] = context.denied
+    if context.local.holidays:
+        known["holidays"] = context.local.holidays
+    if left := basis.counters.remaining:
+        known["left"] = left
+    if context.arms:
+        known["arms"] = context.arms
     if context.coupons:
         known["coupons"] = [one.to_json() for one in context.coupons]
     return {

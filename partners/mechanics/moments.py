@@ -198,7 +198,7 @@ async def _decide(desk: Desk, directory: Directory, moment: Moment, denied: Coll
     rows = await counter_store.remaining(desk.pool, keys) if keys else []
     left = {(row["code"], row["scope"], row["period"]): row["remaining"] for row in rows}
     limits = deciding.taken_limits(left, limited, denied)
-    counters = Counters({Counters.key(*key): remaining for key, remaining in sorted(left.items())})
+    counters = Counters.of(left)
     basis = Basis(
         release, context, counters, found.seq, limits.get(exposure_code(partner.code)),
         holding=limits.get(holding_code(partner.code)),

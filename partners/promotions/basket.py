@@ -7,16 +7,15 @@ The host computes calendar facts and member facts once; rules never look at a cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from msgspec import field, json
 
-from partners.promotions.plain import Plain, digest
+from partners.promotions.plain import Pair, Plain, digest
 from partners.terms import Programme, Terms
 
 zone_of = lru_cache(maxsize=256)(ZoneInfo)  # which looks its own up by a weak reference each time
@@ -250,6 +249,11 @@ class Counters(Plain, frozen=True):
         """The name of one counter: `code/member:17/2026-03`."""
         return f"{budget}/{scope_key}/{period_key}"
 
+    @classmethod
+    def of(cls, left: Mapping[tuple[str, str, str], int]) -> Counters:
+        """What is left by (budget, scope_key, period_key)."""
+        return cls({f"{code}/{scope}/{period}": left[code, scope, period] for code, scope, period in sorted(left)})
+
 
 class Lot(Plain, frozen=True, omit_defaults=True):
     """Points to be granted by one funder with one activation and one expiry; lot 1 holds the contractual base."""
@@ -263,36 +267,18 @@ class Lot(Plain, frozen=True, omit_defaults=True):
     expires_at: datetime
 
 
-class Share(NamedTuple):
+class Share(Pair, frozen=True, array_like=True):
     """What one party pays of an effect: points of an award, minor units of a discount. A pair in JSON."""
 
     party_id: int
     amount: int
 
-    def to_json(self) -> list[int]:
-        """The pair."""
-        return [self.party_id, self.amount]
 
-    @classmethod
-    def from_json(cls, found: Sequence[int]) -> Share:
-        """What `to_json` wrote."""
-        return cls(*found)
-
-
-class LinePart(NamedTuple):
+class LinePart(Pair, frozen=True, array_like=True):
     """What falls on one line: points of an award, minor units of a discount. A pair in JSON."""
 
     line_id: str
     amount: int
-
-    def to_json(self) -> list[str | int]:
-        """The pair."""
-        return [self.line_id, self.amount]
-
-    @classmethod
-    def from_json(cls, found: Sequence[Any]) -> LinePart:
-        """What `to_json` wrote."""
-        return cls(*found)
 
 
 class Award(Plain, frozen=True, omit_defaults=True):

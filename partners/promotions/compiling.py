@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from partners.promotions import conditions, expressions
 from partners.promotions.basket import OPERATOR
@@ -17,7 +18,6 @@ from partners.promotions.documents import (
     BudgetDocument,
     Codes,
     Costs,
-    Effect,
     GroupDocument,
     RuleDocument,
 )
@@ -53,7 +53,7 @@ class Rule:
     exclusive: bool
     valid_from: datetime
     valid_until: datetime | None
-    effect: Effect
+    effect: Any  # of its phase's kind, which is quicker asked than a class of pydantic's
     codes: Codes | None
     costs: Costs | None
 

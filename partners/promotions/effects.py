@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, time, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
 
 from kit.amounts import BASIS, allocate, micro_per_minor
 from kit.instants import add_months
@@ -34,7 +36,7 @@ from partners.promotions.documents import (
 )
 
 
-class Result(NamedTuple):
+class Result(Struct, frozen=True, gc=False):
     """What an effect comes to, in all and per line of the basket; parts are empty where it falls on no line."""
 
     total: int

@@ -16,6 +16,8 @@ from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
+from msgspec import Struct
+
 from kit.amounts import BASIS, allocate, micro_per_minor
 from partners.promotions import effects
 from partners.promotions.basket import (
@@ -38,11 +40,11 @@ from partners.promotions.basket import (
     Step,
     Use,
 )
-from partners.promotions.compiling import Candidates, Group, Rule, book
+from partners.promotions.compiling import GRANTS, POINTS, Candidates, Group, Rule, book
 from partners.promotions.conditions import ORDINARY_KINDS
-from partners.promotions.documents import BudgetDocument, GrantEffect, PointsEffect, SetRedeemCap
+from partners.promotions.documents import BudgetDocument, SetRedeemCap
 from partners.promotions.effects import Result
-from partners.promotions.expressions import Found
+from partners.promotions.expressions import Found, Panel
 from partners.promotions.releases import Release
 
 GLOBAL = "GLOBAL"  # the programme's own hold-out
@@ -76,8 +78,8 @@ class Whose(Protocol):
     def coupons(self) -> Sequence[Coupon]: ...
 
 
-class Cap(NamedTuple):
-    """One budget as it stands for this basket: its key, and what is left."""
+class Cap(Struct, frozen=True, gc=False):
+    """One budget as it stands for this basket, and the key of its counter."""
 
     budget: BudgetDocument
     scope_key: str
@@ -121,7 +123,7 @@ class Decision:
         self.discounts: list[Discount] = []
         self.grants: list[Grant] = []
         self.uses: list[Use] = []
-        self.answers: Mapping[str, Found] | None = None
+        self.answers = _asked(candidates.panels, basket, context)
         self.ordinary: Sequence[int] | None = None
         self.agreed = effects.agreed_life(context)
         self.alone = True  # whether all points live as agreed and one party funds them, as most do
@@ -379,7 +381,7 @@ class Decision:
             return False
         if rule.codes is not None and len(_coupons(rule, self.context)) < rule.codes.quantity:
             return False
-        held = self._asked(rule)[0]
+        held = self.answers.get(rule.code, _ALWAYS)[0]
         if held is None:
             self._step(rule, "CONDITION_ERROR")
         if not held:
@@ -389,22 +391,12 @@ class Decision:
             return False
         return True
 
-    def _asked(self, rule: Rule) -> Found:
-        """Whether the rule's conditions hold (None: asking failed), and the positions of the lines it looks at."""
-        if rule.asks is None and rule.selects is None:
-            return _ALWAYS
-        if self.answers is None:
-            told = [panel.answers(self.basket, self.context) for panel in self.candidates.panels]
-            self.answers = told[0] if len(told) == 1 else {code: one for each in told for code, one in each.items()}
-        return self.answers[rule.code]
-
     def _looked_at(self, rule: Rule) -> Sequence[int]:
-        lines = None if rule.selects is None else self._asked(rule)[1]
-        return self._ordinary() if lines is None else lines
-
-    def _ordinary(self) -> Sequence[int]:
+        lines = None if rule.selects is None else self.answers[rule.code][1]
+        if lines is not None:
+            return lines
         if self.ordinary is None:
-            self.ordinary = tuple(index for index, line in enumerate(self.lines) if line.kind in ORDINARY_KINDS)
+            self.ordinary = tuple([index for index, line in enumerate(self.lines) if line.kind in ORDINARY_KINDS])
         return self.ordinary
 
     def _apply(self, rule: Rule) -> int:
@@ -519,16 +511,13 @@ class Decision:
         return allowed, bound
 
     def _write(self, rule: Rule, given: Result) -> None:
-        effect = rule.effect
-        if isinstance(effect, PointsEffect):
-            life = effects.life(effect, self.context, self.agreed)
-            funders = self._funders(rule, given.total)
-            if life is not self.agreed or len(funders) > 1 or funders[0][0] != self.terms.payer_id:
+        effect, total = rule.effect, given.total
+        if rule.phase == POINTS:
+            life, funders = effects.life(effect, self.context, self.agreed), self._funders(rule, total)
+            if life is not self.agreed or len(funders) > 1 or funders[0].party_id != self.terms.payer_id:
                 self.alone = False
-            self.awards.append(
-                Award(rule.code, rule.version, given.total, self._parts(given.parts), funders, life[0], life[1])
-            )
-        elif isinstance(effect, GrantEffect):
+            self.awards.append(Award(rule.code, rule.version, total, self._parts(given.parts), funders, *life))
+        elif rule.phase == GRANTS:
             ends = effects.end(effect.expiry, self.context) if effect.expiry else None
             kind, code = effects.granted(effect)
             funders = self._funders(rule, given.total) if rule.doc.funding else ()
@@ -583,7 +572,8 @@ class Decision:
     def _parts(self, parts: Sequence[int]) -> tuple[LinePart, ...]:
         lines = self.lines
         if len(parts) == 1:
-            return (LinePart(lines[0].line_id, parts[0]),) if parts[0] else ()
+            part = parts[0]
+            return (LinePart(lines[0].line_id, part),) if part else ()
         return tuple([LinePart(lines[index].line_id, part) for index, part in enumerate(parts) if part])
 
     def _line_points(self, awards: Sequence[Award], points: int) -> tuple[LinePart, ...]:
@@ -615,16 +605,25 @@ class Decision:
         )
 
     def _charges(self) -> tuple[Charge, ...]:
-        if not self.charged:
-            return ()
+        if len(self.charged) <= 1:
+            return tuple([_charge(cap, amount) for cap, amount in self.charged])
         found: dict[str, tuple[Cap, int]] = {}
         for cap, amount in self.charged:
             before = found.get(cap.key)
             found[cap.key] = (cap, amount + (before[1] if before else 0))
-        return tuple(
-            Charge(cap.budget.code, cap.scope_key, cap.period_key, amount, cap.budget.limit, cap.budget.on_exceed)
-            for _, (cap, amount) in sorted(found.items())
-        )
+        return tuple([_charge(*found[key]) for key in sorted(found)])
+
+
+def _charge(cap: Cap, amount: int) -> Charge:
+    budget = cap.budget
+    return Charge(budget.code, cap.scope_key, cap.period_key, amount, budget.limit, budget.on_exceed)
+
+
+def _asked(panels: Sequence[Panel], basket: Basket, context: Context) -> Mapping[str, Found]:
+    """Of each rule that asks something whether its conditions hold (None: asking failed), and which lines it means."""
+    if len(panels) == 1:
+        return panels[0].answers(basket, context)
+    return {code: one for panel in panels for code, one in panel.answers(basket, context).items()}
 
 
 def is_held_out(rule: Rule, arms: Mapping[str, str]) -> bool:
@@ -679,16 +678,15 @@ def period_key(budget: BudgetDocument, context: Whose) -> str:
     return period_of(budget, day)
 
 
-_LENGTHS = {"year": 4, "month": 7, "day": 10}  # of an ISO date that names such a period
+_LENGTHS = {"total": 0, "year": 4, "month": 7, "day": 10}  # of an ISO date that names such a period
 
 
 def period_of(budget: BudgetDocument, day: str) -> str:
     """The period of the budget's calendar that has a day (`2026-03-01`): `2026-03`, `2026-W09`, `2026-03-01`, or empty;
     of one that counts over days the day and their number: `2026-03-01/30`."""
-    if budget.period == "total":
-        return ""
-    if budget.period in _LENGTHS:
-        return day[: _LENGTHS[budget.period]]
+    length = _LENGTHS.get(budget.period)
+    if length is not None:
+        return day[:length]
     if budget.rolling_days:
         return f"{day}/{budget.rolling_days}"
     year, week, _ = date.fromisoformat(day).isocalendar()

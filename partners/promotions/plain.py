@@ -6,7 +6,7 @@ sorted by key; instants are ISO 8601 in UTC; there is no float anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from hashlib import sha256
@@ -52,6 +52,15 @@ class Plain(Struct, frozen=True, gc=False):
         )
 
 
+class Pair(Struct, frozen=True, gc=False):
+    """A frozen value that is written as a list: all of its fields in their order."""
+
+    @classmethod
+    def from_json(cls, found: Sequence[Any]) -> Self:
+        """What was written."""
+        return cls(*found)
+
+
 def _written(kind: type[Plain]) -> Callable[[Any], dict[str, Any]]:
     """`to_json` of a class, written out field by field: a decision has some thirty values, and is hashed as JSON."""
     hints = get_type_hints(kind)
@@ -89,8 +98,8 @@ def _how(hint: Any) -> str:
     collection, inner = _inner(hint)
     is_plain = hasattr(inner, "to_json")
     if collection is tuple:
-        if is_plain and hasattr(inner, "_fields"):
-            return "[*map(list, value)]"  # a pair is written as it is
+        if issubclass(inner, Pair):
+            return f"[[{', '.join(f'one.{part.name}' for part in fields(inner))}] for one in value]"
         return "[one.to_json() for one in value]" if is_plain else "list(value)"
     if collection is dict:
         return "dict(value)"

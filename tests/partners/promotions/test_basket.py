@@ -62,7 +62,7 @@ def test_a_default_in_an_outcome_is_one_of_which_there_is_one_object() -> None:
 def test_an_outcome_of_other_objects_has_the_same_hash() -> None:
     award = Award("a", 1, 700, (LinePart("1", 700),), (Share(2, 700),), NOON, NOON, {"b": 1, "a": 2})
     twin = Award("a", 1, 700, (LinePart("1", 700),), (Share(2, 700),), NOON, NOON, {"a": 2, "b": 1})
-    one, other = Outcome(points=700, awards=(award,)), Outcome(points=700, awards=(twin,), steps=tuple([]))
+    one, other = Outcome(points=700, awards=(award,)), Outcome(points=700, awards=(twin,))
     assert one == other
     assert one.outcome_sha256 == other.outcome_sha256 != Outcome(points=701, awards=(award,)).outcome_sha256
 
