@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -32,7 +31,7 @@ from partners.mechanics.fact_store import WHICH_CARD, WHOSE
 from partners.mechanics.facts import Asked
 from partners.prepared import Prepared
 from partners.promotions import evaluation
-from partners.promotions.basket import Counters, Member
+from partners.promotions.basket import Counters, Member, zone_of
 from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.releases import Release
 from partners.promotions.shelf import Needs
@@ -316,7 +315,7 @@ def _basis(asked: _Asked, whose: _Whose, told: Told, arms: Mapping[str, str]) ->
         known = decisions.told(told.facts.member, asked.member.tier, needs)
         if_seq = told.facts.seq if needs.account else None
     zone = directory.zone_at(setting.place.outlet_id)
-    day = receipt.occurred_at.astimezone(ZoneInfo(zone)).date() if calendar.versions else None
+    day = receipt.occurred_at.astimezone(zone_of(zone)).date() if calendar.versions else None
     foreign = directory.foreign_budgets(setting.terms.currency)
     context = decisions.context_of(
         receipt, partner=partner, zone=zone, terms=setting.terms, programme=programme, dates=setting.dates,

@@ -236,6 +236,9 @@ def scopes_of(member_id: int | str, card_id: int | str | None, partner: str, out
     return found
 
 
+_TOLD_BY_RECEIPTS = frozenset(scopes_of(1, 1, "", ""))
+
+
 def decide(basis: Basis, basket: Basket) -> Decided:
     """The outcome of a basket, with what it was decided on."""
     return Decided(basis, basket, evaluation.evaluate(basis.release, basket, basis.context, basis.counters))
@@ -451,14 +454,12 @@ def kept(decided: Decided, promoted: Promoted, member_id: int, card_id: int | No
     The outcome is not: whoever wants it decides again (`recalled`), and its hash tells that it is the same.
     """
     basis, context = decided.basis, decided.basis.context
-    own = scopes_of(member_id, card_id, context.partner, context.outlet)
     known: dict[str, Any] = {}
     if member := context.member.to_json():
         known["member"] = member
-    if context.scopes != own and (
-        scopes := {name: value for name, value in context.scopes.items() if own.get(name) != value}
-    ):
-        known["scopes"] = scopes
+    if not _TOLD_BY_RECEIPTS.issuperset(context.scopes):
+        own = scopes_of(member_id, card_id, context.partner, context.outlet)
+        known["scopes"] = {name: value for name, value in context.scopes.items() if own.get(name) != value}
     if context.denied:
         known["denied"] = context.denied
     if context.local.holidays:

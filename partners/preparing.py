@@ -140,9 +140,8 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
         if price.redeem_points > decided.outcome.spend_limit.points:
             decisions.check_plan(decided.outcome.spend_limit, basis.release)
         price.check(decided.outcome.spend_limit.points)
-    ours = (OPERATOR, price.terms.partner_id)
-    funders = {lot.funder_id for lot in decided.outcome.lots if lot.funder_id not in ours}
-    signed = {funder: directory.terms_at(funder, receipt.occurred_at) for funder in funders}
+    funders = {lot.funder_id for lot in decided.outcome.lots} - {OPERATOR, price.terms.partner_id}
+    signed = {one: directory.terms_at(one, receipt.occurred_at) for one in funders} if funders else {}
     lines = decisions.earn_lines(decided)
     award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms}, lines)
     budget_ids = directory.budget_ids

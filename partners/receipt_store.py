@@ -232,15 +232,19 @@ def promoted_columns(items: Sequence[Promoted | None]) -> list[Any]:
     """What decisions of items write, as partners.record_promoted takes it: an array per column, items told by their
     places from 1; and last what partners.record_given takes."""
     held = [(place, item) for place, item in enumerate(items, start=1) if item]
-    charges = [(place, charge) for place, item in held for charge in item.charges]
     owed = [(place, one) for place, item in held for one in item.owed]
+    charges = [
+        (place, charge.budget_id, charge.scope_key, charge.period_key, charge.amount)
+        for place, item in held for charge in item.charges
+    ]  # fmt: skip
+    of, budget_ids, scopes, periods, amounts = zip(*charges, strict=True) if charges else ((),) * 5
     return [
         _literal([item.if_seq if item else None for item in items]),
-        _literal([place for place, _ in charges]),
-        _literal([charge.budget_id for _, charge in charges]),
-        [charge.scope_key for _, charge in charges],
-        [charge.period_key for _, charge in charges],
-        _literal([charge.amount for _, charge in charges]),
+        _literal(of),
+        _literal(budget_ids),
+        scopes,
+        periods,
+        _literal(amounts),
         [place for place, _ in owed],
         *owed_columns([one for _, one in owed]),
         _given(held),

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import asyncpg
 from msgspec import Struct
@@ -22,7 +22,7 @@ from kit.secrets import Vault
 from members import birthdays
 from partners.mechanics import fact_store
 from partners.mechanics.fact_store import BudgetAsked
-from partners.promotions.basket import Member, days_to_birthday
+from partners.promotions.basket import Member, days_to_birthday, zone_of
 from partners.terms import Programme
 
 FOLD = 2_000
@@ -193,7 +193,7 @@ async def audit(connection: AsyncConnection, programme: Programme) -> list[str]:
 
 
 def _day(asked: Asked, programme: Programme) -> date:
-    return asked.occurred_at.astimezone(ZoneInfo(programme.time_zone)).date()
+    return asked.occurred_at.astimezone(zone_of(programme.time_zone)).date()
 
 
 def _facts(
@@ -243,6 +243,11 @@ _READ: Mapping[str, Callable[[asyncpg.Record, Asked], object]] = {
 }
 
 
+@lru_cache(maxsize=1024)
+def _readers_of(fields: frozenset[str]) -> Sequence[tuple[str, Callable[[asyncpg.Record, Asked], object]]]:
+    return [(name, read) for name, read in _READ.items() if name in fields]
+
+
 def _some_facts(
     row: asyncpg.Record,
     asked: Asked,
@@ -251,7 +256,8 @@ def _some_facts(
     fields: frozenset[str],
     counters: Sequence[str],
 ) -> Facts:
-    known: dict[str, Any] = {name: read(row, asked) for name in fields if (read := _READ.get(name)) is not None}
+    readers = _readers_of(fields)
+    known: dict[str, Any] = {name: read(row, asked) for name, read in readers} if readers else {}
     if counters:
         known["counters"] = {name: row[fact_store.FIRST_COUNTER + place] for place, name in enumerate(counters)}
     if "days_to_birthday" in fields:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from partners.promotions import conditions, expressions
+from msgspec import Struct
+
+from partners.promotions import conditions, effects, expressions
 from partners.promotions.basket import OPERATOR
 from partners.promotions.documents import (
     DISCOUNT_EFFECTS,
@@ -19,12 +21,29 @@ from partners.promotions.documents import (
     Codes,
     Costs,
     GroupDocument,
+    PointsEffect,
     RuleDocument,
 )
+from partners.promotions.effects import Compute, compute_of
 from partners.promotions.expressions import Panel, Predicate, Selection
 from partners.promotions.releases import Release
 
 DISCOUNTS, LIMITS, POINTS, GRANTS = range(4)
+
+
+class Budget(Struct, frozen=True, gc=False):
+    """A budget as rules count against it. rolling_days is 0 where it counts by the calendar; pieces says that it counts
+    how often something is given, gives_rest that what is left of it is given where that is less than was to be."""
+
+    code: str
+    scopes: tuple[str, ...]
+    period: str
+    rolling_days: int
+    zone: str
+    limit: int
+    on_exceed: str
+    pieces: bool
+    gives_rest: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +52,8 @@ class Rule:
 
     parties with their shares are who funds it; a party of -1 stands for the partner of the basket. thresholds says
     whether it has any, gated whether it uses up a coupon or stamps, owed that nobody is held out of it, late whether it
-    waits for the other discounts, exclusive whether nothing after it runs in its group when it came to something.
+    waits for the other discounts, exclusive whether nothing after it runs in its group when it came to something,
+    lives_as_agreed whether its points begin and end as the agreement's.
     """
 
     doc: RuleDocument
@@ -43,7 +63,7 @@ class Rule:
     priority: int
     asks: Predicate | None
     selects: Selection | None
-    caps: tuple[BudgetDocument, ...]
+    caps: tuple[Budget, ...]
     parties: tuple[int, ...]
     shares: tuple[int, ...]
     late: bool
@@ -54,6 +74,8 @@ class Rule:
     valid_from: datetime
     valid_until: datetime | None
     effect: Any  # of its phase's kind, which is quicker asked than a class of pydantic's
+    compute: Compute | None
+    lives_as_agreed: bool
     codes: Codes | None
     costs: Costs | None
 
@@ -77,12 +99,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Rules that a basket at one partner may fall under: by code, and per phase as a tree where there is any.
+    """Rules that a basket at one partner may fall under: by code, those with budgets, and per phase as a tree where
+    there is any.
 
     panels ask those that have something to ask.
     """
 
     rules: tuple[Rule, ...]
+    capped: tuple[Rule, ...] = ()
     discounts: Group | None = None
     limits: tuple[Rule, ...] = ()
     points: Group | None = None
@@ -98,7 +122,7 @@ class Book:
 
     def __init__(self, release: Release) -> None:
         self.release = release
-        budgets = {budget.code: budget for budget in release.budgets}
+        budgets = {budget.code: _budget(budget) for budget in release.budgets}
         self.rules = tuple(_rule(doc, budgets, release.parties) for doc in sorted(release.rules, key=_by_code))
         self._by_trigger: dict[tuple[str, str], list[Rule]] = {}
         for rule in self.rules:
@@ -124,6 +148,7 @@ class Book:
         groups = self.release.groups
         return Candidates(
             rules,
+            tuple(rule for rule in rules if rule.caps),
             _tree(rules, groups, DISCOUNTS),
             tuple(rule for rule in rules if rule.phase == LIMITS),
             _tree(rules, groups, POINTS),
@@ -175,7 +200,15 @@ def is_late(doc: RuleDocument) -> bool:
     return amounts and what.of == "AFTER_DISCOUNTS" and phase_of(doc) == DISCOUNTS
 
 
-def _rule(doc: RuleDocument, budgets: Mapping[str, BudgetDocument], parties: Mapping[str, int]) -> Rule:
+def _budget(doc: BudgetDocument) -> Budget:
+    pieces = doc.unit == "count"
+    return Budget(
+        doc.code, doc.scopes, doc.period, doc.rolling_days, doc.zone, doc.limit, doc.on_exceed, pieces,
+        gives_rest=doc.on_exceed == "partial" and not pieces,
+    )  # fmt: skip
+
+
+def _rule(doc: RuleDocument, budgets: Mapping[str, Budget], parties: Mapping[str, int]) -> Rule:
     known = {**parties, HERE: -1, OPERATOR_PARTY: OPERATOR}
     fused = conditions.fused(doc)
     lines = conditions.line_source(doc.what)
@@ -198,6 +231,8 @@ def _rule(doc: RuleDocument, budgets: Mapping[str, BudgetDocument], parties: Map
         valid_from=doc.valid_from,
         valid_until=doc.valid_until,
         effect=doc.effect,
+        compute=compute_of(doc.effect),
+        lives_as_agreed=isinstance(doc.effect, PointsEffect) and effects.is_agreed_life(doc.effect),
         codes=doc.codes,
         costs=doc.costs,
     )

@@ -73,9 +73,13 @@ class Ground(Protocol):
         """Amounts per line: GROSS, AFTER_DISCOUNTS or MONEY."""
 
 
-def compute(effect: Any, lines: Sequence[int], ground: Ground) -> Result:
-    """What the effect comes to on these lines. Raises KeyError where it needs a counter that nobody gave."""
-    return _EFFECTS[type(effect)](effect, lines, ground)
+Compute = Callable[[Any, Sequence[int], Ground], Result]
+"""What an effect comes to on some lines. Raises KeyError where it needs a counter that nobody gave."""
+
+
+def compute_of(effect: Any) -> Compute | None:
+    """What computes an effect; None of one that gives nothing itself."""
+    return _EFFECTS.get(type(effect))
 
 
 def rounded(numerator: int, denominator: int, rounding: str) -> int:
@@ -229,7 +233,7 @@ def _tickets(effect: RaffleTicket, lines: Sequence[int], ground: Ground) -> Resu
     return Result(effect.quantity * (sum(money[index] for index in lines) // effect.per_minor), ())
 
 
-_EFFECTS: dict[type, Callable[[Any, Sequence[int], Ground], Result]] = {
+_EFFECTS: dict[type, Compute] = {
     PointsPerMoney: _per_money,
     PointsFixed: _fixed_points,
     PointsMultiplier: _multiplied,
@@ -273,9 +277,14 @@ def agreed_life(context: Context) -> tuple[datetime, datetime]:
     return activates_at, _after(activates_at, add_months(context.occurred_at, terms.expiry_months))
 
 
+def is_agreed_life(effect: PointsEffect) -> bool:
+    """Whether an effect's points begin and end as the agreement's."""
+    return effect.activation_days is None and effect.expiry is None
+
+
 def life(effect: PointsEffect, context: Context, agreed: tuple[datetime, datetime]) -> tuple[datetime, datetime]:
     """Activation and expiry of an effect's points: its own where it says so, else those agreed (UTC)."""
-    if effect.activation_days is None and effect.expiry is None:
+    if is_agreed_life(effect):
         return agreed
     activates_at, expires_at = agreed
     if effect.activation_days is not None:

@@ -40,9 +40,9 @@ from partners.promotions.basket import (
     Step,
     Use,
 )
-from partners.promotions.compiling import GRANTS, POINTS, Candidates, Group, Rule, book
+from partners.promotions.compiling import GRANTS, POINTS, Budget, Candidates, Group, Rule, book
 from partners.promotions.conditions import ORDINARY_KINDS
-from partners.promotions.documents import BudgetDocument, SetRedeemCap
+from partners.promotions.documents import SetRedeemCap
 from partners.promotions.effects import Result
 from partners.promotions.expressions import Found, Panel
 from partners.promotions.releases import Release
@@ -78,10 +78,21 @@ class Whose(Protocol):
     def coupons(self) -> Sequence[Coupon]: ...
 
 
+class Calendar(Protocol):
+    """What of a budget says in which period a day is."""
+
+    @property
+    def period(self) -> str: ...
+    @property
+    def rolling_days(self) -> int: ...
+    @property
+    def zone(self) -> str: ...
+
+
 class Cap(Struct, frozen=True, gc=False):
     """One budget as it stands for this basket, and the key of its counter."""
 
-    budget: BudgetDocument
+    budget: Budget
     scope_key: str
     period_key: str
     key: str
@@ -264,15 +275,15 @@ class Decision:
             return self._best_by_line(group) if group.scope == "line" else self._best(group)
         if group.mode == "FIRST" and group.scope == "line":
             return self._best_by_line(group)
-        total, stopped_by = 0, ""
-        for member in group.members:
-            if stopped_by:
-                self._pass_over(member, "EXCLUSIVE_AFTER" if group.mode != "FIRST" else "OUTRANKED_BY", stopped_by)
-                continue
+        first, total = group.mode == "FIRST", 0
+        for place, member in enumerate(group.members, start=1):
             came_to = self._apply(member) if type(member) is Rule else self._decide(member)
-            total += came_to
-            if came_to and (member.exclusive or group.mode == "FIRST"):
-                stopped_by = member.code
+            if came_to:
+                total += came_to
+                if first or member.exclusive:
+                    for one in group.members[place:]:
+                        self._pass_over(one, "OUTRANKED_BY" if first else "EXCLUSIVE_AFTER", member.code)
+                    break
         return total
 
     def _decide(self, member: Rule | Group) -> int:
@@ -349,7 +360,7 @@ class Decision:
     def _affordable(self, rule: Rule, result: Result) -> Result:
         """What of a result budgets that give what is left would let be given."""
         caps = _caps(rule, self.context) or ()
-        partial = [self._left(cap) for cap in caps if cap.budget.on_exceed == "partial" and cap.budget.unit != "count"]
+        partial = [self._left(cap) for cap in caps if cap.budget.gives_rest]
         least = max(min(partial, default=result.total), 0)
         return result.clamped(least) if least < result.total else result
 
@@ -374,6 +385,9 @@ class Decision:
 
     def _fires(self, rule: Rule) -> bool:
         """Whether the rule's conditions hold; an error is told in a step, and does not fire."""
+        held = self.answers.get(rule.code, _ALWAYS)[0]
+        if held is False:  # as most of many
+            return False
         context = self.context
         if context.occurred_at < rule.valid_from or (
             rule.valid_until is not None and context.occurred_at >= rule.valid_until
@@ -381,10 +395,8 @@ class Decision:
             return False
         if rule.codes is not None and len(_coupons(rule, self.context)) < rule.codes.quantity:
             return False
-        held = self.answers.get(rule.code, _ALWAYS)[0]
         if held is None:
             self._step(rule, "CONDITION_ERROR")
-        if not held:
             return False
         if context.arms and is_held_out(rule, context.arms):
             self._step(rule, "HOLDOUT")
@@ -416,8 +428,9 @@ class Decision:
         if costs is not None and self._stamps(costs.unit) < costs.quantity:
             self._step(rule, "STAMPS_SHORT", remaining=self._stamps(costs.unit))
             return None
+        assert rule.compute is not None
         try:
-            return effects.compute(rule.effect, lines, self)
+            return rule.compute(rule.effect, lines, self)
         except KeyError:  # a counter that nobody gave
             self._step(rule, "CONDITION_ERROR")
             return None
@@ -454,16 +467,17 @@ class Decision:
 
     def _give(self, rule: Rule, result: Result) -> int:
         """Clamp to the budgets, write down what is given and to whose cost; answers how much it is."""
-        if not result.total:
+        total = result.total
+        if not total:
             self._step(rule, "ZERO_EFFECT")
             return 0
-        if not rule.caps:
-            self._write(rule, result)
-            if rule.gated:
-                self._use_up(rule)
-            self._step(rule, "APPLIED", result.total, awarded=result.total)
-            return result.total
-        return self._give_capped(rule, result)
+        if rule.caps:
+            return self._give_capped(rule, result)
+        self._write(rule, result)
+        if rule.gated:
+            self._use_up(rule)
+        self._step(rule, "APPLIED", total, awarded=total)
+        return total
 
     def _give_capped(self, rule: Rule, result: Result) -> int:
         caps = _caps(rule, self.context)
@@ -478,12 +492,13 @@ class Decision:
             return 0
         limited_by, left = ("", None) if bound is None else (bound.budget.code, self._left(bound))
         for cap in caps:
-            amount = self._counts(cap.budget, rule, allowed)
+            amount = 1 if cap.budget.pieces else allowed
             self.remaining[cap.key] = self._left(cap) - amount
             self.charged.append((cap, amount))
         given = result if allowed == result.total else result.clamped(allowed)
         self._write(rule, given)
-        self._use_up(rule)
+        if rule.gated:
+            self._use_up(rule)
         reason = "CAPPED" if limited_by else "APPLIED"
         self._step(rule, reason, result.total, awarded=allowed, limited_by=limited_by, remaining=left)
         return allowed
@@ -494,26 +509,24 @@ class Decision:
         left = self.remaining.get(cap.key)
         return left if left is not None else self.counters.remaining.get(cap.key, cap.budget.limit)
 
-    def _counts(self, budget: BudgetDocument, rule: Rule, amount: int) -> int:
-        return 1 if budget.unit == "count" else amount
-
     def _allowed(self, rule: Rule, wanted: int, caps: Sequence[Cap]) -> tuple[int, Cap | None]:
         """How much budgets allow, and the one that bound: first those that give what is left, then those that deny."""
         allowed, bound = wanted, None
         for cap in caps:
-            if cap.budget.on_exceed == "partial" and cap.budget.unit != "count":
+            if cap.budget.gives_rest:
                 left = max(self._left(cap), 0)
                 if left < allowed:
                     allowed, bound = left, cap
         for cap in caps:
-            if self._counts(cap.budget, rule, allowed) > self._left(cap):
+            if (1 if cap.budget.pieces else allowed) > self._left(cap):
                 return 0, cap
         return allowed, bound
 
     def _write(self, rule: Rule, given: Result) -> None:
         effect, total = rule.effect, given.total
         if rule.phase == POINTS:
-            life, funders = effects.life(effect, self.context, self.agreed), self._funders(rule, total)
+            life = self.agreed if rule.lives_as_agreed else effects.life(effect, self.context, self.agreed)
+            funders = self._funders(rule, total)
             if life is not self.agreed or len(funders) > 1 or funders[0].party_id != self.terms.payer_id:
                 self.alone = False
             self.awards.append(Award(rule.code, rule.version, total, self._parts(given.parts), funders, *life))
@@ -653,12 +666,14 @@ def _caps(rule: Rule, context: Whose) -> list[Cap] | None:
     return found
 
 
-def _scope_key(budget: BudgetDocument, rule: Rule, context: Whose) -> str | None:
-    if len(budget.scopes) == 1 and rule.codes is None:
-        value = context.scopes.get(budget.scopes[0])
-        return None if value is None else f"{budget.scopes[0]}:{value}"
+def _scope_key(budget: Budget, rule: Rule, context: Whose) -> str | None:
+    scopes = budget.scopes
+    if len(scopes) == 1 and rule.codes is None:
+        scope = scopes[0]
+        value = context.scopes.get(scope)
+        return None if value is None else f"{scope}:{value}"
     parts = []
-    for scope in budget.scopes:
+    for scope in scopes:
         value = context.scopes.get(scope)
         if scope == "code" and rule.codes is not None:
             value = _coupons(rule, context)[0]
@@ -668,10 +683,8 @@ def _scope_key(budget: BudgetDocument, rule: Rule, context: Whose) -> str | None
     return ",".join(parts)
 
 
-def period_key(budget: BudgetDocument, context: Whose) -> str:
+def period_key(budget: Calendar, context: Whose) -> str:
     """The period of the budget's calendar in which the basket falls, as `period_of` writes it."""
-    if budget.period == "total":
-        return ""
     day = context.dates.get(budget.zone)
     if day is None:
         day = context.occurred_at.astimezone(ZoneInfo(budget.zone)).date().isoformat()
@@ -681,7 +694,7 @@ def period_key(budget: BudgetDocument, context: Whose) -> str:
 _LENGTHS = {"total": 0, "year": 4, "month": 7, "day": 10}  # of an ISO date that names such a period
 
 
-def period_of(budget: BudgetDocument, day: str) -> str:
+def period_of(budget: Calendar, day: str) -> str:
     """The period of the budget's calendar that has a day (`2026-03-01`): `2026-03`, `2026-W09`, `2026-03-01`, or empty;
     of one that counts over days the day and their number: `2026-03-01/30`."""
     length = _LENGTHS.get(budget.period)
@@ -700,8 +713,8 @@ def budget_keys(release: Release, context: Whose) -> list[tuple[str, str, str]]:
     """
     event = context.event.code if context.event else ""
     found = set()
-    for rule in book(release).candidates(context.trigger, event, context.partner).rules:
-        if not rule.caps or (rule.codes is not None and len(_coupons(rule, context)) < rule.codes.quantity):
+    for rule in book(release).candidates(context.trigger, event, context.partner).capped:
+        if rule.codes is not None and len(_coupons(rule, context)) < rule.codes.quantity:
             continue
         for cap in _caps(rule, context) or ():
             found.add((cap.budget.code, cap.scope_key, cap.period_key))
