@@ -78,12 +78,13 @@ class Foreseen(Struct, frozen=True):
     """A receipt's setting, and what a decision will want to know of whom a card stands for before that is known (None:
     nothing): see `foresee`.
 
-    In the scopes of wanted.keys WHOSE and WHICH_CARD stand for the numbers of member and card, and wanted.asked names
-    nobody.
+    In the scopes of wanted.keys, and in scopes (None: not looked at), WHOSE and WHICH_CARD stand for the numbers of
+    member and card, and wanted.asked names nobody.
     """
 
     setting: Setting
     wanted: Wanted | None
+    scopes: Mapping[str, str] | None = None
 
 
 async def decide(
@@ -110,8 +111,9 @@ async def decide(
     gave, which must be right. denied are budgets that have no room. Raises what `prepare` raises, and
     DiscountNotGranted.
     """
+    scopes = None
     if foreseen is not None and foreseen.setting.directory is directory and terms is None and not is_quote:
-        setting = foreseen.setting
+        setting, scopes = foreseen.setting, foreseen.scopes
     else:
         place, told = callers.place_of(directory, caller, receipt.outlet, receipt.terminal), None
         setting = _setting(directory, place, receipt, at=at, terms=terms, is_quote=is_quote)
@@ -120,7 +122,7 @@ async def decide(
     )  # fmt: skip
     if not setting.by_rules:
         return _prepared(asked, None)
-    whose = _whose(asked)
+    whose = _whose(asked, scopes)
     if told is None or presented.coupons:
         told = await desk.known.submit(wanted) if (wanted := _wanted(asked, whose)) is not None else UNTOLD
     if setting.needs.household:
@@ -143,13 +145,14 @@ def foresee(
     setting = _setting(directory, place, receipt, at=at)
     needs = setting.needs
     keys: Sequence[BudgetKey] = ()
+    scopes = None
     if not needs.household and (needs.budgets or setting.limited):
         scopes = _known_scopes(desk, caller, place.partner.code, receipt, member=WHOSE, card=WHICH_CARD)
         keys = _budget_keys(setting, _Whose(place.partner.code, receipt.occurred_at, scopes, setting.dates, ()))
     if not (keys or needs.fields):
-        return Foreseen(setting, None)
+        return Foreseen(setting, None, scopes)
     nobody = Asked(0, caller.partner_id, receipt.occurred_at)
-    return Foreseen(setting, Wanted(nobody, at, needs.fields, needs.counters, keys))
+    return Foreseen(setting, Wanted(nobody, at, needs.fields, needs.counters, keys), scopes)
 
 
 async def decide_many(
@@ -264,10 +267,10 @@ def _setting(
 _NO_DATES: Mapping[str, str] = MappingProxyType({})
 
 
-def _whose(asked: _Asked) -> _Whose:
+def _whose(asked: _Asked, foreseen: Mapping[str, str] | None = None) -> _Whose:
     coupons, setting = asked.presented.coupons, asked.setting
     return _Whose(
-        setting.place.partner.code, asked.receipt.occurred_at, _scopes(asked), setting.dates,
+        setting.place.partner.code, asked.receipt.occurred_at, _scopes(asked, foreseen), setting.dates,
         tuple([ShownCoupon(one.batch, str(one.coupon_id)) for one in coupons]) if coupons else (),
     )  # fmt: skip
 
@@ -388,8 +391,12 @@ def taken_limits(
     return {code: 0 if code in denied else remaining for code, remaining in found.items()}
 
 
-def _scopes(asked: _Asked) -> dict[str, str]:
-    """Whose a budget may be, as far as the receipt and the card tell."""
+def _scopes(asked: _Asked, foreseen: Mapping[str, str] | None) -> dict[str, str]:
+    """Whose a budget may be, as far as the receipt and the card tell; of a card that was foreseen, now that it is known
+    whose it is."""
+    member = asked.member
+    if foreseen is not None and member.card_id is not None:
+        return {**foreseen, "member": str(member.member_id), "card": str(member.card_id)}
     return _known_scopes(
         asked.desk, asked.caller, asked.setting.place.partner.code, asked.receipt, member=asked.member.member_id,
         card=asked.member.card_id,
