@@ -51,12 +51,14 @@ def _promoted_from(first: int) -> str:
 def promoted_after(call: str, *, unit: str, holder: str, first: int) -> str:
     """The statement that records one receipt by a call and then what its decision by rules says, parameters from number
     `first` on: `promoted_columns`."""
-    rest = _promoted_from(first)
     items = f"ARRAY[{holder}],ARRAY[CASE r.status WHEN 0 THEN r.seq END]"
-    return (
-        f"SELECT r.* FROM {call} r CROSS JOIN LATERAL partners.record_given({items},${first + 14}) g "
-        f"CROSS JOIN LATERAL partners.record_promoted({unit},{items},{rest}) p WHERE g"
-    )
+    return f"SELECT r.* FROM {call} r WHERE {_promoted(unit, items, first)}"
+
+
+def _promoted(unit: str, items: str, first: int) -> str:
+    """What is given first, where anything is, and behind it what is promoted: budgets are the last locks of a call."""
+    given = f"${first + 14}::text IS NULL OR partners.record_given({items},${first + 14})"
+    return f"CASE WHEN {given} THEN partners.record_promoted({unit},{items},{_promoted_from(first)}) END"
 
 
 _TAKEN_SPENDING = (
@@ -66,12 +68,9 @@ _TAKEN_SPENDING = (
 _PROMOTED_PURCHASE = promoted_after(_RECORD_PURCHASE, unit="$1", holder="$3", first=27)
 _PROMOTED_SPENDING = promoted_after(_RECORD_SPENDING, unit="$2", holder="$5", first=33)
 _PROMOTED_PURCHASES = (
-    f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}), "
-    "s AS MATERIALIZED (SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) AS seqs FROM r), "
-    "g AS MATERIALIZED (SELECT partners.record_given($3::text::bigint[],s.seqs,$42) AS done FROM s), "
-    "p AS MATERIALIZED (SELECT partners.record_promoted($1,$3::text::bigint[],s.seqs,"
-    + _promoted_from(28)
-    + ") AS done FROM s, g WHERE g.done) SELECT r.* FROM r, p WHERE p.done"
+    f"WITH r AS MATERIALIZED (SELECT * FROM {_RECORD_PURCHASES}) SELECT * FROM r WHERE (SELECT "
+    + _promoted("$1", "$3::text::bigint[],s.seqs", 28)
+    + " FROM (SELECT array_agg(CASE status WHEN 0 THEN seq END ORDER BY ord) AS seqs FROM r) s)"
 )
 _RECORD_RETURN = (
     "partners.record_return($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20,$21,$22,$23,$24,$25,"

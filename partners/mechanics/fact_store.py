@@ -137,40 +137,54 @@ _RECOGNISED = "t.card_id, t.card_status, t.member_status, t.tier, t.language, t.
 
 
 @lru_cache(maxsize=1024)
-def reading(fields: frozenset[str], counters: tuple[str, ...], budgets: int = 0, *, of_cards: bool = False) -> Reading:
+def reading(
+    fields: frozenset[str],
+    counters: tuple[str, ...],
+    budgets: int = 0,
+    *,
+    of_cards: bool = False,
+    marks: str = WHOSE + WHICH_CARD,
+    rolling: bool = True,
+) -> Reading:
     """The statement that reads fields of Member, counters by name in the order given as c0, c1 and so on, and what is
     left of so many budgets each as l0, l1 and so on (null of a budget without a number).
 
-    Counters are one look at what was added up and one at the receipts behind it, each row counted where it belongs. A
-    budget's counter is looked up by its whole key. The items are FEW. of_cards reads of whomever cards stand for, and
-    who that is: a card that there is has a row, whatever is known of its member.
+    The items are FEW. of_cards reads of whomever cards stand for, and who that is: a card that there is has a row,
+    whatever is known of its member. marks are those that scopes may hold then; where it is not rolling no budget is one
+    over days in a row. What is begun for every call, though no item needs it, costs more than what they need.
     """
     parts = sorted({_PART_OF.get(name, name) for name in fields} & _PARTS.keys())
-    columns = ["t.ord::int AS ord, b.seq, b.available, b.spend_locked"]
-    columns += [f"c.c{number}" for number in range(len(counters))]
-    columns += [_left(number, of_cards) for number in range(budgets)]
+    columns = ["t.ord, b.seq, b.available, b.spend_locked"]
+    joins_counters = len(counters) > 1  # one alone is a column, which costs less than a join
+    columns += [f"c.c{number}" for number in range(len(counters))] if joins_counters else []
+    columns += [f"({_counted(counters)}) AS c0"] if len(counters) == 1 else []
+    columns += [_left(number, marks if of_cards else "", rolling=rolling) for number in range(budgets)]
     columns += [f"t.holder_id AS member_id, {_RECOGNISED}"] if of_cards else []
     columns += [_PARTS[name][0] for name in parts]
     joined, there = ("LEFT JOIN LATERAL", " ON true") if of_cards else ("CROSS JOIN LATERAL", "")
     sources = [f"{joined} {_PARTS[name][1]}{there}" for name in parts]
     periods = tuple(one for one in _PERIODS if any(f".{one}." in name for name in counters))
-    if counters:
-        sources.append(f"CROSS JOIN LATERAL ({_counted(counters, periods)}) c")
-    given = ["$1::uuid[]" if of_cards else "$1::text::bigint[]", "$2::text::int[]"]
-    names = ["lookup" if of_cards else "holder_id", "partner_id"]
+    if joins_counters:
+        sources.append(f"CROSS JOIN LATERAL ({_counted(counters)}) c")
+    given = {"lookup": "$1::uuid[]"} if of_cards else {"holder_id": "$1::text::bigint[]"}
+    if any(name.startswith("partner.") for name in counters):
+        given["partner_id"] = "$2::text::int[]"
     number = _FIRST_PERIOD
     for one in periods:
-        given += [f"${number}::text::text[]", f"${number + 1}::text::date[]", f"${number + 2}::text::date[]"]
-        names += [f"{one}_name", f"{one}_from", f"{one}_until"]
-        number += 3
+        given |= {f"{one}_name": f"${number}::text::text[]", f"{one}_days": f"${number + 1}::text::daterange[]"}
+        number += 2
     for place in range(budgets):
-        given += [f"${number}::text::int[]", f"${number + 1}::text[]", f"${number + 2}::text[]"]
-        names += [f"budget{place}", f"scope{place}", f"period{place}"]
+        given[f"budget{place}"] = f"${number}::text::int[]"
+        given |= {f"scope{place}": f"${number + 1}::text[]", f"period{place}": f"${number + 2}::text[]"}
         number += 3
-    unused = "" if counters else " AND ($4::text, $5::text) IS NOT NULL"
-    unused += "" if any("$3" in one for one in sources) else " AND $3::timestamptz IS NOT NULL"
-    items = f"(SELECT * FROM unnest({', '.join(given)}) WITH ORDINALITY {FEW.format(items='$2::text::int[]')})"
-    items += f" AS t({', '.join(names)}, ord)"
+    unused = [] if counters else ["$4::text", "$5::text"]
+    unused += [] if any("$3" in one for one in sources) else ["$3::timestamptz"]
+    few = "$2::text::int[]"
+    few = f"CASE WHEN ({', '.join(unused)}) IS NOT NULL THEN {few} END" if unused else few
+    given["ord"] = f"${number}::text::int[]"
+    # In the list of columns unnest gives row by row, in FROM it would fill a store per array before the first row.
+    columns_of_items = [f"unnest({column}) AS {name}" for name, column in given.items()]
+    items = f"(SELECT {', '.join(columns_of_items)} {FEW.format(items=few)}) AS t"
     if of_cards:
         items = (
             "(SELECT t.*, q.member_id AS holder_id, q.card_id, q.card_status, q.member_status, q.tier, q.language, "
@@ -179,47 +193,55 @@ def reading(fields: frozenset[str], counters: tuple[str, ...], budgets: int = 0,
     return Reading(
         f"SELECT {', '.join(columns)} FROM {items} "
         f"{joined} (SELECT a.seq, a.available, a.spend_locked FROM ledger.account a "  # LIMIT: one by one
-        f"WHERE a.holder_id = t.holder_id AND a.unit = 1{unused} LIMIT 1) b{there} {' '.join(sources)}",
+        f"WHERE a.holder_id = t.holder_id AND a.unit = 1 LIMIT 1) b{there} {' '.join(sources)}",
         periods,
     )
 
 
-def _left(number: int, of_cards: bool) -> str:
+def _left(number: int, marks: str, *, rolling: bool) -> str:
     """What is left of the budget of that place. Its counter is in a subquery: joined, the planner would look for it
     among all counters of the budget, which are as many as there are members."""
     budget, scope, period = f"t.budget{number}", f"t.scope{number}", f"t.period{number}"
-    if of_cards:
-        scope = f"replace(replace({scope}, chr(1), t.holder_id::text), chr(2), t.card_id::text)"
+    for mark, own in ((WHOSE, "t.holder_id"), (WHICH_CARD, "t.card_id")):
+        scope = f"replace({scope}, chr({ord(mark)}), {own}::text)" if mark in marks else scope
+    used = (
+        f"(SELECT k.used FROM partners.budget_counter k WHERE k.budget_id = {budget} AND k.scope = {scope}"
+        f" AND k.period = {period})"
+    )
+    if rolling:
+        window = f"partners.used_in_window({budget}, {scope}, {period})"
+        used = f"CASE WHEN {period} LIKE '%/%' THEN {window} ELSE {used} END"
     return (
         f"CASE WHEN {budget} IS NOT NULL THEN greatest("
         f"coalesce((SELECT o.ceiling FROM partners.budget o WHERE o.budget_id = {budget}), 0)"
-        f" - coalesce(CASE WHEN {period} LIKE '%/%' THEN partners.used_in_window({budget}, {scope}, {period}) ELSE ("
-        f"SELECT k.used FROM partners.budget_counter k WHERE k.budget_id = {budget} AND k.scope = {scope}"
-        f" AND k.period = {period}) END, 0), 0) END AS l{number}"
+        f" - coalesce({used}, 0), 0) END AS l{number}"
     )
 
 
-def _counted(counters: Sequence[str], periods: Sequence[str]) -> str:
-    """What was bought before, of a member `t` with whoever was merged into it: a column per counter."""
-    sums = []
+def _counted(counters: Sequence[str]) -> str:
+    """What was bought before, of a member `t` with whoever was merged into it: a column per counter. What was added up
+    is a row by its whole key, to which come the receipts behind it; few are merged, and one look says who is not."""
+    columns = []
     for number, name in enumerate(counters):
         place, period, what = name.split(".")
-        where = "x.everywhere" if place == "coalition" else "x.here"
-        value = "x.purchases" if what == "count" else "x.amount"
-        sums.append(f"coalesce(sum({value}) FILTER (WHERE {where} AND x.in_{period}), 0)::bigint AS c{number}")
-    places = sorted({"0" if name.startswith("coalition") else "t.partner_id" for name in counters})
-    added_in = ["a.period = 'ever' AS in_ever", *(f"a.period = t.{one}_name AS in_{one}" for one in periods)]
-    bought_in = ["true", *(f"r.day >= t.{one}_from AND r.day < t.{one}_until" for one in periods)]
-    ever = ["'ever'"] if any(".ever." in name for name in counters) else []
-    wanted = [*ever, *(f"t.{one}_name" for one in periods)]
+        kept, value = ("purchases", "purchases") if what == "count" else ("amount_minor", "amount")
+        partner = "0" if place == "coalition" else "t.partner_id"
+        named, days = ("'ever'", "NULL") if period == "ever" else (f"t.{period}_name", f"t.{period}_days")
+        which = [] if place == "coalition" else ["b.partner_id = t.partner_id"]
+        which += [] if period == "ever" else [f"{days} @> b.day"]
+        only = f" FILTER (WHERE {' AND '.join(which)})" if which else ""
+        columns.append(
+            f"coalesce(sum(b.{value}){only}, 0)::bigint"
+            f" + coalesce((SELECT a.{kept} FROM members.activity a WHERE a.member_id = t.holder_id"
+            f" AND a.period = {named} AND a.partner_id = {partner}), 0)"
+            " + CASE WHEN EXISTS (SELECT FROM members.succession s WHERE s.survivor_id = t.holder_id)"
+            f" THEN (partners.bought_by_merged(t.holder_id, {partner}, {named}, {days}, $4, $5)).{value} ELSE 0 END"
+            f" AS c{number}"
+        )
     return (
-        f"SELECT {', '.join(sums)} FROM members.selves(t.holder_id) AS self(id) CROSS JOIN LATERAL ("
-        f"SELECT a.partner_id = 0 AS everywhere, a.partner_id <> 0 AS here, {', '.join(added_in)}, a.purchases, "
-        "a.amount_minor AS amount FROM members.activity a WHERE a.member_id = self.id "
-        f"AND a.period IN ({', '.join(wanted)}) AND a.partner_id IN ({', '.join(places)}) "
-        f"UNION ALL SELECT true, r.partner_id = t.partner_id, {', '.join(bought_in)}, r.purchases, r.amount "
-        "FROM (SELECT max(f.seq) AS seq FROM members.activity_position f WHERE f.member_id = self.id) added "
-        f"CROSS JOIN LATERAL partners.bought(self.id, 1::smallint, coalesce(added.seq, 0), {_LAST}, $4, $5) r) x"
+        f"SELECT {', '.join(columns)} FROM (SELECT coalesce("
+        "(SELECT f.seq FROM members.activity_position f WHERE f.member_id = t.holder_id), 0) AS seq) added "
+        f"CROSS JOIN LATERAL partners.bought(t.holder_id, 1::smallint, added.seq, {_LAST}, $4, $5) b"
     )
 
 
@@ -237,7 +259,10 @@ async def some_facts_of_many(
     """Some facts of many members, as `reading` names them; ord is each one's place, counted from 1. budgets are those
     of each; cards are whose facts are wanted where members are not known by number."""
     most = max(map(len, budgets)) if budgets else 0
-    read = reading(fields, counters, most, of_cards=cards is not None)
+    keys = [one for each in budgets for one in each]
+    marks = "".join([mark for mark in (WHOSE, WHICH_CARD) if any(mark in scope for _, scope, _ in keys)])
+    rolling = any("/" in period for _, _, period in keys)
+    read = reading(fields, counters, most, of_cards=cards is not None, marks=marks, rolling=rolling)
     bounds = [_bounds(day) for day in days] if read.periods else ()
     of_each = [[each[place] if place < len(each) else NO_BUDGET for each in budgets] for place in range(most)]
     found: list[asyncpg.Record] = await pool.fetch(
@@ -249,25 +274,32 @@ async def some_facts_of_many(
         programme.base_currency,
         *[
             "{" + ",".join([of_day[one][place] for of_day in bounds]) + "}"
-            for one in read.periods for place in range(3)
+            for one in read.periods for place in range(2)
         ],
         *[column for wanted in of_each for column in (
             "{" + ",".join(["NULL" if one[0] is None else str(one[0]) for one in wanted]) + "}",
             [one[1] for one in wanted], [one[2] for one in wanted],
         )],
+        _first(len(asked)),
     )  # fmt: skip
     return found
 
 
 @lru_cache(maxsize=512)
-def _bounds(day: date) -> dict[str, tuple[str, str, str]]:
-    """Of each period that a day is in its name, its first day, and the first day after it."""
+def _first(count: int) -> str:
+    """The first so many numbers from 1."""
+    return "{" + ",".join([str(number) for number in range(1, count + 1)]) + "}"
+
+
+@lru_cache(maxsize=512)
+def _bounds(day: date) -> dict[str, tuple[str, str]]:
+    """Of each period that a day is in its name, and its days as PostgreSQL writes a range in an array."""
     month, year = day.replace(day=1), day.replace(month=1, day=1)
     after_month, after_year = (month + timedelta(days=31)).replace(day=1), year.replace(year=year.year + 1)
     return {
-        "day": (day.isoformat(), day.isoformat(), (day + timedelta(days=1)).isoformat()),
-        "month": (day.isoformat()[:7], month.isoformat(), after_month.isoformat()),
-        "year": (day.isoformat()[:4], year.isoformat(), after_year.isoformat()),
+        "day": (day.isoformat(), f'"[{day},{day + timedelta(days=1)})"'),
+        "month": (day.isoformat()[:7], f'"[{month},{after_month})"'),
+        "year": (day.isoformat()[:4], f'"[{year},{after_year})"'),
     }
 
 

@@ -1,32 +1,63 @@
 -- What a decision looks at of a member, in one read: facts of the members' package, what was bought before (added up, and
 -- the receipts behind what is added up), stamps, what could be spent. seq is the account's number that all of it is as of.
 
+-- When that was bought which a return or cancellation is about; null where that is no purchase.
+CREATE FUNCTION partners.returned_from(p_holder bigint, p_unit smallint, p_original bigint) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+  SELECT o.occurred_at FROM partners.receipt o
+  WHERE o.holder_id = p_holder AND o.unit = p_unit AND o.seq = p_original AND o.kind = 1
+$$;
+
+-- By how many purchases a return or cancellation lets there be fewer: -1 where it is the one that makes the purchase whole.
+CREATE FUNCTION partners.purchases_returned(p_holder bigint, p_unit smallint, p_seq bigint, p_original bigint, p_total bigint)
+RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN before.total < o.total AND before.total + p_total >= o.total THEN -1
+              WHEN o.total = 0 AND before.times = 0 THEN -1 ELSE 0 END
+  FROM partners.receipt o
+  CROSS JOIN LATERAL (
+    SELECT coalesce(sum(b.total), 0) AS total, count(*) AS times FROM partners.receipt b
+    WHERE b.holder_id = p_holder AND b.unit = p_unit AND b.original_seq = p_original AND b.seq < p_seq
+  ) before
+  WHERE o.holder_id = p_holder AND o.unit = p_unit AND o.seq = p_original
+$$;
+
 -- What a member's receipts behind an entry add to what was bought, each on the day of the purchase that it is about. A
--- purchase that was returned whole is none any more. Amounts of another currency than the base count nothing. Purchases and
--- returns are looked for apart: returns are few, and only of them the original has to be found.
+-- purchase that was returned whole is none any more. Amounts of another currency than the base count nothing. Returns are few:
+-- what is looked for of them is in functions of their own, which a reading without any neither plans nor begins.
 CREATE FUNCTION partners.bought(p_holder bigint, p_unit smallint, p_after bigint, p_until bigint, p_zone text, p_currency text)
 RETURNS TABLE (partner_id int, day date, purchases bigint, amount bigint)
 LANGUAGE sql STABLE AS $$
-  SELECT r.partner_id, (r.occurred_at AT TIME ZONE p_zone)::date, 1::bigint,
-         CASE WHEN r.currency <> p_currency THEN 0 ELSE r.total END
+  SELECT r.partner_id,
+         (CASE WHEN r.original_seq IS NULL THEN r.occurred_at
+               ELSE partners.returned_from(p_holder, p_unit, r.original_seq) END AT TIME ZONE p_zone)::date,
+         CASE WHEN r.original_seq IS NULL THEN 1::bigint
+              ELSE partners.purchases_returned(p_holder, p_unit, r.seq, r.original_seq, r.total) END,
+         CASE WHEN r.currency <> p_currency THEN 0 WHEN r.original_seq IS NULL THEN r.total ELSE -r.total END
   FROM partners.receipt r
-  WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq > p_after AND r.seq <= p_until AND r.kind = 1
-  UNION ALL
-  SELECT r.partner_id, (o.occurred_at AT TIME ZONE p_zone)::date,
-         CASE WHEN before.total < o.total AND before.total + r.total >= o.total THEN -1
-              WHEN o.total = 0 AND before.times = 0 THEN -1 ELSE 0 END::bigint,
-         CASE WHEN r.currency <> p_currency THEN 0 ELSE -r.total END
-  FROM partners.receipt r
-  CROSS JOIN LATERAL (  -- LIMIT: by its whole key, and not among all receipts of the holder for each of them
-    SELECT q.* FROM partners.receipt q
-    WHERE q.holder_id = p_holder AND q.unit = p_unit AND q.seq = r.original_seq LIMIT 1
-  ) o
+  WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.seq > p_after AND r.seq <= p_until
+    AND CASE WHEN r.original_seq IS NULL THEN r.kind = 1
+             ELSE partners.returned_from(p_holder, p_unit, r.original_seq) IS NOT NULL END
+$$;
+
+-- What whoever is merged into a member bought, at a partner (0: anywhere) and in a period, which has a name and days (null:
+-- ever): added up and behind that.
+CREATE FUNCTION partners.bought_by_merged(
+  p_member bigint, p_partner int, p_period text, p_days daterange, p_zone text, p_currency text,
+  OUT purchases bigint, OUT amount bigint)
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce(sum(x.purchases), 0), coalesce(sum(x.amount), 0)
+  FROM members.selves(p_member) AS self(id)
   CROSS JOIN LATERAL (
-    SELECT coalesce(sum(b.total), 0) AS total, count(*) AS times FROM partners.receipt b
-    WHERE b.holder_id = p_holder AND b.unit = p_unit AND b.original_seq = r.original_seq AND b.seq < r.seq
-  ) before
-  WHERE r.holder_id = p_holder AND r.unit = p_unit AND r.original_seq IS NOT NULL AND r.seq > p_after AND r.seq <= p_until
-    AND r.kind IN (3, 4) AND o.kind = 1
+    SELECT a.purchases, a.amount_minor AS amount FROM members.activity a
+    WHERE a.member_id = self.id AND a.period = p_period AND a.partner_id = p_partner
+    UNION ALL
+    SELECT b.purchases, b.amount
+    FROM (SELECT max(f.seq) AS seq FROM members.activity_position f WHERE f.member_id = self.id) added
+    CROSS JOIN LATERAL partners.bought(
+      self.id, 1::smallint, coalesce(added.seq, 0), 9223372036854775807, p_zone, p_currency) b
+    WHERE p_partner IN (0, b.partner_id) AND (p_days IS NULL OR p_days @> b.day)
+  ) x
+  WHERE self.id <> p_member
 $$;
 
 -- Stamps that can be used up now, by the codes of their units.

@@ -5,7 +5,9 @@ BEGIN
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', r);
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tessera_app', r);
     -- A lone purchase joins and looks for nothing: each setting is made and undone by every call.
-    IF r::text LIKE ANY ('{partners.record%,partners.use%}') AND r::text NOT LIKE 'partners.record_purchase(%' THEN
+    -- Budgets are used under the settings of what records.
+    IF r::text LIKE ANY ('{partners.record%,partners.use%}')
+       AND r::text NOT LIKE ALL ('{partners.record_purchase(%,partners.use_budgets(%}') THEN
       -- Planned once, by index, as the ledger's own: see ledger/routines/privileges.sql.
       EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', r);
       EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', r);

@@ -4,30 +4,30 @@
 -- undone with TS002, whose detail tells the positions of the items, and of budgets the numbers: {"denied": [[1, 17]], "stale": [2]}.
 -- They are decided again.
 
--- Charge budgets, a charge being of the item of its place in p_of. Returns the items that do not fit, taken in order, and
--- into what; where there are any, what was charged for the others has to be undone.
+-- Charge budgets, a charge being of the item of its place in p_of. Null where all fit, else the items that do not, taken in
+-- order, and into what, [[1, 17]]: what was charged for the others has to be undone. It runs under its caller's settings.
 CREATE FUNCTION partners.use_budgets(
   p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[])
-RETURNS TABLE (item int, budget_id int) LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-#variable_conflict use_column
-DECLARE v_wanted bigint; v_budgets int[]; v_scopes text[]; v_periods text[];
+RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE v_budgets int[]; v_scopes text[]; v_periods text[]; v_denied jsonb;
 BEGIN
   IF array_to_string(p_periods, ' ') LIKE '%/%' THEN  -- some count over the last days: see budget_windows.sql
-    RETURN QUERY SELECT w.item, w.budget_id FROM partners.use_windows(p_of, p_budgets, p_scopes, p_periods, p_amounts) w;
-    IF FOUND THEN
-      RETURN;
+    SELECT jsonb_agg(jsonb_build_array(w.item, w.budget_id)) INTO v_denied
+    FROM partners.use_windows(p_of, p_budgets, p_scopes, p_periods, p_amounts) w;
+    IF v_denied IS NOT NULL THEN
+      RETURN v_denied;
     END IF;
   END IF;
-  WITH wanted AS MATERIALIZED (
-    SELECT t.budget_id, t.scope, t.period, sum(t.amount)::bigint AS amount
-    FROM (  -- LIMIT, here and below: planned once for any number of charges, and not anew for each till's few
-      SELECT * FROM unnest(p_budgets, p_scopes, p_periods, p_amounts) LIMIT cardinality(p_budgets)
-    ) AS t(budget_id, scope, period, amount)
-    GROUP BY t.budget_id, t.scope, t.period
-  ), charged AS (
+  WITH charged AS (
     INSERT INTO partners.budget_counter AS k (budget_id, scope, period, used, ceiling)
     SELECT w.budget_id, w.scope, w.period, w.amount, b.ceiling
-    FROM wanted w JOIN partners.budget b ON b.budget_id = w.budget_id
+    FROM (
+      SELECT t.budget_id, t.scope, t.period, sum(t.amount)::bigint AS amount
+      FROM (SELECT unnest(p_budgets) AS budget_id, unnest(p_scopes) AS scope, unnest(p_periods) AS period,
+                   unnest(p_amounts) AS amount) t
+      GROUP BY t.budget_id, t.scope, t.period
+    ) w
+    JOIN partners.budget b ON b.budget_id = w.budget_id
     WHERE w.amount <= b.ceiling
     ORDER BY w.budget_id, w.scope, w.period
     ON CONFLICT (budget_id, scope, period) DO UPDATE
@@ -35,26 +35,38 @@ BEGIN
     WHERE k.used + excluded.used <= excluded.ceiling
     RETURNING k.budget_id, k.scope, k.period
   )
-  SELECT (SELECT count(*) FROM wanted), array_agg(c.budget_id), array_agg(c.scope), array_agg(c.period)
-  INTO v_wanted, v_budgets, v_scopes, v_periods FROM charged c;
-  IF cardinality(v_budgets) = v_wanted THEN
-    RETURN;
+  SELECT array_agg(c.budget_id), array_agg(c.scope), array_agg(c.period)
+  INTO v_budgets, v_scopes, v_periods FROM charged c;
+  IF cardinality(v_budgets) = cardinality(p_budgets) THEN
+    RETURN NULL;
   END IF;
-  RETURN QUERY
-    SELECT DISTINCT r.item, r.budget_id
-    FROM (
-      SELECT t.budget_id, t.scope, t.period FROM unnest(p_budgets, p_scopes, p_periods) AS t(budget_id, scope, period)
-      EXCEPT SELECT c.budget_id, c.scope, c.period FROM unnest(v_budgets, v_scopes, v_periods) AS c(budget_id, scope, period)
-    ) d
-    JOIN (
-      SELECT t.item, t.budget_id, t.scope, t.period,
-             sum(t.amount) OVER (PARTITION BY t.budget_id, t.scope, t.period ORDER BY t.item) AS running
-      FROM unnest(p_of, p_budgets, p_scopes, p_periods, p_amounts) AS t(item, budget_id, scope, period, amount)
-    ) r ON (r.budget_id, r.scope, r.period) = (d.budget_id, d.scope, d.period)
-    LEFT JOIN partners.budget b ON b.budget_id = d.budget_id
-    LEFT JOIN partners.budget_counter k ON (k.budget_id, k.scope, k.period) = (d.budget_id, d.scope, d.period)
-    WHERE r.running > coalesce(b.ceiling, 0) - coalesce(k.used, 0);
+  RETURN partners.denied_charges(p_of, p_budgets, p_scopes, p_periods, p_amounts, v_budgets, v_scopes, v_periods);
 END $$;
+
+-- Of charges those that are not among the counters that were charged, as use_budgets returns them. Where a ceiling was raised
+-- in this moment, all of such a counter: none of them was counted.
+CREATE FUNCTION partners.denied_charges(
+  p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[],
+  p_charged int[], p_charged_scopes text[], p_charged_periods text[])
+RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT jsonb_agg(DISTINCT jsonb_build_array(r.item, r.budget_id))
+  FROM (
+    SELECT t.budget_id, t.scope, t.period FROM unnest(p_budgets, p_scopes, p_periods) AS t(budget_id, scope, period)
+    EXCEPT
+    SELECT c.budget_id, c.scope, c.period
+    FROM unnest(p_charged, p_charged_scopes, p_charged_periods) AS c(budget_id, scope, period)
+  ) d
+  JOIN (
+    SELECT t.item, t.budget_id, t.scope, t.period,
+           sum(t.amount) OVER (PARTITION BY t.budget_id, t.scope, t.period ORDER BY t.item) AS running,
+           sum(t.amount) OVER (PARTITION BY t.budget_id, t.scope, t.period) AS whole
+    FROM unnest(p_of, p_budgets, p_scopes, p_periods, p_amounts) AS t(item, budget_id, scope, period, amount)
+  ) r ON (r.budget_id, r.scope, r.period) = (d.budget_id, d.scope, d.period)
+  LEFT JOIN partners.budget b ON b.budget_id = d.budget_id
+  LEFT JOIN partners.budget_counter k ON (k.budget_id, k.scope, k.period) = (d.budget_id, d.scope, d.period)
+  CROSS JOIN LATERAL (SELECT coalesce(b.ceiling, 0) - coalesce(k.used, 0) AS room) x
+  WHERE r.running > x.room OR r.whole <= x.room
+$$;
 
 -- Write what decisions of items say: charges of budgets, and what one party owes another. p_seqs are the entries of the
 -- receipts, null where an item was not recorded now; p_if_seqs what the account's number was when the item was decided,
@@ -65,14 +77,20 @@ CREATE FUNCTION partners.record_promoted(
   p_event_of int[], p_kinds smallint[], p_payers int[], p_payees int[], p_terms int[], p_rules text[],
   p_owed bigint[], p_currencies text[]) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_stale int[]; v_denied jsonb;
+DECLARE v_stale int[] := '{}'; v_leaves_out boolean := false; v_denied jsonb;
 BEGIN
-  v_stale := ARRAY(
-    SELECT n FROM generate_subscripts(p_seqs, 1) n
-    WHERE p_if_seqs[n] < p_seqs[n] - 1 AND EXISTS (
-      SELECT FROM partners.receipt r
-      WHERE r.holder_id = p_holders[n] AND r.unit = p_unit AND r.seq > p_if_seqs[n] AND r.seq < p_seqs[n]));
-  IF cardinality(p_charge_of) > 0 AND (cardinality(v_stale) > 0 OR array_position(p_seqs, NULL) IS NOT NULL) THEN
+  FOR n IN 1 .. cardinality(p_seqs) LOOP  -- a loop that only compares costs less than a query
+    IF p_seqs[n] IS NULL THEN
+      v_leaves_out := true;
+    ELSIF p_if_seqs[n] < p_seqs[n] - 1 THEN
+      PERFORM FROM partners.receipt r
+      WHERE r.holder_id = p_holders[n] AND r.unit = p_unit AND r.seq > p_if_seqs[n] AND r.seq < p_seqs[n];
+      IF FOUND THEN
+        v_stale := v_stale || n;
+      END IF;
+    END IF;
+  END LOOP;
+  IF cardinality(p_charge_of) > 0 AND (v_leaves_out OR v_stale <> '{}') THEN
     SELECT coalesce(array_agg(t.item), '{}'), array_agg(t.budget_id), array_agg(t.scope), array_agg(t.period),
            array_agg(t.amount)
     INTO p_charge_of, p_budgets, p_scopes, p_periods, p_amounts
@@ -80,19 +98,16 @@ BEGIN
     WHERE p_seqs[t.item] IS NOT NULL AND t.item <> ALL (v_stale);
   END IF;
   IF cardinality(p_charge_of) > 0 THEN
-    SELECT jsonb_agg(jsonb_build_array(u.item, u.budget_id)) INTO v_denied
-    FROM partners.use_budgets(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) u;
+    v_denied := partners.use_budgets(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts);
   END IF;
-  IF v_denied IS NOT NULL OR cardinality(v_stale) > 0 THEN
+  IF v_denied IS NOT NULL OR v_stale <> '{}' THEN
     RAISE EXCEPTION 'what was decided does not hold any more' USING ERRCODE = 'TS002',
       DETAIL = jsonb_build_object('denied', coalesce(v_denied, '[]'), 'stale', v_stale)::text;
   END IF;
   IF cardinality(p_charge_of) > 0 THEN
     INSERT INTO partners.budget_charge (holder_id, seq, amount, budget_id, unit, scope, period)
-    SELECT p_holders[t.item], p_seqs[t.item], t.amount, t.budget_id, p_unit, t.scope, t.period
-    FROM (
-      SELECT * FROM unnest(p_charge_of, p_budgets, p_scopes, p_periods, p_amounts) LIMIT cardinality(p_charge_of)
-    ) AS t(item, budget_id, scope, period, amount);
+    SELECT p_holders[p_charge_of[n]], p_seqs[p_charge_of[n]], p_amounts[n], p_budgets[n], p_unit, p_scopes[n], p_periods[n]
+    FROM (SELECT generate_subscripts(p_charge_of, 1) AS n) c;
   END IF;
   IF cardinality(p_event_of) > 0 THEN
     INSERT INTO partners.clearing_event (holder_id, seq, amount, payer_id, payee_id, terms_id, cutoff_id, unit, event_no, kind,

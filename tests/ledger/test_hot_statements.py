@@ -66,6 +66,8 @@ EXCEPTIONS = {
     "partners.use_proof: touches members.approval_use": _CODE,
     "partners.use_budgets: touches partners.budget": _BUDGET,
     "partners.use_budgets: touches partners.budget_counter": _BUDGET,
+    "partners.denied_charges: touches partners.budget": _BUDGET,
+    "partners.denied_charges: touches partners.budget_counter": _BUDGET,
     "partners.record_given_back: touches partners.budget_counter": _BUDGET,
     "partners.use_windows: touches partners.budget": _BUDGET,
     "partners.use_windows: touches partners.budget_window": _BUDGET,

@@ -36,11 +36,10 @@ async def market(database: Database, vault: Vault) -> AsyncIterator[Market]:
 
 async def charge(pool: asyncpg.Pool, budget_id: int, amount: int) -> bool:
     """One call that charges a budget; whether there was room."""
-    rows = await pool.fetch(
-        "SELECT * FROM partners.use_budgets(ARRAY[1],ARRAY[$1::int],ARRAY[''],ARRAY[''],ARRAY[$2::bigint])",
-        budget_id, amount,
-    )  # fmt: skip
-    return not rows
+    denied = await pool.fetchval(
+        "SELECT partners.use_budgets(ARRAY[1],ARRAY[$1::int],ARRAY[''],ARRAY[''],ARRAY[$2::bigint])", budget_id, amount
+    )
+    return denied is None
 
 
 async def rush(pool: asyncpg.Pool, budget_id: int) -> int:

@@ -59,11 +59,11 @@ async def hundred_a_week(market: Market) -> int:
 
 async def charge(on: asyncpg.Pool | asyncpg.Connection, budget_id: int, day: date, amount: int = 10) -> bool:
     """One call that charges a day; whether there was room."""
-    rows = await on.fetch(
-        "SELECT * FROM partners.use_budgets(ARRAY[1],ARRAY[$1::int],ARRAY['member:1'],ARRAY[$2],ARRAY[$3::bigint])",
+    denied = await on.fetchval(
+        "SELECT partners.use_budgets(ARRAY[1],ARRAY[$1::int],ARRAY['member:1'],ARRAY[$2],ARRAY[$3::bigint])",
         budget_id, f"{day}/{DAYS}", amount,
     )  # fmt: skip
-    return not rows
+    return denied is None
 
 
 async def used(pool: asyncpg.Pool) -> Counter[date]:
