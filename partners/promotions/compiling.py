@@ -29,14 +29,20 @@ from partners.promotions.expressions import Panel, Predicate, Selection
 from partners.promotions.releases import Release
 
 DISCOUNTS, LIMITS, POINTS, GRANTS = range(4)
+LENGTHS = {"total": 0, "year": 4, "month": 7, "day": 10}
+"""How much of an ISO date names a period."""
 
 
 class Budget(Struct, frozen=True, gc=False):
-    """A budget as rules count against it. rolling_days is 0 where it counts by the calendar; pieces says that it counts
-    how often something is given, gives_rest that what is left of it is given where that is less than was to be."""
+    """A budget as rules count against it. scope is its only one, empty where it has several; length how much of an ISO
+    date names its period, None where that takes more; rolling_days is 0 where it counts by the calendar; pieces says
+    that it counts how often something is given, gives_rest that what is left of it is given where that is less than was
+    to be."""
 
     code: str
+    scope: str
     scopes: tuple[str, ...]
+    length: int | None
     period: str
     rolling_days: int
     zone: str
@@ -203,9 +209,18 @@ def is_late(doc: RuleDocument) -> bool:
 def _budget(doc: BudgetDocument) -> Budget:
     pieces = doc.unit == "count"
     return Budget(
-        doc.code, doc.scopes, doc.period, doc.rolling_days, doc.zone, doc.limit, doc.on_exceed, pieces,
+        code=doc.code,
+        scope=doc.scopes[0] if len(doc.scopes) == 1 else "",
+        scopes=doc.scopes,
+        length=LENGTHS.get(doc.period),
+        period=doc.period,
+        rolling_days=doc.rolling_days,
+        zone=doc.zone,
+        limit=doc.limit,
+        on_exceed=doc.on_exceed,
+        pieces=pieces,
         gives_rest=doc.on_exceed == "partial" and not pieces,
-    )  # fmt: skip
+    )
 
 
 def _rule(doc: RuleDocument, budgets: Mapping[str, Budget], parties: Mapping[str, int]) -> Rule:

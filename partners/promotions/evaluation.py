@@ -40,7 +40,7 @@ from partners.promotions.basket import (
     Step,
     Use,
 )
-from partners.promotions.compiling import GRANTS, POINTS, Budget, Candidates, Group, Rule, book
+from partners.promotions.compiling import GRANTS, LENGTHS, POINTS, Budget, Candidates, Group, Rule, book
 from partners.promotions.conditions import ORDINARY_KINDS
 from partners.promotions.documents import SetRedeemCap
 from partners.promotions.effects import Result
@@ -404,8 +404,7 @@ class Decision:
         return True
 
     def _looked_at(self, rule: Rule) -> Sequence[int]:
-        lines = None if rule.selects is None else self.answers[rule.code][1]
-        if lines is not None:
+        if rule.selects is not None and (lines := self.answers[rule.code][1]) is not None:
             return lines
         if self.ordinary is None:
             self.ordinary = tuple([index for index, line in enumerate(self.lines) if line.kind in ORDINARY_KINDS])
@@ -504,10 +503,11 @@ class Decision:
         return allowed
 
     def _left(self, cap: Cap) -> int:
-        if cap.budget.code in self.context.denied:
+        denied, key = self.context.denied, cap.key
+        if denied and cap.budget.code in denied:
             return 0
-        left = self.remaining.get(cap.key)
-        return left if left is not None else self.counters.remaining.get(cap.key, cap.budget.limit)
+        left = self.remaining.get(key)
+        return left if left is not None else self.counters.remaining.get(key, cap.budget.limit)
 
     def _allowed(self, rule: Rule, wanted: int, caps: Sequence[Cap]) -> tuple[int, Cap | None]:
         """How much budgets allow, and the one that bound: first those that give what is left, then those that deny."""
@@ -557,9 +557,10 @@ class Decision:
         return [self.terms.partner_id if party < OPERATOR else party for party in rule.parties]
 
     def _funders(self, rule: Rule, total: int) -> tuple[Share, ...]:
-        if len(rule.shares) == 1:
-            party = rule.parties[0]
-            return (Share(self.terms.partner_id if party < OPERATOR else party, total),)
+        parties = rule.parties
+        if len(parties) == 1:
+            party = parties[0]
+            return (Share(party if party >= OPERATOR else self.terms.partner_id, total),)
         shares = allocate(total, rule.shares)
         return tuple(Share(party, share) for party, share in zip(self._parties(rule), shares, strict=True) if share)
 
@@ -585,8 +586,7 @@ class Decision:
     def _parts(self, parts: Sequence[int]) -> tuple[LinePart, ...]:
         lines = self.lines
         if len(parts) == 1:
-            part = parts[0]
-            return (LinePart(lines[0].line_id, part),) if part else ()
+            return (LinePart(lines[0].line_id, parts[0]),) if parts[0] else ()
         return tuple([LinePart(lines[index].line_id, part) for index, part in enumerate(parts) if part])
 
     def _line_points(self, awards: Sequence[Award], points: int) -> tuple[LinePart, ...]:
@@ -658,22 +658,22 @@ def _caps(rule: Rule, context: Whose) -> list[Cap] | None:
     """What a rule counts against; None where it is not known whose that is."""
     found = []
     for budget in rule.caps:
-        scope_key = _scope_key(budget, rule, context)
+        scope, length, day = budget.scope, budget.length, context.dates.get(budget.zone)
+        if scope and rule.codes is None:
+            value = context.scopes.get(scope)
+            scope_key = None if value is None else f"{scope}:{value}"
+        else:
+            scope_key = _scope_key(budget, rule, context)
         if scope_key is None:
             return None
-        period = period_key(budget, context)
-        found.append(Cap(budget, scope_key, period, Counters.key(budget.code, scope_key, period)))
+        period = period_key(budget, context) if day is None or length is None else day[:length]
+        found.append(Cap(budget, scope_key, period, f"{budget.code}/{scope_key}/{period}"))
     return found
 
 
 def _scope_key(budget: Budget, rule: Rule, context: Whose) -> str | None:
-    scopes = budget.scopes
-    if len(scopes) == 1 and rule.codes is None:
-        scope = scopes[0]
-        value = context.scopes.get(scope)
-        return None if value is None else f"{scope}:{value}"
     parts = []
-    for scope in scopes:
+    for scope in budget.scopes:
         value = context.scopes.get(scope)
         if scope == "code" and rule.codes is not None:
             value = _coupons(rule, context)[0]
@@ -691,13 +691,10 @@ def period_key(budget: Calendar, context: Whose) -> str:
     return period_of(budget, day)
 
 
-_LENGTHS = {"total": 0, "year": 4, "month": 7, "day": 10}  # of an ISO date that names such a period
-
-
 def period_of(budget: Calendar, day: str) -> str:
     """The period of the budget's calendar that has a day (`2026-03-01`): `2026-03`, `2026-W09`, `2026-03-01`, or empty;
     of one that counts over days the day and their number: `2026-03-01/30`."""
-    length = _LENGTHS.get(budget.period)
+    length = LENGTHS.get(budget.period)
     if length is not None:
         return day[:length]
     if budget.rolling_days:
