@@ -72,13 +72,12 @@ def _written(kind: type[Plain]) -> Callable[[Any], dict[str, Any]]:
         if default is NODEFAULT and written == "value":
             always.append(f"{name!r}: self.{name}")
             continue
-        body.append(f"value = self.{name}")
         if default is NODEFAULT:
-            body.append(f"found[{name!r}] = {written}")
+            body += [f"value = self.{name}", f"found[{name!r}] = {written}"]
             continue
         known[f"default_{name}"] = default
         there = written.removeprefix(_UNLESS_NONE) if default is None else written
-        body += [f"if {_differs(name, default)}:", f"    found[{name!r}] = {there}"]
+        body += [f"if {_differs(name, default)}:", f"    value = self.{name}", f"    found[{name!r}] = {there}"]
     made_of = ["found = {" + ", ".join(always) + "}", *body, "return found"]
     exec("def to_json(self):\n    " + "\n    ".join(made_of), known)  # noqa: S102 - as dataclasses do
     made: Callable[[Any], dict[str, Any]] = known["to_json"]
@@ -86,11 +85,11 @@ def _written(kind: type[Plain]) -> Callable[[Any], dict[str, Any]]:
 
 
 def _differs(name: str, default: Any) -> str:
-    """The expression that says whether a `value` is not the field's default."""
+    """The expression that says whether a field is not its default."""
     if default is None:
-        return "value is not None"
-    same = f"value is not default_{name} and value != default_{name}"
-    return same if default else "value"  # no text, nothing in it, 0, False: all of one type
+        return f"self.{name} is not None"
+    same = f"self.{name} is not default_{name} and self.{name} != default_{name}"
+    return same if default else f"self.{name}"  # no text, nothing in it, 0, False: all of one type
 
 
 def _how(hint: Any) -> str:
