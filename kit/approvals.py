@@ -126,7 +126,7 @@ async def waiting(connection: AsyncConnection, kinds: Sequence[str]) -> list[App
 
 
 async def about(connection: AsyncConnection, kinds: Sequence[str], subject: str, *, limit: int) -> list[Approval]:
-    """Proposals of these kinds about a subject, whatever became of them, the latest first."""
+    """Proposals of these kinds about a subject: those that wait, then what was decided, the latest first."""
     return [_approval(row) for row in await store.approvals_about(connection, kinds, subject, limit)]
 
 

@@ -139,10 +139,10 @@ async def approvals_waiting(connection: AsyncConnection, kinds: Sequence[str]) -
 async def approvals_about(
     connection: AsyncConnection, kinds: Sequence[str], subject: str, limit: int
 ) -> Sequence[RowMapping]:
-    """Approvals of these kinds about a subject, whatever became of them, the latest first."""
+    """Approvals of these kinds about a subject: those that wait, then the others, the latest first."""
     statement = text(
         "SELECT * FROM kit.approval WHERE subject = :subject AND kind = ANY (CAST(:kinds AS text[])) "
-        "ORDER BY approval_id DESC LIMIT :limit"
+        "ORDER BY coalesce(decided_at, withdrawn_at) IS NULL DESC, approval_id DESC LIMIT :limit"
     )
     values = {"kinds": list(kinds), "subject": subject, "limit": limit}
     return (await connection.execute(statement, values)).mappings().all()

@@ -242,7 +242,7 @@ class Budget:
     @access.field(
         cost=5,
         size=access.ListSize(assumed_size=_USES, slicing_arguments=["first"]),
-        description="What was proposed about it for a second person, whatever became of it, the latest first.",
+        description="What was proposed about it for a second person: what waits, then the rest, the latest first.",
     )
     async def proposals(self, info: Info[Context, None], first: First = _USES) -> list[BudgetProposal]:
         async with info.context.services.database.reading() as connection:

@@ -181,7 +181,7 @@ async def waiting(connection: AsyncConnection) -> list[Proposal]:
 
 
 async def about(connection: AsyncConnection, code: str, *, limit: int) -> list[Proposal]:
-    """What was proposed about a budget, whatever became of it, the latest first."""
+    """What was proposed about a budget: what waits, then what was decided or withdrawn, the latest first."""
     found = await approvals.about(connection, KINDS, budgets.subject_of(code), limit=limit)
     return await _proposals(connection, found)
 
