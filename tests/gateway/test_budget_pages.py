@@ -61,7 +61,7 @@ async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(to
     market = town.fair.market
     await market.budget("bread-cap", limit=100)
     await market.budget("bread-pot", unit="money", currency="EUR", sponsor_id=0)
-    await market.publish(
+    release = await market.publish(
         bonus("bread-gift", 5, caps=["bread-cap"], where={"partners": ["bakery"]}, stack={"priority": 91}),
         document("bread-off", {"type": "discount_percent", "rate_bp": 100}, caps=["bread-pot"],
                  where={"partners": ["bakery"]}, stack={"priority": 92}),
@@ -90,6 +90,9 @@ async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(to
     ended = paul.get_by_role("region", name="What was proposed before")
     await ended.get_by_text("the partner pays").wait_for()
     await paul.locator("dd").get_by_text("100,000", exact=True).wait_for()
+    await town.open(paul, f"/console/releases/{release}")
+    await paul.get_by_role("link", name="bread-cap", exact=True).click()  # a release says what it may give
+    await ended.get_by_text("the partner pays").wait_for()
     # One that is declined is gone for whoever proposed it, with the reason.
     page = await staff(town, MIA, CAP)
     await change(page, "200000", "90000")
