@@ -37,6 +37,14 @@ async def town(place: Town) -> Town:
     """The town with two marketers, and two budgets that a published release counts against."""
     await place.desk.invite("mia", MIA, [actors.PROMOTION_MAKER])
     await place.desk.invite("paul", PAUL, [actors.PROMOTION_CHECKER])
+    market = place.fair.market
+    await market.budget("bread-cap", limit=100)
+    await market.budget("bread-pot", unit="money", currency="EUR", sponsor_id=0)
+    await market.publish(
+        bonus("bread-gift", 5, caps=["bread-cap"], where={"partners": ["bakery"]}, stack={"priority": 91}),
+        document("bread-off", {"type": "discount_percent", "rate_bp": 100}, caps=["bread-pot"],
+                 where={"partners": ["bakery"]}, stack={"priority": 92}),
+    )  # fmt: skip
     return place
 
 
@@ -58,14 +66,6 @@ async def test_where_nothing_waits_that_is_said(town: Town) -> None:
 
 
 async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(town: Town) -> None:
-    market = town.fair.market
-    await market.budget("bread-cap", limit=100)
-    await market.budget("bread-pot", unit="money", currency="EUR", sponsor_id=0)
-    release = await market.publish(
-        bonus("bread-gift", 5, caps=["bread-cap"], where={"partners": ["bakery"]}, stack={"priority": 91}),
-        document("bread-off", {"type": "discount_percent", "rate_bp": 100}, caps=["bread-pot"],
-                 where={"partners": ["bakery"]}, stack={"priority": 92}),
-    )  # fmt: skip
     page = await staff(town, MIA, CAP)
     await change(page, "90")  # less counts at once
     await page.locator("dd").get_by_text("90", exact=True).wait_for()
@@ -90,6 +90,7 @@ async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(to
     ended = paul.get_by_role("region", name="What was proposed before")
     await ended.get_by_text("the partner pays").wait_for()
     await paul.locator("dd").get_by_text("100,000", exact=True).wait_for()
+    release = await town.pool.fetchval("SELECT max(release_id) FROM partners.release")
     await town.open(paul, f"/console/releases/{release}")
     await paul.get_by_role("link", name="bread-cap", exact=True).click()  # a release says what it may give
     await ended.get_by_text("the partner pays").wait_for()
@@ -139,8 +140,11 @@ async def test_axe_finds_nothing_and_nothing_runs_out(town: Town, scheme: str) -
 @pytest.mark.skipif(SHOTS is None, reason="pictures are made by `make screens`")
 async def test_pictures_of_the_screens_are_made(town: Town) -> None:
     folder = Path(SHOTS or "")
+    page = await staff(town, MIA, CAP)
+    await change(page, "250000", "90000")
+    await page.get_by_role("button", name="Take it back").first.wait_for()
     for scheme, language, viewport in (("light", "en", DESKTOP), ("dark", "ru", PHONE)):
-        for address, path, name in ((PAUL, LIST, "list"), (PAUL, CAP, "checker"), (MIA, CAP, "maker")):
+        for address, path, name in ((PAUL, LIST, "list"), (PAUL, CAP, "waiting")):
             page = await staff(town, address, "/console", color_scheme=scheme, viewport=viewport)
             await page.context.add_cookies([{"name": "language", "value": language, "url": town.url}])
             await town.open(page, path)

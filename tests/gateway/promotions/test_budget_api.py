@@ -166,8 +166,8 @@ async def test_a_payment_waits_too_and_no_partner_hears_of_any_of_it(office: Off
     assert [one["number"] for one in following["nodes"]] == [cap["number"]]
     # The sponsor's own people and programs read and decide none of it.
     ann, before = await office.manager("bakery"), await office.rows()
-    writes = ((RAISE, {"budget": "cap", "limit": "9"}), (APPROVE, {"proposal": cap["number"]}),
-              (DECLINE, {"proposal": cap["number"]}), (WITHDRAW, {"proposal": cap["number"]}))  # fmt: skip
+    named: dict[str, Any] = {"proposal": cap["number"]}
+    writes = ((RAISE, {"budget": "cap", "limit": "9"}), (APPROVE, named), (DECLINE, named), (WITHDRAW, named))
     for asked, given in ((WAITING, {}), (KEPT, {"c": "cap"}), *((asked, {"i": keyed(**it)}) for asked, it in writes)):
         assert (await ann.error(asked, **given))["code"] == "FORBIDDEN", asked
     assert await office.rows() == before

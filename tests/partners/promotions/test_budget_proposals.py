@@ -305,6 +305,34 @@ async def test_before_a_release_one_person_is_enough_and_the_release_is_judged_u
     assert await board.limit(200) is not None
 
 
+async def test_a_raise_and_a_publication_at_once_do_not_slip_past_each_other(board: Board) -> None:
+    market = board.market
+    for number in range(6):
+        code = f"b-{number}"
+        await market.budget(code, limit=10)
+        async with board.database.transaction() as connection:
+            rule = bonus(f"r-{number}", 5, caps=[code], stack={"priority": 30 + number})
+            await publishing.draft(connection, source=rule, author=market.maker, at=LATER)
+            release = await publishing.submit(
+                connection, Change({f"r-{number}": None}), effective_from=LATER + 2 * DAY, maker=market.maker, at=LATER
+            )
+
+        async def publish(release: int) -> None:
+            async with board.database.transaction() as connection:
+                await publishing.approve(connection, release, checker=market.checker, at=LATER + DAY)
+
+        calls = [board.limit(20, code=code), publish(release)]
+        told = await asyncio.gather(*(calls if number % 2 else reversed(calls)), return_exceptions=True)
+        proposal, published = told if number % 2 else told[::-1]
+        ceiling = await board.ceiling(code)
+        if published is None:
+            assert proposal is not None
+            assert ceiling == 10
+        else:
+            assert isinstance(published, ReleaseOutdated)
+            assert (proposal, ceiling) == (None, 20)
+
+
 async def test_a_limit_that_settlement_keeps_a_partner_to_is_no_marketers(board: Board) -> None:
     market = board.market
     for code in ("exposure:bakery", "holding:bakery"):
