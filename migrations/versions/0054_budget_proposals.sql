@@ -16,3 +16,6 @@ CREATE TRIGGER approval_is_decided_once BEFORE UPDATE ON kit.approval
   FOR EACH ROW WHEN (OLD.decided_at IS NOT NULL OR OLD.withdrawn_at IS NOT NULL)
   EXECUTE FUNCTION kit.refuse_second_decision();
 GRANT UPDATE (reason, withdrawn_at) ON kit.approval TO tessera_app;
+
+-- What was asked for before proposals came of it made none: a retry of it is answered so.
+UPDATE gateway.person_call SET made = 0 WHERE operation IN ('setBudgetLimit', 'fundBudget') AND made IS NULL;
