@@ -65,7 +65,7 @@ OF_SESSIONS: Mapping[str, str] = MappingProxyType(
         WEBHOOKS_MANAGE: "say where the partner's systems are told of what happened, and send it again",
         OUTLETS_MANAGE: "add the partner's outlets and tills, and close tills",
         RULES_EDIT: "draft rules, simulate and submit releases, take rules out of force",
-        RULES_APPROVE: "publish or decline releases of others, take rules out of force",
+        RULES_APPROVE: "publish or decline releases of others and raises of budgets, take rules out of force",
         CLUBS_INVITE: "let members into closed clubs",
         STATEMENTS_ACCEPT: "accept settlement statements for the partner",
         DISPUTES_WRITE: "answer members' claims and dispute statements' lines for the partner",

@@ -37,7 +37,7 @@ ROLES: Mapping[str, str] = MappingProxyType(
         MEMBER_CARE_MAKER: "proposes adjustments of members' points, merges and their ends",
         MEMBER_CARE_CHECKER: "approves or declines what another proposed of these",
         PROMOTION_MAKER: "drafts rules, adds and funds budgets, submits releases, takes rules out of force",
-        PROMOTION_CHECKER: "publishes or declines the releases of another",
+        PROMOTION_CHECKER: "publishes or declines the releases of another, and what another wants budgets raised by",
     }
 )
 

@@ -1,4 +1,4 @@
-"""What takes two people: a maker proposes, a checker who is somebody else decides, once."""
+"""What takes two people: a maker proposes, a checker who is somebody else decides, once; the maker may withdraw it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from kit import actors, clock, store
 from kit.errors import Rejection
 
 COOLING = timedelta(hours=24)
+WAITING, APPROVED, DECLINED, WITHDRAWN = "WAITING", "APPROVED", "DECLINED", "WITHDRAWN"
+LONGEST_REASON = 500
 
 
 class ProposalUnknown(Rejection):
@@ -31,7 +33,7 @@ class FourEyesRequired(Rejection):
 
 
 class AlreadyDecided(Rejection):
-    """A checker has decided it before."""
+    """A checker has decided it before, or its maker withdrew it."""
 
     code = "ALREADY_DECIDED"
     retryable = False
@@ -46,7 +48,7 @@ class RoleSelfGranted(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A proposal that awaits its decision."""
+    """A proposal, and what became of it: WAITING, APPROVED, DECLINED, WITHDRAWN."""
 
     approval_id: int
     kind: str
@@ -54,6 +56,10 @@ class Approval:
     maker_id: int
     made_at: datetime
     detail: Mapping[str, Any] = field(default_factory=dict)
+    state: str = WAITING
+    checker_id: int | None = None
+    ended_at: datetime | None = None
+    reason: str | None = None
 
 
 async def propose(
@@ -88,10 +94,22 @@ async def examine(connection: AsyncConnection, approval_id: int, *, checker: int
         raise FourEyesRequired("who proposed it may not decide it: another actor has to")
     if await store.granted_to_self(connection, checker, role, since=clock.wall() - COOLING):
         raise RoleSelfGranted("who gave the role to himself decides nothing with it for a day")
-    if row["decided_at"] is not None:
-        decision = "approved" if row["approved"] else "declined"
-        raise AlreadyDecided(f"it was {decision} at {row['decided_at']:%Y-%m-%d %H:%M:%S} UTC")
-    return _approval(row)
+    return _open(row)
+
+
+async def withdraw(connection: AsyncConnection, approval_id: int, *, maker: int, at: datetime) -> Approval:
+    """Take a proposal back, on behalf of who made it; nobody decides it any more.
+
+    Rejects PROPOSAL_UNKNOWN, NOT_PERMITTED where somebody else made it, ALREADY_DECIDED.
+    """
+    row = await store.approval_for_update(connection, approval_id)
+    if row is None:
+        raise ProposalUnknown(f"there is no proposal number {approval_id}")
+    if row["maker_id"] != maker:
+        raise actors.NotPermitted("who proposed it takes it back, and nobody else")
+    found = _open(row)
+    await store.record_withdrawal(connection, approval_id, at)
+    return found
 
 
 async def read(connection: AsyncConnection, approval_id: int) -> Approval:
@@ -107,23 +125,48 @@ async def waiting(connection: AsyncConnection, kinds: Sequence[str]) -> list[App
     return [_approval(row) for row in await store.approvals_waiting(connection, kinds)]
 
 
+async def about(connection: AsyncConnection, kinds: Sequence[str], subject: str, *, limit: int) -> list[Approval]:
+    """Proposals of these kinds about a subject: those that wait, then what was decided, the latest first."""
+    return [_approval(row) for row in await store.approvals_about(connection, kinds, subject, limit)]
+
+
 async def standing(connection: AsyncConnection, kind: str, subject: str) -> int | None:
     """The number of a proposal of a kind about a subject that waits or was approved; None where there is none."""
     return await store.proposal_standing(connection, kind, subject)
 
 
 async def decide(
-    connection: AsyncConnection, approval_id: int, *, checker: int, role: str, approved: bool, at: datetime
+    connection: AsyncConnection,
+    approval_id: int,
+    *,
+    checker: int,
+    role: str,
+    approved: bool,
+    at: datetime,
+    reason: str | None = None,
 ) -> None:
-    """Approve or decline, once and for all, on behalf of a checker who holds the role and is not the maker.
+    """Approve or decline, once and for all, on behalf of a checker who holds the role and is not the maker; reason, of
+    at most LONGEST_REASON characters, is kept beside it.
 
     Rejects what `examine` rejects.
     """
     await examine(connection, approval_id, checker=checker, role=role)
-    await store.record_decision(connection, approval_id, checker_id=checker, approved=approved, decided_at=at)
+    await store.record_decision(
+        connection, approval_id, checker_id=checker, approved=approved, decided_at=at, reason=reason
+    )
+
+
+def _open(row: RowMapping) -> Approval:
+    found = _approval(row)
+    if found.state != WAITING:
+        raise AlreadyDecided(f"it was {found.state.lower()} at {found.ended_at:%Y-%m-%d %H:%M:%S} UTC")
+    return found
 
 
 def _approval(row: RowMapping) -> Approval:
+    state = {None: WAITING, True: APPROVED, False: DECLINED}[row["approved"]]
     return Approval(
-        row["approval_id"], row["kind"], row["subject"], row["maker_id"], row["made_at"], detail=row["detail"]
-    )
+        row["approval_id"], row["kind"], row["subject"], row["maker_id"], row["made_at"], row["detail"],
+        WITHDRAWN if row["withdrawn_at"] else state, row["checker_id"], row["decided_at"] or row["withdrawn_at"],
+        row["reason"],
+    )  # fmt: skip

@@ -116,11 +116,11 @@ async def approval(connection: AsyncConnection, approval_id: int) -> RowMapping 
 
 
 async def proposal_standing(connection: AsyncConnection, kind: str, subject: str) -> int | None:
-    """Number of the first proposal of a kind about a subject that is not declined."""
+    """Number of the first proposal of a kind about a subject that is neither declined nor withdrawn."""
     found: int | None = await connection.scalar(
         text(
             "SELECT min(approval_id) FROM kit.approval "
-            "WHERE kind = :kind AND subject = :subject AND approved IS DISTINCT FROM false"
+            "WHERE kind = :kind AND subject = :subject AND approved IS DISTINCT FROM false AND withdrawn_at IS NULL"
         ),
         {"kind": kind, "subject": subject},
     )
@@ -128,12 +128,24 @@ async def proposal_standing(connection: AsyncConnection, kind: str, subject: str
 
 
 async def approvals_waiting(connection: AsyncConnection, kinds: Sequence[str]) -> Sequence[RowMapping]:
-    """Approvals of these kinds without a decision, the oldest first."""
+    """Approvals of these kinds without a decision that were not withdrawn, the oldest first."""
     statement = text(
-        "SELECT * FROM kit.approval WHERE decided_at IS NULL AND kind = ANY (CAST(:kinds AS text[])) "
-        "ORDER BY approval_id"
+        "SELECT * FROM kit.approval WHERE decided_at IS NULL AND withdrawn_at IS NULL "
+        "AND kind = ANY (CAST(:kinds AS text[])) ORDER BY approval_id"
     )
     return (await connection.execute(statement, {"kinds": list(kinds)})).mappings().all()
+
+
+async def approvals_about(
+    connection: AsyncConnection, kinds: Sequence[str], subject: str, limit: int
+) -> Sequence[RowMapping]:
+    """Approvals of these kinds about a subject: those that wait, then the others, the latest first."""
+    statement = text(
+        "SELECT * FROM kit.approval WHERE subject = :subject AND kind = ANY (CAST(:kinds AS text[])) "
+        "ORDER BY coalesce(decided_at, withdrawn_at) IS NULL DESC, approval_id DESC LIMIT :limit"
+    )
+    values = {"kinds": list(kinds), "subject": subject, "limit": limit}
+    return (await connection.execute(statement, values)).mappings().all()
 
 
 async def names_of(connection: AsyncConnection, actor_ids: Sequence[int]) -> dict[int, str]:
@@ -143,20 +155,35 @@ async def names_of(connection: AsyncConnection, actor_ids: Sequence[int]) -> dic
 
 
 async def record_decision(
-    connection: AsyncConnection, approval_id: int, *, checker_id: int, approved: bool, decided_at: datetime
+    connection: AsyncConnection,
+    approval_id: int,
+    *,
+    checker_id: int,
+    approved: bool,
+    decided_at: datetime,
+    reason: str | None = None,
 ) -> None:
     """Write the checker's decision on an approval that has none."""
     statement = text(
-        "UPDATE kit.approval SET checker_id = :checker_id, approved = :approved, decided_at = :decided_at "
-        "WHERE approval_id = :approval_id"
+        "UPDATE kit.approval SET checker_id = :checker_id, approved = :approved, decided_at = :decided_at, "
+        "reason = :reason WHERE approval_id = :approval_id"
     )
     values = {
         "approval_id": approval_id,
         "checker_id": checker_id,
         "approved": approved,
         "decided_at": decided_at,
+        "reason": reason,
     }
     await connection.execute(statement, values)
+
+
+async def record_withdrawal(connection: AsyncConnection, approval_id: int, at: datetime) -> None:
+    """Write that an approval without a decision was withdrawn."""
+    await connection.execute(
+        text("UPDATE kit.approval SET withdrawn_at = :at WHERE approval_id = :approval_id"),
+        {"approval_id": approval_id, "at": at},
+    )
 
 
 async def insert_audit_entry(

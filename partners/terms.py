@@ -179,6 +179,10 @@ class SettlementTerms:
     fee_return_policy: str = OPERATOR_BEARS
 
 
+LIMITS = ("exposure:", "holding:")
+"""How the codes of budgets begin that settlement keeps partners to."""
+
+
 def exposure_code(partner_code: str) -> str:
     """The code of the budget that limits what points of a partner's may be granted; where there is none, nothing does.
 

@@ -333,6 +333,14 @@ PROBLEMS: Mapping[str, str] = MappingProxyType(
         "QUESTION_INVALID": _("Check the name, the columns and what they are compared with."),
         "QUESTION_TOO_LONG": _("The report takes too long. Choose a run or a partner, or take it at the terminal."),
         "QUESTION_UNKNOWN": _("There is no such question any more."),
+        "BUDGET_INVALID": _(
+            "Check the amount: it is a whole number, or money of the budget's currency, not below zero."
+        ),
+        "BUDGET_RESERVED": _("What a partner may owe is finance's to say. Ask them."),
+        "FUNDING_REUSED": _("This reference was used for another payment into the budget, or waits already."),
+        "LAUNCH_REFUSED": _("Something stands against it. Read what, and say so if it is to be in spite of that."),
+        "RAISE_OUTDATED": _("The limit was changed since. Decline this, and have it proposed anew."),
+        "RELEASE_OUTDATED": _("Something else was published, or a budget was raised, since. Have it submitted anew."),
         "IDEMPOTENCY_KEY_REUSED": _("This page was used for something else already. Open it anew and try again."),
     }
 )

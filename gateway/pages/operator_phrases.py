@@ -34,6 +34,16 @@ RELEASES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "SUSPENSION": (_("Rules taken out of force"), "bad"),
     }
 )
+RAISES: Mapping[str, str] = MappingProxyType(
+    {"BUDGET_LIMIT": _("A higher limit"), "BUDGET_FUNDING": _("A payment into it")}
+)
+RAISED: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "APPROVED": (_("Approved"), "good"),
+        "DECLINED": (_("Declined"), "bad"),
+        "WITHDRAWN": (_("Taken back"), ""),
+    }
+)
 ROLES: Mapping[str, str] = MappingProxyType(
     {
         "ISSUER": _("gives points"),

@@ -13,7 +13,7 @@ import orjson
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases, oversight_phrases, rendering
+from gateway.pages import desk, operator_budgets, operator_phrases, oversight_phrases, rendering
 from gateway.pages.desk import Desk
 from gateway.pages.workplace import Problem, decided
 from gateway.scopes import RULES_APPROVE, RULES_EDIT
@@ -218,7 +218,7 @@ def _instant(at: Desk, text: str) -> str | None:
     return rendering.typed_instant(text, at.frame.zone)
 
 
-ROUTES: list[BaseRoute] = desk.routes(
+ROUTES: list[BaseRoute] = operator_budgets.ROUTES + desk.routes(
     (
         (PROMOTIONS, promotions),
         (PROMOTIONS + "/{code}", promotion),

@@ -131,6 +131,7 @@ OF_OPERATOR: tuple[Section, ...] = (
             Place(_("Offers"), "/console/promotions"),
             Place(_("Write a rule"), "/console/rules"),
             Place(_("Releases"), "/console/releases"),
+            Place(_("Budgets"), "/console/budgets"),
         ),
     ),
     Section(

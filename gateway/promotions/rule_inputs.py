@@ -11,7 +11,8 @@ from gateway.inputs import KEY, TransactionRefInput, described
 from gateway.scalars import CurrencyCode
 from kit.amounts import Points, minor_from_decimal
 from kit.errors import FieldProblem
-from partners.promotions.launching import Aim, Objective
+from partners.promotions.budgets import BudgetInvalid
+from partners.promotions.launching import Aim, Cover, Objective
 from partners.promotions.publishing import Change, RuleInvalid
 from partners.terms import Programme
 
@@ -186,6 +187,23 @@ class SetBudgetLimitInput:
     idempotency_key: str = described(KEY)
     budget: str = described("Its code.")
     limit: Points = described("How much may be used per scope and period. A higher one takes a proof of a moment ago.")
+    cover: Decimal | None = described(
+        "What stands for obligations, in the base currency. Where more points take a second person and nobody says it, "
+        "the gate finds that against the raise.",
+        default=None,
+    )
+    standing: Decimal = described("What is owed already, in the base currency.", default=Decimal(0))
+
+    def told_cover(self, programme: Programme) -> Cover | None:
+        """The cover in minor units. Raises BudgetInvalid where an amount is not a whole number of them."""
+        if self.cover is None:
+            return None
+        currency = programme.base_currency
+        try:
+            return Cover(minor_from_decimal(self.standing, currency), minor_from_decimal(self.cover, currency))
+        except ValueError as error:
+            problem = FieldProblem(("cover",), "AMOUNT", f"expected minor units of {currency}")
+            raise BudgetInvalid("this is no amount of the base currency", problems=[problem]) from error
 
 
 @strawberry.input(description="A payment into a budget of money.")
@@ -195,6 +213,27 @@ class FundBudgetInput:
     amount: Decimal = described("How much, in the budget's currency.")
     payer: str | None = described("Code of the partner that paid; null: the operator.", default=None)
     reference: str = described("The payer's reference; the same payment again is no other one.")
+
+
+@strawberry.input(description="More of a budget that somebody else proposed, to be let.")
+class ApproveBudgetProposalInput:
+    idempotency_key: str = described(KEY)
+    proposal: int = described("Its number.")
+    in_spite: bool = described("Also where its gate finds something against it; the trail says so.", default=False)
+    reason: str | None = described("Why, in at most 500 characters; kept beside it.", default=None)
+
+
+@strawberry.input(description="More of a budget that somebody else proposed, to be refused.")
+class DeclineBudgetProposalInput:
+    idempotency_key: str = described(KEY)
+    proposal: int = described("Its number.")
+    reason: str | None = described("Why, in at most 500 characters; kept beside it.", default=None)
+
+
+@strawberry.input(description="A proposal of one's own about a budget, to be taken back.")
+class WithdrawBudgetProposalInput:
+    idempotency_key: str = described(KEY)
+    proposal: int = described("Its number.")
 
 
 @strawberry.input(description="A decision that was stored, by the partner's transaction.")

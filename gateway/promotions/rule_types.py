@@ -18,9 +18,10 @@ from gateway.types import Money, PartnerView, Reason, money, partner_view
 from kit import errors
 from kit.amounts import Points
 from partners.directory import Directory
+from partners.promotions import budget_proposals, catalogue, drafts, explanations, publishing
 from partners.promotions import budgets as budget_rules
-from partners.promotions import catalogue, drafts, explanations
 from partners.promotions.basket import Share
+from partners.promotions.budget_proposals import Proposal
 from partners.promotions.budgets import Usage
 from partners.promotions.catalogue import Drafted, Gate, ReleaseEntry
 from partners.promotions.concerns import Published, share_bp
@@ -103,6 +104,18 @@ class Release:
     decided_at: datetime | None = described("When.")
     rules: list[ReleaseRule] = described("What it holds, whole.")
     gate: LaunchGate | None = described("What the gate found; null where only rules went.")
+    shown: strawberry.Private["Shown"]
+
+    @access.field(
+        cost=5,
+        size=access.ListSize(assumed_size=_USES),
+        description="Budgets that it counts against, with their limits of now. One that was raised since it was "
+        "submitted keeps it from being published.",
+    )
+    async def budgets(self, info: Info[Context, None]) -> list["Budget"]:
+        async with info.context.services.database.reading() as connection:
+            named = [one.code for one in (await publishing.read(connection, self.number)).budgets]
+            return [budget_of(self.shown, one) for one in await budget_rules.named(connection, named)]
 
 
 @strawberry.type(description="What one party paid, and would pay. The party is a partner, or the operator.")
@@ -178,6 +191,31 @@ class BudgetUse:
     remaining: BudgetFigure = described("How much is left.")
 
 
+@strawberry.type(description="What the gate finds of more of a budget, in the base currency.")
+class RaiseGate:
+    cover: Money | None = described("What stands for obligations, as its maker says; null: nobody said.")
+    obligation_after: Money = described("What would be owed at most.")
+    against: list[FieldProblem] = described("What stands against it; a checker may let it pass in spite of that.")
+
+
+@strawberry.type(description="More of a budget that a published release counts against, proposed for somebody else.")
+class BudgetProposal:
+    number: int = described("Its number.")
+    budget: str = described("Code of the budget.")
+    kind: str = described("BUDGET_LIMIT: a higher limit. BUDGET_FUNDING: a payment. More may appear.")
+    state: str = described("WAITING, APPROVED, DECLINED, WITHDRAWN; more may appear.")
+    before: BudgetFigure = described("What might be used when it was proposed.")
+    after: BudgetFigure = described("What might be used with it, then.")
+    payer: PartnerView | None = described("Of a payment, who paid; null: the operator.")
+    reference: str | None = described("Of a payment, the payer's reference.")
+    maker: str = described("Who proposed it.")
+    made_at: datetime = described("When.")
+    checker: str | None = described("Who decided on it.")
+    ended_at: datetime | None = described("When it was decided or taken back.")
+    reason: str | None = described("Why it was decided so, where that was said.")
+    gate: RaiseGate | None = described("Of a raise of points that waits: what the gate finds now.")
+
+
 @strawberry.type(description="A cap that rules count against.")
 class Budget:
     code: str = described("Its code.")
@@ -189,6 +227,7 @@ class Budget:
     limit: BudgetFigure = described("How much may be used per scope and period.")
     sponsor: PartnerView | None = described("The partner whose it is; null: the operator's.")
     currency: strawberry.Private[str | None]
+    shown: strawberry.Private["Shown"]
 
     @access.field(
         cost=5,
@@ -199,6 +238,16 @@ class Budget:
         async with info.context.services.database.reading() as connection:
             found = await budget_rules.usage(connection, self.code, limit=connections.bounded(first))
         return [_use(self, one) for one in found]
+
+    @access.field(
+        cost=5,
+        size=access.ListSize(assumed_size=_USES, slicing_arguments=["first"]),
+        description="What was proposed about it for a second person: what waits, then the rest, the latest first.",
+    )
+    async def proposals(self, info: Info[Context, None], first: First = _USES) -> list[BudgetProposal]:
+        async with info.context.services.database.reading() as connection:
+            found = await budget_proposals.about(connection, self.code, limit=connections.bounded(first))
+        return [proposal_of(self.shown, one) for one in found]
 
 
 @strawberry.type(description="What one party pays of a rule's award: points, minor units or pieces.")
@@ -331,7 +380,7 @@ def release_of(shown: Shown, entry: ReleaseEntry) -> Release:
         effective_from=entry.effective_from, author=entry.author, submitted_at=entry.at, approver=entry.approver,
         decided_at=entry.decided_at,
         rules=[ReleaseRule(code=code, version=version) for code, version in entry.rules.items()],
-        gate=None if entry.gate is None else _gate(shown, entry.gate),
+        gate=None if entry.gate is None else _gate(shown, entry.gate), shown=shown,
     )  # fmt: skip
 
 
@@ -343,10 +392,12 @@ def _gate(shown: Shown, gate: Gate) -> LaunchGate:
         cost=shown.money(gate.cost_minor),
         break_even_sales=None if break_even is None else shown.money(break_even),
         obligation_after=shown.money(gate.obligation_after_minor),
-        against=[
-            FieldProblem(path=list(one.path), code=RejectionCode(one.code), message=one.message) for one in gate.against
-        ],
+        against=_against(gate.against),
     )
+
+
+def _against(found: Sequence[errors.FieldProblem]) -> list[FieldProblem]:
+    return [FieldProblem(path=list(one.path), code=RejectionCode(one.code), message=one.message) for one in found]
 
 
 def _objective(aim: Objective) -> LaunchObjective:
@@ -403,7 +454,22 @@ def budget_of(shown: Shown, found: budget_rules.Budget) -> Budget:
     return Budget(
         code=document.code, unit=document.unit, scopes=list(document.scopes), period=document.period,
         zone=document.zone, on_exceed=document.on_exceed, limit=figure(document.unit, found.currency, found.ceiling),
-        sponsor=shown.party(found.sponsor_id), currency=found.currency,
+        sponsor=shown.party(found.sponsor_id), currency=found.currency, shown=shown,
+    )  # fmt: skip
+
+
+def proposal_of(shown: Shown, found: Proposal) -> BudgetProposal:
+    """More of a budget, proposed for somebody else."""
+    gate = found.gate
+    return BudgetProposal(
+        number=found.number, budget=found.code, kind=found.kind, state=found.state,
+        before=figure(found.unit, found.currency, found.before), after=figure(found.unit, found.currency, found.after),
+        payer=None if found.payer_id is None else shown.party(found.payer_id), reference=found.reference,
+        maker=found.maker, made_at=found.made_at, checker=found.checker, ended_at=found.ended_at, reason=found.reason,
+        gate=None if gate is None else RaiseGate(
+            cover=None if gate.cover_minor is None else shown.money(gate.cover_minor),
+            obligation_after=shown.money(gate.obligation_after_minor), against=_against(gate.against)
+        ),
     )  # fmt: skip
 
 

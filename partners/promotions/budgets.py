@@ -1,12 +1,13 @@
 """Budgets: caps that rules count against, their limits, and what was paid into those of money.
 
-A limit is changed and its changes are kept. What is charged is written by the purchase's own call, which is what
-keeps a budget; what is read here may be a moment old.
+A limit is changed and its changes are kept. One that a published release counts against is raised by two people
+(`budget_proposals`), because the release was judged under it; lowering it takes one. What is charged is written by the
+purchase's own call, which is what keeps a budget; what is read here may be a moment old.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,7 @@ from partners import programme
 from partners import store as partner_store
 from partners.promotions import store
 from partners.promotions.documents import BudgetDocument, read_as
+from partners.terms import LIMITS
 
 MOST_SHOWN = 1000
 
@@ -69,6 +71,20 @@ class FundingReused(Rejection):
     retryable = False
 
 
+class BudgetInForce(Rejection):
+    """A published release counts against the budget: letting more be used takes two people."""
+
+    code = "BUDGET_IN_FORCE"
+    retryable = False
+
+
+class BudgetReserved(Rejection):
+    """A budget of this code is what settlement keeps a partner to: no marketer adds or changes it."""
+
+    code = "BUDGET_RESERVED"
+    retryable = False
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """A budget as people look at it; ceiling in points, times, or minor units of the currency, per scope and period."""
@@ -104,10 +120,11 @@ async def add(
     """Add a budget from its document. One of money takes a currency, and has nothing in it until it is funded.
 
     actor is a PROMOTION_MAKER, or the name of a part of the system. Rejects NOT_PERMITTED, BUDGET_INVALID,
-    BUDGET_EXISTS.
+    BUDGET_RESERVED, BUDGET_EXISTS.
     """
     author_id = await _require(connection, actor)
     document = await _checked(connection, source, currency)
+    _check_reserved(document.code, actor)
     values = {
         "code": document.code, "unit": document.unit, "currency": currency, "scopes": list(document.scopes),
         "period": document.period, "zone": document.zone, "on_exceed": document.on_exceed, "sponsor_id": sponsor_id,
@@ -117,8 +134,8 @@ async def add(
     if budget_id is None:
         raise BudgetExists(f"there is a budget {document.code} already")
     if document.unit != "money":
-        await store.insert_limit(connection, budget_id, ceiling=document.limit, at=at)
-    await _note(connection, "BUDGET_ADDED", document.code, actor, at, {"ceiling": values["ceiling"]})
+        await store.insert_limit(connection, budget_id, ceiling=document.limit, author_id=author_id, at=at)
+    await note(connection, "BUDGET_ADDED", document.code, actor, at, {"ceiling": values["ceiling"]})
     await partner_store.bump_revision(connection)
     return document
 
@@ -127,18 +144,18 @@ async def set_limit(connection: AsyncConnection, code: str, ceiling: int, *, act
     """Let so much be used of a budget per scope and period from now on; what is used stays used, even above it.
 
     This is how settlement sets how far a partner's exposure may go (`partners.terms.exposure_code`): actor is then its
-    name. Calls that began before may still see the old limit. Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_IS_FUNDED,
-    BUDGET_INVALID.
+    name. Calls that began before may still see the old limit. Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_RESERVED,
+    BUDGET_IS_FUNDED, BUDGET_INVALID, BUDGET_IN_FORCE.
     """
     await _require(connection, actor)
     if ceiling < 0:
         raise BudgetInvalid("a limit is not negative")
-    row = await _held(connection, code)
+    row = await _opened(connection, code, actor)
     if row["unit"] == "money":
         raise BudgetIsFunded("a budget of money is as large as what was paid in: fund it")
-    await store.set_ceiling(connection, row["budget_id"], ceiling)
-    await store.insert_limit(connection, row["budget_id"], ceiling=ceiling, at=at)
-    await _note(connection, "BUDGET_LIMIT_SET", code, actor, at, {"from": row["ceiling"], "to": ceiling})
+    if ceiling > row["ceiling"]:
+        await _require_alone(connection, code, actor)
+    await write_limit(connection, row, ceiling, actor=actor, at=at)
 
 
 async def fund(
@@ -153,12 +170,13 @@ async def fund(
 ) -> int:
     """Record a payment into a budget of money; returns what was paid in by now, minor units. Repeating it is harmless.
 
-    Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_NOT_FUNDED, BUDGET_INVALID, FUNDING_REUSED.
+    Rejects NOT_PERMITTED, BUDGET_UNKNOWN, BUDGET_RESERVED, BUDGET_NOT_FUNDED, BUDGET_INVALID, FUNDING_REUSED,
+    BUDGET_IN_FORCE.
     """
     await _require(connection, actor)
     if amount_minor <= 0 or not 1 <= len(reference) <= 64:
         raise BudgetInvalid("a payment is above zero and has a reference of 1 to 64 characters")
-    row = await _held(connection, code)
+    row = await _opened(connection, code, actor)
     if row["unit"] != "money":
         raise BudgetNotFunded("only a budget of money takes payments")
     earlier = await store.funding_under(connection, row["budget_id"], reference)
@@ -166,14 +184,60 @@ async def fund(
         if (earlier["funded"], earlier["payer_id"]) != (amount_minor, payer_id):
             raise FundingReused("the reference was used for another payment")
         return int(row["ceiling"])
+    await _require_alone(connection, code, actor)
+    return await write_funding(
+        connection, row, amount_minor, payer_id=payer_id, reference=reference, actor=actor, at=at
+    )
+
+
+async def held(connection: AsyncConnection, code: str) -> RowMapping:
+    """A budget's row, held until the transaction ends. Rejects BUDGET_UNKNOWN."""
+    row = await store.budget_for_update(connection, code)
+    if row is None:
+        raise BudgetUnknown(f"there is no budget {code}")
+    return row
+
+
+async def write_limit(
+    connection: AsyncConnection,
+    row: RowMapping,
+    ceiling: int,
+    *,
+    actor: int | str,
+    at: datetime,
+    approval_id: int | None = None,
+    in_spite: bool = False,
+) -> None:
+    """Set the limit of a budget that is held; whoever calls has asked who may. approval_id is of the proposal that was
+    approved, in_spite of what stood against it."""
+    await store.set_ceiling(connection, row["budget_id"], ceiling)
+    await store.insert_limit(
+        connection, row["budget_id"], ceiling=ceiling, at=at, author_id=_person(actor), approval_id=approval_id
+    )
+    detail = {"from": row["ceiling"], "to": ceiling} | _approved(approval_id) | ({"in_spite": True} if in_spite else {})
+    await note(connection, "BUDGET_LIMIT_SET", row["code"], actor, at, detail)
+
+
+async def write_funding(
+    connection: AsyncConnection,
+    row: RowMapping,
+    amount_minor: int,
+    *,
+    payer_id: int,
+    reference: str,
+    actor: int | str,
+    at: datetime,
+    approval_id: int | None = None,
+) -> int:
+    """Write a payment into a budget that is held, likewise; returns what was paid in by now."""
     ceiling = int(row["ceiling"]) + amount_minor
     await store.set_ceiling(connection, row["budget_id"], ceiling)
     await store.insert_limit(
         connection, row["budget_id"], ceiling=ceiling, at=at, funded=amount_minor, payer_id=payer_id,
-        reference=reference,
+        reference=reference, author_id=_person(actor), approval_id=approval_id,
     )  # fmt: skip
-    detail = {"amount": amount_minor, "payer": payer_id, "reference": reference}
-    await _note(connection, "BUDGET_FUNDED", code, actor, at, detail)
+    detail = {"amount": amount_minor, "payer": payer_id, "reference": reference} | _approved(approval_id)
+    await note(connection, "BUDGET_FUNDED", row["code"], actor, at, detail)
     return ceiling
 
 
@@ -188,6 +252,11 @@ async def read(connection: AsyncConnection, code: str) -> Budget:
 async def everything(connection: AsyncConnection) -> list[Budget]:
     """All budgets by code."""
     return [budget_of(row) for row in await store.budgets(connection)]
+
+
+async def named(connection: AsyncConnection, codes: Sequence[str]) -> list[Budget]:
+    """Those of these codes, by code."""
+    return [budget_of(row) for row in await store.budgets(connection, codes)]
 
 
 async def page(connection: AsyncConnection, *, after: int | None, limit: int) -> list[tuple[int, Budget]]:
@@ -257,22 +326,46 @@ def field_problems(error: ValidationError) -> list[FieldProblem]:
     ]
 
 
-async def _held(connection: AsyncConnection, code: str) -> RowMapping:
-    row = await store.budget_for_update(connection, code)
-    if row is None:
-        raise BudgetUnknown(f"there is no budget {code}")
-    return row
+async def note(
+    connection: AsyncConnection, action: str, code: str, actor: int | str, at: datetime, detail: Mapping[str, Any]
+) -> None:
+    """Append to the trail what somebody did to a budget."""
+    await audit.write(connection, actor=actor, action=action, subject=subject_of(code), detail=detail, at=at)
+
+
+def subject_of(code: str) -> str:
+    """What a proposal or an entry of the trail about a budget is said to be about."""
+    return f"budget:{code}"
+
+
+async def _opened(connection: AsyncConnection, code: str, actor: int | str) -> RowMapping:
+    """The row of a budget that this actor may change, held; with what is published, where that matters."""
+    if isinstance(actor, int):
+        _check_reserved(code, actor)
+        await store.hold_releases(connection)
+    return await held(connection, code)
+
+
+async def _require_alone(connection: AsyncConnection, code: str, actor: int | str) -> None:
+    if isinstance(actor, int) and await store.is_published_budget(connection, code):
+        raise BudgetInForce(f"a published release counts against {code}: somebody else has to approve more")
+
+
+def _check_reserved(code: str, actor: int | str) -> None:
+    if isinstance(actor, int) and code.startswith(LIMITS):
+        raise BudgetReserved("its limit is settlement's, from what the partner's agreement and deposits allow")
 
 
 async def _require(connection: AsyncConnection, actor: int | str) -> int | None:
     """The number of an actor who may; None for a part of the system, which nobody has to permit."""
-    if isinstance(actor, str):
-        return None
-    await actors.require_role(connection, actor, actors.PROMOTION_MAKER)
-    return actor
+    if isinstance(actor, int):
+        await actors.require_role(connection, actor, actors.PROMOTION_MAKER)
+    return _person(actor)
 
 
-async def _note(
-    connection: AsyncConnection, action: str, code: str, actor: int | str, at: datetime, detail: Mapping[str, Any]
-) -> None:
-    await audit.write(connection, actor=actor, action=action, subject=f"budget:{code}", detail=detail, at=at)
+def _person(actor: int | str) -> int | None:
+    return actor if isinstance(actor, int) else None
+
+
+def _approved(approval_id: int | None) -> dict[str, int]:
+    return {} if approval_id is None else {"proposal": approval_id}

@@ -27,6 +27,7 @@ from partners.promotions.launching import Aim, Expectation, Objective
 from partners.promotions.publishing import Launch, RuleInvalid
 from partners.promotions.releases import Release, pinned
 from partners.promotions.simulation import Change, Simulation
+from partners.promotions.simulations import SimulationDiffers
 
 app = typer.Typer(name="rules", help="Rules of promotions: check, simulate, publish, suspend.", no_args_is_help=True)
 
@@ -44,9 +45,10 @@ Number = Annotated[int, typer.Argument(help="The release's number.", show_defaul
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """A simulation and whom its numbers are about."""
+    """A simulation, the hash of the release that it is about, and whom its numbers are about."""
 
     simulation: Simulation
+    content_sha256: str
     names: Mapping[int, str]
     currency: str
 
@@ -226,7 +228,7 @@ async def _rehearsed(database: Database, draft: Draft, days: int, actor: str | N
             database.pool, directory, drafts.in_force_since(release, list(change.rules), since),
             since=since, until=at, progress=_steps(advance),
         )  # fmt: skip
-    return Rehearsed(found, _names(directory), directory.programme.base_currency)
+    return Rehearsed(found, release.content_sha256, _names(directory), directory.programme.base_currency)
 
 
 async def _publish(
@@ -240,6 +242,8 @@ async def _publish(
         release_id = await publishing.submit(
             opened.connection, change, effective_from=effective_from, maker=opened.actor_id, at=opened.at, launch=launch
         )  # fmt: skip
+        if (await publishing.read(opened.connection, release_id)).content_sha256 != rehearsed.content_sha256:
+            raise SimulationDiffers("rules or budgets were changed while it was rehearsed: begin again")
         entry = (await publishing.register(opened.connection))[0]
     return rehearsed, release_id, entry.against
 

@@ -1,4 +1,5 @@
-"""PURE: whether a promotion may be launched: one objective, a gain expected above the cost, obligations within cover.
+"""PURE: whether a promotion may be launched: one objective, a gain expected above the cost, obligations within cover;
+and whether a budget of one that was may let more be given.
 
 What it costs comes from a simulation, what it brings and the margin from whoever proposes it, the cover from
 settlement. Break-even: a cost that grows with sales needs a lift of cost / (margin - cost), one on what is sold anyway
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
-from kit.amounts import BASIS
+from kit.amounts import BASIS, micro_per_minor
 from kit.errors import FieldProblem
 
 LONGEST_METRIC = 100
@@ -37,6 +38,15 @@ class Expectation:
     margin_bp: int
     cost_minor: int
     obligation_minor: int
+    standing_minor: int
+    cover_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """What whoever proposes to raise a budget says: what is owed already, and what stands for obligations, in minor
+    units of the base currency."""
+
     standing_minor: int
     cover_minor: int
 
@@ -93,10 +103,25 @@ def examine(objective: Objective | None, expected: Expectation, *, on: date) -> 
     if gain <= expected.cost_minor:
         message = f"expected a gain above the cost: {gain} against {expected.cost_minor} minor units"
         found.append(FieldProblem(("addedSales",), "GAIN_NOT_ABOVE_COST", message))
-    if owed > expected.cover_minor:
-        message = f"expected obligations within cover: {owed} against {expected.cover_minor} minor units"
-        found.append(FieldProblem(("cover",), "COVER_EXCEEDED", message))
+    found += _beyond(owed, expected.cover_minor)
     return Verdict(tuple(found), gain, expected.cost_minor, break_even_sales(expected), owed)
+
+
+def examine_raise(more_minor: int, cover: Cover | None) -> tuple[int, tuple[FieldProblem, ...]]:
+    """What would be owed at most once a budget lets so much more be given, and what stands against that.
+
+    What a promotion is worth was judged at its launch; of that only what may be owed hangs on a budget's limit.
+    """
+    if cover is None:
+        message = "expected what stands for obligations, and what is owed already"
+        return more_minor, (FieldProblem(("cover",), "MISSING", message),)
+    owed = cover.standing_minor + more_minor
+    return owed, tuple(_beyond(owed, cover.cover_minor))
+
+
+def worth_minor(points: int, point_value_micro: int, currency: str) -> int:
+    """What points are worth at the till in minor units, rounded up: it is what may be owed for them at most."""
+    return -(-points * point_value_micro // micro_per_minor(currency))
 
 
 def break_even_sales(expected: Expectation) -> int | None:
@@ -111,6 +136,13 @@ def break_even_lift_bp(cost_bp: int, margin_bp: int, *, proportional: bool) -> i
     """
     left = margin_bp - cost_bp if proportional else margin_bp
     return -(-cost_bp * BASIS // left) if left > 0 else None
+
+
+def _beyond(owed_minor: int, cover_minor: int) -> list[FieldProblem]:
+    if owed_minor <= cover_minor:
+        return []
+    message = f"expected obligations within cover: {owed_minor} against {cover_minor} minor units"
+    return [FieldProblem(("cover",), "COVER_EXCEEDED", message)]
 
 
 def _objective(objective: Objective | None, on: date) -> list[FieldProblem]:

@@ -82,7 +82,8 @@ class ReleaseUnknown(Rejection):
 
 
 class ReleaseOutdated(Rejection):
-    """Another release was published since this one was submitted: submit it again, on that one."""
+    """Another release was published since this one was submitted, or a budget that it counts against was raised: submit
+    it again, on what is there now."""
 
     code = "RELEASE_OUTDATED"
     retryable = False
@@ -96,7 +97,7 @@ class ReleaseRetroactive(Rejection):
 
 
 class LaunchRefused(Rejection):
-    """The release does not pass the gate before its launch; the checker may publish it in spite of that."""
+    """The release, or more of a budget of one, does not pass the gate before a launch; the checker may let it pass."""
 
     code = "LAUNCH_REFUSED"
     retryable = True
@@ -225,6 +226,7 @@ async def approve(
         raise ReleaseOutdated(
             f"it was made on release {row['parent_id'] or 0}, and {parent.release_id} is the last now"
         )
+    await _require_budgets(connection, row)
     if row["effective_from"] < at:
         raise ReleaseRetroactive(f"it would begin at {row['effective_from']:%Y-%m-%d %H:%M:%S} UTC, which is past")
     against = (await approvals.read(connection, row["approval_id"])).detail.get("against", [])
@@ -500,6 +502,18 @@ async def _examined(connection: AsyncConnection, release_id: int, checker: int) 
         raise ReleaseUnknown(f"there is no release {release_id} to be decided")
     await approvals.examine(connection, row["approval_id"], checker=checker, role=actors.PROMOTION_CHECKER)
     return row
+
+
+async def _require_budgets(connection: AsyncConnection, row: RowMapping) -> None:
+    """Nothing where no budget of a release lets more be used than when it was examined. Rejects RELEASE_OUTDATED.
+
+    Its launch was judged under the limits of then. Whoever raises one holds the releases, as the caller does.
+    """
+    judged = {one["code"]: one["limit"] for one in orjson.loads(row["manifest"])["budgets"]}
+    found = await store.budgets(connection, list(judged))
+    raised = [one["code"] for one in found if one["ceiling"] > judged[one["code"]]]
+    if raised:
+        raise ReleaseOutdated(f"{', '.join(raised)} was raised since it was submitted")
 
 
 async def _decide(

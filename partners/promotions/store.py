@@ -210,7 +210,7 @@ async def insert_budget(connection: AsyncConnection, values: Mapping[str, Any]) 
 
 
 async def budget_for_update(connection: AsyncConnection, code: str) -> RowMapping | None:
-    """The budget of this code, held until the transaction ends; its columns, and limits, how many changes it had."""
+    """The budget of this code, held until the transaction ends; its columns."""
     statement = text("SELECT * FROM partners.budget WHERE code = :code FOR NO KEY UPDATE")
     return (await connection.execute(statement, {"code": code})).mappings().one_or_none()
 
@@ -232,20 +232,45 @@ async def insert_limit(
     funded: int | None = None,
     payer_id: int | None = None,
     reference: str | None = None,
+    author_id: int | None = None,
+    approval_id: int | None = None,
 ) -> None:
     """Append a change of a budget that the caller holds."""
     await connection.execute(
         text(
-            "INSERT INTO partners.budget_limit (budget_id, limit_no, ceiling, funded, payer_id, reference, at) "
+            "INSERT INTO partners.budget_limit (budget_id, limit_no, ceiling, funded, payer_id, reference, at, "
+            "                                   author_id, approval_id) "
             "SELECT :budget_id, coalesce(max(limit_no), 0) + 1, :ceiling, CAST(:funded AS bigint), "
-            "       CAST(:payer_id AS int), CAST(:reference AS text), :at "
+            "       CAST(:payer_id AS int), CAST(:reference AS text), :at, CAST(:author_id AS int), "
+            "       CAST(:approval_id AS bigint) "
             "FROM partners.budget_limit WHERE budget_id = :budget_id"
         ),
         {
             "budget_id": budget_id, "ceiling": ceiling, "funded": funded, "payer_id": payer_id,
-            "reference": reference, "at": at,
+            "reference": reference, "at": at, "author_id": author_id, "approval_id": approval_id,
         },
     )  # fmt: skip
+
+
+async def last_limit_no(connection: AsyncConnection, budget_id: int) -> int:
+    """How many changes a budget had; 0 of one of money that nobody paid into."""
+    statement = text("SELECT coalesce(max(limit_no), 0) FROM partners.budget_limit WHERE budget_id = :budget_id")
+    return int((await connection.execute(statement, {"budget_id": budget_id})).scalar_one())
+
+
+async def is_published_budget(connection: AsyncConnection, code: str) -> bool:
+    """Whether a release that was ever published counts against a budget: what is late is decided by old ones, too."""
+    statement = text(
+        "SELECT EXISTS (SELECT FROM partners.release r JOIN kit.approval a USING (approval_id) WHERE a.approved "
+        "AND partners.counts_against(r.manifest, :code))"
+    )
+    return bool((await connection.execute(statement, {"code": code})).scalar_one())
+
+
+async def count_scopes(connection: AsyncConnection, budget_id: int) -> int:
+    """Of how many scopes (members, cards, outlets) something of a budget was used."""
+    statement = text("SELECT count(DISTINCT scope) FROM partners.budget_counter WHERE budget_id = :budget_id")
+    return int((await connection.execute(statement, {"budget_id": budget_id})).scalar_one())
 
 
 async def funding_under(connection: AsyncConnection, budget_id: int, reference: str) -> RowMapping | None:

@@ -213,11 +213,16 @@ BEGIN
   RETURN true;
 END $$;
 
+-- Whether a rule of a release's manifest counts against a budget.
+CREATE FUNCTION partners.counts_against(p_manifest text, p_code text) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT p_manifest::jsonb -> 'budgets' @> jsonb_build_array(jsonb_build_object('code', p_code))
+$$;
+
 -- What is wrong with budgets and clearing events; must be nothing.
 -- B1: what is used of a budget is what its charges say. B2: no more is used than the ceiling was when it was charged.
 -- B3: a charge is of an entry, and what a party owes another of a receipt, in the receipt's cut-off. B4: a budget's ceiling is what
 -- its last change says, and of one of money what was paid in. B5: of one that counts over days no more was used in any run of
--- them than the ceiling was.
+-- them than the ceiling was. B6: what a person raised after a release that counts against it was published, another approved.
 CREATE FUNCTION partners.audit_promotions()
 RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text) LANGUAGE sql STABLE AS $$
   SELECT 'B1', NULL::bigint, NULL::smallint,
@@ -254,4 +259,14 @@ RETURNS TABLE (rule text, holder_id bigint, unit smallint, detail text) LANGUAGE
   CROSS JOIN LATERAL (SELECT partners.used_in_window(k.budget_id, k.scope, k.period) AS used) u
   LEFT JOIN LATERAL (SELECT max(c.ceiling) AS ceiling FROM partners.budget_limit c WHERE c.budget_id = k.budget_id) l ON true
   WHERE k.period LIKE '%/%' AND u.used > coalesce(l.ceiling, 0)
+  UNION ALL
+  SELECT 'B6', NULL, NULL, format('budget %s, change %s: raised to %s by one person alone', l.budget_id, l.limit_no, l.ceiling)
+  FROM (SELECT c.*, lag(c.ceiling, 1, 0) OVER (PARTITION BY c.budget_id ORDER BY c.limit_no) AS before
+        FROM partners.budget_limit c) l
+  JOIN partners.budget b ON b.budget_id = l.budget_id
+  LEFT JOIN kit.approval a ON a.approval_id = l.approval_id AND a.approved AND a.subject = 'budget:' || b.code
+  WHERE l.ceiling > l.before AND l.author_id IS NOT NULL AND a.approval_id IS NULL
+    AND (l.approval_id IS NOT NULL OR EXISTS (
+      SELECT FROM partners.release r JOIN kit.approval p ON p.approval_id = r.approval_id
+      WHERE p.approved AND p.decided_at < l.at AND partners.counts_against(r.manifest, b.code)))
 $$;

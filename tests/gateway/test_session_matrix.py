@@ -234,7 +234,8 @@ NAMES: dict[str, tuple[str, Callable[[str], dict[str, Any]], str]] = {
 OF_THE_OPERATOR = {
     "AddPromotionInput", "TextsInput", "DraftRuleInput", "RuleChoiceInput", "StackingGroupInput", "ReleaseChangeInput",
     "SimulateReleaseInput", "LaunchInput", "SubmitReleaseInput", "PublishReleaseInput", "DeclineReleaseInput",
-    "SuspendPromotionInput", "AddBudgetInput", "SetBudgetLimitInput", "FundBudgetInput", "DecisionRefInput",
+    "SuspendPromotionInput", "AddBudgetInput", "SetBudgetLimitInput", "FundBudgetInput", "ApproveBudgetProposalInput",
+    "DeclineBudgetProposalInput", "WithdrawBudgetProposalInput", "DecisionRefInput",
     "TransactionRefInput", "ReceiptRefInput", "Query.releases", "Query.release", "Query.checkRule", "Query.simulation",
     "Query.budgets", "Query.budgetUsage", "Query.promotionOutlook", "AddRewardInput", "SetRewardStockInput", "InviteToClubInput",
 }  # fmt: skip

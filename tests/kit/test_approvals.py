@@ -88,6 +88,33 @@ async def test_a_decision_is_final(database: Database, people: People) -> None:
     assert await decision(database, approval_id) == (people.checker, False)
 
 
+async def test_its_maker_withdraws_it_and_nobody_else_and_nobody_decides_it_then(
+    database: Database, people: People
+) -> None:
+    approval_id = await propose(database, people.maker)
+
+    async def withdraw(maker: int) -> None:
+        async with database.transaction() as connection:
+            await approvals.withdraw(connection, approval_id, maker=maker, at=AT)
+
+    with pytest.raises(actors.NotPermitted):
+        await withdraw(people.checker)
+    await withdraw(people.maker)
+    for late in (decide(database, approval_id, people.checker), withdraw(people.maker)):
+        with pytest.raises(AlreadyDecided, match="it was withdrawn"):
+            await late
+    assert await decision(database, approval_id) == (None, None)
+    async with database.transaction() as connection:
+        found = await approvals.read(connection, approval_id)
+        assert (found.state, found.ended_at) == (approvals.WITHDRAWN, AT)
+        assert await approvals.waiting(connection, ["RUN"]) == []
+        assert await approvals.standing(connection, "RUN", "run:1") is None
+    statement = text("UPDATE kit.approval SET checker_id = maker_id + 1, approved = true, decided_at = made_at")
+    with pytest.raises(DBAPIError, match="is decided"):
+        async with database.transaction() as connection:
+            await connection.execute(statement)
+
+
 async def test_what_nobody_proposed_cannot_be_decided(database: Database, people: People) -> None:
     with pytest.raises(ProposalUnknown):
         await decide(database, 404, people.checker)

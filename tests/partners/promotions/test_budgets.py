@@ -237,7 +237,7 @@ async def test_a_budget_of_money_pays_out_what_was_paid_in(market: Market) -> No
     assert quote.decided.outcome.discounts == ()
     grocer = market.coalition.callers["grocer"].partner_id
     async with market.coalition.database.transaction() as connection:
-        paid = {"payer_id": grocer, "reference": "INV-1", "actor": market.maker, "at": NOON}
+        paid = {"payer_id": grocer, "reference": "INV-1", "actor": "test", "at": NOON}
         assert await budgets.fund(connection, "fund", 700, **paid) == 700
         assert await budgets.fund(connection, "fund", 700, **paid) == 700  # the same payment
         with pytest.raises(FundingReused):

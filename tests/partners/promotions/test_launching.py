@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.amounts import micro_per_minor
 from partners.promotions import holdouts
-from partners.promotions.launching import Expectation, Objective, break_even_lift_bp, examine
+from partners.promotions.launching import (
+    Cover,
+    Expectation,
+    Objective,
+    break_even_lift_bp,
+    examine,
+    examine_raise,
+    worth_minor,
+)
 
 TODAY = date(2026, 3, 2)
 GOAL = Objective("second purchases within 30 days", 500, date(2026, 6, 1))
@@ -45,6 +54,19 @@ def test_each_thing_that_is_missing_stands_against_it_alone(
     verdict = examine(objective, expected, on=TODAY)
     assert not verdict.passes
     assert [problem.code for problem in verdict.problems] == [code]
+
+
+def test_more_of_a_budget_passes_within_cover_which_somebody_has_to_tell() -> None:
+    assert examine_raise(100, Cover(standing_minor=900, cover_minor=1_000)) == (1_000, ())
+    for more, cover, owed, code in ((101, Cover(900, 1_000), 1_001, "COVER_EXCEEDED"), (1, None, 1, "MISSING")):
+        found, problems = examine_raise(more, cover)
+        assert (found, [problem.code for problem in problems]) == (owed, [code])
+
+
+@given(st.integers(0, 10**12), st.integers(1, 10**9), st.sampled_from(["EUR", "JPY", "KWD"]))
+def test_points_are_worth_the_least_minor_units_that_pay_for_them(points: int, value_micro: int, currency: str) -> None:
+    worth, micro = worth_minor(points, value_micro, currency), micro_per_minor(currency)
+    assert worth * micro >= points * value_micro > (worth - 1) * micro
 
 
 @pytest.mark.parametrize(
