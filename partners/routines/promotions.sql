@@ -9,7 +9,7 @@
 CREATE FUNCTION partners.use_budgets(
   p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[])
 RETURNS jsonb LANGUAGE plpgsql AS $$
-DECLARE v_budgets int[]; v_scopes text[]; v_periods text[]; v_denied jsonb;
+DECLARE v_denied jsonb; v_charged partners.budget_counter[];
 BEGIN
   IF array_to_string(p_periods, ' ') LIKE '%/%' THEN  -- some count over the last days: see budget_windows.sql
     SELECT jsonb_agg(jsonb_build_array(w.item, w.budget_id)) INTO v_denied
@@ -18,6 +18,15 @@ BEGIN
       RETURN v_denied;
     END IF;
   END IF;
+  IF cardinality(p_budgets) = 1 THEN  -- the same without what several need
+    INSERT INTO partners.budget_counter AS k (budget_id, scope, period, used, ceiling)
+    SELECT b.budget_id, p_scopes[1], p_periods[1], p_amounts[1], b.ceiling
+    FROM partners.budget b WHERE b.budget_id = p_budgets[1] AND p_amounts[1] <= b.ceiling
+    ON CONFLICT (budget_id, scope, period) DO UPDATE
+    SET used = k.used + excluded.used, ceiling = excluded.ceiling
+    WHERE k.used + excluded.used <= excluded.ceiling;
+    RETURN CASE WHEN NOT FOUND THEN jsonb_build_array(jsonb_build_array(p_of[1], p_budgets[1])) END;
+  END IF;
   WITH charged AS (
     INSERT INTO partners.budget_counter AS k (budget_id, scope, period, used, ceiling)
     SELECT w.budget_id, w.scope, w.period, w.amount, b.ceiling
@@ -25,36 +34,34 @@ BEGIN
       SELECT t.budget_id, t.scope, t.period, sum(t.amount)::bigint AS amount
       FROM (SELECT unnest(p_budgets) AS budget_id, unnest(p_scopes) AS scope, unnest(p_periods) AS period,
                    unnest(p_amounts) AS amount) t
-      GROUP BY t.budget_id, t.scope, t.period
+      GROUP BY t.budget_id, t.scope, t.period ORDER BY t.budget_id, t.scope, t.period
     ) w
-    JOIN partners.budget b ON b.budget_id = w.budget_id
+    CROSS JOIN LATERAL (  -- LIMIT: one by one, so that what is in order stays so
+      SELECT o.ceiling FROM partners.budget o WHERE o.budget_id = w.budget_id LIMIT 1
+    ) b
     WHERE w.amount <= b.ceiling
     ORDER BY w.budget_id, w.scope, w.period
     ON CONFLICT (budget_id, scope, period) DO UPDATE
     SET used = k.used + excluded.used, ceiling = excluded.ceiling
     WHERE k.used + excluded.used <= excluded.ceiling
-    RETURNING k.budget_id, k.scope, k.period
+    RETURNING k AS counter
   )
-  SELECT array_agg(c.budget_id), array_agg(c.scope), array_agg(c.period)
-  INTO v_budgets, v_scopes, v_periods FROM charged c;
-  IF cardinality(v_budgets) = cardinality(p_budgets) THEN
+  SELECT array_agg(c.counter) INTO v_charged FROM charged c;
+  IF cardinality(v_charged) = cardinality(p_budgets) THEN
     RETURN NULL;
   END IF;
-  RETURN partners.denied_charges(p_of, p_budgets, p_scopes, p_periods, p_amounts, v_budgets, v_scopes, v_periods);
+  RETURN partners.denied_charges(p_of, p_budgets, p_scopes, p_periods, p_amounts, v_charged);
 END $$;
 
 -- Of charges those that are not among the counters that were charged, as use_budgets returns them. Where a ceiling was raised
 -- in this moment, all of such a counter: none of them was counted.
 CREATE FUNCTION partners.denied_charges(
-  p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[],
-  p_charged int[], p_charged_scopes text[], p_charged_periods text[])
+  p_of int[], p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[], p_charged partners.budget_counter[])
 RETURNS jsonb LANGUAGE sql STABLE AS $$
   SELECT jsonb_agg(DISTINCT jsonb_build_array(r.item, r.budget_id))
   FROM (
     SELECT t.budget_id, t.scope, t.period FROM unnest(p_budgets, p_scopes, p_periods) AS t(budget_id, scope, period)
-    EXCEPT
-    SELECT c.budget_id, c.scope, c.period
-    FROM unnest(p_charged, p_charged_scopes, p_charged_periods) AS c(budget_id, scope, period)
+    EXCEPT SELECT c.budget_id, c.scope, c.period FROM unnest(p_charged) AS c
   ) d
   JOIN (
     SELECT t.item, t.budget_id, t.scope, t.period,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import asyncpg
+import orjson
 import pytest
 
 from kit.database import APPLICATION_ROLE, Database, driver_url
@@ -90,6 +92,49 @@ async def test_without_its_guards_more_is_given_than_there_is(
     await rush(callers, budget_id)
     assert await callers.fetchval("SELECT used FROM partners.budget_counter") > 1_000
     await owner.close()
+
+
+async def test_of_charges_together_those_are_denied_that_a_list_says(market: Market, callers: asyncpg.Pool) -> None:
+    """One charge or several, of one counter or of many: whole counters are charged, and of others the items are named
+    behind which there is no room, in order."""
+    chance = random.Random(5)
+    for code in ("one", "two"):
+        await market.budget(code, limit=100)
+    budget_ids = [row[0] for row in await callers.fetch("SELECT budget_id FROM partners.budget ORDER BY 1")]
+    held: dict[tuple[int, str], int] = {}
+    for _ in range(60):
+        charges = [
+            (item, chance.choice([*budget_ids, 10**6]), chance.choice(["a", "b"]), chance.randint(1, 60))
+            for item in range(1, chance.choice([2, 2, 3, 6]))
+        ]
+        denied, sums = set[tuple[int, int]](), dict[tuple[int, str], int]()
+        for item, budget_id, scope, amount in charges:
+            sums[budget_id, scope] = sums.get((budget_id, scope), 0) + amount
+            if sums[budget_id, scope] > (100 if budget_id in budget_ids else 0) - held.get((budget_id, scope), 0):
+                denied.add((item, budget_id))
+        columns = [list(column) for column in zip(*charges, strict=True)]
+        async with callers.acquire() as one:
+            call = one.transaction()
+            await call.start()
+            told = await one.fetchval("SELECT partners.use_budgets($1, $2, $3, $5, $4)", *columns, [""] * len(charges))
+            assert {tuple(each) for each in orjson.loads(told or "[]")} == denied, charges
+            await (call.rollback() if denied else call.commit())
+        if not denied:
+            held |= {key: held.get(key, 0) + amount for key, amount in sums.items()}
+        rows = await callers.fetch("SELECT budget_id, scope, used FROM partners.budget_counter")
+        assert {(row["budget_id"], row["scope"]): row["used"] for row in rows} == held
+        if min(held.values(), default=0) > 70:
+            await callers.execute("UPDATE partners.budget_counter SET used = used - 60 WHERE used > 60")
+            held = {key: amount - 60 if amount > 60 else amount for key, amount in held.items()}
+
+
+async def test_what_was_refused_is_denied_though_there_is_room_in_the_next_moment(market: Market) -> None:
+    budget_id = await budget_of_a_thousand(market)
+    denied = await market.desk.pool.fetchval(
+        "SELECT partners.denied_charges(ARRAY[1,2],ARRAY[$1::int,$1],ARRAY['',''],ARRAY['',''],ARRAY[10::bigint,10],NULL)",
+        budget_id,
+    )
+    assert orjson.loads(denied) == [[1, budget_id], [2, budget_id]]
 
 
 async def test_many_members_at_once_share_a_budget_to_the_point(market: Market) -> None:
