@@ -129,8 +129,14 @@ def server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture(scope="session")
-def template(server: postgres.Server) -> str:
-    """Name of a migrated database without rows, to be copied."""
+def template(migrated: str) -> str:
+    """What a test's database is a copy of. A file may have one of its own, in which more is done already."""
+    return migrated
+
+
+@pytest.fixture(scope="session")
+def migrated(server: postgres.Server) -> str:
+    """Name of a migrated database without rows."""
     name = f"template_{os.getpid()}"
     postgres.create_database(server, name)
     migrations.upgrade(server.url(name, server.superuser))
