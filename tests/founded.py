@@ -1,8 +1,8 @@
-"""Coalitions that are founded once per file of tests and copied for each of them: founding costs as much as many a test."""
+"""What is founded once per file of tests and copied for each of them: founding costs as much as many a test."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -17,23 +17,32 @@ from tests.builders import Coalition, found
 from tests.conftest import Copying
 
 
-def a_coalition(**partners: dict[str, object]) -> Any:
-    """A file's own `template`: each of its databases begins with a founded programme and these partners, by code with
-    what their terms say otherwise."""
+def a_template(build: Callable[[Database, Vault], Awaitable[object]]) -> Any:
+    """A file's own `template`: each of its databases begins with what build leaves in one."""
 
     @pytest.fixture(scope="module", name="template")
-    async def with_partners(
-        server: postgres.Server, template: str, copying: Copying, vault: Vault
-    ) -> AsyncIterator[str]:
+    async def built(server: postgres.Server, template: str, copying: Copying, vault: Vault) -> AsyncIterator[str]:
         async with copying(template) as name:
             async with connect(server.url(name, APPLICATION_ROLE)) as database:
-                coalition = await found(database, vault)
-                for code, terms in partners.items():
-                    await coalition.add_partner(code, **terms)
-                await coalition.desk.close()
+                await build(database, vault)
             yield name
 
-    return with_partners
+    return built
+
+
+def a_coalition(*more: Callable[[Coalition], Awaitable[object]], **partners: dict[str, object]) -> Any:
+    """A file's own `template`: each of its databases begins with a founded programme, these partners, by code with
+    what their terms say otherwise, and what more there is to do once."""
+
+    async def with_partners(database: Database, vault: Vault) -> None:
+        coalition = await found(database, vault)
+        for code, terms in partners.items():
+            await coalition.add_partner(code, **terms)
+        for build in more:
+            await build(coalition)
+        await coalition.desk.close()
+
+    return a_template(with_partners)
 
 
 async def met(database: Database, vault: Vault) -> Coalition:

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database, connect
 from kit.secrets import Vault
+from tests.gateway.own_toys import ONBOARDED
 from tests.gateway.signers import HIDDEN
 from tests.gateway.toys import Toy, running
 
@@ -35,7 +36,7 @@ async def module_toy(server: postgres.Server, template: str, vault: Vault) -> As
     name = f"toy_{os.getpid()}_{next(_numbers)}"
     postgres.create_database(server, name, template=template)
     url = server.url(name, APPLICATION_ROLE)
-    async with connect(url) as database, running(database, url, vault) as opened:
+    async with connect(url) as database, running(database, url, vault, ONBOARDED.get(template)) as opened:
         yield opened
     postgres.drop_database(server, name)
 
@@ -57,9 +58,12 @@ def toy(module_toy: Toy) -> Toy:
 
 
 @pytest.fixture
-async def own_toy(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Toy]:
+async def own_toy(
+    server: postgres.Server, template: str, database_name: str, database: Database, vault: Vault
+) -> AsyncIterator[Toy]:
     """A toy of this test's own, whose clients and clock it may change."""
-    async with running(database, server.url(database_name, APPLICATION_ROLE), vault) as opened:
+    url = server.url(database_name, APPLICATION_ROLE)
+    async with running(database, url, vault, ONBOARDED.get(template)) as opened:
         yield opened
 
 

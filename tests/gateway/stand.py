@@ -35,6 +35,7 @@ class Till:
     token: str
     language: str = "en"
     client_id: str = ""
+    secret: str = ""
 
     async def post(self, document: str, **variables: Any) -> httpx2.Response:
         """The raw answer."""
@@ -91,11 +92,15 @@ class Gateway:
             if allowance is not None:
                 await client_rules.change(connection, client_id, by="tester", at=self.wall(), allowance=allowance)
         self.app.state.endpoint.admission.rules.look_again()
+        return await self.sign_in(code, client_id, secret)
+
+    async def sign_in(self, code: str | None, client_id: str, secret: str) -> Till:
+        """A client that was added before, with a new token."""
         answer = await self.http.post(
             "/oauth/token", auth=(client_id, secret), data={"grant_type": "client_credentials"}
         )
         assert answer.status_code == 200, answer.text
-        made = Till(self.http, answer.json()["access_token"], client_id=client_id)
+        made = Till(self.http, answer.json()["access_token"], client_id=client_id, secret=secret)
         if code:
             self.tills[code] = made
         return made
@@ -104,6 +109,26 @@ class Gateway:
         """Move the business clock."""
         async with self.coalition.database.transaction() as connection:
             await clock.set_sandbox(connection, instant)
+
+
+class Clients:
+    """A till's client for each of some partners, added once per file of tests: `add` is what a template needs more."""
+
+    def __init__(self, *codes: str) -> None:
+        self._codes = codes
+        self._secrets: dict[str, tuple[str, str]] = {}
+
+    async def add(self, coalition: Coalition) -> None:
+        """Add them, and have the gateway make its keys."""
+        async with opened(coalition, coalition.database.engine.url.render_as_string(hide_password=False)) as gateway:
+            for code in self._codes:
+                made = await gateway.till(code)
+                self._secrets[code] = made.client_id, made.secret
+
+    async def sign_in(self, gateway: Gateway) -> None:
+        """A till for each of them, with a token of its own."""
+        for code, (client_id, secret) in self._secrets.items():
+            await gateway.sign_in(code, client_id, secret)
 
 
 @asynccontextmanager

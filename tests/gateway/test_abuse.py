@@ -37,7 +37,8 @@ from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_hold_api import PLACE
 from tests.gateway.test_purchase_api import ACCRUE_MANY, MEMBER, QUOTE, RECORD, REDEEM, RETURN, by_number, record
 
-template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0}, tailor={})
+tills = stand.Clients("bakery", "grocer", "tailor")
+template = a_coalition(tills.add, bakery={"return_window_days": 0}, grocer={"return_window_days": 0}, tailor={})
 
 
 @pytest.fixture
@@ -46,8 +47,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
-        for code in ("bakery", "grocer", "tailor"):
-            await opened.till(code)
+        await tills.sign_in(opened)
         yield opened
     assert await violations(database.pool) == []
     await coalition.desk.close()

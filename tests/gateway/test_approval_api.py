@@ -29,7 +29,8 @@ ASK = f"""mutation($input: RequestApprovalInput!) {{ requestApproval(input: $inp
 NODE = "query($id: ID!) { node(id: $id) { ... on Approval { status points } } }"
 
 
-template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+tills = stand.Clients("bakery", "grocer")
+template = a_coalition(tills.add, bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
 
 
 @pytest.fixture
@@ -38,8 +39,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
-        await opened.till("bakery")
-        await opened.till("grocer")
+        await tills.sign_in(opened)
         yield opened
     assert await violations(database.pool) == []
     await coalition.desk.close()

@@ -31,7 +31,8 @@ ADA = {
 }
 
 
-template = a_coalition(bakery={"return_window_days": 0}, grocer={})
+tills = stand.Clients("bakery", "grocer")
+template = a_coalition(tills.add, bakery={"return_window_days": 0}, grocer={})
 
 
 @pytest.fixture
@@ -40,8 +41,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
-        await opened.till("bakery")
-        await opened.till("grocer")
+        await tills.sign_in(opened)
         yield opened
     assert await violations(database.pool) == []
     await coalition.desk.close()

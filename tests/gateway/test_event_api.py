@@ -19,8 +19,8 @@ from tests.builders import DAY, NOON, violations
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_purchase_api import REJECTION
+from tests.partners.mechanics import fair as fairs
 from tests.partners.mechanics.fair import EARLIER, Fair
-from tests.partners.mechanics.fair import opened as fair_opened
 from tests.partners.promotions.market import bonus
 from tests.partners.promotions.offers import document
 
@@ -39,9 +39,12 @@ OFFERS = """query($member: MemberRefInput!, $first: Int!, $after: String) { offe
   pageInfo { hasNextPage endCursor } } }"""
 
 
+template = fairs.a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with fair_opened(database, vault) as fair:
+    async with fairs.met(database, vault) as fair:
         yield fair
 
 

@@ -32,7 +32,8 @@ RELEASE = f"""mutation($input: ReleaseHoldInput!) {{ releaseHold(input: $input) 
 NODE = "query($id: ID!) { node(id: $id) { id ... on Hold { status capturedPoints } } }"
 
 
-template = a_coalition(bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
+tills = stand.Clients("bakery", "grocer")
+template = a_coalition(tills.add, bakery={"return_window_days": 0}, grocer={"return_window_days": 0})
 
 
 @pytest.fixture
@@ -41,8 +42,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
-        await opened.till("bakery")
-        await opened.till("grocer")
+        await tills.sign_in(opened)
         yield opened
     assert await violations(database.pool) == []
     await coalition.desk.close()

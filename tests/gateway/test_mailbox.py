@@ -11,8 +11,8 @@ from gateway.sessions import mailbox
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from tests import builders
 from tests.builders import Coalition
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway.desk import Browser, Desk
 
@@ -20,12 +20,17 @@ ADA = "ada@example.org"
 BOSS = "boss@example.org"
 
 
+async def ada(coalition: Coalition) -> None:
+    await coalition.add_member(name="Ada", email=ADA)
+
+
+template = a_coalition(ada)
+
+
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> Coalition:
     """A coalition with a member called Ada."""
-    made = await builders.found(database, vault)
-    await made.add_member(name="Ada", email=ADA)
-    return made
+    return await met(database, vault)
 
 
 @pytest.fixture

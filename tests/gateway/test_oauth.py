@@ -22,7 +22,10 @@ from gateway.oauth.clients import ClientCache, ClientUnknown, OverlapTooLong, Sc
 from gateway.oauth.routes import BadIssuer, checked_issuer, described
 from kit import postgres
 from kit.actors import NotPermitted, ensure_actor
+from tests.gateway import own_toys
 from tests.gateway.toys import ISSUER, Toy
+
+template = own_toys.a_toy()
 
 GRANT = {"grant_type": "client_credentials"}
 FORM = "application/x-www-form-urlencoded"

@@ -16,8 +16,11 @@ from gateway.oauth import clients
 from gateway.oauth.authentication import ASSERTION_TYPE
 from gateway.oauth.client_keys import ClientKeyInvalid, ClientKeyTaken, ClientKeyUnknown
 from gateway.oauth.clients import ClientCache, ClientPublic, RedirectUriInvalid, SecretNotAllowed
+from tests.gateway import own_toys
 from tests.gateway.signers import Program, Signer, b64, given, key_client, public_client, refused
 from tests.gateway.toys import ISSUER, Toy
+
+template = own_toys.a_toy()
 
 pytestmark = pytest.mark.usefixtures("oauth_logs")
 

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from gateway.oauth import clients, endings
 from gateway.oauth.clients import ClientCache
 from kit import actors
+from tests.gateway import own_toys
 from tests.gateway.signers import (
     CALLBACK,
     Flow,
@@ -33,6 +34,8 @@ from tests.gateway.signers import (
     staff,
 )
 from tests.gateway.toys import ISSUER, Toy
+
+template = own_toys.a_toy()
 
 pytestmark = pytest.mark.usefixtures("oauth_logs")
 

@@ -13,8 +13,11 @@ from sqlalchemy import text
 from gateway.oauth import clients, endings, grants
 from gateway.oauth.clients import ClientCache
 from gateway.oauth.endings import GrantUnknown
+from tests.gateway import own_toys
 from tests.gateway.signers import CALLBACK, Flow, Program, Signer, given, key_client, public_client, refused, staff
 from tests.gateway.toys import Toy
+
+template = own_toys.a_toy()
 
 pytestmark = pytest.mark.usefixtures("oauth_logs")
 

@@ -16,6 +16,7 @@ from gateway.oauth import clients
 from gateway.oauth.clients import DEVICE_CODE, ClientCache
 from kit.actors import ensure_actor
 from partners import onboarding
+from tests.gateway import own_toys
 from tests.gateway.signers import (
     HIDDEN,
     Program,
@@ -32,6 +33,8 @@ from tests.gateway.signers import (
     staff,
 )
 from tests.gateway.toys import Toy
+
+template = own_toys.a_toy()
 
 pytestmark = pytest.mark.usefixtures("oauth_logs")
 

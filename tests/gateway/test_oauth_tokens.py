@@ -16,7 +16,10 @@ from gateway.oauth import keys, tokens
 from gateway.oauth.clients import ClientCache
 from gateway.oauth.keys import KeyRing
 from kit.secrets import BadKey, Vault
+from tests.gateway import own_toys
 from tests.gateway.toys import ISSUER, Toy
+
+template = own_toys.a_toy()
 
 HEADER = {"alg": "ES256", "typ": "at+jwt"}
 

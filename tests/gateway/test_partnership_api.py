@@ -40,9 +40,12 @@ LINES = """{ settlementStatements(first: 1) { nodes { netDue { amount } review {
 SALT = "spring-2026"
 
 
+template = fairs.a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with fairs.opened(database, vault) as opened:
+    async with fairs.met(database, vault) as opened:
         yield opened
 
 

@@ -18,6 +18,7 @@ from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from tests import builders
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway.authenticator import BE, BS, UP, UV, Authenticator, Key, encode
 from tests.gateway.desk import Browser, Desk, hidden
@@ -26,12 +27,18 @@ ADA = "ada@example.org"
 BEN = "ben@example.org"
 
 
+async def ada_and_ben(coalition: builders.Coalition) -> None:
+    await coalition.add_member(name="Ada", email=ADA)
+    await coalition.add_member(name="Ben", email=BEN)
+
+
+template = a_coalition(ada_and_ben)
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
     """A gateway with its pages under a host name, and members called Ada and Ben."""
-    coalition = await builders.found(database, vault)
-    await coalition.add_member(name="Ada", email=ADA)
-    await coalition.add_member(name="Ben", email=BEN)
+    coalition = await met(database, vault)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
 
@@ -329,8 +336,7 @@ def test_an_address_without_a_name_has_no_passkeys(issuer: str) -> None:
 async def test_at_an_address_without_a_name_the_pages_offer_none(
     server: postgres.Server, database_name: str, database: Database, vault: Vault
 ) -> None:
-    coalition = await builders.found(database, vault)
-    await coalition.add_member(email=ADA)
+    coalition = await met(database, vault)
     url = server.url(database_name, APPLICATION_ROLE)
     async with desks.opened(coalition, url, issuer="http://127.0.0.1:8000") as desk:
         assert "data-passkey" not in (await desk.browser().get("/sign-in")).text

@@ -47,8 +47,12 @@ MEMBER = """query($ref: MemberRefInput!, $outlet: String, $terminal: String) {
   member(ref: $ref, outlet: $outlet, terminal: $terminal) { id tier status identifiedBy visit balance { available pending debt } } }"""
 
 
+tills = stand.Clients("bakery", "grocer", "florist")
 template = a_coalition(
-    bakery={"return_window_days": 0}, grocer={}, florist={"return_window_days": 0, "return_policy": "MEMBER_DEBT"}
+    tills.add,
+    bakery={"return_window_days": 0},
+    grocer={},
+    florist={"return_window_days": 0, "return_policy": "MEMBER_DEBT"},
 )
 
 
@@ -58,9 +62,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
-        await opened.till("bakery")
-        await opened.till("grocer")
-        await opened.till("florist")
+        await tills.sign_in(opened)
         yield opened
     assert await violations(database.pool) == []
     await coalition.desk.close()

@@ -20,6 +20,7 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from members.messages import MEMBER
 from tests import builders
+from tests.founded import a_coalition, met
 from tests.gateway import desk as desks
 from tests.gateway.desk import Desk, hidden
 
@@ -28,12 +29,18 @@ BEN = "ben@example.org"
 NOBODY = "nobody@example.org"
 
 
+async def ada_and_ben(coalition: builders.Coalition) -> None:
+    await coalition.add_member(name="Ada Lovelace", email=ADA, phone="+49 30 1234567")
+    await coalition.add_member(name="Ben", email=BEN)
+
+
+template = a_coalition(ada_and_ben)
+
+
 @pytest.fixture
 async def desk(server: postgres.Server, database_name: str, database: Database, vault: Vault) -> AsyncIterator[Desk]:
     """A gateway with its pages, and members called Ada and Ben."""
-    coalition = await builders.found(database, vault)
-    await coalition.add_member(name="Ada Lovelace", email=ADA, phone="+49 30 1234567")
-    await coalition.add_member(name="Ben", email=BEN)
+    coalition = await met(database, vault)
     async with desks.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
         yield opened
 
@@ -279,8 +286,7 @@ async def test_codes_and_tokens_are_kept_as_hashes_only_and_logged_nowhere(desk:
 async def test_cookies_of_an_https_address_carry_the_host_prefix_and_every_attribute(
     server: postgres.Server, database_name: str, database: Database, vault: Vault
 ) -> None:
-    coalition = await builders.found(database, vault)
-    await coalition.add_member(email=ADA)
+    coalition = await met(database, vault)
     url = server.url(database_name, APPLICATION_ROLE)
     async with desks.opened(coalition, url, issuer="https://points.example.org") as desk:
         browser = desk.browser()

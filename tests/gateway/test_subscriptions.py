@@ -35,7 +35,8 @@ TRANSACTIONS = """subscription($after: String) {
 HERE = "http://127.0.0.1:8000"
 
 
-template = a_coalition(bakery={"return_window_days": 0}, grocer={})
+tills = stand.Clients("bakery", "grocer")
+template = a_coalition(tills.add, bakery={"return_window_days": 0}, grocer={})
 
 
 @pytest.fixture
@@ -44,8 +45,7 @@ async def gateway(
 ) -> AsyncIterator[Gateway]:
     coalition = await met(database, vault)
     async with stand.opened(coalition, server.url(database_name, APPLICATION_ROLE)) as opened:
-        await opened.till("bakery")
-        await opened.till("grocer")
+        await tills.sign_in(opened)
         opened.app.state.services.follower = quick = Follower(
             opened.app.state.services.database.pool, step_seconds=0.01
         )

@@ -229,7 +229,11 @@ class Toy:
         return await self.http.post("/graphql", json=content, headers={**authorization, **headers})
 
 
-async def onboarded(database: Database, vault: Vault, at: datetime) -> tuple[int, str, str]:
+Onboarded = tuple[int, str, str]
+"""A partner's number, its client's, and the client's secret."""
+
+
+async def onboarded(database: Database, vault: Vault, at: datetime) -> Onboarded:
     """A founded coalition of one partner, and a client of it with what a till needs."""
     async with database.transaction() as connection:
         await programme.found(connection, PROGRAMME)
@@ -244,10 +248,12 @@ async def onboarded(database: Database, vault: Vault, at: datetime) -> tuple[int
 
 
 @asynccontextmanager
-async def running(database: Database, database_url: str, vault: Vault, **more: Any) -> AsyncIterator[Toy]:
-    """The toy gateway over a fresh database, with a first token asked for."""
+async def running(
+    database: Database, database_url: str, vault: Vault, known: Onboarded | None = None, **more: Any
+) -> AsyncIterator[Toy]:
+    """The toy gateway over a database, fresh unless it is known who is there, with a first token asked for."""
     clock, seen = Clock(), Seen()
-    partner_id, client_id, secret = await onboarded(database, vault, clock.at)
+    partner_id, client_id, secret = known or await onboarded(database, vault, clock.at)
 
     @asynccontextmanager
     async def opening(_: object) -> AsyncIterator[Seen]:

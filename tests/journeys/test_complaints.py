@@ -16,17 +16,18 @@ from kit.secrets import Vault
 from members import standings
 from members.cards import IssuedCard
 from partners.returning import Wish
-from tests.builders import DAY, NOON, Coalition, a_receipt, found, rows_written, violations
+from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.ledger.test_operations import Holder, open_holder
 from tests.partners.test_purchases import available, record
 from tests.partners.test_returns import cancel, give_back
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={})
+
 
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition]:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0)
-    await made.add_partner("grocer")
+    made = await met(database, vault)
     yield made
     assert await violations(database.pool) == []
     await made.desk.close()

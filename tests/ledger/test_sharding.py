@@ -24,9 +24,11 @@ from gateway import commands
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.postgres import Server
+from kit.secrets import Vault
 from kit.settings import settings
 from ledger import cutoffs
 from migrations import citus
+from tests import builders
 from tests.ledger import (
     test_accounts,
     test_chain,
@@ -128,6 +130,17 @@ async def superuser(server: Server, database_name: str) -> AsyncIterator[asyncpg
     connection = await asyncpg.connect(server.dsn(database_name, server.superuser))
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def coalition(database: Database, vault: Vault) -> AsyncIterator[builders.Coalition]:
+    """In place of the one of `test_purchases`, which is in its file's template."""
+    made = await builders.found(database, vault)
+    for code, terms in test_purchases.PARTNERS.items():
+        await made.add_partner(code, **terms)
+    yield made
+    assert await builders.violations(database.pool) == []
+    await made.desk.close()
 
 
 # --- What is true of it -------------------------------------------------------------------------------------

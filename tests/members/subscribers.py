@@ -37,6 +37,7 @@ from members.subscription.providers import (
 from members.subscription.recognition import Standing
 from members.subscription.reminding import Reminder
 from members.subscription.subscriptions import Subscription, Wish
+from tests.founded import a_template
 from tests.members import people
 
 DAY = timedelta(days=1)
@@ -93,6 +94,11 @@ class Scripted:
     def charged(self) -> list[str]:
         """The keys under which money was taken."""
         return [key for key, answer in self.taken.items() if answer.state == "PAID"]
+
+
+def a_club(**draft: Any) -> Any:
+    """A file's own `template`: each of its databases begins with the plans of a club that is open."""
+    return a_template(lambda database, vault: Club(database, vault).open(**draft))
 
 
 class Club:

@@ -10,16 +10,17 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.subscription import plans, subscriptions
 from members.subscription.plans import PlanDraft, PlanInvalid
-from tests.members.subscribers import DAY, START, Club, Scripted
+from tests.members.subscribers import DAY, START, Club, Scripted, a_club
 
 POINTS = {"allotment_points": 50, "allotment_issuer": 3, "allotment_on_leaving": "TAKE_BACK"}
 
 
+template = a_club(**POINTS)
+
+
 @pytest.fixture
 async def shop(database: Database, vault: Vault) -> Club:
-    club = Club(database, vault, Scripted())
-    await club.open(**POINTS)
-    return club
+    return Club(database, vault, Scripted())
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,17 @@ from members.subscription.gifts import Gift, GiftInvalid, GiftUnknown, GiftUsed,
 from members.subscription.offers import PlanCodeInvalid, PlanCodeUsed, Shown
 from members.subscription.providers import Told
 from members.subscription.subscriptions import Subscription, SubscriptionState
-from tests.members.subscribers import DAY, START, Club, Scripted
+from tests.members.subscribers import DAY, START, Club, Scripted, a_club
 
 HOUR = timedelta(hours=1)
 
 
+template = a_club()
+
+
 @pytest.fixture
 async def shop(database: Database, vault: Vault) -> Club:
-    club = Club(database, vault, Scripted())
-    await club.open()
-    return club
+    return Club(database, vault, Scripted())
 
 
 async def buy(club: Club, giver_id: int, plan: str = "plus", intervals: int = 3) -> Gift:

@@ -25,14 +25,14 @@ from members.subscription.offers import (
     PlanOfferInvalid,
     Shown,
 )
-from tests.members.subscribers import DAY, START, Club, Scripted
+from tests.members.subscribers import DAY, START, Club, Scripted, a_club
+
+template = a_club()
 
 
 @pytest.fixture
 async def shop(database: Database, vault: Vault) -> Club:
-    club = Club(database, vault, Scripted())
-    await club.open()
-    return club
+    return Club(database, vault, Scripted())
 
 
 async def offer(club: Club, code: str = "half", **more: Any) -> None:

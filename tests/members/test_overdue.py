@@ -15,25 +15,24 @@ from members.subscription.charging import Receipt
 from members.subscription.invoices import InvoiceNotOpen
 from members.subscription.overdue import Overdue
 from members.subscription.providers import MANUAL, Answer, Told
-from tests.members.subscribers import DAY, START, Club, Scripted
+from tests.members.subscribers import DAY, START, Club, Scripted, a_club
 
 DUE = START + timedelta(days=31)
+
+
+template = a_club()
 
 
 @pytest.fixture
 async def desk(database: Database, vault: Vault) -> Club:
     """A programme whose invoices somebody pays at a bank."""
-    club = Club(database, vault)
-    await club.open()
-    return club
+    return Club(database, vault)
 
 
 @pytest.fixture
 async def shop(database: Database, vault: Vault) -> Club:
     """A programme that charges cards."""
-    club = Club(database, vault, Scripted())
-    await club.open()
-    return club
+    return Club(database, vault, Scripted())
 
 
 async def owed(club: Club, **asked: Any) -> list[Overdue]:

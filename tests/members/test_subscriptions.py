@@ -15,23 +15,21 @@ from members.subscription.gifts import GiftWish
 from members.subscription.invoices import InvoiceNotOpen, PaymentMismatch
 from members.subscription.offers import OfferDraft
 from members.subscription.providers import Answer, Told
-from tests.members.subscribers import DAY, START, Club, Scripted
+from tests.members.subscribers import DAY, START, Club, Scripted, a_club
+
+template = a_club()
 
 
 @pytest.fixture
 async def desk(database: Database, vault: Vault) -> Club:
     """A programme whose invoices somebody pays at a bank."""
-    club = Club(database, vault)
-    await club.open()
-    return club
+    return Club(database, vault)
 
 
 @pytest.fixture
 async def shop(database: Database, vault: Vault) -> Club:
     """A programme that charges cards."""
-    club = Club(database, vault, Scripted())
-    await club.open()
-    return club
+    return Club(database, vault, Scripted())
 
 
 async def benefits(club: Club, member_id: int) -> tuple[str, ...]:
@@ -139,7 +137,6 @@ async def test_b11_a_clock_that_jumps_and_one_that_steps_come_to_the_same(
         postgres.create_database(server, name, template=template)
         async with connect(server.url(name, APPLICATION_ROLE)) as opened:
             club = Club(opened, vault, Scripted(["PAID"] * 3 + ["SOFT", "SOFT", "PAID", "SILENT", "LOST", "PAID"]))
-            await club.open()
             first, second, third, fourth = [await club.person() for _ in range(4)]
             draft = OfferDraft("half", "PERCENT", START, START + DAY, percent_bp=5000, periods=3, word="HALF")
             await club.do(offers.add, vault, draft, actor="marketer")

@@ -17,7 +17,8 @@ from ledger.adjustments import AdjustmentExceedsBalance
 from members.cards import IssuedCard, MemberUnknown
 from partners import adjustments, callers, onboarding
 from partners.adjustments import AdjustmentDraft
-from tests.builders import DAY, NOON, Coalition, found, violations
+from tests.builders import DAY, NOON, Coalition, violations
+from tests.founded import a_coalition, met
 from tests.partners.test_purchases import available
 
 
@@ -68,10 +69,12 @@ class Office:
         return no.value
 
 
+template = a_coalition(bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def office(database: Database, vault: Vault) -> AsyncIterator[Office]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
+    coalition = await met(database, vault)
     async with database.transaction() as connection:
         both = [actors.MEMBER_CARE_MAKER, actors.MEMBER_CARE_CHECKER]
         mia = await actors.ensure_actor(connection, "mia", both)

@@ -19,17 +19,21 @@ from partners import outcomes, preparing, recording, returns, tills
 from partners.receipts import Receipt
 from partners.returning import Wish
 from partners.returns import Returned
-from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
+from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.partners.test_purchases import available, record
 from tests.partners.test_returns import cancel, give_back, ref_of
+
+template = a_coalition(
+    bakery={"return_window_days": 0, "return_policy": "MEMBER_DEBT"},
+    grocer={"return_window_days": 0, "bill_share_bp": 10_000},
+    florist={"return_policy": "MEMBER_DEBT"},
+)
 
 
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition]:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0, return_policy="MEMBER_DEBT")
-    await made.add_partner("grocer", return_window_days=0, bill_share_bp=10_000)
-    await made.add_partner("florist", return_policy="MEMBER_DEBT")
+    made = await met(database, vault)
     yield made
     assert await violations(database.pool) == []
     await made.desk.close()

@@ -24,16 +24,18 @@ from partners.receipts import ReceiptRef
 from partners.records import REDEMPTION, ProofUse
 from partners.returning import Wish
 from partners.tills import Spend
-from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
+from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
+from tests.founded import a_coalition, met
 
 PIN = "4711"
 
 
+template = a_coalition(bakery={"return_window_days": 0, "hold_minutes": 120}, grocer={"return_window_days": 0})
+
+
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition]:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0, hold_minutes=120)
-    await made.add_partner("grocer", return_window_days=0)
+    made = await met(database, vault)
     yield made
     assert await violations(database.pool) == []
     await made.desk.close()

@@ -19,15 +19,18 @@ from members.identification import MemberRef
 from partners import batches, preparing, purchases
 from partners.outcomes import Recorded
 from partners.prepared import Prepared
-from tests.builders import NOON, Coalition, a_receipt, found, identified, rows_written, violations
+from tests.builders import NOON, Coalition, a_receipt, identified, rows_written, violations
+from tests.founded import a_coalition, met
 
 FOR_EVER = "60s"  # longer than the pool's patience: whoever waits fails the test
 
 
+template = a_coalition(bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition]:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0)
+    made = await met(database, vault)
     yield made
     await made.desk.close()
     assert await violations(database.pool) == []

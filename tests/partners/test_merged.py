@@ -21,7 +21,8 @@ from partners.outcomes import Recorded
 from partners.receipts import Receipt
 from partners.returning import Wish
 from partners.tills import Proof, Spend
-from tests.builders import DAY, NOON, Coalition, a_receipt, found, rows_written, violations
+from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.partners.test_purchases import available
 from tests.partners.test_returns import cancel, give_back, ref_of
 
@@ -81,11 +82,12 @@ class Merged:
         return await available(self.coalition, self.old, 30), await available(self.coalition, self.kept, 30)
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={})
+
+
 @pytest.fixture
 async def merged(database: Database, vault: Vault) -> AsyncIterator[Merged]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    await coalition.add_partner("grocer")
+    coalition = await met(database, vault)
     cards = [await coalition.add_member() for _ in range(2)]
     for card in cards:
         async with database.transaction() as connection:

@@ -20,14 +20,16 @@ from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.receipts import Payment, Receipt
 from partners.records import ProofUse
-from tests.builders import DAY, NOON, Coalition, a_receipt, found, identified, rows_written, violations
+from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
+from tests.founded import a_coalition, met
+
+PARTNERS: dict[str, dict[str, object]] = {"bakery": {"return_window_days": 0}, "grocer": {}}
+template = a_coalition(**PARTNERS)
 
 
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition]:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0)
-    await made.add_partner("grocer")
+    made = await met(database, vault)
     yield made
     assert await violations(database.pool) == []
     await made.desk.close()

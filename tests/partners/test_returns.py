@@ -18,16 +18,18 @@ from partners.receipts import Receipt, ReceiptRef
 from partners.records import ProofUse
 from partners.returning import Wish
 from partners.returns import Returned
-from tests.builders import DAY, NOON, Coalition, a_receipt, found, rows_written, violations
+from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.partners.test_purchases import available, record
+
+template = a_coalition(
+    bakery={"return_window_days": 0}, grocer={}, florist={"return_window_days": 0, "return_policy": "REFUND_DEDUCTION"}
+)
 
 
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition]:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0)
-    await made.add_partner("grocer")
-    await made.add_partner("florist", return_window_days=0, return_policy="REFUND_DEDUCTION")
+    made = await met(database, vault)
     yield made
     assert await violations(database.pool) == []
     await made.desk.close()

@@ -17,19 +17,23 @@ from partners.calls import Call
 from partners.holds import HoldWish
 from partners.records import PURCHASE
 from partners.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
-from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, found, rows_written, violations
+from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, rows_written, violations
+from tests.founded import a_coalition, met
 from tests.partners.test_purchases import available, record
 from tests.partners.test_returns import give_back
+
+template = a_coalition(
+    bakery={"return_window_days": 0},
+    issuer={"role": "ISSUER", "return_window_days": 0},
+    redeemer={"role": "REDEEMER"},
+    honours={"role": "HONOURS", "bill_share_bp": 0},
+    leaving={"role": "RUN_OFF"},
+)
 
 
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition]:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0)
-    await made.add_partner("issuer", role="ISSUER", return_window_days=0)
-    await made.add_partner("redeemer", role="REDEEMER")
-    await made.add_partner("honours", role="HONOURS", bill_share_bp=0)
-    await made.add_partner("leaving", role="RUN_OFF")
+    made = await met(database, vault)
     yield made
     assert await violations(database.pool) == []
     await made.desk.close()

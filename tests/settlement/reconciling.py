@@ -18,8 +18,10 @@ from settlement.bank import accounts, details, paying, receiving
 from settlement.reconciliation import comparing, intake, register
 from settlement.reconciliation.intake import Acknowledgement
 from tests.builders import DAY, NOON, a_receipt
+from tests.founded import a_template
 from tests.partners.test_purchases import record
 from tests.settlement.bank_files import OWN, Bank
+from tests.settlement.money import books
 from tests.settlement.money.books import Books, opened
 
 IBANS = {"cafe": "FR1420041010050500013M02606", "bakery": "MD24AG000225100013104168"}
@@ -175,11 +177,20 @@ class House:
         return {t: await self.database.pool.fetchval(f"SELECT count(*) FROM settlement.{t}") for t in tables}
 
 
-async def house(database: Database, vault: Vault) -> House:
-    """A house that is founded."""
-    made = House(await opened(database, vault))
-    await made.found()
-    return made
+def a_house_of(**terms: object) -> Any:
+    """A file's own `template`: in each of its databases there is a house to be `met`, whose partners signed terms."""
+
+    async def build(database: Database, vault: Vault) -> None:
+        made = House(await opened(database, vault))
+        await made.found(**terms)
+        await made.books.coalition.desk.close()
+
+    return a_template(build)
+
+
+async def met(database: Database, vault: Vault) -> House:
+    """The house that is in a database already."""
+    return House(await books.met(database, vault))
 
 
 def changed(rows: Iterable[Row], which: str, **changes: Any) -> list[Row]:

@@ -23,14 +23,17 @@ from settlement.bank.reporting import Reported
 from settlement.reconciliation import standing
 from tests.builders import DAY, NOON
 from tests.settlement.bank_files import OWN, Bank, Paid, entry, notice, report, statement
-from tests.settlement.reconciling import CHECKER, MAKER, House, house
+from tests.settlement.reconciling import CHECKER, MAKER, House, a_house_of, met
 
 AT = NOON + DAY
 
 
+template = a_house_of()
+
+
 @pytest.fixture
 async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
-    made = await house(database, vault)
+    made = await met(database, vault)
     yield made
     async with database.reading() as connection:
         assert await standing.unbalanced(connection) == []

@@ -29,7 +29,7 @@ from settlement.claims.claims import Claim, ClaimDraft, Purchase, Shown
 from settlement.reconciliation import late_answers, standing
 from tests.builders import DAY, NOON, a_receipt, violations
 from tests.partners.test_purchases import record
-from tests.settlement.money.books import Books, opened
+from tests.settlement.money.books import Books, met, some_books
 from tests.settlement.reconciling import CHECKER, MAKER
 
 BOUGHT = NOON + DAY  # a Tuesday
@@ -122,11 +122,12 @@ class Street:
         return {codes[s.partner_id]: -s.net_minor for one in made for s in one.statements if s.partner_id in codes}
 
 
+template = some_books("cafe", "bakery")
+
+
 @pytest.fixture
 async def street(database: Database, vault: Vault) -> AsyncIterator[Street]:
-    books = await opened(database, vault)
-    for code in ("cafe", "bakery"):
-        await books.partner(code)
+    books = await met(database, vault)
     made = Street(books, await books.member())
     yield made
     assert await violations(database.pool) == []

@@ -41,18 +41,19 @@ from settlement.reports import catalogue
 from settlement.reports.catalogue import Wanted
 from tests.builders import DAY, NOON
 from tests.settlement.bank_files import Paid
-from tests.settlement.money.books import opened
-from tests.settlement.reconciling import CHECKER, MAKER, House
+from tests.settlement.reconciling import CHECKER, MAKER, House, a_house_of, met
 
 AT = NOON + DAY
 SOMEBODY = "client:cafe"
 PDF = Shown("r1.pdf", "application/pdf", 9_000, bytes(32))
 
 
+template = a_house_of(review_days=5, dispute_days=60, dispute_minimum_minor=20)
+
+
 @pytest.fixture
 async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
-    made = House(await opened(database, vault))
-    await made.found(review_days=5, dispute_days=60, dispute_minimum_minor=20)
+    made = await met(database, vault)
     yield made
     assert await made.books.violations() == []
     await made.books.coalition.desk.close()

@@ -17,14 +17,17 @@ from kit.secrets import Vault
 from settlement import runs
 from settlement.reconciliation import breaks, escalating, register, resolving, standing
 from tests.builders import DAY, NOON
-from tests.settlement.reconciling import CHECKER, MAKER, House, changed, house
+from tests.settlement.reconciling import CHECKER, MAKER, House, a_house_of, changed, met
 
 TODAY, AT = NOON.date(), NOON + DAY  # a Monday and a Tuesday
 
 
+template = a_house_of()
+
+
 @pytest.fixture
 async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
-    made = await house(database, vault)
+    made = await met(database, vault)
     yield made
     await made.books.coalition.desk.close()
 

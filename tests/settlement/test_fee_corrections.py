@@ -30,7 +30,7 @@ from tests.settlement import test_fees
 from tests.settlement.test_fees import APRIL, MARCH, Clubbed
 from tests.settlement.test_package_building import package, verify
 
-club = test_fees.club
+template, coalition, club = test_fees.template, test_fees.coalition, test_fees.club
 MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
 SAYS = {"fee_return_policy": "DATED_CORRECTION"}
 START = datetime(2026, 3, 1, 9, tzinfo=UTC)

@@ -32,6 +32,7 @@ from settlement.subscription import months, rules
 from settlement.subscription.months import FeeMonth, FeeMonthOpen
 from settlement.subscription.rules import FeeRules, FeeRulesInvalid, FeeRulesMissing, Rate
 from tests.members.subscribers import Club, Scripted
+from tests.settlement.once import once
 from tests.settlement.test_package_building import package, verify
 
 Coalition = Any
@@ -66,12 +67,10 @@ class Clubbed(Club):
             return sum(one.amount_micro for one in await journal.balances(connection, account))
 
 
-@pytest.fixture
-async def club(coalition: Coalition, vault: Vault) -> Clubbed:
-    """Three partners and a programme that charges cards, with a tax of a quarter in its fees."""
-    found = Clubbed(coalition.database, vault, Scripted())
-    found.coalition = coalition
-    found.terms = {code: await coalition.partner(code) for code in ("a", "b", "c")}  # type: ignore[attr-defined]
+async def build(coalition: Coalition, _: asyncpg.Connection) -> None:
+    """Three partners, and a programme with a tax of a quarter in its fees."""
+    coalition.terms = {code: await coalition.partner(code) for code in ("a", "b", "c")}
+    found = Clubbed(coalition.database, Vault(bytes(range(32))))
     await found.open()
     async with found.database.transaction() as connection:
         await plans.publish_tax(connection, code="VAT", rate_bp=2500, valid_from=found.at, actor="maker", at=found.at)
@@ -79,6 +78,16 @@ async def club(coalition: Coalition, vault: Vault) -> Clubbed:
             connection, plan="plus", currency="EUR", interval="QUARTER", amount_minor=9_200 * 5 // 4, tax_code="VAT",
             valid_from=found.at, actor="marketer", at=found.at,
         )  # fmt: skip
+
+
+template, coalition = once(build)
+
+
+@pytest.fixture
+def club(coalition: Coalition, vault: Vault) -> Clubbed:
+    """A programme that charges cards, and three partners."""
+    found = Clubbed(coalition.database, vault, Scripted())
+    found.coalition, found.terms = coalition, coalition.terms  # type: ignore[attr-defined]
     return found
 
 

@@ -24,14 +24,17 @@ from settlement.reconciliation.breaks import Category
 from settlement.reconciliation.intake import FileRule
 from settlement.reconciliation.matching import Break, Item, Match, Tolerance
 from tests.builders import DAY, NOON
-from tests.settlement.reconciling import CHECKER, MAKER, House, Row, changed, file_of, house
+from tests.settlement.reconciling import CHECKER, MAKER, House, Row, a_house_of, changed, file_of, met
 
 TODAY = NOON.date()
 
 
+template = a_house_of()
+
+
 @pytest.fixture
 async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
-    made = await house(database, vault)
+    made = await met(database, vault)
     yield made
     await made.books.coalition.desk.close()
 

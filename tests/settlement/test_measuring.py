@@ -17,14 +17,17 @@ from settlement.reports import catalogue
 from settlement.reports.catalogue import Wanted
 from tests.builders import DAY, NOON
 from tests.settlement.bank_files import Paid
-from tests.settlement.reconciling import CHECKER, MAKER, House, changed, house
+from tests.settlement.reconciling import CHECKER, MAKER, House, a_house_of, changed, met
 
 TODAY, AT = NOON.date(), NOON + DAY
 
 
+template = a_house_of()
+
+
 @pytest.fixture
 async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
-    made = await house(database, vault)
+    made = await met(database, vault)
     yield made
     await made.books.coalition.desk.close()
 

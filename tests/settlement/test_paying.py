@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from kit import actors, approvals
-from kit.database import Database
+from kit.database import APPLICATION_ROLE, Database, connect
+from kit.postgres import Server
 from kit.secrets import Vault
 from settlement import runs, states
 from settlement.bank import accounts, assigning, camt, details, paying, receiving, suspense
@@ -24,17 +25,21 @@ from settlement.exposure import defaults
 from settlement.reconciliation import intake, resolving, standing
 from settlement.reconciliation.intake import FileRule
 from tests.builders import DAY, NOON
+from tests.conftest import Copying
 from tests.settlement.bank_files import OWN, Bank, Paid, statement
 from tests.settlement.money.books import opened
-from tests.settlement.reconciling import CHECKER, IBANS, MAKER, House, house
+from tests.settlement.reconciling import CHECKER, IBANS, MAKER, House, a_house_of, met
 
 SCHEMAS = Path(sepaxml.__file__).parent / "schemas"
 AT = NOON + DAY
 
 
+template = a_house_of()
+
+
 @pytest.fixture
 async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
-    made = await house(database, vault)
+    made = await met(database, vault)
     yield made
     async with database.reading() as connection:
         assert await standing.unbalanced(connection) == []
@@ -169,8 +174,14 @@ async def test_where_a_party_is_paid_takes_two_people_and_a_change_a_cooling_tim
     assert said["iban"] == "GB33…5555"
 
 
-async def test_what_nobody_can_be_paid_on_is_not_instructed(database: Database, vault: Vault) -> None:
-    bare = House(await opened(database, vault))
+@pytest.fixture
+async def bare(server: Server, migrated: str, copying: Copying, vault: Vault) -> AsyncIterator[House]:
+    """A house without a partner, and without a bank account."""
+    async with copying(migrated) as name, connect(server.url(name, APPLICATION_ROLE)) as database:
+        yield House(await opened(database, vault))
+
+
+async def test_what_nobody_can_be_paid_on_is_not_instructed(bare: House) -> None:
     for code in IBANS:
         await bare.books.partner(code, review_days=0)
     run_id = await a_run(bare)

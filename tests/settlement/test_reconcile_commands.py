@@ -20,15 +20,18 @@ from kit.settings import settings
 from settlement.reconciliation.commands import app
 from tests.builders import NOON
 from tests.settlement.bank_files import Paid
-from tests.settlement.reconciling import CHECKER, MAKER, House, file_of, house
+from tests.settlement.reconciling import CHECKER, MAKER, House, a_house_of, file_of, met
 
 Say = Callable[..., Any]
 TODAY, AT = NOON.date(), "2026-03-04"
 
 
+template = a_house_of()
+
+
 @pytest.fixture
 async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
-    made = await house(database, vault)
+    made = await met(database, vault)
     yield made
     await made.books.coalition.desk.close()
 

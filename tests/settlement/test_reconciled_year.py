@@ -22,7 +22,7 @@ from settlement.reports.catalogue import Wanted
 from tests.builders import NOON
 from tests.partners.test_returns import cancel
 from tests.settlement.bank_files import Paid
-from tests.settlement.reconciling import CHECKER, IBANS, MAKER, House, Row, changed, house
+from tests.settlement.reconciling import CHECKER, IBANS, MAKER, House, Row, a_house_of, changed, met
 
 MONTH = 28
 SETTLED_IN = (0, 1, 2, 3, 4, 7, 11)
@@ -35,9 +35,12 @@ PLANTED = Counter(
 )  # fmt: skip
 
 
+template = a_house_of()
+
+
 @pytest.fixture
 async def a_house(database: Database, vault: Vault) -> AsyncIterator[House]:
-    made = await house(database, vault)
+    made = await met(database, vault)
     yield made
     await made.books.coalition.desk.close()
 

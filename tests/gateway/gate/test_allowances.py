@@ -13,7 +13,10 @@ from gateway.gate import allowance_store, client_rules
 from gateway.gate.allowances import COST, LEASE_SECONDS, STANDARD, Allowance, Allowances, Exhausted, Key
 from kit.database import Database
 from kit.errors import Rejection
+from tests.gateway import own_toys
 from tests.gateway.toys import PLENTY, Toy
+
+template = own_toys.a_toy()
 
 START = datetime(2026, 11, 21, 12, tzinfo=UTC)
 SMALL = Allowance(100, 10)

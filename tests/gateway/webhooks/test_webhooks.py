@@ -44,8 +44,8 @@ from partners.onboarding import OwnPerson
 from partners.promotions import budgets
 from settlement import runs
 from settlement.reconciliation import disputes
-from tests import builders
 from tests.builders import DAY, NOON, Coalition, a_receipt
+from tests.founded import a_coalition, met
 from tests.gateway import receiving
 from tests.gateway.receiving import Received, Receiver
 from tests.gateway.test_session_matrix import colleague
@@ -128,12 +128,15 @@ class Post:
 
 @asynccontextmanager
 async def posting(database: Database, vault: Vault) -> AsyncIterator[Post]:
-    coalition = await builders.found(database, vault)
-    for code in ("bakery", "grocer"):
-        await coalition.add_partner(code, return_window_days=0, review_days=5, dispute_days=60)
+    coalition = await met(database, vault)
     async with receiving.opened() as receiver:
         yield Post(coalition, Sources(database, vault, coalition.desk.directory), receiver)
     await coalition.desk.close()
+
+
+template = a_coalition(
+    **{code: {"return_window_days": 0, "review_days": 5, "dispute_days": 60} for code in ("bakery", "grocer")}
+)
 
 
 @pytest.fixture

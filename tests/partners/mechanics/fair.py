@@ -23,7 +23,10 @@ from partners.calls import Call
 from partners.mechanics import facts, registry
 from partners.mechanics.registry import Draft
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, found
-from tests.partners.promotions.market import EARLIER, Market, open_market
+from tests.founded import a_coalition
+from tests.partners.promotions.market import EARLIER, Market, met_market, open_market
+
+PARTNERS: dict[str, dict[str, object]] = {"bakery": {"return_window_days": 14}, "grocer": {"return_window_days": 0}}
 
 TABLES = (
     "ledger.journal", "ledger.lot", "ledger.posting", "partners.receipt_claim", "partners.moment", "partners.event_review",
@@ -77,18 +80,36 @@ class Fair:
         return caught.value
 
 
+def a_fair() -> Any:
+    """A file's own `template`: in each of its databases there is a fair to be `met`."""
+    return a_coalition(open_market, **PARTNERS)
+
+
+@asynccontextmanager
+async def met(database: Database, vault: Vault) -> AsyncIterator[Fair]:
+    """The fair that is in a database already, audited at its end."""
+    async with _audited(await met_market(database, vault)) as fair:
+        yield fair
+
+
 @asynccontextmanager
 async def opened(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    """A fair, audited at its end."""
+    """A new fair, audited at its end."""
     coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=14)
-    await coalition.add_partner("grocer", return_window_days=0)
-    market = await open_market(coalition)
+    for code, terms in PARTNERS.items():
+        await coalition.add_partner(code, **terms)
+    async with _audited(await open_market(coalition)) as fair:
+        yield fair
+
+
+@asynccontextmanager
+async def _audited(market: Market) -> AsyncIterator[Fair]:
+    database = market.coalition.database
     yield Fair(market)
     assert await market.violations() == []
     async with database.reading() as connection:
         assert await facts.audit(connection, PROGRAMME) == []
-    await coalition.desk.close()
+    await market.desk.close()
 
 
-__all__ = ["DAY", "EARLIER", "NOON", "Fair", "opened"]
+__all__ = ["DAY", "EARLIER", "NOON", "Fair", "a_fair", "met", "opened"]

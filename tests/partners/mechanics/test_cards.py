@@ -15,15 +15,18 @@ from members import badges
 from members.cards import IssuedCard
 from partners.receipts import Line
 from tests.builders import a_receipt
-from tests.partners.mechanics.fair import DAY, NOON, Fair, opened
+from tests.partners.mechanics.fair import DAY, NOON, Fair, a_fair, met
 from tests.partners.promotions.offers import document
 
 CARD = "card:bakery"
 
 
+template = a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with opened(database, vault) as fair:
+    async with met(database, vault) as fair:
         yield fair
 
 

@@ -30,17 +30,18 @@ from partners.outcomes import Recorded
 from partners.promotions.basket import COUNTERS, Member
 from partners.receipts import ReceiptRef
 from partners.returning import Wish
-from tests.builders import DAY, NOON, PROGRAMME, Coalition, a_receipt, found, identified, violations
+from tests.builders import DAY, NOON, PROGRAMME, Coalition, a_receipt, identified, violations
+from tests.founded import a_coalition, met
 
 MOSCOW = replace(PROGRAMME, time_zone="Europe/Moscow")
 
 
+template = a_coalition(bakery={"return_window_days": 0}, grocer={}, books={"currency": "USD"})
+
+
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> AsyncIterator[Coalition]:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0)
-    await made.add_partner("grocer")
-    await made.add_partner("books", currency="USD")
+    made = await met(database, vault)
     yield made
     assert await violations(database.pool) == []
     async with database.reading() as connection:

@@ -17,15 +17,18 @@ from partners.mechanics.documents import HoldoutDocument
 from partners.promotions import explanations
 from partners.promotions.holdouts import CONTROL, TREATED, arm
 from tests.builders import DAY, NOON, a_receipt, identified
-from tests.partners.mechanics.fair import Fair, opened
+from tests.partners.mechanics.fair import Fair, a_fair, met
 from tests.partners.promotions.market import bonus
 
 SALT = "spring-2026"
 
 
+template = a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with opened(database, vault) as fair:
+    async with met(database, vault) as fair:
         yield fair
 
 

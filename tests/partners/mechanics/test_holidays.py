@@ -14,7 +14,7 @@ from kit.secrets import Vault
 from partners.mechanics import documents, holidays
 from partners.mechanics.documents import CalendarDocument, HolidayDocument
 from tests.builders import a_receipt
-from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, opened
+from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 from tests.partners.promotions.market import bonus
 
 
@@ -58,9 +58,12 @@ def test_every_day_has_an_answer(day: date) -> None:
         assert list(codes) == sorted(set(codes))
 
 
+template = a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with opened(database, vault) as fair:
+    async with met(database, vault) as fair:
         yield fair
 
 

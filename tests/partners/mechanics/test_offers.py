@@ -21,14 +21,16 @@ from partners.mechanics.offers import Offer
 from partners.mechanics.rewards import RewardDraft
 from partners.promotions.basket import Grant
 from tests.builders import a_receipt, identified
-from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, opened
+from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 from tests.partners.promotions.market import bonus
 from tests.partners.promotions.offers import document
+
+template = a_fair()
 
 
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with opened(database, vault) as fair:
+    async with met(database, vault) as fair:
         yield fair
 
 

@@ -26,7 +26,7 @@ from partners.mechanics.raffles import Draft, Raffle, RaffleExists, RaffleInvali
 from partners.receipts import ReceiptRef
 from partners.returning import Wish
 from tests.builders import a_receipt
-from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, opened
+from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 from tests.partners.promotions.offers import document
 from tests.partners.test_merged import Merged
 
@@ -36,9 +36,12 @@ DRAFT = Draft("spring", {"en": "Spring", "ru": "Весна", "ro": "Primăvara"}
 TABLES = ("raffle", "raffle_closing", "raffle_entry", "raffle_drawing")
 
 
+template = a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with opened(database, vault) as fair:
+    async with met(database, vault) as fair:
         yield fair
 
 

@@ -17,14 +17,17 @@ from partners import preparing, purchases
 from partners.mechanics import documents, facts, ranks, registry
 from partners.mechanics.registry import Draft
 from tests.builders import PROGRAMME, a_receipt, identified
-from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, opened
+from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 
 LADDER = {"steps": [{"tier": "FRIEND", "ways": [{"purchases": 2}, {"amount_minor": 100_000}]}], "months": 6}
 
 
+template = a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with opened(database, vault) as fair:
+    async with met(database, vault) as fair:
         yield fair
 
 

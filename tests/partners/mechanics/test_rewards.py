@@ -25,15 +25,18 @@ from partners.receipts import ReceiptRef
 from partners.returning import Wish
 from partners.tills import Proof, ProofRequired
 from tests.builders import a_receipt, identified
-from tests.partners.mechanics.fair import DAY, NOON, Fair, opened
+from tests.partners.mechanics.fair import DAY, NOON, Fair, a_fair, met
 
 PIN = "4711"
 NAMES = {"en": "Mug", "ru": "Кружка", "ro": "Cană"}
 
 
+template = a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with opened(database, vault) as fair:
+    async with met(database, vault) as fair:
         yield fair
 
 

@@ -14,16 +14,19 @@ from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.sharing import SharingRules
 from tests.builders import DAY, NOON, a_receipt, identified
-from tests.partners.mechanics.fair import Fair, opened
+from tests.partners.mechanics.fair import Fair, a_fair, met
 from tests.partners.promotions.market import bonus
 from tests.partners.promotions.offers import document
 
 BASE = 100
 
 
+template = a_fair()
+
+
 @pytest.fixture
 async def fair(database: Database, vault: Vault) -> AsyncIterator[Fair]:
-    async with opened(database, vault) as fair:
+    async with met(database, vault) as fair:
         yield fair
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from kit import actors
+from kit.database import Database
+from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import Identified
 from partners import callers, deciding, purchases
@@ -21,6 +23,7 @@ from partners.promotions.publishing import Change
 from partners.receipts import Receipt
 from partners.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, identified
+from tests.founded import met
 from tests.partners.promotions.offers import document, texts
 
 EARLIER = NOON - 30 * DAY
@@ -107,6 +110,14 @@ async def open_market(coalition: Coalition) -> Market:
         maker = await actors.ensure_actor(connection, "marketer", [actors.PROMOTION_MAKER])
         checker = await actors.ensure_actor(connection, "publisher", [actors.PROMOTION_CHECKER])
         await publishing.add_promotion(connection, code="test", names=texts(), sponsor_id=0, actor=maker, at=EARLIER)
+    return Market(coalition, maker, checker)
+
+
+async def met_market(database: Database, vault: Vault) -> Market:
+    """The market that is open in a database already."""
+    coalition = await met(database, vault)
+    async with database.reading() as connection:
+        maker, checker = [await actors.by_name(connection, name) for name in ("marketer", "publisher")]
     return Market(coalition, maker, checker)
 
 

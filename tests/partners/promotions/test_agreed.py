@@ -17,22 +17,24 @@ from partners.preparing import PointsExceedShare
 from partners.promotions import budgets, explanations
 from partners.receipts import Line, Receipt
 from partners.returning import Wish
-from tests.builders import NOON, a_receipt, found, rows_written
-from tests.partners.promotions.market import EARLIER, Market, bonus, open_market
+from tests.builders import NOON, a_receipt, rows_written
+from tests.founded import a_coalition
+from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market
 from tests.partners.promotions.offers import document
 from tests.partners.promotions.test_promoted import give_back, lots
 
 MONEY = 10_000
 
 
+template = a_coalition(open_market, bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def market(database: Database, vault: Vault) -> AsyncIterator[Market]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    made = await open_market(coalition)
+    made = await met_market(database, vault)
     yield made
     assert await made.violations() == []
-    await coalition.desk.close()
+    await made.desk.close()
 
 
 def bill(*lines: tuple[str, int, dict[str, Any]]) -> Receipt:

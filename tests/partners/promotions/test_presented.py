@@ -23,20 +23,21 @@ from partners.promotions import budgets
 from partners.receipts import Receipt, ReceiptRef
 from partners.records import ProofUse
 from partners.returning import Wish
-from tests.builders import DAY, NOON, a_receipt, found, identified
-from tests.partners.promotions.market import EARLIER, Market, bonus, open_market
+from tests.builders import DAY, NOON, a_receipt, identified
+from tests.founded import a_coalition
+from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market
 from tests.partners.promotions.offers import document
 from tests.partners.promotions.test_promoted import basket, give_back
+
+template = a_coalition(open_market, bakery={"return_window_days": 0})
 
 
 @pytest.fixture
 async def market(database: Database, vault: Vault) -> AsyncIterator[Market]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    made = await open_market(coalition)
+    made = await met_market(database, vault)
     yield made
     assert await made.violations() == []
-    await coalition.desk.close()
+    await made.desk.close()
 
 
 async def batch(market: Market, code: str = "spring", count: int = 1) -> list[str]:

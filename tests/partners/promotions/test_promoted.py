@@ -20,25 +20,31 @@ from partners.preparing import PointsExceedShare
 from partners.promotions import budgets, publishing
 from partners.receipts import Line, Receipt
 from partners.returning import Wish
-from tests.builders import DAY, NOON, Coalition, a_receipt, found
-from tests.partners.promotions.market import EARLIER, Market, bonus, open_market
+from tests.builders import DAY, NOON, Coalition, a_receipt
+from tests.founded import a_coalition, met
+from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market
 from tests.partners.promotions.offers import document
 
 OPERATOR_PAYS = [{"party": "OPERATOR", "bp": 10_000}]
 SHARED = [{"party": "bakery", "bp": 7_000}, {"party": "grocer", "bp": 3_000}]
 
 
+template = a_coalition(
+    open_market,
+    bakery={"return_window_days": 0, "tier_bonus_bp": {"GOLD": 50}},
+    grocer={"return_window_days": 0},
+)
+
+
 @pytest.fixture
 async def coalition(database: Database, vault: Vault) -> Coalition:
-    made = await found(database, vault)
-    await made.add_partner("bakery", return_window_days=0, tier_bonus_bp={"GOLD": 50})
-    await made.add_partner("grocer", return_window_days=0)
-    return made
+    return await met(database, vault)
 
 
 @pytest.fixture
 async def market(coalition: Coalition) -> AsyncIterator[Market]:
-    made = await open_market(coalition)
+    made = await met_market(coalition.database, coalition.vault)
+    made.coalition = coalition
     yield made
     assert await made.violations() == []
     await coalition.desk.close()

@@ -30,8 +30,9 @@ from partners.promotions.publishing import (
     ReleaseUnknown,
     RuleInvalid,
 )
-from tests.builders import DAY, NOON, a_receipt, found
-from tests.partners.promotions.market import EARLIER, Market, bonus, open_market
+from tests.builders import DAY, NOON, a_receipt
+from tests.founded import a_coalition
+from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market
 from tests.partners.promotions.offers import document, texts
 
 TRACES = (
@@ -41,14 +42,15 @@ TRACES = (
 )
 
 
+template = a_coalition(open_market, bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def market(database: Database, vault: Vault) -> AsyncIterator[Market]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    made = await open_market(coalition)
+    made = await met_market(database, vault)
     yield made
     assert await made.violations() == []
-    await coalition.desk.close()
+    await made.desk.close()
 
 
 async def refused(market: Market, no: type[Rejection], call: Callable[[AsyncConnection], Any]) -> Rejection:

@@ -24,21 +24,24 @@ from partners.outcomes import Recorded
 from partners.prepared import Prepared
 from partners.promotions.basket import Member
 from partners.receipts import Receipt
-from tests.builders import NOON, a_receipt, found, identified
-from tests.partners.promotions.market import Market, bonus, open_market
+from tests.builders import NOON, a_receipt, identified
+from tests.founded import a_coalition
+from tests.partners.promotions.market import Market, bonus, met_market, open_market
 
 FIRST = {"counters": [{"counter": "coalition.ever.count", "max": 0}]}
 
 
+template = a_coalition(
+    open_market, **{code: {"return_window_days": 0} for code in ("bakery", "grocer", "kiosk", "books")}
+)
+
+
 @pytest.fixture
 async def market(database: Database, vault: Vault) -> AsyncIterator[Market]:
-    coalition = await found(database, vault)
-    for code in ("bakery", "grocer", "kiosk", "books"):
-        await coalition.add_partner(code, return_window_days=0)
-    made = await open_market(coalition)
+    made = await met_market(database, vault)
     yield made
     assert await made.violations() == []
-    await coalition.desk.close()
+    await made.desk.close()
 
 
 async def a_family(market: Market) -> list[IssuedCard]:

@@ -14,17 +14,20 @@ from kit.secrets import Vault
 from partners.promotions import publishing, rehearsals, simulations
 from partners.promotions.publishing import Change
 from partners.promotions.simulations import LEASE, SimulationsTooMany
-from tests.builders import DAY, NOON, a_receipt, found
-from tests.partners.promotions.market import Market, bonus, open_market
+from tests.builders import DAY, NOON, a_receipt
+from tests.founded import a_coalition
+from tests.partners.promotions.market import Market, bonus, met_market, open_market
 
 WALL = datetime(2026, 3, 9, tzinfo=UTC)
 
 
+template = a_coalition(open_market, bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def market(database: Database, vault: Vault) -> AsyncIterator[Market]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    made = await open_market(coalition)
+    made = await met_market(database, vault)
+    coalition = made.coalition
     for _ in range(2):
         await made.buy(await coalition.add_member(), a_receipt(1_000))
     async with database.transaction() as connection:

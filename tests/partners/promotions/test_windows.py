@@ -20,8 +20,9 @@ from partners.promotions.basket import Outcome
 from partners.promotions.budgets import BudgetInvalid
 from partners.promotions.simulation import fullest
 from partners.returning import Wish
-from tests.builders import DAY, NOON, a_receipt, found
-from tests.partners.promotions.market import Market, bonus, late, open_market
+from tests.builders import DAY, NOON, a_receipt
+from tests.founded import a_coalition
+from tests.partners.promotions.market import Market, bonus, late, met_market, open_market
 from tests.partners.promotions.offers import basket, budget, context, line, release, rule
 from tests.partners.promotions.test_promoted import give_back
 
@@ -29,14 +30,15 @@ CALLERS, EACH, DAYS, SPAN = 16, 25, 7, 20
 FIRST = date(2026, 3, 2)
 
 
+template = a_coalition(open_market, bakery={"return_window_days": 0})
+
+
 @pytest.fixture
 async def market(database: Database, vault: Vault) -> AsyncIterator[Market]:
-    coalition = await found(database, vault)
-    await coalition.add_partner("bakery", return_window_days=0)
-    made = await open_market(coalition)
+    made = await met_market(database, vault)
     yield made
     assert await made.violations() == []
-    await coalition.desk.close()
+    await made.desk.close()
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ from partners.returning import Wish
 from settlement.money import accounts, controls, journal, stock
 from settlement.money import cutoffs as money_cutoffs
 from settlement.money.events import MoneyEvent
+from tests import founded
 from tests.builders import DAY, NOON, Coalition, a_receipt, draft, found
+from tests.founded import a_template
 from tests.partners.test_purchases import record
 from tests.partners.test_returns import give_back
 
@@ -190,6 +192,26 @@ async def opened(database: Database, vault: Vault) -> Books:
     async with database.transaction() as connection:
         maker = await actors.ensure_actor(connection, "fina", [actors.FINANCE_MAKER])
         checker = await actors.ensure_actor(connection, "finn", [actors.FINANCE_CHECKER])
+    return Books(coalition, maker, checker)
+
+
+def some_books(*codes: str) -> Any:
+    """A file's own `template`: in each of its databases there are books to be `met`, of partners with usual terms."""
+
+    async def build(database: Database, vault: Vault) -> None:
+        made = await opened(database, vault)
+        for code in codes:
+            await made.partner(code)
+        await made.coalition.desk.close()
+
+    return a_template(build)
+
+
+async def met(database: Database, vault: Vault) -> Books:
+    """The books that are in a database already."""
+    coalition = await founded.met(database, vault)
+    async with database.reading() as connection:
+        maker, checker = [await actors.by_name(connection, name) for name in ("fina", "finn")]
     return Books(coalition, maker, checker)
 
 

@@ -8,13 +8,15 @@ import pytest
 
 from kit.database import Database
 from kit.secrets import Vault
-from tests.settlement.money.books import Books, opened
+from tests.settlement.money.books import Books, met, some_books
+
+template = some_books()
 
 
 @pytest.fixture
 async def unchecked_books(database: Database, vault: Vault) -> AsyncIterator[Books]:
     """A coalition with nobody but its people, for who tampers with its books."""
-    made = await opened(database, vault)
+    made = await met(database, vault)
     yield made
     await made.coalition.desk.close()
 
