@@ -27,7 +27,6 @@ from tests.gateway import stand, toys
 from tests.gateway.live import served
 from tests.gateway.test_schema import COMMITTED, ROOTS, demanded
 
-EXAMPLES = 8
 SESSION_ROOTS = [
     f"{root}.{name}"
     for root, name in ROOTS
@@ -74,15 +73,16 @@ def fuzzed(
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=place, env=environment, check=False)
 
 
+@pytest.mark.parametrize("examples", [4, pytest.param(16, marks=pytest.mark.deep)])
 async def test_whatever_is_asked_the_gateway_answers_in_time_and_never_with_a_fault_of_its_own(
-    token_and_settings: tuple[str, str], vault: Vault, database: Database, tmp_path: Path
+    token_and_settings: tuple[str, str], vault: Vault, database: Database, tmp_path: Path, examples: int
 ) -> None:
     token, url = token_and_settings
     settings = Settings(issuer=stand.ISSUER, clock="sandbox", pool_size=4)
     built = app.build(settings, schema, database_url=url, vault=vault, opening=lanes.opened)
     with served(built, settings) as address:
         others = [option for name in SESSION_ROOTS for option in ("--exclude-name", name)]
-        done = fuzzed(address, token, tmp_path, "--max-examples", str(EXAMPLES), *others)
+        done = fuzzed(address, token, tmp_path, "--max-examples", str(examples), *others)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
     assert "INTERNAL_SERVER_ERROR" not in done.stdout
     assert await violations(database.pool) == []

@@ -61,7 +61,7 @@ async def test_runs_follow_the_shortest_cycle_of_their_currency_where_the_progra
     await coalition.partner("c", says={"cycle": "MONTH"}, currency="USD")
     member = await coalition.member()
     begun, ends = coalition.at, []
-    for hour in range(6, 45 * 24, 6):  # 1 March to the middle of April, a look every six hours
+    for hour in range(12, 45 * 24, 12):  # 1 March to the middle of April, a look every twelve hours
         done = await tick(coalition, begun + timedelta(hours=hour))
         if done.cutoff_id is not None:
             async with coalition.database.reading() as connection:

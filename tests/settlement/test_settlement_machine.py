@@ -87,7 +87,7 @@ class Model:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(100, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("examples", [4, pytest.param(100, marks=pytest.mark.deep)])
 def test_whatever_happens_every_run_settles_it_once_and_every_control_holds(
     server: Server, template: str, coalition_of: Any, examples: int
 ) -> None:

@@ -129,6 +129,9 @@ def by_core(value: Any, kind: Any, declared: Any) -> Any:
     return convert_argument(coerced, declared, registry, schema.config)
 
 
+EXAMPLES = pytest.mark.parametrize("examples", [10, pytest.param(100, marks=pytest.mark.deep)])
+
+
 def by_plan(read: Read, value: Any) -> Any:
     """What a plan makes of a value; Undefined where it leaves it to core."""
     try:
@@ -138,26 +141,30 @@ def by_plan(read: Read, value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "declared"), [each[1:] for each in ARGUMENTS], ids=[each[0] for each in ARGUMENTS])
-@settings(max_examples=25)
-@given(data=st.data())
-def test_a_reader_makes_of_good_values_what_core_and_the_library_make(
-    kind: Any, declared: Any, data: st.DataObject
-) -> None:
-    value = data.draw(good(kind))
-    read, known = by_plan(made(kind, declared), value), by_core(value, kind, declared)
-    assert read is not Undefined
-    assert read == known
-    assert type(read) is type(known)
+@EXAMPLES
+def test_a_reader_makes_of_good_values_what_core_and_the_library_make(kind: Any, declared: Any, examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(value=good(kind))
+    def same(value: Any) -> None:
+        read, known = by_plan(made(kind, declared), value), by_core(value, kind, declared)
+        assert read is not Undefined
+        assert read == known
+        assert type(read) is type(known)
+
+    same()
 
 
 @pytest.mark.parametrize(("kind", "declared"), [each[1:] for each in ARGUMENTS], ids=[each[0] for each in ARGUMENTS])
-@settings(max_examples=25)
-@given(data=st.data())
-def test_a_reader_takes_nothing_that_core_refuses(kind: Any, declared: Any, data: st.DataObject) -> None:
-    value = data.draw(spoilt(kind))
-    read = by_plan(made(kind, declared), value)
-    if read is not Undefined:
-        assert read == by_core(value, kind, declared)
+@EXAMPLES
+def test_a_reader_takes_nothing_that_core_refuses(kind: Any, declared: Any, examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(value=spoilt(kind))
+    def the_same_or_nothing(value: Any) -> None:
+        read = by_plan(made(kind, declared), value)
+        if read is not Undefined:
+            assert read == by_core(value, kind, declared)
+
+    the_same_or_nothing()
 
 
 def test_two_requests_share_no_list_or_mapping_of_a_default() -> None:
