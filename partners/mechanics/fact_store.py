@@ -220,18 +220,19 @@ def _left(number: int, marks: str, *, rolling: bool) -> str:
 
 def _counted(counters: Sequence[str]) -> str:
     """What was bought before, of a member `t` with whoever was merged into it: a column per counter. What was added up
-    is a row by its whole key, to which come the receipts behind it; few are merged, and one look says who is not."""
+    is a row by its whole key, to which come the receipts behind it, where the account `b` has moved since; few are
+    merged, and one look says who is not."""
     columns = []
     for number, name in enumerate(counters):
         place, period, what = name.split(".")
         kept, value = ("purchases", "purchases") if what == "count" else ("amount_minor", "amount")
         partner = "0" if place == "coalition" else "t.partner_id"
         named, days = ("'ever'", "NULL") if period == "ever" else (f"t.{period}_name", f"t.{period}_days")
-        which = [] if place == "coalition" else ["b.partner_id = t.partner_id"]
-        which += [] if period == "ever" else [f"{days} @> b.day"]
+        which = [] if place == "coalition" else ["r.partner_id = t.partner_id"]
+        which += [] if period == "ever" else [f"{days} @> r.day"]
         only = f" FILTER (WHERE {' AND '.join(which)})" if which else ""
         columns.append(
-            f"coalesce(sum(b.{value}){only}, 0)::bigint"
+            f"coalesce(sum(r.{value}){only}, 0)::bigint"
             f" + coalesce((SELECT a.{kept} FROM members.activity a WHERE a.member_id = t.holder_id"
             f" AND a.period = {named} AND a.partner_id = {partner}), 0)"
             " + CASE WHEN EXISTS (SELECT FROM members.succession s WHERE s.survivor_id = t.holder_id)"
@@ -241,7 +242,8 @@ def _counted(counters: Sequence[str]) -> str:
     return (
         f"SELECT {', '.join(columns)} FROM (SELECT coalesce("
         "(SELECT f.seq FROM members.activity_position f WHERE f.member_id = t.holder_id), 0) AS seq) added "
-        f"CROSS JOIN LATERAL partners.bought(t.holder_id, 1::smallint, added.seq, {_LAST}, $4, $5) b"
+        f"CROSS JOIN LATERAL partners.bought(t.holder_id, 1::smallint, added.seq, {_LAST}, $4, $5) r "
+        "WHERE added.seq < b.seq"
     )
 
 
