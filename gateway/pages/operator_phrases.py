@@ -44,6 +44,27 @@ RAISED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "WITHDRAWN": (_("Taken back"), ""),
     }
 )
+BUDGET_SCOPES: Mapping[str, str] = MappingProxyType(
+    {
+        "member": _("per member"),
+        "household": _("per household"),
+        "card": _("per card"),
+        "instrument": _("per bank card"),
+        "partner": _("per partner"),
+        "outlet": _("per outlet"),
+        "code": _("per code"),
+        "referrer": _("per friend who invited"),
+    }
+)
+BUDGET_PERIODS: Mapping[str, str] = MappingProxyType(
+    {
+        "total": _("no period"),
+        "year": _("every year"),
+        "month": _("every month"),
+        "week": _("every week"),
+        "day": _("every day"),
+    }
+)
 ROLES: Mapping[str, str] = MappingProxyType(
     {
         "ISSUER": _("gives points"),

@@ -40,10 +40,11 @@ async def town(place: Town) -> Town:
     market = place.fair.market
     await market.budget("bread-cap", limit=100)
     await market.budget("bread-pot", unit="money", currency="EUR", sponsor_id=0)
+    few = {"where": {"partners": ["bakery"]}, "who": {"tiers": ["GOLD"]}}  # whom no other file buys for
     await market.publish(
-        bonus("bread-gift", 5, caps=["bread-cap"], where={"partners": ["bakery"]}, stack={"priority": 91}),
+        bonus("bread-gift", 5, caps=["bread-cap"], stack={"priority": 91}, **few),
         document("bread-off", {"type": "discount_percent", "rate_bp": 100}, caps=["bread-pot"],
-                 where={"partners": ["bakery"]}, stack={"priority": 92}),
+                 stack={"priority": 92}, **few),
     )  # fmt: skip
     return place
 
@@ -68,7 +69,7 @@ async def test_where_nothing_waits_that_is_said(town: Town) -> None:
 async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(town: Town) -> None:
     page = await staff(town, MIA, CAP)
     await change(page, "90")  # less counts at once
-    await page.locator("dd").get_by_text("90", exact=True).wait_for()
+    await page.locator("dd").get_by_text("90 points", exact=True).wait_for()
     await page.get_by_label("New limit").focus()
     await page.keyboard.type("100000")
     await page.keyboard.press("Tab")
@@ -89,7 +90,7 @@ async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(to
     await panel.get_by_role("button", name="Approve").dblclick()
     ended = paul.get_by_role("region", name="What was proposed before")
     await ended.get_by_text("the partner pays").wait_for()
-    await paul.locator("dd").get_by_text("100,000", exact=True).wait_for()
+    await paul.locator("dd").get_by_text("100,000 points", exact=True).wait_for()
     release = await town.pool.fetchval("SELECT max(release_id) FROM partners.release")
     await town.open(paul, f"/console/releases/{release}")
     await paul.get_by_role("link", name="bread-cap", exact=True).click()  # a release says what it may give

@@ -9,6 +9,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from msgspec import structs
+
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
@@ -95,7 +97,7 @@ class House:
         at, total = NOON + after * DAY, points * 100 + spend
         receipt = a_receipt(total, at=at, reference=reference)
         facts = {} if tax is None else {"taxAmount": str(Decimal(tax).scaleb(-2))}
-        receipt = replace(receipt, lines=(Line("1", "GOODS", total, facts),))
+        receipt = structs.replace(receipt, lines=(Line("1", "GOODS", total, facts),))
         done = await record(self.books.coalition, card, receipt, partner=partner, after=after, spend=spend)
         assert done.receipt.redeemed_points == spend
         return receipt

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec import structs
 from sqlalchemy.exc import IntegrityError
 
 from kit import actors
@@ -313,7 +314,7 @@ async def test_another_tills_receipt_of_the_same_number_is_another_purchase(stre
         maker = street.books.coalition.onboarder
         await onboarding.add_terminal(connection, outlet_id=outlet_id, code="2", actor=maker, at=NOON)
     await street.books.coalition.desk.directory.refresh()
-    other = replace(original("2"), total_minor=700)
+    other = structs.replace(original("2"), total_minor=700)
     await record(street.books.coalition, street.ada, other, partner="cafe", after=2)
     claim = await street.accept(await street.file())
     await street.tick(at=TODAY)
@@ -330,7 +331,7 @@ async def test_another_outlets_receipt_of_the_same_number_is_another_purchase(st
         )
         await onboarding.add_terminal(connection, outlet_id=outlet_id, code="1", actor=maker, at=NOON)
     await street.books.coalition.desk.directory.refresh()
-    other = replace(original("1"), outlet="2", total_minor=700)
+    other = structs.replace(original("1"), outlet="2", total_minor=700)
     if not is_late:
         await record(street.books.coalition, street.ada, other, partner="cafe", after=2)
     claim = await street.accept(await street.file(terminal=None))
@@ -444,7 +445,7 @@ async def test_an_answer_says_something_that_can_be(street: Street) -> None:
     done = await street.accept(claim, purchase=Purchase(outlet="1", terminal="1", reference="A-01"))
     await street.tick(at=TODAY)
     assert (await street.read(done)).state == claiming.CREDITED
-    late = replace(original(), reference="A-01")
+    late = structs.replace(original(), reference="A-01")
     with pytest.raises(ReceiptAlreadyRecorded):
         await record(street.books.coalition, street.ada, late, partner="cafe", after=5)
 
@@ -458,7 +459,9 @@ async def test_of_two_answers_at_once_one_counts_and_of_many_ticks_one_gives(str
     assert {getattr(one, "code", "DONE") for one in answers} == {"DONE", "CLAIM_STATE"}
     other = await street.accept(await street.file(reference="A-2"))
     late = asyncio.create_task(
-        record(street.books.coalition, street.ada, replace(original(), reference="A-2"), partner="cafe", after=5)
+        record(
+            street.books.coalition, street.ada, structs.replace(original(), reference="A-2"), partner="cafe", after=5
+        )
     )
     await asyncio.gather(*(street.tick(at=TODAY) for _ in range(4)), late, return_exceptions=True)
     await street.tick(at=TODAY)

@@ -268,7 +268,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         "suspendPartner", "resumePartner", "disputeBreak", "saveQuestion", "dropQuestion",
         "recordSubscriptionReceipt", "recordSubscriptionRefund", "recordSubscriptionChargeback", "closeFeeMonth",
         "proposeFeeRules", "proposePlan", "proposePlanPrice", "decidePlanProposal", "addPlanOffer", "drawPlanCodes",
-        "stopPlanOffer",
+        "stopPlanOffer", "approveBudgetProposal", "declineBudgetProposal", "withdrawBudgetProposal",
     }  # fmt: skip
     office = {
         "inviteColleague", "removeColleague", "addApiClient", "addClientKey", "removeClientKey", "rotateClientSecret",
