@@ -252,7 +252,7 @@ class Counters(Plain, frozen=True):
     @classmethod
     def of(cls, left: Mapping[tuple[str, str, str], int]) -> Counters:
         """What is left by (budget, scope_key, period_key)."""
-        return cls({f"{code}/{scope}/{period}": left[code, scope, period] for code, scope, period in sorted(left)})
+        return cls({cls.key(*each): left[each] for each in sorted(left)})
 
 
 class Lot(Plain, frozen=True, omit_defaults=True):

@@ -667,7 +667,7 @@ def _caps(rule: Rule, context: Whose) -> list[Cap] | None:
         if scope_key is None:
             return None
         period = period_key(budget, context) if day is None or length is None else day[:length]
-        found.append(Cap(budget, scope_key, period, f"{budget.code}/{scope_key}/{period}"))
+        found.append(Cap(budget, scope_key, period, Counters.key(budget.code, scope_key, period)))
     return found
 
 

@@ -201,10 +201,13 @@ async def test_whichever_cap_bites_first_the_members_or_the_cards(market: Market
     await market.budget("by-card", limit=100, scopes=["instrument"], period="month", on_exceed="partial")
     await market.publish(bonus("gift", 60, caps=["by-member", "by-card"]))
     ann, bob = await market.coalition.add_member(), await market.coalition.add_member()
+    directory = await market.desk.directory.get()
 
     async def pay(card: IssuedCard, token: str) -> int:
-        receipt = a_receipt(100, payments=(Payment("CARD", 100, token),))
-        return (await market.buy(card, receipt)).receipt.awarded_points - 1  # one point is the agreement's
+        done = (await market.buy(card, a_receipt(100, payments=(Payment("CARD", 100, token),)))).receipt
+        recalled = decisions.recalled(done, directory.around(done))  # what was paid with is kept as the decision saw it
+        assert recalled.outcome.outcome_sha256 == done.decision["outcome_sha256"]
+        return done.awarded_points - 1  # one point is the agreement's
 
     assert [await pay(ann, "visa"), await pay(ann, "mastercard"), await pay(ann, "visa")] == [60, 40, 0]
     assert [await pay(bob, "visa"), await pay(bob, "visa"), await pay(bob, "mastercard")] == [40, 0, 60]

@@ -563,6 +563,26 @@ def test_an_event_gives_points_without_a_basket_once_under_its_budget() -> None:
     assert decide(offer, basket(), context(trigger="event", event=Event("review"))).points == 0
 
 
+def test_a_coupon_under_a_budget_is_used_up_where_something_was_given_and_else_stays() -> None:
+    offer = release(
+        rule("gift", {"type": "points_fixed", "points": 30}, codes={"required": "leaf"}, caps=["pot"]),
+        budget("pot", limit=100),
+    )
+    shown = context(coupons=(Coupon("leaf", "c1"),))
+    for left, uses in ((30, (Use("gift", "COUPON", "c1"),)), (29, ())):
+        assert decide(offer, basket(line(1, 100)), shown, {"pot//": left}).uses == uses
+
+
+def test_a_budget_of_times_gives_all_or_nothing_even_where_it_gives_what_is_left() -> None:
+    offer = release(
+        rule("gift", {"type": "points_fixed", "points": 30}, caps=["twice"]),
+        budget("twice", unit="count", limit=2, on_exceed="partial"),
+    )
+    for left, points, reason in ((2, 35, "APPLIED"), (1, 35, "APPLIED"), (0, 5, "BUDGET_EXHAUSTED")):
+        found = decide(offer, basket(line(1, 100)), context(), {"twice//": left})
+        assert (found.points, reasons(found)) == (points, {"gift": reason})
+
+
 def test_a_member_held_out_gets_base_points_and_benefits_but_no_promotion() -> None:
     offer = release(
         rule("promo", {"type": "points_fixed", "points": 30}, stack={"priority": 1}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -24,6 +24,8 @@ from tests.builders import DAY, NOON, Coalition, a_receipt
 from tests.founded import a_coalition, met
 from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market
 from tests.partners.promotions.offers import document
+
+ELSEWHERE = timezone(timedelta(hours=3))  # of a till that tells the time as it sees it
 
 OPERATOR_PAYS = [{"party": "OPERATOR", "bp": 10_000}]
 SHARED = [{"party": "bakery", "bp": 7_000}, {"party": "grocer", "bp": 3_000}]
@@ -348,7 +350,7 @@ async def _shop(market: Market, chance: random.Random, card: IssuedCard) -> Reco
     at = NOON + timedelta(minutes=chance.randrange(10_000))
     quote = await market.decide(card, replace(basket(goods), occurred_at=at), is_quote=True)
     off: dict[str, Any] = {one.line_id: (one.rule, one.amount_minor) for one in quote.decided.outcome.discounts}
-    receipt = replace(basket(goods, off if chance.random() < 0.7 else {}), occurred_at=at)
+    receipt = replace(basket(goods, off if chance.random() < 0.7 else {}), occurred_at=at.astimezone(ELSEWHERE))
     held = await market.desk.pool.fetchval(
         "SELECT available FROM ledger.account WHERE holder_id = $1 AND unit = 1", card.member_id
     )
