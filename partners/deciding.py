@@ -4,11 +4,11 @@ many together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from msgspec import Struct
@@ -138,7 +138,7 @@ def foresee(
 ) -> Foreseen | None:
     """What `decide` will have to read of whoever shows a card for this receipt, so that one statement can say who it is
     and that. None where it cannot be told yet, or the receipt will be refused. Raises nothing."""
-    if any("discounts" in line.facts for line in receipt.lines):  # which rules decide is told by these
+    if receipt.lines and any("discounts" in line.facts for line in receipt.lines):  # these tell which rules decide
         return None
     if directory.terms_at(caller.partner_id, receipt.occurred_at) is None:
         return None
@@ -147,12 +147,35 @@ def foresee(
     keys: Sequence[BudgetKey] = ()
     scopes = None
     if not needs.household and (needs.budgets or setting.limited):
-        scopes = _known_scopes(desk, caller, place.partner.code, receipt, member=WHOSE, card=WHICH_CARD)
-        keys = _budget_keys(setting, _Whose(place.partner.code, receipt.occurred_at, scopes, setting.dates, ()))
+        scopes, keys = _of_whoever(desk, caller, setting, receipt)
     if not (keys or needs.fields):
         return Foreseen(setting, None, scopes)
     nobody = Asked(0, caller.partner_id, receipt.occurred_at)
     return Foreseen(setting, Wanted(nobody, at, needs.fields, needs.counters, keys), scopes)
+
+
+_OF_WHOEVER: dict[tuple[Any, ...], tuple[Mapping[str, str], Sequence[BudgetKey]]] = {}
+_MOST_OF_WHOEVER = 4096
+
+
+def _of_whoever(
+    desk: Desk, caller: Caller, setting: Setting, receipt: Receipt
+) -> tuple[Mapping[str, str], Sequence[BudgetKey]]:
+    """The scopes of whoever buys, and the budgets' counters that have to be read. They are the same for a day at an
+    outlet but for a bank card or a limit, so they are kept."""
+    partner = setting.place.partner.code
+    key = None
+    if not receipt.payments and not setting.limited:
+        key = (setting.release.content_sha256, partner, receipt.outlet, *setting.dates.values())
+        if (known := _OF_WHOEVER.get(key)) is not None:
+            return known
+    scopes = _known_scopes(desk, caller, partner, receipt, member=WHOSE, card=WHICH_CARD)
+    found = scopes, _budget_keys(setting, _Whose(partner, receipt.occurred_at, scopes, setting.dates, ()))
+    if key is not None:
+        if len(_OF_WHOEVER) >= _MOST_OF_WHOEVER:
+            _OF_WHOEVER.clear()
+        _OF_WHOEVER[key] = found
+    return found
 
 
 async def decide_many(
@@ -230,6 +253,14 @@ class _Asked(Struct, frozen=True):
         """Those that may hold the member out of some of its rules."""
         setting = self.setting
         return setting.directory.experiments.among(setting.needs.experiments, at=self.receipt.occurred_at)
+
+    def again(self, *, denied: Collection[str]) -> Awaitable[Prepared]:
+        """The purchase decided anew on what is known by then, as `prepared.Again`."""
+        return decide(
+            self.desk, self.setting.directory, self.caller, self.member, self.receipt, at=self.at,
+            idem_key=self.idem_key, redeem_points=self.redeem_points, terms=self.setting.terms,
+            presented=self.presented, denied=denied,
+        )  # fmt: skip
 
 
 class _Whose(Struct, frozen=True):
@@ -344,15 +375,10 @@ _NOTHING_LEFT = Counters()
 def _prepared(asked: _Asked, basis: Basis | None) -> Prepared:
     desk, caller, member, receipt, setting = asked.desk, asked.caller, asked.member, asked.receipt, asked.setting
     directory = setting.directory
-    again = None
-    if basis is not None:
-        again = partial(
-            decide, desk, directory, caller, member, receipt, at=asked.at, idem_key=asked.idem_key,
-            redeem_points=asked.redeem_points, terms=setting.terms, presented=asked.presented,
-        )  # fmt: skip
     prepared = preparing.prepare(
         directory, caller, member, receipt, at=asked.at, idem_key=asked.idem_key, redeem_points=asked.redeem_points,
-        terms=setting.terms, basis=basis, place=setting.place, again=again,
+        terms=setting.terms, basis=basis, place=setting.place,
+        again=None if basis is None else asked.again,
     )  # fmt: skip
     if prepared.decided is None or not (prepared.decided.outcome.uses or prepared.decided.outcome.grants):
         return prepared

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -26,6 +25,7 @@ from partners import earning
 from partners.earning import Award, EarnLine, Reason
 from partners.promotions import evaluation
 from partners.promotions.basket import (
+    MINUTE,
     BaseTerms,
     Basket,
     BasketLine,
@@ -49,6 +49,7 @@ from partners.records import BENEFIT, COUPON, DISCOUNT, BudgetCharge, OwedRow, P
 from partners.terms import Programme, Terms, exposure_code, holding_code
 
 OURS = frozenset({"PROGRAMME", "COUPON"})  # sources of discounts that a till gave because we said so
+_LIMITED = frozenset({"CAPPED", "BUDGET_EXHAUSTED"})
 EXPOSURE_REACHED, EXPOSURE_HELD, RULE = "EXPOSURE_REACHED", "EXPOSURE_HELD", "RULE"
 
 
@@ -143,13 +144,15 @@ def reported_rules(receipt: Receipt) -> frozenset[str]:
 def basket_of(receipt: Receipt, *, points: int, points_minor: int) -> Basket:
     """The receipt as the engine sees it: lines before the discounts that are ours, and what points are to pay."""
     currency = receipt.currency
-    return Basket(
-        currency=currency,
-        lines=tuple(_basket_line(line, currency) for line in receipt.effective_lines),
-        payments=tuple(BasketPayment(paid.kind, paid.amount_minor) for paid in receipt.payments),
-        points=points,
-        points_minor=points_minor,
-    )
+    lines: tuple[BasketLine, ...]
+    if receipt.lines:
+        lines = tuple([_basket_line(line, currency) for line in receipt.lines])
+    else:
+        lines = (BasketLine(WHOLE_RECEIPT, "GOODS", receipt.total_minor),)  # as `Receipt.effective_lines`
+    payments: tuple[BasketPayment, ...] = ()
+    if receipt.payments:
+        payments = tuple([BasketPayment(paid.kind, paid.amount_minor) for paid in receipt.payments])
+    return Basket(currency, lines, payments, points, points_minor)
 
 
 def context_of(
@@ -194,13 +197,20 @@ def context_of(
 
 
 def dates_of(occurred_at: datetime, zones: tuple[str, ...]) -> Mapping[str, str]:
-    """The local date of an instant in each of the zones, as those in which budgets of a release count."""
-    return _dates(occurred_at.replace(second=0, microsecond=0), zones)
+    """The local date of an instant in each of the zones, as those in which budgets of a release count. It is that of
+    the whole minute, of which the last one is kept."""
+    known = _DATES.get(zones)
+    if known is None or not known[0] <= occurred_at < known[1]:
+        minute = occurred_at.astimezone(UTC).replace(second=0, microsecond=0)
+        dates = {one: minute.astimezone(zone_of(one)).date().isoformat() for one in zones}
+        if len(_DATES) >= _MOST_DATES:
+            _DATES.clear()
+        known = _DATES[zones] = (minute, minute + MINUTE, MappingProxyType(dates))
+    return known[2]
 
 
-@lru_cache(maxsize=4096)
-def _dates(minute: datetime, zones: tuple[str, ...]) -> Mapping[str, str]:
-    return MappingProxyType({one: minute.astimezone(zone_of(one)).date().isoformat() for one in zones})
+_DATES: dict[tuple[str, ...], tuple[datetime, datetime, Mapping[str, str]]] = {}
+_MOST_DATES = 1024
 
 
 _SIGNED: dict[int, tuple[Terms, Programme, BaseTerms]] = {}
@@ -217,6 +227,8 @@ def _signed(terms: Terms, programme: Programme) -> BaseTerms:
 def told(member: Member, tier: str, needs: Needs) -> Member:
     """Facts about a member as a decision keeps them: the tier that the card told, and those that rules ask for; of
     counters and stamps with zero where there is nothing."""
+    if needs.counters and member.counters.keys() == needs.counters and len(needs.fields) == 1:
+        return Member(tier=tier, counters=member.counters)
     kept: dict[str, Any] = {name: getattr(member, name) for name in needs.fields}
     if needs.counters:
         known = member.counters
@@ -275,9 +287,12 @@ def award_of(decided: Decided, terms_of_funder: Mapping[int, int], lines: Sequen
     lines are its `earn_lines`, where they were made before.
     """
     outcome = decided.outcome
+    line_points = {}
+    for part in outcome.line_points:
+        line_points[part.line_id] = part.amount
     return Award(
         points=outcome.points,
-        line_points={part.line_id: part.amount for part in outcome.line_points},
+        line_points=line_points,
         reasons=_reasons(decided, earn_lines(decided) if lines is None else lines),
         lots=outcome.lots if not terms_of_funder else tuple(
             replace(lot, terms_id=terms_of_funder.get(lot.funder_id, lot.terms_id)) for lot in outcome.lots
@@ -306,17 +321,16 @@ def _reasons(decided: Decided, lines: Sequence[EarnLine]) -> tuple[Reason, ...]:
     outcome, terms = decided.outcome, decided.basis.context.terms
     if not terms.issues:
         return (Reason("PARTNER_DOES_NOT_ISSUE", 0, {}),)
-    found = [
-        Reason(one.rule, one.points, one.facts)
-        if one.version == 0
-        else Reason(RULE, one.points, {"rule": one.rule, "version": one.version})
-        for one in outcome.awards
-    ]
-    found += [
-        Reason(one.reason, 0, {"rule": one.rule, "version": one.version, "budget": one.limited_by})
-        for one in outcome.steps
-        if one.reason in ("CAPPED", "BUDGET_EXHAUSTED")
-    ]
+    found: list[Reason] = []
+    for award in outcome.awards:
+        if award.version == 0:
+            found.append(Reason(award.rule, award.points, award.facts))
+        else:
+            found.append(Reason(RULE, award.points, {"rule": award.rule, "version": award.version}))
+    for step in outcome.steps:
+        if step.reason in _LIMITED:
+            facts = {"rule": step.rule, "version": step.version, "budget": step.limited_by}
+            found.append(Reason(step.reason, 0, facts))
     return (*found, *earning.exclusions(lines, terms.earn.kinds))
 
 
@@ -359,12 +373,13 @@ def _withheld(award: Award, funder_id: int) -> Award:
 def promoted_of(decided: Decided, budget_ids: Mapping[str, int]) -> Promoted:
     """What an outcome writes beside the receipt: charges of budgets, and what funders of discounts owe the partner."""
     outcome, terms = decided.outcome, decided.basis.context.terms
-    charges = tuple(
-        BudgetCharge(budget_ids[one.budget], one.budget, one.scope_key, one.period_key, one.amount)
-        for one in outcome.charges
-        if one.amount
-    )
-    return Promoted(charges, owed_of(outcome, decided.basis.release, terms), decided.basis.if_seq)
+    charges: list[BudgetCharge] = []
+    for one in outcome.charges:
+        if one.amount:
+            budget = one.budget
+            charges.append(BudgetCharge(budget_ids[budget], budget, one.scope_key, one.period_key, one.amount))
+    owed = owed_of(outcome, decided.basis.release, terms) if outcome.discounts else ()
+    return Promoted(tuple(charges), owed, decided.basis.if_seq)
 
 
 def given_of(

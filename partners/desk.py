@@ -128,7 +128,7 @@ class Desk:
         fields, counters = _named(wanted)
         directory = await self.directory.get()
         numbered = [_numbered(one.keys, directory) for one in wanted]
-        together = all(one is not None for one in numbered)
+        together = None not in numbered
         told = await facts.facts_of_cards(
             self.pool, self.vault, directory.programme, [lookups[item.number] for item in items],
             [one.asked for one in wanted], fields=fields, counters=counters,
@@ -149,7 +149,7 @@ class Desk:
         directory = await self.directory.get()
         asking = [item for item in items if item.fields]
         numbered = [_numbered(item.keys, directory) for item in asking]
-        together = all(one is not None for one in numbered)
+        together = None not in numbered
         keys = {key for item in items if not (item.fields and together) for key in item.keys}
         budgets = [one or () for one in numbered] if together else ()
         if keys and asking:  # neither waits for the other
@@ -202,9 +202,15 @@ def _named(items: Sequence[Wanted]) -> tuple[frozenset[str], frozenset[str]]:
 def _numbered(keys: Sequence[BudgetKey], directory: Directory) -> list[BudgetAsked] | None:
     """Counters of budgets by the budgets' numbers, to be read beside facts. None where they are too many for that, or
     the directory has not heard of one yet."""
-    if len(keys) > MOST_BESIDE or not all(code in directory.budgets for code, _, _ in keys):
+    if len(keys) > MOST_BESIDE:
         return None
-    return [(directory.budgets[code].budget_id, scope, period) for code, scope, period in keys]
+    found: list[BudgetAsked] = []
+    for code, scope, period in keys:
+        budget_id = directory.budget_ids.get(code)
+        if budget_id is None:
+            return None
+        found.append((budget_id, scope, period))
+    return found
 
 
 def _own(key: BudgetKey, member: Identified) -> BudgetKey:

@@ -133,17 +133,15 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
     directory = price.directory
     basket = decisions.basket_of(receipt, points=price.redeem_points, points_minor=price.value_minor)
     decided = decisions.decide(basis, basket)
-    if not basis.is_quote:
+    if (receipt.lines or decided.outcome.discounts) and not basis.is_quote:
         decisions.check_discounts(receipt, decided.outcome)
     if price.redeem_points:
         assert decided.outcome.spend_limit is not None
         if price.redeem_points > decided.outcome.spend_limit.points:
             decisions.check_plan(decided.outcome.spend_limit, basis.release)
         price.check(decided.outcome.spend_limit.points)
-    funders = {lot.funder_id for lot in decided.outcome.lots} - {OPERATOR, price.terms.partner_id}
-    signed = {one: directory.terms_at(one, receipt.occurred_at) for one in funders} if funders else {}
     lines = decisions.earn_lines(decided)
-    award = decisions.award_of(decided, {funder: terms.terms_id for funder, terms in signed.items() if terms}, lines)
+    award = decisions.award_of(decided, _terms_of_funders(price, decided.outcome, receipt), lines)
     budget_ids = directory.budget_ids
     promoted = decisions.promoted_of(decided, budget_ids)
     if basis.is_limited:
@@ -152,6 +150,18 @@ def _by_rules(price: _Price, basis: Basis, receipt: Receipt) -> _Verdict:
     if price.redeem_points:
         paid_points = allocate(price.redeem_points, [line.points_value_minor for line in lines])
     return _Verdict(award, lines, paid_points, promoted, decided)
+
+
+def _terms_of_funders(price: _Price, outcome: Outcome, receipt: Receipt) -> dict[int, int]:
+    """The terms that other partners have signed who fund lots of an outcome, by partner."""
+    found: dict[int, int] = {}
+    for lot in outcome.lots:
+        funder = lot.funder_id
+        if funder not in (OPERATOR, price.terms.partner_id):
+            terms = price.directory.terms_at(funder, receipt.occurred_at)
+            if terms is not None:
+                found[funder] = terms.terms_id
+    return found
 
 
 def content_of(holder_id: int, claim: UUID, receipt: Receipt, redeem_points: int) -> UUID:

@@ -166,9 +166,11 @@ async def facts_of_cards(
 
 
 def _left(row: asyncpg.Record | None, counters: Sequence[str], budgets: Sequence[BudgetAsked]) -> list[int]:
-    if row is None:
+    if row is None or not budgets:
         return []
     first = fact_store.FIRST_COUNTER + len(counters)
+    if len(budgets) == 1:
+        return [row[first] or 0]
     return [row[first + place] or 0 for place in range(len(budgets))]
 
 

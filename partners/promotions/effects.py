@@ -130,10 +130,10 @@ def _fixed_points(effect: PointsFixed, lines: Sequence[int], ground: Ground) -> 
     """Fixed points need money that earns: what points or a gift card pay for earns no fixed points either."""
     if not ground.bought:
         return Result(effect.points, ())
+    if effect.per == "basket" and len(ground.lines) == 1:  # a total alone: nothing to spread
+        return Result(effect.points, (effect.points,)) if lines and ground.money[0] else Result(0, (0,))
     paid = [index for index in lines if ground.money[index]]
     if effect.per == "basket":
-        if len(ground.lines) == 1:
-            return Result(effect.points, (effect.points,)) if paid else Result(0, (0,))
         return _spread(effect.points, {index: ground.money[index] for index in paid}, ground)
     counts = {index: 1 if effect.per == "line" else ground.lines[index].quantity_milli // UNIT for index in paid}
     return _vector({index: effect.points * count for index, count in counts.items()}, ground)

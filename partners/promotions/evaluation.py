@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
@@ -51,6 +52,7 @@ GLOBAL = "GLOBAL"  # the programme's own hold-out
 CONTROL = "CONTROL"
 NEVER_EARNS = "GIFT_CARD"
 _ALWAYS: Found = (True, None)
+_amount_of = attrgetter("amount_minor")
 
 
 def evaluate(release: Release, basket: Basket, context: Context, counters: Counters) -> Outcome:
@@ -112,17 +114,18 @@ class Decision:
 
     __slots__ = (
         "agreed", "alone", "amounts", "answers", "awards", "base", "basket", "bought", "candidates", "charged",
-        "context", "counters", "discounts", "grants", "gross", "lines", "money", "ordinary", "remaining", "stamps",
-        "steps", "tender", "terms", "uses",
+        "context", "counters", "discounts", "grants", "gross", "lines", "money", "ordinary", "payer", "remaining",
+        "stamps", "steps", "tender", "terms", "uses",
     )  # fmt: skip
 
     def __init__(self, candidates: Candidates, basket: Basket, context: Context, counters: Counters) -> None:
         self.candidates, self.basket, self.context, self.counters = candidates, basket, context, counters
         self.terms = context.terms
+        self.payer = context.terms.payer_id  # of what the agreement gives
         self.lines = basket.lines
         self.bought = bool(basket.lines) or context.trigger == "purchase"
-        self.gross = [line.amount_minor for line in basket.lines]
-        self.amounts = list(self.gross)  # what discounts leave of each line
+        self.gross = list(map(_amount_of, basket.lines))
+        self.amounts = self.gross.copy()  # what discounts leave of each line
         self.tender: Sequence[int] = ()  # what points pay of each line
         self.money: list[int] = []  # what earns of each line: money really paid for what may earn
         self.base: list[int] = []  # base points of each line
@@ -156,7 +159,9 @@ class Decision:
         if candidates.grants:
             self._run(candidates.grants)
         awards = (*contract, *self.awards)
-        points = sum([award.points for award in awards])
+        points = 0
+        for award in awards:
+            points += award.points
         return Outcome(
             points=points,
             line_points=self._line_points(awards, points),
@@ -223,9 +228,11 @@ class Decision:
         """What the agreement gives: no rule can switch it off."""
         terms, context = self.terms, self.context
         amounts, tender = self.amounts, self.tender
-        self.money = [self._earning(line, amounts[index] - tender[index]) for index, line in enumerate(self.lines)]
+        self.money = money = []
+        for line, amount, paid in zip(self.lines, amounts, tender, strict=True):
+            money.append(self._earning(line, amount - paid))
         bonus_bp = terms.tier_bonus_bp.get(context.member.tier, 0)
-        eligible = sum(self.money)
+        eligible = sum(money)
         base_micro = eligible * micro_per_minor(terms.currency)
         scale = BASIS * terms.point_value_micro
         base = base_micro * terms.earn_rate_bp // scale
@@ -238,10 +245,10 @@ class Decision:
         if len(self.lines) == 1:
             split, self.base = [points], [base]
         else:
-            split = allocate(points, self.money)
+            split = allocate(points, money)
             self.base = allocate(base, split) if base != points else split
         activates_at, expires_at = self.agreed
-        payer = terms.payer_id
+        payer = self.payer
         found = [
             Award("BASE", 0, base, self._parts(self.base), (Share(payer, base),), activates_at, expires_at,
                   {"eligible_minor": eligible, "rate_bp": terms.earn_rate_bp})
@@ -275,9 +282,14 @@ class Decision:
             return self._best_by_line(group) if group.scope == "line" else self._best(group)
         if group.mode == "FIRST" and group.scope == "line":
             return self._best_by_line(group)
-        first, total = group.mode == "FIRST", 0
+        first, total, answers = group.mode == "FIRST", 0, self.answers
         for place, member in enumerate(group.members, start=1):
-            came_to = self._apply(member) if type(member) is Rule else self._decide(member)
+            if type(member) is Rule:
+                if answers.get(member.code, _ALWAYS)[0] is False:  # as of most: not worth a call
+                    continue
+                came_to = self._apply(member)
+            else:
+                came_to = self._decide(member)
             if came_to:
                 total += came_to
                 if first or member.exclusive:
@@ -407,7 +419,10 @@ class Decision:
         if rule.selects is not None and (lines := self.answers[rule.code][1]) is not None:
             return lines
         if self.ordinary is None:
-            self.ordinary = tuple([index for index, line in enumerate(self.lines) if line.kind in ORDINARY_KINDS])
+            if len(self.lines) == 1:
+                self.ordinary = (0,) if self.lines[0].kind in ORDINARY_KINDS else ()
+            else:
+                self.ordinary = tuple([index for index, line in enumerate(self.lines) if line.kind in ORDINARY_KINDS])
         return self.ordinary
 
     def _apply(self, rule: Rule) -> int:
@@ -527,7 +542,7 @@ class Decision:
         if rule.phase == POINTS:
             life = self.agreed if rule.lives_as_agreed else effects.life(effect, self.context, self.agreed)
             funders = self._funders(rule, total)
-            if life is not self.agreed or len(funders) > 1 or funders[0].party_id != self.terms.payer_id:
+            if life is not self.agreed or len(funders) > 1 or funders[0].party_id != self.payer:
                 self.alone = False
             self.awards.append(Award(rule.code, rule.version, total, self._parts(given.parts), funders, *life))
         elif rule.phase == GRANTS:
@@ -605,7 +620,7 @@ class Decision:
         terms = self.terms
         if self.alone:
             issuer, (activates_at, expires_at) = terms.partner_id, self.agreed
-            return (Lot(1, issuer, terms.payer_id, terms.terms_id, points, activates_at, expires_at),) if points else ()
+            return (Lot(1, issuer, self.payer, terms.terms_id, points, activates_at, expires_at),) if points else ()
         found: dict[tuple[Any, ...], int] = {}
         for award in awards:
             for share in award.funders:
@@ -618,8 +633,10 @@ class Decision:
         )
 
     def _charges(self) -> tuple[Charge, ...]:
-        if len(self.charged) <= 1:
-            return tuple([_charge(cap, amount) for cap, amount in self.charged])
+        if not self.charged:
+            return ()
+        if len(self.charged) == 1:
+            return (_charge(*self.charged[0]),)
         found: dict[str, tuple[Cap, int]] = {}
         for cap, amount in self.charged:
             before = found.get(cap.key)
@@ -667,7 +684,7 @@ def _caps(rule: Rule, context: Whose) -> list[Cap] | None:
         if scope_key is None:
             return None
         period = period_key(budget, context) if day is None or length is None else day[:length]
-        found.append(Cap(budget, scope_key, period, Counters.key(budget.code, scope_key, period)))
+        found.append(Cap(budget, scope_key, period, f"{budget.code}/{scope_key}/{period}"))  # as Counters.key
     return found
 
 

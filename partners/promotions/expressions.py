@@ -445,13 +445,17 @@ def _key_of(named: Needed, sources: Sequence[str]) -> Callable[[Basket, Context]
                 parts.append(part)
             else:
                 return None
-    of_context = attrgetter(*sorted(places)) if places else None
+    of_context = attrgetter(*sorted(places)) if places else _nothing_of
     if not parts:
-        return lambda basket, context: of_context(context) if of_context else None
-    return lambda basket, context: (
-        of_context(context) if of_context else None,
-        *[part(basket, context) for part in parts],
-    )
+        return lambda basket, context: of_context(context)
+    if len(parts) == 1:
+        [only] = parts
+        return lambda basket, context: (of_context(context), only(basket, context))
+    return lambda basket, context: (of_context(context), *[part(basket, context) for part in parts])
+
+
+def _nothing_of(_: Context) -> None:
+    """Answers that depend on nothing around the basket."""
 
 
 def _steady_part(name: str, named: Needed, sources: Sequence[str]) -> Callable[[Basket, Context], Any] | None:
