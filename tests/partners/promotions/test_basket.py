@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec import NODEFAULT
 from msgspec.structs import fields
 
+from partners.decisions import dates_of
 from partners.promotions.basket import (
     Award,
     Basket,
@@ -71,6 +75,24 @@ def test_calendar_facts_are_those_of_the_outlets_zone() -> None:
     late = datetime(2026, 3, 7, 22, 30, tzinfo=UTC)
     assert Local.at(late, "Europe/Chisinau", ("b", "a")) == Local("2026-03-08", 7, 0, 30, ("a", "b"))
     assert Local.at(late, "America/New_York") == Local("2026-03-07", 6, 17, 30)
+
+
+ZONES = ("Europe/Chisinau", "America/New_York", "Asia/Kathmandu", "UTC")
+near_a_change = st.builds(  # both nights on which Chisinau moves its clocks, and midnights
+    lambda start, seconds, zone: (start + timedelta(seconds=seconds)).astimezone(ZoneInfo(zone)),
+    st.sampled_from([datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 10, 25, 1, tzinfo=UTC), NOON]),
+    st.one_of(st.integers(-4_000, 4_000), st.integers(-60, 60).map(lambda minutes: minutes * 60)), st.sampled_from(ZONES),
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(near_a_change, st.sampled_from(ZONES)), min_size=2, max_size=12))
+@example([(NOON, "UTC"), (NOON + timedelta(minutes=1), "UTC"), (NOON - timedelta(seconds=1), "UTC")])
+def test_the_calendar_of_an_instant_is_the_same_whatever_was_asked_before(asked: list[tuple[datetime, str]]) -> None:
+    for at, zone in asked:
+        here = at.astimezone(UTC).astimezone(ZoneInfo(zone))
+        day = here.date().isoformat()
+        assert Local.at(at, zone) == Local(day, here.isoweekday(), here.hour, here.minute)
+        assert dates_of(at, (zone,)) == {zone: day}
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,15 @@ from members import badges, cards, households, identification
 from members.cards import CardBlocked, CardUnknown, IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import callers, calls, deciding, decisions, purchases, recording, tills
+from partners import callers, calls, deciding, decisions, onboarding, purchases, recording, tills
 from partners.desk import Carried
 from partners.mechanics import facts
 from partners.outcomes import Recorded
 from partners.prepared import Prepared
+from partners.promotions import budgets
 from partners.promotions.basket import Member
-from partners.receipts import Receipt
-from tests.builders import NOON, a_receipt, identified
+from partners.receipts import Payment, Receipt
+from tests.builders import DAY, NOON, a_receipt, identified
 from tests.founded import a_coalition
 from tests.partners.promotions.market import Market, bonus, met_market, open_market
 
@@ -166,6 +167,52 @@ async def test_a_card_tells_who_it_is_and_all_that_its_rules_ask_for_in_one_read
     )
     assert [one.receipt.awarded_points for one in done if isinstance(one, Recorded)] == [12, 12, 3, 1, 0]
     assert isinstance(done[-1], CardUnknown)
+
+
+async def test_budgets_of_an_outlet_a_day_and_a_bank_card_are_each_counted_by_themselves_at_a_till(
+    market: Market,
+) -> None:
+    """What is read of whoever buys is remembered for a day at an outlet: never for another, nor for a bank card."""
+    coalition = market.coalition
+    async with coalition.database.transaction() as connection:
+        outlet_id = await onboarding.add_outlet(
+            connection, partner_id=coalition.callers["bakery"].partner_id, code="2", name="At the station",
+            actor=coalition.onboarder, at=NOON,
+        )  # fmt: skip
+        await onboarding.add_terminal(connection, outlet_id=outlet_id, code="1", actor=coalition.onboarder, at=NOON)
+    await market.budget("place", limit=5, scopes=["outlet"], period="day")
+    await market.budget("paid", limit=1, scopes=["instrument"])
+    await market.publish(bonus("some", 5, caps=["place"]), bonus("card", 1, caps=["paid"], stack={"priority": 11}))
+    card = await coalition.add_member()
+    await market.desk.known.close()  # what the card's reading does not tell cannot be read
+
+    async def points(outlet: str, days: int = 0, token: str = "") -> int:
+        payments = (Payment("CARD", 50, token),) if token else ()
+        receipt = a_receipt(50, outlet=outlet, at=NOON + days * DAY, payments=payments)
+        return (await shown(market, card.number, receipt)).receipt.awarded_points
+
+    assert [await points("1"), await points("1"), await points("2"), await points("2")] == [5, 0, 5, 0]
+    assert [await points("1", 1), await points("2", 1), await points("1", 1), await points("1")] == [5, 5, 0, 0]
+    assert [await points("1", 2, "a-token"), await points("1", 2), await points("1", 2, "b-token")] == [6, 0, 1]
+    assert await points("1", 3, "a-token") == 5
+    assert set(await market.used("place")) == {
+        (f"outlet:bakery:{outlet}", (NOON + day * DAY).date().isoformat())
+        for outlet, day in (("1", 0), ("2", 0), ("1", 1), ("2", 1), ("1", 2), ("1", 3))
+    }
+
+
+async def test_a_limit_that_settlement_sets_holds_at_a_till_that_has_sold_without_one(market: Market) -> None:
+    await market.budget("each", limit=1_000, scopes=["member"])
+    await market.publish(bonus("some", 5, caps=["each"]))
+    card = await market.coalition.add_member()
+    assert (await shown(market, card.number, a_receipt(50))).receipt.awarded_points == 5
+    async with market.coalition.database.transaction() as connection:
+        source = {"code": "exposure:bakery", "unit": "points", "limit": 5}
+        await budgets.add(connection, source=source, sponsor_id=0, actor="settlement", at=NOON)
+    await market.desk.directory.refresh()
+    await market.desk.known.close()
+    awarded = [(await shown(market, card.number, a_receipt(50))).receipt.awarded_points for _ in range(2)]
+    assert awarded == [5, 0]
 
 
 async def test_a_card_that_may_not_be_used_tells_nothing_though_rules_ask(market: Market) -> None:
