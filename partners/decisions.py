@@ -20,12 +20,11 @@ from msgspec.structs import replace
 
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem, Rejection
-from kit.instants import just_before
+from kit.instants import just_before, same_for_a_minute
 from partners import earning
 from partners.earning import Award, EarnLine, Reason
 from partners.promotions import evaluation
 from partners.promotions.basket import (
-    MINUTE,
     BaseTerms,
     Basket,
     BasketLine,
@@ -197,20 +196,13 @@ def context_of(
 
 
 def dates_of(occurred_at: datetime, zones: tuple[str, ...]) -> Mapping[str, str]:
-    """The local date of an instant in each of the zones, as those in which budgets of a release count. It is that of
-    the whole minute, of which the last one is kept."""
-    known = _DATES.get(zones)
-    if known is None or not known[0] <= occurred_at < known[1]:
-        minute = occurred_at.astimezone(UTC).replace(second=0, microsecond=0)
-        dates = {one: minute.astimezone(zone_of(one)).date().isoformat() for one in zones}
-        if len(_DATES) >= _MOST_DATES:
-            _DATES.clear()
-        known = _DATES[zones] = (minute, minute + MINUTE, MappingProxyType(dates))
-    return known[2]
+    """The local date of an instant in each of the zones, as those in which budgets of a release count."""
+    return _dates(occurred_at, zones)
 
 
-_DATES: dict[tuple[str, ...], tuple[datetime, datetime, Mapping[str, str]]] = {}
-_MOST_DATES = 1024
+@same_for_a_minute
+def _dates(minute: datetime, zones: tuple[str, ...]) -> Mapping[str, str]:
+    return MappingProxyType({one: minute.astimezone(zone_of(one)).date().isoformat() for one in zones})
 
 
 _SIGNED: dict[int, tuple[Terms, Programme, BaseTerms]] = {}

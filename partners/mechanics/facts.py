@@ -18,6 +18,7 @@ from msgspec import Struct
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kit.instants import same_for_a_minute
 from kit.secrets import Vault
 from members import birthdays
 from partners.mechanics import fact_store
@@ -195,7 +196,12 @@ async def audit(connection: AsyncConnection, programme: Programme) -> list[str]:
 
 
 def _day(asked: Asked, programme: Programme) -> date:
-    return asked.occurred_at.astimezone(zone_of(programme.time_zone)).date()
+    return _date_in(asked.occurred_at, programme.time_zone)
+
+
+@same_for_a_minute
+def _date_in(minute: datetime, zone: str) -> date:
+    return minute.astimezone(zone_of(zone)).date()
 
 
 def _facts(

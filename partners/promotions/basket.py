@@ -8,18 +8,18 @@ The host computes calendar facts and member facts once; rules never look at a cl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from functools import lru_cache
 from hashlib import sha256
 from zoneinfo import ZoneInfo
 
 from msgspec import field, json
 
+from kit.instants import same_for_a_minute
 from partners.promotions.plain import Pair, Plain, digest
 from partners.terms import Programme, Terms
 
 zone_of = lru_cache(maxsize=256)(ZoneInfo)  # which looks its own up by a weak reference each time
-MINUTE = timedelta(minutes=1)
 UNIT = 1000  # thousandths in a quantity of one
 OPERATOR = 0  # the operator's number wherever a partner's stands
 
@@ -180,22 +180,15 @@ class Local(Plain, frozen=True):
 
     @classmethod
     def at(cls, occurred_at: datetime, zone: str, holidays: tuple[str, ...] = ()) -> Local:
-        """The calendar facts of an instant in an IANA zone. They are those of its minute, which is that of many: the
-        last one is kept for each zone."""
-        key = (zone, holidays)
-        known = _MINUTES.get(key)
-        if known is None or not known[0] <= occurred_at < known[1]:
-            minute = occurred_at.astimezone(UTC).replace(second=0, microsecond=0)
-            here = minute.astimezone(zone_of(zone))
-            found = cls(here.date().isoformat(), here.isoweekday(), here.hour, here.minute, tuple(sorted(holidays)))
-            if len(_MINUTES) >= _MOST_MINUTES:
-                _MINUTES.clear()
-            known = _MINUTES[key] = (minute, minute + MINUTE, found)
-        return known[2]
+        """The calendar facts of an instant in an IANA zone."""
+        return _local(occurred_at, (zone, holidays))
 
 
-_MINUTES: dict[tuple[str, tuple[str, ...]], tuple[datetime, datetime, Local]] = {}
-_MOST_MINUTES = 1024
+@same_for_a_minute
+def _local(minute: datetime, key: tuple[str, tuple[str, ...]]) -> Local:
+    zone, holidays = key
+    here = minute.astimezone(zone_of(zone))
+    return Local(here.date().isoformat(), here.isoweekday(), here.hour, here.minute, tuple(sorted(holidays)))
 
 
 class Coupon(Plain, frozen=True):

@@ -150,7 +150,10 @@ class Decision:
         if candidates.discounts:
             self._run(candidates.discounts)
         limit = self._spend_limit() if self.context.trigger == "purchase" else None
-        self._spread_tender(limit)
+        if self.basket.points_minor or self.basket.line_points_minor:
+            self._spread_tender()
+        else:
+            self.tender = [0] * len(self.lines)
         contract = self._base()
         if candidates.points and self.terms.issues:
             self._run(candidates.points)
@@ -211,12 +214,10 @@ class Decision:
         self.steps.append(Step(rule.code, rule.version, "APPLIED", ours, min(ours, cap)))
         return (ours, f"RULE:{rule.code}") if ours < cap else (cap, bound_by)
 
-    def _spread_tender(self, limit: SpendLimit | None) -> None:
+    def _spread_tender(self) -> None:
         """What points pay of each line: as it was decided before, or by what the line may be paid with points."""
         if self.basket.line_points_minor:
             self.tender = self.basket.line_points_minor
-        elif not self.basket.points_minor:
-            self.tender = [0] * len(self.lines)
         else:
             excluded = self.terms.spend.excluded_kinds
             weights = [
@@ -490,7 +491,7 @@ class Decision:
         self._write(rule, result)
         if rule.gated:
             self._use_up(rule)
-        self._step(rule, "APPLIED", total, awarded=total)
+        self.steps.append(Step(rule.code, rule.version, "APPLIED", total, total))
         return total
 
     def _give_capped(self, rule: Rule, result: Result) -> int:
@@ -514,7 +515,7 @@ class Decision:
         if rule.gated:
             self._use_up(rule)
         reason = "CAPPED" if limited_by else "APPLIED"
-        self._step(rule, reason, result.total, awarded=allowed, limited_by=limited_by, remaining=left)
+        self.steps.append(Step(rule.code, rule.version, reason, result.total, allowed, "", limited_by, left))
         return allowed
 
     def _left(self, cap: Cap) -> int:
