@@ -60,8 +60,8 @@ from partners.desk import Desk
 from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
-from partners.receipts import Receipt
-from partners.records import StoredReceipt
+from partners.receipts.receipts import Receipt
+from partners.receipts.records import StoredReceipt
 from partners.returns import Returned
 
 Kind = TypeVar("Kind", Purchase, Redemption, PurchaseReturn)

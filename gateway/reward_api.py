@@ -25,8 +25,8 @@ from partners.mechanics import facts, rewards
 from partners.mechanics.rewards import Reward as Given
 from partners.mechanics.rewards import RewardUnknown
 from partners.onboarding import PartnerUnknown
-from partners.receipts import Receipt
-from partners.records import REDEMPTION
+from partners.receipts.receipts import Receipt
+from partners.receipts.records import REDEMPTION
 from partners.returns import OriginalUnknown
 
 _OPERATOR = 0

@@ -26,7 +26,7 @@ from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.promotions.basket import Discount
-from partners.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN, StoredReceipt
+from partners.receipts.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN, StoredReceipt
 
 if TYPE_CHECKING:
     from gateway.membership.membership_types import Membership

@@ -20,7 +20,7 @@ from kit import actors, approvals, audit
 from kit.amounts import BASIS, MICRO_PER_UNIT
 from kit.errors import FieldProblem, Rejection
 from partners import onboarding, programme, store
-from partners.receipts import LINE_KINDS
+from partners.receipts.receipts import LINE_KINDS
 from partners.terms import (
     AT_BURN,
     BOTH,

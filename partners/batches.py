@@ -15,7 +15,7 @@ from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
 from partners.prepared import Prepared
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 
 MOST_ITEMS = 500
 

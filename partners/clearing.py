@@ -53,7 +53,7 @@ class Owed:
     """What one party owes another beside points: payer_id owes payee_id amount_minor of a currency; 0 is the operator.
 
     A row of partners.clearing_event: one per receipt, rule and payer, written in the purchase's own call and in its
-    cut-off, never changed. kind is DISCOUNT, COUPON or BENEFIT of partners.records. payee_id is the partner that gave
+    cut-off, never changed. kind is DISCOUNT, COUPON or BENEFIT of `receipts.records`. payee_id is the partner that gave
     the discount to the member, terms_id its agreement. A return writes the parties the other way round, with is_return,
     so that summing what each party owes is enough. What a partner pays for itself is no event: it stands in the
     receipt's decision.

@@ -35,7 +35,7 @@ from partners.promotions.basket import Counters, Member, zone_of
 from partners.promotions.basket import Coupon as ShownCoupon
 from partners.promotions.releases import Release
 from partners.promotions.shelf import Needs
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from partners.terms import Terms, exposure_code, holding_code, limit_codes
 
 PURCHASE_TRIGGER = "purchase"

@@ -44,8 +44,8 @@ from partners.promotions.compiling import POINTS, phase_of
 from partners.promotions.documents import RuleDocument, SetRedeemCap
 from partners.promotions.releases import ENGINE_VERSION, Release
 from partners.promotions.shelf import Needs, Shelf
-from partners.receipts import WHOLE_RECEIPT, Line, Payment, Receipt
-from partners.records import BENEFIT, COUPON, DISCOUNT, BudgetCharge, OwedRow, Promoted, StoredReceipt
+from partners.receipts.receipts import WHOLE_RECEIPT, Line, Payment, Receipt
+from partners.receipts.records import BENEFIT, COUPON, DISCOUNT, BudgetCharge, OwedRow, Promoted, StoredReceipt
 from partners.terms import Programme, Terms, exposure_code, holding_code
 
 OURS = frozenset({"PROGRAMME", "COUPON"})  # sources of discounts that a till gave because we said so

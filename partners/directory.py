@@ -27,7 +27,7 @@ from partners.programme import ProgrammeUnknown
 from partners.promotions import publishing
 from partners.promotions.documents import read_as
 from partners.promotions.shelf import Shelf
-from partners.records import StoredReceipt
+from partners.receipts.records import StoredReceipt
 from partners.terms import Programme, Terms
 
 FRESH_SECONDS = 5.0

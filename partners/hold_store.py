@@ -10,8 +10,8 @@ import asyncpg
 
 from ledger.accounts import POINTS
 from partners.promotions.basket import Lot
-from partners.receipt_store import lot_columns, promoted_after, promoted_columns
-from partners.records import HoldRow, Promoted, ProofUse, Row
+from partners.receipts.records import HoldRow, Promoted, ProofUse, Row
+from partners.receipts.store import lot_columns, promoted_after, promoted_columns
 
 _HOLD = "SELECT holder_id, seq, points, at, lapses_at, card_id, terms_id, reference FROM partners.hold "
 

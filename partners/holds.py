@@ -25,9 +25,9 @@ from partners.callers import Caller, Place
 from partners.desk import Desk
 from partners.outcomes import Recorded
 from partners.prepared import ATTEMPTS, Outrun, Prepared, Retries, bare
-from partners.receipts import LONGEST_REFERENCE, Receipt
+from partners.receipts.receipts import LONGEST_REFERENCE, Receipt
+from partners.receipts.records import PURCHASE, REDEMPTION, HoldRow, ProofUse
 from partners.recording import CLAIM_LOST
-from partners.records import PURCHASE, REDEMPTION, HoldRow, ProofUse
 from partners.terms import Terms
 
 LASTS = timedelta(minutes=15)

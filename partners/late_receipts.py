@@ -15,12 +15,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from members.identification import Identified
-from partners import callers, deciding, late_receipt_store, purchases, receipts, returns
+from partners import callers, deciding, late_receipt_store, purchases, returns
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
-from partners.receipts import Receipt, ReceiptRef
+from partners.receipts import receipts
+from partners.receipts.receipts import Receipt, ReceiptRef
 
 CLIENT = -4
 """The client that receipts carry which no till sent."""

@@ -15,7 +15,7 @@ from partners.callers import Caller
 from partners.deciding import PURCHASE_TRIGGER
 from partners.desk import Desk
 from partners.promotions.compiling import book
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 
 _ANY_BILL_MINOR = 100_000
 

@@ -17,7 +17,7 @@ from members.identification import Identified
 from partners import outcomes
 from partners.decisions import Decided
 from partners.earning import Award
-from partners.records import Promoted, Row, StoredReceipt
+from partners.receipts.records import Promoted, Row, StoredReceipt
 
 ATTEMPTS = 3
 

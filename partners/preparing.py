@@ -16,7 +16,7 @@ from kit.amounts import allocate
 from kit.errors import Rejection
 from kit.secrets import fingerprint
 from members.identification import Identified
-from partners import callers, decisions, earning, receipts, spending
+from partners import callers, decisions, earning, spending
 from partners.callers import Caller, Place
 from partners.decisions import Basis, Decided
 from partners.directory import Directory
@@ -24,8 +24,9 @@ from partners.earning import Award
 from partners.paces import EarningPaused
 from partners.prepared import Again, Prepared
 from partners.promotions.basket import OPERATOR, Outcome
-from partners.receipts import Receipt
-from partners.records import Promoted, Row
+from partners.receipts import receipts
+from partners.receipts.receipts import Receipt
+from partners.receipts.records import Promoted, Row
 from partners.terms import Terms
 
 

@@ -15,15 +15,16 @@ from msgspec.structs import replace
 
 from kit.errors import Rejection
 from members.identification import Identified
-from partners import callers, outcomes, preparing, receipt_store, recording
+from partners import callers, outcomes, preparing, recording
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.outcomes import Recorded
 from partners.prepared import ATTEMPTS, Outrun, Prepared, Retries, bare
 from partners.promotions.basket import Lot
-from partners.receipts import Receipt
+from partners.receipts import store as receipt_store
+from partners.receipts.receipts import Receipt
+from partners.receipts.records import PURCHASE, REDEMPTION, ProofUse
 from partners.recording import CLAIM_LOST
-from partners.records import PURCHASE, REDEMPTION, ProofUse
 
 
 class PointsNotPositive(Rejection):

@@ -12,13 +12,15 @@ from ledger import lots
 from ledger.accounts import POINTS
 from members import merging
 from members.identification import Identified
-from partners import outcomes, receipt_store, receipts, recognition
+from partners import outcomes, recognition
 from partners.callers import Caller, Place
 from partners.calls import Call
 from partners.desk import Desk
 from partners.outcomes import Recorded
 from partners.preparing import content_of
-from partners.receipts import Receipt
+from partners.receipts import receipts
+from partners.receipts import store as receipt_store
+from partners.receipts.receipts import Receipt
 
 
 async def answered_as_another(

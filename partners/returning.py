@@ -21,7 +21,7 @@ from partners.earning import EarnLine
 from partners.promotions import remaining
 from partners.promotions.basket import Grant, Use
 from partners.promotions.remaining import Remaining, Rest, left_of
-from partners.records import BudgetCharge, OwedRow
+from partners.receipts.records import BudgetCharge, OwedRow
 from partners.terms import Programme, Terms, limit_codes
 
 

@@ -20,15 +20,26 @@ from kit.secrets import fingerprint
 from ledger import debts, lots
 from ledger.accounts import POINTS
 from members import merging
-from partners import decisions, outcomes, receipt_store, receipts, returning, spending
+from partners import decisions, outcomes, returning, spending
 from partners.callers import Caller, Place
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
 from partners.prepared import ATTEMPTS
-from partners.receipts import ReceiptRef
+from partners.receipts import receipts
+from partners.receipts import store as receipt_store
+from partners.receipts.receipts import ReceiptRef
+from partners.receipts.records import (
+    CANCELLATION,
+    PURCHASE,
+    REDEMPTION,
+    RETURN,
+    BudgetCharge,
+    OwedRow,
+    Row,
+    StoredReceipt,
+)
 from partners.recording import call_safely
-from partners.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN, BudgetCharge, OwedRow, Row, StoredReceipt
 from partners.returning import BoughtLine, GivenBack, Takeback, Wish
 from partners.terms import Terms, limit_codes
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kit.amounts import BASIS, allocate, micro_per_minor
 from partners.earning import EarnLine
-from partners.receipts import Line
+from partners.receipts.receipts import Line
 from partners.terms import Programme, Terms
 
 

@@ -26,7 +26,6 @@ from partners import (
     permits,
     preparing,
     purchases,
-    receipts,
     recognition,
     replays,
     roles,
@@ -42,8 +41,9 @@ from partners.desk import Desk
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.prepared import Prepared
-from partners.receipts import Receipt, ReceiptRef
-from partners.records import ProofUse
+from partners.receipts import receipts
+from partners.receipts.receipts import Receipt, ReceiptRef
+from partners.receipts.records import ProofUse
 from partners.spending import SpendLimit
 from partners.terms import Terms
 

@@ -21,7 +21,7 @@ from partners.agreements import AgreementDraft
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.receipts import Line, Payment, Receipt
+from partners.receipts.receipts import Line, Payment, Receipt
 from partners.terms import Programme
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -27,7 +27,7 @@ from members.identification import MemberRef
 from members.messages import COLLEAGUE
 from partners import tills
 from partners.onboarding import OutletUnknown
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 
 TOTALS_MINOR = (4_820, 10_590, 25_000)
 """What the members bought, one each, in minor units."""

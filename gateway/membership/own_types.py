@@ -26,7 +26,7 @@ from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import Directory, Partner
 from partners.onboarding import PartnerUnknown
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from partners.tills import Quoted
 
 MOST_CONSENTS = 200

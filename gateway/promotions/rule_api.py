@@ -53,7 +53,7 @@ from partners.promotions.catalogue import ReleaseEntry
 from partners.promotions.launching import Expectation
 from partners.promotions.publishing import Launch, PromotionUnknown, ReleaseUnknown, RuleInvalid
 from partners.promotions.simulations import Kept, SimulationUnknown
-from partners.records import PURCHASE, StoredReceipt
+from partners.receipts.records import PURCHASE, StoredReceipt
 
 _NO_CLIENT = 0
 _NOTHING = Expectation(0, 0, 0, 0, 0, 0)  # where nobody said what a launch is for, nothing is expected of it

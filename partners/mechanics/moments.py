@@ -32,7 +32,7 @@ from partners.prepared import ATTEMPTS
 from partners.promotions import counter_store, evaluation
 from partners.promotions.basket import BaseTerms, Basket, Context, Counters, Coupon, Event, Grant, Local, Outcome
 from partners.promotions.releases import Release
-from partners.records import Promoted
+from partners.receipts.records import Promoted
 from partners.terms import Terms, exposure_code, holding_code
 
 EVENT, ENROLMENT, INVITATION = "event", "enrolment", "referral_qualified"

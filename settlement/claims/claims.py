@@ -26,7 +26,7 @@ from members.identification import Identified, MemberRef
 from partners import callers, late_receipts, onboarding, programme, roles
 from partners.directory import Directory
 from partners.onboarding import OutletUnknown, TerminalUnknown
-from partners.receipts import LARGEST_AMOUNT_MINOR, LONGEST_REFERENCE, ReceiptRef
+from partners.receipts.receipts import LARGEST_AMOUNT_MINOR, LONGEST_REFERENCE, ReceiptRef
 from settlement import calendars
 from settlement.claims import claim_store, claiming
 from settlement.claims.claiming import ClaimRule

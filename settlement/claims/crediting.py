@@ -24,7 +24,7 @@ from partners.desk import Desk
 from partners.directory import Directory
 from partners.late_receipts import Seen
 from partners.outcomes import ReceiptAlreadyRecorded, ReceiptCancelled
-from partners.receipts import Receipt, ReceiptRef
+from partners.receipts.receipts import Receipt, ReceiptRef
 from settlement.claims import claiming, claims
 from settlement.claims.claiming import CLOSED, CREDITED, FOUND, REPLACED, TO_CREDIT
 from settlement.claims.claims import Claim

@@ -17,7 +17,7 @@ from kit.amounts import micro_per_minor
 from kit.approvals import FourEyesRequired
 from kit.errors import Rejection
 from partners import clearing, programme
-from partners.receipts import LONGEST_REFERENCE
+from partners.receipts.receipts import LONGEST_REFERENCE
 from settlement import archive, calendars, states, store
 from settlement.archive import Statement
 from settlement.money import entries, journal

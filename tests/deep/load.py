@@ -26,7 +26,7 @@ from members.identification import MemberRef
 from partners import callers, calls, outcomes, returns, tills
 from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.receipts import Receipt, ReceiptRef
+from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.returning import Wish
 from settlement import archive, controls, runs
 from tests.builders import Coalition, a_receipt

@@ -16,7 +16,7 @@ from ledger.accounts import POINTS
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from partners import outcomes, preparing, recording, returns, tills
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from partners.returning import Wish
 from partners.returns import Returned
 from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations

@@ -17,7 +17,7 @@ from members.identification import MemberRef
 from members.proofs import CodeExpired
 from partners import outcomes, tills
 from partners.calls import Call
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from partners.tills import Proof, Spend
 from tests import builders
 from tests.builders import DAY, NOON, a_receipt

@@ -20,8 +20,8 @@ from partners import callers, holds, outcomes, preparing, purchases, returns, ti
 from partners.calls import Call
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
-from partners.receipts import ReceiptRef
-from partners.records import REDEMPTION, ProofUse
+from partners.receipts.receipts import ReceiptRef
+from partners.receipts.records import REDEMPTION, ProofUse
 from partners.returning import Wish
 from partners.tills import Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations

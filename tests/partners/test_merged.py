@@ -18,7 +18,7 @@ from members.identification import MemberRef
 from partners import batches, calls, outcomes, returning, returns, tills
 from partners.calls import Call
 from partners.outcomes import Recorded
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from partners.returning import Wish
 from partners.tills import Proof, Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations

@@ -14,12 +14,13 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.proofs import CodeUsed
-from partners import callers, outcomes, preparing, purchases, receipts, recording
+from partners import callers, outcomes, preparing, purchases, recording
 from partners.callers import Caller
 from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
-from partners.receipts import Payment, Receipt
-from partners.records import ProofUse
+from partners.receipts import receipts
+from partners.receipts.receipts import Payment, Receipt
+from partners.receipts.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
 from tests.founded import a_coalition, met
 

@@ -14,8 +14,8 @@ from members.cards import IssuedCard
 from partners import callers, outcomes, purchases, returning, returns
 from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.receipts import Receipt, ReceiptRef
-from partners.records import ProofUse
+from partners.receipts.receipts import Receipt, ReceiptRef
+from partners.receipts.records import ProofUse
 from partners.returning import Wish
 from partners.returns import Returned
 from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations

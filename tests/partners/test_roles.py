@@ -15,7 +15,7 @@ from partners import adjustments, batches, callers, earning, roles, tills
 from partners.adjustments import AdjustmentDraft
 from partners.calls import Call
 from partners.holds import HoldWish
-from partners.records import PURCHASE
+from partners.receipts.records import PURCHASE
 from partners.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
 from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partners import spending
-from partners.receipts import Line
+from partners.receipts.receipts import Line
 from tests.builders import PROGRAMME
 from tests.partners.test_earning import TERMS
 

@@ -14,7 +14,7 @@ from msgspec import structs
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners.receipts import Line, Receipt
+from partners.receipts.receipts import Line, Receipt
 from settlement import archive, runs
 from settlement.bank import accounts, details, paying, receiving
 from settlement.reconciliation import comparing, intake, register

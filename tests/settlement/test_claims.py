@@ -22,7 +22,7 @@ from members import erasure
 from members.cards import IssuedCard
 from partners import callers, late_receipts, onboarding
 from partners.outcomes import ReceiptAlreadyRecorded
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from settlement import controls, proposals, runs
 from settlement.claims import claiming, claims, crediting
 from settlement.claims.claiming import ClaimRule

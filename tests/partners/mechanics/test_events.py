@@ -23,7 +23,7 @@ from partners.mechanics import documents, events, moments, welcome
 from partners.mechanics.events import Waiting
 from partners.mechanics.moments import Counted, MomentCounted
 from partners.promotions.basket import Event
-from partners.records import ProofUse
+from partners.receipts.records import ProofUse
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 from tests.partners.promotions.market import bonus

@@ -28,7 +28,7 @@ from partners.mechanics import facts
 from partners.mechanics.facts import Asked, Facts
 from partners.outcomes import Recorded
 from partners.promotions.basket import COUNTERS, Member
-from partners.receipts import ReceiptRef
+from partners.receipts.receipts import ReceiptRef
 from partners.returning import Wish
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, a_receipt, identified, violations
 from tests.founded import a_coalition, met

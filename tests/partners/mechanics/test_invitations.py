@@ -26,7 +26,7 @@ from partners.mechanics.documents import InvitationDocument
 from partners.mechanics.invitations import Advance
 from partners.mechanics.inviting import Arrival
 from partners.outcomes import Recorded
-from partners.receipts import ReceiptRef
+from partners.receipts.receipts import ReceiptRef
 from partners.returning import Wish
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, NOON, Fair, opened

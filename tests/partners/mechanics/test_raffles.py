@@ -23,7 +23,7 @@ from partners import callers, returns
 from partners.mechanics import drawing, raffle_commands, raffles
 from partners.mechanics.drawing import Ticket
 from partners.mechanics.raffles import Draft, Raffle, RaffleExists, RaffleInvalid, RaffleOpen, RaffleUnknown
-from partners.receipts import ReceiptRef
+from partners.receipts.receipts import ReceiptRef
 from partners.returning import Wish
 from tests.builders import a_receipt
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met

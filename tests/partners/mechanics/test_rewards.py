@@ -21,7 +21,7 @@ from partners.mechanics import rewards
 from partners.mechanics.rewards import RewardDraft
 from partners.outcomes import Recorded
 from partners.promotions.basket import Member
-from partners.receipts import ReceiptRef
+from partners.receipts.receipts import ReceiptRef
 from partners.returning import Wish
 from partners.tills import Proof, ProofRequired
 from tests.builders import a_receipt, identified

@@ -20,8 +20,8 @@ from partners.outcomes import Recorded
 from partners.prepared import Prepared
 from partners.promotions import budgets, publishing, store
 from partners.promotions.publishing import Change
-from partners.receipts import Receipt
-from partners.records import ProofUse
+from partners.receipts.receipts import Receipt
+from partners.receipts.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, identified
 from tests.founded import met
 from tests.partners.promotions.offers import document, texts

@@ -15,7 +15,7 @@ from members.identification import MemberRef
 from partners import decisions, onboarding, purchases, tills
 from partners.preparing import PointsExceedShare
 from partners.promotions import budgets, explanations
-from partners.receipts import Line, Receipt
+from partners.receipts.receipts import Line, Receipt
 from partners.returning import Wish
 from tests.builders import NOON, a_receipt, rows_written
 from tests.founded import a_coalition

@@ -20,8 +20,8 @@ from partners.coupons.coupons import CouponInvalid
 from partners.mechanics import grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
-from partners.receipts import Receipt, ReceiptRef
-from partners.records import ProofUse
+from partners.receipts.receipts import Receipt, ReceiptRef
+from partners.receipts.records import ProofUse
 from partners.returning import Wish
 from tests.builders import DAY, NOON, a_receipt, identified
 from tests.founded import a_coalition

@@ -13,12 +13,13 @@ from msgspec.structs import replace
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import callers, clearing, decisions, purchases, receipt_store, returns
+from partners import callers, clearing, decisions, purchases, returns
 from partners.decisions import DiscountNotGranted
 from partners.outcomes import Recorded
 from partners.preparing import PointsExceedShare
 from partners.promotions import budgets, publishing
-from partners.receipts import Line, Receipt
+from partners.receipts import store as receipt_store
+from partners.receipts.receipts import Line, Receipt
 from partners.returning import Wish
 from tests.builders import DAY, NOON, Coalition, a_receipt
 from tests.founded import a_coalition, met

@@ -23,7 +23,7 @@ from partners.mechanics import facts
 from partners.outcomes import Recorded
 from partners.prepared import Prepared
 from partners.promotions.basket import Member
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from tests.builders import NOON, a_receipt, identified
 from tests.founded import a_coalition
 from tests.partners.promotions.market import Market, bonus, met_market, open_market

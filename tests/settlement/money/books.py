@@ -17,7 +17,7 @@ from ledger.transfers import Order
 from members.cards import IssuedCard
 from partners import adjustments, agreements, returns
 from partners.adjustments import AdjustmentDraft
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from partners.returning import Wish
 from settlement.money import accounts, controls, journal, stock
 from settlement.money import cutoffs as money_cutoffs

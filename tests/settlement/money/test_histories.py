@@ -9,7 +9,7 @@ import pytest
 from ledger.adjustments import AdjustmentExceedsBalance
 from ledger.transfers import TransferExceedsBalance
 from partners.outcomes import InsufficientPoints
-from partners.receipts import Receipt
+from partners.receipts.receipts import Receipt
 from partners.returning import ReturnEmpty, ReturnExceedsOriginal
 from settlement import breakage
 from settlement.money.stock import Handover

@@ -7,16 +7,18 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import accumulate
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
 import orjson
 
 from ledger.accounts import POINTS
-from partners.promotions.basket import Lot
-from partners.records import BudgetCharge, OwedRow, Promoted, ProofUse, Row, StoredReceipt
-from partners.returning import GivenBack
+from partners.receipts.records import BudgetCharge, OwedRow, Promoted, ProofUse, Row, StoredReceipt
+
+if TYPE_CHECKING:
+    from partners.promotions.basket import Lot
+    from partners.returning import GivenBack
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,

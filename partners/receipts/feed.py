@@ -9,8 +9,8 @@ import asyncpg
 
 from ledger import feed
 from ledger.feed import Entry, Place
-from partners import receipt_store
-from partners.records import StoredReceipt
+from partners.receipts import store
+from partners.receipts.records import StoredReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ async def posted(pool: asyncpg.Pool, entries: Sequence[Entry]) -> list[Posted]:
     wanted = [(entry.partner_id, entry.place.holder_id, entry.place.seq) for entry in entries]
     found = {
         (receipt.partner_id, receipt.holder_id, receipt.seq): receipt
-        for receipt in await receipt_store.receipts_at(pool, wanted)
+        for receipt in await store.receipts_at(pool, wanted)
     }
     return [Posted(entry.place, found[key]) for entry, key in zip(entries, wanted, strict=True) if key in found]
 
