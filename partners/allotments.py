@@ -17,7 +17,8 @@ from ledger import adjustments
 from ledger.adjustments import AdjustmentExceedsBalance, Grant
 from members import sharing
 from members.subscription.allotting import Allotment
-from partners import agreements, allotment_store, roles, store
+from partners import allotment_store, store
+from partners.agreements import agreements, roles
 
 OPERATOR = 0
 

@@ -12,7 +12,8 @@ from kit.approvals import Approval
 from kit.settings import settings
 from members import merging
 from members.commands import Actor
-from partners import adjustments, sharing
+from partners import adjustments
+from partners.agreements import sharing
 from partners.mechanics import registry
 from partners.member_commands import desk
 

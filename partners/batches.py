@@ -9,7 +9,8 @@ from kit.errors import Rejection
 from members import guesses, identification
 from members.guesses import Guesser
 from members.identification import Identified, MemberRef
-from partners import callers, deciding, purchases, recognition, replays, roles
+from partners import callers, deciding, purchases, recognition, replays
+from partners.agreements import roles
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import Directory

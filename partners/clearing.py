@@ -8,7 +8,8 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import agreements, clearing_store, programme, store
+from partners import clearing_store, store
+from partners.agreements import agreements, programme
 from partners.terms import SettlementTerms, Terms
 
 

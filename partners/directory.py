@@ -18,12 +18,13 @@ import asyncpg
 import orjson
 
 from kit.secrets import Vault
-from partners import agreements, onboarding, store
+from partners import store
+from partners.agreements import agreements, onboarding
+from partners.agreements.programme import ProgrammeUnknown
 from partners.decisions import Around
 from partners.mechanics.arms import Experiments
 from partners.mechanics.documents import CalendarDocument, HoldoutDocument
 from partners.mechanics.holidays import Calendar
-from partners.programme import ProgrammeUnknown
 from partners.promotions import publishing
 from partners.promotions.documents import read_as
 from partners.promotions.shelf import Shelf

@@ -13,7 +13,7 @@ from ledger import accounts, transfers
 from members import households
 from members.cards import IssuedCard
 from members.commands import Actor, CardNumber
-from partners import sharing
+from partners.agreements import sharing
 from partners.member_commands import Desk, desk
 
 app = typer.Typer(name="household", help="Members who spend from one pool.", no_args_is_help=True)

@@ -21,8 +21,9 @@ from ledger.transfers import Sent
 from members import identification, merging
 from members import sharing as giving
 from members.commands import Actor, CardNumber, app
-from partners import adjustments, sharing
+from partners import adjustments
 from partners.adjustments import REASONS, AdjustmentDraft
+from partners.agreements import sharing
 
 __all__ = ["app"]
 

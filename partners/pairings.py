@@ -8,10 +8,10 @@ from datetime import datetime
 from members import identification, pairings
 from members.pairings import Pairing
 from partners import callers, outcomes
+from partners.agreements.onboarding import TerminalUnknown
 from partners.callers import Caller
 from partners.calls import Call
 from partners.desk import Desk
-from partners.onboarding import TerminalUnknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from kit import actors, audit, console
 from kit.amounts import MICRO_PER_UNIT
 from kit.settings import settings
 from members.sharing import SharingRules
-from partners import programme, sharing
+from partners.agreements import programme, sharing
 from partners.terms import Programme
 
 app = typer.Typer(name="programme", help="The coalition's own rules, founded once per database.", no_args_is_help=True)

@@ -18,19 +18,8 @@ from ledger.accounts import POINTS
 from members import approvals, proofs
 from members.approvals import Approval
 from members.identification import Identified, MemberRef
-from partners import (
-    callers,
-    deciding,
-    holds,
-    outcomes,
-    permits,
-    preparing,
-    purchases,
-    recognition,
-    replays,
-    roles,
-    spending,
-)
+from partners import callers, deciding, holds, outcomes, permits, preparing, purchases, recognition, replays, spending
+from partners.agreements import roles
 from partners.callers import Caller
 from partners.calls import Call
 from partners.coupons import coupons

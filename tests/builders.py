@@ -16,8 +16,8 @@ from members import enrolment
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from members.identification import Identified
-from partners import agreements, onboarding, programme
-from partners.agreements import AgreementDraft
+from partners.agreements import agreements, onboarding, programme
+from partners.agreements.agreements import AgreementDraft
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import DirectoryCache

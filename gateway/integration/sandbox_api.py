@@ -26,7 +26,7 @@ from members.consents import ConsentGiven
 from members.identification import MemberRef
 from members.messages import COLLEAGUE
 from partners import tills
-from partners.onboarding import OutletUnknown
+from partners.agreements.onboarding import OutletUnknown
 from partners.receipts.receipts import Receipt
 
 TOTALS_MINOR = (4_820, 10_590, 25_000)

@@ -22,10 +22,10 @@ from ledger.accounts import Balance
 from members import consents, enrolment
 from members.identification import MemberRef
 from partners import callers, rules, tills
+from partners.agreements.onboarding import PartnerUnknown
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import Directory, Partner
-from partners.onboarding import PartnerUnknown
 from partners.receipts.receipts import Receipt
 from partners.tills import Quoted
 

@@ -16,7 +16,7 @@ from kit.errors import FieldProblem
 from kit.settings import settings
 from members import attributes, segments
 from members.commands import Actor, CardNumber
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.coupons import batches
 from partners.coupons.batches import BatchDraft, CouponBatchInvalid
 from partners.mechanics import clubs, documents, grants, registry, rewards

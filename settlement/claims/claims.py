@@ -23,9 +23,10 @@ from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
 from members import identification, sharing, standings
 from members.identification import Identified, MemberRef
-from partners import callers, late_receipts, onboarding, programme, roles
+from partners import callers, late_receipts
+from partners.agreements import onboarding, programme, roles
+from partners.agreements.onboarding import OutletUnknown, TerminalUnknown
 from partners.directory import Directory
-from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.receipts.receipts import LARGEST_AMOUNT_MINOR, LONGEST_REFERENCE, ReceiptRef
 from settlement import calendars
 from settlement.claims import claim_store, claiming

@@ -22,7 +22,8 @@ from kit.instants import add_months
 from ledger import cutoffs
 from members.subscription import facts
 from members.subscription.facts import Covered, FeeCredited, FeePaid, PaidService, Used
-from partners import allotments, clearing, programme
+from partners import allotments, clearing
+from partners.agreements import programme
 from settlement.money import fees
 from settlement.money.events import MoneyEvent
 from settlement.rating import OPERATOR

@@ -17,7 +17,7 @@ from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from partners import preparing, purchases
-from partners.onboarding import OwnPerson
+from partners.agreements.onboarding import OwnPerson
 from tests.builders import NOON, Coalition, a_receipt, found, identified
 from tests.gateway import receiving
 from tests.gateway.receiving import Received

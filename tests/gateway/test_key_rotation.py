@@ -24,7 +24,7 @@ from kit.secrets import BadKey, Vault, new_key
 from kit.settings import Settings, settings
 from members import enrolment, proofs
 from members.subscription import subscriptions
-from partners.onboarding import OwnPerson
+from partners.agreements.onboarding import OwnPerson
 from tests import builders
 from tests.gateway import desk as desks
 from tests.gateway import stand
@@ -315,7 +315,7 @@ def test_a_key_that_is_wrong_or_comes_twice_is_refused() -> None:
 
 GIVEN_OVER = {
     "gateway/oauth/keys.py", "gateway/sessions/staff.py", "gateway/sessions/colleagues.py", "members/cards.py",
-    "members/enrolment.py", "members/aliases.py", "members/registrations.py", "partners/onboarding.py",
+    "members/enrolment.py", "members/aliases.py", "members/registrations.py", "partners/agreements/onboarding.py",
     "members/persons.py", "partners/coupons/codes.py", "partners/mechanics/invitations.py", "settlement/packages/keys.py",
     "partners/mechanics/raffles.py",
     "members/subscription/offers.py", "gateway/charging/tokens.py", "gateway/webhooks/endpoints.py",

@@ -18,7 +18,8 @@ from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings
-from partners import callers, preparing, programme, purchases
+from partners import callers, preparing, purchases
+from partners.agreements import programme
 from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.terms import Programme

@@ -18,8 +18,8 @@ from kit.secrets import Vault
 from members import consents, pairings
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
-from partners import onboarding
 from partners import pairings as tills
+from partners.agreements import onboarding
 from partners.callers import Caller
 from tests import builders
 from tests.builders import NOON, violations

@@ -16,7 +16,8 @@ from kit.secrets import Vault
 from ledger import cutoffs, withheld
 from ledger.accounts import POINTS
 from members.cards import IssuedCard
-from partners import agreements, callers, returns
+from partners import callers, returns
+from partners.agreements import agreements
 from partners.outcomes import Recorded
 from partners.returning import Wish
 from settlement.exposure import limits

@@ -13,7 +13,8 @@ from kit import commands as actor_commands
 from kit.database import APPLICATION_ROLE, Database
 from kit.postgres import Server
 from kit.settings import settings
-from partners import commands, programme
+from partners import commands
+from partners.agreements import programme
 from tests.builders import PROGRAMME
 
 tessera = typer.Typer()

@@ -15,8 +15,8 @@ from ledger import lots
 from members.cards import IssuedCard
 from members.proofs import CodeUsed
 from partners import callers, outcomes, preparing, purchases, recording
+from partners.agreements.onboarding import OutletUnknown, TerminalUnknown
 from partners.callers import Caller
-from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.outcomes import Recorded
 from partners.receipts import receipts
 from partners.receipts.receipts import Payment, Receipt

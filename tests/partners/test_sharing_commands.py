@@ -21,9 +21,10 @@ from members import identification, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import calls, sharing, tills
+from partners import calls, tills
+from partners.agreements import sharing
+from partners.agreements.programme import ProgrammeInvalid
 from partners.calls import Call
-from partners.programme import ProgrammeInvalid
 from partners.tills import Proof
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, violations
 from tests.partners.test_purchases import available, record

@@ -20,7 +20,8 @@ from kit.errors import Rejection
 from kit.secrets import Vault
 from members import erasure
 from members.cards import IssuedCard
-from partners import callers, late_receipts, onboarding
+from partners import callers, late_receipts
+from partners.agreements import onboarding
 from partners.outcomes import ReceiptAlreadyRecorded
 from partners.receipts.receipts import Receipt
 from settlement import controls, proposals, runs

@@ -39,8 +39,8 @@ from kit.secrets import Vault
 from kit.settings import Settings
 from ledger import cutoffs
 from members import messages
+from partners.agreements.onboarding import OwnPerson
 from partners.directory import Partner
-from partners.onboarding import OwnPerson
 from partners.promotions import budgets
 from settlement import runs
 from settlement.reconciliation import disputes

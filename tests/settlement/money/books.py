@@ -15,8 +15,9 @@ from kit.secrets import Vault
 from ledger import cutoffs, transfers
 from ledger.transfers import Order
 from members.cards import IssuedCard
-from partners import adjustments, agreements, returns
+from partners import adjustments, returns
 from partners.adjustments import AdjustmentDraft
+from partners.agreements import agreements
 from partners.receipts.receipts import Receipt
 from partners.returning import Wish
 from settlement.money import accounts, controls, journal, stock

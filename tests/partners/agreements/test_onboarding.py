@@ -15,8 +15,8 @@ from kit.actors import NotPermitted
 from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
-from partners import onboarding, programme
-from partners.onboarding import (
+from partners.agreements import onboarding, programme
+from partners.agreements.onboarding import (
     OnboardingInvalid,
     OutletExists,
     OutletPlace,
@@ -27,7 +27,7 @@ from partners.onboarding import (
     TerminalExists,
     TerminalUnknown,
 )
-from partners.programme import ProgrammeExists, ProgrammeInvalid, ProgrammeUnknown
+from partners.agreements.programme import ProgrammeExists, ProgrammeInvalid, ProgrammeUnknown
 from tests.builders import NOON, PROGRAMME
 
 Do = Callable[..., Awaitable[Any]]

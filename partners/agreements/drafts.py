@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from kit.errors import FieldProblem
-from partners.agreements import AgreementDraft, AgreementInvalid, Version
+from partners.agreements.agreements import AgreementDraft, AgreementInvalid, Version
 from partners.terms import VolumeRebate, VolumeTier
 
 _STEPS = {"volume_tiers": VolumeTier, "volume_rebates": VolumeRebate}

@@ -17,10 +17,11 @@ from kit import actors
 from kit.approvals import AlreadyDecided, FourEyesRequired
 from kit.database import Database
 from kit.secrets import Vault
-from partners import agreements, clearing, drafts, onboarding, programme
-from partners.agreements import AgreementInvalid, AgreementRetroactive, AgreementUnknown
+from partners import clearing
+from partners.agreements import agreements, drafts, onboarding, programme
+from partners.agreements.agreements import AgreementInvalid, AgreementRetroactive, AgreementUnknown
+from partners.agreements.onboarding import PartnerUnknown
 from partners.directory import Directory, DirectoryCache
-from partners.onboarding import PartnerUnknown
 from partners.promotions.shelf import Shelf
 from partners.terms import SettlementTerms, Terms, VolumeRebate, VolumeTier
 from tests.builders import DAY, NOON, PROGRAMME, draft

@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, approvals, audit
 from kit.amounts import BASIS, MICRO_PER_UNIT
 from kit.errors import FieldProblem, Rejection
-from partners import onboarding, programme, store
+from partners import store
+from partners.agreements import onboarding, programme
 from partners.receipts.receipts import LINE_KINDS
 from partners.terms import (
     AT_BURN,

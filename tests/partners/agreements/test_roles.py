@@ -11,12 +11,13 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.identification import MemberRef
-from partners import adjustments, batches, callers, earning, roles, tills
+from partners import adjustments, batches, callers, earning, tills
 from partners.adjustments import AdjustmentDraft
+from partners.agreements import roles
+from partners.agreements.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
 from partners.calls import Call
 from partners.holds import HoldWish
 from partners.receipts.records import PURCHASE
-from partners.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
 from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.partners.test_purchases import available, record

@@ -13,8 +13,8 @@ from kit.errors import FieldProblem
 from ledger.transfers import Sent
 from members import households
 from members.sharing import SharingRules
-from partners import programme, sharing_store
-from partners.programme import ProgrammeInvalid, ProgrammeUnknown
+from partners.agreements import programme, sharing_store
+from partners.agreements.programme import ProgrammeInvalid, ProgrammeUnknown
 
 
 async def rules(connection: AsyncConnection) -> SharingRules:

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
-from partners import programme, store
+from partners import store
+from partners.agreements import programme
 
 T = TypeVar("T")
 
