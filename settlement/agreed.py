@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import clearing
 from partners.agreements import programme
+from partners.clearing import clearing
 from partners.terms import SettlementTerms
 from settlement import archive, calculation, charges, periods, store
 from settlement.archive import RunHead

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.amounts import micro_per_minor
-from partners import clearing
-from partners.clearing import Owed, OwedGroup
+from partners.clearing import clearing
+from partners.clearing.clearing import Owed, OwedGroup
 from partners.receipts import records
 from settlement.money.events import MoneyEvent
 

@@ -16,8 +16,8 @@ from kit import actors, audit
 from kit.amounts import micro_per_minor
 from kit.approvals import FourEyesRequired
 from kit.errors import Rejection
-from partners import clearing
 from partners.agreements import programme
+from partners.clearing import clearing
 from partners.receipts.receipts import LONGEST_REFERENCE
 from settlement import archive, calendars, states, store
 from settlement.archive import Statement

@@ -17,10 +17,10 @@ from kit import actors
 from kit.approvals import AlreadyDecided, FourEyesRequired
 from kit.database import Database
 from kit.secrets import Vault
-from partners import clearing
 from partners.agreements import agreements, drafts, onboarding, programme
 from partners.agreements.agreements import AgreementInvalid, AgreementRetroactive, AgreementUnknown
 from partners.agreements.onboarding import PartnerUnknown
+from partners.clearing import clearing
 from partners.directory import Directory, DirectoryCache
 from partners.promotions.shelf import Shelf
 from partners.terms import SettlementTerms, Terms, VolumeRebate, VolumeTier

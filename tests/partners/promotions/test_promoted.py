@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import callers, clearing, decisions, purchases, returns
+from partners import callers, decisions, purchases, returns
+from partners.clearing import clearing
 from partners.decisions import DiscountNotGranted
 from partners.outcomes import Recorded
 from partners.preparing import PointsExceedShare

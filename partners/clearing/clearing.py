@@ -8,8 +8,9 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import clearing_store, store
+from partners import store as partner_store
 from partners.agreements import agreements, programme
+from partners.clearing import store
 from partners.terms import SettlementTerms, Terms
 
 
@@ -95,20 +96,20 @@ class OwedGroup:
 
 async def agreed_terms(connection: AsyncConnection, terms_ids: Iterable[int]) -> dict[int, Terms]:
     """Agreement versions by number; what does not exist is missing from the answer."""
-    rows = await clearing_store.agreements(connection, sorted(set(terms_ids)))
-    return {row["terms_id"]: store.terms_of(row) for row in rows}
+    rows = await store.agreements(connection, sorted(set(terms_ids)))
+    return {row["terms_id"]: partner_store.terms_of(row) for row in rows}
 
 
 async def settlement_terms(connection: AsyncConnection, terms_ids: Iterable[int]) -> dict[int, SettlementTerms]:
     """What settlement alone needs of agreement versions, by number; what does not exist is missing."""
-    rows = await clearing_store.agreements(connection, sorted(set(terms_ids)))
-    return {row["terms_id"]: store.settlement_terms_of(row) for row in rows}
+    rows = await store.agreements(connection, sorted(set(terms_ids)))
+    return {row["terms_id"]: partner_store.settlement_terms_of(row) for row in rows}
 
 
 async def signed(connection: AsyncConnection) -> list[tuple[Terms, SettlementTerms]]:
     """Every approved version of every partner, in order of partner and version, both parts of it."""
-    rows = await clearing_store.signed_agreements(connection)
-    return [(store.terms_of(row), store.settlement_terms_of(row)) for row in rows]
+    rows = await store.signed_agreements(connection)
+    return [(partner_store.terms_of(row), partner_store.settlement_terms_of(row)) for row in rows]
 
 
 async def signed_at(connection: AsyncConnection, *, at: datetime) -> list[tuple[Terms, SettlementTerms]]:
@@ -139,7 +140,7 @@ async def settlement_terms_at(connection: AsyncConnection, *, at: datetime) -> d
 
 async def names(connection: AsyncConnection) -> dict[int, PartnerName]:
     """What every partner is called, by number."""
-    return {row.partner_id: PartnerName(**row._mapping) for row in await clearing_store.names(connection)}
+    return {row.partner_id: PartnerName(**row._mapping) for row in await store.names(connection)}
 
 
 async def events(
@@ -150,14 +151,14 @@ async def events(
     carried are the funders and versions of points that it carries though another funded them. Needs a connection in a
     transaction: they are streamed, however many they are.
     """
-    rows = clearing_store.clearing_events(connection, partner_id=partner_id, cutoff_ids=cutoff_ids, carried=carried)
+    rows = store.clearing_events(connection, partner_id=partner_id, cutoff_ids=cutoff_ids, carried=carried)
     async for row in rows:
         yield ClearingEvent(**row._mapping)
 
 
 async def currencies(connection: AsyncConnection) -> list[str]:
     """The currencies that agreements are in, and the programme's own; none before it was founded."""
-    return await clearing_store.currencies(connection)
+    return await store.currencies(connection)
 
 
 async def base_currency(connection: AsyncConnection) -> str:
@@ -167,7 +168,7 @@ async def base_currency(connection: AsyncConnection) -> str:
 
 async def owed_groups(connection: AsyncConnection, cutoff_ids: Sequence[int]) -> list[OwedGroup]:
     """What parties owe each other beside points in cut-offs, summed by everything but the receipt and the rule."""
-    return [OwedGroup(**row._mapping) for row in await clearing_store.owed_groups(connection, cutoff_ids)]
+    return [OwedGroup(**row._mapping) for row in await store.owed_groups(connection, cutoff_ids)]
 
 
 async def owed(
@@ -178,7 +179,7 @@ async def owed(
     Needs a connection in a transaction: they are streamed, however many they are. outlet, reference and business_date
     are those of the receipt, whoever's it is: what is paid for has to be seen.
     """
-    async for row in clearing_store.owed(connection, partner_id=partner_id, currency=currency, cutoff_ids=cutoff_ids):
+    async for row in store.owed(connection, partner_id=partner_id, currency=currency, cutoff_ids=cutoff_ids):
         yield Owed(**row._mapping)
 
 
@@ -196,6 +197,6 @@ async def purchased(
     what comes late counts once, when it comes.
     """
     found: dict[int, dict[int, int]] = {}
-    for row in await clearing_store.purchased(connection, covered, currency, since, until):
+    for row in await store.purchased(connection, covered, currency, since, until):
         found.setdefault(row.key, {})[row.partner_id] = row.amount_minor
     return found
