@@ -54,8 +54,9 @@ from kit import clock, errors
 from kit.amounts import Points
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import batches, callers, calls, outcomes, returns, rules, tills
+from partners import batches, callers, calls, outcomes, returns, tills
 from partners.callers import Caller
+from partners.decisions import rules
 from partners.desk import Desk
 from partners.directory import Directory, Partner
 from partners.holds import HoldRef

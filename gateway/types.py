@@ -20,8 +20,8 @@ from ledger import holds as ledger_holds
 from ledger.accounts import POINTS
 from members import initials
 from members.approvals import Approval
-from partners import decisions, rules
-from partners.decisions import Decided
+from partners.decisions import decisions, rules
+from partners.decisions.decisions import Decided
 from partners.directory import Directory, Partner
 from partners.holds import HoldRef
 from partners.outcomes import Recorded

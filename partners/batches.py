@@ -9,13 +9,14 @@ from kit.errors import Rejection
 from members import guesses, identification
 from members.guesses import Guesser
 from members.identification import Identified, MemberRef
-from partners import callers, deciding, purchases, recognition, replays
+from partners import callers, purchases, recognition, replays
 from partners.agreements import roles
 from partners.callers import Caller
+from partners.decisions import deciding
+from partners.decisions.prepared import Prepared
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
 from partners.receipts.receipts import Receipt
 
 MOST_ITEMS = 500

@@ -17,10 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, console
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from partners import paces, store
+from partners import store
 from partners.agreements import agreements, drafts, onboarding, programme
 from partners.agreements.agreements import AgreementDraft, Version
 from partners.agreements.drafts import Difference
+from partners.decisions import paces
 from partners.terms import HOLD_MINUTES, SettlementTerms, Terms
 
 app = typer.Typer(name="partner", help="Partners, their outlets, terminals and agreements.", no_args_is_help=True)

@@ -21,7 +21,7 @@ from kit.secrets import Vault
 from partners import store
 from partners.agreements import agreements, onboarding
 from partners.agreements.programme import ProgrammeUnknown
-from partners.decisions import Around
+from partners.decisions.decisions import Around
 from partners.mechanics.arms import Experiments
 from partners.mechanics.documents import CalendarDocument, HoldoutDocument
 from partners.mechanics.holidays import Calendar

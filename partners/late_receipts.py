@@ -15,8 +15,9 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from members.identification import Identified
-from partners import callers, deciding, late_receipt_store, purchases, returns
+from partners import callers, late_receipt_store, purchases, returns
 from partners.callers import Caller
+from partners.decisions import deciding
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded

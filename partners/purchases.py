@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from kit.errors import Rejection
 from members.identification import Identified
-from partners import callers, outcomes, preparing, recording
+from partners import callers, outcomes, recording
 from partners.callers import Caller
+from partners.decisions import preparing
+from partners.decisions.prepared import ATTEMPTS, Outrun, Prepared, Retries, bare
 from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.prepared import ATTEMPTS, Outrun, Prepared, Retries, bare
 from partners.promotions.basket import Lot
 from partners.receipts import store as receipt_store
 from partners.receipts.receipts import Receipt

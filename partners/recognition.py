@@ -12,7 +12,7 @@ from members.guesses import Guesser, RateLimited
 from members.identification import Identified, MemberRef
 from partners.callers import Caller, Place
 from partners.calls import Call
-from partners.deciding import Foreseen
+from partners.decisions.deciding import Foreseen
 from partners.desk import Carried, Desk, Met, Wanted
 
 

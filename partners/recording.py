@@ -18,9 +18,9 @@ from members.proofs import CodeUsed
 from partners import outcomes
 from partners.coupons import coupons
 from partners.coupons.coupons import LIMIT_LOST
+from partners.decisions.prepared import ATTEMPTS, Outrun, Prepared
 from partners.mechanics.grants import STAMPS_SHORT
 from partners.outcomes import Recorded
-from partners.prepared import ATTEMPTS, Outrun, Prepared
 from partners.receipts import store as receipt_store
 from partners.receipts.records import PURCHASE, Row, StoredReceipt
 

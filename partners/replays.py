@@ -15,9 +15,9 @@ from members.identification import Identified
 from partners import outcomes, recognition
 from partners.callers import Caller, Place
 from partners.calls import Call
+from partners.decisions.preparing import content_of
 from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.preparing import content_of
 from partners.receipts import receipts
 from partners.receipts import store as receipt_store
 from partners.receipts.receipts import Receipt

@@ -15,9 +15,9 @@ from msgspec import structs
 
 from kit.amounts import allocate
 from kit.errors import Rejection
-from partners import earning
-from partners.decisions import Decided, owed_of
-from partners.earning import EarnLine
+from partners.decisions import earning
+from partners.decisions.decisions import Decided, owed_of
+from partners.decisions.earning import EarnLine
 from partners.promotions import remaining
 from partners.promotions.basket import Grant, Use
 from partners.promotions.remaining import Remaining, Rest, left_of

@@ -20,12 +20,13 @@ from kit.secrets import fingerprint
 from ledger import debts, lots
 from ledger.accounts import POINTS
 from members import merging
-from partners import decisions, outcomes, returning, spending
+from partners import outcomes, returning
 from partners.callers import Caller, Place
+from partners.decisions import decisions, spending
+from partners.decisions.prepared import ATTEMPTS
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
-from partners.prepared import ATTEMPTS
 from partners.receipts import receipts
 from partners.receipts import store as receipt_store
 from partners.receipts.receipts import ReceiptRef

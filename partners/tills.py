@@ -18,22 +18,23 @@ from ledger.accounts import POINTS
 from members import approvals, proofs
 from members.approvals import Approval
 from members.identification import Identified, MemberRef
-from partners import callers, deciding, holds, outcomes, permits, preparing, purchases, recognition, replays, spending
+from partners import callers, holds, outcomes, purchases, recognition, replays
 from partners.agreements import roles
 from partners.callers import Caller
 from partners.calls import Call
 from partners.coupons import coupons
 from partners.coupons.coupons import Shown
 from partners.coupons.guesses import Asking
-from partners.deciding import Presented
+from partners.decisions import deciding, permits, preparing, spending
+from partners.decisions.deciding import Presented
+from partners.decisions.prepared import Prepared
+from partners.decisions.spending import SpendLimit
 from partners.desk import Desk
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
 from partners.receipts import receipts
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
-from partners.spending import SpendLimit
 from partners.terms import Terms
 
 

@@ -160,7 +160,7 @@ def test_every_contract_sees_its_breach(tmp_path):
 
 
 def test_a_decision_that_reaches_the_database_through_another_module_is_seen(tmp_path):
-    breaches = {"partners.earning": "from partners import shelf\n", "partners.shelf": "import sqlalchemy\n"}
+    breaches = {"partners.decisions.earning": "from partners import shelf\n", "partners.shelf": "import sqlalchemy\n"}
     done = lint_imports(toy(tmp_path, breaches))
     assert broken(done.stdout) == {"Decisions touch no database, no clock, no web"}
 

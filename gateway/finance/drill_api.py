@@ -17,8 +17,8 @@ from gateway.types import Money, Reason, money, reasons
 from kit.amounts import Points
 from kit.secrets import Vault
 from ledger import history
-from partners import rules
 from partners.clearing import clearing
+from partners.decisions import rules
 from partners.directory import Directory
 from partners.receipts import histories
 from partners.receipts.records import StoredReceipt

@@ -21,9 +21,10 @@ from kit.amounts import Points, minor_from_decimal
 from ledger.accounts import Balance
 from members import consents, enrolment
 from members.identification import MemberRef
-from partners import callers, rules, tills
+from partners import callers, tills
 from partners.agreements.onboarding import PartnerUnknown
 from partners.callers import Caller
+from partners.decisions import rules
 from partners.desk import Desk
 from partners.directory import Directory, Partner
 from partners.receipts.receipts import Receipt

@@ -45,8 +45,8 @@ from gateway.purchase_api import Counter
 from gateway.rejections import Rejection
 from gateway.types import money, reasons
 from kit.amounts import Points
-from partners import decisions, rules
 from partners.callers import Caller
+from partners.decisions import decisions, rules
 from partners.desk import Desk
 from partners.promotions import catalogue, concerns, documents, explanations, publishing, simulations
 from partners.promotions.catalogue import ReleaseEntry

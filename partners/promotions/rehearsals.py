@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 from msgspec.structs import replace
 
-from partners import decisions
+from partners.decisions import decisions
 from partners.directory import Directory
 from partners.promotions import simulation
 from partners.promotions.basket import Context, Counters, Member

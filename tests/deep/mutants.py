@@ -20,9 +20,10 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from ledger import notices
 from members.cards import IssuedCard
-from partners import preparing, recording, returns
+from partners import recording, returns
+from partners.decisions import preparing
+from partners.decisions.prepared import Prepared
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
 from partners.receipts import store as receipt_store
 from partners.returning import Wish
 from tests.builders import NOON, Coalition, a_receipt, found, identified, violations

@@ -18,8 +18,9 @@ from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings
-from partners import callers, preparing, purchases
+from partners import callers, purchases
 from partners.agreements import programme
+from partners.decisions import preparing
 from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.terms import Programme

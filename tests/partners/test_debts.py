@@ -15,7 +15,8 @@ from ledger import lots
 from ledger.accounts import POINTS
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import outcomes, preparing, recording, returns, tills
+from partners import outcomes, recording, returns, tills
+from partners.decisions import preparing
 from partners.receipts.receipts import Receipt
 from partners.returning import Wish
 from partners.returns import Returned

@@ -16,8 +16,9 @@ from ledger import lots
 from ledger.lots import Standing
 from members import approvals
 from members.cards import IssuedCard
-from partners import callers, holds, outcomes, preparing, purchases, returns, tills
+from partners import callers, holds, outcomes, purchases, returns, tills
 from partners.calls import Call
+from partners.decisions import preparing
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.receipts.receipts import ReceiptRef

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.amounts import allocate
-from partners import earning, returning
-from partners.earning import EarnLine
+from partners import returning
+from partners.decisions import earning
+from partners.decisions.earning import EarnLine
 from partners.returning import BoughtLine, Takeback, Wish
 from tests.builders import NOON, PROGRAMME
-from tests.partners.test_earning import TERMS
+from tests.partners.decisions.test_earning import TERMS
 
 
 @st.composite

@@ -11,11 +11,12 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.identification import MemberRef
-from partners import adjustments, batches, callers, earning, tills
+from partners import adjustments, batches, callers, tills
 from partners.adjustments import AdjustmentDraft
 from partners.agreements import roles
 from partners.agreements.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
 from partners.calls import Call
+from partners.decisions import earning
 from partners.holds import HoldWish
 from partners.receipts.records import PURCHASE
 from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, rows_written, violations

@@ -16,9 +16,10 @@ from members.cards import CardUnknown, IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.identification import MemberRef
-from partners import outcomes, preparing, purchases
+from partners import outcomes, purchases
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
+from partners.decisions import preparing
 from partners.mechanics import documents, events, moments, welcome
 from partners.mechanics.events import Waiting
 from partners.mechanics.moments import Counted, MomentCounted

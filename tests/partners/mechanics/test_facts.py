@@ -23,7 +23,8 @@ from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.sharing import SharingRules
-from partners import callers, preparing, purchases, returns
+from partners import callers, purchases, returns
+from partners.decisions import preparing
 from partners.mechanics import facts
 from partners.mechanics.facts import Asked, Facts
 from partners.outcomes import Recorded

@@ -10,8 +10,9 @@ import pytest
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import rules, tills
-from partners.deciding import decide_many
+from partners import tills
+from partners.decisions import rules
+from partners.decisions.deciding import decide_many
 from partners.mechanics import arms, offers
 from partners.mechanics.documents import HoldoutDocument
 from partners.promotions import explanations

@@ -18,9 +18,10 @@ from kit.secrets import Vault
 from members import households
 from members.cards import IssuedCard
 from members.sharing import SharingRules
-from partners import callers, preparing, purchases, returns
+from partners import callers, purchases, returns
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
+from partners.decisions import preparing
 from partners.mechanics import documents, invitations, inviting
 from partners.mechanics.documents import InvitationDocument
 from partners.mechanics.invitations import Advance

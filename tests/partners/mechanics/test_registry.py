@@ -13,7 +13,8 @@ from kit.database import Database
 from kit.secrets import Vault
 from members import standings
 from members.tiers import STANDARD
-from partners import preparing, purchases
+from partners import purchases
+from partners.decisions import preparing
 from partners.mechanics import documents, facts, ranks, registry
 from partners.mechanics.registry import Draft
 from tests.builders import PROGRAMME, a_receipt, identified

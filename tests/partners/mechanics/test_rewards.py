@@ -16,7 +16,8 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from members import badges, proofs
 from members.cards import IssuedCard
-from partners import callers, outcomes, preparing, purchases, returns
+from partners import callers, outcomes, purchases, returns
+from partners.decisions import preparing
 from partners.mechanics import rewards
 from partners.mechanics.rewards import RewardDraft
 from partners.outcomes import Recorded

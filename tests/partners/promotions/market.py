@@ -14,10 +14,11 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import Identified
-from partners import callers, deciding, purchases
+from partners import callers, purchases
+from partners.decisions import deciding
+from partners.decisions.prepared import Prepared
 from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
 from partners.promotions import budgets, publishing, store
 from partners.promotions.publishing import Change
 from partners.receipts.receipts import Receipt

@@ -12,9 +12,10 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import decisions, purchases, tills
+from partners import purchases, tills
 from partners.agreements import onboarding
-from partners.preparing import PointsExceedShare
+from partners.decisions import decisions
+from partners.decisions.preparing import PointsExceedShare
 from partners.promotions import budgets, explanations
 from partners.receipts.receipts import Line, Receipt
 from partners.returning import Wish

@@ -14,7 +14,8 @@ from kit.database import APPLICATION_ROLE, Database, driver_url
 from kit.postgres import Server
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import decisions, purchases
+from partners import purchases
+from partners.decisions import decisions
 from partners.promotions import budgets
 from partners.promotions.budgets import BudgetExists, BudgetInvalid, BudgetIsFunded, BudgetNotFunded, FundingReused
 from partners.receipts.receipts import Payment

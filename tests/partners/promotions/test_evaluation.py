@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from partners import earning, spending
+from partners.decisions import earning, spending
 from partners.promotions.basket import (
     BaseTerms,
     Basket,

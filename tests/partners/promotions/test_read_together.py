@@ -17,11 +17,12 @@ from members import badges, cards, households, identification
 from members.cards import CardBlocked, CardUnknown, IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import callers, calls, deciding, decisions, purchases, recording, tills
+from partners import callers, calls, purchases, recording, tills
+from partners.decisions import deciding, decisions
+from partners.decisions.prepared import Prepared
 from partners.desk import Carried
 from partners.mechanics import facts
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
 from partners.promotions.basket import Member
 from partners.receipts.receipts import Receipt
 from tests.builders import NOON, a_receipt, identified

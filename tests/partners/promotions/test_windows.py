@@ -14,7 +14,7 @@ import pytest
 from kit.database import APPLICATION_ROLE, Database, driver_url
 from kit.postgres import Server
 from kit.secrets import Vault
-from partners import decisions
+from partners.decisions import decisions
 from partners.promotions import budgets, simulation
 from partners.promotions.basket import Outcome
 from partners.promotions.budgets import BudgetInvalid

@@ -17,7 +17,8 @@ from kit import actors, audit
 from kit.errors import Rejection
 from ledger import rollups
 from ledger.rollups import Rollup
-from partners import pace_store, store
+from partners import store
+from partners.decisions import pace_store
 
 HOUR = timedelta(hours=1)
 LOOK_BACK_DAYS = 28

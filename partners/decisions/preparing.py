@@ -16,13 +16,14 @@ from kit.amounts import allocate
 from kit.errors import Rejection
 from kit.secrets import fingerprint
 from members.identification import Identified
-from partners import callers, decisions, earning, spending
+from partners import callers
 from partners.callers import Caller, Place
-from partners.decisions import Basis, Decided
+from partners.decisions import decisions, earning, spending
+from partners.decisions.decisions import Basis, Decided
+from partners.decisions.earning import Award
+from partners.decisions.paces import EarningPaused
+from partners.decisions.prepared import Again, Prepared
 from partners.directory import Directory
-from partners.earning import Award
-from partners.paces import EarningPaused
-from partners.prepared import Again, Prepared
 from partners.promotions.basket import OPERATOR, Outcome
 from partners.receipts import receipts
 from partners.receipts.receipts import Receipt

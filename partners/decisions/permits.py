@@ -10,9 +10,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from members.identification import Identified
-from partners import callers, deciding, decisions
+from partners import callers
 from partners.callers import Caller
-from partners.deciding import PURCHASE_TRIGGER
+from partners.decisions import deciding, decisions
+from partners.decisions.deciding import PURCHASE_TRIGGER
 from partners.desk import Desk
 from partners.promotions.compiling import book
 from partners.receipts.receipts import Receipt

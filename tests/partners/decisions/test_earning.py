@@ -9,8 +9,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partners import earning
-from partners.earning import Award, EarnLine
+from partners.decisions import earning
+from partners.decisions.earning import Award, EarnLine
 from partners.terms import Terms
 from tests.builders import NOON, PROGRAMME
 

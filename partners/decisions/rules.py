@@ -6,7 +6,7 @@ rule that did not apply because of the member only those hear who may read all, 
 
 from __future__ import annotations
 
-from partners.decisions import Decided
+from partners.decisions.decisions import Decided
 from partners.promotions import explanations
 from partners.promotions.explanations import RuleFound
 from partners.promotions.expressions import HOLDS

@@ -18,18 +18,19 @@ from kit.errors import Rejection
 from kit.lane import Lane
 from members import aliases
 from members.identification import Identified
-from partners import callers, decisions, preparing
+from partners import callers
 from partners.callers import Caller, Place
 from partners.coupons import codes
 from partners.coupons.coupons import Shown
-from partners.decisions import Basis
+from partners.decisions import decisions, preparing
+from partners.decisions.decisions import Basis
+from partners.decisions.prepared import Prepared
 from partners.desk import UNTOLD, BudgetKey, Desk, Told, Wanted
 from partners.directory import Directory
 from partners.mechanics.arms import NOBODY
 from partners.mechanics.documents import HoldoutDocument
 from partners.mechanics.fact_store import WHICH_CARD, WHOSE
 from partners.mechanics.facts import Asked
-from partners.prepared import Prepared
 from partners.promotions import evaluation
 from partners.promotions.basket import Counters, Member, zone_of
 from partners.promotions.basket import Coupon as ShownCoupon

@@ -22,8 +22,8 @@ from msgspec.structs import replace
 from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem, Rejection
 from kit.instants import just_before
-from partners import earning
-from partners.earning import Award, EarnLine, Reason
+from partners.decisions import earning
+from partners.decisions.earning import Award, EarnLine, Reason
 from partners.promotions import evaluation
 from partners.promotions.basket import (
     BaseTerms,
@@ -444,7 +444,7 @@ def given(charges: Sequence[BudgetCharge], owed: Sequence[OwedRow]) -> dict[str,
 
 
 def was_by_rules(receipt: StoredReceipt) -> bool:
-    """Whether rules decided it; what the agreement alone gave is decided by partners.earning."""
+    """Whether rules decided it; what the agreement alone gave is decided by `earning`."""
     return "release" in receipt.decision
 
 

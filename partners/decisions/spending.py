@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kit.amounts import BASIS, allocate, micro_per_minor
-from partners.earning import EarnLine
+from partners.decisions.earning import EarnLine
 from partners.receipts.receipts import Line
 from partners.terms import Programme, Terms
 

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from ledger.accounts import POINTS
 from members.identification import Identified
 from partners import outcomes
-from partners.decisions import Decided
-from partners.earning import Award
+from partners.decisions.decisions import Decided
+from partners.decisions.earning import Award
 from partners.receipts.records import Promoted, Row, StoredReceipt
 
 ATTEMPTS = 3

@@ -7,10 +7,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partners import spending
+from partners.decisions import spending
 from partners.receipts.receipts import Line
 from tests.builders import PROGRAMME
-from tests.partners.test_earning import TERMS
+from tests.partners.decisions.test_earning import TERMS
 
 
 @given(st.integers(0, 10**10), st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 10**9))

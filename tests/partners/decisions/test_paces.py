@@ -18,8 +18,8 @@ from kit.secrets import Vault
 from ledger.rollups import Rollup
 from members import proofs
 from members.cards import IssuedCard
-from partners import paces
-from partners.paces import NEWCOMERS_HOUR, NotPaused, bursts, busiest_days
+from partners.decisions import paces
+from partners.decisions.paces import NEWCOMERS_HOUR, NotPaused, bursts, busiest_days
 from tests.builders import DAY, NOON, found, rows_written, violations
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
