@@ -15,7 +15,7 @@ from kit.amounts import Points, minor_from_decimal
 from kit.errors import FieldProblem
 from members.identification import MemberRef
 from partners.receipts.receipts import Line, Payment, Receipt, ReceiptInvalid, ReceiptRef
-from partners.returning import Wish
+from partners.returns.returning import Wish
 
 KEY = "16 to 64 visible ASCII characters; the same for every retry of this call."
 REPLAYED = "True when an earlier call did it; nothing was written now."

@@ -39,8 +39,9 @@ from ledger.lots import Standing
 from members import identification
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import callers, holds, pairings, recognition, returns, tills
+from partners import callers, holds, pairings, recognition, tills
 from partners.holds import HoldRef
+from partners.returns import returns
 
 Viewer = Annotated[
     PartnerClient | Member | Staff,

@@ -54,7 +54,7 @@ from kit import clock, errors
 from kit.amounts import Points
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import batches, callers, calls, outcomes, returns, tills
+from partners import batches, callers, calls, outcomes, tills
 from partners.callers import Caller
 from partners.decisions import rules
 from partners.desk import Desk
@@ -63,7 +63,8 @@ from partners.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.receipts.receipts import Receipt
 from partners.receipts.records import StoredReceipt
-from partners.returns import Returned
+from partners.returns import returns
+from partners.returns.returns import Returned
 
 Kind = TypeVar("Kind", Purchase, Redemption, PurchaseReturn)
 

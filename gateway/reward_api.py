@@ -27,7 +27,7 @@ from partners.mechanics.rewards import Reward as Given
 from partners.mechanics.rewards import RewardUnknown
 from partners.receipts.receipts import Receipt
 from partners.receipts.records import REDEMPTION
-from partners.returns import OriginalUnknown
+from partners.returns.returns import OriginalUnknown
 
 _OPERATOR = 0
 

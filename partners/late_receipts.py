@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from members.identification import Identified
-from partners import callers, late_receipt_store, purchases, returns
+from partners import callers, late_receipt_store, purchases
 from partners.callers import Caller
 from partners.decisions import deciding
 from partners.desk import Desk
@@ -23,6 +23,7 @@ from partners.directory import Directory
 from partners.outcomes import Recorded
 from partners.receipts import receipts
 from partners.receipts.receipts import Receipt, ReceiptRef
+from partners.returns import returns
 
 CLIENT = -4
 """The client that receipts carry which no till sent."""

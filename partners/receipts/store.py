@@ -18,7 +18,7 @@ from partners.receipts.records import BudgetCharge, OwedRow, Promoted, ProofUse,
 
 if TYPE_CHECKING:
     from partners.promotions.basket import Lot
-    from partners.returning import GivenBack
+    from partners.returns.returning import GivenBack
 
 _RECEIPT = """
     SELECT holder_id, unit, seq, kind, claim, partner_id, outlet_id, terminal_id, reference, business_date,

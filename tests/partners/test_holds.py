@@ -16,14 +16,15 @@ from ledger import lots
 from ledger.lots import Standing
 from members import approvals
 from members.cards import IssuedCard
-from partners import callers, holds, outcomes, purchases, returns, tills
+from partners import callers, holds, outcomes, purchases, tills
 from partners.calls import Call
 from partners.decisions import preparing
 from partners.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.receipts.receipts import ReceiptRef
 from partners.receipts.records import REDEMPTION, ProofUse
-from partners.returning import Wish
+from partners.returns import returns
+from partners.returns.returning import Wish
 from partners.tills import Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
 from tests.founded import a_coalition, met

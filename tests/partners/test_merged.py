@@ -15,16 +15,17 @@ from ledger import transfers
 from members import merging, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import batches, calls, outcomes, returning, returns, tills
+from partners import batches, calls, outcomes, tills
 from partners.calls import Call
 from partners.outcomes import Recorded
 from partners.receipts.receipts import Receipt
-from partners.returning import Wish
+from partners.returns import returning, returns
+from partners.returns.returning import Wish
 from partners.tills import Proof, Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
+from tests.partners.returns.test_returns import cancel, give_back, ref_of
 from tests.partners.test_purchases import available
-from tests.partners.test_returns import cancel, give_back, ref_of
 
 
 class Merged:

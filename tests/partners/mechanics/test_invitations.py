@@ -18,7 +18,7 @@ from kit.secrets import Vault
 from members import households
 from members.cards import IssuedCard
 from members.sharing import SharingRules
-from partners import callers, purchases, returns
+from partners import callers, purchases
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
 from partners.decisions import preparing
@@ -28,7 +28,8 @@ from partners.mechanics.invitations import Advance
 from partners.mechanics.inviting import Arrival
 from partners.outcomes import Recorded
 from partners.receipts.receipts import ReceiptRef
-from partners.returning import Wish
+from partners.returns import returns
+from partners.returns.returning import Wish
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, NOON, Fair, opened
 from tests.partners.promotions.market import bonus

@@ -18,7 +18,7 @@ from partners.decisions import decisions
 from partners.decisions.preparing import PointsExceedShare
 from partners.promotions import budgets, explanations
 from partners.receipts.receipts import Line, Receipt
-from partners.returning import Wish
+from partners.returns.returning import Wish
 from tests.builders import NOON, a_receipt, rows_written
 from tests.founded import a_coalition
 from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market

@@ -22,7 +22,7 @@ from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
-from partners.returning import Wish
+from partners.returns.returning import Wish
 from tests.builders import DAY, NOON, a_receipt, identified
 from tests.founded import a_coalition
 from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import callers, purchases, returns
+from partners import callers, purchases
 from partners.clearing import clearing
 from partners.decisions import decisions
 from partners.decisions.decisions import DiscountNotGranted
@@ -22,7 +22,8 @@ from partners.outcomes import Recorded
 from partners.promotions import budgets, publishing
 from partners.receipts import store as receipt_store
 from partners.receipts.receipts import Line, Receipt
-from partners.returning import Wish
+from partners.returns import returns
+from partners.returns.returning import Wish
 from tests.builders import DAY, NOON, Coalition, a_receipt
 from tests.founded import a_coalition, met
 from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market

@@ -15,15 +15,16 @@ from ledger import lots
 from ledger.accounts import POINTS
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import outcomes, recording, returns, tills
+from partners import outcomes, recording, tills
 from partners.decisions import preparing
 from partners.receipts.receipts import Receipt
-from partners.returning import Wish
-from partners.returns import Returned
+from partners.returns import returns
+from partners.returns.returning import Wish
+from partners.returns.returns import Returned
 from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
 from tests.founded import a_coalition, met
+from tests.partners.returns.test_returns import cancel, give_back, ref_of
 from tests.partners.test_purchases import available, record
-from tests.partners.test_returns import cancel, give_back, ref_of
 
 template = a_coalition(
     bakery={"return_window_days": 0, "return_policy": "MEMBER_DEBT"},

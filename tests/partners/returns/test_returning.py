@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.amounts import allocate
-from partners import returning
 from partners.decisions import earning
 from partners.decisions.earning import EarnLine
-from partners.returning import BoughtLine, Takeback, Wish
+from partners.returns import returning
+from partners.returns.returning import BoughtLine, Takeback, Wish
 from tests.builders import NOON, PROGRAMME
 from tests.partners.decisions.test_earning import TERMS
 

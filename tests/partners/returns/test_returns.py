@@ -11,13 +11,14 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import callers, outcomes, purchases, returning, returns
+from partners import callers, outcomes, purchases
 from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
-from partners.returning import Wish
-from partners.returns import Returned
+from partners.returns import returning, returns
+from partners.returns.returning import Wish
+from partners.returns.returns import Returned
 from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.partners.test_purchases import available, record

@@ -20,7 +20,7 @@ from kit.secrets import fingerprint
 from ledger import debts, lots
 from ledger.accounts import POINTS
 from members import merging
-from partners import outcomes, returning
+from partners import outcomes
 from partners.callers import Caller, Place
 from partners.decisions import decisions, spending
 from partners.decisions.prepared import ATTEMPTS
@@ -41,7 +41,8 @@ from partners.receipts.records import (
     StoredReceipt,
 )
 from partners.recording import call_safely
-from partners.returning import BoughtLine, GivenBack, Takeback, Wish
+from partners.returns import returning
+from partners.returns.returning import BoughtLine, GivenBack, Takeback, Wish
 from partners.terms import Terms, limit_codes
 
 SHORTFALL_OF = {
