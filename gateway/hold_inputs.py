@@ -6,7 +6,7 @@ import strawberry
 
 from gateway.inputs import KEY, MemberRefInput, ProofInput, described
 from kit.amounts import Points
-from partners.holds import HoldWish
+from partners.holds.holds import HoldWish
 from partners.receipts.receipts import Receipt
 
 

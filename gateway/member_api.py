@@ -39,8 +39,9 @@ from ledger.lots import Standing
 from members import identification
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import callers, holds, pairings, recognition, tills
-from partners.holds import HoldRef
+from partners import callers, pairings, recognition, tills
+from partners.holds import holds
+from partners.holds.holds import HoldRef
 from partners.returns import returns
 
 Viewer = Annotated[

@@ -59,7 +59,7 @@ from partners.callers import Caller
 from partners.decisions import rules
 from partners.desk import Desk
 from partners.directory import Directory, Partner
-from partners.holds import HoldRef
+from partners.holds.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.receipts.receipts import Receipt
 from partners.receipts.records import StoredReceipt

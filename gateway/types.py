@@ -23,7 +23,7 @@ from members.approvals import Approval
 from partners.decisions import decisions, rules
 from partners.decisions.decisions import Decided
 from partners.directory import Directory, Partner
-from partners.holds import HoldRef
+from partners.holds.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.promotions.basket import Discount
 from partners.receipts.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN, StoredReceipt

@@ -18,7 +18,7 @@ from ledger.accounts import POINTS
 from members import approvals, proofs
 from members.approvals import Approval
 from members.identification import Identified, MemberRef
-from partners import callers, holds, outcomes, purchases, recognition, replays
+from partners import callers, outcomes, purchases, recognition, replays
 from partners.agreements import roles
 from partners.callers import Caller
 from partners.calls import Call
@@ -30,7 +30,8 @@ from partners.decisions.deciding import Presented
 from partners.decisions.prepared import Prepared
 from partners.decisions.spending import SpendLimit
 from partners.desk import Desk
-from partners.holds import Held, HoldRef, HoldWish
+from partners.holds import holds
+from partners.holds.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
 from partners.receipts import receipts
 from partners.receipts.receipts import Receipt, ReceiptRef

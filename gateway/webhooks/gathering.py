@@ -30,7 +30,7 @@ from kit.secrets import Vault, opaque_id
 from ledger import feed as journal
 from ledger.feed import Adjusted, Lapse, Place
 from partners.directory import Directory, DirectoryCache, Partner
-from partners.holds import HoldRef
+from partners.holds.holds import HoldRef
 from partners.promotions import budget_ends
 from partners.promotions.budget_ends import BudgetEnd
 from partners.receipts import feed as receipts

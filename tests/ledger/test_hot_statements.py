@@ -30,7 +30,7 @@ STORES: dict[str, set[str]] = {
     "ledger.store": {"account", "accrued_less_returned"},
     "ledger.hold_store": set(),
     "partners.receipts.store": set(),
-    "partners.hold_store": set(),
+    "partners.holds.store": set(),
 }
 CUTOFF_LOCK = 7305002
 ENTER_CUTOFF = {"ledger.enter_cutoff", "ledger.accrue_lot"}  # the second to save a call: decision 0015
@@ -87,7 +87,7 @@ EXCEPTIONS = {
     + _BUDGET,
     "partners.take_reward: touches partners.reward": "a stock is for all members: see " + _BUDGET,
     "partners.record_moment: touches partners.receipt_claim": _CLAIM,
-    "partners.hold_store.claim_by_idem_key: touches partners.receipt_claim": _CLAIM,
+    "partners.holds.store.claim_by_idem_key: touches partners.receipt_claim": _CLAIM,
     "partners.receipts.store.insert_tombstone: touches partners.receipt_claim": _CLAIM,
     "partners.receipts.store.claims: touches partners.receipt_claim": _CLAIM,
     "partners.receipts.store.fingerprint_of: touches partners.receipt_claim": _CLAIM,

@@ -17,7 +17,7 @@ from partners.agreements import roles
 from partners.agreements.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
 from partners.calls import Call
 from partners.decisions import earning
-from partners.holds import HoldWish
+from partners.holds.holds import HoldWish
 from partners.receipts.records import PURCHASE
 from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met

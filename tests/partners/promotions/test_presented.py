@@ -13,10 +13,11 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import callers, calls, holds, tills
+from partners import callers, calls, tills
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
+from partners.holds import holds
 from partners.mechanics import grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets

@@ -20,11 +20,12 @@ from ledger import holds as ledger_holds
 from ledger import lots
 from ledger.accounts import POINTS
 from members.identification import Identified
-from partners import callers, hold_store, outcomes, purchases, recording
+from partners import callers, outcomes, purchases, recording
 from partners.callers import Caller, Place
 from partners.decisions import preparing
 from partners.decisions.prepared import ATTEMPTS, Outrun, Prepared, Retries, bare
 from partners.desk import Desk
+from partners.holds import store
 from partners.outcomes import Recorded
 from partners.receipts.receipts import LONGEST_REFERENCE, Receipt
 from partners.receipts.records import PURCHASE, REDEMPTION, HoldRow, ProofUse
@@ -126,7 +127,7 @@ def captured_content_of(bare: UUID, ref: HoldRef) -> UUID:
 
 async def find(desk: Desk, caller: Caller, ref: HoldRef, *, at: datetime) -> Hold | None:
     """The caller's own hold at an instant; None where there is none or it is another's."""
-    row = await hold_store.hold(desk.pool, caller.partner_id, ref.holder_id, ref.seq)
+    row = await store.hold(desk.pool, caller.partner_id, ref.holder_id, ref.seq)
     return None if row is None else await _hold(desk, row, at)
 
 
@@ -164,7 +165,7 @@ async def place(
     )  # fmt: skip
     day = callers.day_of(await desk.directory.get(), at)
     record = await _decided(
-        lambda: hold_store.record_hold(desk.pool, row, use=use, day=day, at=at), member_id=member.member_id
+        lambda: store.record_hold(desk.pool, row, use=use, day=day, at=at), member_id=member.member_id
     )
     if record["status"] == outcomes.REPLAYED:
         return await _placed_before(desk, caller, record["holder_id"], row.claim, at)
@@ -188,7 +189,7 @@ async def placed_or(
 ) -> Held:
     """The first answer where this very placing was answered before, else the "no" that it would get now. member_id is
     who was recognised before the "no", if anybody was."""
-    earlier = await hold_store.claim_by_idem_key(desk.pool, idem_key)
+    earlier = await store.claim_by_idem_key(desk.pool, idem_key)
     if earlier is not None:
         holder_id = earlier["holder_id"]
         is_same = earlier["fingerprint"] == content_of(holder_id, where, wish)
@@ -247,7 +248,7 @@ async def release(desk: Desk, caller: Caller, hold: Hold, *, idem_key: UUID, at:
     """Let a hold go. Raises HoldResolved, HoldLapsed, IdempotencyKeyReused; nothing is written then."""
     ref = hold.ref
     record = await _decided(
-        lambda: hold_store.record_release(
+        lambda: store.record_release(
             desk.pool, ref.holder_id, ref.seq, claim=_claim("release", idem_key), idem_key=idem_key,
             fingerprint=fingerprint("release", f"{ref.holder_id}:{ref.seq}"), partner_id=caller.partner_id,
             terms_id=hold.terms_id, at=at,
@@ -261,7 +262,7 @@ async def release(desk: Desk, caller: Caller, hold: Hold, *, idem_key: UUID, at:
 
 async def _capture(desk: Desk, prepared: Prepared, ref: HoldRef, points: int, *, kind: int) -> Recorded:
     record = await _decided(
-        lambda: hold_store.record_capture(
+        lambda: store.record_capture(
             desk.pool,
             prepared.row,
             prepared.award.lots,
@@ -299,7 +300,7 @@ async def _decided(
 
 
 async def _placed_before(desk: Desk, caller: Caller, holder_id: int, claim: UUID, at: datetime) -> Held:
-    row = await hold_store.hold_by_claim(desk.pool, caller.partner_id, holder_id, claim)
+    row = await store.hold_by_claim(desk.pool, caller.partner_id, holder_id, claim)
     if row is None:
         raise outcomes.rejection(outcomes.KEY_REUSED)
     return Held(await _hold(desk, row, at), True, at)
