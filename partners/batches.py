@@ -9,7 +9,7 @@ from kit.errors import Rejection
 from members import guesses, identification
 from members.guesses import Guesser
 from members.identification import Identified, MemberRef
-from partners import callers, purchases, recognition, replays
+from partners import callers, recognition, replays
 from partners.agreements import roles
 from partners.callers import Caller
 from partners.decisions import deciding
@@ -17,6 +17,7 @@ from partners.decisions.prepared import Prepared
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
+from partners.purchases import purchases
 from partners.receipts.receipts import Receipt
 
 MOST_ITEMS = 500

@@ -18,7 +18,7 @@ from ledger.accounts import POINTS
 from members import approvals, proofs
 from members.approvals import Approval
 from members.identification import Identified, MemberRef
-from partners import callers, outcomes, purchases, recognition, replays
+from partners import callers, outcomes, recognition, replays
 from partners.agreements import roles
 from partners.callers import Caller
 from partners.calls import Call
@@ -33,6 +33,7 @@ from partners.desk import Desk
 from partners.holds import holds
 from partners.holds.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
+from partners.purchases import purchases
 from partners.receipts import receipts
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.receipts.records import ProofUse

@@ -20,13 +20,14 @@ from ledger import holds as ledger_holds
 from ledger import lots
 from ledger.accounts import POINTS
 from members.identification import Identified
-from partners import callers, outcomes, purchases, recording
+from partners import callers, outcomes, recording
 from partners.callers import Caller, Place
 from partners.decisions import preparing
 from partners.decisions.prepared import ATTEMPTS, Outrun, Prepared, Retries, bare
 from partners.desk import Desk
 from partners.holds import store
 from partners.outcomes import Recorded
+from partners.purchases import purchases
 from partners.receipts.receipts import LONGEST_REFERENCE, Receipt
 from partners.receipts.records import PURCHASE, REDEMPTION, HoldRow, ProofUse
 from partners.recording import CLAIM_LOST

@@ -30,8 +30,8 @@ from partners.returns.returning import Wish
 from tests.builders import NOON, Coalition, a_receipt, found, identified, violations
 from tests.ledger import test_batches, test_cutoffs, test_debts, test_ledger_machine, test_notices, test_operations
 from tests.ledger.test_operations import T0, Holder, open_holder
-from tests.partners import test_purchases
 from tests.partners.holds import test_holds
+from tests.partners.purchases import test_purchases
 from tests.partners.returns import test_debts as test_member_debts
 from tests.partners.returns import test_returns
 

@@ -20,7 +20,7 @@ from partners.adjustments import AdjustmentDraft
 from partners.agreements import onboarding
 from tests.builders import DAY, NOON, Coalition, violations
 from tests.founded import a_coalition, met
-from tests.partners.test_purchases import available
+from tests.partners.purchases.test_purchases import available
 
 
 @dataclass

@@ -24,8 +24,8 @@ from partners.returns.returning import Wish
 from partners.tills import Proof, Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
+from tests.partners.purchases.test_purchases import available
 from tests.partners.returns.test_returns import cancel, give_back, ref_of
-from tests.partners.test_purchases import available
 
 
 class Merged:

@@ -27,7 +27,7 @@ from partners.agreements.programme import ProgrammeInvalid
 from partners.calls import Call
 from partners.tills import Proof
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, violations
-from tests.partners.test_purchases import available, record
+from tests.partners.purchases.test_purchases import available, record
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from partners.holds.holds import HoldWish
 from partners.receipts.records import PURCHASE
 from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
+from tests.partners.purchases.test_purchases import available, record
 from tests.partners.returns.test_returns import give_back
-from tests.partners.test_purchases import available, record
 
 template = a_coalition(
     bakery={"return_window_days": 0},

@@ -16,12 +16,13 @@ from ledger import lots
 from ledger.lots import Standing
 from members import approvals
 from members.cards import IssuedCard
-from partners import callers, outcomes, purchases, tills
+from partners import callers, outcomes, tills
 from partners.calls import Call
 from partners.decisions import preparing
 from partners.holds import holds
 from partners.holds.holds import Held, HoldRef, HoldWish
 from partners.outcomes import Recorded
+from partners.purchases import purchases
 from partners.receipts.receipts import ReceiptRef
 from partners.receipts.records import REDEMPTION, ProofUse
 from partners.returns import returns

@@ -16,7 +16,7 @@ from members.cards import CardUnknown, IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.identification import MemberRef
-from partners import outcomes, purchases
+from partners import outcomes
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.decisions import preparing
@@ -24,6 +24,7 @@ from partners.mechanics import documents, events, moments, welcome
 from partners.mechanics.events import Waiting
 from partners.mechanics.moments import Counted, MomentCounted
 from partners.promotions.basket import Event
+from partners.purchases import purchases
 from partners.receipts.records import ProofUse
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met

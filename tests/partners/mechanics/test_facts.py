@@ -23,12 +23,13 @@ from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.sharing import SharingRules
-from partners import callers, purchases
+from partners import callers
 from partners.decisions import preparing
 from partners.mechanics import facts
 from partners.mechanics.facts import Asked, Facts
 from partners.outcomes import Recorded
 from partners.promotions.basket import COUNTERS, Member
+from partners.purchases import purchases
 from partners.receipts.receipts import ReceiptRef
 from partners.returns import returns
 from partners.returns.returning import Wish

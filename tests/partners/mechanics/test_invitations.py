@@ -18,7 +18,7 @@ from kit.secrets import Vault
 from members import households
 from members.cards import IssuedCard
 from members.sharing import SharingRules
-from partners import callers, purchases
+from partners import callers
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
 from partners.decisions import preparing
@@ -27,6 +27,7 @@ from partners.mechanics.documents import InvitationDocument
 from partners.mechanics.invitations import Advance
 from partners.mechanics.inviting import Arrival
 from partners.outcomes import Recorded
+from partners.purchases import purchases
 from partners.receipts.receipts import ReceiptRef
 from partners.returns import returns
 from partners.returns.returning import Wish

@@ -16,12 +16,13 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from members import badges, proofs
 from members.cards import IssuedCard
-from partners import callers, outcomes, purchases
+from partners import callers, outcomes
 from partners.decisions import preparing
 from partners.mechanics import rewards
 from partners.mechanics.rewards import RewardDraft
 from partners.outcomes import Recorded
 from partners.promotions.basket import Member
+from partners.purchases import purchases
 from partners.receipts.receipts import ReceiptRef
 from partners.returns import returns
 from partners.returns.returning import Wish

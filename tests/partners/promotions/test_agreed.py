@@ -12,11 +12,12 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import purchases, tills
+from partners import tills
 from partners.agreements import onboarding
 from partners.decisions import decisions
 from partners.decisions.preparing import PointsExceedShare
 from partners.promotions import budgets, explanations
+from partners.purchases import purchases
 from partners.receipts.receipts import Line, Receipt
 from partners.returns.returning import Wish
 from tests.builders import NOON, a_receipt, rows_written

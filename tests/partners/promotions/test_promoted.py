@@ -13,13 +13,14 @@ from msgspec.structs import replace
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import callers, purchases
+from partners import callers
 from partners.clearing import clearing
 from partners.decisions import decisions
 from partners.decisions.decisions import DiscountNotGranted
 from partners.decisions.preparing import PointsExceedShare
 from partners.outcomes import Recorded
 from partners.promotions import budgets, publishing
+from partners.purchases import purchases
 from partners.receipts import store as receipt_store
 from partners.receipts.receipts import Line, Receipt
 from partners.returns import returns

@@ -17,13 +17,14 @@ from members import badges, cards, households, identification
 from members.cards import CardBlocked, CardUnknown, IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import callers, calls, purchases, recording, tills
+from partners import callers, calls, recording, tills
 from partners.decisions import deciding, decisions
 from partners.decisions.prepared import Prepared
 from partners.desk import Carried
 from partners.mechanics import facts
 from partners.outcomes import Recorded
 from partners.promotions.basket import Member
+from partners.purchases import purchases
 from partners.receipts.receipts import Receipt
 from tests.builders import NOON, a_receipt, identified
 from tests.founded import a_coalition

@@ -23,8 +23,8 @@ from partners.returns.returning import Wish
 from partners.returns.returns import Returned
 from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
 from tests.founded import a_coalition, met
+from tests.partners.purchases.test_purchases import available, record
 from tests.partners.returns.test_returns import cancel, give_back, ref_of
-from tests.partners.test_purchases import available, record
 
 template = a_coalition(
     bakery={"return_window_days": 0, "return_policy": "MEMBER_DEBT"},

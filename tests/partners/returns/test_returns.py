@@ -11,9 +11,10 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import callers, outcomes, purchases
+from partners import callers, outcomes
 from partners.desk import Desk
 from partners.directory import DirectoryCache
+from partners.purchases import purchases
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
 from partners.returns import returning, returns
@@ -21,7 +22,7 @@ from partners.returns.returning import Wish
 from partners.returns.returns import Returned
 from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
-from tests.partners.test_purchases import available, record
+from tests.partners.purchases.test_purchases import available, record
 
 template = a_coalition(
     bakery={"return_window_days": 0}, grocer={}, florist={"return_window_days": 0, "return_policy": "REFUND_DEDUCTION"}

@@ -27,8 +27,8 @@ from settlement.money.events import MoneyEvent
 from tests import founded
 from tests.builders import DAY, NOON, Coalition, a_receipt, draft, found
 from tests.founded import a_template
+from tests.partners.purchases.test_purchases import record
 from tests.partners.returns.test_returns import give_back
-from tests.partners.test_purchases import record
 
 
 def micro(amount: str) -> int:

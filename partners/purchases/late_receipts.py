@@ -15,12 +15,13 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from members.identification import Identified
-from partners import callers, late_receipt_store, purchases
+from partners import callers
 from partners.callers import Caller
 from partners.decisions import deciding
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
+from partners.purchases import late_receipt_store, purchases
 from partners.receipts import receipts
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.returns import returns

@@ -14,11 +14,12 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.proofs import CodeUsed
-from partners import callers, outcomes, purchases, recording
+from partners import callers, outcomes, recording
 from partners.agreements.onboarding import OutletUnknown, TerminalUnknown
 from partners.callers import Caller
 from partners.decisions import preparing
 from partners.outcomes import Recorded
+from partners.purchases import purchases
 from partners.receipts import receipts
 from partners.receipts.receipts import Payment, Receipt
 from partners.receipts.records import ProofUse
