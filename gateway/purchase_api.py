@@ -54,7 +54,7 @@ from kit import clock, errors
 from kit.amounts import Points
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import batches, callers, calls, outcomes, tills
+from partners import callers, calls, outcomes
 from partners.callers import Caller
 from partners.decisions import rules
 from partners.desk import Desk
@@ -65,6 +65,7 @@ from partners.receipts.receipts import Receipt
 from partners.receipts.records import StoredReceipt
 from partners.returns import returns
 from partners.returns.returns import Returned
+from partners.tills import batches, tills
 
 Kind = TypeVar("Kind", Purchase, Redemption, PurchaseReturn)
 

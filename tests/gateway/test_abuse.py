@@ -28,8 +28,8 @@ from members.cards import CardUnknown, IssuedCard
 from members.guesses import CardGuesses, RateLimited
 from members.identification import MemberRef
 from members.proofs import CodeInvalid, CodeLocked
-from partners import recognition
 from partners.desk import Desk
+from partners.tills import recognition
 from tests.builders import DAY, NOON, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.gateway import stand

@@ -322,7 +322,7 @@ GIVEN_OVER = {
     "members/rekeying.py", "partners/rekeying.py", "gateway/key_rotation.py",
 }  # fmt: skip
 SHORT_LIVED = {
-    "partners/tills.py": "which coupons a purchase was told with: a retry that comes after a rotation is refused",
+    "partners/tills/tills.py": "which coupons a purchase was told with: a retry that comes after a rotation is refused",
     "gateway/sessions/codes.py": "codes of ten minutes, budgets of an hour, and what a browser is recognised by",
     "gateway/person_calls.py": "a retry that comes after a rotation is refused, not done twice",
     "gateway/oauth/endpoints.py": "user codes of ten minutes",

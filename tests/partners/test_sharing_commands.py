@@ -21,11 +21,12 @@ from members import identification, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import calls, tills
+from partners import calls
 from partners.agreements import sharing
 from partners.agreements.programme import ProgrammeInvalid
 from partners.calls import Call
-from partners.tills import Proof
+from partners.tills import tills
+from partners.tills.tills import Proof
 from tests.builders import DAY, NOON, Coalition, a_receipt, found, violations
 from tests.partners.purchases.test_purchases import available, record
 

@@ -11,7 +11,7 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.identification import MemberRef
-from partners import adjustments, batches, callers, tills
+from partners import adjustments, callers
 from partners.adjustments import AdjustmentDraft
 from partners.agreements import roles
 from partners.agreements.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
@@ -19,6 +19,7 @@ from partners.calls import Call
 from partners.decisions import earning
 from partners.holds.holds import HoldWish
 from partners.receipts.records import PURCHASE
+from partners.tills import batches, tills
 from tests.builders import NOON, PROGRAMME, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.partners.purchases.test_purchases import available, record

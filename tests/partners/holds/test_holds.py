@@ -16,7 +16,7 @@ from ledger import lots
 from ledger.lots import Standing
 from members import approvals
 from members.cards import IssuedCard
-from partners import callers, outcomes, tills
+from partners import callers, outcomes
 from partners.calls import Call
 from partners.decisions import preparing
 from partners.holds import holds
@@ -27,7 +27,8 @@ from partners.receipts.receipts import ReceiptRef
 from partners.receipts.records import REDEMPTION, ProofUse
 from partners.returns import returns
 from partners.returns.returning import Wish
-from partners.tills import Spend
+from partners.tills import tills
+from partners.tills.tills import Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
 from tests.founded import a_coalition, met
 

@@ -29,7 +29,7 @@ from partners.returns.returning import Wish
 from tests.builders import a_receipt
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 from tests.partners.promotions.offers import document
-from tests.partners.test_merged import Merged
+from tests.partners.tills.test_merged import Merged
 
 SEED = bytes(range(32))
 ENDS = NOON + 7 * DAY

@@ -26,7 +26,7 @@ from partners.purchases import purchases
 from partners.receipts.receipts import ReceiptRef
 from partners.returns import returns
 from partners.returns.returning import Wish
-from partners.tills import Proof, ProofRequired
+from partners.tills.tills import Proof, ProofRequired
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, NOON, Fair, a_fair, met
 

@@ -17,7 +17,7 @@ from members import badges, cards, households, identification
 from members.cards import CardBlocked, CardUnknown, IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import callers, calls, recording, tills
+from partners import callers, calls, recording
 from partners.decisions import deciding, decisions
 from partners.decisions.prepared import Prepared
 from partners.desk import Carried
@@ -26,6 +26,7 @@ from partners.outcomes import Recorded
 from partners.promotions.basket import Member
 from partners.purchases import purchases
 from partners.receipts.receipts import Receipt
+from partners.tills import tills
 from tests.builders import NOON, a_receipt, identified
 from tests.founded import a_coalition
 from tests.partners.promotions.market import Market, bonus, met_market, open_market

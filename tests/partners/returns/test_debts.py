@@ -15,12 +15,13 @@ from ledger import lots
 from ledger.accounts import POINTS
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import outcomes, recording, tills
+from partners import outcomes, recording
 from partners.decisions import preparing
 from partners.receipts.receipts import Receipt
 from partners.returns import returns
 from partners.returns.returning import Wish
 from partners.returns.returns import Returned
+from partners.tills import tills
 from tests.builders import DAY, NOON, Coalition, a_receipt, identified, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.partners.purchases.test_purchases import available, record

@@ -12,7 +12,7 @@ from ledger import lots
 from ledger.accounts import POINTS
 from members import merging
 from members.identification import Identified
-from partners import outcomes, recognition
+from partners import outcomes
 from partners.callers import Caller, Place
 from partners.calls import Call
 from partners.decisions.preparing import content_of
@@ -21,6 +21,7 @@ from partners.outcomes import Recorded
 from partners.receipts import receipts
 from partners.receipts import store as receipt_store
 from partners.receipts.receipts import Receipt
+from partners.tills import recognition
 
 
 async def answered_as_another(

@@ -15,10 +15,11 @@ from members import cards, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from members.proofs import CodeExpired
-from partners import outcomes, tills
+from partners import outcomes
 from partners.calls import Call
 from partners.receipts.receipts import Receipt
-from partners.tills import Proof, Spend
+from partners.tills import tills
+from partners.tills.tills import Proof, Spend
 from tests import builders
 from tests.builders import DAY, NOON, a_receipt
 

@@ -9,7 +9,7 @@ from kit.errors import Rejection
 from members import guesses, identification
 from members.guesses import Guesser
 from members.identification import Identified, MemberRef
-from partners import callers, recognition, replays
+from partners import callers
 from partners.agreements import roles
 from partners.callers import Caller
 from partners.decisions import deciding
@@ -19,6 +19,7 @@ from partners.directory import Directory
 from partners.outcomes import Recorded
 from partners.purchases import purchases
 from partners.receipts.receipts import Receipt
+from partners.tills import recognition, replays
 
 MOST_ITEMS = 500
 

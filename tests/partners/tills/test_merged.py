@@ -15,13 +15,14 @@ from ledger import transfers
 from members import merging, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import batches, calls, outcomes, tills
+from partners import calls, outcomes
 from partners.calls import Call
 from partners.outcomes import Recorded
 from partners.receipts.receipts import Receipt
 from partners.returns import returning, returns
 from partners.returns.returning import Wish
-from partners.tills import Proof, Spend
+from partners.tills import batches, tills
+from partners.tills.tills import Proof, Spend
 from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.partners.purchases.test_purchases import available

@@ -18,7 +18,7 @@ from ledger.accounts import POINTS
 from members import approvals, proofs
 from members.approvals import Approval
 from members.identification import Identified, MemberRef
-from partners import callers, outcomes, recognition, replays
+from partners import callers, outcomes
 from partners.agreements import roles
 from partners.callers import Caller
 from partners.calls import Call
@@ -38,6 +38,7 @@ from partners.receipts import receipts
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
 from partners.terms import Terms
+from partners.tills import recognition, replays
 
 
 class ProofRequired(Rejection):
