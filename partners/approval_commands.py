@@ -12,7 +12,7 @@ from kit.approvals import Approval
 from kit.settings import settings
 from members import merging
 from members.commands import Actor
-from partners import adjustments
+from partners.adjustments import adjustments
 from partners.agreements import sharing
 from partners.mechanics import registry
 from partners.member_commands import desk

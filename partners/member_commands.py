@@ -21,8 +21,8 @@ from ledger.transfers import Sent
 from members import identification, merging
 from members import sharing as giving
 from members.commands import Actor, CardNumber, app
-from partners import adjustments
-from partners.adjustments import REASONS, AdjustmentDraft
+from partners.adjustments import adjustments
+from partners.adjustments.adjustments import REASONS, AdjustmentDraft
 from partners.agreements import sharing
 
 __all__ = ["app"]

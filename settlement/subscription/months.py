@@ -22,7 +22,7 @@ from kit.instants import add_months
 from ledger import cutoffs
 from members.subscription import facts
 from members.subscription.facts import Covered, FeeCredited, FeePaid, PaidService, Used
-from partners import allotments
+from partners.adjustments import allotments
 from partners.agreements import programme
 from partners.clearing import clearing
 from settlement.money import fees

@@ -11,8 +11,9 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
 from members.identification import MemberRef
-from partners import adjustments, callers
-from partners.adjustments import AdjustmentDraft
+from partners import callers
+from partners.adjustments import adjustments
+from partners.adjustments.adjustments import AdjustmentDraft
 from partners.agreements import roles
 from partners.agreements.roles import PartnerDoesNotIssue, PartnerDoesNotRedeem
 from partners.calls import Call

@@ -15,8 +15,8 @@ from kit.secrets import Vault
 from ledger import cutoffs, transfers
 from ledger.transfers import Order
 from members.cards import IssuedCard
-from partners import adjustments
-from partners.adjustments import AdjustmentDraft
+from partners.adjustments import adjustments
+from partners.adjustments.adjustments import AdjustmentDraft
 from partners.agreements import agreements
 from partners.receipts.receipts import Receipt
 from partners.returns import returns

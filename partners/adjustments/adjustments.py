@@ -24,7 +24,8 @@ from kit.secrets import fingerprint
 from ledger import adjustments
 from ledger.adjustments import Grant
 from members import sharing
-from partners import adjustment_store, store
+from partners import store
+from partners.adjustments import adjustment_store
 from partners.agreements import agreements, onboarding, programme, roles
 from partners.callers import AgreementMissing
 from partners.terms import Terms

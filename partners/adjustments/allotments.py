@@ -17,7 +17,8 @@ from ledger import adjustments
 from ledger.adjustments import AdjustmentExceedsBalance, Grant
 from members import sharing
 from members.subscription.allotting import Allotment
-from partners import allotment_store, store
+from partners import store
+from partners.adjustments import allotment_store
 from partners.agreements import agreements, roles
 
 OPERATOR = 0

@@ -15,8 +15,9 @@ from kit.errors import Rejection
 from kit.secrets import Vault
 from ledger.adjustments import AdjustmentExceedsBalance
 from members.cards import IssuedCard, MemberUnknown
-from partners import adjustments, callers
-from partners.adjustments import AdjustmentDraft
+from partners import callers
+from partners.adjustments import adjustments
+from partners.adjustments.adjustments import AdjustmentDraft
 from partners.agreements import onboarding
 from tests.builders import DAY, NOON, Coalition, violations
 from tests.founded import a_coalition, met
