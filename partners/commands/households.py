@@ -14,7 +14,7 @@ from members import households
 from members.cards import IssuedCard
 from members.commands import Actor, CardNumber
 from partners.agreements import sharing
-from partners.member_commands import Desk, desk
+from partners.commands.members import Desk, desk
 
 app = typer.Typer(name="household", help="Members who spend from one pool.", no_args_is_help=True)
 HouseholdCard = Annotated[

@@ -14,8 +14,8 @@ from members import merging
 from members.commands import Actor
 from partners.adjustments import adjustments
 from partners.agreements import sharing
+from partners.commands.members import desk
 from partners.mechanics import registry
-from partners.member_commands import desk
 
 app = typer.Typer(name="approvals", help="What somebody proposed about members, to be decided by another.",
                   no_args_is_help=True)  # fmt: skip

@@ -13,13 +13,13 @@ from kit import commands as actor_commands
 from kit.database import APPLICATION_ROLE, Database
 from kit.postgres import Server
 from kit.settings import settings
-from partners import commands
 from partners.agreements import programme
+from partners.commands import partners
 from tests.builders import PROGRAMME
 
 tessera = typer.Typer()
 tessera.add_typer(actor_commands.app)
-tessera.add_typer(commands.app)
+tessera.add_typer(partners.app)
 
 
 @pytest.fixture(autouse=True)

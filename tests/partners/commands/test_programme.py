@@ -5,18 +5,18 @@ from __future__ import annotations
 import typer
 
 from kit import commands as actor_commands
-from partners import programme_commands
-from tests.partners import test_commands
-from tests.partners.test_commands import environment  # noqa: F401 - the same address and actor
+from partners.commands import programme
+from tests.partners.commands import test_partners
+from tests.partners.commands.test_partners import environment  # noqa: F401 - the same address and actor
 
 tessera = typer.Typer()
 tessera.add_typer(actor_commands.app)
-tessera.add_typer(programme_commands.app)
+tessera.add_typer(programme.app)
 
 
 def say(line: str, monkeypatch) -> tuple[int, str]:
-    monkeypatch.setattr(test_commands, "tessera", tessera)
-    result = test_commands.say(line)
+    monkeypatch.setattr(test_partners, "tessera", tessera)
+    result = test_partners.say(line)
     return result.exit_code, " ".join((result.stdout + result.stderr).split())
 
 
