@@ -23,8 +23,9 @@ from kit.database import APPLICATION_ROLE
 from kit.errors import Rejection
 from ledger import accruals
 from ledger.accruals import RECORDED, Accrual, Lot
-from partners import deciding, purchases
+from partners.decisions import deciding
 from partners.mechanics import facts
+from partners.purchases import purchases
 from tests.builders import DAY, NOON, a_receipt, identified
 
 ACCRUE = """

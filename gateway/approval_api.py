@@ -14,8 +14,8 @@ from gateway.rejections import Rejection
 from gateway.types import Node, approval_id_for
 from kit.amounts import Points
 from members import approvals
-from partners import tills
 from partners.directory import Partner
+from partners.tills import tills
 
 
 @strawberry.input(description="A question to a member: may so many points be spent here?")

@@ -28,7 +28,7 @@ from kit.amounts import minor_from_decimal
 from kit.errors import FieldProblem
 from members.messages import COLLEAGUE, STAFF
 from partners import callers
-from partners.onboarding import PartnerUnknown
+from partners.agreements.onboarding import PartnerUnknown
 from settlement.claims import claiming, claims
 from settlement.claims.claims import ClaimDraft, ClaimInvalid, ClaimUnknown, Purchase, Shown
 

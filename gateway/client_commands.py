@@ -20,7 +20,7 @@ from gateway.sessions import colleague_commands as colleague_commands
 from kit import console
 from kit.clock import wall
 from kit.settings import settings
-from partners.commands import app as app
+from partners.commands.partners import app as app
 
 document_app = typer.Typer(
     name="document", help="Documents that a client registers, to be run by their hash.", no_args_is_help=True

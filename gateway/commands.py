@@ -11,11 +11,11 @@ from typer.core import TyperGroup
 
 # name: where its Typer application or function is, and what help says of it.
 _ELSEWHERE = {
-    "programme": ("partners.programme_commands", "app", "The coalition's own rules, founded once."),
+    "programme": ("partners.commands.programme", "app", "The coalition's own rules, founded once."),
     "partner": ("gateway.client_commands", "app", "Partners, their outlets, terminals, agreements and clients."),
     "oauth": ("gateway.oauth.key_commands", "app", "Clients' keys, and what people allowed clients to do."),
-    "member": ("partners.member_commands", "app", "Members, their cards and points, at the operator's own desk."),
-    "household": ("partners.household_commands", "app", "Members who spend from one pool."),
+    "member": ("partners.commands.members", "app", "Members, their cards and points, at the operator's own desk."),
+    "household": ("partners.commands.households", "app", "Members who spend from one pool."),
     "mechanics": (
         "partners.mechanics.commands",
         "app",
@@ -25,7 +25,7 @@ _ELSEWHERE = {
     "raffles": ("partners.mechanics.raffle_commands", "app", "Raffles that anybody can draw again."),
     "rules": ("partners.promotions.commands", "app", "Rules of promotions: check, simulate, publish, suspend."),
     "approvals": (
-        "partners.approval_commands",
+        "partners.commands.approvals",
         "app",
         "What somebody proposed about members, to be decided by another.",
     ),

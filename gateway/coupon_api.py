@@ -11,7 +11,7 @@ from gateway.context import Context
 from gateway.inputs import KEY, MemberRefInput, ReceiptRefInput, described
 from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
-from partners import tills
+from partners.tills import tills
 
 
 @strawberry.input(description="Coupons to be kept for a receipt that is not paid yet.")

@@ -16,7 +16,7 @@ from kit.errors import FieldProblem
 from members.consents import OPERATOR, ConsentGiven, ConsentInvalid
 from members.enrolment import Personal
 from members.registrations import Application, Registration
-from partners import enrolling
+from partners.tills import enrolling
 
 
 @strawberry.input(description="One thing that the person agreed to. Each purpose is a consent of its own.")

@@ -16,13 +16,14 @@ from gateway.scalars import OfferKind
 from gateway.types import Balance, member_id_for
 from kit.amounts import Points
 from kit.secrets import opaque_id, read_opaque_id
-from partners import callers, recognition
+from partners import callers
 from partners.directory import Partner
 from partners.mechanics import events, offers
 from partners.mechanics.events import Waiting
 from partners.mechanics.moments import Counted
 from partners.mechanics.offers import Offer as Offered
 from partners.promotions.basket import Event
+from partners.tills import recognition
 
 _REVIEW = "rev"
 

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from gateway.context import Services
 from gateway.schema import schema
-from partners.programme import ProgrammeUnknown
+from partners.agreements.programme import ProgrammeUnknown
 
 FILES = Path(__file__).parent / "explorer"
 _TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8",

@@ -18,8 +18,8 @@ import structlog
 
 from gateway.masking import is_unavailable
 from ledger import feed as journal
-from partners import feed as receipts
-from partners.feed import Posted
+from partners.receipts import feed as receipts
+from partners.receipts.feed import Posted
 
 STEP_SECONDS = 0.5
 MOST_WAITING = 500

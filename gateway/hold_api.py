@@ -12,7 +12,8 @@ from gateway.hold_types import CaptureHoldSuccess, PlaceHoldSuccess, ReleaseHold
 from gateway.purchase_api import call_of, hold_ref, proof_of, shown
 from gateway.rejections import Rejection
 from gateway.types import Redemption
-from partners import holds, tills
+from partners.holds import holds
+from partners.tills import tills
 
 PlaceHoldResult = Annotated[
     PlaceHoldSuccess | Rejection, strawberry.union("PlaceHoldResult", description="A hold, or the reason.")

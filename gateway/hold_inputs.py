@@ -6,8 +6,8 @@ import strawberry
 
 from gateway.inputs import KEY, MemberRefInput, ProofInput, described
 from kit.amounts import Points
-from partners.holds import HoldWish
-from partners.receipts import Receipt
+from partners.holds.holds import HoldWish
+from partners.receipts.receipts import Receipt
 
 
 @strawberry.input(description="Points to be set aside for a sale that is not finished.")

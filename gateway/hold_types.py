@@ -8,9 +8,9 @@ from gateway import access, slips
 from gateway.inputs import REPLAYED, described
 from gateway.types import Balance, Node, Recording, Redemption, hold_id_for
 from kit.amounts import Points
-from partners import holds
 from partners.directory import Partner
-from partners.holds import Held
+from partners.holds import holds
+from partners.holds.holds import Held
 
 
 @strawberry.type(description="Points set aside for a sale that is not finished.")

@@ -14,8 +14,8 @@ from gateway.scalars import CurrencyCode, EntryMode, LineKind, PaymentKind
 from kit.amounts import Points, minor_from_decimal
 from kit.errors import FieldProblem
 from members.identification import MemberRef
-from partners.receipts import Line, Payment, Receipt, ReceiptInvalid, ReceiptRef
-from partners.returning import Wish
+from partners.receipts.receipts import Line, Payment, Receipt, ReceiptInvalid, ReceiptRef
+from partners.returns.returning import Wish
 
 KEY = "16 to 64 visible ASCII characters; the same for every retry of this call."
 REPLAYED = "True when an earlier call did it; nothing was written now."

@@ -24,8 +24,9 @@ from ledger.accounts import POINTS
 from ledger.feed import Place
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import feed, recognition
-from partners.feed import Posted
+from partners.receipts import feed
+from partners.receipts.feed import Posted
+from partners.tills import recognition
 
 _BALANCE = struct.Struct(">qq")
 _PLACE = struct.Struct(">qqq")

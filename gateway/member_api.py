@@ -39,8 +39,11 @@ from ledger.lots import Standing
 from members import identification
 from members.guesses import RateLimited
 from members.identification import Identified, MemberRef
-from partners import callers, holds, pairings, recognition, returns, tills
-from partners.holds import HoldRef
+from partners import callers
+from partners.holds import holds
+from partners.holds.holds import HoldRef
+from partners.returns import returns
+from partners.tills import pairings, recognition, tills
 
 Viewer = Annotated[
     PartnerClient | Member | Staff,

@@ -16,9 +16,9 @@ from gateway.membership.places import degrees_of, micro_of
 from gateway.purchase_api import counter_of
 from gateway.rejections import Rejection
 from members.messages import COLLEAGUE
-from partners import onboarding
+from partners.agreements import onboarding
+from partners.agreements.onboarding import OutletPlace, OwnPerson
 from partners.directory import Directory
-from partners.onboarding import OutletPlace, OwnPerson
 
 
 @strawberry.type(description="A till of the own partner's.")

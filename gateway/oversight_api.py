@@ -24,7 +24,7 @@ from gateway.types import Money, money
 from kit import audit
 from kit.amounts import Points
 from members.messages import STAFF
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.directory import Directory, Partner
 
 

@@ -18,9 +18,9 @@ from gateway.types import Node, PartnerView, partner_view
 from kit.secrets import opaque_id, read_opaque_id
 from members import pairings
 from members.pairings import Pairing as Found
-from partners import pairings as tills
 from partners.directory import Partner
-from partners.pairings import Paired
+from partners.tills import pairings as tills
+from partners.tills.pairings import Paired
 
 PAGE = "/app/pair"
 _PREFIX = "par"

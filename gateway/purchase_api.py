@@ -54,15 +54,18 @@ from kit import clock, errors
 from kit.amounts import Points
 from members.cards import MemberUnknown
 from members.identification import MemberRef
-from partners import batches, callers, calls, outcomes, returns, rules, tills
+from partners import callers, calls, outcomes
 from partners.callers import Caller
+from partners.decisions import rules
 from partners.desk import Desk
 from partners.directory import Directory, Partner
-from partners.holds import HoldRef
+from partners.holds.holds import HoldRef
 from partners.outcomes import Recorded
-from partners.receipts import Receipt
-from partners.records import StoredReceipt
-from partners.returns import Returned
+from partners.receipts.receipts import Receipt
+from partners.receipts.records import StoredReceipt
+from partners.returns import returns
+from partners.returns.returns import Returned
+from partners.tills import batches, tills
 
 Kind = TypeVar("Kind", Purchase, Redemption, PurchaseReturn)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from kit.secrets import Vault, opaque_id, read_opaque_id
-from partners.tills import QuoteExpired
+from partners.tills.tills import QuoteExpired
 
 LASTS = timedelta(minutes=15)
 _NOTE = struct.Struct(">iqiq")

@@ -18,12 +18,13 @@ from gateway.types import Member, member_id_for
 from members import identification
 from members.identification import MemberRef
 from members.messages import MEMBER
-from partners import callers, calls, recognition
+from partners import callers, calls
+from partners.agreements.onboarding import PartnerUnknown
 from partners.callers import Caller
 from partners.coupons.guesses import Asking
 from partners.desk import Desk
 from partners.mechanics import invitations, offers
-from partners.onboarding import PartnerUnknown
+from partners.tills import recognition
 
 _OPERATOR = 0
 _NO_NUMBER = 0

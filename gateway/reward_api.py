@@ -18,16 +18,16 @@ from kit import clock
 from kit.amounts import Points
 from members.messages import MEMBER
 from partners import calls
+from partners.agreements.onboarding import PartnerUnknown
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.mechanics import facts, rewards
 from partners.mechanics.rewards import Reward as Given
 from partners.mechanics.rewards import RewardUnknown
-from partners.onboarding import PartnerUnknown
-from partners.receipts import Receipt
-from partners.records import REDEMPTION
-from partners.returns import OriginalUnknown
+from partners.receipts.receipts import Receipt
+from partners.receipts.records import REDEMPTION
+from partners.returns.returns import OriginalUnknown
 
 _OPERATOR = 0
 

@@ -15,7 +15,7 @@ from gateway.rejections import Rejection
 from gateway.reward_api import Reward, reward_of
 from kit.amounts import Points
 from members.messages import STAFF
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.mechanics import rewards
 from partners.mechanics.rewards import RewardDraft, RewardUnknown
 

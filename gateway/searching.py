@@ -15,10 +15,10 @@ from kit.errors import Rejection
 from ledger import accounts
 from members import cards
 from members.identification import Identified, MemberRef, identify
-from partners import histories, receipts
 from partners.directory import Directory, Partner
-from partners.receipts import ReceiptRef
-from partners.records import StoredReceipt
+from partners.receipts import histories, receipts
+from partners.receipts.receipts import ReceiptRef
+from partners.receipts.records import StoredReceipt
 
 PURPOSES = ("MEMBER_ASKED", "PARTNER_ASKED", "COMPLAINT", "FRAUD", "SUPPORT")
 """What somebody may look for a person for."""

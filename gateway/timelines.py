@@ -16,9 +16,9 @@ from ledger import cutoffs, history
 from ledger.history import LatestEntry
 from members import consents
 from members.subscription import subscriptions
-from partners import histories
 from partners.directory import Directory
-from partners.records import StoredReceipt
+from partners.receipts import histories
+from partners.receipts.records import StoredReceipt
 from settlement.claims import claims
 
 JOURNAL, RECEIPT, CONSENT, CLAIM = "JOURNAL", "RECEIPT", "CONSENT", "CLAIM"

@@ -20,13 +20,13 @@ from ledger import holds as ledger_holds
 from ledger.accounts import POINTS
 from members import initials
 from members.approvals import Approval
-from partners import decisions, rules
-from partners.decisions import Decided
+from partners.decisions import decisions, rules
+from partners.decisions.decisions import Decided
 from partners.directory import Directory, Partner
-from partners.holds import HoldRef
+from partners.holds.holds import HoldRef
 from partners.outcomes import Recorded
 from partners.promotions.basket import Discount
-from partners.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN, StoredReceipt
+from partners.receipts.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN, StoredReceipt
 
 if TYPE_CHECKING:
     from gateway.membership.membership_types import Membership

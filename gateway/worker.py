@@ -39,7 +39,7 @@ from kit.secrets import Vault, load_master_key
 from kit.settings import Settings, settings
 from ledger import cutoffs, rollups, transfers, watch
 from members import merging, messages, pairings
-from partners import paces
+from partners.decisions import paces
 from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.mechanics import invitations, ranks, rewards

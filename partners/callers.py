@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from kit.errors import Rejection
 from kit.secrets import fingerprint
+from partners.agreements.onboarding import OutletUnknown, TerminalUnknown
 from partners.directory import Directory, Partner
-from partners.onboarding import OutletUnknown, TerminalUnknown
 from partners.terms import Terms
 
 

@@ -19,13 +19,13 @@ from members import identification
 from members.guesses import CardGuesses
 from members.identification import Identified
 from partners import recording
+from partners.decisions.prepared import Prepared
 from partners.directory import Directory, DirectoryCache
 from partners.mechanics import facts
 from partners.mechanics.arms import Arms
 from partners.mechanics.fact_store import WHICH_CARD, WHOSE, BudgetAsked
 from partners.mechanics.facts import Asked, Facts
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
 from partners.promotions import counter_store
 from partners.recording import Recorder
 

@@ -18,16 +18,17 @@ import asyncpg
 import orjson
 
 from kit.secrets import Vault
-from partners import agreements, onboarding, store
-from partners.decisions import Around
+from partners import store
+from partners.agreements import agreements, onboarding
+from partners.agreements.programme import ProgrammeUnknown
+from partners.decisions.decisions import Around
 from partners.mechanics.arms import Experiments
 from partners.mechanics.documents import CalendarDocument, HoldoutDocument
 from partners.mechanics.holidays import Calendar
-from partners.programme import ProgrammeUnknown
 from partners.promotions import publishing
 from partners.promotions.documents import read_as
 from partners.promotions.shelf import Shelf
-from partners.records import StoredReceipt
+from partners.receipts.records import StoredReceipt
 from partners.terms import Programme, Terms
 
 FRESH_SECONDS = 5.0

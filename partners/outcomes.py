@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from kit.errors import Rejection
-from partners.records import StoredReceipt
+from partners.receipts.records import StoredReceipt
 
 
 class IdempotencyKeyReused(Rejection):

@@ -15,13 +15,14 @@ from kit.lane import Busy
 from ledger.jams import Jams
 from members.approvals import ApprovalUsed
 from members.proofs import CodeUsed
-from partners import outcomes, receipt_store
+from partners import outcomes
 from partners.coupons import coupons
 from partners.coupons.coupons import LIMIT_LOST
+from partners.decisions.prepared import ATTEMPTS, Outrun, Prepared
 from partners.mechanics.grants import STAMPS_SHORT
 from partners.outcomes import Recorded
-from partners.prepared import ATTEMPTS, Outrun, Prepared
-from partners.records import PURCHASE, Row, StoredReceipt
+from partners.receipts import store as receipt_store
+from partners.receipts.records import PURCHASE, Row, StoredReceipt
 
 CLAIM_LOST, OUTRUN = "TS001", "TS002"
 

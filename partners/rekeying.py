@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.secrets import Vault
 from partners import rekeying_store
+from partners.agreements.onboarding import id_key_context
 from partners.mechanics.raffles import seed_context
-from partners.onboarding import id_key_context
 
 
 async def id_keys(connection: AsyncConnection, vault: Vault, *, since: int, after: int, limit: int) -> tuple[int, int]:

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from partners.terms import SettlementTerms
 from settlement import archive, calculation, charges, periods, store
 from settlement.archive import RunHead

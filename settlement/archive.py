@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import secrets
 from kit.errors import Rejection
-from partners import clearing
-from partners.clearing import ClearingEvent, Owed
+from partners.clearing import clearing
+from partners.clearing.clearing import ClearingEvent, Owed
 from partners.terms import Terms
 from settlement import calculation, netting, rating, statements, store
 from settlement.calculation import Agreed, Material

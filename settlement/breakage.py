@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, audit
 from kit.amounts import divide_half_even
-from partners import clearing
+from partners.clearing import clearing
 from settlement import breakage_store, rating
 from settlement.money import accounts, journal, stock
 from settlement.money.entries import Entry, Posting

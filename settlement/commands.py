@@ -19,8 +19,9 @@ from kit.database import Database
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 from ledger.cutoffs import Cutoff
-from partners import clearing, directory
-from partners.clearing import PartnerName
+from partners import directory
+from partners.clearing import clearing
+from partners.clearing.clearing import PartnerName
 from partners.terms import Terms
 from settlement import archive, desk_commands, liability, runs, statements
 from settlement import what_if as drafts

@@ -19,7 +19,8 @@ from kit.database import Database
 from kit.settings import settings
 from ledger import cutoffs
 from ledger.cutoffs import Cutoff
-from partners import clearing, onboarding
+from partners.agreements import onboarding
+from partners.clearing import clearing
 from settlement import archive, calendars, proposals, runs, scheduling
 from settlement.archive import RunHead, Step
 from settlement.documents import taxes

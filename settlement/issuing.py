@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import programme
+from partners.agreements import programme
 from settlement import calendars, charges, statements, store
 from settlement.archive import RunHead
 from settlement.calculation import Decision, Material

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import cutoffs, history
-from partners import clearing
+from partners.clearing import clearing
 from settlement import rating
 from settlement.archive import Obligation
 from settlement.money import stock

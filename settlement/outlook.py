@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from settlement import cycles
 from settlement.windows import standing
 

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import Database
 from ledger import cutoffs
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from settlement import archive, cycles, runs, states, store
 from settlement.runs import NothingToSettle
 from settlement.windows.cycle import SYSTEM, WindowUnread

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import clearing
+from partners.clearing import clearing
 from settlement import archive, states
 from settlement.reports import store
 

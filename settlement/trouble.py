@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import clearing
+from partners.clearing import clearing
 from settlement import archive, controls, proposals, runs, states
 from settlement.exposure import deposits, limits
 from settlement.reconciliation import standing

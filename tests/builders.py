@@ -16,12 +16,12 @@ from members import enrolment
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from members.identification import Identified
-from partners import agreements, onboarding, programme
-from partners.agreements import AgreementDraft
+from partners.agreements import agreements, onboarding, programme
+from partners.agreements.agreements import AgreementDraft
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import DirectoryCache
-from partners.receipts import Line, Payment, Receipt
+from partners.receipts.receipts import Line, Payment, Receipt
 from partners.terms import Programme
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

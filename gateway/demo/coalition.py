@@ -30,8 +30,8 @@ from kit.clock import set_sandbox, wall
 from kit.database import Database
 from kit.secrets import Vault
 from members import cards, consents, enrolment
-from partners import agreements, onboarding, programme
-from partners.agreements import AgreementDraft
+from partners.agreements import agreements, onboarding, programme
+from partners.agreements.agreements import AgreementDraft
 from partners.terms import Programme
 
 FOUNDED_AT = datetime.combine(FIRST_DAY, time(), UTC)

@@ -26,8 +26,8 @@ from kit.secrets import Vault
 from ledger import accounts, audit, cutoffs, lots
 from ledger.cutoffs import Turnover
 from members import identification, proofs
-from partners import clearing
-from partners.clearing import OwedGroup
+from partners.clearing import clearing
+from partners.clearing.clearing import OwedGroup
 from settlement import archive, controls
 from settlement.archive import Statement
 from settlement.netting import Bilateral

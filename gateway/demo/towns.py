@@ -8,7 +8,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import NamedTuple
 
-from partners.onboarding import OutletPlace
+from partners.agreements.onboarding import OutletPlace
 
 _SPREAD_MICRO = 20_000
 

@@ -13,8 +13,8 @@ from gateway.finance.answers import FinanceResult, ProposalResult, done, propose
 from gateway.finance.calls import person
 from gateway.inputs import KEY, described
 from kit.errors import FieldProblem
-from partners import agreements, drafts, onboarding
-from partners.agreements import AgreementUnknown
+from partners.agreements import agreements, drafts, onboarding
+from partners.agreements.agreements import AgreementUnknown
 
 _PARTNER = "Code of a partner."
 

@@ -14,7 +14,7 @@ from gateway.finance.answers import FinanceResult, ProposalResult, done, propose
 from gateway.finance.calls import MAKE, person
 from gateway.inputs import KEY, described
 from gateway.scalars import CurrencyCode
-from partners import onboarding
+from partners.agreements import onboarding
 from settlement.exposure import defaults, deposits
 from settlement.exposure.deposits import DepositInvalid
 from settlement.money import stock

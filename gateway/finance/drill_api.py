@@ -17,9 +17,11 @@ from gateway.types import Money, Reason, money, reasons
 from kit.amounts import Points
 from kit.secrets import Vault
 from ledger import history
-from partners import clearing, histories, rules
+from partners.clearing import clearing
+from partners.decisions import rules
 from partners.directory import Directory
-from partners.records import StoredReceipt
+from partners.receipts import histories
+from partners.receipts.records import StoredReceipt
 from settlement import archive, drill
 from settlement.rating import OPERATOR
 from settlement.statements import Source, decimal_from_micro

@@ -31,7 +31,8 @@ from gateway.types import money
 from members.subscription import invoices, overdue, recognition, returns
 from members.subscription.invoices import InvoiceUnknown
 from members.subscription.overdue import Step
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from settlement.subscription import months, rules
 
 _STATES = ("OPEN", "PAID", "VOID", "CREDITED")

@@ -23,7 +23,7 @@ from members.subscription import charging, invoices
 from members.subscription.charging import Receipt
 from members.subscription.invoices import PaymentMismatch
 from members.subscription.providers import MANUAL
-from partners import onboarding
+from partners.agreements import onboarding
 from settlement.subscription import allocation, months, rules
 from settlement.subscription.rules import FeeRules, FeeRulesInvalid, Rate
 

@@ -20,7 +20,7 @@ from members.subscription.invoices import Invoice
 from members.subscription.overdue import Notice, Overdue
 from members.subscription.recognition import Standing, Stretch
 from members.subscription.returns import Came, CreditNote, Refund
-from partners import clearing
+from partners.clearing import clearing
 from settlement.statements import decimal_from_micro
 from settlement.subscription import corrections, months
 from settlement.subscription.months import FeeMonth

@@ -34,7 +34,7 @@ from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from gateway.scalars import CurrencyCode
 from kit.secrets import fingerprint
-from partners import onboarding
+from partners.agreements import onboarding
 from settlement.bank import accounts, bank_files, details, paying, suspense
 from settlement.bank.notices import Noticed
 from settlement.bank.orders import Mandate

@@ -30,7 +30,8 @@ from gateway.finance.reconciliation_types import (
 from gateway.inputs import KEY, REPLAYED, described
 from gateway.rejections import Rejection
 from kit.secrets import fingerprint
-from partners import calls, programme
+from partners import calls
+from partners.agreements import programme
 from partners.directory import Partner
 from settlement.reconciliation import breaks, comparing, intake, register, resolving
 from settlement.reconciliation.files import Format

@@ -15,7 +15,7 @@ from gateway.inputs import described
 from gateway.types import Money, money
 from kit.amounts import Points, minor_from_micro
 from kit.secrets import Vault, opaque_id, read_opaque_id
-from partners import programme
+from partners.agreements import programme
 from settlement.bank import paying
 from settlement.bank.notices import Noticed
 from settlement.bank.paying import PaymentLeg, PaymentOrder

@@ -13,7 +13,7 @@ from gateway.finance.calls import DESK
 from gateway.inputs import described
 from kit.errors import Rejection
 from kit.reports.tables import Cell, Kind, Report, Table, Term, in_language, machine_text
-from partners import clearing
+from partners.clearing import clearing
 from settlement.reports import asking, catalogue, questions
 from settlement.reports.asking import QuestionTooLong
 from settlement.reports.catalogue import Wanted

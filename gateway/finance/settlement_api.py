@@ -37,7 +37,8 @@ from gateway.finance.settlement_types import (
 from gateway.inputs import described
 from kit.errors import Rejection
 from ledger import cutoffs
-from partners import agreements, clearing
+from partners.agreements import agreements
+from partners.clearing import clearing
 from partners.directory import Directory
 from settlement import archive, proposals, runs, what_if
 from settlement.documents import taxes

@@ -17,8 +17,9 @@ from gateway.types import Money, money
 from kit.amounts import Points
 from kit.approvals import Approval
 from ledger.cutoffs import Cutoff
-from partners import clearing, drafts
-from partners.agreements import Version
+from partners.agreements import drafts
+from partners.agreements.agreements import Version
+from partners.clearing import clearing
 from settlement import archive, runs
 from settlement.archive import RunHead
 from settlement.documents.drawing import TaxRule

@@ -21,8 +21,8 @@ from gateway.purchase_api import counter_of
 from gateway.rejections import Rejection
 from kit import clock
 from members.messages import COLLEAGUE
+from partners.agreements.onboarding import OwnPerson
 from partners.directory import Partner
-from partners.onboarding import OwnPerson
 
 MOST_TRAIL = 20
 LONGEST_KEY = 4_096

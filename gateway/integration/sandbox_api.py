@@ -25,9 +25,9 @@ from members import enrolment, proofs
 from members.consents import ConsentGiven
 from members.identification import MemberRef
 from members.messages import COLLEAGUE
-from partners import tills
-from partners.onboarding import OutletUnknown
-from partners.receipts import Receipt
+from partners.agreements.onboarding import OutletUnknown
+from partners.receipts.receipts import Receipt
+from partners.tills import tills
 
 TOTALS_MINOR = (4_820, 10_590, 25_000)
 """What the members bought, one each, in minor units."""

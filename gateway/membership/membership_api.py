@@ -30,7 +30,7 @@ from members.cards import CardUnknown, MemberUnknown
 from members.consents import OPERATOR, ConsentGiven
 from members.identification import MemberRef
 from members.messages import AddressUnknown
-from partners.onboarding import PartnerUnknown
+from partners.agreements.onboarding import PartnerUnknown
 
 _CHANNEL = "MEMBERS_APP"
 SESSION = "SESSION"

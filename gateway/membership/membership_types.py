@@ -41,13 +41,13 @@ from members.approvals import Approval
 from members.cards import HeldCard
 from members.consents import OPERATOR, Consent
 from members.identification import MemberRef
-from partners import histories
+from partners.agreements.onboarding import PartnerUnknown
 from partners.callers import Caller
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.mechanics import facts, invitations, offers, registry
-from partners.onboarding import PartnerUnknown
-from partners.records import StoredReceipt
+from partners.receipts import histories
+from partners.receipts.records import StoredReceipt
 
 MOST_DATES = 50
 

@@ -21,13 +21,15 @@ from kit.amounts import Points, minor_from_decimal
 from ledger.accounts import Balance
 from members import consents, enrolment
 from members.identification import MemberRef
-from partners import callers, rules, tills
+from partners import callers
+from partners.agreements.onboarding import PartnerUnknown
 from partners.callers import Caller
+from partners.decisions import rules
 from partners.desk import Desk
 from partners.directory import Directory, Partner
-from partners.onboarding import PartnerUnknown
-from partners.receipts import Receipt
-from partners.tills import Quoted
+from partners.receipts.receipts import Receipt
+from partners.tills import tills
+from partners.tills.tills import Quoted
 
 MOST_CONSENTS = 200
 

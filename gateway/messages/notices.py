@@ -19,8 +19,8 @@ from ledger.endings import Ending
 from members import messages
 from members.messages import Acceptance, Recipient
 from members.subscription.reminding import Reminder
-from partners import programme
-from partners.programme import ProgrammeUnknown
+from partners.agreements import programme
+from partners.agreements.programme import ProgrammeUnknown
 from settlement.claims.claims import Untold
 
 

@@ -25,7 +25,7 @@ from gateway.scopes import SCOPES
 from kit import actors, audit
 from kit.database import Database
 from kit.errors import Rejection
-from partners.onboarding import OwnPerson
+from partners.agreements.onboarding import OwnPerson
 
 FRESH_SECONDS = 5.0
 STALE_SECONDS = 10.0

@@ -15,8 +15,8 @@ from kit import console
 from kit.clock import wall
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from partners import onboarding
-from partners.commands import app
+from partners.agreements import onboarding
+from partners.commands.partners import app
 
 client_app = typer.Typer(name="client", help="OAuth clients of partners and of the staff.", no_args_is_help=True)
 app.add_typer(client_app)

@@ -20,7 +20,7 @@ from gateway.oauth.commands import Actor, ClientId
 from kit import console
 from kit.clock import wall
 from kit.settings import settings
-from partners import onboarding
+from partners.agreements import onboarding
 
 T = TypeVar("T")
 

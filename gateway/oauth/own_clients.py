@@ -21,8 +21,8 @@ from gateway.oauth.clients import ClientUnknown
 from kit import audit
 from kit.audit import Entry
 from kit.errors import FieldProblem, Rejection
-from partners import onboarding
-from partners.onboarding import OwnPerson
+from partners.agreements import onboarding
+from partners.agreements.onboarding import OwnPerson
 from partners.terms import Terms
 
 MOST_CLIENTS = 20

@@ -12,7 +12,7 @@ from gateway.context import Context, Person, Services
 from gateway.person_calls import PersonCall
 from gateway.promotions.rule_types import Shown
 from members.messages import STAFF
-from partners import onboarding
+from partners.agreements import onboarding
 
 MARKETERS = (scopes.RULES_EDIT, scopes.RULES_APPROVE)
 _OPERATOR = 0

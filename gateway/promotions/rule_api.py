@@ -45,15 +45,15 @@ from gateway.purchase_api import Counter
 from gateway.rejections import Rejection
 from gateway.types import money, reasons
 from kit.amounts import Points
-from partners import decisions, rules
 from partners.callers import Caller
+from partners.decisions import decisions, rules
 from partners.desk import Desk
 from partners.promotions import catalogue, concerns, documents, explanations, publishing, simulations
 from partners.promotions.catalogue import ReleaseEntry
 from partners.promotions.launching import Expectation
 from partners.promotions.publishing import Launch, PromotionUnknown, ReleaseUnknown, RuleInvalid
 from partners.promotions.simulations import Kept, SimulationUnknown
-from partners.records import PURCHASE, StoredReceipt
+from partners.receipts.records import PURCHASE, StoredReceipt
 
 _NO_CLIENT = 0
 _NOTHING = Expectation(0, 0, 0, 0, 0, 0)  # where nobody said what a launch is for, nothing is expected of it

@@ -18,9 +18,9 @@ from kit.clock import wall
 from kit.database import Database
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from partners.commands import app as partner_app
+from partners.agreements.onboarding import PartnerUnknown
+from partners.commands.partners import app as partner_app
 from partners.directory import DirectoryCache, Partner
-from partners.onboarding import PartnerUnknown
 
 app = typer.Typer(name="colleague", help="Who signs in to the portal for a partner.", no_args_is_help=True)
 partner_app.add_typer(app)

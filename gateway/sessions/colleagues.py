@@ -30,7 +30,7 @@ from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
 from members import aliases, messages
 from members.messages import COLLEAGUE, AddressUnknown, Recipient
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.directory import Partner
 
 MANAGER: Final = "MANAGER"

@@ -26,7 +26,7 @@ from gateway.messages.notices import Sender
 from gateway.sessions import texts
 from gateway.sessions.people import PREFIXES
 from members.messages import COLLEAGUE, MEMBER, STAFF
-from partners.programme import ProgrammeUnknown
+from partners.agreements.programme import ProgrammeUnknown
 
 HERE = Path(__file__).parent
 LANGUAGE_COOKIE = "language"

@@ -13,7 +13,8 @@ from gateway.purchase_api import call_of
 from gateway.rejections import Rejection
 from members.subscription import entitlements
 from members.subscription.entitlements import Use
-from partners import callers, outcomes, recognition
+from partners import callers, outcomes
+from partners.tills import recognition
 
 
 @strawberry.input(description="Units of a benefit that a member used.")

@@ -24,7 +24,7 @@ from members.subscription.gifts import Gift, GiftUnknown, GiftWish
 from members.subscription.periods import Interval
 from members.subscription.plans import PlanUnknown
 from members.subscription.subscriptions import Subscription
-from partners import programme
+from partners.agreements import programme
 
 
 @strawberry.input(description="Periods of a plan that the signed-in member gives somebody.")

@@ -26,7 +26,7 @@ from members.subscription.offers import OfferDraft, OfferStanding, PlanOfferInva
 from members.subscription.periods import Interval
 from members.subscription.plan_proposals import Proposal
 from members.subscription.plans import PlanDraft, PlanInvalid, PriceDraft
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.directory import Directory
 
 _DRAFT, _DECIDE = (scopes.RULES_EDIT,), (scopes.RULES_APPROVE,)

@@ -21,7 +21,7 @@ from members.messages import AddressUnknown, MessageNotPermitted
 from members.subscription import due_work, nightly
 from members.subscription.due_work import Announce, Renewal
 from members.subscription.reminding import Remind, Reminder
-from partners import allotments
+from partners.adjustments import allotments
 
 PATIENCE = timedelta(hours=6)
 """What was due for longer is done as of now: a worker that stood still does not try four times in a minute."""

@@ -28,7 +28,7 @@ from members.subscription.offers import Shown
 from members.subscription.periods import Interval
 from members.subscription.providers import Provider
 from members.subscription.subscriptions import Subscription, SubscriptionUnknown, Wish
-from partners import programme
+from partners.agreements import programme
 
 _ID = "The subscription, as `own { subscriptions }` names it."
 

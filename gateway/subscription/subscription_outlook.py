@@ -12,8 +12,8 @@ from members.subscription import entitlements
 from members.subscription.contract import State
 from members.subscription.entitlements import Used
 from members.subscription.subscriptions import Subscription
-from partners import histories
 from partners.directory import Partner
+from partners.receipts import histories
 
 
 @strawberry.type(description="What is charged next, if nothing changes.")

@@ -21,8 +21,8 @@ from gateway.webhooks.kinds import KINDS
 from kit import audit
 from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
-from partners import onboarding
-from partners.onboarding import OwnPerson
+from partners.agreements import onboarding
+from partners.agreements.onboarding import OwnPerson
 
 MOST_ENDPOINTS = 10
 LONGEST_DESCRIPTION = 120

@@ -29,12 +29,12 @@ from kit.database import Database
 from kit.secrets import Vault, opaque_id
 from ledger import feed as journal
 from ledger.feed import Adjusted, Lapse, Place
-from partners import feed as receipts
 from partners.directory import Directory, DirectoryCache, Partner
-from partners.holds import HoldRef
+from partners.holds.holds import HoldRef
 from partners.promotions import budget_ends
 from partners.promotions.budget_ends import BudgetEnd
-from partners.records import StoredReceipt
+from partners.receipts import feed as receipts
+from partners.receipts.records import StoredReceipt
 from settlement import news
 from settlement.news import Answered, Issued
 

@@ -31,7 +31,7 @@ from gateway.webhooks.webhook_types import (
 from kit import clock
 from kit.secrets import Vault
 from members.messages import COLLEAGUE
-from partners.onboarding import OwnPerson
+from partners.agreements.onboarding import OwnPerson
 
 _ENDPOINT = "Id of the endpoint."
 _URL = "An https address of a public host; in a sandbox on one's own machine also one of that machine."

@@ -16,13 +16,13 @@ from kit.errors import FieldProblem
 from kit.settings import settings
 from members import attributes, segments
 from members.commands import Actor, CardNumber
-from partners import onboarding
+from partners.agreements import onboarding
+from partners.commands.members import desk
 from partners.coupons import batches
 from partners.coupons.batches import BatchDraft, CouponBatchInvalid
 from partners.mechanics import clubs, documents, grants, registry, rewards
 from partners.mechanics.registry import Draft, MechanicInvalid
 from partners.mechanics.rewards import RewardDraft
-from partners.member_commands import desk
 
 app = typer.Typer(name="mechanics", help="Tiers, events, invitations, holidays, stamps, rewards, segments, badges.",
                   no_args_is_help=True)  # fmt: skip

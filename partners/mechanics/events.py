@@ -16,7 +16,7 @@ from kit.errors import Rejection
 from kit.secrets import fingerprint
 from members import persons
 from members.identification import MemberRef
-from partners import callers, outcomes, recognition
+from partners import callers, outcomes
 from partners.callers import Caller
 from partners.calls import Call
 from partners.desk import Desk
@@ -24,6 +24,7 @@ from partners.mechanics import moment_store, moments, registry
 from partners.mechanics.documents import EventDocument
 from partners.mechanics.moments import Counted, Moment, MomentCounted
 from partners.promotions.basket import Event
+from partners.tills import recognition
 
 MOST_TOLD = 20
 LONGEST_WORD = 200

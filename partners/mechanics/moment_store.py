@@ -14,7 +14,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.accounts import POINTS
-from partners.receipt_store import charge_columns, lot_columns
+from partners.receipts.store import charge_columns, lot_columns
 
 if TYPE_CHECKING:
     from partners.mechanics.events import Told

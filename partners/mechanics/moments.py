@@ -18,21 +18,22 @@ import asyncpg
 import orjson
 
 from kit.errors import Rejection
-from partners import callers, deciding, decisions, outcomes, recording
+from partners import callers, outcomes, recording
 from partners.callers import Caller
 from partners.coupons import batches, coupons
 from partners.coupons.coupons import Granted
-from partners.decisions import Basis, Decided
+from partners.decisions import deciding, decisions
+from partners.decisions.decisions import Basis, Decided
+from partners.decisions.earning import Award
+from partners.decisions.prepared import ATTEMPTS
 from partners.desk import Desk
 from partners.directory import Directory, Partner
-from partners.earning import Award
 from partners.mechanics import facts, grants, moment_store
 from partners.mechanics.facts import Asked, Facts
-from partners.prepared import ATTEMPTS
 from partners.promotions import counter_store, evaluation
 from partners.promotions.basket import BaseTerms, Basket, Context, Counters, Coupon, Event, Grant, Local, Outcome
 from partners.promotions.releases import Release
-from partners.records import Promoted
+from partners.receipts.records import Promoted
 from partners.terms import Terms, exposure_code, holding_code
 
 EVENT, ENROLMENT, INVITATION = "event", "enrolment", "referral_qualified"

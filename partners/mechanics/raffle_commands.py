@@ -14,9 +14,9 @@ from rich.table import Table
 from kit import console
 from kit.settings import settings
 from members.commands import Actor
+from partners.commands.members import desk
 from partners.mechanics import drawing, raffles
 from partners.mechanics.raffles import Draft, Raffle
-from partners.member_commands import desk
 
 app = typer.Typer(name="raffles", help="Raffles that anybody can draw again.", no_args_is_help=True)
 

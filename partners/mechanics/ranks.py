@@ -13,9 +13,10 @@ from ledger import feed
 from members import standings
 from members.standings import Assessment
 from members.tiers import STANDARD
-from partners import programme, store
+from partners import store
+from partners.agreements import programme
+from partners.agreements.programme import ProgrammeUnknown
 from partners.mechanics import facts, registry
-from partners.programme import ProgrammeUnknown
 
 STEP = 2_000
 

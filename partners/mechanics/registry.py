@@ -14,7 +14,8 @@ from kit import actors, approvals, audit
 from kit.approvals import Approval
 from kit.errors import FieldProblem, Rejection
 from members.tiers import STANDARD, Ladder
-from partners import programme, store
+from partners import store
+from partners.agreements import programme
 from partners.mechanics import documents, mechanic_store
 from partners.mechanics.documents import EventDocument, InvitationDocument, LadderDocument
 

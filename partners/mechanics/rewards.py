@@ -21,14 +21,16 @@ from kit import actors, audit
 from kit.database import Database
 from kit.errors import FieldProblem, Rejection
 from members.identification import MemberRef
-from partners import callers, receipts, recognition, tills
+from partners import callers
 from partners.calls import Call
 from partners.desk import Desk
 from partners.mechanics import facts, reward_store
 from partners.outcomes import Recorded
 from partners.promotions.basket import Member
-from partners.receipts import Receipt
-from partners.tills import Proof
+from partners.receipts import receipts
+from partners.receipts.receipts import Receipt
+from partners.tills import recognition, tills
+from partners.tills.tills import Proof
 
 LANGUAGES = ("en", "ru", "ro")
 SOLD_OUT = "TS006"

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, approvals
 from kit.approvals import Approval, ProposalUnknown
 from kit.errors import FieldProblem, Rejection
-from partners import programme
+from partners.agreements import programme
 from partners.promotions import budgets, launching, publishing, store
 from partners.promotions.budgets import BudgetInForce, BudgetInvalid, FundingReused
 from partners.promotions.launching import Cover

@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit
 from kit.errors import FieldProblem, Rejection
 from ledger.audit import Violation
-from partners import programme
 from partners import store as partner_store
+from partners.agreements import programme
 from partners.promotions import store
 from partners.promotions.documents import BudgetDocument, read_as
 from partners.terms import LIMITS

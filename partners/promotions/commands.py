@@ -18,8 +18,8 @@ from kit.errors import FieldProblem
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 from members.commands import Actor
+from partners.commands.members import desk
 from partners.directory import Directory, DirectoryCache
-from partners.member_commands import desk
 from partners.promotions import budgets, drafts, launching, publishing, rehearsals
 from partners.promotions.budgets import Budget, Usage
 from partners.promotions.drafts import Draft

@@ -20,7 +20,7 @@ from kit.errors import FieldProblem
 from partners.promotions import conditions, expressions
 from partners.promotions.expressions import ExpressionInvalid
 from partners.promotions.plain import canonical, digest
-from partners.receipts import LINE_KINDS
+from partners.receipts.receipts import LINE_KINDS
 
 LANGUAGES = ("en", "ru", "ro")
 TRIGGERS = (

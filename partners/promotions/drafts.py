@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.errors import FieldProblem
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.promotions import budgets, documents, publishing, store
 from partners.promotions.publishing import Change, RuleInvalid
 from partners.promotions.releases import Release

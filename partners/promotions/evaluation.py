@@ -1,7 +1,7 @@
 """PURE: what a basket gets under a release.
 
 `evaluate` is the one entry: the same release, basket, context and counters give the same outcome for ever. Without a
-rule it gives what `partners.earning` gives, to the point and to the lot. Phases see what those before them left:
+rule it gives what `decisions.earning` gives, to the point and to the lot. Phases see what those before them left:
 discounts, what points may pay, base points, bonus points, grants. Caps bind where an effect is decided, so "the best"
 is the best that can really be had.
 

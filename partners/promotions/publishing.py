@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, approvals, audit
 from kit.errors import FieldProblem, Rejection
-from partners import programme
 from partners import store as partner_store
+from partners.agreements import programme
 from partners.promotions import budgets, checking, documents, launching, releases, store
 from partners.promotions.basket import BaseTerms
 from partners.promotions.budgets import field_problems

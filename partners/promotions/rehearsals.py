@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 from msgspec.structs import replace
 
-from partners import decisions, receipt_store
+from partners.decisions import decisions
 from partners.directory import Directory
 from partners.promotions import simulation
 from partners.promotions.basket import Context, Counters, Member
@@ -25,7 +25,8 @@ from partners.promotions.releases import EMPTY, Release
 from partners.promotions.shelf import needs_of
 from partners.promotions.simulation import Simulation
 from partners.promotions.tallies import Tallies
-from partners.records import StoredReceipt
+from partners.receipts import store as receipt_store
+from partners.receipts.records import StoredReceipt
 
 CHUNK = 500
 

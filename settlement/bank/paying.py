@@ -20,7 +20,8 @@ from kit import actors, audit
 from kit.amounts import micro_per_minor
 from kit.approvals import FourEyesRequired
 from kit.errors import Rejection
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from settlement import archive, calendars, netting, states, store
 from settlement.archive import RunHead
 from settlement.bank import details, orders, payment_store

@@ -23,10 +23,12 @@ from kit.errors import FieldProblem, Rejection
 from kit.secrets import Vault
 from members import identification, sharing, standings
 from members.identification import Identified, MemberRef
-from partners import callers, late_receipts, onboarding, programme, roles
+from partners import callers
+from partners.agreements import onboarding, programme, roles
+from partners.agreements.onboarding import OutletUnknown, TerminalUnknown
 from partners.directory import Directory
-from partners.onboarding import OutletUnknown, TerminalUnknown
-from partners.receipts import LARGEST_AMOUNT_MINOR, LONGEST_REFERENCE, ReceiptRef
+from partners.purchases import late_receipts
+from partners.receipts.receipts import LARGEST_AMOUNT_MINOR, LONGEST_REFERENCE, ReceiptRef
 from settlement import calendars
 from settlement.claims import claim_store, claiming
 from settlement.claims.claiming import ClaimRule

@@ -20,7 +20,9 @@ from kit.amounts import decimal_from_minor, minor_from_decimal
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
 from members import identification
-from partners import callers, clearing, onboarding
+from partners import callers
+from partners.agreements import onboarding
+from partners.clearing import clearing
 from partners.directory import Directory, DirectoryCache
 from settlement.claims import claiming, claims
 from settlement.claims.claims import Claim, ClaimDraft, Purchase, Shown

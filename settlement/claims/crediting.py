@@ -19,12 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.errors import Rejection
 from kit.secrets import fingerprint
 from members.cards import MemberClosed, MemberUnknown
-from partners import late_receipts
 from partners.desk import Desk
 from partners.directory import Directory
-from partners.late_receipts import Seen
 from partners.outcomes import ReceiptAlreadyRecorded, ReceiptCancelled
-from partners.receipts import Receipt, ReceiptRef
+from partners.purchases import late_receipts
+from partners.purchases.late_receipts import Seen
+from partners.receipts.receipts import Receipt, ReceiptRef
 from settlement.claims import claiming, claims
 from settlement.claims.claiming import CLOSED, CREDITED, FOUND, REPLACED, TO_CREDIT
 from settlement.claims.claims import Claim

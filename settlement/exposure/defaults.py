@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, approvals, audit
 from kit.amounts import micro_per_minor
 from kit.errors import Rejection
-from partners import clearing
+from partners.clearing import clearing
 from settlement import archive, states
 from settlement.exposure import caps, limits, store
 from settlement.exposure.caps import COLLATERAL, HOLDBACK, OPERATORS, PREFUNDING, Draw

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, approvals, audit
 from kit.approvals import Approval
 from kit.errors import Rejection
-from partners import clearing
+from partners.clearing import clearing
 from settlement.exposure import limits
 from settlement.money import entries, journal, store
 from settlement.money.events import MoneyEvent

@@ -21,8 +21,8 @@ from kit.database import Database
 from ledger import withheld
 from ledger.accounts import POINTS
 from ledger.withheld import Withheld
-from partners import clearing
-from partners.clearing import PartnerName
+from partners.clearing import clearing
+from partners.clearing.clearing import PartnerName
 from partners.terms import SettlementTerms, Terms
 from settlement.exposure import caps, store
 from settlement.exposure.caps import Exposure

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, approvals, console
 from kit.approvals import Approval
 from kit.settings import settings
-from partners import clearing, onboarding, programme
+from partners.agreements import onboarding, programme
+from partners.clearing import clearing
 from settlement import breakage
 from settlement.breakage import BreakageRun
 from settlement.money import accounts, cutoffs, exchange, journal, locks, openings, stock

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit
 from kit.errors import Rejection
 from ledger import cutoffs
-from partners import clearing
+from partners.clearing import clearing
 from partners.terms import Terms
 from settlement import rating
 from settlement.money import entries, fees, journal, owed, stock, stock_store, store

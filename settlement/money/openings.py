@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, approvals, audit
 from kit.approvals import Approval
 from kit.errors import FieldProblem, Rejection
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from partners.terms import OPERATOR
 from settlement.money import accounts, entries, journal, opening_files, stock, stock_store, store
 from settlement.money.entries import Entry, Posting

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.amounts import micro_per_minor
-from partners import clearing, records
-from partners.clearing import Owed, OwedGroup
+from partners.clearing import clearing
+from partners.clearing.clearing import Owed, OwedGroup
+from partners.receipts import records
 from settlement.money.events import MoneyEvent
 
 KINDS = {records.DISCOUNT: "DISCOUNT", records.COUPON: "COUPON", records.BENEFIT: "BENEFIT"}

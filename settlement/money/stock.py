@@ -20,7 +20,7 @@ from kit.errors import FieldProblem, Rejection
 from kit.secrets import fingerprint
 from ledger import adjustments
 from ledger.adjustments import Grant
-from partners import clearing
+from partners.clearing import clearing
 from partners.terms import OPERATOR, Terms
 from settlement.money import accounts, entries, journal, stock_store, store
 from settlement.money.entries import Entry, Posting

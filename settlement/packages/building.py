@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.errors import Rejection
 from kit.secrets import Vault
-from partners import clearing
+from partners.clearing import clearing
 from partners.terms import SettlementTerms
 from settlement import agreed, archive, calculation, charges, states
 from settlement.archive import Run, Statement

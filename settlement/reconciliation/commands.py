@@ -16,7 +16,8 @@ from kit.amounts import decimal_from_minor
 from kit.database import Database
 from kit.errors import Rejection
 from kit.settings import settings
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from settlement.bank import accounts, bank_files, details, paying, suspense
 from settlement.bank.accounts import BankAccount
 from settlement.bank.bank_files import Taken

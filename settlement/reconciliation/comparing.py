@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, audit
 from kit.amounts import exponent
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from partners.terms import SettlementTerms, Terms
 from settlement.reconciliation import breaks, file_store, intake, matching, register
 from settlement.reconciliation.breaks import Category

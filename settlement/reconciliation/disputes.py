@@ -16,8 +16,9 @@ from kit import actors, audit
 from kit.amounts import micro_per_minor
 from kit.approvals import FourEyesRequired
 from kit.errors import Rejection
-from partners import clearing, programme
-from partners.receipts import LONGEST_REFERENCE
+from partners.agreements import programme
+from partners.clearing import clearing
+from partners.receipts.receipts import LONGEST_REFERENCE
 from settlement import archive, calendars, states, store
 from settlement.archive import Statement
 from settlement.money import entries, journal

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import actors, audit
-from partners import programme
+from partners.agreements import programme
 from settlement import calendars
 from settlement.reconciliation import break_store, breaks, register
 from settlement.reconciliation.register import Break

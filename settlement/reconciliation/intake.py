@@ -21,7 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit
 from kit.database import Database
 from kit.errors import Rejection
-from partners import clearing, outcomes
+from partners import outcomes
+from partners.clearing import clearing
 from settlement.reconciliation import file_store, files, register
 from settlement.reconciliation.breaks import Category
 from settlement.reconciliation.files import Event, FileHead, FileTail, Format, PartnerFileInvalid, Problem, Record

@@ -10,7 +10,7 @@ from datetime import date, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import programme
+from partners.agreements import programme
 from settlement.reconciliation import break_store, breaks, file_store, register
 
 EXPLAINED_DAYS = 5

@@ -18,7 +18,7 @@ from kit.amounts import micro_per_minor
 from kit.approvals import Approval
 from kit.errors import Rejection
 from kit.instants import add_months
-from partners import programme
+from partners.agreements import programme
 from settlement.reconciliation import corrections, file_store, intake, register
 from settlement.reconciliation.matching import RULES_VERSION
 from settlement.reconciliation.register import Break, BreakState, Side

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.amounts import decimal_from_minor, micro_per_minor
-from partners import programme
+from partners.agreements import programme
 from settlement.bank import paying, payment_store, suspense
 from settlement.claims import claims
 from settlement.reconciliation import breaks, comparing, disputes, late_answers, register

@@ -15,7 +15,8 @@ from kit.reports import csv_files, documents, workbooks
 from kit.reports.tables import LANGUAGES, LongTable, Report, Row, Table, Words
 from members.subscription import sellers
 from members.subscription.sellers import SellerUnknown
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from settlement import archive, breakage, rating, states
 from settlement import what_if as what_ifs
 from settlement.archive import Run, Statement

@@ -14,7 +14,8 @@ from kit.database import Database
 from kit.reports.tables import in_language
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from partners import clearing, directory
+from partners import directory
+from partners.clearing import clearing
 from settlement.reports import catalogue
 from settlement.reports.catalogue import Wanted
 

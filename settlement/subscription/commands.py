@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit import console
 from kit.settings import settings
-from partners import clearing
+from partners.clearing import clearing
 from settlement.statements import decimal_from_micro
 from settlement.subscription import months, rules
 from settlement.subscription.months import FeeMonth, FeeShare

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.amounts import allocate, micro_per_minor
 from members.subscription import facts
 from members.subscription.facts import FeeCredited
-from partners import clearing
+from partners.clearing import clearing
 from partners.terms import DATED_CORRECTION
 from settlement.money import fees
 from settlement.money.events import MoneyEvent

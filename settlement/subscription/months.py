@@ -22,7 +22,9 @@ from kit.instants import add_months
 from ledger import cutoffs
 from members.subscription import facts
 from members.subscription.facts import Covered, FeeCredited, FeePaid, PaidService, Used
-from partners import allotments, clearing, programme
+from partners.adjustments import allotments
+from partners.agreements import programme
+from partners.clearing import clearing
 from settlement.money import fees
 from settlement.money.events import MoneyEvent
 from settlement.rating import OPERATOR

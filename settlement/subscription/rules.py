@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, approvals, audit
 from kit.amounts import BASIS
 from kit.errors import Rejection
-from partners import clearing, programme
+from partners.agreements import programme
+from partners.clearing import clearing
 from partners.terms import RUN_OFF
 from settlement.subscription import store
 from settlement.subscription.allocation import METHODS, Method, Rules, Shortage, ZeroUse

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit.database import Database
 from kit.errors import Rejection
 from ledger import cutoffs
-from partners import clearing
+from partners.clearing import clearing
 from settlement import states
 from settlement.windows import names, positions, shares, store
 from settlement.windows.names import NET, WindowName

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partners import clearing
+from partners.clearing import clearing
 from settlement import rating
 from settlement.money import stock
 from settlement.windows import positions, shares, store

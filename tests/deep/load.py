@@ -23,11 +23,13 @@ from ledger import cutoffs
 from members import cards, proofs
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import callers, calls, outcomes, returns, tills
+from partners import callers, calls, outcomes
 from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.receipts import Receipt, ReceiptRef
-from partners.returning import Wish
+from partners.receipts.receipts import Receipt, ReceiptRef
+from partners.returns import returns
+from partners.returns.returning import Wish
+from partners.tills import tills
 from settlement import archive, controls, runs
 from tests.builders import Coalition, a_receipt
 

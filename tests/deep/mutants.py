@@ -20,15 +20,20 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from ledger import notices
 from members.cards import IssuedCard
-from partners import preparing, receipt_store, recording, returns
+from partners import recording
+from partners.decisions import preparing
+from partners.decisions.prepared import Prepared
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
-from partners.returning import Wish
+from partners.receipts import store as receipt_store
+from partners.returns import returns
+from partners.returns.returning import Wish
 from tests.builders import NOON, Coalition, a_receipt, found, identified, violations
 from tests.ledger import test_batches, test_cutoffs, test_debts, test_ledger_machine, test_notices, test_operations
 from tests.ledger.test_operations import T0, Holder, open_holder
-from tests.partners import test_debts as test_member_debts
-from tests.partners import test_holds, test_purchases, test_returns
+from tests.partners.holds import test_holds
+from tests.partners.purchases import test_purchases
+from tests.partners.returns import test_debts as test_member_debts
+from tests.partners.returns import test_returns
 
 
 class NotThere(Exception):  # noqa: N818 - it says what the snippet is

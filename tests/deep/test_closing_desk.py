@@ -12,11 +12,12 @@ import pytest
 from kit.database import Database
 from kit.lane import Busy
 from kit.secrets import Vault
-from partners import preparing, purchases
+from partners.decisions import preparing
+from partners.decisions.prepared import Prepared
 from partners.desk import Desk
 from partners.directory import DirectoryCache
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
+from partners.purchases import purchases
 from tests.builders import NOON, a_receipt, found, identified, violations
 
 pytestmark = pytest.mark.deep

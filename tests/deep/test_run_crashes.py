@@ -14,7 +14,8 @@ import pytest
 from kit import actors, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from partners import preparing, purchases
+from partners.decisions import preparing
+from partners.purchases import purchases
 from settlement import archive, controls, runs, statements
 from tests.builders import NOON, a_receipt, identified
 from tests.deep.test_database_crashes import coalition_of, kill

@@ -16,8 +16,9 @@ from gateway.webhooks.endpoints import Wanted
 from kit import actors, clock, postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from partners import preparing, purchases
-from partners.onboarding import OwnPerson
+from partners.agreements.onboarding import OwnPerson
+from partners.decisions import preparing
+from partners.purchases import purchases
 from tests.builders import NOON, Coalition, a_receipt, found, identified
 from tests.gateway import receiving
 from tests.gateway.receiving import Received

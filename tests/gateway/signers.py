@@ -22,7 +22,7 @@ from gateway.oauth import clients, dpop
 from gateway.oauth.approvers import Approver
 from gateway.oauth.authentication import ASSERTION_TYPE
 from kit import actors
-from partners import onboarding
+from partners.agreements import onboarding
 from tests.gateway.toys import ISSUER, Toy
 
 CALLBACK = "https://app.example/back"

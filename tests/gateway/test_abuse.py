@@ -1,7 +1,7 @@
 """What thieves, cheats and insiders try, by the numbers of the list of abuses. Every "no" is seen to have written nothing.
 
 L-15, L-16 (replays), L-20, L-21 (insiders), L-30 (weak secrets), L-32 and L-33 (games with expiry and rounding) are in
-tests/journeys/test_abuse_of_rules.py, L-25 (inflated accruals) in tests/partners/test_paces.py, L-28 (codes talked out of
+tests/journeys/test_abuse_of_rules.py, L-25 (inflated accruals) in tests/partners/decisions/test_paces.py, L-28 (codes talked out of
 somebody) in tests/gateway/membership/test_membership_api.py; test_the_list_of_abuses holds that every row has a test of
 its name.
 """
@@ -28,8 +28,8 @@ from members.cards import CardUnknown, IssuedCard
 from members.guesses import CardGuesses, RateLimited
 from members.identification import MemberRef
 from members.proofs import CodeInvalid, CodeLocked
-from partners import recognition
 from partners.desk import Desk
+from partners.tills import recognition
 from tests.builders import DAY, NOON, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.gateway import stand

@@ -19,7 +19,7 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from kit.settings import settings
 from members.messages import COLLEAGUE
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.directory import Partner
 from tests.builders import NOON
 from tests.founded import a_coalition, met

@@ -27,9 +27,9 @@ from kit.secrets import Vault
 from kit.settings import Settings
 from ledger import lots
 from members import identification
-from partners import programme
+from partners.agreements import programme
+from partners.agreements.programme import ProgrammeExists
 from partners.directory import DirectoryCache
-from partners.programme import ProgrammeExists
 from settlement import archive
 from tests import builders
 from tests.conftest import Copying

@@ -16,7 +16,7 @@ from gateway.demo.report import Check, Cost, Points, Shopper, Standing
 from gateway.figures import Figures
 from ledger.cutoffs import Turnover
 from members import proofs
-from partners.clearing import OwedGroup
+from partners.clearing.clearing import OwedGroup
 from settlement.netting import Bilateral
 
 AT = datetime(2017, 2, 26, tzinfo=UTC)

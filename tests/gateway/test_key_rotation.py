@@ -24,7 +24,7 @@ from kit.secrets import BadKey, Vault, new_key
 from kit.settings import Settings, settings
 from members import enrolment, proofs
 from members.subscription import subscriptions
-from partners.onboarding import OwnPerson
+from partners.agreements.onboarding import OwnPerson
 from tests import builders
 from tests.gateway import desk as desks
 from tests.gateway import stand
@@ -315,14 +315,14 @@ def test_a_key_that_is_wrong_or_comes_twice_is_refused() -> None:
 
 GIVEN_OVER = {
     "gateway/oauth/keys.py", "gateway/sessions/staff.py", "gateway/sessions/colleagues.py", "members/cards.py",
-    "members/enrolment.py", "members/aliases.py", "members/registrations.py", "partners/onboarding.py",
+    "members/enrolment.py", "members/aliases.py", "members/registrations.py", "partners/agreements/onboarding.py",
     "members/persons.py", "partners/coupons/codes.py", "partners/mechanics/invitations.py", "settlement/packages/keys.py",
     "partners/mechanics/raffles.py",
     "members/subscription/offers.py", "gateway/charging/tokens.py", "gateway/webhooks/endpoints.py",
     "members/rekeying.py", "partners/rekeying.py", "gateway/key_rotation.py",
 }  # fmt: skip
 SHORT_LIVED = {
-    "partners/tills.py": "which coupons a purchase was told with: a retry that comes after a rotation is refused",
+    "partners/tills/tills.py": "which coupons a purchase was told with: a retry that comes after a rotation is refused",
     "gateway/sessions/codes.py": "codes of ten minutes, budgets of an hour, and what a browser is recognised by",
     "gateway/person_calls.py": "a retry that comes after a rotation is refused, not done twice",
     "gateway/oauth/endpoints.py": "user codes of ten minutes",

@@ -18,9 +18,12 @@ from kit import actors
 from kit.database import Database
 from kit.secrets import Vault
 from kit.settings import Settings
-from partners import callers, preparing, programme, purchases
+from partners import callers
+from partners.agreements import programme
+from partners.decisions import preparing
 from partners.desk import Desk
 from partners.directory import DirectoryCache
+from partners.purchases import purchases
 from partners.terms import Programme
 from settlement import runs
 from tests import builders

@@ -209,7 +209,7 @@ async def test_a_resumed_client_asks_for_a_new_token(own_toy: Toy) -> None:
 
 
 async def test_a_suspended_partner_gets_no_token_and_its_tokens_die(own_toy: Toy) -> None:
-    from partners import onboarding
+    from partners.agreements import onboarding
 
     toy = own_toy
     async with toy.database.transaction() as connection:

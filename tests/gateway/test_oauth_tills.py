@@ -15,7 +15,7 @@ from sqlalchemy import text
 from gateway.oauth import clients
 from gateway.oauth.clients import DEVICE_CODE, ClientCache
 from kit.actors import ensure_actor
-from partners import onboarding
+from partners.agreements import onboarding
 from tests.gateway import own_toys
 from tests.gateway.signers import (
     HIDDEN,

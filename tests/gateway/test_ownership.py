@@ -36,7 +36,7 @@ from kit.secrets import Vault
 from members import enrolment, proofs
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.mechanics import registry, rewards
 from partners.mechanics.registry import Draft
 from partners.mechanics.rewards import RewardDraft

@@ -18,9 +18,9 @@ from kit.secrets import Vault
 from members import consents, pairings
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
-from partners import onboarding
-from partners import pairings as tills
+from partners.agreements import onboarding
 from partners.callers import Caller
+from partners.tills import pairings as tills
 from tests import builders
 from tests.builders import NOON, violations
 from tests.founded import a_coalition, met

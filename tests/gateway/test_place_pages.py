@@ -18,7 +18,7 @@ from gateway.sessions import colleagues
 from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
-from partners import onboarding
+from partners.agreements import onboarding
 from tests.builders import NOON, rows_written
 from tests.founded import a_coalition, met
 from tests.gateway import desk as desks

@@ -26,7 +26,7 @@ from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import cutoffs
 from members import approvals
-from partners import onboarding
+from partners.agreements import onboarding
 from settlement import runs
 from settlement.claims import claims
 from settlement.claims.claims import ClaimDraft

@@ -21,7 +21,7 @@ from kit.secrets import Vault
 from ledger import feed
 from members import cards
 from members.cards import IssuedCard
-from partners import feed as receipts
+from partners.receipts import feed as receipts
 from tests.builders import NOON
 from tests.founded import a_coalition, met
 from tests.gateway import listening, stand

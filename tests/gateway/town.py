@@ -25,7 +25,7 @@ from kit.database import APPLICATION_ROLE, connect
 from kit.secrets import Vault
 from members import proofs
 from members.cards import IssuedCard
-from partners import onboarding
+from partners.agreements import onboarding
 from partners.mechanics import documents, grants, offers, rewards
 from partners.mechanics.rewards import RewardDraft
 from tests.builders import DAY, NOON, a_receipt

@@ -31,7 +31,7 @@ from kit.errors import FieldProblem, OutcomeUnknown
 from kit.errors import Rejection as No
 from kit.secrets import Vault
 from kit.settings import Settings
-from partners import onboarding, programme
+from partners.agreements import onboarding, programme
 from partners.terms import Programme
 
 PLENTY = Allowance(1_000_000, 100_000)

@@ -25,15 +25,15 @@ from kit.database import APPLICATION_ROLE, Database, driver_url
 from kit.secrets import Vault
 from members import proofs
 from members.cards import IssuedCard
-from partners import earning, spending
-from partners.earning import EarnLine
+from partners.decisions import earning, spending
+from partners.decisions.earning import EarnLine
 from tests.builders import DAY, NOON, PROGRAMME, found, rows_written, violations
 from tests.gateway import stand
 from tests.gateway.stand import Gateway, Till
 from tests.gateway.test_abuse import holding, redeeming, returning
 from tests.gateway.test_hold_api import PLACE
 from tests.gateway.test_purchase_api import MEMBER, RECORD, REDEEM, RETURN, by_number, record
-from tests.partners.test_earning import TERMS
+from tests.partners.decisions.test_earning import TERMS
 
 
 @pytest.fixture

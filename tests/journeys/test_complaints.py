@@ -15,12 +15,12 @@ from kit.database import Database
 from kit.secrets import Vault
 from members import standings
 from members.cards import IssuedCard
-from partners.returning import Wish
+from partners.returns.returning import Wish
 from tests.builders import DAY, NOON, Coalition, a_receipt, rows_written, violations
 from tests.founded import a_coalition, met
 from tests.ledger.test_operations import Holder, open_holder
-from tests.partners.test_purchases import available, record
-from tests.partners.test_returns import cancel, give_back
+from tests.partners.purchases.test_purchases import available, record
+from tests.partners.returns.test_returns import cancel, give_back
 
 template = a_coalition(bakery={"return_window_days": 0}, grocer={})
 

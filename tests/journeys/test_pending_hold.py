@@ -16,9 +16,11 @@ from kit.secrets import Vault
 from ledger import cutoffs, withheld
 from ledger.accounts import POINTS
 from members.cards import IssuedCard
-from partners import agreements, callers, returns
+from partners import callers
+from partners.agreements import agreements
 from partners.outcomes import Recorded
-from partners.returning import Wish
+from partners.returns import returns
+from partners.returns.returning import Wish
 from settlement.exposure import limits
 from settlement.exposure.caps import Exposure
 from settlement.exposure.tills import TillLimits

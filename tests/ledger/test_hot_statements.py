@@ -29,8 +29,8 @@ STORES: dict[str, set[str]] = {
     "ledger.batch_store": set(),
     "ledger.store": {"account", "accrued_less_returned"},
     "ledger.hold_store": set(),
-    "partners.receipt_store": set(),
-    "partners.hold_store": set(),
+    "partners.receipts.store": set(),
+    "partners.holds.store": set(),
 }
 CUTOFF_LOCK = 7305002
 ENTER_CUTOFF = {"ledger.enter_cutoff", "ledger.accrue_lot"}  # the second to save a call: decision 0015
@@ -50,8 +50,8 @@ _COUPON = (
 
 # What breaks a rule knowingly, and why. docs/decisions/0011-sharding-by-holder.md says what Citus needs instead.
 EXCEPTIONS = {
-    "partners.receipt_store.receipts_claimed: partners.receipt without the holder": _SEARCH,
-    "partners.receipt_store.receipts_claimed: touches partners.receipt_claim": _SEARCH,
+    "partners.receipts.store.receipts_claimed: partners.receipt without the holder": _SEARCH,
+    "partners.receipts.store.receipts_claimed: touches partners.receipt_claim": _SEARCH,
     "partners.known_items: touches partners.receipt_claim": _CLAIM,
     "partners.record_purchase: touches partners.receipt_claim": _CLAIM,
     "partners.record_purchases: touches partners.receipt_claim": _CLAIM,
@@ -87,16 +87,16 @@ EXCEPTIONS = {
     + _BUDGET,
     "partners.take_reward: touches partners.reward": "a stock is for all members: see " + _BUDGET,
     "partners.record_moment: touches partners.receipt_claim": _CLAIM,
-    "partners.hold_store.claim_by_idem_key: touches partners.receipt_claim": _CLAIM,
-    "partners.receipt_store.insert_tombstone: touches partners.receipt_claim": _CLAIM,
-    "partners.receipt_store.claims: touches partners.receipt_claim": _CLAIM,
-    "partners.receipt_store.fingerprint_of: touches partners.receipt_claim": _CLAIM,
-    "partners.receipt_store.receipt_by_claim: touches partners.receipt_claim": _CLAIM,
-    "partners.receipt_store.receipt_by_claim: partners.receipt without the holder": "the claim says the holder: two reads",
-    "partners.receipt_store.purchases_between: partners.receipt without the holder": "a report of all; no till asks it",
-    "partners.receipt_store.purchases_counted: partners.receipt without the holder": "for the bar of such a report",
-    "partners.receipt_store.receipt_by_idem_key: touches partners.receipt_claim": _CLAIM,
-    "partners.receipt_store.receipt_by_idem_key: partners.receipt without the holder": "the claim says the holder: two reads",
+    "partners.holds.store.claim_by_idem_key: touches partners.receipt_claim": _CLAIM,
+    "partners.receipts.store.insert_tombstone: touches partners.receipt_claim": _CLAIM,
+    "partners.receipts.store.claims: touches partners.receipt_claim": _CLAIM,
+    "partners.receipts.store.fingerprint_of: touches partners.receipt_claim": _CLAIM,
+    "partners.receipts.store.receipt_by_claim: touches partners.receipt_claim": _CLAIM,
+    "partners.receipts.store.receipt_by_claim: partners.receipt without the holder": "the claim says the holder: two reads",
+    "partners.receipts.store.purchases_between: partners.receipt without the holder": "a report of all; no till asks it",
+    "partners.receipts.store.purchases_counted: partners.receipt without the holder": "for the bar of such a report",
+    "partners.receipts.store.receipt_by_idem_key: touches partners.receipt_claim": _CLAIM,
+    "partners.receipts.store.receipt_by_idem_key: partners.receipt without the holder": "the claim says the holder: two reads",
 }
 
 

@@ -39,7 +39,7 @@ from tests.ledger import (
     test_transfers,
 )
 from tests.ledger.test_operations import T0, open_holder
-from tests.partners import test_purchases
+from tests.partners.purchases import test_purchases
 
 SAME = (
     test_accounts, test_operations, test_ledger_machine, test_chain, test_cutoffs, test_purchases, test_transfers,

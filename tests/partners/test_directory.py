@@ -14,9 +14,9 @@ from cryptography.exceptions import InvalidTag
 from kit import actors, secrets
 from kit.database import Database
 from kit.secrets import Vault
-from partners import onboarding, programme
+from partners.agreements import onboarding, programme
+from partners.agreements.programme import ProgrammeUnknown
 from partners.directory import FRESH_SECONDS, Directory, DirectoryCache
-from partners.programme import ProgrammeUnknown
 from tests.builders import NOON, PROGRAMME
 
 

@@ -16,9 +16,11 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import batches, preparing, purchases
+from partners.decisions import preparing
+from partners.decisions.prepared import Prepared
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
+from partners.purchases import purchases
+from partners.tills import batches
 from tests.builders import NOON, Coalition, a_receipt, identified, rows_written, violations
 from tests.founded import a_coalition, met
 

@@ -15,7 +15,7 @@ from kit import actors
 from kit.database import Database
 from kit.postgres import Server
 from ledger import cutoffs
-from partners import programme
+from partners.agreements import programme
 from partners.terms import Programme
 from settlement import controls, runs
 from settlement.archive import Run, Statement

@@ -14,14 +14,14 @@ from msgspec import structs
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners.receipts import Line, Receipt
+from partners.receipts.receipts import Line, Receipt
 from settlement import archive, runs
 from settlement.bank import accounts, details, paying, receiving
 from settlement.reconciliation import comparing, intake, register
 from settlement.reconciliation.intake import Acknowledgement
 from tests.builders import DAY, NOON, a_receipt
 from tests.founded import a_template
-from tests.partners.test_purchases import record
+from tests.partners.purchases.test_purchases import record
 from tests.settlement.bank_files import OWN, Bank
 from tests.settlement.money import books
 from tests.settlement.money.books import Books, opened

@@ -20,16 +20,18 @@ from kit.errors import Rejection
 from kit.secrets import Vault
 from members import erasure
 from members.cards import IssuedCard
-from partners import callers, late_receipts, onboarding
+from partners import callers
+from partners.agreements import onboarding
 from partners.outcomes import ReceiptAlreadyRecorded
-from partners.receipts import Receipt
+from partners.purchases import late_receipts
+from partners.receipts.receipts import Receipt
 from settlement import controls, proposals, runs
 from settlement.claims import claiming, claims, crediting
 from settlement.claims.claiming import ClaimRule
 from settlement.claims.claims import Claim, ClaimDraft, Purchase, Shown
 from settlement.reconciliation import late_answers, standing
 from tests.builders import DAY, NOON, a_receipt, violations
-from tests.partners.test_purchases import record
+from tests.partners.purchases.test_purchases import record
 from tests.settlement.money.books import Books, met, some_books
 from tests.settlement.reconciling import CHECKER, MAKER
 

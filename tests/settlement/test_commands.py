@@ -19,7 +19,7 @@ from kit.database import APPLICATION_ROLE
 from kit.postgres import Server
 from kit.secrets import Vault, read_opaque_id
 from kit.settings import settings
-from partners import onboarding
+from partners.agreements import onboarding
 from settlement.commands import app
 
 Coalition = Any  # of conftest, which is not imported

@@ -22,7 +22,7 @@ from members.subscription.gifts import GiftWish
 from members.subscription.offers import OfferDraft
 from members.subscription.plans import PlanDraft
 from members.subscription.providers import Told
-from partners import allotments
+from partners.adjustments import allotments
 from settlement import archive
 from settlement.money import controls as money_controls
 from settlement.money import journal

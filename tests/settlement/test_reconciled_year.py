@@ -20,7 +20,7 @@ from settlement.reconciliation.intake import FileRule
 from settlement.reports import catalogue
 from settlement.reports.catalogue import Wanted
 from tests.builders import NOON
-from tests.partners.test_returns import cancel
+from tests.partners.returns.test_returns import cancel
 from tests.settlement.bank_files import Paid
 from tests.settlement.reconciling import CHECKER, IBANS, MAKER, House, Row, a_house_of, changed, met
 

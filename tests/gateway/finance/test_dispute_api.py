@@ -22,7 +22,7 @@ from tests.gateway.conversing import Script, script_of
 from tests.gateway.desk import Desk
 from tests.gateway.membership.test_membership_api import REJECTION, keyed
 from tests.gateway.test_session_matrix import colleague
-from tests.partners.test_purchases import record
+from tests.partners.purchases.test_purchases import record
 
 FIELDS = """id state waitsFor deadline mode amount { amount } awarded { amount } line reason partnerName statementId
   steps { state side note } notes { side note } evidence { side fileName mediaType sizeBytes sha256 }"""

@@ -18,7 +18,7 @@ from kit.database import Database
 from kit.secrets import Vault, opaque_id
 from kit.settings import Settings
 from ledger import cutoffs
-from partners import onboarding, programme
+from partners.agreements import onboarding, programme
 from partners.directory import DirectoryCache
 from partners.terms import Programme
 from settlement import archive, runs

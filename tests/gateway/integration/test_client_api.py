@@ -16,7 +16,8 @@ from kit import postgres
 from kit.database import APPLICATION_ROLE, Database
 from kit.secrets import Vault
 from ledger import rollups
-from partners import deciding, purchases
+from partners.decisions import deciding
+from partners.purchases import purchases
 from tests import builders
 from tests.builders import NOON, a_receipt
 from tests.founded import a_coalition, met

@@ -24,7 +24,7 @@ from tests.gateway.desk import Desk
 from tests.gateway.membership.test_membership_api import keyed
 from tests.gateway.receiving import Receiver
 from tests.gateway.test_session_matrix import colleague_script
-from tests.partners.test_purchases import record
+from tests.partners.purchases.test_purchases import record
 
 ENDPOINT = """id url description types status reason failingSince secrets { createdAt expiresAt }
   health { waiting failed attempts taken }"""

@@ -39,8 +39,8 @@ from kit.secrets import Vault
 from kit.settings import Settings
 from ledger import cutoffs
 from members import messages
+from partners.agreements.onboarding import OwnPerson
 from partners.directory import Partner
-from partners.onboarding import OwnPerson
 from partners.promotions import budgets
 from settlement import runs
 from settlement.reconciliation import disputes
@@ -49,10 +49,10 @@ from tests.founded import a_coalition, met
 from tests.gateway import receiving
 from tests.gateway.receiving import Received, Receiver
 from tests.gateway.test_session_matrix import colleague
-from tests.partners.test_adjustments import Office
-from tests.partners.test_holds import place
-from tests.partners.test_purchases import record
-from tests.partners.test_returns import cancel, give_back
+from tests.partners.adjustments.test_adjustments import Office
+from tests.partners.holds.test_holds import place
+from tests.partners.purchases.test_purchases import record
+from tests.partners.returns.test_returns import cancel, give_back
 
 SITE = "https://tessera.example"
 HOUR = timedelta(hours=1)

@@ -13,7 +13,7 @@ from kit.database import Database
 from kit.secrets import Vault
 from members import badges
 from members.cards import IssuedCard
-from partners.receipts import Line
+from partners.receipts.receipts import Line
 from tests.builders import a_receipt
 from tests.partners.mechanics.fair import DAY, NOON, Fair, a_fair, met
 from tests.partners.promotions.offers import document

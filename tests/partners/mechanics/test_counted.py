@@ -19,7 +19,7 @@ from partners.outcomes import Recorded
 from partners.promotions.basket import COUNTERS
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, found
 from tests.partners.mechanics.test_facts import buy, give_back
-from tests.partners.test_merged import Merged
+from tests.partners.tills.test_merged import Merged
 
 DAYS = [NOON + timedelta(hours=1), NOON, NOON - DAY, NOON - 40 * DAY, NOON - 400 * DAY]
 CURRENCIES = {"bakery": "EUR", "grocer": "EUR", "books": "USD"}

@@ -16,14 +16,16 @@ from members.cards import CardUnknown, IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.identification import MemberRef
-from partners import outcomes, preparing, purchases
+from partners import outcomes
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
+from partners.decisions import preparing
 from partners.mechanics import documents, events, moments, welcome
 from partners.mechanics.events import Waiting
 from partners.mechanics.moments import Counted, MomentCounted
 from partners.promotions.basket import Event
-from partners.records import ProofUse
+from partners.purchases import purchases
+from partners.receipts.records import ProofUse
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 from tests.partners.promotions.market import bonus

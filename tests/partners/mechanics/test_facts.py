@@ -23,13 +23,16 @@ from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.sharing import SharingRules
-from partners import callers, preparing, purchases, returns
+from partners import callers
+from partners.decisions import preparing
 from partners.mechanics import facts
 from partners.mechanics.facts import Asked, Facts
 from partners.outcomes import Recorded
 from partners.promotions.basket import COUNTERS, Member
-from partners.receipts import ReceiptRef
-from partners.returning import Wish
+from partners.purchases import purchases
+from partners.receipts.receipts import ReceiptRef
+from partners.returns import returns
+from partners.returns.returning import Wish
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, a_receipt, identified, violations
 from tests.founded import a_coalition, met
 

@@ -23,7 +23,7 @@ from partners.mechanics import facts, grants
 from partners.mechanics.grants import Source
 from partners.promotions.basket import Grant, Member
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, found, violations
-from tests.partners.test_merged import Merged
+from tests.partners.tills.test_merged import Merged
 
 TABLES = (
     "ledger.journal", "ledger.lot", "ledger.account", "partners.coupon", "partners.entitlement", "partners.raffle_ticket",

@@ -10,12 +10,13 @@ import pytest
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import rules, tills
-from partners.deciding import decide_many
+from partners.decisions import rules
+from partners.decisions.deciding import decide_many
 from partners.mechanics import arms, offers
 from partners.mechanics.documents import HoldoutDocument
 from partners.promotions import explanations
 from partners.promotions.holdouts import CONTROL, TREATED, arm
+from partners.tills import tills
 from tests.builders import DAY, NOON, a_receipt, identified
 from tests.partners.mechanics.fair import Fair, a_fair, met
 from tests.partners.promotions.market import bonus

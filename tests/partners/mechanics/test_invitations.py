@@ -18,16 +18,19 @@ from kit.secrets import Vault
 from members import households
 from members.cards import IssuedCard
 from members.sharing import SharingRules
-from partners import callers, preparing, purchases, returns
+from partners import callers
 from partners.coupons import codes, guesses
 from partners.coupons.guesses import Asking
+from partners.decisions import preparing
 from partners.mechanics import documents, invitations, inviting
 from partners.mechanics.documents import InvitationDocument
 from partners.mechanics.invitations import Advance
 from partners.mechanics.inviting import Arrival
 from partners.outcomes import Recorded
-from partners.receipts import ReceiptRef
-from partners.returning import Wish
+from partners.purchases import purchases
+from partners.receipts.receipts import ReceiptRef
+from partners.returns import returns
+from partners.returns.returning import Wish
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, NOON, Fair, opened
 from tests.partners.promotions.market import bonus

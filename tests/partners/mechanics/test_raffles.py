@@ -19,16 +19,17 @@ from kit import actors
 from kit.approvals import FourEyesRequired
 from kit.database import Database
 from kit.secrets import Vault
-from partners import callers, returns
+from partners import callers
 from partners.mechanics import drawing, raffle_commands, raffles
 from partners.mechanics.drawing import Ticket
 from partners.mechanics.raffles import Draft, Raffle, RaffleExists, RaffleInvalid, RaffleOpen, RaffleUnknown
-from partners.receipts import ReceiptRef
-from partners.returning import Wish
+from partners.receipts.receipts import ReceiptRef
+from partners.returns import returns
+from partners.returns.returning import Wish
 from tests.builders import a_receipt
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 from tests.partners.promotions.offers import document
-from tests.partners.test_merged import Merged
+from tests.partners.tills.test_merged import Merged
 
 SEED = bytes(range(32))
 ENDS = NOON + 7 * DAY

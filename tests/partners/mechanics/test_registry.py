@@ -13,9 +13,10 @@ from kit.database import Database
 from kit.secrets import Vault
 from members import standings
 from members.tiers import STANDARD
-from partners import preparing, purchases
+from partners.decisions import preparing
 from partners.mechanics import documents, facts, ranks, registry
 from partners.mechanics.registry import Draft
+from partners.purchases import purchases
 from tests.builders import PROGRAMME, a_receipt, identified
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 

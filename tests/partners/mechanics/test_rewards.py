@@ -16,14 +16,17 @@ from kit.postgres import Server
 from kit.secrets import Vault
 from members import badges, proofs
 from members.cards import IssuedCard
-from partners import callers, outcomes, preparing, purchases, returns
+from partners import callers, outcomes
+from partners.decisions import preparing
 from partners.mechanics import rewards
 from partners.mechanics.rewards import RewardDraft
 from partners.outcomes import Recorded
 from partners.promotions.basket import Member
-from partners.receipts import ReceiptRef
-from partners.returning import Wish
-from partners.tills import Proof, ProofRequired
+from partners.purchases import purchases
+from partners.receipts.receipts import ReceiptRef
+from partners.returns import returns
+from partners.returns.returning import Wish
+from partners.tills.tills import Proof, ProofRequired
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, NOON, Fair, a_fair, met
 

@@ -14,14 +14,16 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import Identified
-from partners import callers, deciding, purchases
+from partners import callers
+from partners.decisions import deciding
+from partners.decisions.prepared import Prepared
 from partners.desk import Desk
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
 from partners.promotions import budgets, publishing, store
 from partners.promotions.publishing import Change
-from partners.receipts import Receipt
-from partners.records import ProofUse
+from partners.purchases import purchases
+from partners.receipts.receipts import Receipt
+from partners.receipts.records import ProofUse
 from tests.builders import DAY, NOON, Coalition, identified
 from tests.founded import met
 from tests.partners.promotions.offers import document, texts

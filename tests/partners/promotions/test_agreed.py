@@ -12,11 +12,14 @@ from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import decisions, onboarding, purchases, tills
-from partners.preparing import PointsExceedShare
+from partners.agreements import onboarding
+from partners.decisions import decisions
+from partners.decisions.preparing import PointsExceedShare
 from partners.promotions import budgets, explanations
-from partners.receipts import Line, Receipt
-from partners.returning import Wish
+from partners.purchases import purchases
+from partners.receipts.receipts import Line, Receipt
+from partners.returns.returning import Wish
+from partners.tills import tills
 from tests.builders import NOON, a_receipt, rows_written
 from tests.founded import a_coalition
 from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market

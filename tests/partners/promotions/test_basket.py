@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import NODEFAULT
 from msgspec.structs import fields
 
-from partners.decisions import dates_of
+from partners.decisions.decisions import dates_of
 from partners.promotions.basket import (
     Award,
     Basket,

@@ -14,10 +14,11 @@ from kit.database import APPLICATION_ROLE, Database, driver_url
 from kit.postgres import Server
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import decisions, purchases
+from partners.decisions import decisions
 from partners.promotions import budgets
 from partners.promotions.budgets import BudgetExists, BudgetInvalid, BudgetIsFunded, BudgetNotFunded, FundingReused
-from partners.receipts import Payment
+from partners.purchases import purchases
+from partners.receipts.receipts import Payment
 from tests.builders import NOON, a_receipt, found
 from tests.partners.promotions.market import EARLIER, Market, bonus, late, open_market
 from tests.partners.promotions.offers import document

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from partners import earning, spending
+from partners.decisions import earning, spending
 from partners.promotions.basket import (
     BaseTerms,
     Basket,
@@ -36,7 +36,7 @@ from partners.promotions.evaluation import Decision, evaluate
 from partners.promotions.explanations import explain
 from partners.promotions.plain import canonical, digest
 from partners.promotions.releases import EMPTY, Release
-from partners.receipts import Line
+from partners.receipts.receipts import Line
 from partners.terms import Terms
 from tests.builders import PROGRAMME
 from tests.partners.promotions.offers import (

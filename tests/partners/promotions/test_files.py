@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
-from partners import deciding, purchases
-from partners.prepared import Prepared
-from partners.receipts import Payment, Receipt
+from partners.decisions import deciding
+from partners.decisions.prepared import Prepared
+from partners.purchases import purchases
+from partners.receipts.receipts import Payment, Receipt
 from tests.builders import NOON, a_receipt, found, identified
 from tests.partners.mechanics.fair import Fair
 from tests.partners.promotions.market import Market, bonus, open_market

@@ -13,16 +13,18 @@ from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
-from partners import callers, calls, holds, tills
+from partners import callers, calls
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
+from partners.holds import holds
 from partners.mechanics import grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
-from partners.receipts import Receipt, ReceiptRef
-from partners.records import ProofUse
-from partners.returning import Wish
+from partners.receipts.receipts import Receipt, ReceiptRef
+from partners.receipts.records import ProofUse
+from partners.returns.returning import Wish
+from partners.tills import tills
 from tests.builders import DAY, NOON, a_receipt, identified
 from tests.founded import a_coalition
 from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market

@@ -13,13 +13,18 @@ from msgspec.structs import replace
 from kit.database import Database
 from kit.secrets import Vault
 from members.cards import IssuedCard
-from partners import callers, clearing, decisions, purchases, receipt_store, returns
-from partners.decisions import DiscountNotGranted
+from partners import callers
+from partners.clearing import clearing
+from partners.decisions import decisions
+from partners.decisions.decisions import DiscountNotGranted
+from partners.decisions.preparing import PointsExceedShare
 from partners.outcomes import Recorded
-from partners.preparing import PointsExceedShare
 from partners.promotions import budgets, publishing
-from partners.receipts import Line, Receipt
-from partners.returning import Wish
+from partners.purchases import purchases
+from partners.receipts import store as receipt_store
+from partners.receipts.receipts import Line, Receipt
+from partners.returns import returns
+from partners.returns.returning import Wish
 from tests.builders import DAY, NOON, Coalition, a_receipt
 from tests.founded import a_coalition, met
 from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market

@@ -17,14 +17,18 @@ from members import badges, cards, households, identification
 from members.cards import CardBlocked, CardUnknown, IssuedCard
 from members.identification import MemberRef
 from members.sharing import SharingRules
-from partners import callers, calls, deciding, decisions, onboarding, purchases, recording, tills
+from partners import callers, calls, recording
+from partners.agreements import onboarding
+from partners.decisions import deciding, decisions
+from partners.decisions.prepared import Prepared
 from partners.desk import Carried
 from partners.mechanics import facts
 from partners.outcomes import Recorded
-from partners.prepared import Prepared
 from partners.promotions import budgets
 from partners.promotions.basket import Member
-from partners.receipts import Payment, Receipt
+from partners.purchases import purchases
+from partners.receipts.receipts import Payment, Receipt
+from partners.tills import tills
 from tests.builders import DAY, NOON, a_receipt, identified
 from tests.founded import a_coalition
 from tests.partners.promotions.market import Market, bonus, met_market, open_market

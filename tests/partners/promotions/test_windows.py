@@ -14,12 +14,12 @@ import pytest
 from kit.database import APPLICATION_ROLE, Database, driver_url
 from kit.postgres import Server
 from kit.secrets import Vault
-from partners import decisions
+from partners.decisions import decisions
 from partners.promotions import budgets, simulation
 from partners.promotions.basket import Outcome
 from partners.promotions.budgets import BudgetInvalid
 from partners.promotions.simulation import fullest
-from partners.returning import Wish
+from partners.returns.returning import Wish
 from tests.builders import DAY, NOON, a_receipt
 from tests.founded import a_coalition
 from tests.partners.promotions.market import Market, bonus, late, met_market, open_market

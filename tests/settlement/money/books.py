@@ -15,18 +15,20 @@ from kit.secrets import Vault
 from ledger import cutoffs, transfers
 from ledger.transfers import Order
 from members.cards import IssuedCard
-from partners import adjustments, agreements, returns
-from partners.adjustments import AdjustmentDraft
-from partners.receipts import Receipt
-from partners.returning import Wish
+from partners.adjustments import adjustments
+from partners.adjustments.adjustments import AdjustmentDraft
+from partners.agreements import agreements
+from partners.receipts.receipts import Receipt
+from partners.returns import returns
+from partners.returns.returning import Wish
 from settlement.money import accounts, controls, journal, stock
 from settlement.money import cutoffs as money_cutoffs
 from settlement.money.events import MoneyEvent
 from tests import founded
 from tests.builders import DAY, NOON, Coalition, a_receipt, draft, found
 from tests.founded import a_template
-from tests.partners.test_purchases import record
-from tests.partners.test_returns import give_back
+from tests.partners.purchases.test_purchases import record
+from tests.partners.returns.test_returns import give_back
 
 
 def micro(amount: str) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from settlement.money import conversion, exchange
 from settlement.money.conversion import Fixing
 from tests.builders import DAY, NOON, a_receipt
-from tests.partners.test_purchases import record
+from tests.partners.purchases.test_purchases import record
 from tests.settlement.money.books import Books, micro
 
 TODAY = date(2026, 3, 4)

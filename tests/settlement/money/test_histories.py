@@ -9,8 +9,8 @@ import pytest
 from ledger.adjustments import AdjustmentExceedsBalance
 from ledger.transfers import TransferExceedsBalance
 from partners.outcomes import InsufficientPoints
-from partners.receipts import Receipt
-from partners.returning import ReturnEmpty, ReturnExceedsOriginal
+from partners.receipts.receipts import Receipt
+from partners.returns.returning import ReturnEmpty, ReturnExceedsOriginal
 from settlement import breakage
 from settlement.money.stock import Handover
 from tests.builders import DAY, NOON

@@ -1,0 +1,1 @@
+"""Adjustments: points without a purchase, which people propose or a plan gives."""

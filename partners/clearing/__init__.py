@@ -1,0 +1,1 @@
+"""Clearing: what settlement asks of partners."""

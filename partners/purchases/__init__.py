@@ -1,0 +1,1 @@
+"""Purchases: recorded once, in time or late."""
