@@ -24,6 +24,7 @@ from gateway.promotions.rule_inputs import (
 from gateway.promotions.rule_types import Budget, BudgetProposal, budget_of, proposal_of
 from gateway.rejections import Rejection
 from kit.amounts import minor_from_decimal
+from kit.approvals import ProposalUnknown
 from partners.promotions import budget_proposals, budgets
 from partners.promotions.budgets import BudgetInvalid, BudgetUnknown
 
@@ -141,6 +142,16 @@ class BudgetQuery:
             found[:wanted], first, after=after, cursor=lambda one: cursors.write(one.number),
             node=lambda one: proposal_of(shown, one),
         )  # fmt: skip
+
+    @access.query(
+        scopes=MARKETERS,
+        description="A proposal about a budget, whatever became of it. Null where there is none of this number.",
+    )
+    async def budget_proposal(self, info: Info[Context, None], number: int) -> BudgetProposal | None:
+        try:
+            return await _decided(marketer_of(info, await info.context.now()), number)
+        except ProposalUnknown:
+            return None
 
 
 @strawberry.type

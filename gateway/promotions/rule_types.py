@@ -33,6 +33,7 @@ from partners.promotions.simulations import Kept, Report
 
 _OF_PEOPLE = frozenset({"member", "household", "card", "instrument", "referrer"})  # whose scopes name somebody
 _USES = 20
+_GATE_COST = 100  # each counts whoever used something of a budget, who may be millions
 
 
 @strawberry.type(description="What is wrong with a rule's document.")
@@ -213,7 +214,17 @@ class BudgetProposal:
     checker: str | None = described("Who decided on it.")
     ended_at: datetime | None = described("When it was decided or taken back.")
     reason: str | None = described("Why it was decided so, where that was said.")
-    gate: RaiseGate | None = described("Of a raise of points that waits: what the gate finds now.")
+    shown: strawberry.Private["Shown"]
+
+    @access.field(
+        cost=_GATE_COST,
+        description="Of a raise of points that waits: what the gate finds now. It is worked out when it is asked for: "
+        "ask it of one proposal, not of a list.",
+    )
+    async def gate(self, info: Info[Context, None]) -> RaiseGate | None:
+        async with info.context.services.database.reading() as connection:
+            found = await budget_proposals.gate(connection, self.number)
+        return None if found is None else _raise_gate(self.shown, found)
 
 
 @strawberry.type(description="A cap that rules count against.")
@@ -460,17 +471,21 @@ def budget_of(shown: Shown, found: budget_rules.Budget) -> Budget:
 
 def proposal_of(shown: Shown, found: Proposal) -> BudgetProposal:
     """More of a budget, proposed for somebody else."""
-    gate = found.gate
     return BudgetProposal(
         number=found.number, budget=found.code, kind=found.kind, state=found.state,
         before=figure(found.unit, found.currency, found.before), after=figure(found.unit, found.currency, found.after),
         payer=None if found.payer_id is None else shown.party(found.payer_id), reference=found.reference,
         maker=found.maker, made_at=found.made_at, checker=found.checker, ended_at=found.ended_at, reason=found.reason,
-        gate=None if gate is None else RaiseGate(
-            cover=None if gate.cover_minor is None else shown.money(gate.cover_minor),
-            obligation_after=shown.money(gate.obligation_after_minor), against=_against(gate.against)
-        ),
+        shown=shown,
     )  # fmt: skip
+
+
+def _raise_gate(shown: Shown, gate: budget_proposals.Gate) -> RaiseGate:
+    return RaiseGate(
+        cover=None if gate.cover_minor is None else shown.money(gate.cover_minor),
+        obligation_after=shown.money(gate.obligation_after_minor),
+        against=_against(gate.against),
+    )
 
 
 def _use(budget: Budget, found: Usage) -> BudgetUse:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 from playwright.async_api import Page
 
-from kit import actors
+from kit import actors, postgres
 from tests.gateway.browsers import CHROMIUM
 from tests.gateway.test_member_app import MOST_BYTES, SHOTS
 from tests.gateway.town import AXE, Town
@@ -76,18 +78,20 @@ async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(to
     await page.keyboard.type("5")
     await page.keyboard.press("Enter")
     await page.get_by_role("heading", name="A higher limit").wait_for()
+    assert re.fullmatch(f"{re.escape(town.url + CAP)}/proposals/[0-9]+", page.url)  # the proposal has a page of its own
     await page.get_by_text("You made this: somebody else has to decide.").wait_for()
     assert await page.get_by_role("button", name="Approve").count() == 0
-    paul = await staff(town, PAUL, LIST)
-    await paul.get_by_role("region", name="Waits for a second person").get_by_role("link", name="bread-cap").click()
-    panel = paul.get_by_role("region", name="A higher limit")
-    await panel.get_by_text("COVER_EXCEEDED").wait_for()
+    paul = await staff(town, PAUL, CAP)
     assert await paul.get_by_label("New limit").count() == 0  # who checks does not make
-    await panel.get_by_role("button", name="Approve").click()
-    assert await panel.count() == 1  # the box has to be ticked
-    await panel.get_by_label("Why, if there is something to say").fill("the partner pays")
-    await panel.get_by_label("in spite of what stands against it").check()
-    await panel.get_by_role("button", name="Approve").dblclick()
+    assert await paul.get_by_role("button", name="Approve").count() == 0  # nor decides without what stands against it
+    await town.open(paul, LIST)
+    await paul.get_by_role("region", name="Waits for a second person").get_by_role("link", name="bread-cap").click()
+    await paul.get_by_text("COVER_EXCEEDED").wait_for()
+    await paul.get_by_role("button", name="Approve").click()
+    await paul.get_by_role("heading", name="A higher limit").wait_for()  # the box has to be ticked
+    await paul.get_by_label("Why, if there is something to say").fill("the partner pays")
+    await paul.get_by_label("in spite of what stands against it").check()
+    await paul.get_by_role("button", name="Approve").dblclick()
     ended = paul.get_by_role("region", name="What was proposed before")
     await ended.get_by_text("the partner pays").wait_for()
     await paul.locator("dd").get_by_text("100,000 points", exact=True).wait_for()
@@ -100,6 +104,7 @@ async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(to
     await change(page, "200000", "90000")
     await page.get_by_role("button", name="Take it back").wait_for()
     await town.open(paul, CAP)
+    await paul.get_by_role("region", name="Waits for a second person").get_by_role("link").click()
     await paul.get_by_label("Why not").fill("enough for this month")
     await paul.get_by_role("button", name="Decline").click()
     await paul.get_by_role("region", name="What was proposed before").get_by_text("enough for this month").wait_for()
@@ -110,7 +115,7 @@ async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(to
     await page.get_by_label("Amount").fill("12.50")
     await page.get_by_label("The payer's reference").fill("P-1")
     await page.get_by_role("button", name="Record").dblclick()
-    await page.get_by_role("region", name="A payment into it").wait_for()
+    await page.get_by_role("heading", name="A payment into it").wait_for()
     await page.get_by_role("button", name="Take it back").dblclick()
     await page.get_by_role("region", name="What was proposed before").get_by_text("Taken back").wait_for()
     await page.get_by_label("Amount").fill("a lot")
@@ -122,13 +127,45 @@ async def test_a_raise_is_proposed_by_keyboard_read_by_another_and_let_or_not(to
     assert row["ceiling"] == 0
 
 
+async def test_what_waits_is_listed_while_nobody_can_count_how_much_is_used(
+    town: Town, server: postgres.Server
+) -> None:
+    page = await staff(town, MIA, CAP)
+    await change(page, "150000", "90000")
+    await page.get_by_role("button", name="Take it back").wait_for()
+    opened = page.url
+    paul = await staff(town, PAUL, "/console")
+    name = await town.pool.fetchval("SELECT current_database()")
+    owner = await asyncpg.connect(server.dsn(name, server.superuser))
+    try:
+        await owner.execute("BEGIN")
+        await owner.execute("LOCK TABLE partners.budget_counter IN ACCESS EXCLUSIVE MODE")
+        await town.open(paul, LIST)
+        listed = paul.get_by_role("region", name="Waits for a second person")
+        await listed.get_by_role("cell", name="150,000").wait_for()
+        await owner.execute("ROLLBACK")
+    finally:
+        await owner.close()
+    await listed.get_by_role("link").last.click()
+    await paul.get_by_text("Owed at most afterwards").wait_for()
+    assert paul.url == opened
+    await page.get_by_role("button", name="Take it back").click()
+    await page.get_by_role("heading", name="bread-cap").wait_for()
+    await town.open(paul, opened.removeprefix(town.url))
+    await paul.locator(".state").get_by_text("Taken back").wait_for()
+    for path in (f"{CAP}/proposals/999999", f"{CAP}/proposals/x", opened.removeprefix(town.url).replace(CAP, POT)):
+        await town.breathe()
+        assert (await paul.request.get(town.url + path)).status == 404, path
+
+
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.deep)])
 async def test_axe_finds_nothing_and_nothing_runs_out(town: Town, scheme: str) -> None:
     page = await staff(town, MIA, CAP, color_scheme=scheme, viewport={"width": 320, "height": 700})
     await change(page, "300000")
-    await page.get_by_role("button", name="Take it back").first.wait_for()
+    await page.get_by_role("button", name="Take it back").wait_for()
+    own = page.url.removeprefix(town.url)
     paul = await staff(town, PAUL, LIST, color_scheme=scheme, viewport={"width": 320, "height": 700})
-    for each, path in ((page, CAP), (page, POT), (paul, LIST), (paul, CAP)):
+    for each, path in ((page, CAP), (page, own), (page, POT), (paul, LIST), (paul, CAP), (paul, own)):
         await town.open(each, path)
         assert 10_000 < await town.weight(each) <= MOST_BYTES, path
         await each.evaluate(AXE)
@@ -144,8 +181,9 @@ async def test_pictures_of_the_screens_are_made(town: Town) -> None:
     page = await staff(town, MIA, CAP)
     await change(page, "250000", "90000")
     await page.get_by_role("button", name="Take it back").first.wait_for()
+    own = page.url.removeprefix(town.url)
     for scheme, language, viewport in (("light", "en", DESKTOP), ("dark", "ru", PHONE)):
-        for address, path, name in ((PAUL, LIST, "list"), (PAUL, CAP, "waiting")):
+        for address, path, name in ((PAUL, LIST, "list"), (PAUL, own, "waiting")):
             page = await staff(town, address, "/console", color_scheme=scheme, viewport=viewport)
             await page.context.add_cookies([{"name": "language", "value": language, "url": town.url}])
             await town.open(page, path)
