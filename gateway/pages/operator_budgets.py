@@ -1,5 +1,5 @@
-"""Budgets at the console: how full they are, less of one at once, and more of one in force by two people, who read on a
-page of the proposal's own what its gate finds.
+"""Budgets at the console: how full they are, a new one, less of one at once, and more of one in force by two people,
+who read on a page of the proposal's own what its gate finds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import quote
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases
+from gateway.pages import budget_form, desk, operator_phrases
 from gateway.pages.desk import Desk
 from gateway.pages.workplace import Problem, decided
 from gateway.scopes import RULES_APPROVE, RULES_EDIT
@@ -21,13 +21,28 @@ BUDGETS = "/console/budgets"
 ON_A_PAGE = 25
 
 
-async def budgets(at: Desk) -> Response:
-    """GET /console/budgets: what waits for a second person, and every budget."""
+async def budgets(at: Desk, problem: Problem | None = None, *, fields: Mapping[str, str] | None = None) -> Response:
+    """GET /console/budgets: what waits for a second person, every budget, and where one is added."""
     told = await at.ask("OperatorBudgets", first=ON_A_PAGE, after=at.asked("after") or None)
+    wrong = {} if problem is None or fields is None else budget_form.wrong(problem, fields)
+    if problem is not None and wrong:
+        problem = replace(problem, details=(), sentence=budget_form.NOT_ADDED)
     return at.page(
-        "operator/budgets.html", budgets=told["budgets"], waiting=told["budgetProposals"]["nodes"],
-        words=operator_phrases,
+        "operator/budgets.html", problem=problem, budgets=told["budgets"], waiting=told["budgetProposals"]["nodes"],
+        currencies=told["budgetCurrencies"], words=operator_phrases, form_words=budget_form, fields=fields, wrong=wrong,
+        can_edit=at.may(RULES_EDIT),
     )  # fmt: skip
+
+
+async def add(at: Desk, fields: Mapping[str, str]) -> Response:
+    """POST /console/budgets: a budget is added, which rules may count against; on to its page."""
+
+    async def again(at: Desk, problem: Problem) -> Response:
+        return await budgets(at, problem, fields=fields)
+
+    given = budget_form.given(fields)
+    onward = f"{BUDGETS}/{quote(given['code'], safe='')}"
+    return await decided(at, fields, "AddBudget", given, onward=onward, again=again)
 
 
 async def budget(at: Desk, problem: Problem | None = None, *, fields: Mapping[str, str] | None = None) -> Response:
@@ -126,6 +141,7 @@ ROUTES: list[BaseRoute] = desk.routes(
         (BUDGETS + "/{code}/proposals/{number}", proposal),
     ),
     (
+        (BUDGETS, add),
         (BUDGETS + "/{code}/limit", limit),
         (BUDGETS + "/{code}/fund", fund),
         (BUDGETS + "/{code}/proposals/{number}/approve", approve),

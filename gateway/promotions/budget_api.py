@@ -23,6 +23,7 @@ from gateway.promotions.rule_inputs import (
 )
 from gateway.promotions.rule_types import Budget, BudgetProposal, budget_of, proposal_of
 from gateway.rejections import Rejection
+from gateway.scalars import CurrencyCode
 from kit.amounts import minor_from_decimal
 from kit.approvals import ProposalUnknown
 from partners.promotions import budget_proposals, budgets
@@ -124,6 +125,15 @@ class BudgetQuery:
                 return budget_of(shown, await budgets.read(connection, code))
         except BudgetUnknown:
             return None
+
+    @access.query(
+        scopes=MARKETERS,
+        size=access.ListSize(assumed_size=3),
+        description="What a budget of money may be in: currencies in which a point has a value.",
+    )
+    async def budget_currencies(self, info: Info[Context, None]) -> list[CurrencyCode]:
+        async with info.context.services.database.reading() as connection:
+            return [CurrencyCode(code) for code in await budgets.currencies(connection)]
 
     @access.query(
         scopes=MARKETERS,

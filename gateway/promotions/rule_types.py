@@ -232,7 +232,7 @@ class Budget:
     code: str = described("Its code.")
     unit: str = described("points, money or count.")
     scopes: list[str] = described("Whose it is; none: all together.")
-    period: str = described("total, year, month, week or day.")
+    period: str = described("total, year, month, week, day, or rolling:30 over any 30 days in a row.")
     zone: str = described("Time zone by whose calendar periods begin.")
     on_exceed: str = described("deny or partial.")
     limit: BudgetFigure = described("How much may be used per scope and period.")

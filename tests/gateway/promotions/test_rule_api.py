@@ -454,12 +454,26 @@ async def test_what_is_refused_writes_nothing(office: Office) -> None:
         (mia, ADD_BUDGET, {"code": "x", "unit": "apples", "limit": "1"}, "BUDGET_INVALID"),
         (mia, ADD_BUDGET, {"code": "x", "unit": "money", "limit": "0"}, "BUDGET_INVALID"),
         (mia, ADD_BUDGET, {"code": "x", "unit": "points", "limit": "-1"}, "BUDGET_INVALID"),
+        (mia, ADD_BUDGET, {"code": "x", "unit": "points", "limit": "1", "zone": "Europe"}, "BUDGET_INVALID"),
+        (mia, ADD_BUDGET, {"code": "x", "unit": "points", "limit": "1", "zone": "x" * 300}, "BUDGET_INVALID"),
         (mia, ADD_BUDGET, {"code": "x", "unit": "points", "limit": "1", "sponsor": "nobody"}, "PARTNER_UNKNOWN"),
         (mia, LIMIT, {"budget": "none", "limit": "1"}, "BUDGET_UNKNOWN"),
         (mia, FUND, {"budget": "none", "amount": "1.00", "reference": "R"}, "BUDGET_UNKNOWN"),
     ]  # fmt: skip
     for script, asked, given, code in refusals:
         assert (await office.refused(script, asked, **given))["code"] == code, (asked, given)
+    # Of a budget all that is wrong is told at once.
+    wrong = {
+        "code": "?",
+        "unit": "points",
+        "limit": "-1",
+        "period": "month:3",
+        "zone": "Moon/Sea",
+        "currencyCode": "EUR",
+    }
+    found = (await office.refused(mia, ADD_BUDGET, **wrong))["fields"]
+    assert [one["path"][0] for one in found] == ["code", "period", "limit", "currency", "zone"]
+    assert await mia.ask("{ budgetCurrencies }") == ["EUR", "USD"]
     await office.run()
     other = keyed(change=change | {"groups": []}, effectiveFrom=begins, launch=launch(number, addedSales="0.001"))
     assert (await office.refused(mia, SUBMIT, **other))["code"] == "RULE_INVALID"
