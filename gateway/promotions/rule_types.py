@@ -89,6 +89,7 @@ class LaunchGate:
     cost: Money = described("What the simulation gave more than was given.")
     break_even_sales: Money | None = described("Sales that would have to be added to pay the cost; null: no margin.")
     obligation_after: Money = described("What would be owed at most.")
+    cover: Money | None = described("What stands for obligations, as its maker says; null: it was not kept then.")
     against: list[FieldProblem] = described("What stands against it; a checker may publish it in spite of that.")
 
 
@@ -403,6 +404,7 @@ def _gate(shown: Shown, gate: Gate) -> LaunchGate:
         cost=shown.money(gate.cost_minor),
         break_even_sales=None if break_even is None else shown.money(break_even),
         obligation_after=shown.money(gate.obligation_after_minor),
+        cover=None if gate.cover_minor is None else shown.money(gate.cover_minor),
         against=_against(gate.against),
     )
 

@@ -12,6 +12,10 @@ import pytest
 from playwright.async_api import Locator, Page
 
 from kit import actors, postgres
+from partners.promotions import publishing
+from partners.promotions.launching import Expectation, Objective
+from partners.promotions.publishing import Change, Launch
+from tests.builders import DAY
 from tests.gateway.browsers import CHROMIUM
 from tests.gateway.test_member_app import MOST_BYTES, SHOTS
 from tests.gateway.town import AXE, Town
@@ -297,6 +301,64 @@ async def test_what_waits_is_listed_while_nobody_can_count_how_much_is_used(
     for path in (f"{CAP}/proposals/999999", f"{CAP}/proposals/x", opened.removeprefix(town.url).replace(CAP, POT)):
         await town.breathe()
         assert (await paul.request.get(town.url + path)).status == 404, path
+
+
+AGAINST_A_RAISE = {
+    "en": "As much as €2,999.00 would be owed, and €5.00 covers obligations.",
+    "ru": "Обязательства составят до 2 999,00 €, а покрывает их 5,00 €.",
+    "ro": "Obligațiile ar ajunge până la 2.999,00 EUR, iar acoperirea lor este 5,00 EUR.",
+}
+AGAINST_A_LAUNCH = {
+    "en": {"A gain of €0.30 is expected, which is not above the cost of €4.00.",
+           "As much as €0.10 would be owed, and €0.09 covers obligations.", "The figure to reach is not above zero."},
+    "ru": {"Ожидается выигрыш 0,30 €, это не больше стоимости 4,00 €.",
+           "Обязательства составят до 0,10 €, а покрывает их 0,09 €.",
+           "Число, которого нужно достичь, не больше нуля."},
+    "ro": {"Se așteaptă un câștig de 0,30 EUR, care nu este peste costul de 4,00 EUR.",
+           "Obligațiile ar ajunge până la 0,10 EUR, iar acoperirea lor este 0,09 EUR.",
+           "Cifra de atins nu este peste zero."},
+}  # fmt: skip
+
+
+async def test_what_stands_against_a_raise_or_a_launch_is_said_in_the_readers_language(town: Town) -> None:
+    page = await staff(town, MIA, CAP)
+    ceiling = await town.pool.fetchval("SELECT ceiling FROM partners.budget WHERE code = 'bread-cap'")
+    await change(page, str(ceiling + 299_900), "5")
+    await page.get_by_role("button", name="Take it back").wait_for()
+    proposal = page.url.removeprefix(town.url)
+    market = town.fair.market
+    aim = Objective("visits", 0, (town.desk.wall() + DAY).date())
+    expected = Expectation(100, 3_000, cost_minor=400, obligation_minor=10, standing_minor=0, cover_minor=9)
+    async with town.desk.database.transaction() as connection:
+        release = await publishing.submit(
+            connection, Change(without=["bread-gift"]), effective_from=town.desk.wall() + DAY, maker=market.maker,
+            at=town.desk.wall(), launch=Launch(aim, expected),
+        )  # fmt: skip
+    paul = await staff(town, PAUL, "/console")
+
+    async def told() -> set[str]:
+        said = await paul.locator(".notice li").all_inner_texts()
+        return {each.replace("\u00a0", " ").rpartition(" ")[0].strip() for each in said}
+
+    for language in ("en", "ru", "ro"):
+        await paul.context.add_cookies([{"name": "language", "value": language, "url": town.url}])
+        await town.open(paul, proposal)
+        assert await told() == {AGAINST_A_RAISE[language]}
+        await town.open(paul, f"/console/releases/{release}")
+        assert await told() == AGAINST_A_LAUNCH[language]
+    # Who says yes without the box hears it in the same words, beside the code.
+    for path, form in ((proposal, "approve"), (f"/console/releases/{release}", "publish")):
+        await town.open(paul, path)
+        said = await told()
+        await paul.locator("[name=inSpite]").evaluate("each => each.remove()")
+        await paul.locator(f"form[action$='/{form}'] button").click()
+        await paul.get_by_role("alert").get_by_text("LAUNCH_REFUSED").wait_for()
+        assert await told() == said
+        assert "expected" not in await paul.locator("main").inner_text()
+    async with town.desk.database.transaction() as connection:
+        await publishing.decline(connection, release, checker=market.checker, at=town.desk.wall())
+    await page.get_by_role("button", name="Take it back").click()
+    await page.get_by_role("heading", name="bread-cap").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.deep)])

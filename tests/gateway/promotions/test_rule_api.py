@@ -33,7 +33,8 @@ from tests.partners.promotions.offers import document, texts
 
 NO = "... on Rejection { code retryable fields { path code message } }"
 RELEASE = """release { number state madeOn contentHash effectiveFrom author approver rules { code version }
-  gate { objective { metric target due } gain { amount } cost { amount } obligationAfter { amount } against { path code } } }"""
+  gate { objective { metric target due } gain { amount } cost { amount } obligationAfter { amount } cover { amount }
+    against { path code } } }"""
 ADD = f"""mutation($i: AddPromotionInput!) {{ addPromotion(input: $i) {{ __typename {NO}
   ... on AddPromotionSuccess {{ replayed promotion {{ code name sponsor {{ code }} rules {{ code }} }} }} }} }}"""
 DRAFT = f"""mutation($i: DraftRuleInput!) {{ draftRule(input: $i) {{ __typename {NO}
@@ -222,7 +223,8 @@ async def test_a_rule_goes_from_its_draft_to_the_till_by_two_people(office: Offi
     assert (release["state"], release["author"], release["approver"]) == ("SUBMITTED", "mia", None)
     assert release["gate"] == {
         "objective": {"metric": "repeat visits", "target": "100", "due": "2026-06-01"}, "gain": {"amount": "300.00"},
-        "cost": {"amount": "0.21"}, "obligationAfter": {"amount": "0.21"}, "against": [],
+        "cost": {"amount": "0.21"}, "obligationAfter": {"amount": "0.21"},
+        "cover": {"amount": "5000.00"}, "against": [],
     }  # fmt: skip
     assert release["contentHash"] == found["contentHash"]
     assert (await mia.ask(SUBMIT, i=given))["release"] == release
