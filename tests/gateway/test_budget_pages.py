@@ -6,11 +6,13 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
 from playwright.async_api import Locator, Page
 
+from gateway.sessions import session
 from kit import actors, postgres
 from partners.promotions import publishing
 from partners.promotions.launching import Expectation, Objective
@@ -294,6 +296,11 @@ async def test_what_waits_is_listed_while_nobody_can_count_how_much_is_used(
     await listed.get_by_role("link").last.click()
     await paul.get_by_text("Owed at most afterwards").wait_for()
     assert paul.url == opened
+    town.desk.wall.at += session.STEP_UP  # who approves has to prove anew who they are, and comes back to this
+    await town.desk.at_wall()
+    await paul.get_by_role("button", name="Approve").click()
+    await paul.wait_for_url("**/staff/confirm?next=*")
+    assert parse_qs(urlsplit(paul.url).query)["next"] == [opened.removeprefix(town.url)]
     await page.get_by_role("button", name="Take it back").click()
     await page.get_by_role("heading", name="bread-cap").wait_for()
     await town.open(paul, opened.removeprefix(town.url))
