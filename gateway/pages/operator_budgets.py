@@ -1,15 +1,19 @@
-"""Budgets at the console: how full they are, less of one at once, and more of one in force by two people."""
+"""Budgets at the console: how full they are, a new one, less of one at once, and more of one in force by two people,
+who read on a page of the proposal's own what its gate finds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 
-from gateway.pages import desk, operator_phrases
-from gateway.pages.desk import Desk, whole
+from gateway.pages import budget_form, desk, operator_phrases
+from gateway.pages.desk import Desk
 from gateway.pages.workplace import Problem, decided
 from gateway.scopes import RULES_APPROVE, RULES_EDIT
 
@@ -17,13 +21,28 @@ BUDGETS = "/console/budgets"
 ON_A_PAGE = 25
 
 
-async def budgets(at: Desk) -> Response:
-    """GET /console/budgets: what waits for a second person, and every budget."""
+async def budgets(at: Desk, problem: Problem | None = None, *, fields: Mapping[str, str] | None = None) -> Response:
+    """GET /console/budgets: what waits for a second person, every budget, and where one is added."""
     told = await at.ask("OperatorBudgets", first=ON_A_PAGE, after=at.asked("after") or None)
+    wrong = {} if problem is None or fields is None else budget_form.wrong(problem, fields)
+    if problem is not None and wrong:
+        problem = replace(problem, details=(), sentence=budget_form.NOT_ADDED)
     return at.page(
-        "operator/budgets.html", budgets=told["budgets"], waiting=told["budgetProposals"]["nodes"],
-        words=operator_phrases,
+        "operator/budgets.html", problem=problem, budgets=told["budgets"], waiting=told["budgetProposals"]["nodes"],
+        currencies=told["budgetCurrencies"], words=operator_phrases, form_words=budget_form, fields=fields, wrong=wrong,
+        can_edit=at.may(RULES_EDIT),
     )  # fmt: skip
+
+
+async def add(at: Desk, fields: Mapping[str, str]) -> Response:
+    """POST /console/budgets: a budget is added, which rules may count against; on to its page."""
+
+    async def again(at: Desk, problem: Problem) -> Response:
+        return await budgets(at, problem, fields=fields)
+
+    given = budget_form.given(fields)
+    onward = f"{BUDGETS}/{quote(given['code'], safe='')}"
+    return await decided(at, fields, "AddBudget", given, onward=onward, again=again)
 
 
 async def budget(at: Desk, problem: Problem | None = None, *, fields: Mapping[str, str] | None = None) -> Response:
@@ -33,7 +52,18 @@ async def budget(at: Desk, problem: Problem | None = None, *, fields: Mapping[st
         return at.missing(BUDGETS)
     return at.page(
         "operator/budget.html", problem=problem, budget=found, fields=fields or {}, words=operator_phrases,
-        can_edit=at.may(RULES_EDIT), can_decide=at.may(RULES_APPROVE),
+        can_edit=at.may(RULES_EDIT),
+    )  # fmt: skip
+
+
+async def proposal(at: Desk, problem: Problem | None = None, *, fields: Mapping[str, str] | None = None) -> Response:
+    """GET /console/budgets/{code}/proposals/{number}: more of one, what stands against it, and who decides."""
+    found = (await at.ask("OperatorBudgetProposal", number=at.number("number")))["budgetProposal"]
+    if found is None or found["budget"] != at.part("code"):
+        return at.missing(_path(at))
+    return at.page(
+        "operator/budget_proposal.html", problem=problem, proposal=found, fields=fields or {}, words=operator_phrases,
+        can_decide=at.may(RULES_APPROVE),
     )  # fmt: skip
 
 
@@ -53,31 +83,51 @@ async def fund(at: Desk, fields: Mapping[str, str]) -> Response:
 
 
 async def approve(at: Desk, fields: Mapping[str, str]) -> Response:
-    """POST /console/budgets/{code}/approve: what another proposed counts from now on."""
-    given = {**_of_proposal(fields), "inSpite": fields.get("inSpite") == "1"}
-    return await decided(at, fields, "ApproveBudgetProposal", given, onward=_path(at), again=budget)
+    """POST /console/budgets/{code}/proposals/{number}/approve: what another proposed counts from now on."""
+    return await _ended(at, fields, "ApproveBudgetProposal", {**_why(fields), "inSpite": fields.get("inSpite") == "1"})
 
 
 async def decline(at: Desk, fields: Mapping[str, str]) -> Response:
-    """POST /console/budgets/{code}/decline: it will not be."""
-    return await decided(at, fields, "DeclineBudgetProposal", _of_proposal(fields), onward=_path(at), again=budget)
+    """POST /console/budgets/{code}/proposals/{number}/decline: it will not be."""
+    return await _ended(at, fields, "DeclineBudgetProposal", _why(fields))
 
 
 async def withdraw(at: Desk, fields: Mapping[str, str]) -> Response:
-    """POST /console/budgets/{code}/withdraw: a proposal of one's own is taken back."""
-    given = {"proposal": whole(fields.get("proposal", ""))}
-    return await decided(at, fields, "WithdrawBudgetProposal", given, onward=_path(at), again=budget)
+    """POST /console/budgets/{code}/proposals/{number}/withdraw: a proposal of one's own is taken back."""
+    return await _ended(at, fields, "WithdrawBudgetProposal", {})
 
 
 async def _changed(at: Desk, fields: Mapping[str, str], name: str, given: Mapping[str, str | None]) -> Response:
+    """More or less of a budget; on to the proposal where one came of it."""
+
     async def again(at: Desk, problem: Problem) -> Response:
         return await budget(at, problem, fields=fields)
 
-    return await decided(at, fields, name, {"budget": at.part("code"), **given}, onward=_path(at), again=again)
+    async def made(at: Desk, told: dict[str, Any]) -> Response:
+        waits = told["proposal"]
+        return RedirectResponse(_path(at) + (f"/proposals/{waits['number']}" if waits else ""), 303)
+
+    given = {"budget": at.part("code"), **given}
+    return await decided(at, fields, name, given, onward=_path(at), again=again, shown=made)
 
 
-def _of_proposal(fields: Mapping[str, str]) -> dict[str, int | str | None]:
-    return {"proposal": whole(fields.get("proposal", "")), "reason": fields.get("reason", "").strip() or None}
+async def _ended(at: Desk, fields: Mapping[str, str], name: str, given: Mapping[str, Any]) -> Response:
+    """A proposal is approved, declined or taken back; on to its budget, which says what became of it."""
+
+    async def again(at: Desk, problem: Problem) -> Response:
+        # What stands against it the page itself says, in the reader's language.
+        return await proposal(at, replace(problem, details=()), fields=fields)
+
+    async def made(at: Desk, _: dict[str, Any]) -> Response:
+        return RedirectResponse(_path(at), 303)
+
+    number = at.number("number")
+    given, onward = {"proposal": number, **given}, f"{_path(at)}/proposals/{number}"
+    return await decided(at, fields, name, given, onward=onward, again=again, shown=made)
+
+
+def _why(fields: Mapping[str, str]) -> dict[str, str | None]:
+    return {"reason": fields.get("reason", "").strip() or None}
 
 
 def _path(at: Desk) -> str:
@@ -88,12 +138,14 @@ ROUTES: list[BaseRoute] = desk.routes(
     (
         (BUDGETS, budgets),
         (BUDGETS + "/{code}", budget),
+        (BUDGETS + "/{code}/proposals/{number}", proposal),
     ),
     (
+        (BUDGETS, add),
         (BUDGETS + "/{code}/limit", limit),
         (BUDGETS + "/{code}/fund", fund),
-        (BUDGETS + "/{code}/approve", approve),
-        (BUDGETS + "/{code}/decline", decline),
-        (BUDGETS + "/{code}/withdraw", withdraw),
+        (BUDGETS + "/{code}/proposals/{number}/approve", approve),
+        (BUDGETS + "/{code}/proposals/{number}/decline", decline),
+        (BUDGETS + "/{code}/proposals/{number}/withdraw", withdraw),
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import orjson
 
@@ -44,6 +45,24 @@ RAISED: Mapping[str, tuple[str, str]] = MappingProxyType(
         "WITHDRAWN": (_("Taken back"), ""),
     }
 )
+AGAINST: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("objective", "MISSING"): _(
+            "Nobody said what it is for: what is measured, the figure to reach, and by which day."
+        ),
+        ("objective.metric", "MISSING"): _("Nobody said in a few words what is measured."),
+        ("objective.target", "NOT_POSITIVE"): _("The figure to reach is not above zero."),
+        ("objective.due", "PAST"): _("The day by which it is to be reached is not after the launch."),
+        ("margin", "MARGIN"): _("The margin is not above zero, or it is more than the whole."),
+        ("addedSales", "GAIN_NOT_ABOVE_COST"): _(
+            "A gain of %(gain)s is expected, which is not above the cost of %(cost)s."
+        ),
+        ("cover", "COVER_EXCEEDED"): _("As much as %(owed)s would be owed, and %(cover)s covers obligations."),
+        ("cover", "MISSING"): _("Nobody said what covers obligations, and what is owed already."),
+    }
+)
+"""What a gate finds against a launch or a raise, by its place and code, with the gate's figures."""
+_COVER_NOT_KEPT = _("More would be owed than what covers obligations.")
 BUDGET_SCOPES: Mapping[str, str] = MappingProxyType(
     {
         "member": _("per member"),
@@ -82,6 +101,14 @@ MEMBERS: Mapping[str, str] = MappingProxyType(
         "CLOSED": _("has left"),
     }
 )
+
+
+def against(found: Mapping[str, Any], gate: Mapping[str, Any]) -> str | None:
+    """What stands against a launch or a raise, in English, with places for its gate's figures; None of what is new."""
+    key = (".".join(found["path"]), found["code"])
+    if key == ("cover", "COVER_EXCEEDED") and gate["cover"] is None:
+        return _COVER_NOT_KEPT
+    return AGAINST.get(key)
 
 
 def first_rule(promotion: str) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -160,7 +161,12 @@ async def publish(at: Desk, fields: Mapping[str, str]) -> Response:
     """POST /console/releases/{number}/publish: it begins to decide at its instant."""
     number = at.request.path_params["number"]
     given = {"release": number, "inSpite": fields.get("inSpite") == "1"}
-    return await decided(at, fields, "PublishRelease", given, onward=f"{RELEASES}/{number}", again=release)
+
+    async def again(at: Desk, problem: Problem) -> Response:
+        # What stands against it the page itself says, in the reader's language.
+        return await release(at, replace(problem, details=()))
+
+    return await decided(at, fields, "PublishRelease", given, onward=f"{RELEASES}/{number}", again=again)
 
 
 async def decline(at: Desk, fields: Mapping[str, str]) -> Response:

@@ -32,11 +32,14 @@ Screen = Callable[..., Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something was not done: the API's code, its sentence for developers, and what was wrong with which part."""
+    """Why something was not done: the API's code, its sentence for developers, what was wrong with which part, and the
+    names of these parts; sentence is what the page tells of it where it knows better than the code does."""
 
     code: str
     message: str = ""
     details: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    sentence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ class Workplace:
         """A page for this person; with a problem it is answered 422."""
         return rendering.page(
             self.request, template, self.frame, status=422 if problem else status, csrf=self.found.csrf, home=self.home,
-            problem=problem, sentence=None if problem is None else self.sentences.problem(problem.code),
+            problem=problem,
+            sentence=None if problem is None else problem.sentence or self.sentences.problem(problem.code),
             person=self.found, **values,
         )  # fmt: skip
 
@@ -183,8 +187,10 @@ async def decided(
         return RedirectResponse(onward, 303) if shown is None else await shown(at, told)
     if told["code"] == "STEP_UP_REQUIRED":
         return people.ask_to_confirm(at.request, at.audience, onward=onward)
-    details = tuple(f"{'.'.join(each['path'])}: {each['message']}" for each in told.get("fields", ()))
-    return await again(at, Problem(told["code"], told["message"], details))
+    wrong = told.get("fields", ())
+    details = tuple(f"{'.'.join(each['path'])}: {each['message']}" for each in wrong)
+    parts = tuple(each["path"][0] for each in wrong if each["path"])
+    return await again(at, Problem(told["code"], told["message"], details, parts))
 
 
 def problem_of(no: NotAnswered) -> Problem:

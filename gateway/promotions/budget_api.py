@@ -23,7 +23,9 @@ from gateway.promotions.rule_inputs import (
 )
 from gateway.promotions.rule_types import Budget, BudgetProposal, budget_of, proposal_of
 from gateway.rejections import Rejection
+from gateway.scalars import CurrencyCode
 from kit.amounts import minor_from_decimal
+from kit.approvals import ProposalUnknown
 from partners.promotions import budget_proposals, budgets
 from partners.promotions.budgets import BudgetInvalid, BudgetUnknown
 
@@ -126,6 +128,15 @@ class BudgetQuery:
 
     @access.query(
         scopes=MARKETERS,
+        size=access.ListSize(assumed_size=3),
+        description="What a budget of money may be in: currencies in which a point has a value.",
+    )
+    async def budget_currencies(self, info: Info[Context, None]) -> list[CurrencyCode]:
+        async with info.context.services.database.reading() as connection:
+            return [CurrencyCode(code) for code in await budgets.currencies(connection)]
+
+    @access.query(
+        scopes=MARKETERS,
         size=access.paged(),
         description="What waits for a second person about budgets, the oldest first.",
     )
@@ -141,6 +152,16 @@ class BudgetQuery:
             found[:wanted], first, after=after, cursor=lambda one: cursors.write(one.number),
             node=lambda one: proposal_of(shown, one),
         )  # fmt: skip
+
+    @access.query(
+        scopes=MARKETERS,
+        description="A proposal about a budget, whatever became of it. Null where there is none of this number.",
+    )
+    async def budget_proposal(self, info: Info[Context, None], number: int) -> BudgetProposal | None:
+        try:
+            return await _decided(marketer_of(info, await info.context.now()), number)
+        except ProposalUnknown:
+            return None
 
 
 @strawberry.type

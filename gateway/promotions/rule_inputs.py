@@ -168,7 +168,9 @@ class AddBudgetInput:
         "Whose it is: member, household, card, instrument, partner, outlet, code, referrer; none: all together.",
         default_factory=list,
     )
-    period: str = described("total, year, month, week or day.", default="total")
+    period: str = described(
+        "total, year, month, week, day, or rolling:30 over any 30 days in a row, at most 999.", default="total"
+    )
     zone: str = described("Time zone by whose calendar periods begin.", default="UTC")
     on_exceed: str = described("deny the whole effect, or partial: give what is left.", default="deny")
     currency_code: CurrencyCode | None = described("Of a budget of money.", default=None)

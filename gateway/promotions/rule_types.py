@@ -33,6 +33,7 @@ from partners.promotions.simulations import Kept, Report
 
 _OF_PEOPLE = frozenset({"member", "household", "card", "instrument", "referrer"})  # whose scopes name somebody
 _USES = 20
+_GATE_COST = 100  # each counts whoever used something of a budget, who may be millions
 
 
 @strawberry.type(description="What is wrong with a rule's document.")
@@ -88,6 +89,7 @@ class LaunchGate:
     cost: Money = described("What the simulation gave more than was given.")
     break_even_sales: Money | None = described("Sales that would have to be added to pay the cost; null: no margin.")
     obligation_after: Money = described("What would be owed at most.")
+    cover: Money | None = described("What stands for obligations, as its maker says; null: it was not kept then.")
     against: list[FieldProblem] = described("What stands against it; a checker may publish it in spite of that.")
 
 
@@ -213,7 +215,17 @@ class BudgetProposal:
     checker: str | None = described("Who decided on it.")
     ended_at: datetime | None = described("When it was decided or taken back.")
     reason: str | None = described("Why it was decided so, where that was said.")
-    gate: RaiseGate | None = described("Of a raise of points that waits: what the gate finds now.")
+    shown: strawberry.Private["Shown"]
+
+    @access.field(
+        cost=_GATE_COST,
+        description="Of a raise of points that waits: what the gate finds now. It is worked out when it is asked for: "
+        "ask it of one proposal, not of a list.",
+    )
+    async def gate(self, info: Info[Context, None]) -> RaiseGate | None:
+        async with info.context.services.database.reading() as connection:
+            found = await budget_proposals.gate(connection, self.number)
+        return None if found is None else _raise_gate(self.shown, found)
 
 
 @strawberry.type(description="A cap that rules count against.")
@@ -221,7 +233,7 @@ class Budget:
     code: str = described("Its code.")
     unit: str = described("points, money or count.")
     scopes: list[str] = described("Whose it is; none: all together.")
-    period: str = described("total, year, month, week or day.")
+    period: str = described("total, year, month, week, day, or rolling:30 over any 30 days in a row.")
     zone: str = described("Time zone by whose calendar periods begin.")
     on_exceed: str = described("deny or partial.")
     limit: BudgetFigure = described("How much may be used per scope and period.")
@@ -392,6 +404,7 @@ def _gate(shown: Shown, gate: Gate) -> LaunchGate:
         cost=shown.money(gate.cost_minor),
         break_even_sales=None if break_even is None else shown.money(break_even),
         obligation_after=shown.money(gate.obligation_after_minor),
+        cover=None if gate.cover_minor is None else shown.money(gate.cover_minor),
         against=_against(gate.against),
     )
 
@@ -460,17 +473,21 @@ def budget_of(shown: Shown, found: budget_rules.Budget) -> Budget:
 
 def proposal_of(shown: Shown, found: Proposal) -> BudgetProposal:
     """More of a budget, proposed for somebody else."""
-    gate = found.gate
     return BudgetProposal(
         number=found.number, budget=found.code, kind=found.kind, state=found.state,
         before=figure(found.unit, found.currency, found.before), after=figure(found.unit, found.currency, found.after),
         payer=None if found.payer_id is None else shown.party(found.payer_id), reference=found.reference,
         maker=found.maker, made_at=found.made_at, checker=found.checker, ended_at=found.ended_at, reason=found.reason,
-        gate=None if gate is None else RaiseGate(
-            cover=None if gate.cover_minor is None else shown.money(gate.cover_minor),
-            obligation_after=shown.money(gate.obligation_after_minor), against=_against(gate.against)
-        ),
+        shown=shown,
     )  # fmt: skip
+
+
+def _raise_gate(shown: Shown, gate: budget_proposals.Gate) -> RaiseGate:
+    return RaiseGate(
+        cover=None if gate.cover_minor is None else shown.money(gate.cover_minor),
+        obligation_after=shown.money(gate.obligation_after_minor),
+        against=_against(gate.against),
+    )
 
 
 def _use(budget: Budget, found: Usage) -> BudgetUse:

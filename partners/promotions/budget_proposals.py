@@ -50,7 +50,7 @@ class Proposal:
     """More of a budget, and what became of it: WAITING, APPROVED, DECLINED, WITHDRAWN.
 
     before and after are the ceiling as it was proposed on, and as it would be then, in the budget's unit. Of a payment
-    there are payer_id and reference; of a raise of points that waits what its gate finds now.
+    there are payer_id and reference. What the gate finds of one that waits is asked for by its number (`gate`).
     """
 
     number: int
@@ -68,7 +68,6 @@ class Proposal:
     checker: str | None
     ended_at: datetime | None
     reason: str | None
-    gate: Gate | None
 
 
 async def set_limit(
@@ -175,6 +174,19 @@ async def read(connection: AsyncConnection, number: int) -> Proposal:
     return (await _proposals(connection, [await _read(connection, number)]))[0]
 
 
+async def gate(connection: AsyncConnection, number: int) -> Gate | None:
+    """What the gate finds now of a raise of points that waits; None of anything else. Rejects PROPOSAL_UNKNOWN.
+
+    It counts for how many something of the budget was used, which takes long where they are millions: it is asked of
+    one that somebody looks at, never of a list.
+    """
+    found = await _read(connection, number)
+    if found.state != approvals.WAITING:
+        return None
+    (row,) = await store.budgets(connection, [_code(found)])
+    return await _gate(connection, found, row)
+
+
 async def waiting(connection: AsyncConnection) -> list[Proposal]:
     """What waits for a second person, the oldest first."""
     return await _proposals(connection, await approvals.waiting(connection, KINDS))
@@ -248,18 +260,15 @@ async def _proposals(connection: AsyncConnection, found: list[Approval]) -> list
         connection, [one.maker_id for one in found] + [one.checker_id for one in found if one.checker_id]
     )
     rows = {row["code"]: row for row in await store.budgets(connection, [_code(one) for one in found])}
-    return [await _proposal(connection, one, rows[_code(one)], names) for one in found]
+    return [_proposal(one, rows[_code(one)], names) for one in found]
 
 
-async def _proposal(
-    connection: AsyncConnection, found: Approval, row: RowMapping, names: Mapping[int, str]
-) -> Proposal:
+def _proposal(found: Approval, row: RowMapping, names: Mapping[int, str]) -> Proposal:
     said = found.detail
     return Proposal(
         found.approval_id, found.kind, row["code"], row["unit"], row["currency"], said["from"], said["to"],
         said.get("payer_id"), said.get("reference"), names[found.maker_id], found.made_at, found.state,
         None if found.checker_id is None else names[found.checker_id], found.ended_at, found.reason,
-        await _gate(connection, found, row) if found.state == approvals.WAITING else None,
     )  # fmt: skip
 
 

@@ -264,6 +264,11 @@ async def page(connection: AsyncConnection, *, after: int | None, limit: int) ->
     return [(row["budget_id"], budget_of(row)) for row in await store.budgets_behind(connection, after or 0, limit)]
 
 
+async def currencies(connection: AsyncConnection) -> list[str]:
+    """What a budget of money may be in: currencies in which a point has a value."""
+    return sorted((await programme.read(connection)).point_value_micro)
+
+
 async def usage(connection: AsyncConnection, code: str, *, limit: int = MOST_SHOWN) -> list[Usage]:
     """What is used of a budget, the latest period and the most used first. Rejects BUDGET_UNKNOWN."""
     rows = await store.budgets(connection, [code])
@@ -300,22 +305,29 @@ def budget_of(row: RowMapping) -> Budget:
 
 
 async def _checked(connection: AsyncConnection, source: Mapping[str, Any], currency: str | None) -> BudgetDocument:
+    """The budget of a document. Rejects BUDGET_INVALID with all that is wrong, not only what was found first."""
+    document: BudgetDocument | None = None
+    found: list[FieldProblem] = []
     try:
         document = read_as(BudgetDocument, source)
     except ValidationError as error:
-        raise BudgetInvalid("this is no budget", problems=field_problems(error)) from error
-    found = []
-    if (document.unit == "money") != (currency is not None):
+        found = field_problems(error)
+    if (source.get("unit") == "money") != (currency is not None):
         found.append(FieldProblem(("currency",), "CURRENCY", "a budget of money has a currency, another has none"))
-    elif currency is not None and currency not in (await programme.read(connection)).point_value_micro:
+    elif currency is not None and currency not in await currencies(connection):
         found.append(FieldProblem(("currency",), "NO_POINT_VALUE", "a point has no value in this currency"))
-    try:
-        ZoneInfo(document.zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    if not _is_zone(source.get("zone", "UTC")):
         found.append(FieldProblem(("zone",), "UNKNOWN", "an IANA time zone such as Europe/Chisinau"))
-    if found:
+    if document is None or found:
         raise BudgetInvalid("this is no budget", problems=found)
     return document
+
+
+def _is_zone(name: object) -> bool:
+    try:
+        return ZoneInfo(str(name)).key == name
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is no zone, nor is a name too long for one
+        return False
 
 
 def field_problems(error: ValidationError) -> list[FieldProblem]:

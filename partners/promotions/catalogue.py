@@ -42,13 +42,14 @@ class Drafted:
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What a launch is for, where that was said, and what its examination found: minor units of the base currency, and
-    what stands against it."""
+    what stands against it. cover_minor, what covers obligations, was not kept of the earliest."""
 
     objective: Objective | None
     gain_minor: int
     cost_minor: int
     break_even_sales_minor: int | None
     obligation_after_minor: int
+    cover_minor: int | None
     against: tuple[FieldProblem, ...]
 
 
@@ -139,5 +140,5 @@ def _gate(detail: Mapping[str, Any]) -> Gate | None:
     objective = None if aim is None else Objective(aim["metric"], aim["target"], date.fromisoformat(aim["due"]))
     return Gate(
         objective, detail["gain_minor"], detail["cost_minor"], detail["break_even_sales_minor"],
-        detail["obligation_after_minor"], against,
+        detail["obligation_after_minor"], detail.get("cover_minor"), against,
     )  # fmt: skip

@@ -539,6 +539,7 @@ def _gate(launch: Launch | None, at: datetime) -> dict[str, Any]:
         "cost_minor": verdict.cost_minor,
         "break_even_sales_minor": verdict.break_even_sales_minor,
         "obligation_after_minor": verdict.obligation_after_minor,
+        "cover_minor": launch.expected.cover_minor,
         "against": [[list(one.path), one.code, one.message] for one in verdict.problems],
     }
 

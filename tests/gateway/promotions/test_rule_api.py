@@ -33,7 +33,8 @@ from tests.partners.promotions.offers import document, texts
 
 NO = "... on Rejection { code retryable fields { path code message } }"
 RELEASE = """release { number state madeOn contentHash effectiveFrom author approver rules { code version }
-  gate { objective { metric target due } gain { amount } cost { amount } obligationAfter { amount } against { path code } } }"""
+  gate { objective { metric target due } gain { amount } cost { amount } obligationAfter { amount } cover { amount }
+    against { path code } } }"""
 ADD = f"""mutation($i: AddPromotionInput!) {{ addPromotion(input: $i) {{ __typename {NO}
   ... on AddPromotionSuccess {{ replayed promotion {{ code name sponsor {{ code }} rules {{ code }} }} }} }} }}"""
 DRAFT = f"""mutation($i: DraftRuleInput!) {{ draftRule(input: $i) {{ __typename {NO}
@@ -222,7 +223,8 @@ async def test_a_rule_goes_from_its_draft_to_the_till_by_two_people(office: Offi
     assert (release["state"], release["author"], release["approver"]) == ("SUBMITTED", "mia", None)
     assert release["gate"] == {
         "objective": {"metric": "repeat visits", "target": "100", "due": "2026-06-01"}, "gain": {"amount": "300.00"},
-        "cost": {"amount": "0.21"}, "obligationAfter": {"amount": "0.21"}, "against": [],
+        "cost": {"amount": "0.21"}, "obligationAfter": {"amount": "0.21"},
+        "cover": {"amount": "5000.00"}, "against": [],
     }  # fmt: skip
     assert release["contentHash"] == found["contentHash"]
     assert (await mia.ask(SUBMIT, i=given))["release"] == release
@@ -454,12 +456,26 @@ async def test_what_is_refused_writes_nothing(office: Office) -> None:
         (mia, ADD_BUDGET, {"code": "x", "unit": "apples", "limit": "1"}, "BUDGET_INVALID"),
         (mia, ADD_BUDGET, {"code": "x", "unit": "money", "limit": "0"}, "BUDGET_INVALID"),
         (mia, ADD_BUDGET, {"code": "x", "unit": "points", "limit": "-1"}, "BUDGET_INVALID"),
+        (mia, ADD_BUDGET, {"code": "x", "unit": "points", "limit": "1", "zone": "Europe"}, "BUDGET_INVALID"),
+        (mia, ADD_BUDGET, {"code": "x", "unit": "points", "limit": "1", "zone": "x" * 300}, "BUDGET_INVALID"),
         (mia, ADD_BUDGET, {"code": "x", "unit": "points", "limit": "1", "sponsor": "nobody"}, "PARTNER_UNKNOWN"),
         (mia, LIMIT, {"budget": "none", "limit": "1"}, "BUDGET_UNKNOWN"),
         (mia, FUND, {"budget": "none", "amount": "1.00", "reference": "R"}, "BUDGET_UNKNOWN"),
     ]  # fmt: skip
     for script, asked, given, code in refusals:
         assert (await office.refused(script, asked, **given))["code"] == code, (asked, given)
+    # Of a budget all that is wrong is told at once.
+    wrong = {
+        "code": "?",
+        "unit": "points",
+        "limit": "-1",
+        "period": "month:3",
+        "zone": "Moon/Sea",
+        "currencyCode": "EUR",
+    }
+    found = (await office.refused(mia, ADD_BUDGET, **wrong))["fields"]
+    assert [one["path"][0] for one in found] == ["code", "period", "limit", "currency", "zone"]
+    assert await mia.ask("{ budgetCurrencies }") == ["EUR", "USD"]
     await office.run()
     other = keyed(change=change | {"groups": []}, effectiveFrom=begins, launch=launch(number, addedSales="0.001"))
     assert (await office.refused(mia, SUBMIT, **other))["code"] == "RULE_INVALID"

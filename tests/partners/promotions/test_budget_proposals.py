@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kit import actors, approvals
+from kit import actors, approvals, postgres
 from kit.actors import NotPermitted
 from kit.approvals import AlreadyDecided, FourEyesRequired, ProposalUnknown
 from kit.database import Database
@@ -210,7 +214,7 @@ async def test_a_raise_beyond_cover_is_refused_unless_the_second_person_says_so(
     short = await board.propose(300, cover=Cover(standing_minor=51, cover_minor=250))
     untold = await board.propose(300, cover=None)
     async with board.database.reading() as connection:
-        gates = {one.number: one.gate for one in await budget_proposals.waiting(connection)}
+        gates = {number: await budget_proposals.gate(connection, number) for number in (enough, short, untold)}
     assert [(gates[one].obligation_after_minor, [each.code for each in gates[one].against])  # type: ignore[union-attr]
             for one in (enough, short, untold)] == [
         (250, []), (251, ["COVER_EXCEEDED"]), (200, ["MISSING"]),
@@ -229,13 +233,48 @@ async def test_a_raise_beyond_cover_is_refused_unless_the_second_person_says_so(
     await market.publish(bonus("own", 10, caps=["each", "once"], stack={"priority": 20}))
     for _ in range(3):
         await market.buy(await market.coalition.add_member(), a_receipt(50))
-    await board.propose(20, code="each", cover=None)
-    assert await board.limit(2, code="once") is not None
+    each, once = await board.propose(20, code="each", cover=None), await board.limit(2, code="once")
+    assert once is not None
     async with board.database.reading() as connection:
-        each, once = [one for one in await budget_proposals.waiting(connection) if one.code != "pot"]
-    assert each.gate is not None
-    assert each.gate.obligation_after_minor == 10
-    assert once.gate is None
+        found = await budget_proposals.gate(connection, each)
+        assert found is not None
+        assert found.obligation_after_minor == 10
+        assert await budget_proposals.gate(connection, once) is None
+        assert await budget_proposals.gate(connection, short) is None  # it waits for nobody any more
+        with pytest.raises(ProposalUnknown):
+            await budget_proposals.gate(connection, 99_999)
+
+
+async def test_only_whoever_looks_at_one_proposal_or_approves_it_counts_the_counters(
+    board: Board, server: postgres.Server, database_name: str
+) -> None:
+    number = await board.propose(300)
+    owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
+    try:
+        await owner.execute("BEGIN")
+        await owner.execute("LOCK TABLE partners.budget_counter IN ACCESS EXCLUSIVE MODE")
+
+        async def impatient(asked: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
+            async with board.database.transaction() as connection:
+                await connection.execute(text("SET LOCAL lock_timeout = '20ms'"))
+                return await asked(connection)
+
+        assert [one.number for one in await impatient(budget_proposals.waiting)] == [number]
+        (told,) = await impatient(lambda connection: budget_proposals.about(connection, "pot", limit=5))
+        assert told == await impatient(lambda connection: budget_proposals.read(connection, number))
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await impatient(lambda connection: budget_proposals.gate(connection, number))
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            await impatient(
+                lambda connection: budget_proposals.approve(
+                    connection, number, checker=board.market.checker, at=LATER + DAY
+                )
+            )
+        assert (await board.state(number), await board.ceiling()) == ("WAITING", 100)
+        await owner.execute("ROLLBACK")
+    finally:
+        await owner.close()
+    await board.approve(number)
 
 
 async def test_a_payment_into_a_fund_in_force_waits_for_another_and_counts_once(board: Board) -> None:
