@@ -149,6 +149,17 @@ async def judged(
     return found.all()
 
 
+async def weigh(connection: AsyncConnection, given: Mapping[str, Any]) -> int:
+    """What stands in the way of coupons that are good, as a status of `partners.use_coupons`; 0 where nothing does."""
+    found = await connection.execute(
+        text("""
+            SELECT status FROM partners.weigh_coupons(CAST(:lookups AS uuid[]), :holder_id, :by, :proved, :wall_at, :at)
+        """),
+        dict(given),
+    )
+    return int(found.scalar_one())
+
+
 async def use(connection: AsyncConnection, given: Mapping[str, Any]) -> Row[Any]:
     """Reserve or redeem: status, reason, batch_id."""
     found = await connection.execute(

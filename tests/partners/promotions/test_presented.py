@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from kit.database import Database
+from kit.errors import Rejection
 from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from partners import callers, calls, holds, tills
-from partners.coupons import batches, coupons
+from partners.coupons import batches, coupons, guesses
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
+from partners.coupons.guesses import Asking
 from partners.mechanics import grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
@@ -267,3 +270,91 @@ async def test_a_purchase_paid_with_a_hold_is_decided_by_rules_and_within_budget
     given = await asyncio.gather(*(pay_with_a_hold() for _ in range(3)))
     assert sum((await market.used("pot")).values()) == used + 550
     assert all(points >= 9 for points in given)
+
+
+async def word(market: Market, **limits: int) -> str:
+    """A word that many use, under limits."""
+    draft = BatchDraft("word", EARLIER, NOON + 90 * DAY, kind=batches.GENERIC, word="SPRING-26", **limits)
+    async with market.coalition.database.transaction() as connection:
+        await batches.add(connection, market.coalition.vault, draft, actor=market.maker, at=EARLIER)
+    await market.publish(bonus("word-gift", 100, codes={"required": "word"}, what={"categories": ["coffee"]}))
+    return draft.word or ""
+
+
+async def quoted(market: Market, card: IssuedCard, receipt: Receipt, *codes: str, at: datetime = NOON) -> int:
+    """The points that a quote promises."""
+    ref, caller = MemberRef(card_number=card.number), market.coalition.callers["bakery"]
+    found = await tills.quote(market.desk, caller, ref, receipt, at=at, shown=tills.Coupons(codes, NOON))
+    return found.prepared.award.points
+
+
+async def answer(work: Awaitable[object]) -> object:
+    """What a till hears: the points, or the code of the "no"."""
+    try:
+        heard = await work
+    except Rejection as no:
+        return no.code
+    return heard.receipt.awarded_points if isinstance(heard, Recorded) else heard
+
+
+def coffee() -> Receipt:
+    return basket({"1": (500, "coffee")})
+
+
+@pytest.mark.parametrize("limits", [{"total_limit": 1}, {"member_limit": 1}])
+async def test_a_quote_tells_what_its_purchase_will_tell_of_a_word_that_is_used_up(
+    market: Market, limits: dict[str, int]
+) -> None:
+    code = await word(market, **limits)
+    card, other = await market.coalition.add_member(), await market.coalition.add_member()
+    assert await quoted(market, card, coffee(), code) == 105
+    assert (await show(market, card, coffee(), code)).receipt.awarded_points == 105
+    before = await market.rows()
+    assert await answer(quoted(market, card, coffee(), code)) == "COUPON_EXHAUSTED"
+    assert await answer(show(market, card, coffee(), code)) == "COUPON_EXHAUSTED"
+    assert await market.rows() == before
+    for_another = 105 if "member_limit" in limits else "COUPON_EXHAUSTED"
+    assert await answer(quoted(market, other, coffee(), code)) == for_another
+    assert await answer(show(market, other, coffee(), code)) == for_another
+
+
+async def test_a_coupon_that_nothing_uses_is_weighed_by_neither_quote_nor_purchase(market: Market) -> None:
+    code = await word(market, total_limit=1)
+    card = await market.coalition.add_member()
+    await show(market, card, coffee(), code)
+    tea = basket({"1": (500, "tea")})
+    assert (await quoted(market, card, tea, code), await answer(show(market, card, tea, code))) == (5, 5)
+
+
+async def test_a_quote_counts_what_its_own_receipt_has_reserved_and_what_is_over_as_free(market: Market) -> None:
+    code = await word(market, total_limit=1)
+    card, other = await market.coalition.add_member(), await market.coalition.add_member()
+    receipt = coffee()
+    ref = ReceiptRef("1", "1", NOON.date(), receipt.reference)
+    until = await tills.reserve_coupons(
+        market.desk, call(market, "keep"), MemberRef(card_number=card.number), ref, tills.Coupons((code,), NOON)
+    )
+    assert await quoted(market, card, receipt, code) == 105
+    assert await answer(quoted(market, other, coffee(), code)) == "COUPON_EXHAUSTED"
+    assert await quoted(market, other, coffee(), code, at=until) == 105
+    counted = await market.desk.pool.fetchval("SELECT used FROM partners.coupon_count WHERE holder_id = 0")
+    assert counted == 1  # what is over was not let go by looking
+
+
+async def test_a_quote_of_a_coupon_that_needs_another_or_a_proof_says_so(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        vault, actor = market.coalition.vault, market.maker
+        draft = BatchDraft("saving", EARLIER, NOON + 90 * DAY, per_receipt=4, needed=2)
+        await batches.add(connection, vault, draft, actor=actor, at=EARLIER)
+        [saving] = await batches.draw(connection, vault, "saving", 1, actor=actor, at=EARLIER)
+        spring = await batches.add(connection, vault, replace(draft, code="spring", needed=1), actor=actor, at=EARLIER)
+        [guessed] = await batches.draw(connection, vault, "spring", 1, actor=actor, at=EARLIER)
+        await guesses.count_wrong(connection, Asking(0, None, 0), 20, [spring] * 20, now=NOON)
+    await market.publish(
+        bonus("saved", 100, codes={"required": "saving"}),
+        bonus("spring", 50, codes={"required": "spring"}, stack={"priority": 11}),
+    )
+    card = await market.coalition.add_member()
+    for code, told in ((saving, "COUPONS_TOO_FEW"), (guessed, "COUPON_PROOF_REQUIRED")):
+        assert await answer(quoted(market, card, coffee(), code)) == told
+        assert await answer(show(market, card, coffee(), code)) == told
