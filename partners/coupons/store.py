@@ -239,7 +239,8 @@ async def lookups_of(connection: AsyncConnection, coupon_ids: Sequence[int]) -> 
         text("SELECT coupon_id, code_lookup FROM partners.coupon WHERE coupon_id = ANY (CAST(:ids AS bigint[]))"),
         {"ids": list(coupon_ids)},
     )
-    return {row.coupon_id: row.code_lookup for row in found}
+    # Plain UUIDs: the driver's own do not go into the JSON that a purchase's call takes.
+    return {row.coupon_id: UUID(int=row.code_lookup.int) for row in found}
 
 
 # --- Guesses ------------------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Let a reservation go; how many coupons it held. With p_claim: give back what a purchase that was taken back had used; all
--- of it, or of several coupons those whose numbers are given.
+-- of it, or of several coupons those whose numbers are given. One whose own cause went back is void instead.
 CREATE FUNCTION partners.release_coupons(p_by uuid, p_claim uuid, p_lookups uuid[], p_coupons bigint[] DEFAULT NULL)
 RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -204,7 +204,8 @@ BEGIN
     UPDATE partners.coupon_use u SET state = CASE o.state WHEN 2 THEN 5 ELSE 6 END FROM chosen o
     WHERE u.coupon_id = o.coupon_id AND u.used_by = o.used_by RETURNING u.coupon_id, u.holder_id, u.batch_id
   ), coupon AS (
-    UPDATE partners.coupon c SET state = 1, reserved_by = NULL, reserved_until = NULL FROM freed f
+    UPDATE partners.coupon c
+    SET state = CASE WHEN c.revoked_at IS NULL THEN 1 ELSE 4 END, reserved_by = NULL, reserved_until = NULL FROM freed f
     WHERE c.coupon_id = f.coupon_id AND c.state IN (2, 3)
   ), fewer AS (
     SELECT batch_id, holder_id, count(*) AS n FROM freed GROUP BY batch_id, holder_id
