@@ -200,15 +200,19 @@ def decide_by_rules(
         granted=left.grants, used=left.uses, refunded_minor=refunded_minor + sum(line.refunded_minor for line in lines),
     )  # fmt: skip
     amount_minor = sum(returned.values())
+    refund_points_minor = sum(new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True))
+    # A rest that costs nothing any more gives back what points paid of it too, which can only come back as points.
+    money_left = sum(line.amount_minor - line.paid_minor for line in lines) - refunded_minor
+    refund_minor = min(found.refund_minor, refund_points_minor + money_left)
     return Takeback(
         line_minor=returned,
         amount_minor=amount_minor,
         lot_points=dict(found.lot_points),
         take_points=found.take_points,
         refund_points=sum(new.refunded_points - old.refunded_points for new, old in zip(after, lines, strict=True)),
-        refund_points_minor=sum(new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True)),
+        refund_points_minor=refund_points_minor,
         left_points=found.outcome.points,
-        lost_minor=amount_minor - found.refund_minor,
+        lost_minor=amount_minor - refund_minor,
         given_back=_given_back(found, decided, left, exposure_here),
     )
 

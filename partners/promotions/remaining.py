@@ -123,7 +123,7 @@ def decide(
         discount_minor=max(was.discount_minor - now.discount_minor, 0),
         refund_minor=max(_cost(basket, original) - _cost(rest, now) - refunded_minor, 0),
         charges=_charges(was.charges, now.charges),
-        grants=_beyond(original.grants if granted is None else granted, now.grants),
+        grants=_ungranted(original.grants if granted is None else granted, now.grants),
         uses=_beyond(original.uses if used is None else used, now.uses),
     )
 
@@ -227,6 +227,12 @@ def _charges(was: Sequence[Charge], now: Sequence[Charge]) -> tuple[Charge, ...]
     left = {(one.budget, one.scope_key, one.period_key): one.amount for one in now}
     back = [(one, one.amount - left.get((one.budget, one.scope_key, one.period_key), 0)) for one in was]
     return tuple(replace(one, amount=amount) for one, amount in back if amount > 0)
+
+
+def _ungranted(had: Sequence[Grant], now: Sequence[Grant]) -> tuple[Grant, ...]:
+    """Grants that go. A badge is one however many rules give it: it goes with the last of them."""
+    still = {one.code for one in now if one.kind == "BADGE"}
+    return tuple(one for one in _beyond(had, now) if one.kind != "BADGE" or one.code not in still)
 
 
 def _beyond(had: Iterable[_Thing], now: Iterable[_Thing]) -> tuple[_Thing, ...]:

@@ -146,7 +146,10 @@ BEGIN
   PERFORM members.revoke_grants(
     p_holder, p_cause, p_at,
     ARRAY(SELECT t.code FROM unnest(p_kinds, p_codes) AS t(kind, code) WHERE t.kind = 'BADGE'),
-    ARRAY(SELECT t.code FROM unnest(p_kinds, p_codes) AS t(kind, code) WHERE t.kind = 'TIER_CREDIT'));
+    ARRAY(SELECT t.code FROM unnest(p_kinds, p_codes) WITH ORDINALITY AS t(kind, code, n)
+          WHERE t.kind = 'TIER_CREDIT' ORDER BY t.n),
+    ARRAY(SELECT t.quantity FROM unnest(p_kinds, p_quantities) WITH ORDINALITY AS t(kind, quantity, n)
+          WHERE t.kind = 'TIER_CREDIT' ORDER BY t.n));
   UPDATE partners.entitlement e
   SET quantity = greatest(e.quantity - t.quantity, e.used, 1),
       revoked_at = CASE WHEN e.quantity - t.quantity <= e.used THEN p_at END

@@ -23,7 +23,7 @@ from partners.records import BudgetCharge
 from partners.returning import BoughtLine, GivenBack, Takeback, Wish
 from tests.builders import NOON, PROGRAMME
 from tests.partners.promotions.offers import TERMS as RULED
-from tests.partners.promotions.offers import context, release
+from tests.partners.promotions.offers import basket, context, line, release, rule
 from tests.partners.promotions.test_evaluation import bought, offers
 from tests.partners.promotions.test_remaining import either
 from tests.partners.test_earning import TERMS
@@ -185,3 +185,20 @@ def less(had: GivenBack, gone: GivenBack) -> GivenBack:
         minus(had.grants, gone.grants, thing, "quantity"),
         minus(had.uses, gone.uses, thing, "quantity"),
     )
+
+
+def test_what_points_paid_comes_back_as_points_and_not_as_money_too() -> None:
+    """A discount leaves two cents, which points paid; when half comes back the rest costs nothing under the rules."""
+    offer = release(rule("off", {"type": "discount_amount", "amount_minor": 137}))
+    what, around = basket(line(1, 139), points=2, points_minor=2), context()
+    outcome = evaluate(offer, what, around, Counters())
+    decided = Decided(Basis(offer, around, Counters()), what, outcome)
+    assert outcome.line_points_minor == (2,)
+    bought_line, money, points = BoughtLine("1", "GOODS", 2, 2, 2), 0, 0
+    for _ in range(2):
+        done = returning.decide_by_rules(
+            [bought_line], Wish(amount_minor=1), lot_points={}, decided=decided, left=GivenBack(), refunded_minor=money
+        )
+        money, points = money + done.refund_money_minor, points + done.refund_points
+        bought_line = bought_line.after(1)
+    assert (money, points) == (0, 2)

@@ -275,6 +275,31 @@ async def test_what_cost_nothing_comes_back_when_it_is_named_or_nothing_else_is_
     assert await standing() == (5, 0)
 
 
+async def test_what_two_rules_gave_goes_as_far_as_the_rest_does_not_deserve_it(market: Market) -> None:
+    """A badge stays while one rule gives it still; of credit toward a tier goes what the returned line brought."""
+    coffee, tea = {"categories": ["coffee"]}, {"categories": ["tea"]}
+    await market.publish(
+        document("badge-1", {"type": "grant_badge", "badge": "fan"}, what=coffee),
+        document("badge-2", {"type": "grant_badge", "badge": "fan"}, what=tea, stack={"priority": 11}),
+        document("credit-1", {"type": "tier_credit", "reason": "fan", "quantity": 2}, what=coffee,
+                 stack={"priority": 12}),
+        document("credit-2", {"type": "tier_credit", "reason": "fan", "quantity": 3}, what=tea, stack={"priority": 13}),
+    )  # fmt: skip
+
+    async def held() -> tuple[int, int]:
+        badges = "SELECT count(*) FROM members.badge WHERE badge = 'fan' AND revoked_at IS NULL"
+        credits = "SELECT coalesce(sum(credits), 0)::int FROM members.tier_credit WHERE revoked_at IS NULL"
+        return await market.desk.pool.fetchval(badges), await market.desk.pool.fetchval(credits)
+
+    card = await market.coalition.add_member()
+    done = await market.buy(card, basket({"1": (500, "coffee"), "2": (500, "tea")}))
+    assert await held() == (1, 5)
+    await give_back(market, done, Wish(lines={"1": None}))
+    assert await held() == (1, 3)
+    await give_back(market, done, Wish(), after=2)
+    assert await held() == (0, 0)
+
+
 async def test_stamps_collect_with_purchases_and_the_sixth_coffee_costs_five(market: Market) -> None:
     async with market.coalition.database.transaction() as connection:
         unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)

@@ -1,4 +1,4 @@
-"""Coupons whose cause went back; the statements are in the file of the same name."""
+"""What is taken back of coupons and credit; the statements are in the file of the same name."""
 
 from pathlib import Path
 
