@@ -30,6 +30,12 @@ BEGIN
   RETURN set_config('tessera.kept_cutoff', v_cutoff::text, true);
 END $$;
 
+-- The same for what has recorded something already: what follows is in the cut-off that it entered last.
+CREATE FUNCTION ledger.stay_in_cutoff() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN set_config('tessera.kept_cutoff', ledger.entered_cutoff()::text, true);
+END $$;
+
 -- The cut-off that this transaction has just entered.
 CREATE FUNCTION ledger.entered_cutoff() RETURNS int LANGUAGE sql STABLE AS $$
   SELECT coalesce(nullif(current_setting('tessera.kept_cutoff', true), ''),

@@ -18,13 +18,17 @@ LANGUAGE sql AS $$
   ON CONFLICT DO NOTHING
 $$;
 
-CREATE FUNCTION members.revoke_grants(p_member bigint, p_cause uuid, p_at timestamptz, p_badges text[], p_reasons text[])
-RETURNS void
+-- Take badges of a cause back, and so much of its credit for each reason as there is.
+CREATE FUNCTION members.revoke_grants(
+  p_member bigint, p_cause uuid, p_at timestamptz, p_badges text[], p_reasons text[], p_credits int[]) RETURNS void
 LANGUAGE sql AS $$
   UPDATE members.badge SET revoked_at = p_at
   WHERE member_id = p_member AND cause = p_cause AND badge = ANY (p_badges) AND revoked_at IS NULL;
-  UPDATE members.tier_credit SET revoked_at = p_at
-  WHERE member_id = p_member AND cause = p_cause AND reason = ANY (p_reasons) AND revoked_at IS NULL
+  UPDATE members.tier_credit c
+  SET credits = CASE WHEN c.credits > t.credits THEN c.credits - t.credits ELSE c.credits END,
+      revoked_at = CASE WHEN c.credits <= t.credits THEN p_at END
+  FROM (SELECT g.reason, sum(g.credits) AS credits FROM unnest(p_reasons, p_credits) AS g(reason, credits) GROUP BY 1) t
+  WHERE c.member_id = p_member AND c.cause = p_cause AND c.reason = t.reason AND c.revoked_at IS NULL
 $$;
 
 -- What is given to a person once in the whole coalition, whoever they are a member as.

@@ -158,6 +158,19 @@ async def look(
     return [Shown(known[row.ord - 1], row.coupon_id, row.batch_id, row.batch_code) for row in rows]
 
 
+async def weigh(
+    connection: AsyncConnection, lookups: Sequence[UUID], *, holder_id: int, by: UUID, at: datetime, now: datetime
+) -> None:
+    """Whether coupons that are good would be redeemed at this moment for a receipt, given by its claim, without a
+    proof; writes nothing.
+
+    Rejects COUPONS_TOO_MANY, COUPONS_TOO_FEW, COUPON_PROOF_REQUIRED, COUPON_EXHAUSTED, as `redeem` does.
+    """
+    given = {"lookups": list(lookups), "holder_id": holder_id, "by": by, "proved": False, "wall_at": now, "at": at}
+    if status := await store.weigh(connection, given):
+        raise rejection(status)
+
+
 async def reserve(
     connection: AsyncConnection,
     lookups: Sequence[UUID],

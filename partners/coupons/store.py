@@ -149,6 +149,17 @@ async def judged(
     return found.all()
 
 
+async def weigh(connection: AsyncConnection, given: Mapping[str, Any]) -> int:
+    """What stands in the way of coupons that are good, as a status of `partners.use_coupons`; 0 where nothing does."""
+    found = await connection.execute(
+        text("""
+            SELECT status FROM partners.weigh_coupons(CAST(:lookups AS uuid[]), :holder_id, :by, :proved, :wall_at, :at)
+        """),
+        dict(given),
+    )
+    return int(found.scalar_one())
+
+
 async def use(connection: AsyncConnection, given: Mapping[str, Any]) -> Row[Any]:
     """Reserve or redeem: status, reason, batch_id."""
     found = await connection.execute(
@@ -228,7 +239,8 @@ async def lookups_of(connection: AsyncConnection, coupon_ids: Sequence[int]) -> 
         text("SELECT coupon_id, code_lookup FROM partners.coupon WHERE coupon_id = ANY (CAST(:ids AS bigint[]))"),
         {"ids": list(coupon_ids)},
     )
-    return {row.coupon_id: row.code_lookup for row in found}
+    # Plain UUIDs: the driver's own do not go into the JSON that a purchase's call takes.
+    return {row.coupon_id: UUID(int=row.code_lookup.int) for row in found}
 
 
 # --- Guesses ------------------------------------------------------------------------------------------------

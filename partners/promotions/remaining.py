@@ -7,8 +7,9 @@ proportion instead, line by line. Budgets are given back for the period in which
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -32,12 +33,17 @@ from partners.promotions.evaluation import evaluate
 from partners.promotions.plain import Plain
 from partners.promotions.releases import Release
 
+_Thing = TypeVar("_Thing", Grant, Use)
+
 
 class Left(Plain, frozen=True):
     """What is left of a line: amount as the basket has it, before our discounts, and quantity in thousandths."""
 
     amount_minor: int
     quantity_milli: int
+
+
+GONE = Left(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +102,15 @@ def decide(
     left: Rest,
     before: Rest = WHOLE,
     held: Mapping[int, int] | None = None,
+    granted: Sequence[Grant] | None = None,
+    used: Sequence[Use] | None = None,
     refunded_minor: int = 0,
 ) -> Remaining:
     """What a return comes to, from the stored decision and what is left after it, and what was left `before` it.
 
     original is the outcome as it was recorded, whose lots bear the numbers; held are the points that its lots were
-    decided to hold after earlier returns, None where there were none; refunded_minor is what these gave back.
+    decided to hold after earlier returns, granted and used what these left of its grants and uses, None where there
+    were none; refunded_minor is what they gave back.
     """
     _, was = _worth(release, basket, context, counters, original, before)
     rest, now = _worth(release, basket, context, counters, original, left)
@@ -114,8 +123,8 @@ def decide(
         discount_minor=max(was.discount_minor - now.discount_minor, 0),
         refund_minor=max(_cost(basket, original) - _cost(rest, now) - refunded_minor, 0),
         charges=_charges(was.charges, now.charges),
-        grants=_grants(was.grants, now.grants),
-        uses=_uses(was.uses, now.uses),
+        grants=_ungranted(original.grants if granted is None else granted, now.grants),
+        uses=_beyond(original.uses if used is None else used, now.uses),
     )
 
 
@@ -220,25 +229,27 @@ def _charges(was: Sequence[Charge], now: Sequence[Charge]) -> tuple[Charge, ...]
     return tuple(replace(one, amount=amount) for one, amount in back if amount > 0)
 
 
-def _grants(was: Sequence[Grant], now: Sequence[Grant]) -> tuple[Grant, ...]:
-    left: dict[tuple[str, str], int] = {}
-    for one in now:
-        left[one.rule, one.code] = left.get((one.rule, one.code), 0) + one.quantity
-    back = [(one, one.quantity - left.get((one.rule, one.code), 0)) for one in was]
-    return tuple(replace(one, quantity=quantity) for one, quantity in back if quantity > 0)
+def _ungranted(had: Sequence[Grant], now: Sequence[Grant]) -> tuple[Grant, ...]:
+    """Grants that go. A badge is one however many rules give it: it goes with the last of them."""
+    still = {one.code for one in now if one.kind == "BADGE"}
+    return tuple(one for one in _beyond(had, now) if one.kind != "BADGE" or one.code not in still)
 
 
-def _uses(was: Sequence[Use], now: Sequence[Use]) -> tuple[Use, ...]:
-    """What is not used any more, whichever rule used it: of two that share a coupon the other may use it now."""
+def _beyond(had: Iterable[_Thing], now: Iterable[_Thing]) -> tuple[_Thing, ...]:
+    """What was had beyond what is now, by kind and code, whichever rule it was of: of two rules that give or use the
+    same the other may do so now."""
     left: dict[tuple[str, str], int] = {}
     for one in now:
         left[one.kind, one.code] = left.get((one.kind, one.code), 0) + one.quantity
-    back = []
-    for one in was:
-        kept = min(left.get((one.kind, one.code), 0), one.quantity)
-        left[one.kind, one.code] = left.get((one.kind, one.code), 0) - kept
-        back.append(replace(one, quantity=one.quantity - kept))
-    return tuple(one for one in back if one.quantity)
+    beyond: dict[tuple[str, str], _Thing] = {}
+    for one in had:
+        key = one.kind, one.code
+        kept = min(left.get(key, 0), one.quantity)
+        left[key] = left.get(key, 0) - kept
+        if kept < one.quantity:
+            before = beyond[key].quantity if key in beyond else 0
+            beyond[key] = replace(one, quantity=before + one.quantity - kept)
+    return tuple(beyond.values())
 
 
 def _scaled_award(award: Award, shares: Mapping[str, tuple[int, int]]) -> Award:

@@ -20,7 +20,7 @@ from partners.decisions.decisions import Decided, owed_of
 from partners.decisions.earning import EarnLine
 from partners.promotions import remaining
 from partners.promotions.basket import Grant, Use
-from partners.promotions.remaining import Remaining, Rest, left_of
+from partners.promotions.remaining import GONE, Remaining, Rest, left_of
 from partners.receipts.records import BudgetCharge, OwedRow
 from partners.terms import Programme, Terms, limit_codes
 
@@ -55,7 +55,10 @@ class ReturnEmpty(Rejection):
 
 @dataclass(frozen=True, slots=True)
 class BoughtLine:
-    """A line of the original: its amount, what points paid of it (points and minor units), and what was returned."""
+    """A line of the original: its amount, what points paid of it (points and minor units), and what was returned.
+
+    is_back tells of a line that cost nothing whether it came back: no amount can.
+    """
 
     line_id: str
     kind: str
@@ -63,17 +66,19 @@ class BoughtLine:
     paid_points: int
     paid_minor: int
     returned_minor: int = 0
+    is_back: bool = False
 
     @property
     def left_minor(self) -> int:
         """What is still bought, in minor units."""
         return self.amount_minor - self.returned_minor
 
-    def after(self, amount_minor: int) -> BoughtLine:
-        """The line when amount_minor more of it is returned."""
+    def after(self, amount_minor: int | None) -> BoughtLine:
+        """The line when amount_minor more of it is returned, None where the return is not of this line."""
         return BoughtLine(
             self.line_id, self.kind, self.amount_minor, self.paid_points, self.paid_minor,
-            self.returned_minor + amount_minor,
+            self.returned_minor + (amount_minor or 0),
+            self.is_back or (self.amount_minor == 0 and amount_minor is not None),
         )  # fmt: skip
 
     @property
@@ -149,7 +154,7 @@ def decide(
     Raises LineUnknown, LineAlreadyReturned, ReturnExceedsOriginal or ReturnEmpty.
     """
     returned = _amounts(lines, wish)
-    after = [line.after(returned.get(line.line_id, 0)) for line in lines]
+    after = [line.after(returned.get(line.line_id)) for line in lines]
     award = earning.evaluate(
         [EarnLine(line.line_id, line.kind, line.left_minor, line.paid_minor - line.refunded_minor) for line in after],
         terms=terms,
@@ -183,28 +188,31 @@ def decide_by_rules(
     """As `decide`, of a purchase that rules decided: what remains is decided again under its release, on its context
     and counters.
 
-    left is what earlier returns left of charges and debts between parties, refunded_minor the money that they gave
-    back; exposure_here the partner's number where
-    the purchase was charged to what it may grant.
+    left is what earlier returns left of charges, debts between parties, grants and uses, refunded_minor the money that
+    they gave back; exposure_here the partner's number where the purchase was charged to what it may grant.
     """
     returned = _amounts(lines, wish)
-    after = [line.after(returned.get(line.line_id, 0)) for line in lines]
+    after = [line.after(returned.get(line.line_id)) for line in lines]
     basis = decided.basis
     found = remaining.decide(
         basis.release, decided.basket, basis.context, basis.counters, original=decided.outcome, held=lot_points,
         left=_rest(decided, after), before=_rest(decided, lines),
-        refunded_minor=refunded_minor + sum(line.refunded_minor for line in lines),
+        granted=left.grants, used=left.uses, refunded_minor=refunded_minor + sum(line.refunded_minor for line in lines),
     )  # fmt: skip
     amount_minor = sum(returned.values())
+    refund_points_minor = sum(new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True))
+    # A rest that costs nothing any more gives back what points paid of it too, which can only come back as points.
+    money_left = sum(line.amount_minor - line.paid_minor for line in lines) - refunded_minor
+    refund_minor = min(found.refund_minor, refund_points_minor + money_left)
     return Takeback(
         line_minor=returned,
         amount_minor=amount_minor,
         lot_points=dict(found.lot_points),
         take_points=found.take_points,
         refund_points=sum(new.refunded_points - old.refunded_points for new, old in zip(after, lines, strict=True)),
-        refund_points_minor=sum(new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True)),
+        refund_points_minor=refund_points_minor,
         left_points=found.outcome.points,
-        lost_minor=amount_minor - found.refund_minor,
+        lost_minor=amount_minor - refund_minor,
         given_back=_given_back(found, decided, left, exposure_here),
     )
 
@@ -213,9 +221,9 @@ def _rest(decided: Decided, lines: Sequence[BoughtLine]) -> Rest:
     """What is left of the basket's lines, and what points still pay of each."""
     return Rest(
         {
-            line.line_id: left_of(had, line.amount_minor, line.returned_minor)
+            line.line_id: GONE if line.is_back else left_of(had, line.amount_minor, line.returned_minor)
             for had, line in zip(decided.basket.lines, lines, strict=True)
-            if line.returned_minor
+            if line.returned_minor or line.is_back
         },
         tuple(line.paid_minor - line.refunded_minor for line in lines) if decided.basket.points_minor else (),
     )
@@ -251,14 +259,20 @@ def _amounts(lines: Sequence[BoughtLine], wish: Wish) -> dict[str, int]:
         return _by_lines(lines, wish.lines)
     left = {line.line_id: line.left_minor for line in lines}
     if wish.amount_minor is None:
-        if not wish.even_nothing and not any(left.values()) and any(line.returned_minor for line in lines):
+        if (
+            not wish.even_nothing
+            and not any(left.values())
+            and any(line.returned_minor or line.is_back for line in lines)
+        ):
             raise ReturnExceedsOriginal("nothing is left of the purchase")
         return left
     if wish.amount_minor <= 0:
         raise ReturnEmpty("the amount to return must be above zero")
     if wish.amount_minor > sum(left.values()):
         raise ReturnExceedsOriginal("more is returned than is left of the purchase")
-    return dict(zip(left, allocate(wish.amount_minor, list(left.values())), strict=True))
+    parts = zip(left, allocate(wish.amount_minor, list(left.values())), strict=True)
+    is_all = wish.amount_minor == sum(left.values())
+    return {line_id: part for line_id, part in parts if part or is_all}
 
 
 def _by_lines(lines: Sequence[BoughtLine], wished: Mapping[str, int | None]) -> dict[str, int]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
@@ -23,10 +24,12 @@ from members import merging
 from partners import outcomes
 from partners.callers import Caller, Place
 from partners.decisions import decisions, spending
+from partners.decisions.decisions import Decided
 from partners.decisions.prepared import ATTEMPTS
 from partners.desk import Desk
 from partners.directory import Directory
 from partners.outcomes import Recorded
+from partners.promotions.basket import Grant, Use
 from partners.receipts import receipts
 from partners.receipts import store as receipt_store
 from partners.receipts.receipts import ReceiptRef
@@ -44,6 +47,8 @@ from partners.recording import call_safely
 from partners.returns import returning
 from partners.returns.returning import BoughtLine, GivenBack, Takeback, Wish
 from partners.terms import Terms, limit_codes
+
+_Thing = TypeVar("_Thing", Grant, Use)
 
 SHORTFALL_OF = {
     "REFUND_DEDUCTION": debts.LEFT_ALONE,
@@ -325,12 +330,13 @@ async def _decide(desk: Desk, directory: Directory, original: StoredReceipt, wis
     earlier = await receipt_store.returns_of(desk.pool, original)
     bought, held = _bought_lines(original, earlier), _lots_left(original, earlier)
     if decisions.was_by_rules(original):
-        left = _left(original, earlier)
         around = directory.around(original)
+        decided = decisions.recalled(original, around)
+        left = _left(original, decided, earlier)
         codes = limit_codes(around.partner)
         limited = any(one.code in codes for one in left.charges)
         takeback = returning.decide_by_rules(
-            bought, wish, lot_points=held, decided=decisions.recalled(original, around), left=left,
+            bought, wish, lot_points=held, decided=decided, left=left,
             refunded_minor=sum(past.decision["takeback"]["money"] for past in earlier),
             exposure_here=original.partner_id if limited else None,
         )  # fmt: skip
@@ -347,8 +353,9 @@ async def _decide(desk: Desk, directory: Directory, original: StoredReceipt, wis
     return _Case(original, terms, takeback)
 
 
-def _left(original: StoredReceipt, earlier: Sequence[StoredReceipt]) -> GivenBack:
-    """What earlier returns left of what the purchase charged to budgets, and of what parties owe for it."""
+def _left(original: StoredReceipt, decided: Decided, earlier: Sequence[StoredReceipt]) -> GivenBack:
+    """What earlier returns left of what the purchase charged to budgets, of what parties owe for it, and of what it
+    gave and used up beside points."""
     charged: dict[tuple[Any, ...], int] = {}
     owed: dict[tuple[Any, ...], int] = {}
     for sign, kept in [(1, original.decision), *((-1, past.decision["takeback"]) for past in earlier)]:
@@ -359,7 +366,22 @@ def _left(original: StoredReceipt, earlier: Sequence[StoredReceipt]) -> GivenBac
     return GivenBack(
         tuple(BudgetCharge(*(*key, amount)) for key, amount in charged.items()),
         tuple(OwedRow(*(*key, amount)) for key, amount in owed.items()),
+        _less(decided.outcome.grants, [past.decision["takeback"].get("grants", ()) for past in earlier]),
+        _less(decided.outcome.uses, [past.decision["takeback"].get("uses", ()) for past in earlier]),
     )
+
+
+def _less(had: Sequence[_Thing], gone: Sequence[Sequence[Sequence[Any]]]) -> tuple[_Thing, ...]:
+    """Grants or uses less what is gone of them: kind, code and quantity."""
+    less: dict[tuple[str, str], int] = {}
+    for kind, code, quantity in chain.from_iterable(gone):
+        less[kind, code] = less.get((kind, code), 0) + quantity
+    left = []
+    for one in had:
+        taken = min(less.get((one.kind, one.code), 0), one.quantity)
+        less[one.kind, one.code] = less.get((one.kind, one.code), 0) - taken
+        left.append(replace(one, quantity=one.quantity - taken))
+    return tuple(one for one in left if one.quantity)
 
 
 def _bought_lines(original: StoredReceipt, earlier: Sequence[StoredReceipt]) -> list[BoughtLine]:
@@ -380,6 +402,7 @@ def _bought_lines(original: StoredReceipt, earlier: Sequence[StoredReceipt]) -> 
             paid_points=paid.get(line["id"], (0, 0))[0],
             paid_minor=paid.get(line["id"], (0, 0))[1],
             returned_minor=sum(past.decision["takeback"]["lines"].get(line["id"], 0) for past in earlier),
+            is_back=line["amount"] == 0 and any(line["id"] in past.decision["takeback"]["lines"] for past in earlier),
         )
         for line in sent
     ]
@@ -403,6 +426,7 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
             "money": takeback.refund_money_minor,
             "left": takeback.left_points,
             **decisions.given(takeback.given_back.charges, takeback.given_back.owed),
+            **_things(takeback.given_back),
         }
     }
     return Row(
@@ -414,6 +438,15 @@ def _row(caller: Caller, slip: ReturnSlip, case: _Case, *, claim: UUID, idem_key
         detail=orjson.dumps({"reason": slip.reason}).decode() if slip.reason else None,
         decision=decided,
     )  # fmt: skip
+
+
+def _things(given_back: GivenBack) -> dict[str, Any]:
+    """What goes of grants and uses, as it is stored with a return; nothing where nothing does."""
+    found = {
+        "grants": [[one.kind, one.code, one.quantity] for one in given_back.grants],
+        "uses": [[one.kind, one.code, one.quantity] for one in given_back.uses],
+    }
+    return {name: things for name, things in found.items() if things}
 
 
 def _returned(directory: Directory, case: _Case, recorded: Recorded, taken: int, owed: int) -> Returned:

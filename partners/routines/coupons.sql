@@ -32,6 +32,56 @@ LANGUAGE sql STABLE AS $$
   LEFT JOIN partners.coupon_batch b ON b.batch_id = c.batch_id
 $$;
 
+-- How many more of a batch may be used, by this member too. What is reserved and over is free.
+CREATE FUNCTION partners.coupons_left(p_batch int, p_holder bigint, p_at timestamptz) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+  SELECT least(b.total_limit - coalesce(t.used, 0) + o.lapsed, b.member_limit - coalesce(m.used, 0) + o.own,
+               9223372036854775807)
+  FROM partners.coupon_batch b
+  CROSS JOIN LATERAL (
+    SELECT count(*) AS lapsed, count(*) FILTER (WHERE u.holder_id = p_holder) AS own FROM partners.coupon_use u
+    WHERE u.batch_id = p_batch AND u.state = 2 AND u.until <= p_at
+  ) o
+  LEFT JOIN partners.coupon_count t ON t.batch_id = b.batch_id AND t.holder_id = 0
+  LEFT JOIN partners.coupon_count m ON m.batch_id = b.batch_id AND m.holder_id = p_holder
+  WHERE b.batch_id = p_batch
+$$;
+
+-- What stands in the way of coupons that are good, by their batches: status 41 to 44 and the batch, else 0. p_by is the
+-- basket that they are for, whose own reservation counts already. A quote asks it too: it writes nothing.
+CREATE FUNCTION partners.weigh_coupons(
+  p_lookups uuid[], p_holder bigint, p_by uuid, p_proved boolean, p_wall timestamptz, p_at timestamptz,
+  OUT status smallint, OUT batch_id int)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
+#variable_conflict use_column
+DECLARE b record;
+BEGIN
+  FOR b IN
+    SELECT c.batch_id, t.per_receipt, t.needed, count(*) AS shown, count(DISTINCT c.coupon_id) AS coupons,
+           count(*) FILTER (WHERE NOT EXISTS (
+             SELECT FROM partners.coupon_use u
+             WHERE u.coupon_id = c.coupon_id AND u.used_by = p_by AND u.state = 2 AND u.until > p_at)) AS new,
+           coalesce(t.total_limit, t.member_limit) IS NOT NULL AS limited
+    FROM unnest(p_lookups) AS v(lookup) JOIN partners.coupon c ON c.code_lookup = v.lookup
+    JOIN partners.coupon_batch t USING (batch_id) GROUP BY c.batch_id, t.batch_id ORDER BY c.batch_id
+  LOOP
+    batch_id := b.batch_id;
+    status := CASE
+      WHEN b.shown > least(b.per_receipt, b.coupons) THEN 41
+      WHEN b.shown % b.needed <> 0 THEN 42
+      WHEN NOT p_proved AND partners.is_guessed_at(b.batch_id, p_wall, p_at) THEN 43
+      ELSE 0 END;
+    IF status = 0 AND b.limited AND b.new > 0 AND partners.coupons_left(b.batch_id, p_holder, p_at) < b.new THEN
+      status := 44;
+    END IF;
+    IF status <> 0 THEN
+      RETURN;
+    END IF;
+  END LOOP;
+  status := 0;
+  batch_id := NULL;
+END $$;
+
 -- Give back what reservations of a batch took whose time is over: due, whoever comes next.
 CREATE FUNCTION partners.lapse_coupons(p_batch int, p_at timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -58,7 +108,7 @@ CREATE FUNCTION partners.use_coupons(
   OUT status smallint, OUT reason text, OUT batch_id int)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
-DECLARE b record; v_ids bigint[]; v_new bigint[]; v_by uuid := coalesce(p_by, p_claim);
+DECLARE v_batch int; v_ids bigint[]; v_new bigint[]; v_by uuid := coalesce(p_by, p_claim);
 BEGIN
   status := 0;
   IF coalesce(cardinality(p_lookups), 0) = 0 THEN
@@ -78,31 +128,17 @@ BEGIN
            WHERE u.coupon_id = j.coupon_id AND u.used_by = v_by AND u.state = 2 AND u.until > p_at))
   INTO v_ids, v_new
   FROM partners.judge_coupons(p_lookups, p_holder, p_partner, v_by, p_at) j;
-  FOR b IN
-    SELECT c.batch_id, t.per_receipt, t.needed, count(*) AS shown, count(DISTINCT c.coupon_id) AS coupons,
-           count(*) FILTER (WHERE c.coupon_id = ANY (v_new)) AS new,
-           coalesce(t.total_limit, t.member_limit) IS NOT NULL AS limited
-    FROM unnest(v_ids) AS v(coupon_id) JOIN partners.coupon c USING (coupon_id)
-    JOIN partners.coupon_batch t USING (batch_id) GROUP BY c.batch_id, t.batch_id ORDER BY c.batch_id
+  SELECT w.status, w.batch_id INTO status, batch_id
+  FROM partners.weigh_coupons(p_lookups, p_holder, v_by, p_proved, p_wall, p_at) w;
+  IF status <> 0 THEN
+    RETURN;
+  END IF;
+  FOR v_batch IN
+    SELECT DISTINCT c.batch_id FROM partners.coupon c JOIN partners.coupon_batch t USING (batch_id)
+    WHERE c.coupon_id = ANY (v_new) AND coalesce(t.total_limit, t.member_limit) IS NOT NULL ORDER BY c.batch_id
   LOOP
-    batch_id := b.batch_id;
-    status := CASE
-      WHEN b.shown > least(b.per_receipt, b.coupons) THEN 41
-      WHEN b.shown % b.needed <> 0 THEN 42
-      WHEN NOT p_proved AND partners.is_guessed_at(b.batch_id, p_wall, p_at) THEN 43
-      ELSE 0 END;
-    IF status <> 0 THEN
-      RETURN;
-    END IF;
-    IF b.limited AND b.new > 0 THEN
-      PERFORM partners.lapse_coupons(b.batch_id, p_at);
-      IF partners.coupons_left(b.batch_id, p_holder) < b.new THEN
-        status := 44;
-        RETURN;
-      END IF;
-    END IF;
+    PERFORM partners.lapse_coupons(v_batch, p_at);
   END LOOP;
-  batch_id := NULL;
   PERFORM partners.count_coupons(v_new, p_holder);
   UPDATE partners.coupon c
   SET state = CASE WHEN p_claim IS NULL THEN 2 ELSE 3 END, reserved_by = CASE WHEN p_claim IS NULL THEN v_by END,
@@ -116,17 +152,6 @@ BEGIN
   ON CONFLICT (coupon_id, used_by) DO UPDATE
   SET state = EXCLUDED.state, until = EXCLUDED.until, claim = EXCLUDED.claim, at = EXCLUDED.at;
 END $$;
-
--- How many more of a batch may be used, by this member too.
-CREATE FUNCTION partners.coupons_left(p_batch int, p_holder bigint) RETURNS bigint
-LANGUAGE sql STABLE AS $$
-  SELECT least(coalesce(b.total_limit - t.used, b.total_limit), coalesce(b.member_limit - m.used, b.member_limit),
-               9223372036854775807)
-  FROM partners.coupon_batch b
-  LEFT JOIN partners.coupon_count t ON t.batch_id = b.batch_id AND t.holder_id = 0
-  LEFT JOIN partners.coupon_count m ON m.batch_id = b.batch_id AND m.holder_id = p_holder
-  WHERE b.batch_id = p_batch
-$$;
 
 -- Count uses of batches that have a limit; what two take in one moment is stopped here.
 CREATE FUNCTION partners.count_coupons(p_coupons bigint[], p_holder bigint) RETURNS void
@@ -164,7 +189,7 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Let a reservation go; how many coupons it held. With p_claim: give back what a purchase that was taken back had used; all
--- of it, or of several coupons those whose numbers are given.
+-- of it, or of several coupons those whose numbers are given. One whose own cause went back is void instead.
 CREATE FUNCTION partners.release_coupons(p_by uuid, p_claim uuid, p_lookups uuid[], p_coupons bigint[] DEFAULT NULL)
 RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -179,7 +204,8 @@ BEGIN
     UPDATE partners.coupon_use u SET state = CASE o.state WHEN 2 THEN 5 ELSE 6 END FROM chosen o
     WHERE u.coupon_id = o.coupon_id AND u.used_by = o.used_by RETURNING u.coupon_id, u.holder_id, u.batch_id
   ), coupon AS (
-    UPDATE partners.coupon c SET state = 1, reserved_by = NULL, reserved_until = NULL FROM freed f
+    UPDATE partners.coupon c
+    SET state = CASE WHEN c.revoked_at IS NULL THEN 1 ELSE 4 END, reserved_by = NULL, reserved_until = NULL FROM freed f
     WHERE c.coupon_id = f.coupon_id AND c.state IN (2, 3)
   ), fewer AS (
     SELECT batch_id, holder_id, count(*) AS n FROM freed GROUP BY batch_id, holder_id

@@ -103,20 +103,23 @@ BEGIN
 END $$;
 
 -- Take back what was given for a cause, as far as it is there (a return has decided again): p_quantities of each kind and
--- code. Stamps that were used come off others of the unit, now or when there are some: who could buy, use them and give the
--- purchases back would drink for nothing. p_key is the return's own, once.
+-- code. Coupons that nobody used go first; one that was used keeps what it did, and is never good again. Stamps that were
+-- used come off others of the unit, now or when there are some: who could buy, use them and give the purchases back would
+-- drink for nothing. p_key is the return's own, once.
 CREATE FUNCTION partners.take_back_grants(
   p_holder bigint, p_partner int, p_cause uuid, p_key uuid, p_at timestamptz,
   p_kinds text[], p_codes text[], p_quantities int[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE s record; v_nos smallint[]; v_points bigint[]; v_status smallint;
 BEGIN
-  UPDATE partners.coupon c SET state = 4, reserved_by = NULL, reserved_until = NULL
-  FROM (SELECT x.coupon_id, row_number() OVER (PARTITION BY x.batch_id ORDER BY x.cause_no DESC) AS no, t.quantity
+  PERFORM FROM partners.coupon c WHERE c.cause = p_cause ORDER BY c.coupon_id FOR NO KEY UPDATE;
+  UPDATE partners.coupon c
+  SET state = CASE c.state WHEN 3 THEN 3 ELSE 4 END, revoked_at = p_at, reserved_by = NULL, reserved_until = NULL
+  FROM (SELECT x.coupon_id, row_number() OVER (PARTITION BY x.batch_id ORDER BY x.state = 3, x.cause_no DESC) AS no, t.quantity
         FROM unnest(p_kinds, p_codes, p_quantities) AS t(kind, code, quantity)
         JOIN partners.coupon_batch b ON b.code = t.code
-        JOIN partners.coupon x ON x.cause = p_cause AND x.batch_id = b.batch_id AND x.state IN (0, 1, 2)
-        WHERE t.kind = 'COUPON') v
+        JOIN partners.coupon x ON x.cause = p_cause AND x.batch_id = b.batch_id AND x.state IN (0, 1, 2, 3)
+        WHERE t.kind = 'COUPON' AND x.revoked_at IS NULL) v
   WHERE c.coupon_id = v.coupon_id AND v.no <= v.quantity;
   FOR s IN
     SELECT u.unit, e.seq, sum(t.quantity) AS quantity
@@ -143,7 +146,10 @@ BEGIN
   PERFORM members.revoke_grants(
     p_holder, p_cause, p_at,
     ARRAY(SELECT t.code FROM unnest(p_kinds, p_codes) AS t(kind, code) WHERE t.kind = 'BADGE'),
-    ARRAY(SELECT t.code FROM unnest(p_kinds, p_codes) AS t(kind, code) WHERE t.kind = 'TIER_CREDIT'));
+    ARRAY(SELECT t.code FROM unnest(p_kinds, p_codes) WITH ORDINALITY AS t(kind, code, n)
+          WHERE t.kind = 'TIER_CREDIT' ORDER BY t.n),
+    ARRAY(SELECT t.quantity FROM unnest(p_kinds, p_quantities) WITH ORDINALITY AS t(kind, quantity, n)
+          WHERE t.kind = 'TIER_CREDIT' ORDER BY t.n));
   UPDATE partners.entitlement e
   SET quantity = greatest(e.quantity - t.quantity, e.used, 1),
       revoked_at = CASE WHEN e.quantity - t.quantity <= e.used THEN p_at END

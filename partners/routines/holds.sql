@@ -16,8 +16,9 @@ CREATE FUNCTION partners.record_hold(
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT held bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
-  PERFORM ledger.keep_cutoff();
+  PERFORM ledger.enter_cutoff();
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  PERFORM ledger.keep_cutoff();
   SELECT k.status, k.holder_id INTO status, holder_id
   FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
   IF status <> 0 THEN
@@ -62,9 +63,11 @@ CREATE FUNCTION partners.record_capture(
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT held bigint,
   OUT redemption_seq bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.keep_cutoff(); n int := cardinality(p_lot_points);
+DECLARE v_cutoff int; n int := cardinality(p_lot_points);
 BEGIN
+  PERFORM ledger.enter_cutoff();
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  v_cutoff := ledger.keep_cutoff();
   SELECT k.status, k.holder_id INTO status, holder_id
   FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
   IF status <> 0 THEN
@@ -105,8 +108,9 @@ CREATE FUNCTION partners.record_release(
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT held bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
-  PERFORM ledger.keep_cutoff();
+  PERFORM ledger.enter_cutoff();
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  PERFORM ledger.keep_cutoff();
   SELECT k.status, k.holder_id INTO status, holder_id
   FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
   IF status <> 0 THEN

@@ -13,9 +13,11 @@ CREATE FUNCTION partners.record_moment(
   p_if_seq bigint, p_budgets int[], p_scopes text[], p_periods text[], p_amounts bigint[],
   OUT status smallint, OUT seq bigint, OUT available bigint, OUT pending bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE e record; v_cutoff int := ledger.keep_cutoff(); n int := coalesce(cardinality(p_budgets), 0);
+DECLARE e record; v_cutoff int; n int := coalesce(cardinality(p_budgets), 0);
 BEGIN
+  PERFORM ledger.enter_cutoff();
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  v_cutoff := ledger.keep_cutoff();
   SELECT CASE WHEN k.fingerprint = p_fingerprint THEN 1 ELSE 2 END, m.seq INTO status, seq
   FROM partners.receipt_claim k LEFT JOIN partners.moment m ON m.holder_id = p_holder AND m.cause = k.claim
   WHERE k.idem_key = p_idem_key;

@@ -127,8 +127,8 @@ BEGIN
   RETURN true;
 END $$;
 
--- Use up what decisions of items used and give what they gave beside points, before budgets are charged: p_given is a JSON
--- list, of the items (`of`, from 1) that have any. Where something is used up already the whole statement is undone with
+-- Use up what decisions of items used and give what they gave beside points, before budgets are charged, in the cut-off of
+-- the items' entries: p_given is a JSON list, of the items (`of`, from 1) that have any. Where something is used up already the whole statement is undone with
 -- TS002, whose detail tells it: {"used": [[1, 44]]}, with the statuses of partners.use_coupons and partners.use_stamps.
 CREATE FUNCTION partners.record_given(p_holders bigint[], p_seqs bigint[], p_given text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -145,6 +145,7 @@ BEGIN
     ORDER BY x.coupons, x.of
   LOOP
     CONTINUE WHEN p_seqs[g.of] IS NULL;
+    PERFORM ledger.stay_in_cutoff();
     SELECT u.status INTO v_status
     FROM partners.use_coupons(g.coupons, p_holders[g.of], g.partner, NULL, g.claim, NULL, g.proved, g.wall, g.at) u;
     IF v_status = 0 AND cardinality(g.stamps) > 0 THEN

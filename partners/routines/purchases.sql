@@ -1,5 +1,7 @@
 -- What a purchase writes, in one call. Order inside: cut-off, account locks in holder order, keys and receipts known,
 -- proof, the ledger's entries, the claim, the receipt. A denied item writes nothing.
+-- All of it is in one cut-off, which is kept once the accounts are locked: whoever had them may have recorded in the next
+-- one what is taken here. It is entered before too, so that nobody waits for a closer with accounts in hand.
 --
 -- status: 0 recorded, 1 replayed, 2 key used for another input, 3 insufficient points, 4 no such account,
 --         5 receipt recorded already, 6 receipt cancelled, 7 stale, 8 code used, 9 decide again,
@@ -47,9 +49,11 @@ CREATE FUNCTION partners.record_purchases(
 RETURNS TABLE (ord int, status smallint, holder_id bigint, seq bigint, available bigint, pending bigint, debt bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 #variable_conflict use_column
-DECLARE v_cutoff int := ledger.keep_cutoff(); v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[]; v_won uuid[];
+DECLARE v_cutoff int; v_ords int[]; v_status smallint[]; v_owners bigint[]; v_take int[]; v_won uuid[];
 BEGIN
+  PERFORM ledger.enter_cutoff();
   PERFORM ledger.lock_accounts(p_holders, p_unit);
+  v_cutoff := ledger.keep_cutoff();
   SELECT array_agg(ord ORDER BY ord), array_agg(status ORDER BY ord), array_agg(holder_id ORDER BY ord)
   INTO v_ords, v_status, v_owners
   FROM partners.known_items(p_unit, p_holders, p_claims, p_idem_keys, p_fingerprints);

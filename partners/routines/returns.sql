@@ -12,9 +12,11 @@ CREATE FUNCTION partners.record_return(
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint, OUT taken bigint,
   OUT owed bigint, OUT debt bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.keep_cutoff(); v_seq bigint; v_refund_seq bigint; v_repaid bigint;
+DECLARE v_cutoff int; v_seq bigint; v_refund_seq bigint; v_repaid bigint;
 BEGIN
+  PERFORM ledger.enter_cutoff();
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  v_cutoff := ledger.keep_cutoff();
   SELECT k.status, k.holder_id INTO status, holder_id
   FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
   IF status <> 0 THEN

@@ -10,9 +10,11 @@ CREATE FUNCTION partners.record_spending(
   p_lot_activates timestamptz[], p_lot_expires timestamptz[],
   OUT status smallint, OUT holder_id bigint, OUT seq bigint, OUT available bigint, OUT pending bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-DECLARE v_cutoff int := ledger.keep_cutoff(); v_redemption bigint; n int := cardinality(p_lot_points);
+DECLARE v_cutoff int; v_redemption bigint; n int := cardinality(p_lot_points);
 BEGIN
+  PERFORM ledger.enter_cutoff();
   PERFORM ledger.lock_accounts(ARRAY[p_holder], p_unit);
+  v_cutoff := ledger.keep_cutoff();
   SELECT k.status, k.holder_id INTO status, holder_id
   FROM partners.known_items(p_unit, ARRAY[p_holder], ARRAY[p_claim], ARRAY[p_idem_key], ARRAY[p_fingerprint]) k;
   IF status <> 0 THEN

@@ -112,8 +112,9 @@ async def quote(
 ) -> Quoted:
     """What a purchase would earn, the discounts it may get, and the most points it takes; writes nothing of it.
 
-    Coupons that are shown are looked at as a purchase looks at them, and stay as they are. Raises what
-    identification, coupons.look and preparing.prepare raise.
+    Coupons that are shown are looked at as a purchase looks at them, those that it would use are weighed as it would
+    weigh them, and all stay as they are. Raises what identification, coupons.look, coupons.weigh and preparing.prepare
+    raise.
     """
     directory = await desk.directory.get()
     place = callers.place_of(directory, caller, receipt.outlet, receipt.terminal)
@@ -122,6 +123,7 @@ async def quote(
     prepared = await deciding.decide(
         desk, directory, caller, member, receipt, at=at, idem_key=None, is_quote=True, presented=presented
     )
+    await _weigh(desk, prepared, at)
     terms = directory.terms(prepared.row.terms_id)
     standing = await lots.standing(desk.pool, member.member_id, unit=POINTS, at=at)
     if standing is None:
@@ -395,6 +397,17 @@ async def _looked_at(
         desk.database, desk.vault, shown.codes, asking=asking, partner_id=caller.partner_id, at=at,
         now=shown.wall_at, by=by,
     )  # fmt: skip
+
+
+async def _weigh(desk: Desk, prepared: Prepared, at: datetime) -> None:
+    """Raises what its purchase would reject because of coupons that a decision uses."""
+    given = prepared.promoted.given if prepared.promoted else None
+    if given and given["coupons"]:
+        async with desk.database.reading() as connection:
+            await coupons.weigh(
+                connection, given["coupons"], holder_id=prepared.row.holder_id, by=prepared.row.claim, at=at,
+                now=given["wall"],
+            )  # fmt: skip
 
 
 def _with_coupons(desk: Desk, receipt: Receipt, shown: Coupons) -> Receipt:

@@ -81,6 +81,9 @@ EXCEPTIONS = {
     "partners.take_back_grants: touches partners.coupon": _COUPON,
     "partners.use_coupons: touches partners.coupon": _COUPON,
     "partners.use_coupons: touches partners.coupon_use": _COUPON,
+    "partners.weigh_coupons: touches partners.coupon": _COUPON,
+    "partners.weigh_coupons: touches partners.coupon_use": _COUPON,
+    "partners.coupons_left: touches partners.coupon_use": _COUPON,
     "partners.is_guessed_at: touches partners.coupon_guess": _COUPON,
     "partners.is_guessed_at: touches partners.coupon_use": _COUPON,
     "partners.coupons_left: partners.coupon_count without the holder": "what all have used is counted under holder 0: see "

@@ -283,7 +283,10 @@ async def test_without_the_guard_a_word_takes_more_than_its_limit(
     owner = await asyncpg.connect(server.dsn(database_name, server.superuser))
     for function, guard in (
         ("count_coupons", "WHERE n.used + EXCLUDED.used <= n.most"),
-        ("use_coupons", "IF b.limited AND b.new > 0 THEN"),
+        (
+            "weigh_coupons",
+            "IF status = 0 AND b.limited AND b.new > 0 AND partners.coupons_left(b.batch_id, p_holder, p_at) < b.new THEN",
+        ),
     ):
         source = await owner.fetchval(f"SELECT pg_get_functiondef('partners.{function}'::regproc)")
         assert guard in source

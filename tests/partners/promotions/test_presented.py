@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from kit.database import Database
+from kit.errors import Rejection
 from kit.secrets import Vault
 from ledger import lots
 from members.cards import IssuedCard
 from members.identification import MemberRef
 from partners import callers, calls
-from partners.coupons import batches, coupons
+from partners.coupons import batches, coupons, guesses, store
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
+from partners.coupons.guesses import Asking
 from partners.holds import holds
-from partners.mechanics import grants
+from partners.mechanics import facts, grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
-from partners.returns.returning import Wish
+from partners.returns.returning import ReturnExceedsOriginal, Wish
 from partners.tills import tills
-from tests.builders import DAY, NOON, a_receipt, identified
+from tests.builders import DAY, NOON, PROGRAMME, a_receipt, identified
 from tests.founded import a_coalition
 from tests.partners.promotions.market import EARLIER, Market, bonus, met_market, open_market
 from tests.partners.promotions.offers import document
@@ -206,6 +209,99 @@ async def test_stamps_that_a_purchase_used_and_gave_are_both_undone_with_it(mark
     assert await stamps() == 8
 
 
+async def test_a_return_gives_back_the_stamps_that_were_used_though_the_rest_would_have_used_others(
+    market: Market,
+) -> None:
+    """Of two benefits the first counts: when the coffee goes the tea would use three, but two were used."""
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "cup", "Cups", actor=market.maker, at=EARLIER)
+    first = {"group": "one-benefit"}
+    await market.publish(
+        document("cups", {"type": "grant_stamp", "unit": "cup", "quantity": 5}, what={"min_basket_minor": 50_000}),
+        bonus("on-coffee", 200, what={"categories": ["coffee"]}, costs={"unit": "cup", "quantity": 2},
+              stack={**first, "priority": 11}),
+        bonus("on-tea", 300, what={"categories": ["tea"]}, costs={"unit": "cup", "quantity": 3},
+              stack={**first, "priority": 12}),
+        groups=[{"code": "one-benefit", "mode": "FIRST", "priority": 20, "scope": "basket"}],
+    )  # fmt: skip
+
+    async def cups() -> int:
+        held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON + 3 * DAY)
+        return held.available if held else 0
+
+    card = await market.coalition.add_member()
+    await market.buy(card, a_receipt(50_000))
+    done = await market.buy(card, basket({"1": (500, "coffee"), "2": (500, "tea")}))
+    assert (done.receipt.awarded_points, await cups()) == (210, 3)
+    assert (await give_back(market, done, Wish(lines={"1": None}))).taken_points == 0  # worth 305 now
+    assert await cups() == 3
+    await give_back(market, done, Wish(), after=2)
+    assert await cups() == 5
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_what_cost_nothing_comes_back_when_it_is_named_or_nothing_else_is_left(
+    market: Market, alone: bool
+) -> None:
+    """A coffee that stamps paid for has no amount to return; its stamps, and what another owes for it, go back all the
+    same."""
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "cup", "Cups", actor=market.maker, at=EARLIER)
+    await market.publish(
+        document("cups", {"type": "grant_stamp", "unit": "cup", "quantity": 5}, what={"min_basket_minor": 50_000}),
+        document("free", {"type": "discount_percent", "rate_bp": 10_000}, what={"categories": ["coffee"]},
+                 costs={"unit": "cup", "quantity": 5}, funding=[{"party": "OPERATOR", "bp": 10_000}],
+                 stack={"priority": 11}),
+    )  # fmt: skip
+
+    async def standing() -> tuple[int, int]:
+        held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON + 3 * DAY)
+        owed = "SELECT coalesce(sum(CASE WHEN is_return THEN -amount ELSE amount END), 0) FROM partners.clearing_event"
+        return held.available if held else 0, await market.desk.pool.fetchval(owed)
+
+    card = await market.coalition.add_member()
+    await market.buy(card, a_receipt(50_000))
+    lines = {"1": (250, "coffee")} | ({} if alone else {"2": (300, "cake")})
+    done = await market.buy(card, basket(lines, {"1": ("free", 250)}))
+    assert await standing() == (0, 250)
+    if not alone:
+        await give_back(market, done, Wish(amount_minor=100))
+        assert await standing() == (0, 250)
+    returned = await give_back(market, done, Wish() if alone else Wish(lines={"1": None}), after=2)
+    assert (returned.refund_money_minor, await standing()) == (0, (5, 0))
+    if alone:
+        with pytest.raises(ReturnExceedsOriginal):
+            await give_back(market, done, Wish(), after=3)
+    else:
+        assert (await give_back(market, done, Wish(), after=3)).refund_money_minor == 200
+    assert await standing() == (5, 0)
+
+
+async def test_what_two_rules_gave_goes_as_far_as_the_rest_does_not_deserve_it(market: Market) -> None:
+    """A badge stays while one rule gives it still; of credit toward a tier goes what the returned line brought."""
+    coffee, tea = {"categories": ["coffee"]}, {"categories": ["tea"]}
+    await market.publish(
+        document("badge-1", {"type": "grant_badge", "badge": "fan"}, what=coffee),
+        document("badge-2", {"type": "grant_badge", "badge": "fan"}, what=tea, stack={"priority": 11}),
+        document("credit-1", {"type": "tier_credit", "reason": "fan", "quantity": 2}, what=coffee,
+                 stack={"priority": 12}),
+        document("credit-2", {"type": "tier_credit", "reason": "fan", "quantity": 3}, what=tea, stack={"priority": 13}),
+    )  # fmt: skip
+
+    async def held() -> tuple[int, int]:
+        badges = "SELECT count(*) FROM members.badge WHERE badge = 'fan' AND revoked_at IS NULL"
+        credits = "SELECT coalesce(sum(credits), 0)::int FROM members.tier_credit WHERE revoked_at IS NULL"
+        return await market.desk.pool.fetchval(badges), await market.desk.pool.fetchval(credits)
+
+    card = await market.coalition.add_member()
+    done = await market.buy(card, basket({"1": (500, "coffee"), "2": (500, "tea")}))
+    assert await held() == (1, 5)
+    await give_back(market, done, Wish(lines={"1": None}))
+    assert await held() == (1, 3)
+    await give_back(market, done, Wish(), after=2)
+    assert await held() == (0, 0)
+
+
 async def test_stamps_collect_with_purchases_and_the_sixth_coffee_costs_five(market: Market) -> None:
     async with market.coalition.database.transaction() as connection:
         unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
@@ -269,3 +365,183 @@ async def test_a_purchase_paid_with_a_hold_is_decided_by_rules_and_within_budget
     given = await asyncio.gather(*(pay_with_a_hold() for _ in range(3)))
     assert sum((await market.used("pot")).values()) == used + 550
     assert all(points >= 9 for points in given)
+
+
+async def word(market: Market, **limits: int) -> str:
+    """A word that many use, under limits."""
+    draft = BatchDraft("word", EARLIER, NOON + 90 * DAY, kind=batches.GENERIC, word="SPRING-26", **limits)
+    async with market.coalition.database.transaction() as connection:
+        await batches.add(connection, market.coalition.vault, draft, actor=market.maker, at=EARLIER)
+    await market.publish(bonus("word-gift", 100, codes={"required": "word"}, what={"categories": ["coffee"]}))
+    return draft.word or ""
+
+
+async def quoted(market: Market, card: IssuedCard, receipt: Receipt, *codes: str, at: datetime = NOON) -> int:
+    """The points that a quote promises."""
+    ref, caller = MemberRef(card_number=card.number), market.coalition.callers["bakery"]
+    found = await tills.quote(market.desk, caller, ref, receipt, at=at, shown=tills.Coupons(codes, NOON))
+    return found.prepared.award.points
+
+
+async def answer(work: Awaitable[object]) -> object:
+    """What a till hears: the points, or the code of the "no"."""
+    try:
+        heard = await work
+    except Rejection as no:
+        return no.code
+    return heard.receipt.awarded_points if isinstance(heard, Recorded) else heard
+
+
+def coffee() -> Receipt:
+    return basket({"1": (500, "coffee")})
+
+
+@pytest.mark.parametrize("limits", [{"total_limit": 1}, {"member_limit": 1}])
+async def test_a_quote_tells_what_its_purchase_will_tell_of_a_word_that_is_used_up(
+    market: Market, limits: dict[str, int]
+) -> None:
+    code = await word(market, **limits)
+    card, other = await market.coalition.add_member(), await market.coalition.add_member()
+    assert await quoted(market, card, coffee(), code) == 105
+    assert (await show(market, card, coffee(), code)).receipt.awarded_points == 105
+    before = await market.rows()
+    assert await answer(quoted(market, card, coffee(), code)) == "COUPON_EXHAUSTED"
+    assert await answer(show(market, card, coffee(), code)) == "COUPON_EXHAUSTED"
+    assert await market.rows() == before
+    for_another = 105 if "member_limit" in limits else "COUPON_EXHAUSTED"
+    assert await answer(quoted(market, other, coffee(), code)) == for_another
+    assert await answer(show(market, other, coffee(), code)) == for_another
+
+
+async def test_a_coupon_that_nothing_uses_is_weighed_by_neither_quote_nor_purchase(market: Market) -> None:
+    code = await word(market, total_limit=1)
+    card = await market.coalition.add_member()
+    await show(market, card, coffee(), code)
+    tea = basket({"1": (500, "tea")})
+    assert (await quoted(market, card, tea, code), await answer(show(market, card, tea, code))) == (5, 5)
+
+
+async def test_a_quote_counts_what_its_own_receipt_has_reserved_and_what_is_over_as_free(market: Market) -> None:
+    code = await word(market, total_limit=1)
+    card, other = await market.coalition.add_member(), await market.coalition.add_member()
+    receipt = coffee()
+    ref = ReceiptRef("1", "1", NOON.date(), receipt.reference)
+    until = await tills.reserve_coupons(
+        market.desk, call(market, "keep"), MemberRef(card_number=card.number), ref, tills.Coupons((code,), NOON)
+    )
+    assert await quoted(market, card, receipt, code) == 105
+    assert await answer(quoted(market, other, coffee(), code)) == "COUPON_EXHAUSTED"
+    assert await quoted(market, other, coffee(), code, at=until) == 105
+    counted = await market.desk.pool.fetchval("SELECT used FROM partners.coupon_count WHERE holder_id = 0")
+    assert counted == 1  # what is over was not let go by looking
+
+
+async def test_a_quote_of_a_coupon_that_needs_another_or_a_proof_says_so(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        vault, actor = market.coalition.vault, market.maker
+        draft = BatchDraft("saving", EARLIER, NOON + 90 * DAY, per_receipt=4, needed=2)
+        await batches.add(connection, vault, draft, actor=actor, at=EARLIER)
+        [saving] = await batches.draw(connection, vault, "saving", 1, actor=actor, at=EARLIER)
+        spring = await batches.add(connection, vault, replace(draft, code="spring", needed=1), actor=actor, at=EARLIER)
+        [guessed] = await batches.draw(connection, vault, "spring", 1, actor=actor, at=EARLIER)
+        await guesses.count_wrong(connection, Asking(0, None, 0), 20, [spring] * 20, now=NOON)
+    await market.publish(
+        bonus("saved", 100, codes={"required": "saving"}),
+        bonus("spring", 50, codes={"required": "spring"}, stack={"priority": 11}),
+    )
+    card = await market.coalition.add_member()
+    for code, told in ((saving, "COUPONS_TOO_FEW"), (guessed, "COUPON_PROOF_REQUIRED")):
+        assert await answer(quoted(market, card, coffee(), code)) == told
+        assert await answer(show(market, card, coffee(), code)) == told
+
+
+async def next_time(market: Market) -> None:
+    """A rule that gives a coupon on coffee for the next purchase, and one that takes two euros off tea for it."""
+    await batch(market, "next", 0)
+    await market.publish(
+        document("give", {"type": "grant_coupon", "batch": "next"}, what={"categories": ["coffee"]}),
+        document(
+            "off", {"type": "discount_amount", "amount_minor": 200}, codes={"required": "next"},
+            what={"categories": ["tea"]}, stack={"priority": 11},
+        ),
+    )  # fmt: skip
+
+
+async def held_by(market: Market, card: IssuedCard) -> list[str]:
+    """What a till may show of the coupons that lie with a member."""
+    async with market.coalition.database.reading() as connection:
+        found = await coupons.held(connection, card.member_id, at=NOON)
+    partner_id = market.coalition.callers["bakery"].partner_id
+    return [coupons.ref_for(market.coalition.vault, partner_id, one.coupon_id) for one in found]
+
+
+def cheaper_tea() -> Receipt:
+    """Tea of 5.00 that the till sold for 3.00."""
+    return basket({"1": (500, "tea")}, {"1": ("off", 200)})
+
+
+async def test_a_coupon_that_lies_with_a_member_is_shown_by_its_reference_and_used_once(market: Market) -> None:
+    await next_time(market)
+    card = await market.coalition.add_member()
+    await show(market, card, coffee())
+    [code] = await held_by(market, card)
+    assert (await show(market, card, cheaper_tea(), code)).receipt.total_minor == 300
+    assert await held_by(market, card) == []
+    assert await answer(show(market, card, cheaper_tea(), code)) == "COUPON_INVALID"
+
+
+async def test_a_granted_coupon_that_was_used_leaves_its_purchase_alone_when_what_granted_it_goes_back(
+    market: Market,
+) -> None:
+    """The discount was right when it was given: of the other receipt nothing changes, also not what parties owe for it."""
+    await next_time(market)
+    card = await market.coalition.add_member()
+    first = await show(market, card, coffee())
+    [code] = await held_by(market, card)
+    second = await show(market, card, cheaper_tea(), code)
+    before = await market.desk.pool.fetch("SELECT * FROM partners.receipt WHERE seq = $1", second.receipt.seq)
+    returned = await give_back(market, first, Wish())
+    assert (returned.taken_points, returned.refund_money_minor, returned.deduct_minor) == (5, 500, 0)
+    assert await market.desk.pool.fetch("SELECT * FROM partners.receipt WHERE seq = $1", second.receipt.seq) == before
+    assert await market.desk.pool.fetchval("SELECT state FROM partners.coupon") == store.REDEEMED
+
+
+@pytest.mark.parametrize("granting_first", [True, False])
+async def test_who_gives_both_purchases_back_keeps_no_coupon_in_either_order(
+    market: Market, granting_first: bool
+) -> None:
+    """A purchase grants a coupon, another uses it, both go back: who kept it would have it for nothing, again and again."""
+    await next_time(market)
+    card = await market.coalition.add_member()
+    first = await show(market, card, coffee())
+    [code] = await held_by(market, card)
+    second = await show(market, card, cheaper_tea(), code)
+    for number, done in enumerate([first, second] if granting_first else [second, first], start=1):
+        await give_back(market, done, Wish(), after=number)
+    assert await held_by(market, card) == []
+    with pytest.raises(CouponInvalid):
+        await show(market, card, cheaper_tea(), code)
+    async with market.coalition.database.reading() as connection:
+        assert await facts.audit(connection, PROGRAMME) == []
+
+
+async def test_of_coupons_of_one_purchase_the_unused_ones_go_first(market: Market) -> None:
+    """Two were granted for two coffees and one was used; a coffee comes back, and it is the other that goes."""
+    await batch(market, "next", 0)
+    await market.publish(
+        document("first", {"type": "grant_coupon", "batch": "next"}, what={"categories": ["coffee"]}),
+        document("second", {"type": "grant_coupon", "batch": "next"}, what={"min_basket_minor": 1_000},
+                 stack={"priority": 11}),
+        document("off", {"type": "discount_amount", "amount_minor": 200}, codes={"required": "next"},
+                 what={"categories": ["tea"]}, stack={"priority": 12}),
+    )  # fmt: skip
+    card = await market.coalition.add_member()
+    done = await show(market, card, basket({"1": (500, "coffee"), "2": (500, "coffee")}))
+    _, used = await held_by(market, card)
+    tea = await show(market, card, cheaper_tea(), used)
+    await give_back(market, done, Wish(lines={"2": None}))
+    assert await held_by(market, card) == []
+    await give_back(market, tea, Wish(), after=2)  # the purchase keeps the coupon of the coffee that is left
+    assert await held_by(market, card) == [used]
+    await give_back(market, done, Wish(), after=3)
+    assert await held_by(market, card) == []

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -16,6 +21,7 @@ from tests.partners.promotions.offers import (
     basket,
     budget,
     context,
+    group,
     line,
     release,
     rule,
@@ -133,3 +139,107 @@ def test_returns_in_any_order_take_no_more_than_was_given_and_in_the_end_all_of_
     assert taken == original.points
     assert not any(held.values())
     assert refunded == what.total_minor - original.discount_minor
+
+
+def things(found: Iterable[Any]) -> Counter[tuple[str, str]]:
+    """Grants or uses by kind and code."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for one in found:
+        counted[one.kind, one.code] += one.quantity
+    return counted
+
+
+class Returning:
+    """Returns of a basket one after the other; what is left, and what each remainder was worth."""
+
+    def __init__(self, offer: Release, what: Basket, around: Context) -> None:
+        self.offer, self.what, self.around = offer, what, around
+        self.original = evaluate(offer, what, around, NONE)
+        self.held = {lot.lot_no: lot.points for lot in self.original.lots}
+        self.granted, self.used = things(self.original.grants), things(self.original.uses)
+        self.refunded, self.before = 0, WHOLE
+        self.worths = [self.original]
+        self.costs = [what.total_minor - self.original.discount_minor]
+
+    def back(self, lines: dict[str, Left]) -> Remaining:
+        """A return after which so much is left of lines."""
+        left = Rest({**self.before.lines, **lines})
+        found = decide(
+            self.offer, self.what, self.around, NONE, original=self.original, left=left, before=self.before,
+            held=self.held, refunded_minor=self.refunded, granted=self.kept(self.original.grants, self.granted),
+            used=self.kept(self.original.uses, self.used),
+        )  # fmt: skip
+        assert all(0 <= points <= self.held[lot] for lot, points in found.lot_points.items())
+        self.held = {lot: self.held[lot] - points for lot, points in found.lot_points.items()}
+        self.granted.subtract(things(found.grants))
+        self.used.subtract(things(found.uses))
+        self.refunded, self.before = self.refunded + found.refund_minor, left
+        self.worths.append(found.outcome)
+        self.costs.append(found.basket.total_minor - found.outcome.discount_minor)
+        return found
+
+    @staticmethod
+    def kept(original: Iterable[Any], left: Counter[tuple[str, str]]) -> tuple[Any, ...]:
+        named = {(one.kind, one.code): one for one in original}
+        return tuple(replace(named[key], quantity=quantity) for key, quantity in left.items() if quantity)
+
+    def assert_bound(self) -> None:
+        """What is left is the least that any remainder so far was worth, and no more than this one is."""
+        assert sum(self.held.values()) == min(worth.points for worth in self.worths)
+        assert self.refunded == self.costs[0] - min(self.costs)
+        for left, of_each in (
+            (self.granted, [things(worth.grants) for worth in self.worths]),
+            (self.used, [things(worth.uses) for worth in self.worths]),
+        ):
+            assert all(left[key] == min(each[key] for each in of_each) for key in of_each[0])
+
+
+def either() -> list[Any]:
+    """Rules of which the first counts: what a remainder is worth falls and rises again as lines come back."""
+    parts: list[Any] = [group("one-benefit", "FIRST", priority=300), group("one-gift", "FIRST", priority=301)]
+    for number, (category, quantity) in enumerate((("a", 3), ("b", 1), ("c", 2)), start=50):
+        parts += [
+            rule(f"free-{category}", {"type": "points_fixed", "points": 40 * quantity}, what={"categories": [category]},
+                 costs={"unit": "cup", "quantity": quantity}, stack={"group": "one-benefit", "priority": number}),
+            rule(f"gift-{category}", {"type": "grant_stamp", "unit": "leaf", "quantity": quantity},
+                 what={"categories": [category]}, stack={"group": "one-gift", "priority": number}),
+        ]  # fmt: skip
+    return parts
+
+
+def test_points_that_an_earlier_return_took_do_not_come_back_with_a_later_one() -> None:
+    """The bound of `assert_bound`, where two returns leave less than one: what was left in between was worth less."""
+    what = basket(line(1, 100, "a"), line(2, 100, "b"), line(3, 100, "c"))
+    around = context(member=Member(stamps={"cup": 9}))
+    at_once, one_by_one = Returning(release(*either()), what, around), Returning(release(*either()), what, around)
+    at_once.back({"1": GONE, "2": GONE})
+    one_by_one.back({"1": GONE})
+    one_by_one.back({"2": GONE})
+    for done, points in ((at_once, 85), (one_by_one, 50)):
+        done.assert_bound()
+        assert (sum(done.held.values()), done.refunded) == (points, 200)
+    assert (at_once.used, one_by_one.used) == (Counter({("STAMP", "cup"): 2}), Counter({("STAMP", "cup"): 1}))
+
+
+@pytest.mark.parametrize("proportional", [False, True])
+@given(offers(), bought(), members, st.data())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_returns_in_any_order_and_split_leave_the_least_that_a_remainder_was_worth_and_nothing_in_the_end(
+    proportional: bool, made: tuple[list[object], list[object]], what: Basket, member: Member, data: st.DataObject
+) -> None:
+    rules, others = made
+    offer = release(*rules, *others, *either())  # type: ignore[arg-type]
+    around = context(member=replace(member, stamps={"cup": 9}), terms=replace(TERMS, proportional_returns=proportional))
+    done = Returning(offer, what, around)
+    rest = {one.line_id: one.amount_minor for one in what.lines}
+    for _ in range(data.draw(st.integers(0, 3))):
+        of, share = data.draw(st.sampled_from(sorted(rest))), data.draw(st.integers(0, 3))
+        rest[of] = rest[of] * share // 4
+        one = next(line for line in what.lines if line.line_id == of)
+        done.back({of: left_of(one, one.amount_minor, one.amount_minor - rest[of]) if rest[of] else GONE})
+        done.assert_bound()
+    done.back({one.line_id: GONE for one in what.lines})
+    assert sum(done.held.values()) == 0
+    assert done.refunded == done.costs[0]
+    assert not any(done.granted.values())
+    assert not any(done.used.values())
