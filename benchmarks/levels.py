@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -41,6 +42,7 @@ SELECT partners.record_purchase(1::smallint, '2026-03-02', :holder, gen_random_u
   ARRAY['2027-03-02'::timestamptz]);
 """
 ONE_ENTRY = (1.0, 1.0)
+NEAR_ITS_BAR = 4  # times as many slices for what a few hundredths decide
 _LOT = (10, NOON + 14 * DAY, NOON + 365 * DAY)
 _OF_IT = """
     SELECT avg(pg_column_size(decision))::float8 AS decision, coalesce(avg(pg_column_size(detail)), 0)::float8 AS detail
@@ -208,7 +210,6 @@ async def _over_http_under_rules(stage: Stage, crowd: Crowd, served: web.Gateway
     partners = list(crowd.made.callers)
     third = len(partners) // 3
     figures = []
-    await _add_up(crowd)
     for what, code in (("that read nothing", partners[third]), ("that count and read", partners[2 * third])):
         ruled = await web.token_of(crowd.made, code, served.port)
         given: dict[str, Any] = {"connections": 64, "items": 0, "lines": 0, "seed": stage.plan.seed}
@@ -220,14 +221,15 @@ async def _over_http_under_rules(stage: Stage, crowd: Crowd, served: web.Gateway
                 await stage.measure(
                     f"accruePoints over HTTP: three candidate rules {what} ÷ no rules", load, database=DATABASE,
                     against=("without rules", without), gateway=served.pid, entries=None, counts_fsyncs=False,
+                    reports=partial(_add_up, crowd), rounds=NEAR_ITS_BAR * stage.plan.rounds,
                 )
             )  # fmt: skip
     return figures
 
 
 async def _add_up(crowd: Crowd) -> None:
-    """Add up what members bought so far, as the worker does it soon after each purchase: there is none in a benchmark,
-    and a decision would read all receipts of all loads before."""
+    """Add up what members bought so far, between slices: the worker does it soon after each purchase, and there is none
+    in a benchmark. A decision would read all receipts of all loads before."""
     rules = (await crowd.made.desk.directory.get()).programme
     after: int | None = 0
     while after is not None:

@@ -77,13 +77,15 @@ class Stage:
         gateway: int | None = None,
         reports: Callable[[], Awaitable[None]] | None = None,
         entries: tuple[float, float] | None = None,
+        rounds: int | None = None,
         counts_fsyncs: bool = True,
         note: str = "",
     ) -> Figure:
         """Measure a load in slices, each between two of the unit: TPC-B, or another load given with its name.
 
-        reports is awaited after each slice so that the server's counters are whole. entries bounds how many entries of
-        the ledger an operation makes; raises RuntimeError where that is not so, because then it was not the work.
+        reports is awaited before and after each slice, so that the server's counters are whole. rounds are slices, as
+        many as planned where it is not said. entries bounds how many entries of the ledger an operation makes; raises
+        RuntimeError where that is not so, because then it was not the work.
         """
         self.watch(name)
         unit_name, unit = against or (TPC_B, self._tpc_b)
@@ -93,7 +95,7 @@ class Stage:
             sizes = await storage.sizes(owner)
             before = await storage.entries(owner) if entries else 0
             units, slices, cost = [await self._unit(unit)], [], Cost()
-            for _ in range(self.plan.rounds):
+            for _ in range(rounds or self.plan.rounds):
                 one, used = await self._costed(owner, load, gateway, reports)
                 slices.append(one)
                 cost += used

@@ -128,8 +128,9 @@ BEGIN
 END $$;
 
 -- Use up what decisions of items used and give what they gave beside points, before budgets are charged, in the cut-off of
--- the items' entries: p_given is a JSON list, of the items (`of`, from 1) that have any. Where something is used up already the whole statement is undone with
--- TS002, whose detail tells it: {"used": [[1, 44]]}, with the statuses of partners.use_coupons and partners.use_stamps.
+-- the items' entries: p_given is a JSON list, of the items (`of`, from 1) that have any. Where something is used up already
+-- the whole statement is undone with TS002, whose detail tells it: {"used": [[1, 44]]}, with the statuses of
+-- partners.use_coupons and partners.use_stamps.
 CREATE FUNCTION partners.record_given(p_holders bigint[], p_seqs bigint[], p_given text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE g record; v_status smallint; v_used jsonb := '[]';
