@@ -32,6 +32,7 @@ from partners.recording import Recorder
 MOST_BESIDE = 4  # budgets that are read in the statement that reads facts
 FLIGHTS = 3  # batches of purchases at a time
 ABREAST = 2  # of them with purchases of tills; files alone have two as well
+MEETINGS = 2  # batches of cards at a time: the next need not wait where rules have much to be read
 BudgetKey = tuple[str, str, str]  # code, scope, period
 
 
@@ -88,7 +89,7 @@ class Desk:
         self.directory = directory
         self.recorder = Recorder(database.pool)
         self.lane: Lane[Prepared, Recorded] = Lane(self._record_batch, flights=FLIGHTS, abreast=ABREAST)
-        self.cards: Lane[Carried, Met] = Lane(self._meet_batch)
+        self.cards: Lane[Carried, Met] = Lane(self._meet_batch, flights=MEETINGS, abreast=MEETINGS)
         self.known: Lane[Wanted, Told] = Lane(self._known_batch, flights=FLIGHTS)
         self.arms = Arms(database.pool)
         self.guesses = guesses or CardGuesses(database)
