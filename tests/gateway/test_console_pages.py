@@ -306,7 +306,7 @@ async def test_every_screen_speaks_three_languages(quiet: Town) -> None:
     for name, language in (("Română", "ro"), ("Русский", "ru")):
         await quiet.breathe()
         await page.get_by_role("button", name=name).click()
-        await page.wait_for_function(f"document.documentElement.lang === '{language}'")
+        await page.wait_for_function(f"document.documentElement?.lang === '{language}'")
         seen[language] = []
         for path in SCREENS:
             await quiet.breathe()

@@ -172,7 +172,7 @@ async def test_every_screen_speaks_three_languages_and_remembers_which(place: To
     for name, language in (("Română", "ro"), ("Русский", "ru")):
         await place.breathe()
         await page.get_by_role("button", name=name).click()
-        await page.wait_for_function(f"document.documentElement.lang === '{language}'")
+        await page.wait_for_function(f"document.documentElement?.lang === '{language}'")
         titles = set()
         for path in SCREENS:
             await place.breathe()

@@ -387,7 +387,7 @@ async def test_every_screen_speaks_three_languages_and_the_keyboard_reaches_ever
     for name, language in (("Română", "ro"), ("Русский", "ru")):
         await town.breathe()
         await page.get_by_role("button", name=name).click()
-        await page.wait_for_function(f"document.documentElement.lang === '{language}'")
+        await page.wait_for_function(f"document.documentElement?.lang === '{language}'")
         titles = set()
         for path in OF_MANAGER:
             await town.open(page, path)

@@ -179,7 +179,7 @@ async def test_every_screen_is_accessible_fits_a_small_phone_and_speaks_three_la
     for name, language in (("Română", "ro"), ("Русский", "ru"), ("English", "en")):
         await town.breathe()
         await page.get_by_role("button", name=name).click()
-        await page.wait_for_function(f"document.documentElement.lang === '{language}'")
+        await page.wait_for_function(f"document.documentElement?.lang === '{language}'")
         words = set()
         for path in paths:
             await town.open(page, path)
