@@ -5,6 +5,7 @@ from __future__ import annotations
 from calendar import monthrange
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from typing import TypeVar
 
 _IN_EVERY_MONTH = 28
@@ -36,6 +37,7 @@ def same_for_a_minute(make: Callable[[datetime, Key], Value]) -> Callable[[datet
     """
     kept: dict[Key, tuple[datetime, datetime, Value]] = {}
 
+    @wraps(make)
     def found(at: datetime, key: Key) -> Value:
         known = kept.get(key)
         if known is None or not known[0] <= at < known[1]:

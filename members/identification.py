@@ -6,7 +6,7 @@ A card's number, an alias or an id only says who earns; what may spend is decide
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -96,7 +96,13 @@ async def identify_cards(
 ) -> dict[str, Identified | Rejection]:
     """Members by card number, every number given with its answer: CARD_UNKNOWN, CARD_BLOCKED and MEMBER_CLOSED are
     values here. One query over raw asyncpg (a pool or a connection); none for numbers that cannot be right."""
-    lookups = lookups_of(vault, numbers)
+    return await identify_hashed(source, numbers, lookups_of(vault, numbers))
+
+
+async def identify_hashed(
+    source: store.Fetches, numbers: Sequence[str], lookups: Mapping[str, UUID]
+) -> dict[str, Identified | Rejection]:
+    """As `identify_cards`, of numbers whose keyed hashes (`lookups_of`) are known: hashing is most of the work."""
     found = await store.cards_by_lookup(source, list(lookups.values())) if lookups else {}
     return {number: judged(found.get(lookups[number]) if number in lookups else None) for number in numbers}
 

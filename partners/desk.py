@@ -110,17 +110,19 @@ class Desk:
         lookups = identification.lookups_of(self.vault, [item.number for item in items])
         of_rules = [item.wanted is not None and item.number in lookups for item in items]
         if not any(of_rules):
-            return await self._identify_batch(items)
+            return await self._identify_batch(items, lookups)
         if all(of_rules):
             return await self._known_by_card(items, lookups)
         wanted = [item for item, is_it in zip(items, of_rules, strict=True) if is_it]
         others = [item for item, is_it in zip(items, of_rules, strict=True) if not is_it]
-        read = await asyncio.gather(self._known_by_card(wanted, lookups), self._identify_batch(others))
+        read = await asyncio.gather(self._known_by_card(wanted, lookups), self._identify_batch(others, lookups))
         told, plain = map(iter, read)
         return [next(told) if is_it else next(plain) for is_it in of_rules]
 
-    async def _identify_batch(self, items: Sequence[Carried]) -> list[Met | Exception]:
-        found = await identification.identify_cards(self.pool, self.vault, [item.number for item in items])
+    async def _identify_batch(self, items: Sequence[Carried], lookups: Mapping[str, UUID]) -> list[Met | Exception]:
+        numbers = [item.number for item in items]
+        known = {number: lookups[number] for number in numbers if number in lookups}
+        found = await identification.identify_hashed(self.pool, numbers, known)
         return [_met(found[item.number], None) for item in items]
 
     async def _known_by_card(self, items: Sequence[Carried], lookups: Mapping[str, UUID]) -> list[Met | Exception]:

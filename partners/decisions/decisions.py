@@ -195,14 +195,10 @@ def context_of(
     )
 
 
+@same_for_a_minute
 def dates_of(occurred_at: datetime, zones: tuple[str, ...]) -> Mapping[str, str]:
     """The local date of an instant in each of the zones, as those in which budgets of a release count."""
-    return _dates(occurred_at, zones)
-
-
-@same_for_a_minute
-def _dates(minute: datetime, zones: tuple[str, ...]) -> Mapping[str, str]:
-    return MappingProxyType({one: minute.astimezone(zone_of(one)).date().isoformat() for one in zones})
+    return MappingProxyType({one: occurred_at.astimezone(zone_of(one)).date().isoformat() for one in zones})
 
 
 _SIGNED: dict[int, tuple[Terms, Programme, BaseTerms]] = {}
