@@ -7,7 +7,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LEFT_OUT = (
@@ -31,3 +31,8 @@ async def launched(*arguments: str) -> AsyncIterator[Browser]:
         )
         yield browser
         await browser.close()
+
+
+async def until_it_speaks(page: Page, language: str) -> None:
+    """Wait for a page to be in a language. Playwright's `wait_for_function` asks again by `eval`, which our pages forbid."""
+    await page.locator(f"html[lang={language}]").wait_for(state="attached")

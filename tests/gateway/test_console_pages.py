@@ -16,7 +16,7 @@ from gateway.pages import charts, sections
 from kit import actors, postgres
 from kit.secrets import Vault
 from tests.gateway import counting_house, stand
-from tests.gateway.browsers import CHROMIUM
+from tests.gateway.browsers import CHROMIUM, until_it_speaks
 from tests.gateway.conversing import Script, script_of
 from tests.gateway.counting_house import FEE, address
 from tests.gateway.test_member_app import ADA, MOST_BYTES, SHOTS
@@ -306,7 +306,7 @@ async def test_every_screen_speaks_three_languages(quiet: Town) -> None:
     for name, language in (("Română", "ro"), ("Русский", "ru")):
         await quiet.breathe()
         await page.get_by_role("button", name=name).click()
-        await page.wait_for_function(f"document.documentElement?.lang === '{language}'")
+        await until_it_speaks(page, language)
         seen[language] = []
         for path in SCREENS:
             await quiet.breathe()

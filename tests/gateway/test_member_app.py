@@ -17,7 +17,7 @@ from playwright.async_api import Locator, Page
 
 from members import proofs
 from tests.gateway import stand
-from tests.gateway.browsers import CHROMIUM
+from tests.gateway.browsers import CHROMIUM, until_it_speaks
 from tests.gateway.test_approval_api import ASK
 from tests.gateway.town import AXE, HOSTILE, NOWHERE, Town
 
@@ -172,7 +172,7 @@ async def test_every_screen_speaks_three_languages_and_remembers_which(place: To
     for name, language in (("Română", "ro"), ("Русский", "ru")):
         await place.breathe()
         await page.get_by_role("button", name=name).click()
-        await page.wait_for_function(f"document.documentElement?.lang === '{language}'")
+        await until_it_speaks(page, language)
         titles = set()
         for path in SCREENS:
             await place.breathe()

@@ -228,13 +228,14 @@ async def test_a_key_stands_for_one_till_and_who_guesses_codes_is_stopped(street
     assert (await street.till.ask(BEGIN, input=given | {"outlet": "2"}))["code"] == "IDEMPOTENCY_KEY_REUSED"
     assert await street.counts() == before
 
-    heard = []
-    for guess in range(100):
+    heard: list[str] = []
+    while heard[-1:] != ["Too many look-ups that found nobody."]:
+        guess = len(heard)
+        assert guess < 500  # some of the allowance comes back by the real clock: a slow machine takes more
         street.desk.wall.move(milliseconds=300)  # the allowance for questions comes back, that for wrong ones does not
         answer = await street.ben.post(ASKING, {"input": {"code": f"{guess:022d}"}})
         heard.append(answer.json()["errors"][0]["message"])
-    assert heard[0] == "no till shows this code"
-    assert heard[-1] == "Too many look-ups that found nobody."
+    assert set(heard[:-1]) == {"no till shows this code"}
 
 
 async def test_the_initial_is_told_where_the_member_agreed_to_be_known_and_nowhere_else(street: Street) -> None:

@@ -21,7 +21,7 @@ from ledger import cutoffs, rollups
 from settlement import runs
 from settlement.windows.cycle import WindowUnread
 from tests.gateway import stand
-from tests.gateway.browsers import CHROMIUM
+from tests.gateway.browsers import CHROMIUM, until_it_speaks
 from tests.gateway.test_member_app import MOST_BYTES, SHOTS
 from tests.gateway.test_purchase_api import MEMBER, RECORD
 from tests.gateway.test_session_matrix import colleague
@@ -387,7 +387,7 @@ async def test_every_screen_speaks_three_languages_and_the_keyboard_reaches_ever
     for name, language in (("Română", "ro"), ("Русский", "ru")):
         await town.breathe()
         await page.get_by_role("button", name=name).click()
-        await page.wait_for_function(f"document.documentElement?.lang === '{language}'")
+        await until_it_speaks(page, language)
         titles = set()
         for path in OF_MANAGER:
             await town.open(page, path)

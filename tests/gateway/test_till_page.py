@@ -171,11 +171,11 @@ async def test_without_a_network_sales_wait_and_are_sent_once_when_it_is_back(pl
     await till.get_by_text("3 waiting").wait_for()
     assert await place.pool.fetchval(RECEIPTS) == before
     await plug_in(till)
-    await till.locator("[data-offline=no]").wait_for()
+    await till.locator("[data-offline=no][data-is-kept=yes]").wait_for()  # not before its module has run
     await till.locator("[data-waiting]").wait_for(state="hidden")
     assert await place.pool.fetchval(RECEIPTS) == before + 3
     await till.reload()
-    await till.locator("[data-field]:focus").wait_for()
+    await till.locator("[data-is-kept=yes]").wait_for()
     assert await place.pool.fetchval(RECEIPTS) == before + 3
 
 

@@ -17,7 +17,7 @@ from gateway.webhooks.gathering import Sources
 from kit import clock
 from tests.gateway import desk as desks
 from tests.gateway import receiving
-from tests.gateway.browsers import CHROMIUM
+from tests.gateway.browsers import CHROMIUM, until_it_speaks
 from tests.gateway.receiving import Receiver
 from tests.gateway.test_member_app import MOST_BYTES
 from tests.gateway.test_session_matrix import colleague
@@ -179,7 +179,7 @@ async def test_every_screen_is_accessible_fits_a_small_phone_and_speaks_three_la
     for name, language in (("Română", "ro"), ("Русский", "ru"), ("English", "en")):
         await town.breathe()
         await page.get_by_role("button", name=name).click()
-        await page.wait_for_function(f"document.documentElement?.lang === '{language}'")
+        await until_it_speaks(page, language)
         words = set()
         for path in paths:
             await town.open(page, path)

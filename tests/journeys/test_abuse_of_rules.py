@@ -271,7 +271,7 @@ def test_l30_a_gateway_with_a_weak_key_does_not_start(key: str) -> None:
     environment = {**os.environ, "TESSERA_MASTER_KEY": key, "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     done = subprocess.run(
         [sys.executable, "-m", "gateway.commands", "serve"], capture_output=True, text=True, check=False,
-        env=environment, timeout=60,
+        env=environment, timeout=180,
     )  # fmt: skip
     assert done.returncode not in (0, None)
     assert "key" in done.stderr

@@ -441,7 +441,7 @@ function offline() {
   const isIdle = () => (sale.step === "member" || sale.step === "done") && !field.value;
   const isThere = () => fetch("/portal/till/worker.js", { method: "HEAD", cache: "no-store" }).then((told) => told.ok, () => false);
   // Asked again and again: a network that comes and goes says only once that it is there.
-  const back = async () => { if (navigator.onLine && isIdle() && await isThere()) location.reload(); };
+  const back = async () => { if (navigator.onLine && isIdle() && await isThere() && isIdle()) location.reload(); };
   addEventListener("online", back);
   setInterval(back, 5_000);
 }
