@@ -6,7 +6,7 @@ request that did it; the till page of ours ticks nothing, it is the partner's pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -65,17 +65,26 @@ def steps_of(fields: tuple[str, ...]) -> frozenset[str]:
     return frozenset(step for field in fields if (step := _BY_FIELD.get(field)) is not None)
 
 
-def says(given: Any, name: str, value: str | None = None, *, depth: int = 0) -> bool:
-    """PURE: whether a field of this name somewhere in an input says this, or anything where no value is given. Of a
-    list the first item is looked at."""
-    if depth > _DEEPEST:
-        return False
-    if isinstance(given, Mapping):
-        found = given.get(name)
-        if found is not None and value in (None, found):
-            return True
-        return any(says(each, name, value, depth=depth + 1) for each in given.values())
-    return isinstance(given, list) and any(says(each, name, value, depth=depth + 1) for each in given[:1])
+def told_besides(variables: Mapping[str, Any]) -> set[str]:
+    """PURE: what a purchase's input says is done with it: points spent, a hold captured, a sale made offline. An input
+    is looked through to a depth, and of a list its first item."""
+    found: set[str] = set()
+    level: list[Any] = [variables]
+    for _ in range(_DEEPEST + 1):
+        below: list[Any] = []
+        for each in level:
+            if type(each) is list:  # as JSON has them: nothing else is a list or an object here
+                below += each[:1]
+            elif type(each) is dict:
+                below += each.values()
+                if each.get("redeem") is not None:
+                    found.add(POINTS_SPENT)
+                if each.get("holdId") is not None:
+                    found.add(HOLD_CAPTURED)
+                if each.get("entryMode") == "OFFLINE":
+                    found.add(OFFLINE)
+        level = below
+    return found
 
 
 class FirstSteps:
@@ -97,7 +106,7 @@ class FirstSteps:
         elif replayed:
             done = {SENT_AGAIN}
         else:
-            done = {*steps, *self._besides(viewer.partner_id, steps, variables)}
+            done = {*steps, *(told_besides(variables) if PURCHASE in steps else ())}
         for step in done:
             if (viewer.partner_id, step) not in self._known:
                 self._known.add((viewer.partner_id, step))
@@ -111,15 +120,6 @@ class FirstSteps:
     def put_back(self, taken: Sequence[Done]) -> None:
         """Keep what could not be written for the next time."""
         self._waiting = [*taken, *self._waiting]
-
-    def _besides(self, partner_id: int, steps: frozenset[str], variables: Mapping[str, Any]) -> Iterator[str]:
-        """What the input says was done besides; nobody looks for what is known."""
-        if PURCHASE in steps and (partner_id, POINTS_SPENT) not in self._known and says(variables, "redeem"):
-            yield POINTS_SPENT
-        if PURCHASE in steps and (partner_id, HOLD_CAPTURED) not in self._known and says(variables, "holdId"):
-            yield HOLD_CAPTURED
-        if (partner_id, OFFLINE) not in self._known and says(variables, "entryMode", "OFFLINE"):
-            yield OFFLINE
 
 
 async def write(connection: AsyncConnection, taken: Sequence[Done]) -> None:
