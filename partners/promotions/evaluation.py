@@ -443,12 +443,20 @@ class Decision:
         if costs is not None and self._stamps(costs.unit) < costs.quantity:
             self._step(rule, "STAMPS_SHORT", remaining=self._stamps(costs.unit))
             return None
+        if rule.phase == GRANTS and self._would_be_over(rule):
+            self._step(rule, "ZERO_EFFECT")
+            return None
         assert rule.compute is not None
         try:
             return rule.compute(rule.effect, lines, self)
         except KeyError:  # a counter that nobody gave
             self._step(rule, "CONDITION_ERROR")
             return None
+
+    def _would_be_over(self, rule: Rule) -> bool:
+        """Whether a grant ends before it is heard of: what a till tells late, or a date that has passed."""
+        expiry = rule.effect.expiry
+        return expiry is not None and effects.end(expiry, self.context) <= self.context.received_at
 
     def _missing(self, rule: Rule, lines: Sequence[int]) -> tuple[str, int] | None:
         """The first threshold that is not reached, and how much is missing to it."""

@@ -13,8 +13,10 @@ from members import birthdays, enrolment, households
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.sharing import SharingRules
+from partners.decisions import decisions
+from partners.mechanics import grants
 from tests.builders import DAY, NOON, a_receipt, identified
-from tests.partners.mechanics.fair import Fair, a_fair, met
+from tests.partners.mechanics.fair import EARLIER, Fair, a_fair, met
 from tests.partners.promotions.market import bonus
 from tests.partners.promotions.offers import document
 
@@ -100,3 +102,26 @@ async def test_a_family_has_its_discount_as_long_as_it_is_one(fair: Fair) -> Non
         left = NOON + 3 * DAY
         await households.leave(connection, member_id=card.member_id, spent_points=0, at=left, day=left.date())
     assert await off(4) == 0
+
+
+async def test_a_purchase_that_a_till_tells_late_is_recorded_though_what_it_gives_would_be_over(fair: Fair) -> None:
+    """Stamps and badges that had ended made the database refuse the whole purchase, base points and all."""
+    async with fair.coalition.database.transaction() as connection:
+        await grants.define_stamps(connection, "cup", "Cups", actor=fair.market.maker, at=EARLIER)
+    await fair.market.publish(
+        document("cup", {"type": "grant_stamp", "unit": "cup", "expiry": {"days": 2}}),
+        document(
+            "cups", {"type": "grant_badge", "badge": "cups", "expiry": {"on": "2026-03-04"}}, stack={"priority": 11}
+        ),
+    )
+    card = await fair.coalition.add_member()
+
+    async def given(days_late: int) -> set[str]:
+        bought = await fair.market.buy(card, a_receipt(10_000), at=NOON + days_late * DAY)
+        assert bought.receipt.awarded_points == BASE
+        around = (await fair.coalition.desk.directory.get()).around(bought.receipt)
+        recalled = decisions.recalled(bought.receipt, around)
+        assert recalled is not None
+        return {one.code for one in recalled.outcome.grants}
+
+    assert [await given(days) for days in (0, 2, 3)] == [{"cup", "cups"}, {"cups"}, set()]

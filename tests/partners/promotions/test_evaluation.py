@@ -31,7 +31,7 @@ from partners.promotions.basket import (
     snapshot_sha256,
 )  # fmt: skip
 from partners.promotions.compiling import book, panels_of
-from partners.promotions.documents import RuleDocument, problems, read
+from partners.promotions.documents import MOST_PIECES, RuleDocument, problems, read
 from partners.promotions.evaluation import Decision, evaluate
 from partners.promotions.explanations import explain
 from partners.promotions.plain import canonical, digest
@@ -669,6 +669,36 @@ def test_points_that_would_end_before_they_begin_live_for_a_day() -> None:
     award = next(one for one in decide(offer, basket(line(1, 100))).awards if one.rule == "r")
     assert award.activates_at == NOON + timedelta(days=30)
     assert award.expires_at == NOON + timedelta(days=31)
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        {"type": "grant_stamp", "unit": "cup"}, {"type": "grant_coupon", "batch": "next"},
+        {"type": "grant_badge", "badge": "b"}, {"type": "grant_entitlement", "entitlement": "e"},
+    ],
+)  # fmt: skip
+def test_what_would_be_over_when_it_is_heard_of_is_not_given_and_uses_nothing_up(effect: dict[str, Any]) -> None:
+    offer = release(
+        rule("gift", effect | {"expiry": {"days": 2}}, costs={"unit": "old", "quantity": 1}, caps=["once"]),
+        budget("once", unit="count", limit=1),
+    )
+    member = Member(stamps={"old": 1})
+    for late, given in ((timedelta(days=2) - timedelta(microseconds=1), 1), (timedelta(days=2), 0)):
+        found = decide(offer, basket(line(1, 100)), context(received_at=NOON + late, member=member))
+        assert [len(found.grants), len(found.uses), len(found.charges)] == [given] * 3
+        assert reasons(found)["gift"] == ("APPLIED" if given else "ZERO_EFFECT")
+
+
+def test_however_much_a_till_says_was_bought_a_rule_gives_so_many_pieces_and_no_more() -> None:
+    """A till that says a line is of a milliard wrote a number that no table takes, or a milliard of rows."""
+    many = basket(line(1, 10**12, quantity_milli=10**12))
+    for effect in (
+        {"type": "grant_stamp", "unit": "cup", "per": "unit", "quantity": 10_000},
+        {"type": "raffle_ticket", "raffle": "may", "per_minor": 1},
+    ):
+        (grant,) = decide(release(rule("gift", effect)), many).grants
+        assert grant.quantity == MOST_PIECES
 
 
 # --- budgets --------------------------------------------------------------------------------------------------
