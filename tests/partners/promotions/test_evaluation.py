@@ -684,10 +684,10 @@ def test_what_would_be_over_when_it_is_heard_of_is_not_given_and_uses_nothing_up
         budget("once", unit="count", limit=1),
     )
     member = Member(stamps={"old": 1})
-    for late, given in ((timedelta(days=2) - timedelta(microseconds=1), 1), (timedelta(days=2), 0)):
+    for late, times in ((timedelta(days=2) - timedelta(microseconds=1), 1), (timedelta(days=2), 0)):
         found = decide(offer, basket(line(1, 100)), context(received_at=NOON + late, member=member))
-        assert [len(found.grants), len(found.uses), len(found.charges)] == [given] * 3
-        assert reasons(found)["gift"] == ("APPLIED" if given else "ZERO_EFFECT")
+        assert [len(found.grants), len(found.uses), len(found.charges)] == [times] * 3
+        assert reasons(found)["gift"] == ("APPLIED" if times else "ZERO_EFFECT")
 
 
 def test_however_much_a_till_says_was_bought_a_rule_gives_so_many_pieces_and_no_more() -> None:
