@@ -618,6 +618,32 @@ def test_by_line_points_too_are_the_best_or_the_first_of_each_line() -> None:
     assert earned("FIRST") == {"BASE": 10, "all": 20}
 
 
+@pytest.mark.parametrize(("mode", "stamps", "free"), [
+    ("BEST", 10, {"2": "cake"}), ("FIRST", 10, {"1": "coffee"}), ("BEST", 20, {"1": "coffee", "2": "cake"}),
+    ("BEST", 9, {}),
+])  # fmt: skip
+def test_rules_that_choose_by_line_use_no_more_stamps_than_there_are(
+    mode: str, stamps: int, free: dict[str, str]
+) -> None:
+    """Each found ten of the ten stamps, and a quote promised what no purchase could be recorded with."""
+    gratis = {"type": "cheapest_free", "buy": 1}
+    offer = release(
+        group("g", mode, scope="line"),
+        *(
+            rule(code, gratis, what={"categories": [code]}, costs={"unit": "cup", "quantity": 10},
+                 stack={"group": "g", "priority": place})
+            for place, code in enumerate(("coffee", "cake"))
+        ),
+    )  # fmt: skip
+    around = context(member=Member(stamps={"cup": stamps}))
+    found = decide(offer, basket(line(1, 300, "coffee"), line(2, 400, "cake")), around)
+    assert {one.line_id: one.rule for one in found.discounts} == free
+    assert sum(use.quantity for use in found.uses) == 10 * len(free)
+    assert set(reasons(found).values()) == ({"APPLIED"} if free else set()) | (
+        {"STAMPS_SHORT"} if len(free) < 2 else set()
+    )
+
+
 def test_tickets_are_for_every_so_much_money_and_none_for_what_points_paid() -> None:
     offer = release(rule("draw", {"type": "raffle_ticket", "raffle": "may", "per_minor": 300}))
     (ticket,) = decide(offer, basket(line(1, 1_000), points=200, points_minor=200)).grants
