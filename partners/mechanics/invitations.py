@@ -230,8 +230,8 @@ async def _reward(
 
 
 async def _there(connection: AsyncConnection, referee_id: int, referrer_id: int) -> list[tuple[int, str]]:
-    """Who of the two is given something, and as what: nobody where who was brought has left, or is by now the referrer's
-    own."""
+    """Who of the two is given something, and as what: nobody where who was brought has left, or turned out to be the
+    referrer."""
     try:
         referee = await sharing.person(connection, referee_id)
     except MemberClosed:
