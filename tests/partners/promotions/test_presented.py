@@ -92,6 +92,21 @@ async def test_a_retry_hears_its_answer_though_the_coupon_is_used_and_other_coup
     assert first not in stored
 
 
+async def test_a_till_that_retries_is_not_taken_for_one_that_guesses(market: Market) -> None:
+    """Ten retries of one purchase, and for an hour no coupon of the member was looked at any more."""
+    first, second = await batch(market, count=2)
+    await market.publish(bonus("spring-gift", 100, codes={"required": "spring"}))
+    card, receipt = await market.coalition.add_member(), a_receipt(50)
+    await show(market, card, receipt, first)
+    for _ in range(guesses.MOST["MEMBER"]):
+        assert (await show(market, card, receipt, first)).replayed
+    assert await market.desk.pool.fetchval("SELECT count(*) FROM partners.coupon_guess") == 0
+    with pytest.raises(CouponInvalid):
+        await show(market, card, a_receipt(50), first)
+    assert await market.desk.pool.fetchval("SELECT sum(wrong) FROM partners.coupon_guess WHERE kind = 'MEMBER'") == 1
+    assert (await show(market, card, a_receipt(50), second)).receipt.awarded_points == 100
+
+
 async def test_a_coupon_comes_back_with_the_whole_purchase_and_what_was_granted_goes(market: Market) -> None:
     (code,) = await batch(market)
     await batch(market, "next", 0)
