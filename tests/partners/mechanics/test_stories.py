@@ -38,8 +38,9 @@ def day(written: str) -> datetime:
 
 
 async def test_a_birthday_is_one_party_on_either_side_of_new_year_and_whatever_date_it_becomes(fair: Fair) -> None:
-    """Once in any three hundred days: by the calendar's years a birthday at New Year's would be two parties."""
-    await fair.market.budget("party", unit="count", limit=1, scopes=["member"], period="rolling:300")
+    """Once in any 350 days: by the calendar's years a birthday at New Year's would be two parties, and with fewer days a date
+    that was moved to November another one in the same year."""
+    await fair.market.budget("party", unit="count", limit=1, scopes=["member"], period="rolling:350")
     await fair.market.publish(bonus("party", 500, when={"birthday_window": {"before": 3, "after": 3}}, caps=["party"]))
     async with fair.coalition.database.transaction() as connection:
         born = await enrolment.enrol(
@@ -55,9 +56,9 @@ async def test_a_birthday_is_one_party_on_either_side_of_new_year_and_whatever_d
     assert [await given(on) for on in ("2026-12-28", "2026-12-30", "2026-12-31", "2027-01-02")] == [0, 500, 0, 0]
     async with fair.coalition.database.transaction() as connection:
         await birthdays.correct(
-            connection, fair.coalition.vault, born.member_id, date(1984, 7, 1), at=day("2027-02-15")
+            connection, fair.coalition.vault, born.member_id, date(1984, 11, 20), at=day("2027-02-15")
         )
-    assert [await given(on) for on in ("2027-07-01", "2027-12-30", "2028-06-30")] == [0, 0, 500]
+    assert [await given(on) for on in ("2027-11-20", "2027-12-30", "2028-11-19")] == [0, 0, 500]
 
 
 async def test_who_buys_enough_in_a_month_is_rewarded_from_the_next_purchase_on_until_the_month_ends(
