@@ -458,8 +458,9 @@ async def _missing(connection: AsyncConnection, rules: Iterable[RuleDocument]) -
 
 
 _KINDS = {
-    "PARTNER": "there is no partner", "OUTLET": "there is no outlet (partner:outlet)", "BATCH": "there are no coupons",
-    "STAMPS": "there are no stamps", "RAFFLE": "there is no raffle",
+    "PARTNER": "there is no partner", "OUTLET": "there is no outlet (partner:outlet)",
+    "EVENT": "nobody declared an event", "BATCH": "there are no coupons", "STAMPS": "there are no stamps",
+    "RAFFLE": "there is no raffle",
 }  # fmt: skip
 
 

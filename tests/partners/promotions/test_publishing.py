@@ -223,6 +223,7 @@ async def test_what_a_rule_leans_on_must_be_there_or_it_would_give_nothing_witho
         "effect.batch": document("e", {"type": "grant_coupon", "batch": "next"}, stack={"priority": 14}),
         "effect.unit": document("f", {"type": "grant_stamp", "unit": "cup"}, stack={"priority": 15}),
         "effect.raffle": document("g", {"type": "raffle_ticket", "raffle": "car"}, stack={"priority": 16}),
+        "event": bonus("h", 1, trigger="event", event="newslettre", stack={"priority": 17}),
     }
     await drafted(market, *wrong.values())
     change = Change({source["code"]: None for source in wrong.values()})
