@@ -42,6 +42,15 @@ async def unknown_names(connection: AsyncConnection, names: Sequence[tuple[str, 
     return {(row.kind, row.name) for row in await connection.execute(statement, given)} if names else set()
 
 
+async def coupons_taken(connection: AsyncConnection, batches: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Of batches of coupons by code: how many are one benefit, and how many one purchase takes."""
+    statement = text(
+        "SELECT code, needed, per_receipt FROM partners.coupon_batch WHERE code = ANY (CAST(:batches AS text[]))"
+    )
+    found = await connection.execute(statement, {"batches": batches}) if batches else ()
+    return {row.code: (row.needed, row.per_receipt) for row in found}
+
+
 # --- Promotions and rules -------------------------------------------------------------------------------------
 
 
