@@ -42,11 +42,11 @@ async def append(
 
 
 async def last_of_each(connection: AsyncConnection, member_id: int, at: datetime) -> Sequence[Row[Any]]:
-    """The last that was found of each kind by an instant."""
+    """The last that was found of each kind by an instant, of the member and of whom they stand for."""
     found = await connection.execute(
         text("""
             SELECT DISTINCT ON (kind) kind, holds, evidence, verifier, at, expires_at FROM members.attribute
-            WHERE member_id = :member_id AND at <= :at ORDER BY kind, seq DESC
+            WHERE member_id IN (SELECT members.selves(:member_id)) AND at <= :at ORDER BY kind, at DESC, seq DESC
         """),
         {"member_id": member_id, "at": at},
     )

@@ -18,3 +18,9 @@ async def phone_lookup(connection: AsyncConnection, member_id: int) -> UUID | No
         {"member_id": member_id},
     )
     return found.scalar_one_or_none()
+
+
+async def was_given(connection: AsyncConnection, person: UUID, what: str) -> bool:
+    """Whether a person was given something before."""
+    found = await connection.execute(text("SELECT members.was_given(:person, :what)"), {"person": person, "what": what})
+    return bool(found.scalar_one())

@@ -18,3 +18,8 @@ async def key_of(connection: AsyncConnection, vault: Vault, member_id: int) -> U
     """The person whom a member is; None where no phone number is known."""
     lookup = await person_store.phone_lookup(connection, member_id)
     return None if lookup is None else vault.lookup("person", lookup.hex)
+
+
+async def was_given(connection: AsyncConnection, person: UUID, what: str) -> bool:
+    """Whether a person was given before what is given once."""
+    return await person_store.was_given(connection, person, what)

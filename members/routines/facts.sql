@@ -67,23 +67,25 @@ $$;
 -- What a rule may ask of a member, each by itself, so that a decision reads no more than its rules name. They are all
 -- queries in FROM, which the planner takes apart: a function of one value would be called once per member.
 
--- Segments, in the version of each that is in force.
+-- Segments, in the version of each that is in force, also those of whom the member stands for.
 CREATE FUNCTION members.segments_of(p_member bigint, p_at timestamptz) RETURNS TABLE (segments text[])
 LANGUAGE sql STABLE AS $$
-  SELECT ARRAY(SELECT DISTINCT s.segment FROM members.segment_member s
+  SELECT ARRAY(SELECT DISTINCT s.segment FROM members.selves(p_member) AS self(id)
+               JOIN members.segment_member s ON s.member_id = self.id
                JOIN LATERAL (
                  SELECT v.version FROM members.segment_version v
                  WHERE v.segment = s.segment AND v.valid_from <= p_at ORDER BY v.version DESC LIMIT 1
                ) v ON v.version = s.version
-               WHERE s.member_id = p_member ORDER BY 1)
+               ORDER BY 1)
 $$;
 
--- Attributes that are verified and have not expired.
+-- Attributes that are verified and have not expired; what was found last counts, whichever number it was noted of.
 CREATE FUNCTION members.attributes_of(p_member bigint, p_at timestamptz) RETURNS TABLE (attributes text[])
 LANGUAGE sql STABLE AS $$
   SELECT ARRAY(SELECT a.kind FROM (
-                 SELECT DISTINCT ON (kind) kind, holds, expires_at FROM members.attribute
-                 WHERE member_id = p_member AND at <= p_at ORDER BY kind, seq DESC) a
+                 SELECT DISTINCT ON (x.kind) x.kind, x.holds, x.expires_at FROM members.selves(p_member) AS self(id)
+                 JOIN members.attribute x ON x.member_id = self.id
+                 WHERE x.at <= p_at ORDER BY x.kind, x.at DESC, x.seq DESC) a
                WHERE a.holds AND a.expires_at > p_at ORDER BY 1)
 $$;
 

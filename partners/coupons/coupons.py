@@ -135,7 +135,8 @@ async def look(
     order.
 
     by is the reservation that they are under, now the wall's instant. Rejects COUPONS_LIMITED, COUPON_INVALID and
-    COUPONS_TOO_MANY; codes that are no good are counted, whatever becomes of the caller's transaction.
+    COUPONS_TOO_MANY; codes that are no good are counted, whatever becomes of the caller's transaction, but not those
+    that a till shows again with the receipt that used them.
     """
     if not shown:
         return []
@@ -149,11 +150,12 @@ async def look(
             connection, known, holder_id=asking.member_id, partner_id=partner_id, by=by, at=at
         )  # fmt: skip
     bad = [row for row in rows if row.reason is not None]
-    wrong = len(bad) + lookups.count(None)
-    if wrong:
+    guessed = [row for row in bad if not row.is_own]
+    if wrong := len(guessed) + lookups.count(None):
         async with database.transaction() as connection:
-            batch_ids = [row.batch_id for row in bad if row.batch_id is not None]
+            batch_ids = [row.batch_id for row in guessed if row.batch_id is not None]
             await guesses.count_wrong(connection, asking, wrong, batch_ids, now=now)
+    if wrong or bad:
         raise CouponInvalid
     return [Shown(known[row.ord - 1], row.coupon_id, row.batch_id, row.batch_code) for row in rows]
 

@@ -137,10 +137,13 @@ async def judged(
     by: UUID | None,
     at: datetime,
 ) -> Sequence[Row[Any]]:
-    """What is known of codes, in order: ord, reason (None: good), coupon_id, batch_id, batch_code."""
+    """What is known of codes, in order: ord, reason (None: good), coupon_id, batch_id, batch_code, and is_own: it was
+    redeemed for the very receipt that shows it again."""
     found = await connection.execute(
         text("""
-            SELECT j.ord, j.reason, j.coupon_id, j.batch_id, b.code AS batch_code
+            SELECT j.ord, j.reason, j.coupon_id, j.batch_id, b.code AS batch_code,
+                   EXISTS (SELECT FROM partners.coupon_use u
+                           WHERE u.coupon_id = j.coupon_id AND u.used_by = :by AND u.state = 3) AS is_own
             FROM partners.judge_coupons(CAST(:lookups AS uuid[]), :holder_id, :partner_id, :by, :at) j
             LEFT JOIN partners.coupon_batch b USING (batch_id) ORDER BY j.ord
         """),

@@ -14,7 +14,7 @@ import orjson
 
 from kit.errors import Rejection
 from kit.secrets import fingerprint
-from members import persons
+from members import persons, sharing
 from members.identification import MemberRef
 from partners import callers, outcomes
 from partners.callers import Caller
@@ -127,7 +127,7 @@ async def moderate(
     """Approve or decline an event of the caller's that waits; what it gave, None where it was declined. The same
     decision again hears the same.
 
-    Rejects REVIEW_UNKNOWN, REVIEW_DECIDED and what recording an event rejects.
+    Rejects REVIEW_UNKNOWN, REVIEW_DECIDED, MEMBER_CLOSED and what recording an event rejects.
     """
     async with desk.database.transaction() as connection:
         row = await moment_store.review(connection, member_id, review_no, locked=True)
@@ -135,6 +135,8 @@ async def moderate(
             raise ReviewUnknown("no such event waits")
         if row.approved not in (None, approved):
             raise ReviewDecided("it was decided before, and otherwise")
+        if approved and row.approved is None:
+            await sharing.person(connection, member_id)  # who has left is given nothing any more
         await moment_store.decide_review(connection, member_id, review_no, approved=approved, at=at)
         document = await registry.event(connection, row.code, at=row.at)
     if not approved:

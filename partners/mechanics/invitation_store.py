@@ -131,14 +131,14 @@ _KEPT = """
 
 
 async def find_purchases(connection: AsyncConnection, minimum_minor: int, at: datetime, limit: int) -> int:
-    """Find the first purchase of those who came that is large enough and kept so far; how many were found."""
+    """Find the first purchase of those who came that is large enough and kept so far; how many were found. Those who
+    have bought nothing are passed over, however many they are."""
     done = await connection.execute(
         text(f"""
             UPDATE partners.referral r SET state = 'QUALIFYING', purchase_seq = f.seq, qualifies_at = f.over_at
             FROM (
               SELECT w.holder_id, x.seq, x.over_at
-              FROM (SELECT * FROM partners.referral WHERE state = 'REGISTERED' ORDER BY holder_id LIMIT :limit
-                    FOR NO KEY UPDATE SKIP LOCKED) w
+              FROM partners.referral w
               CROSS JOIN LATERAL (
                 SELECT p.seq, p.occurred_at + g.return_window_days * interval '1 day' AS over_at
                 FROM partners.receipt p JOIN partners.agreement g USING (terms_id)
@@ -146,6 +146,7 @@ async def find_purchases(connection: AsyncConnection, minimum_minor: int, at: da
                   AND p.occurred_at < w.lapses_at AND p.at <= :at AND p.total > 0 AND {_KEPT} >= greatest(:minimum, 1)
                 ORDER BY p.seq LIMIT 1
               ) x
+              WHERE w.state = 'REGISTERED' ORDER BY w.holder_id LIMIT :limit FOR NO KEY UPDATE OF w SKIP LOCKED
             ) f WHERE r.holder_id = f.holder_id
         """),
         {"minimum": minimum_minor, "at": at, "limit": limit},
@@ -173,25 +174,26 @@ async def drop_returned(connection: AsyncConnection, minimum_minor: int, at: dat
         text(f"""
             UPDATE partners.referral r SET state = 'REGISTERED', purchase_seq = NULL, qualifies_at = NULL
             FROM (
-              SELECT w.holder_id FROM (
-                SELECT * FROM partners.referral WHERE state = 'QUALIFYING' AND qualifies_at <= :at
-                ORDER BY holder_id LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED) w
+              SELECT w.holder_id FROM partners.referral w
               JOIN partners.receipt p ON p.holder_id = w.holder_id AND p.unit = 1 AND p.seq = w.purchase_seq
-              WHERE {_KEPT} < greatest(:minimum, 1)
+              WHERE w.state = 'QUALIFYING' AND w.qualifies_at <= :at AND {_KEPT} < greatest(:minimum, 1)
+              ORDER BY w.holder_id LIMIT :limit FOR NO KEY UPDATE OF w SKIP LOCKED
             ) f WHERE r.holder_id = f.holder_id
         """),
         {"minimum": minimum_minor, "at": at, "limit": limit},
     )
 
 
-async def due(connection: AsyncConnection, at: datetime, limit: int) -> Sequence[Row[Any]]:
-    """Those whose purchase outlived its return window: holder_id, referrer_id, partner_id."""
+async def due(connection: AsyncConnection, minimum_minor: int, at: datetime, limit: int) -> Sequence[Row[Any]]:
+    """Those whose purchase outlived its return window and was kept: holder_id, referrer_id, partner_id."""
     found = await connection.execute(
-        text("""
-            SELECT holder_id, referrer_id, partner_id FROM partners.referral
-            WHERE state = 'QUALIFYING' AND qualifies_at <= :at ORDER BY holder_id LIMIT :limit
+        text(f"""
+            SELECT w.holder_id, w.referrer_id, w.partner_id FROM partners.referral w
+            JOIN partners.receipt p ON p.holder_id = w.holder_id AND p.unit = 1 AND p.seq = w.purchase_seq
+            WHERE w.state = 'QUALIFYING' AND w.qualifies_at <= :at AND {_KEPT} >= greatest(:minimum, 1)
+            ORDER BY w.holder_id LIMIT :limit
         """),
-        {"at": at, "limit": limit},
+        {"minimum": minimum_minor, "at": at, "limit": limit},
     )
     return found.all()
 

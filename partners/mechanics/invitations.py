@@ -19,6 +19,7 @@ from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault, fingerprint
 from members import persons, sharing
+from members.cards import MemberClosed
 from partners import outcomes
 from partners.callers import Caller
 from partners.coupons import codes, guesses
@@ -168,7 +169,13 @@ async def _arrival(
         is_same_household=facts.is_same_household,
         is_same_device=shown_on is not None and shown_on in (code.device, *facts.devices),
         brought_this_year=facts.brought_this_year,
+        was_brought_before=people[0] is not None and await persons.was_given(connection, people[0], _what(REFEREE)),
     )  # fmt: skip
+
+
+def _what(role: str) -> str:
+    """What a person is given once, whoever they come back as."""
+    return f"invitation:{role}"
 
 
 async def advance(desk: Desk, *, at: datetime, limit: int = MOST) -> Advance:
@@ -180,9 +187,10 @@ async def advance(desk: Desk, *, at: datetime, limit: int = MOST) -> Advance:
         return Advance(0, 0, 0)
     async with desk.database.transaction() as connection:
         qualifying = await invitation_store.find_purchases(connection, rules.minimum_minor, at, limit)
-        lapsed = await invitation_store.lapse(connection, at, limit)
+        # Who is still to be found has bought in time: nobody lapses before all of them were.
+        lapsed = await invitation_store.lapse(connection, at, limit) if qualifying < limit else 0
         await invitation_store.drop_returned(connection, rules.minimum_minor, at, limit)
-        due = await invitation_store.due(connection, at, limit)
+        due = await invitation_store.due(connection, rules.minimum_minor, at, limit)
     rewarded = 0
     for row in due:
         await _reward(desk, row.holder_id, row.referrer_id, row.partner_id, rules, at)
@@ -204,12 +212,16 @@ async def _reward(
 ) -> None:
     done = 0
     if await moments.is_rewarded(desk, moments.INVITATION, "", partner_id, at=at):
-        for member_id, role in ((referee_id, REFEREE), (referrer_id, REFERRER)):
+        async with desk.database.reading() as connection:
+            there = await _there(connection, referee_id, referrer_id)
+            person = await persons.key_of(connection, desk.vault, referee_id)
+        for member_id, role in there:
             key = fingerprint("invitation", str(referee_id), role)
             words = {"role": role, "referrer": str(referrer_id)}
             moment = Moment(
                 member_id=member_id, caller=Caller(partner_id, NO_CLIENT), kind=moments.INVITATION, cause=key,
-                idem_key=key, fingerprint=key, occurred_at=at, at=at, event=Event("", {}, words),
+                idem_key=key, fingerprint=key, occurred_at=at, at=at, event=Event("", {}, words), person=person,
+                what=_what(role) if person else "",
             )  # fmt: skip
             if await _is_recorded(desk, moment):
                 done += 1
@@ -217,8 +229,24 @@ async def _reward(
         await invitation_store.reward(connection, referee_id, done, at)
 
 
+async def _there(connection: AsyncConnection, referee_id: int, referrer_id: int) -> list[tuple[int, str]]:
+    """Who of the two is given something, and as what: nobody where who was brought has left, or turned out to be the
+    referrer."""
+    try:
+        referee = await sharing.person(connection, referee_id)
+    except MemberClosed:
+        return []
+    try:
+        referrer = await sharing.person(connection, referrer_id)
+    except MemberClosed:
+        return [(referee_id, REFEREE)]
+    if referee.member_id == referrer.member_id:
+        return []
+    return [(referee_id, REFEREE), (referrer_id, REFERRER)]
+
+
 async def _is_recorded(desk: Desk, moment: Moment) -> bool:
-    """Record one half, as far as it was not; a member who has left meanwhile is given nothing."""
+    """Record one half, as far as it was not; not of a person of whom it was recorded before."""
     try:
         if await moments.recall(desk, moment.idem_key, moment.fingerprint) is None:
             await moments.record(desk, moment)

@@ -16,7 +16,7 @@ class Arrival:
     """Somebody who came by an invitation, as far as it matters: who (with all whom their number stood for), since when
     a member, how often they bought before; whether they are the referrer's person, of one household with them (now or
     ever), on the same device; who brought the referrer, and who brought those; how many the referrer brought this
-    year."""
+    year; whether the same person was rewarded for coming once, though they left since."""
 
     member_ids: Collection[int]
     enrolled_at: datetime
@@ -27,6 +27,7 @@ class Arrival:
     is_same_household: bool
     is_same_device: bool
     brought_this_year: int
+    was_brought_before: bool = False
 
 
 def refusal(arrival: Arrival, rules: InvitationDocument, *, at: datetime) -> str | None:
@@ -39,7 +40,11 @@ def refusal(arrival: Arrival, rules: InvitationDocument, *, at: datetime) -> str
         return HOUSEHOLD
     if arrival.is_same_device:
         return DEVICE
-    if arrival.purchases > 0 or arrival.enrolled_at + timedelta(days=rules.newcomer_days) <= at:
+    if (
+        arrival.was_brought_before
+        or arrival.purchases > 0
+        or arrival.enrolled_at + timedelta(days=rules.newcomer_days) <= at
+    ):
         return NOT_NEW
     if arrival.brought_this_year >= rules.per_year:
         return CAP

@@ -25,10 +25,9 @@ from partners.desk import Desk
 from partners.directory import Directory
 from partners.mechanics import moments, rewards
 from partners.mechanics.facts import Asked
-from partners.promotions import explanations, expressions
+from partners.promotions import explanations
 from partners.promotions.basket import Basket, Context, Coupon
 from partners.promotions.compiling import Rule, book
-from partners.promotions.conditions import Named
 from partners.promotions.conditions import of as conditions_of
 from partners.promotions.documents import Who
 from partners.promotions.evaluation import is_held_out
@@ -150,7 +149,7 @@ def _promotion(rule: Rule, context: Context, facts: Facts) -> Offer | None:
     activation = _activation(doc.who, context)
     asks = []
     for one, seen in zip(conditions_of(doc), explanations.conditions_of(rule, facts), strict=True):
-        if _is_of_member(one):
+        if seen.of_member:
             if seen.state != HOLDS and not (one.id == "who.badges" and activation):
                 return None
         elif one.id.partition(".")[0] != "where":
@@ -165,13 +164,6 @@ def _activation(who: Who, context: Context) -> bool:
     """Whether all that is missing of the badges is the member's yes."""
     wanted = [badge for badge in who.badges if badge.startswith(ACTIVATED)]
     return bool(wanted) and set(who.badges).isdisjoint(context.member.badges)
-
-
-def _is_of_member(one: Named) -> bool:
-    """Whether a condition asks for something of the member, which nobody else is told."""
-    if one.id.partition(".")[0] == "who":
-        return True
-    return any(subject.startswith("member.") for subject in expressions.subjects(one.cel))
 
 
 def _coupon(desk: Desk, caller: Caller, held: Held, directory: Directory) -> Offer:

@@ -38,7 +38,9 @@ def problems(release: Release, terms: Iterable[BaseTerms] = ()) -> list[FieldPro
 
 def leant_on(rule: RuleDocument) -> Iterator[tuple[str, str, str]]:
     """What a rule names that must be there for it ever to give anything: path, kind, name. Kinds are PARTNER, OUTLET,
-    BATCH, STAMPS and RAFFLE."""
+    EVENT, BATCH, STAMPS and RAFFLE."""
+    if rule.event is not None:
+        yield "event", "EVENT", rule.event
     yield from (("where.partners", "PARTNER", one) for one in (*rule.where.partners, *rule.where.exclude_partners))
     yield from (("where.outlets", "OUTLET", one) for one in rule.where.outlets)
     if rule.codes is not None:

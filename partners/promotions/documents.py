@@ -33,6 +33,8 @@ HERE, OPERATOR_PARTY = "HERE", "OPERATOR"  # funding parties that are not a part
 BASE_RULES = ("BASE", "TIER_BONUS")  # what the agreement gives; no rule may take these names
 MOST_POINTS = 10**9
 MOST_MINOR = 10**12
+MOST_PIECES = 10_000
+"""How many stamps, tickets or other pieces one rule gives at once, whatever a till says was bought."""
 
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 Code = Annotated[str, Field(pattern=f"^{CODE.pattern}$")]
@@ -324,9 +326,9 @@ class SetRedeemCap(Document):
 
 
 class GrantEffect(Document):
-    """What grants share: how many, per what, and when they end."""
+    """What grants share: how many, per what, and when they end. Of what would be over when it is given nothing is."""
 
-    quantity: Annotated[int, Field(ge=1, le=10_000)] = 1
+    quantity: Annotated[int, Field(ge=1, le=MOST_PIECES)] = 1
     expiry: Expiry | None = None
 
 
@@ -338,7 +340,8 @@ class GrantCoupon(GrantEffect):
 
 
 class GrantStamp(GrantEffect):
-    """Stamps, a second unit with an end of its own: per basket, per line looked at, or per whole unit on them."""
+    """Stamps, a second unit with an end of its own: per basket, per line looked at, or per whole unit on them; at most
+    MOST_PIECES."""
 
     type: Literal["grant_stamp"]
     unit: Code
@@ -367,7 +370,7 @@ class TierCredit(GrantEffect):
 
 
 class RaffleTicket(GrantEffect):
-    """Tickets of a raffle: quantity once, or for every so much money paid."""
+    """Tickets of a raffle: quantity once, or for every so much money paid; at most MOST_PIECES."""
 
     type: Literal["raffle_ticket"]
     raffle: Code

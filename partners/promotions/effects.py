@@ -16,6 +16,7 @@ from kit.amounts import BASIS, allocate, micro_per_minor
 from kit.instants import add_months
 from partners.promotions.basket import UNIT, BaseTerms, BasketLine, Context
 from partners.promotions.documents import (
+    MOST_PIECES,
     CheapestFree,
     DiscountAmount,
     DiscountCumulative,
@@ -222,15 +223,17 @@ def _stamps(effect: GrantStamp, lines: Sequence[int], ground: Ground) -> Result:
     if effect.per == "basket":
         return Result(effect.quantity if paid else 0, ())
     if effect.per == "line":
-        return Result(effect.quantity * len(paid), ())
-    return Result(effect.quantity * sum(ground.lines[index].quantity_milli // UNIT for index in paid), ())
+        return Result(min(effect.quantity * len(paid), MOST_PIECES), ())
+    units = sum(ground.lines[index].quantity_milli // UNIT for index in paid)
+    return Result(min(effect.quantity * units, MOST_PIECES), ())
 
 
 def _tickets(effect: RaffleTicket, lines: Sequence[int], ground: Ground) -> Result:
     if effect.per_minor is None:
         return _pieces(effect, lines, ground)
     money = ground.counted("MONEY")
-    return Result(effect.quantity * (sum(money[index] for index in lines) // effect.per_minor), ())
+    times = sum(money[index] for index in lines) // effect.per_minor
+    return Result(min(effect.quantity * times, MOST_PIECES), ())
 
 
 _EFFECTS: dict[type, Compute] = {

@@ -351,6 +351,7 @@ class Decision:
                 results.append((member, result))
         offered = [self._affordable(rule, result).parts for rule, result in results]
         denied: dict[int, list[int]] = {}
+        short: set[int] = set()
         while True:
             kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
             for line in range(len(self.lines)):
@@ -358,17 +359,38 @@ class Decision:
                 if offers:
                     place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
                     kept[place][line] = results[place][1].parts[line]
-            broke = [n for n, parts in enumerate(kept) if any(parts) and not self._has_room(results[n][0], sum(parts))]
+            won = [n for n, parts in enumerate(kept) if any(parts)]
+            broke = [n for n in won if not self._has_room(results[n][0], sum(kept[n]))]
+            if not broke:
+                if group.mode == "BEST":
+                    won.sort(key=lambda n: -sum(kept[n]))
+                broke = self._unaffordable([(n, results[n][0]) for n in won])
+                short.update(broke[:1])
             if not broke:
                 break
             denied[broke[0]] = kept[broke[0]]  # what it had won goes to the next best
         total = 0
         for place, ((rule, result), parts) in enumerate(zip(results, kept, strict=True)):
-            if any(parts) or place in denied:
+            if place in short:
+                assert rule.costs is not None
+                self._step(rule, "STAMPS_SHORT", remaining=self._stamps(rule.costs.unit))
+            elif any(parts) or place in denied:
                 total += self._give(rule, result.only(denied.get(place, parts)))
             else:
                 self._step(rule, "OUTRANKED_BY" if result.total else "ZERO_EFFECT", result.total, by=group.code)
         return total
+
+    def _unaffordable(self, won: Sequence[tuple[int, Rule]]) -> list[int]:
+        """Those of the rules, in this order, whose stamps the ones before them have used up."""
+        found, left = [], dict[str, int]()
+        for place, rule in won:
+            if (costs := rule.costs) is not None:
+                rest = left.get(costs.unit, self._stamps(costs.unit)) - costs.quantity
+                if rest < 0:
+                    found.append(place)
+                else:
+                    left[costs.unit] = rest
+        return found
 
     def _affordable(self, rule: Rule, result: Result) -> Result:
         """What of a result budgets that give what is left would let be given."""
@@ -443,12 +465,20 @@ class Decision:
         if costs is not None and self._stamps(costs.unit) < costs.quantity:
             self._step(rule, "STAMPS_SHORT", remaining=self._stamps(costs.unit))
             return None
+        if rule.phase == GRANTS and self._would_be_over(rule):
+            self._step(rule, "ZERO_EFFECT")
+            return None
         assert rule.compute is not None
         try:
             return rule.compute(rule.effect, lines, self)
         except KeyError:  # a counter that nobody gave
             self._step(rule, "CONDITION_ERROR")
             return None
+
+    def _would_be_over(self, rule: Rule) -> bool:
+        """Whether a grant ends before it is heard of: what a till tells late, or a date that has passed."""
+        expiry = rule.effect.expiry
+        return expiry is not None and effects.end(expiry, self.context) <= self.context.received_at
 
     def _missing(self, rule: Rule, lines: Sequence[int]) -> tuple[str, int] | None:
         """The first threshold that is not reached, and how much is missing to it."""

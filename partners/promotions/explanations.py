@@ -32,13 +32,15 @@ _OF_STAFF = frozenset({"HOLDOUT", "CONDITION_ERROR", "SCOPE_MISSING"})
 
 
 class ConditionFound(Plain, frozen=True):
-    """One condition: OK, FALSE or ERROR, the values it was decided on, and what it asks for in three languages."""
+    """One condition: OK, FALSE or ERROR, the values it was decided on, and what it asks for in three languages;
+    of_member says whether it asks for something of the member."""
 
     id: str
     state: str
     actual: Any
     expected: str
     label: Mapping[str, str] = field(default_factory=dict)
+    of_member: bool = False
 
 
 class RuleFound(Plain, frozen=True):
@@ -122,8 +124,7 @@ def conditions_of(rule: Rule, facts: Facts) -> tuple[ConditionFound, ...]:
 def _shown(rule: RuleFound) -> bool:
     if rule.reason in _OF_STAFF:
         return False
-    failed = {one.id.split(".")[0] for one in rule.conditions if one.state != HOLDS}
-    return rule.visible == "everyone" or "who" not in failed
+    return rule.visible == "everyone" or all(one.state == HOLDS for one in rule.conditions if one.of_member)
 
 
 def _condition(one: Named, facts: Facts) -> ConditionFound:
@@ -135,7 +136,9 @@ def _condition(one: Named, facts: Facts) -> ConditionFound:
     values = {subject: expressions.actual(subject, facts) for subject in subjects}
     actual = values[one.subject] if one.subject else values
     label = one.label.model_dump() if one.label else {}
-    return ConditionFound(one.id, state, actual, one.expected, label or _labels(one, actual))
+    return ConditionFound(
+        one.id, state, actual, one.expected, label or _labels(one, actual), "member" in expressions.needed([one.cel])
+    )
 
 
 def _labels(one: Named, actual: Any) -> dict[str, str]:

@@ -443,6 +443,7 @@ async def _named(
         else:
             parties[code] = partner_id
     problems += await _missing(connection, rules)
+    problems += await _untakeable(connection, rules)
     return tuple(held[code] for code in sorted(held)), parties, problems
 
 
@@ -457,9 +458,23 @@ async def _missing(connection: AsyncConnection, rules: Iterable[RuleDocument]) -
     ]
 
 
+async def _untakeable(connection: AsyncConnection, rules: Iterable[RuleDocument]) -> list[FieldProblem]:
+    """Rules that use up so many coupons as no purchase takes of their batch: every till would hear a no."""
+    using = {rule.code: rule.codes for rule in rules if rule.codes is not None and rule.codes.uses_up}
+    taken = await store.coupons_taken(connection, sorted({codes.required for codes in using.values()}))
+    found = []
+    for code, codes in using.items():
+        needed, most = taken.get(codes.required, (1, codes.quantity))
+        if codes.quantity % needed or codes.quantity > most:
+            message = f"expected a multiple of {needed}, at most {most}: so many of batch {codes.required} are taken"
+            found.append(FieldProblem(("rules", code, "codes", "quantity"), "QUANTITY", message))
+    return found
+
+
 _KINDS = {
-    "PARTNER": "there is no partner", "OUTLET": "there is no outlet (partner:outlet)", "BATCH": "there are no coupons",
-    "STAMPS": "there are no stamps", "RAFFLE": "there is no raffle",
+    "PARTNER": "there is no partner", "OUTLET": "there is no outlet (partner:outlet)",
+    "EVENT": "nobody declared an event", "BATCH": "there are no coupons", "STAMPS": "there are no stamps",
+    "RAFFLE": "there is no raffle",
 }  # fmt: skip
 
 

@@ -24,8 +24,8 @@ _BINDING = """
 
 
 async def unknown_names(connection: AsyncConnection, names: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Those of names, each with its kind, that nothing bears: a PARTNER, an OUTLET (partner:outlet), a BATCH of
-    coupons, STAMPS, a RAFFLE."""
+    """Those of names, each with its kind, that nothing bears: a PARTNER, an OUTLET (partner:outlet), an EVENT
+    that was declared, a BATCH of coupons, STAMPS, a RAFFLE."""
     statement = text("""
         SELECT w.kind, w.name FROM unnest(CAST(:kinds AS text[]), CAST(:names AS text[])) AS w(kind, name)
         WHERE NOT CASE w.kind
@@ -33,12 +33,22 @@ async def unknown_names(connection: AsyncConnection, names: Sequence[tuple[str, 
           WHEN 'OUTLET' THEN EXISTS (
             SELECT FROM partners.outlet o JOIN partners.partner p USING (partner_id)
             WHERE p.code || ':' || o.code = w.name)
+          WHEN 'EVENT' THEN EXISTS (SELECT FROM partners.mechanic m WHERE m.kind = 'EVENT' AND m.code = w.name)
           WHEN 'BATCH' THEN EXISTS (SELECT FROM partners.coupon_batch b WHERE b.code = w.name)
           WHEN 'STAMPS' THEN EXISTS (SELECT FROM partners.stamp_unit u WHERE u.code = w.name)
           ELSE EXISTS (SELECT FROM partners.raffle r WHERE r.code = w.name) END
     """)
     given = {"kinds": [kind for kind, _ in names], "names": [name for _, name in names]}
     return {(row.kind, row.name) for row in await connection.execute(statement, given)} if names else set()
+
+
+async def coupons_taken(connection: AsyncConnection, batches: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Of batches of coupons by code: how many are one benefit, and how many one purchase takes."""
+    statement = text(
+        "SELECT code, needed, per_receipt FROM partners.coupon_batch WHERE code = ANY (CAST(:batches AS text[]))"
+    )
+    found = await connection.execute(statement, {"batches": batches}) if batches else ()
+    return {row.code: (row.needed, row.per_receipt) for row in found}
 
 
 # --- Promotions and rules -------------------------------------------------------------------------------------

@@ -189,7 +189,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Let a reservation go; how many coupons it held. With p_claim: give back what a purchase that was taken back had used; all
--- of it, or of several coupons those whose numbers are given. One whose own cause went back is void instead.
+-- of it, or of several coupons those whose numbers are given. One whose own cause went back is void instead. What another
+-- basket has by now, since the time of this one was over, stays that one's.
 CREATE FUNCTION partners.release_coupons(p_by uuid, p_claim uuid, p_lookups uuid[], p_coupons bigint[] DEFAULT NULL)
 RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -206,7 +207,7 @@ BEGIN
   ), coupon AS (
     UPDATE partners.coupon c
     SET state = CASE WHEN c.revoked_at IS NULL THEN 1 ELSE 4 END, reserved_by = NULL, reserved_until = NULL FROM freed f
-    WHERE c.coupon_id = f.coupon_id AND c.state IN (2, 3)
+    WHERE c.coupon_id = f.coupon_id AND CASE WHEN p_claim IS NULL THEN c.state = 2 AND c.reserved_by = p_by ELSE c.state = 3 END
   ), fewer AS (
     SELECT batch_id, holder_id, count(*) AS n FROM freed GROUP BY batch_id, holder_id
     UNION ALL SELECT batch_id, 0, count(*) FROM freed GROUP BY batch_id

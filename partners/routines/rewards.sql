@@ -13,7 +13,7 @@ BEGIN
   RETURN true;
 END $$;
 
--- Put back into stock what was returned since; how many.
+-- Put back into stock what was returned whole since; how many. Of a part of the points the reward stays taken.
 CREATE FUNCTION partners.restock_rewards(p_at timestamptz, p_limit int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE v_done int;
@@ -22,7 +22,9 @@ BEGIN
     SELECT o.holder_id, o.unit, o.seq FROM partners.reward_order o
     WHERE o.returned_at IS NULL AND EXISTS (
       SELECT FROM partners.receipt r
-      WHERE r.holder_id = o.holder_id AND r.unit = o.unit AND r.original_seq = o.seq AND r.kind IN (3, 4))
+      WHERE r.holder_id = o.holder_id AND r.unit = o.unit AND r.original_seq = o.seq AND r.kind IN (3, 4)
+      HAVING sum(r.redeemed) >= (
+        SELECT w.redeemed FROM partners.receipt w WHERE w.holder_id = o.holder_id AND w.unit = o.unit AND w.seq = o.seq))
     ORDER BY o.holder_id, o.seq LIMIT p_limit FOR NO KEY UPDATE OF o SKIP LOCKED
   ), marked AS (
     UPDATE partners.reward_order o SET returned_at = p_at FROM returned t

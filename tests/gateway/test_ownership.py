@@ -543,7 +543,7 @@ async def publish(connection: AsyncConnection, code: str, partner: str, maker: i
     """A promotion with one rule, at one partner."""
     names = dict.fromkeys(("en", "ru", "ro"), code)
     await publishing.add_promotion(connection, code=code, names=names, sponsor_id=0, actor=maker, at=NOON - DAY)
-    rule = bonus(code, 1, promotion=code, where={"partners": [partner]}, trigger="event", event="of-nobody")
+    rule = bonus(code, 1, promotion=code, where={"partners": [partner]}, who={"segments": ["of-nobody"]})
     await publishing.draft(connection, source=rule, author=maker, at=NOON - DAY)
     change = Change({code: None})
     number = await publishing.submit(connection, change, effective_from=NOON - DAY, maker=maker, at=NOON - DAY)

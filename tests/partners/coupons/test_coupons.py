@@ -244,6 +244,26 @@ async def test_what_is_let_go_is_anybodys_again(shop: Shop) -> None:
     await shop.redeem(code, by=uuid4())
 
 
+@pytest.mark.parametrize("is_paid", [True, False])
+async def test_who_lets_go_too_late_frees_nothing_that_another_basket_has_by_then(shop: Shop, is_paid: bool) -> None:
+    """Kept for one basket, paid with at another when that was over, and let go by the first: it was good once more, and
+    so on without an end."""
+    [code] = await shop.batch()
+    mine, other, third = uuid4(), uuid4(), uuid4()
+    await shop.reserve(code, by=mine)
+    later = NOON + timedelta(minutes=16)
+    if is_paid:
+        await shop.redeem(code, by=other, at=later)
+    else:
+        await shop.reserve(code, by=other, at=later)
+    async with shop.database.transaction() as connection:
+        await coupons.release(connection, [shop.lookup(code)], by=mine)
+    await shop.refused(shop.redeem(code, by=third, at=later), coupons.CouponInvalid)
+    if not is_paid:
+        await shop.redeem(code, by=other, at=later)
+    assert await states(shop) == {"REDEEMED": 1, "USES": 1}
+
+
 async def test_a_purchase_that_is_taken_back_gives_its_coupons_back(shop: Shop) -> None:
     [code] = await shop.batch(total_limit=1)
     claim = await shop.redeem(code)

@@ -12,7 +12,7 @@ import pytest
 from kit.database import Database
 from kit.secrets import Vault
 from members import enrolment, erasure
-from members.cards import CardUnknown, IssuedCard
+from members.cards import CardUnknown, IssuedCard, MemberClosed
 from members.consents import ConsentGiven
 from members.enrolment import Personal
 from members.identification import MemberRef
@@ -136,6 +136,28 @@ async def test_a_review_earns_when_somebody_has_approved_it_and_only_then(fair: 
     assert await events.moderate(desk, caller, card.member_id, spam.review_no, approved=False, at=at) is None
     assert await events.waiting(desk, caller) == []
     assert await fair.available(card, at) == 20
+
+
+async def test_a_review_of_who_has_left_earns_nothing_and_can_be_declined(fair: Fair) -> None:
+    await fair.agree(documents.EVENT, "review", moderated=True, once="member")
+    await fair.market.publish(earns("reviews", "review", 20))
+    gone, stays = await fair.coalition.add_member(), await fair.coalition.add_member()
+    desk, caller = fair.coalition.desk, fair.coalition.callers["bakery"]
+    kept = await tell(fair, gone, "review")
+    told = await tell(fair, stays, "review", key="k2")
+    assert isinstance(kept, Waiting)
+    assert isinstance(told, Waiting)
+    done = await events.moderate(desk, caller, stays.member_id, told.review_no, approved=True, at=NOON)
+    async with fair.coalition.database.transaction() as connection:
+        for card in (gone, stays):
+            await erasure.forget(connection, card.member_id, by="test", at=NOON)
+    decide = {"member_id": gone.member_id, "review_no": kept.review_no, "at": NOON + DAY}
+    await fair.refused(events.moderate(desk, caller, **decide, approved=True), MemberClosed)
+    assert await events.moderate(desk, caller, **decide, approved=False) is None
+    again = await events.moderate(desk, caller, stays.member_id, told.review_no, approved=True, at=NOON + DAY)
+    assert done is not None
+    assert again is not None
+    assert (again.seq, again.replayed) == (done.seq, True)  # what was decided before they left is answered as it was
 
 
 async def test_a_budget_bounds_events_as_it_bounds_purchases(fair: Fair) -> None:

@@ -35,6 +35,7 @@ from partners.returns import returns
 from partners.returns.returning import Wish
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, a_receipt, identified, violations
 from tests.founded import a_coalition, met
+from tests.partners.tills.test_merged import Merged
 
 MOSCOW = replace(PROGRAMME, time_zone="Europe/Moscow")
 
@@ -283,6 +284,37 @@ async def test_segments_attributes_and_badges_are_those_in_force(coalition: Coal
         )
     assert (await seen(coalition, card.member_id, at=NOON)).member.attributes == ("LARGE_FAMILY", "VETERAN")
     assert (await seen(coalition, card.member_id, at=NOON + DAY)).member.attributes == ("LARGE_FAMILY",)
+
+
+async def test_segments_and_attributes_of_who_is_merged_are_the_survivors_while_that_lasts(
+    coalition: Coalition,
+) -> None:
+    """A family that merged its two cards lost the discount that its evidence was good for."""
+    old, kept = await coalition.add_member(), await coalition.add_member()
+    async with coalition.database.transaction() as connection:
+        author = await actors.ensure_actor(connection, "marketer", [actors.PROMOTION_MAKER])
+        await segments.take(connection, "coffee", [old.member_id], author=author, at=NOON)
+        await attributes.verify(
+            connection, old.member_id, "LARGE_FAMILY", evidence="CERTIFICATE", verifier="actor:1", at=NOON,
+            expires_at=NOON + 5 * DAY,
+        )  # fmt: skip
+
+    async def of_the_survivor(days: int = 2) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        member = (await seen(coalition, kept.member_id, at=NOON + days * DAY)).member
+        return member.segments, member.attributes
+
+    assert await of_the_survivor() == ((), ())
+    merged = Merged(coalition, old=old, kept=kept)
+    await merged.merge()
+    assert await of_the_survivor() == (("coffee",), ("LARGE_FAMILY",))
+    assert await of_the_survivor(5) == (("coffee",), ())
+    async with coalition.database.transaction() as connection:
+        assert await attributes.withdraw(
+            connection, kept.member_id, "LARGE_FAMILY", reason="EVIDENCE_FALSE", verifier="actor:1", at=NOON + 3 * DAY
+        )
+    assert await of_the_survivor(3) == (("coffee",), ())
+    await merged.part()
+    assert await of_the_survivor(3) == ((), ())
 
 
 async def test_a_member_of_a_household_is_counted_with_it(coalition: Coalition) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kit.database import Database
 from kit.secrets import Vault
-from members import households
+from members import erasure, households
 from members.cards import IssuedCard
 from members.sharing import SharingRules
 from partners import callers
@@ -34,6 +34,7 @@ from partners.returns.returning import Wish
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, NOON, Fair, opened
 from tests.partners.promotions.market import bonus
+from tests.partners.tills.test_merged import Merged
 
 ROLE = 'event.words["role"] == "{}"'
 
@@ -141,6 +142,83 @@ async def test_a_small_purchase_counts_nothing_and_who_buys_nothing_lapses(fair:
     assert await fair.available(referrer, NOON + 60 * DAY) == 0
 
 
+async def test_who_buys_is_found_behind_many_who_bought_nothing(fair: Fair) -> None:
+    """A call that looked at the first so many never came to the others: they lapsed though they had bought."""
+    for _ in range(3):
+        await pair(fair)
+    referrer, referee = await pair(fair)
+    await buy(fair, referee, at=NOON + DAY)
+    desk = fair.coalition.desk
+    assert await invitations.advance(desk, at=NOON + DAY, limit=2) == Advance(1, 0, 0)
+    assert await invitations.advance(desk, at=NOON + 30 * DAY, limit=2) == Advance(0, 1, 2)
+    assert await fair.available(referrer, NOON + 30 * DAY) == 300
+
+
+async def test_nobody_who_bought_in_time_lapses_before_they_were_found(fair: Fair) -> None:
+    pairs = [await pair(fair) for _ in range(3)]
+    for _, referee in pairs:
+        await buy(fair, referee, at=NOON + DAY)
+    at = NOON + 30 * DAY
+    done = [await invitations.advance(fair.coalition.desk, at=at, limit=2) for _ in range(3)]
+    assert sum(one.rewarded for one in done) == 3
+    assert [await fair.available(referrer, at) for referrer, _ in pairs] == [300] * 3
+
+
+async def test_of_many_that_are_due_none_is_rewarded_whose_purchase_went_back(fair: Fair) -> None:
+    """As many as one call looks at went back, and another behind them: what is due is only what was kept."""
+    pairs = [await pair(fair) for _ in range(3)]
+    bought = [await buy(fair, referee, at=NOON + DAY) for _, referee in pairs]
+    await advance(fair, NOON + DAY)
+    for one in bought:
+        await give_back(fair, one, None, NOON + 2 * DAY)
+    at = NOON + 15 * DAY
+    assert [await invitations.advance(fair.coalition.desk, at=at, limit=2) for _ in range(2)] == [Advance(0, 0, 0)] * 2
+    assert [await fair.available(referrer, at) for referrer, _ in pairs] == [0] * 3
+
+
+@pytest.mark.parametrize(("who", "given"), [("referee", [0, 0]), ("referrer", [0, 100])])
+async def test_who_has_left_meanwhile_is_given_nothing_nor_is_anybody_for_who_left(
+    fair: Fair, who: str, given: list[int]
+) -> None:
+    referrer, referee = await pair(fair)
+    await buy(fair, referee, at=NOON + DAY)
+    await advance(fair, NOON + DAY)
+    at = NOON + 15 * DAY
+    before = [await fair.available(one, at) for one in (referrer, referee)]
+    async with fair.coalition.database.transaction() as connection:
+        member_id = (referee if who == "referee" else referrer).member_id
+        await erasure.forget(connection, member_id, by="test", at=NOON + 2 * DAY)
+    assert await advance(fair, at) == Advance(0, 1, 0)
+    after = [await fair.available(one, at) for one in (referrer, referee)]
+    assert [now - was for now, was in zip(after, before, strict=True)] == given
+
+
+async def test_who_turns_out_to_be_the_referrer_is_given_nothing(fair: Fair) -> None:
+    referrer, referee = await pair(fair)
+    await buy(fair, referee, at=NOON + DAY)
+    await advance(fair, NOON + DAY)
+    await Merged(fair.coalition, old=referee, kept=referrer).merge()
+    assert await advance(fair, NOON + 15 * DAY) == Advance(0, 1, 0)
+    assert await fair.coalition.desk.pool.fetchval("SELECT count(*) FROM partners.moment") == 0
+
+
+async def test_who_leaves_and_comes_again_is_no_newcomer(fair: Fair) -> None:
+    """Deleted and opened again, the same friend was worth a reward each time."""
+    referrer = await fair.coalition.add_member()
+    code, phone = await code_of(fair, referrer), "+49 30 1234567"
+    friend = await fair.coalition.add_member(phone=phone)
+    await come(fair, friend, code)
+    await buy(fair, friend, at=NOON + DAY)
+    await advance(fair, NOON + DAY)
+    at = NOON + 15 * DAY
+    assert await advance(fair, at) == Advance(0, 1, 0)
+    async with fair.coalition.database.transaction() as connection:
+        await erasure.forget(connection, friend.member_id, by="test", at=at)
+    again = await fair.coalition.add_member(phone=phone)
+    await fair.refused(come(fair, again, code), invitations.InvitationInvalid)
+    assert await fair.available(referrer, at) == 300
+
+
 async def test_many_who_go_on_at_once_reward_once(fair: Fair) -> None:
     referrer, referee = await pair(fair)
     await buy(fair, referee, at=NOON + DAY)
@@ -227,6 +305,7 @@ GOOD = Arrival((1,), NOON, 0, (2,), (3,), False, False, False, 0)
         ({}, None), ({"member_ids": (1, 2)}, "SELF"), ({"is_same_person": True}, "SELF"), ({"member_ids": (3,)}, "RING"),
         ({"is_same_household": True}, "HOUSEHOLD"), ({"is_same_device": True}, "DEVICE"), ({"purchases": 1}, "NOT_NEW"),
         ({"enrolled_at": NOON - 30 * DAY}, "NOT_NEW"), ({"brought_this_year": 3}, "CAP"),
+        ({"was_brought_before": True}, "NOT_NEW"),
     ],
 )  # fmt: skip
 def test_each_reason_alone_refuses(change: dict[str, Any], why: str | None) -> None:

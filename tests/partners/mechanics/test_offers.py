@@ -23,7 +23,7 @@ from partners.promotions.basket import Grant
 from tests.builders import a_receipt, identified
 from tests.partners.mechanics.fair import DAY, EARLIER, NOON, Fair, a_fair, met
 from tests.partners.promotions.market import bonus
-from tests.partners.promotions.offers import document
+from tests.partners.promotions.offers import document, texts
 
 template = a_fair()
 
@@ -49,7 +49,11 @@ async def test_a_closed_club_is_not_there_for_who_is_not_in_it(fair: Fair) -> No
         ),
         bonus("for-families", 40, who={"attributes": ["LARGE_FAMILY"]}, stack={"priority": 4}),
         bonus("for-all", 50, stack={"priority": 5}),
-    )
+        bonus(
+            "for-insiders", 1, stack={"priority": 6},
+            conditions=[{"id": "c", "label": texts(), "cel": '"insider" in member.badges'}],
+        ),
+    )  # fmt: skip
     card = await fair.coalition.add_member()
     assert list(await seen(fair, card)) == ["for-all"]
     first = await fair.market.buy(card, a_receipt(10_000, at=NOON))

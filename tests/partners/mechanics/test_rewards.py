@@ -142,23 +142,41 @@ async def test_too_few_points_take_nothing_from_the_stock(fair: Fair) -> None:
     )  # fmt: skip
 
 
+async def give_back(fair: Fair, card: IssuedCard, done: Recorded, wish: Wish) -> None:
+    caller = fair.coalition.callers["grocer"]
+    place = callers.place_of(await fair.coalition.desk.directory.get(), caller, "1", "1")
+    own = ReceiptRef("1", "1", NOON.date(), f"back-{uuid4().hex[:12]}")
+    original = await returns.find_original(fair.coalition.desk, caller, place=(card.member_id, done.receipt.seq))
+    await returns.return_purchase(
+        fair.coalition.desk, caller, returns.ReturnSlip(own.reference, place, own, NOON + DAY), original, wish,
+        idem_key=uuid4(), at=NOON + DAY,
+    )  # fmt: skip
+
+
 async def test_what_is_returned_is_in_stock_again(fair: Fair) -> None:
     await add(fair)
     card = await rich(fair)
     done = await take(fair, card)
-    caller = fair.coalition.callers["grocer"]
-    place = callers.place_of(await fair.coalition.desk.directory.get(), caller, "1", "1")
-    own = ReceiptRef("1", "1", NOON.date(), "back")
-    original = await returns.find_original(fair.coalition.desk, caller, place=(card.member_id, done.receipt.seq))
-    await returns.return_purchase(
-        fair.coalition.desk, caller, returns.ReturnSlip("back", place, own, NOON + DAY), original, Wish(),
-        idem_key=uuid4(), at=NOON + DAY,
-    )  # fmt: skip
+    await give_back(fair, card, done, Wish())
     assert await stock(fair) == (1, 1)
     assert await rewards.restock(fair.coalition.database, at=NOON + DAY) == 1
     assert await rewards.restock(fair.coalition.database, at=NOON + DAY) == 0
     assert await stock(fair) == (0, 0)
     assert await fair.available(card, NOON + DAY) == 250
+
+
+async def test_a_reward_of_which_some_points_came_back_stays_taken_until_all_of_them_did(fair: Fair) -> None:
+    """One point of a hundred put a mug back on the shelf that a member had at home, and it was taken again."""
+    await add(fair)
+    card = await rich(fair)
+    done = await take(fair, card)
+    await give_back(fair, card, done, Wish(amount_minor=1))
+    assert await rewards.restock(fair.coalition.database, at=NOON + DAY) == 0
+    assert await stock(fair) == (1, 1)
+    await fair.refused(take(fair, await rich(fair), key="k2"), rewards.RewardSoldOut)
+    await give_back(fair, card, done, Wish())
+    assert await rewards.restock(fair.coalition.database, at=NOON + DAY) == 1
+    assert (await stock(fair), await fair.available(card, NOON + DAY)) == ((0, 0), 250)
 
 
 async def test_a_club_s_reward_is_not_there_for_others(fair: Fair) -> None:

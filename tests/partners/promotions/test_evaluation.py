@@ -31,7 +31,7 @@ from partners.promotions.basket import (
     snapshot_sha256,
 )  # fmt: skip
 from partners.promotions.compiling import book, panels_of
-from partners.promotions.documents import RuleDocument, problems, read
+from partners.promotions.documents import MOST_PIECES, RuleDocument, problems, read
 from partners.promotions.evaluation import Decision, evaluate
 from partners.promotions.explanations import explain
 from partners.promotions.plain import canonical, digest
@@ -618,6 +618,32 @@ def test_by_line_points_too_are_the_best_or_the_first_of_each_line() -> None:
     assert earned("FIRST") == {"BASE": 10, "all": 20}
 
 
+@pytest.mark.parametrize(("mode", "stamps", "free"), [
+    ("BEST", 10, {"2": "cake"}), ("FIRST", 10, {"1": "coffee"}), ("BEST", 20, {"1": "coffee", "2": "cake"}),
+    ("BEST", 9, {}),
+])  # fmt: skip
+def test_rules_that_choose_by_line_use_no_more_stamps_than_there_are(
+    mode: str, stamps: int, free: dict[str, str]
+) -> None:
+    """Each found ten of the ten stamps, and a quote promised what no purchase could be recorded with."""
+    gratis = {"type": "cheapest_free", "buy": 1}
+    offer = release(
+        group("g", mode, scope="line"),
+        *(
+            rule(code, gratis, what={"categories": [code]}, costs={"unit": "cup", "quantity": 10},
+                 stack={"group": "g", "priority": place})
+            for place, code in enumerate(("coffee", "cake"))
+        ),
+    )  # fmt: skip
+    around = context(member=Member(stamps={"cup": stamps}))
+    found = decide(offer, basket(line(1, 300, "coffee"), line(2, 400, "cake")), around)
+    assert {one.line_id: one.rule for one in found.discounts} == free
+    assert sum(use.quantity for use in found.uses) == 10 * len(free)
+    assert set(reasons(found).values()) == ({"APPLIED"} if free else set()) | (
+        {"STAMPS_SHORT"} if len(free) < 2 else set()
+    )
+
+
 def test_tickets_are_for_every_so_much_money_and_none_for_what_points_paid() -> None:
     offer = release(rule("draw", {"type": "raffle_ticket", "raffle": "may", "per_minor": 300}))
     (ticket,) = decide(offer, basket(line(1, 1_000), points=200, points_minor=200)).grants
@@ -669,6 +695,36 @@ def test_points_that_would_end_before_they_begin_live_for_a_day() -> None:
     award = next(one for one in decide(offer, basket(line(1, 100))).awards if one.rule == "r")
     assert award.activates_at == NOON + timedelta(days=30)
     assert award.expires_at == NOON + timedelta(days=31)
+
+
+@pytest.mark.parametrize(
+    "effect",
+    [
+        {"type": "grant_stamp", "unit": "cup"}, {"type": "grant_coupon", "batch": "next"},
+        {"type": "grant_badge", "badge": "b"}, {"type": "grant_entitlement", "entitlement": "e"},
+    ],
+)  # fmt: skip
+def test_what_would_be_over_when_it_is_heard_of_is_not_given_and_uses_nothing_up(effect: dict[str, Any]) -> None:
+    offer = release(
+        rule("gift", effect | {"expiry": {"days": 2}}, costs={"unit": "old", "quantity": 1}, caps=["once"]),
+        budget("once", unit="count", limit=1),
+    )
+    member = Member(stamps={"old": 1})
+    for late, times in ((timedelta(days=2) - timedelta(microseconds=1), 1), (timedelta(days=2), 0)):
+        found = decide(offer, basket(line(1, 100)), context(received_at=NOON + late, member=member))
+        assert [len(found.grants), len(found.uses), len(found.charges)] == [times] * 3
+        assert reasons(found)["gift"] == ("APPLIED" if times else "ZERO_EFFECT")
+
+
+def test_however_much_a_till_says_was_bought_a_rule_gives_so_many_pieces_and_no_more() -> None:
+    """A till that says a line is of a milliard wrote a number that no table takes, or a milliard of rows."""
+    many = basket(line(1, 10**12, quantity_milli=10**12))
+    for effect in (
+        {"type": "grant_stamp", "unit": "cup", "per": "unit", "quantity": 10_000},
+        {"type": "raffle_ticket", "raffle": "may", "per_minor": 1},
+    ):
+        (grant,) = decide(release(rule("gift", effect)), many).grants
+        assert grant.quantity == MOST_PIECES
 
 
 # --- budgets --------------------------------------------------------------------------------------------------

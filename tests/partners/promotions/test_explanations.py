@@ -150,6 +150,24 @@ def test_an_offer_of_a_club_is_shown_to_who_belongs_even_when_something_else_is_
     assert [one.rule for one in told.for_member().rules] == ["club"]
 
 
+@pytest.mark.parametrize(
+    "club",
+    [
+        {"conditions": [{"id": "c", "label": texts(), "cel": '"vip" in member.badges'}]},
+        {"conditions": [{"id": "c", "label": texts(), "cel": 'member.tier == "GOLD" && basket.total_minor > 0'}]},
+        {"when": {"birthday_window": {"before": 3, "after": 3}}},
+    ],
+)  # fmt: skip
+def test_a_club_is_as_closed_however_its_author_wrote_who_is_in_it(club: dict[str, Any]) -> None:
+    told = why(rule("club", FIXED, visible="eligible", **club))
+    assert [one.rule for one in told.rules] == ["club"]
+    assert told.for_member().rules == ()
+    inside = Member(badges=("vip",), tier="GOLD", days_to_birthday=0)
+    assert [
+        one.rule for one in why(rule("club", FIXED, visible="eligible", **club), member=inside).for_member().rules
+    ] == ["club"]
+
+
 @given(offers(), bought(), members)
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_an_explanation_always_sums_to_the_outcome_and_survives_being_stored(

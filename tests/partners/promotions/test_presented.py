@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -90,6 +89,21 @@ async def test_a_retry_hears_its_answer_though_the_coupon_is_used_and_other_coup
         await show(market, card, receipt, second)
     stored = await market.desk.pool.fetchval("SELECT detail::text || decision::text FROM partners.receipt")
     assert first not in stored
+
+
+async def test_a_till_that_retries_is_not_taken_for_one_that_guesses(market: Market) -> None:
+    """Ten retries of one purchase, and for an hour no coupon of the member was looked at any more."""
+    first, second = await batch(market, count=2)
+    await market.publish(bonus("spring-gift", 100, codes={"required": "spring"}))
+    card, receipt = await market.coalition.add_member(), a_receipt(50)
+    await show(market, card, receipt, first)
+    for _ in range(guesses.MOST["MEMBER"]):
+        assert (await show(market, card, receipt, first)).replayed
+    assert await market.desk.pool.fetchval("SELECT count(*) FROM partners.coupon_guess") == 0
+    with pytest.raises(CouponInvalid):
+        await show(market, card, a_receipt(50), first)
+    assert await market.desk.pool.fetchval("SELECT sum(wrong) FROM partners.coupon_guess WHERE kind = 'MEMBER'") == 1
+    assert (await show(market, card, a_receipt(50), second)).receipt.awarded_points == 100
 
 
 async def test_a_coupon_comes_back_with_the_whole_purchase_and_what_was_granted_goes(market: Market) -> None:
@@ -436,23 +450,30 @@ async def test_a_quote_counts_what_its_own_receipt_has_reserved_and_what_is_over
     assert counted == 1  # what is over was not let go by looking
 
 
-async def test_a_quote_of_a_coupon_that_needs_another_or_a_proof_says_so(market: Market) -> None:
+async def test_a_quote_of_a_coupon_that_needs_a_proof_says_so(market: Market) -> None:
     async with market.coalition.database.transaction() as connection:
         vault, actor = market.coalition.vault, market.maker
-        draft = BatchDraft("saving", EARLIER, NOON + 90 * DAY, per_receipt=4, needed=2)
-        await batches.add(connection, vault, draft, actor=actor, at=EARLIER)
-        [saving] = await batches.draw(connection, vault, "saving", 1, actor=actor, at=EARLIER)
-        spring = await batches.add(connection, vault, replace(draft, code="spring", needed=1), actor=actor, at=EARLIER)
+        draft = BatchDraft("spring", EARLIER, NOON + 90 * DAY)
+        spring = await batches.add(connection, vault, draft, actor=actor, at=EARLIER)
         [guessed] = await batches.draw(connection, vault, "spring", 1, actor=actor, at=EARLIER)
         await guesses.count_wrong(connection, Asking(0, None, 0), 20, [spring] * 20, now=NOON)
-    await market.publish(
-        bonus("saved", 100, codes={"required": "saving"}),
-        bonus("spring", 50, codes={"required": "spring"}, stack={"priority": 11}),
-    )
+    await market.publish(bonus("spring", 50, codes={"required": "spring"}))
     card = await market.coalition.add_member()
-    for code, told in ((saving, "COUPONS_TOO_FEW"), (guessed, "COUPON_PROOF_REQUIRED")):
-        assert await answer(quoted(market, card, coffee(), code)) == told
-        assert await answer(show(market, card, coffee(), code)) == told
+    assert await answer(quoted(market, card, coffee(), guessed)) == "COUPON_PROOF_REQUIRED"
+    assert await answer(show(market, card, coffee(), guessed)) == "COUPON_PROOF_REQUIRED"
+
+
+async def test_coupons_that_add_up_are_used_when_there_are_enough_and_kept_when_there_are_not(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        vault, actor = market.coalition.vault, market.maker
+        draft = BatchDraft("saving", EARLIER, NOON + 90 * DAY, per_receipt=6, needed=3)
+        await batches.add(connection, vault, draft, actor=actor, at=EARLIER)
+        drawn = await batches.draw(connection, vault, "saving", 3, actor=actor, at=EARLIER)
+    await market.publish(bonus("saver", 100, codes={"required": "saving", "quantity": 3}))
+    card = await market.coalition.add_member()
+    for shown, points, used in ((drawn[:2], 0, 0), (drawn, 100, 3)):
+        assert (await show(market, card, a_receipt(50), *shown)).receipt.awarded_points == points
+        assert await market.desk.pool.fetchval("SELECT count(*) FROM partners.coupon WHERE state = 3") == used
 
 
 async def next_time(market: Market) -> None:

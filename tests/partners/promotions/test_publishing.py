@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable
 from datetime import date
 from typing import Any
@@ -15,6 +16,8 @@ from kit.approvals import AlreadyDecided, FourEyesRequired
 from kit.database import Database
 from kit.errors import Rejection
 from kit.secrets import Vault
+from partners.coupons import batches
+from partners.coupons.batches import BatchDraft
 from partners.directory import DirectoryCache
 from partners.promotions import publishing
 from partners.promotions.launching import Expectation, Objective
@@ -223,6 +226,7 @@ async def test_what_a_rule_leans_on_must_be_there_or_it_would_give_nothing_witho
         "effect.batch": document("e", {"type": "grant_coupon", "batch": "next"}, stack={"priority": 14}),
         "effect.unit": document("f", {"type": "grant_stamp", "unit": "cup"}, stack={"priority": 15}),
         "effect.raffle": document("g", {"type": "raffle_ticket", "raffle": "car"}, stack={"priority": 16}),
+        "event": bonus("h", 1, trigger="event", event="newslettre", stack={"priority": 17}),
     }
     await drafted(market, *wrong.values())
     change = Change({source["code"]: None for source in wrong.values()})
@@ -235,6 +239,29 @@ async def test_what_a_rule_leans_on_must_be_there_or_it_would_give_nothing_witho
     told = {(problem.path[1], ".".join(problem.path[2:])): problem.message for problem in no.problems}
     assert told.keys() == {(source["code"], path) for path, source in wrong.items()}
     assert told["a", "where.partners"] == "there is no partner bakrey"
+
+
+async def test_a_rule_uses_up_as_many_coupons_as_one_purchase_takes_of_their_batch(market: Market) -> None:
+    """Three are one benefit: of a rule that used up one the till heard that more are needed, however many were shown."""
+    async with market.coalition.database.transaction() as connection:
+        draft = BatchDraft("saving", EARLIER, NOON + 90 * DAY, per_receipt=6, needed=3)
+        await batches.add(connection, market.coalition.vault, draft, actor=market.maker, at=EARLIER)
+
+    def saver(quantity: int, **more: bool) -> dict[str, Any]:
+        return bonus(f"saver-{quantity}", 100, codes={"required": "saving", "quantity": quantity, **more})
+
+    for quantity in (1, 4, 9):
+        await drafted(market, saver(quantity))
+        change = Change({f"saver-{quantity}": None})
+        submit = functools.partial(
+            publishing.submit, change=change, effective_from=EARLIER, maker=market.maker, at=EARLIER
+        )
+        no = await refused(market, ReleaseInvalid, submit)
+        assert [(one.path, one.code) for one in no.problems] == [
+            (("rules", f"saver-{quantity}", "codes", "quantity"), "QUANTITY")
+        ]
+    await market.publish(saver(3))
+    await market.publish(saver(2, uses_up=False) | {"stack": {"priority": 11}})
 
 
 async def test_suspending_takes_one_person_works_at_once_and_on_what_is_still_to_come(market: Market) -> None:
