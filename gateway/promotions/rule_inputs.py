@@ -111,6 +111,9 @@ class LaunchInput:
             except ValueError as error:
                 problem = FieldProblem(("launch", name), "AMOUNT", f"expected minor units of {programme.base_currency}")
                 raise RuleInvalid("this is no amount of the base currency", problems=[problem]) from error
+            if amounts[name] < 0:  # what is owed already would make room for more
+                problem = FieldProblem(("launch", name), "AMOUNT", "expected an amount that is not negative")
+                raise RuleInvalid("this is no amount", problems=[problem])
         objective = Objective(self.metric, self.target, self.due)
         return Aim(objective, amounts["addedSales"], self.margin_bp, amounts["standing"], amounts["cover"])
 

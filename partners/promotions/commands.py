@@ -85,15 +85,18 @@ def publish(
     target: Annotated[int, typer.Option(prompt="Objective: the figure to reach", help="The figure to reach.")],
     due: Annotated[datetime, typer.Option(prompt="Objective: by which day", formats=["%Y-%m-%d"], help="By when.")],
     added_sales: Annotated[
-        int, typer.Option(prompt="Sales it will add, minor units", help="Sales it adds, minor units.")
+        int, typer.Option(min=0, prompt="Sales it will add, minor units", help="Sales it adds, minor units.")
     ],
     margin_bp: Annotated[
         int, typer.Option(prompt="Margin of these, basis points", help="Contribution margin, basis points.")
     ],
     cover: Annotated[
-        int, typer.Option(prompt="Cover for obligations, minor units", help="What stands for obligations, minor units.")
+        int,
+        typer.Option(
+            min=0, prompt="Cover for obligations, minor units", help="What stands for obligations, minor units."
+        ),
     ],
-    standing: Annotated[int, typer.Option(help="What is owed already, minor units.")] = 0,
+    standing: Annotated[int, typer.Option(min=0, help="What is owed already, minor units.")] = 0,
     days: Days = 30,
     actor: Actor = None,
 ) -> None:

@@ -479,6 +479,9 @@ async def test_what_is_refused_writes_nothing(office: Office) -> None:
     await office.run()
     other = keyed(change=change | {"groups": []}, effectiveFrom=begins, launch=launch(number, addedSales="0.001"))
     assert (await office.refused(mia, SUBMIT, **other))["code"] == "RULE_INVALID"
+    owed = launch(number, standing="-9000.00", cover="0.01")  # what is owed already makes no room for more
+    refused = await office.refused(mia, SUBMIT, change=change, effectiveFrom=begins, launch=owed)
+    assert refused["fields"][0]["path"] == ["launch", "standing"]
     await office.draft(gift(points=8))
     given = {"change": change, "effectiveFrom": begins, "launch": launch(number)}
     assert (await office.refused(mia, SUBMIT, **given))["code"] == "SIMULATION_DIFFERS"
