@@ -256,6 +256,7 @@ def _funders(rule: str, outcome: Outcome) -> tuple[Share, ...]:
     found: dict[int, int] = {}
     shares = [award.funders for award in outcome.awards if award.rule == rule]
     shares += [discount.funders for discount in outcome.discounts if discount.rule == rule]
+    shares += [grant.funders for grant in outcome.grants if grant.rule == rule]
     for share in (one for part in shares for one in part):
         found[share.party_id] = found.get(share.party_id, 0) + share.amount
     return tuple(Share(party, amount) for party, amount in found.items())
