@@ -194,7 +194,7 @@ def drafts_in(file: Path) -> Draft:
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return drafts.plain_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         problem = FieldProblem(("file",), "INVALID", str(error))
         raise RuleInvalid(f"{file.name} is no JSON", problems=[problem]) from error

@@ -273,6 +273,8 @@ async def test_an_error_names_the_column_and_what_was_expected_and_nothing_is_dr
     assert told["fields"][0]["message"].startswith(f"column {problem['column']}: ")
     (typo,) = await office.mia.ask(CHECK, d='{"code": "gift", }')
     assert (typo["path"], typo["column"], typo["code"]) == (["document"], 16, "JSON")
+    (twice,) = await office.mia.ask(CHECK, d='{"code": "a", "code": "b"}')
+    assert (twice["path"], twice["code"]) == (["document"], "JSON")
     assert (await office.refused(office.mia, DRAFT, document='{"code": "gift", }'))["code"] == "RULE_INVALID"
     for no_object in ("[]", "7", "null", '"x"', "x" * 20_001):
         assert [one["column"] for one in await office.mia.ask(CHECK, d=no_object)] in ([None], [1])

@@ -85,6 +85,22 @@ async def test_each_problem_is_told_with_its_path_its_column_and_what_was_expect
     assert row.split()[2].isdigit(), row
     assert "Nothing is wrong" in await say("rules", "check", written(tmp_path, bonus("one", 5)))
     assert "expected a list" in await say("rules", "check", written(tmp_path, {"rules": 7}), code=2)
+    assert "expected a list" in await say("rules", "check", written(tmp_path, {"without": 7}), code=2)
+    lost = {"rules": [], "without": ["one", {"code": "two"}]}
+    assert "without.1: expected the code of a rule" in await say("rules", "check", written(tmp_path, lost), code=2)
+
+
+async def test_what_is_written_twice_is_told_and_not_lost(tmp_path: Path) -> None:
+    """A rule that was copied and kept its code, and a second `where` in one object: one of them would count for
+    nothing."""
+    copied = [bonus("one", 5), bonus("one", 7)]
+    assert "expected every rule once" in await say("rules", "check", written(tmp_path, copied), code=1)
+    file = tmp_path / "twice.json"
+    text = json.dumps(bonus("one", 5, where={"partners": ["bakery"]}))
+    file.write_text(f'{text[:-1]}, "where": {{}}}}', encoding="utf-8")
+    assert "where is written twice" in await say("rules", "check", str(file), code=2)
+    file.write_text("[" * 100_000, encoding="utf-8")
+    assert "no JSON" in await say("rules", "check", str(file), code=2)
 
 
 async def test_a_draft_is_rehearsed_over_days_as_if_it_had_been_in_force_and_nothing_is_written(
