@@ -257,6 +257,7 @@ def expectation(aim: Aim, found: Simulation) -> Expectation:
         aim,
         points_minor=found.draft.worth_minor - found.was.worth_minor,
         off_minor=found.draft.discount_minor - found.was.discount_minor,
+        rehearsed=found.baskets,
     )
 
 
