@@ -113,7 +113,10 @@ class _Past:
         context = kept.basis.context
         member = replace(context.member, counters=counted | dict(context.member.counters))
         dates = {zone: context.occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in self._draft.zones}
-        return simulation.Decided(kept.basket, replace(context, member=member, dates=dates), kept.outcome)
+        denied = self._directory.foreign_budgets(context.terms.currency)
+        return simulation.Decided(
+            kept.basket, replace(context, member=member, dates=dates, denied=denied), kept.outcome
+        )  # fmt: skip
 
     def _by_agreement(self, receipt: StoredReceipt) -> decisions.Decided:
         sent = decisions.receipt_of(receipt)

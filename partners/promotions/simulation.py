@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from heapq import nlargest, nsmallest
 
-from msgspec.structs import replace
-
 from kit.amounts import divide_half_even, micro_per_minor
 from partners.promotions.basket import BaseTerms, Basket, Charge, Context, Counters, Outcome
 from partners.promotions.evaluation import budget_keys, evaluate
@@ -24,7 +22,8 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A stored basket with what it was decided on and what it came to."""
+    """A stored basket with what it was decided on and what it came to; denied of it are budgets that pay nothing there
+    whatever is left, not those that were exhausted then."""
 
     basket: Basket
     context: Context
@@ -204,8 +203,6 @@ class _Run:
     def decide(self, one: Decided) -> Outcome:
         """The outcome, after which its budgets are charged."""
         counters, context = Counters(), one.context
-        if context.denied:  # what was exhausted then says nothing about the draft's budgets
-            context = replace(context, denied=())
         if self.limits:
             keys = budget_keys(self.release, context)
             counters = Counters({Counters.key(*key): self.limits[key[0]] - self._used(*key) for key in keys})

@@ -14,7 +14,7 @@ from partners.promotions import rehearsals
 from partners.promotions.releases import EMPTY
 from tests.builders import DAY, NOON, a_receipt, found
 from tests.partners.promotions.market import Market, bonus, open_market
-from tests.partners.promotions.offers import release, rule
+from tests.partners.promotions.offers import budget, release, rule
 
 
 @pytest.fixture
@@ -76,6 +76,15 @@ async def test_what_members_spent_elsewhere_in_another_currency_counts_as_at_the
     assert found.draft.applied_by_rule == {"BASE": 3, "off": 1}
     assert (found.was.points, found.was.worth_minor) == (21, 21)
     assert (found.draft.discount_minor, found.draft.worth_minor) == (10, 20)
+    await market.budget("fund", unit="money", currency="EUR", sponsor_id=0)
+    await market.desk.directory.refresh()
+    paid = release(
+        rule("off", {"type": "discount_amount", "amount_minor": 100}, caps=["fund"]),
+        budget("fund", unit="money", limit=1_000_000),
+    )
+    directory = await market.desk.directory.get()
+    found = await rehearsals.simulate(market.desk.pool, directory, paid, since=NOON, until=NOON + 9 * DAY)
+    assert found.draft.applied_by_rule["off"] == 2  # a fund of euros pays no dollars
 
 
 async def test_the_window_is_kept_and_what_is_in_force_simulates_to_no_change(market: Market) -> None:
