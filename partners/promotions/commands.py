@@ -165,7 +165,10 @@ def list_everything() -> None:
 
 @app.command("budgets")
 def list_budgets() -> None:
-    """Every budget, how much it allows, and what is used of the counter that is used most in its latest period."""
+    """Every budget, how much it allows, and what is used of the counter that is used most in its latest period.
+
+    Of a budget that counts for more than a thousand members, cards or outlets the first thousand are looked at.
+    """
     table = Table("Budget", "Unit", "Whose", "Period", "Limit", "Used", "Where that is full")
     for one, most in console.run(_budgets()):
         document = one.document

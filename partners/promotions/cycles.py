@@ -165,7 +165,7 @@ def _collected(rule: RuleDocument, size: int, point_minor: Fraction) -> tuple[st
         what, whole = f"coupon {effect.batch}", True
     else:
         what, whole = f"stamp {effect.unit}", effect.per == "basket"
-    return what, Fraction(effect.quantity) / max(Fraction(size if whole else 1) / point_minor, Fraction(1))
+    return what, Fraction(effect.quantity, max(Fraction(size if whole else 1, point_minor), Fraction(1)))
 
 
 def _cashed(rule: RuleDocument) -> Iterator[Way]:

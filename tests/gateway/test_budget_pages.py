@@ -368,7 +368,7 @@ async def test_what_stands_against_a_raise_or_a_launch_is_said_in_the_readers_la
     await page.get_by_role("button", name="Take it back").wait_for()
     proposal = page.url.removeprefix(town.url)
     market = town.fair.market
-    aim = Objective("visits", 0, (town.desk.wall() + DAY).date())
+    aim = Objective("visits", 0, (town.desk.wall() + 2 * DAY).date())
     expected = Expectation(100, 3_000, cost_minor=400, obligation_minor=10, standing_minor=0, cover_minor=9)
     async with town.desk.database.transaction() as connection:
         release = await publishing.submit(
