@@ -7,13 +7,26 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
 from partners.promotions import texts as words
-from partners.promotions.basket import REASONS, Basket, Counters, Coupon, Member
+from partners.promotions.basket import REASONS, Basket, Counters, Coupon, EarnBase, Member
 from partners.promotions.evaluation import evaluate
 from partners.promotions.explanations import Explanation, explain
 from partners.promotions.plain import canonical
-from tests.partners.promotions.offers import CAFE, ROASTER, basket, budget, context, group, line, release, rule, texts
+from tests.partners.promotions.offers import (
+    CAFE,
+    ROASTER,
+    TERMS,
+    basket,
+    budget,
+    context,
+    group,
+    line,
+    release,
+    rule,
+    texts,
+)
 from tests.partners.promotions.test_evaluation import bought, members, offers, worked_example
 
 FIXED = {"type": "points_fixed", "points": 30}
@@ -114,6 +127,20 @@ def test_every_reason_has_a_sentence(reason: str, parts: list[Any], around: dict
     assert found.reason == reason
     assert says in found.sentence["en"]
     assert len({found.sentence[language] for language in words.LANGUAGES}) == 3
+
+
+def test_what_never_earns_by_the_agreement_is_named_with_its_amount() -> None:
+    earn = EarnBase(excluded_classes=("tobacco",), excluded_categories=("stamps",))
+    told = why(
+        what=basket(line(1, 1_000, "tea"), line(2, 250, classes=("new", "tobacco")), line(3, 300, "stamps"),
+                    line(4, 400, "stamps", kind="DEPOSIT")),
+        terms=replace(TERMS, earn=earn),
+    )  # fmt: skip
+    assert [(one.reason, one.sentence["en"]) for one in told.agreed] == [
+        ("BASE", "For what you paid, 10.00 EUR at 5 %. Points: 50."),
+        ("KIND_DOES_NOT_EARN", "Earns no points: DEPOSIT, 4.00 EUR."),
+        ("CLASS_DOES_NOT_EARN", "By the agreement earns no points: stamps, tobacco, 5.50 EUR."),
+    ]
 
 
 @pytest.mark.parametrize(
