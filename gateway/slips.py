@@ -88,6 +88,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "{kind}: баллы не начисляются",
             "ro": "{kind} nu aduce puncte",
         },
+        "CLASS_DOES_NOT_EARN": {
+            "en": "{kind} earns no points",
+            "ru": "{kind}: баллы не начисляются",
+            "ro": "{kind} nu aduce puncte",
+        },
         "PARTNER_DOES_NOT_ISSUE": {
             "en": "No points are earned here",
             "ru": "Здесь баллы не начисляются",

@@ -143,7 +143,8 @@ async def _debt(info: Info[Context, None], holder_id: int) -> Points:
 @strawberry.type(description="Why points were or were not given.")
 class Reason:
     code: str = described(
-        "BASE, TIER_BONUS, RULE, KIND_DOES_NOT_EARN, PAID_WITH_POINTS, PARTNER_DOES_NOT_ISSUE; more may appear."
+        "BASE, TIER_BONUS, RULE, KIND_DOES_NOT_EARN, CLASS_DOES_NOT_EARN, PAID_WITH_POINTS, PARTNER_DOES_NOT_ISSUE; "
+        "more may appear."
     )
     points: Points = described("Points that it accounts for; all reasons sum to the award.")
     text: str = described("For people, in the language that was asked for.")

@@ -125,9 +125,19 @@ async def waiting(connection: AsyncConnection, kinds: Sequence[str]) -> list[App
     return [_approval(row) for row in await store.approvals_waiting(connection, kinds)]
 
 
-async def about(connection: AsyncConnection, kinds: Sequence[str], subject: str, *, limit: int) -> list[Approval]:
-    """Proposals of these kinds about a subject: those that wait, then what was decided, the latest first."""
-    return [_approval(row) for row in await store.approvals_about(connection, kinds, subject, limit)]
+async def about(
+    connection: AsyncConnection,
+    kinds: Sequence[str],
+    subject: str,
+    *,
+    limit: int,
+    behind: tuple[bool, int] | None = None,
+) -> list[Approval]:
+    """Proposals of these kinds about a subject: those that wait, then what was decided, the latest first.
+
+    behind: only what comes after one of them, whether it waited and its number.
+    """
+    return [_approval(row) for row in await store.approvals_about(connection, kinds, subject, limit, behind)]
 
 
 async def standing(connection: AsyncConnection, kind: str, subject: str) -> int | None:

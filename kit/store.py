@@ -137,14 +137,18 @@ async def approvals_waiting(connection: AsyncConnection, kinds: Sequence[str]) -
 
 
 async def approvals_about(
-    connection: AsyncConnection, kinds: Sequence[str], subject: str, limit: int
+    connection: AsyncConnection, kinds: Sequence[str], subject: str, limit: int, behind: tuple[bool, int] | None
 ) -> Sequence[RowMapping]:
-    """Approvals of these kinds about a subject: those that wait, then the others, the latest first."""
+    """Approvals of these kinds about a subject: those that wait, then the others, the latest first; behind one of them,
+    of which is told whether it waited."""
     statement = text(
-        "SELECT * FROM kit.approval WHERE subject = :subject AND kind = ANY (CAST(:kinds AS text[])) "
-        "ORDER BY coalesce(decided_at, withdrawn_at) IS NULL DESC, approval_id DESC LIMIT :limit"
+        "SELECT * FROM (SELECT *, coalesce(decided_at, withdrawn_at) IS NULL AS waits FROM kit.approval "
+        "WHERE subject = :subject AND kind = ANY (CAST(:kinds AS text[]))) a "
+        "WHERE CAST(:waits AS boolean) IS NULL OR (waits, approval_id) < (CAST(:waits AS boolean), :number) "
+        "ORDER BY waits DESC, approval_id DESC LIMIT :limit"
     )
-    values = {"kinds": list(kinds), "subject": subject, "limit": limit}
+    waits, number = behind or (None, 0)
+    values = {"kinds": list(kinds), "subject": subject, "limit": limit, "waits": waits, "number": number}
     return (await connection.execute(statement, values)).mappings().all()
 
 

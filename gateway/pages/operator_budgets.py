@@ -23,13 +23,15 @@ ON_A_PAGE = 25
 
 async def budgets(at: Desk, problem: Problem | None = None, *, fields: Mapping[str, str] | None = None) -> Response:
     """GET /console/budgets: what waits for a second person, every budget, and where one is added."""
-    told = await at.ask("OperatorBudgets", first=ON_A_PAGE, after=at.asked("after") or None)
+    after, waiting = at.asked("after"), at.asked("waiting")
+    told = await at.ask("OperatorBudgets", first=ON_A_PAGE, after=after or None, waiting=waiting or None)
     wrong = {} if problem is None or fields is None else budget_form.wrong(problem, fields)
     if problem is not None and wrong:
         problem = replace(problem, details=(), sentence=budget_form.NOT_ADDED)
     return at.page(
-        "operator/budgets.html", problem=problem, budgets=told["budgets"], waiting=told["budgetProposals"]["nodes"],
+        "operator/budgets.html", problem=problem, budgets=told["budgets"], waiting=told["budgetProposals"],
         currencies=told["budgetCurrencies"], words=operator_phrases, form_words=budget_form, fields=fields, wrong=wrong,
+        behind={"after": after} if after else {}, waiting_behind={"waiting": waiting} if waiting else {},
         can_edit=at.may(RULES_EDIT),
     )  # fmt: skip
 
@@ -47,7 +49,8 @@ async def add(at: Desk, fields: Mapping[str, str]) -> Response:
 
 async def budget(at: Desk, problem: Problem | None = None, *, fields: Mapping[str, str] | None = None) -> Response:
     """GET /console/budgets/{code}: one of them, what is used and what was proposed of it."""
-    found = (await at.ask("OperatorBudget", code=at.part("code")))["budgetUsage"]
+    asked = {"code": at.part("code"), "first": ON_A_PAGE, "after": at.asked("after") or None}
+    found = (await at.ask("OperatorBudget", **asked))["budgetUsage"]
     if found is None:
         return at.missing(BUDGETS)
     return at.page(

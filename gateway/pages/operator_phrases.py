@@ -58,6 +58,7 @@ AGAINST: Mapping[tuple[str, str], str] = MappingProxyType(
             "A gain of %(gain)s is expected, which is not above the cost of %(cost)s."
         ),
         ("cover", "COVER_EXCEEDED"): _("As much as %(owed)s would be owed, and %(cover)s covers obligations."),
+        ("simulation", "NOTHING_REHEARSED"): _("It was rehearsed on no purchase, so nobody knows what it costs."),
         ("cover", "MISSING"): _("Nobody said what covers obligations, and what is owed already."),
     }
 )

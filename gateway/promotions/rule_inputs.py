@@ -11,6 +11,7 @@ from gateway.inputs import KEY, TransactionRefInput, described
 from gateway.scalars import CurrencyCode
 from kit.amounts import Points, minor_from_decimal
 from kit.errors import FieldProblem
+from partners.promotions import drafts
 from partners.promotions.budgets import BudgetInvalid
 from partners.promotions.launching import Aim, Cover, Objective
 from partners.promotions.publishing import Change, RuleInvalid
@@ -111,6 +112,9 @@ class LaunchInput:
             except ValueError as error:
                 problem = FieldProblem(("launch", name), "AMOUNT", f"expected minor units of {programme.base_currency}")
                 raise RuleInvalid("this is no amount of the base currency", problems=[problem]) from error
+            if amounts[name] < 0:  # what is owed already would make room for more
+                problem = FieldProblem(("launch", name), "AMOUNT", "expected an amount that is not negative")
+                raise RuleInvalid("this is no amount", problems=[problem])
         objective = Objective(self.metric, self.target, self.due)
         return Aim(objective, amounts["addedSales"], self.margin_bp, amounts["standing"], amounts["cover"])
 
@@ -255,6 +259,10 @@ def parsed(document: str) -> dict[str, Any]:
         raise _no_document(f"column {error.colno}: line {error.lineno}, expected JSON") from error
     if not isinstance(found, dict):
         raise _no_document(expected)
+    try:
+        drafts.plain_json(document)
+    except ValueError as error:
+        raise _no_document(str(error)) from error
     return found
 
 

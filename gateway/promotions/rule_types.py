@@ -9,13 +9,13 @@ import strawberry
 from strawberry import Info
 
 from gateway import access, connections
-from gateway.connections import First
+from gateway.connections import After, Connection, Cursors, First
 from gateway.context import Context
 from gateway.inputs import described
 from gateway.rejections import FieldProblem
 from gateway.scalars import CurrencyCode, RejectionCode
 from gateway.types import Money, PartnerView, Reason, money, partner_view
-from kit import errors
+from kit import approvals, errors
 from kit.amounts import Points
 from partners.directory import Directory
 from partners.promotions import budget_proposals, catalogue, drafts, explanations, publishing
@@ -244,22 +244,37 @@ class Budget:
     @access.field(
         cost=5,
         size=access.ListSize(assumed_size=_USES, slicing_arguments=["first"]),
-        description="What is used of it, the latest period and the most used first.",
+        description="What is used of it, the latest period and the most used first; where something was used for more "
+        f"than {budget_rules.MOST_LOOKED_AT} (members, cards, outlets), of the first of them.",
     )
     async def uses(self, info: Info[Context, None], first: First = _USES) -> list[BudgetUse]:
         async with info.context.services.database.reading() as connection:
             found = await budget_rules.usage(connection, self.code, limit=connections.bounded(first))
         return [_use(self, one) for one in found]
 
+    @access.field(cost=5, description="Whether `uses` looks only at some of those for whom something was used.")
+    async def is_sampled(self, info: Info[Context, None]) -> bool:
+        async with info.context.services.database.reading() as connection:
+            return await budget_rules.is_sampled(connection, self.code)
+
     @access.field(
         cost=5,
-        size=access.ListSize(assumed_size=_USES, slicing_arguments=["first"]),
+        size=access.paged(),
         description="What was proposed about it for a second person: what waits, then the rest, the latest first.",
     )
-    async def proposals(self, info: Info[Context, None], first: First = _USES) -> list[BudgetProposal]:
+    async def proposals(
+        self, info: Info[Context, None], first: First = _USES, after: After = None
+    ) -> Connection[BudgetProposal]:
+        cursors = Cursors(info.context.services.vault, "proposal about a budget")
+        position, wanted = cursors.read(after), connections.bounded(first) + 1
+        behind = None if position is None else (bool(position % 2), position // 2)
         async with info.context.services.database.reading() as connection:
-            found = await budget_proposals.about(connection, self.code, limit=connections.bounded(first))
-        return [proposal_of(self.shown, one) for one in found]
+            found = await budget_proposals.about(connection, self.code, limit=wanted, behind=behind)
+        return connections.page(
+            found, first, after=after,
+            cursor=lambda one: cursors.write(2 * one.number + (one.state == approvals.WAITING)),
+            node=lambda one: proposal_of(self.shown, one),
+        )  # fmt: skip
 
 
 @strawberry.type(description="What one party pays of a rule's award: points, minor units or pieces.")

@@ -319,7 +319,17 @@ def _reasons(decided: Decided, lines: Sequence[EarnLine]) -> tuple[Reason, ...]:
         if step.reason in _LIMITED:
             facts = {"rule": step.rule, "version": step.version, "budget": step.limited_by}
             found.append(Reason(step.reason, 0, facts))
-    return (*found, *earning.exclusions(lines, terms.earn.kinds))
+    return (*found, *_left_out(decided), *earning.exclusions(lines, terms.earn.kinds))
+
+
+def _left_out(decided: Decided) -> list[Reason]:
+    """Product classes and categories on the bill that never earn by the agreement."""
+    earn = decided.basis.context.terms.earn
+    if not (earn.excluded_classes or earn.excluded_categories):
+        return []
+    lines = [line for line in decided.basket.lines if line.kind in earn.kinds and line.amount_minor]
+    names = sorted({earn.left_out_by(line) for line in lines} - {""})
+    return [Reason("CLASS_DOES_NOT_EARN", 0, {"kind": name}) for name in names]
 
 
 def within_exposure(

@@ -91,6 +91,12 @@ class EarnBase(Plain, frozen=True):
     excluded_categories: tuple[str, ...] = ()
     without_tax: bool = False
 
+    def left_out_by(self, line: BasketLine) -> str:
+        """The category or product class for which a line of a kind that earns does not; empty where it does."""
+        if line.category in self.excluded_categories:
+            return line.category
+        return next((one for one in line.classes if one in self.excluded_classes), "")
+
 
 class SpendBase(Plain, frozen=True):
     """What points may pay for under the agreement: kinds of lines that they may not, and the least money."""

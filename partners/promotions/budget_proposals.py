@@ -192,9 +192,14 @@ async def waiting(connection: AsyncConnection) -> list[Proposal]:
     return await _proposals(connection, await approvals.waiting(connection, KINDS))
 
 
-async def about(connection: AsyncConnection, code: str, *, limit: int) -> list[Proposal]:
-    """What was proposed about a budget: what waits, then what was decided or withdrawn, the latest first."""
-    found = await approvals.about(connection, KINDS, budgets.subject_of(code), limit=limit)
+async def about(
+    connection: AsyncConnection, code: str, *, limit: int, behind: tuple[bool, int] | None = None
+) -> list[Proposal]:
+    """What was proposed about a budget: what waits, then what was decided or withdrawn, the latest first.
+
+    behind: only what comes after one of them, whether it waited and its number.
+    """
+    found = await approvals.about(connection, KINDS, budgets.subject_of(code), limit=limit, behind=behind)
     return await _proposals(connection, found)
 
 

@@ -27,6 +27,8 @@ from partners.promotions.documents import BudgetDocument, read_as
 from partners.terms import LIMITS
 
 MOST_SHOWN = 1000
+MOST_LOOKED_AT = 1000
+"""Of how many scopes (members, cards, outlets) what is used is looked at where there are more."""
 
 
 class BudgetInvalid(Rejection):
@@ -270,13 +272,24 @@ async def currencies(connection: AsyncConnection) -> list[str]:
 
 
 async def usage(connection: AsyncConnection, code: str, *, limit: int = MOST_SHOWN) -> list[Usage]:
-    """What is used of a budget, the latest period and the most used first. Rejects BUDGET_UNKNOWN."""
+    """What is used of a budget, the latest period and the most used first. Rejects BUDGET_UNKNOWN.
+
+    Of more than MOST_LOOKED_AT scopes only the first are looked at (`is_sampled`): there may be millions.
+    """
     rows = await store.budgets(connection, [code])
     if not rows:
         raise BudgetUnknown(f"there is no budget {code}")
-    found = await store.usage(connection, rows[0]["budget_id"], limit=limit)
+    found = await store.usage(connection, rows[0]["budget_id"], limit=limit, scopes=MOST_LOOKED_AT)
     ceiling = rows[0]["ceiling"]
     return [Usage(one["scope"], one["period"], one["used"], max(ceiling - one["counted"], 0)) for one in found]
+
+
+async def is_sampled(connection: AsyncConnection, code: str) -> bool:
+    """Whether `usage` looks only at some of those for whom something of a budget was used. Rejects BUDGET_UNKNOWN."""
+    rows = await store.budgets(connection, [code])
+    if not rows:
+        raise BudgetUnknown(f"there is no budget {code}")
+    return bool(rows[0]["scopes"]) and await store.has_more_scopes(connection, rows[0]["budget_id"], MOST_LOOKED_AT)
 
 
 async def given_back(connection: AsyncConnection, code: str, *, since: int) -> int:

@@ -85,15 +85,18 @@ def publish(
     target: Annotated[int, typer.Option(prompt="Objective: the figure to reach", help="The figure to reach.")],
     due: Annotated[datetime, typer.Option(prompt="Objective: by which day", formats=["%Y-%m-%d"], help="By when.")],
     added_sales: Annotated[
-        int, typer.Option(prompt="Sales it will add, minor units", help="Sales it adds, minor units.")
+        int, typer.Option(min=0, prompt="Sales it will add, minor units", help="Sales it adds, minor units.")
     ],
     margin_bp: Annotated[
         int, typer.Option(prompt="Margin of these, basis points", help="Contribution margin, basis points.")
     ],
     cover: Annotated[
-        int, typer.Option(prompt="Cover for obligations, minor units", help="What stands for obligations, minor units.")
+        int,
+        typer.Option(
+            min=0, prompt="Cover for obligations, minor units", help="What stands for obligations, minor units."
+        ),
     ],
-    standing: Annotated[int, typer.Option(help="What is owed already, minor units.")] = 0,
+    standing: Annotated[int, typer.Option(min=0, help="What is owed already, minor units.")] = 0,
     days: Days = 30,
     actor: Actor = None,
 ) -> None:
@@ -162,7 +165,10 @@ def list_everything() -> None:
 
 @app.command("budgets")
 def list_budgets() -> None:
-    """Every budget, how much it allows, and what is used of the counter that is used most in its latest period."""
+    """Every budget, how much it allows, and what is used of the counter that is used most in its latest period.
+
+    Of a budget that counts for more than a thousand members, cards or outlets the first thousand are looked at.
+    """
     table = Table("Budget", "Unit", "Whose", "Period", "Limit", "Used", "Where that is full")
     for one, most in console.run(_budgets()):
         document = one.document
@@ -191,7 +197,7 @@ def drafts_in(file: Path) -> Draft:
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return drafts.plain_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         problem = FieldProblem(("file",), "INVALID", str(error))
         raise RuleInvalid(f"{file.name} is no JSON", problems=[problem]) from error
@@ -254,6 +260,7 @@ def expectation(aim: Aim, found: Simulation) -> Expectation:
         aim,
         points_minor=found.draft.worth_minor - found.was.worth_minor,
         off_minor=found.draft.discount_minor - found.was.discount_minor,
+        rehearsed=found.baskets,
     )
 
 

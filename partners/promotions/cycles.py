@@ -1,8 +1,9 @@
 """PURE: whether points can be turned into more points, round and round, without any money.
 
 Points are spent, what is bought earns stamps, coupons or points again, and those points. Each way from one to another
-has a factor: how many come of one. A circle whose factors multiply to more than one is refused, and told as it runs.
-What money pays for is no part of it: money ends. A rule under a budget is none either: the budget ends.
+has a factor: how many come of one. A circle whose factors multiply to more than one is refused, and told as it runs; so
+are circles that one purchase begins together, where they come to more than one together. What money pays for is no part
+of it: money ends. A rule under a budget is none either: the budget ends.
 """
 
 from __future__ import annotations
@@ -40,56 +41,88 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """A circle in which points become more points."""
+    """A circle in which points become more points; beside are others that the same purchase begins."""
 
     ways: tuple[Way, ...]
+    beside: tuple[Cycle, ...] = ()
 
     @property
     def factor(self) -> Fraction:
         """What one becomes in one round."""
-        found = Fraction(1)
-        for way in self.ways:
-            found *= way.factor
-        return found
+        return sum((one.factor for one in self.beside), start=_product(self.ways))
 
     def __str__(self) -> str:
-        rounds = " → ".join([self.ways[0].start, *(f"{way.end} (×{way.factor} by {way.by})" for way in self.ways)])
-        return f"{rounds}: one becomes {self.factor}"
+        return f"{'; at once '.join(one.round for one in (self, *self.beside))}: one becomes {self.factor}"
+
+    @property
+    def round(self) -> str:
+        """How it runs by itself."""
+        return " → ".join([self.ways[0].start, *(f"{way.end} (×{way.factor} by {way.by})" for way in self.ways)])
 
 
 def find(release: Release, terms: Iterable[BaseTerms] = ()) -> Cycle | None:
     """A circle of a factor above one, or None. terms are the agreements in force, for what points may pay for there."""
+    signed = tuple(terms)
+    together = list(purchases(release, signed))
     best: dict[tuple[str, str], Way] = {}
-    for way in ways(release, tuple(terms)):
+    for way in (*ways(release, signed), *(way for one in together for way in one)):
         key = (way.start, way.end)
         if key not in best or way.factor > best[key].factor:
             best[key] = way
-    return _circle(sorted(best.values(), key=lambda way: (way.start, way.end)))
+    found = sorted(best.values(), key=lambda way: (way.start, way.end))
+    return _circle(found) or _circles_at_once(found, together)
 
 
 def ways(release: Release, terms: tuple[BaseTerms, ...]) -> Iterator[Way]:
-    """Every way from points, stamps, coupons and gift cards to one another that needs no money and no budget."""
-    rules = [rule for rule in release.rules if not rule.caps]
-    yield from _points_on_points(rules)
+    """Every way from stamps, coupons and gift cards to one another and to points, and from points to gift cards, that
+    needs no money and no budget: of those that begin with one of them each time one is gone."""
+    rules = _unbounded(release)
     yield from _gift_cards(rules, terms)
-    point = min((Fraction(one.point_value_micro, micro_per_minor(one.currency)) for one in terms), default=Fraction(1))
     for rule in rules:
-        yield from _collected(rule, point)
         yield from _cashed(rule)
+
+
+def purchases(release: Release, terms: tuple[BaseTerms, ...]) -> Iterator[tuple[Way, ...]]:
+    """What points come to that pay for something, likewise: all that one purchase gives, at every partner, of every
+    size at which something more is given."""
+    rules = _unbounded(release)
+    point = max((Fraction(one.point_value_micro, micro_per_minor(one.currency)) for one in terms), default=Fraction(1))
+    alone = {group.code for group in release.groups if group.mode in ("BEST", "FIRST")}
+    for partner in sorted({partner for rule in rules for partner in rule.where.partners} | {""}):
+        here = [rule for rule in rules if not rule.where.partners or partner in rule.where.partners]
+        earned = list(_points_on_points(here))
+        for size in sorted({_least(rule) for rule in here if _collects(rule)}):
+            yield (
+                *earned,
+                *_given([rule for rule in here if _collects(rule) and _least(rule) <= size], size, point, alone),
+            )
+        if earned:
+            yield tuple(earned)
+
+
+def _given(rules: Iterable[RuleDocument], size: int, point: Fraction, alone: set[str]) -> Iterator[Way]:
+    """What rules give for one purchase: all that they give, of a group of which one counts the most."""
+    found: dict[str, dict[str, tuple[Fraction, str]]] = {}
+    for rule in rules:
+        what, factor = _collected(rule, size, point)
+        place = f"group {rule.stack.group}" if rule.stack.group in alone else rule.code
+        parts = found.setdefault(what, {})
+        parts[place] = max(parts.get(place, (Fraction(0), "")), (factor, rule.code))
+    for what, parts in sorted(found.items()):
+        total = sum((factor for factor, _ in parts.values()), start=Fraction(0))
+        yield Way(POINTS, what, total, ", ".join(sorted(code for _, code in parts.values())))
+
+
+def _unbounded(release: Release) -> list[RuleDocument]:
+    return [rule for rule in release.rules if not rule.caps]
 
 
 def _points_on_points(rules: Iterable[RuleDocument]) -> Iterator[Way]:
     """What points pay for earns under rules that look at the amount and not at the money."""
-    paid = [
-        (rule, rule.effect)
-        for rule in rules
-        if isinstance(rule.effect, PointsPerMoney) and rule.effect.base in ("net", "gross")
-    ]
-    for partner in sorted({partner for rule, _ in paid for partner in rule.where.partners} | {""}):
-        here = [(rule, effect) for rule, effect in paid if not rule.where.partners or partner in rule.where.partners]
-        if here:
-            factor = Fraction(sum(effect.rate_bp for _, effect in here), BASIS)
-            yield Way(POINTS, POINTS, factor, ", ".join(sorted(rule.code for rule, _ in here)))
+    here = [(rule.code, rule.effect) for rule in rules if isinstance(rule.effect, PointsPerMoney)]
+    paid = {code: effect.rate_bp for code, effect in here if effect.base in ("net", "gross")}
+    if paid:
+        yield Way(POINTS, POINTS, Fraction(sum(paid.values()), BASIS), ", ".join(sorted(paid)))
 
 
 def _gift_cards(rules: Iterable[RuleDocument], terms: tuple[BaseTerms, ...]) -> Iterator[Way]:
@@ -101,7 +134,7 @@ def _gift_cards(rules: Iterable[RuleDocument], terms: tuple[BaseTerms, ...]) -> 
     rate, names = max(one.earn_rate_bp + max(one.tier_bonus_bp.values(), default=0) for one in terms), ["agreement"]
     for rule in rules:
         effect = rule.effect
-        if isinstance(effect, PointsPerMoney) and effect.base == "money_paid":
+        if isinstance(effect, PointsPerMoney):
             rate += effect.rate_bp
             names.append(rule.code)
         elif isinstance(effect, PointsMultiplier):
@@ -110,16 +143,29 @@ def _gift_cards(rules: Iterable[RuleDocument], terms: tuple[BaseTerms, ...]) -> 
     yield Way(GIFT_MONEY, POINTS, Fraction(rate, BASIS), ", ".join(names))
 
 
-def _collected(rule: RuleDocument, point_minor: Fraction) -> Iterator[Way]:
-    """Stamps and coupons given for a purchase that points can pay for: as many for the cheapest that counts."""
+def _collects(rule: RuleDocument) -> bool:
+    """Whether a rule gives stamps or coupons for a purchase that points can pay for, and uses nothing up for it."""
+    what = rule.what
+    needs_money = what.of == "MONEY" and (what.min_amount_minor or what.min_basket_minor)
+    uses_up = rule.costs or (rule.codes and rule.codes.uses_up)
+    is_collected = isinstance(rule.effect, GrantStamp | GrantCoupon) and rule.trigger == "purchase"
+    return is_collected and not needs_money and not uses_up
+
+
+def _least(rule: RuleDocument) -> int:
+    """The cheapest purchase that counts, in minor units."""
+    return max(rule.what.min_amount_minor or 0, rule.what.min_basket_minor or 0, 1)
+
+
+def _collected(rule: RuleDocument, size: int, point_minor: Fraction) -> tuple[str, Fraction]:
+    """What a rule gives for a purchase, and how much of it for each point: for each line or piece, of the cheapest."""
     effect = rule.effect
-    if not isinstance(effect, GrantStamp | GrantCoupon) or rule.trigger != "purchase" or rule.what.of == "MONEY":
-        return
-    least = Fraction(max(rule.what.min_amount_minor or 0, rule.what.min_basket_minor or 0, 1))
-    cheapest = max(Fraction(least, point_minor), Fraction(1))
-    what = f"stamp {effect.unit}" if isinstance(effect, GrantStamp) else f"coupon {effect.batch}"
-    if not rule.codes and not rule.costs:
-        yield Way(POINTS, what, Fraction(effect.quantity, cheapest), rule.code)
+    assert isinstance(effect, GrantStamp | GrantCoupon)
+    if isinstance(effect, GrantCoupon):
+        what, whole = f"coupon {effect.batch}", True
+    else:
+        what, whole = f"stamp {effect.unit}", effect.per == "basket"
+    return what, Fraction(effect.quantity, max(Fraction(size if whole else 1, point_minor), Fraction(1)))
 
 
 def _cashed(rule: RuleDocument) -> Iterator[Way]:
@@ -131,12 +177,35 @@ def _cashed(rule: RuleDocument) -> Iterator[Way]:
         start, each = f"coupon {rule.codes.required}", rule.codes.quantity
     else:
         return
-    if isinstance(effect, PointsFixed) and effect.per == "basket":
+    if isinstance(effect, PointsFixed):
         yield Way(start, POINTS, Fraction(effect.points, each), rule.code)
     elif isinstance(effect, GrantStamp):
         yield Way(start, f"stamp {effect.unit}", Fraction(effect.quantity, each), rule.code)
     elif isinstance(effect, GrantCoupon):
         yield Way(start, f"coupon {effect.batch}", Fraction(effect.quantity, each), rule.code)
+
+
+def _circles_at_once(found: list[Way], together: Iterable[tuple[Way, ...]]) -> Cycle | None:
+    """Circles that one purchase begins and that come to more than one together; none of them does by itself."""
+    back: dict[str, tuple[Way, ...]] = {POINTS: ()}  # the best way to points again
+    for _ in found:
+        for way in found:
+            if way.start != POINTS and way.end in back:
+                onward = (way, *back[way.end])
+                if way.start not in back or _product(onward) > _product(back[way.start]):
+                    back[way.start] = onward
+    for begun in together:
+        circles = [Cycle((way, *back[way.end])) for way in begun if way.end in back]
+        if len(circles) > 1 and sum(one.factor for one in circles) > 1:
+            return Cycle(circles[0].ways, tuple(circles[1:]))
+    return None
+
+
+def _product(ways: Iterable[Way]) -> Fraction:
+    found = Fraction(1)
+    for way in ways:
+        found *= way.factor
+    return found
 
 
 def _circle(found: list[Way]) -> Cycle | None:

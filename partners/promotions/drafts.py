@@ -6,7 +6,9 @@ A file is one rule document, a list of them, or an object with `rules` and, wher
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,6 +39,15 @@ class Draft:
     without: Sequence[str] = ()
 
 
+def plain_json(text: str) -> Any:
+    """What a text of JSON says. Raises ValueError for what is none, and where a name is written twice in one object:
+    of two `where` the first would count for nothing, without a word."""
+    try:
+        return json.loads(text, object_pairs_hook=_written_once)
+    except RecursionError as deep:
+        raise ValueError("expected less in each other") from deep
+
+
 def of(source: Any) -> Draft:
     """The draft that a file holds. Rejects RULE_INVALID where it has another form."""
     if isinstance(source, list):
@@ -53,6 +64,11 @@ def of(source: Any) -> Draft:
         for name in lists.keys() - {"without"} if isinstance(lists[name], list)
         for number, one in enumerate(lists[name]) if not isinstance(one, Mapping)
     ]  # fmt: skip
+    found += [
+        FieldProblem(("without", str(number)), "TEXT", "expected the code of a rule")
+        for number, one in enumerate(lists.get("without", ()) if isinstance(lists.get("without"), list) else ())
+        if not isinstance(one, str)
+    ]  # fmt: skip
     if found:
         raise RuleInvalid("this is no draft", problems=found)
     return Draft(**{"rules": (), **lists})
@@ -60,11 +76,17 @@ def of(source: Any) -> Draft:
 
 def problems(draft: Draft) -> list[FieldProblem]:
     """What is wrong with the rules themselves, by path: `rules`, the rule's code or number, and where in it."""
-    return [
+    found = [
         replace(one, path=("rules", str(source.get("code", number)), *one.path))
         for number, source in enumerate(draft.rules)
         for one in documents.problems(source)
     ]
+    codes = Counter(str(source["code"]) for source in draft.rules if "code" in source)
+    found += [
+        FieldProblem(("rules", code, "code"), "REPEATED", "expected every rule once: only the last would count")
+        for code, count in codes.items() if count > 1
+    ]  # fmt: skip
+    return found
 
 
 def placed(problem: FieldProblem) -> tuple[int | None, str]:
@@ -102,6 +124,14 @@ def in_force_since(release: Release, codes: Sequence[str], since: datetime) -> R
         for rule in release.rules
     )  # fmt: skip
     return replace(release, rules=rules)
+
+
+def _written_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"expected every name once in an object, and {name} is written twice")
+    return found
 
 
 async def _promotion(connection: AsyncConnection, source: Mapping[str, Any], author: int, at: datetime) -> None:

@@ -332,8 +332,23 @@ class Decision:
                 self._try(one, outranked_by)
         elif self._fires(member):
             result = self._compute(member)
-            if result is not None:
+            if result is not None and self._comes_to_something(member, result):
                 self._step(member, "OUTRANKED_BY", result.total, by=outranked_by)
+
+    def _comes_to_something(self, rule: Rule, result: Result) -> bool:
+        """Whether a rule would have given something, had none been better; where not, its step says why."""
+        caps = _caps(rule, self.context)
+        allowed, bound = (result.total, None) if caps is None else self._allowed(rule, result.total, caps)
+        if not result.total:
+            self._step(rule, "ZERO_EFFECT")
+        elif caps is None:
+            self._step(rule, "SCOPE_MISSING", result.total)
+        elif not allowed and bound is not None:
+            left = self._left(bound)
+            self._step(rule, "BUDGET_EXHAUSTED", result.total, limited_by=bound.budget.code, remaining=left)
+        else:
+            return True
+        return False
 
     def _pass_over(self, member: Rule | Group, reason: str, by: str) -> None:
         if isinstance(member, Group):

@@ -68,8 +68,8 @@ class RuleFound(Plain, frozen=True):
 
 
 class AgreedFound(Plain, frozen=True):
-    """A part of what the agreement gives or does not: BASE, TIER_BONUS, KIND_DOES_NOT_EARN, PAID_WITH_POINTS,
-    PARTNER_DOES_NOT_ISSUE."""
+    """A part of what the agreement gives or does not: BASE, TIER_BONUS, KIND_DOES_NOT_EARN,
+    CLASS_DOES_NOT_EARN, PAID_WITH_POINTS, PARTNER_DOES_NOT_ISSUE."""
 
     reason: str
     points: int
@@ -259,6 +259,7 @@ def _funders(rule: str, outcome: Outcome) -> tuple[Share, ...]:
     found: dict[int, int] = {}
     shares = [award.funders for award in outcome.awards if award.rule == rule]
     shares += [discount.funders for discount in outcome.discounts if discount.rule == rule]
+    shares += [grant.funders for grant in outcome.grants if grant.rule == rule]
     for share in (one for part in shares for one in part):
         found[share.party_id] = found.get(share.party_id, 0) + share.amount
     return tuple(Share(party, amount) for party, amount in found.items())
@@ -269,12 +270,16 @@ def _agreed(outcome: Outcome, basket: Basket, context: Context) -> list[AgreedFo
         return [AgreedFound("PARTNER_DOES_NOT_ISSUE", 0, _all("PARTNER_DOES_NOT_ISSUE", {}))]
     found = [_contract(award, basket.currency) for award in outcome.awards if not award.version]
     kinds: dict[str, int] = {}
+    classes: dict[str, int] = {}
     for line in basket.lines:
         if (line.kind not in context.terms.earn.kinds or line.kind == "GIFT_CARD") and line.amount_minor:
             kinds[line.kind] = kinds.get(line.kind, 0) + line.amount_minor
-    if kinds:
-        figures = {"kinds": ", ".join(sorted(kinds)), "amount": _money(sum(kinds.values()), basket.currency)}
-        found.append(AgreedFound("KIND_DOES_NOT_EARN", 0, _all("KIND_DOES_NOT_EARN", figures)))
+        elif line.amount_minor and (name := context.terms.earn.left_out_by(line)):
+            classes[name] = classes.get(name, 0) + line.amount_minor
+    for reason, left_out in (("KIND_DOES_NOT_EARN", kinds), ("CLASS_DOES_NOT_EARN", classes)):
+        if left_out:
+            figures = {"kinds": ", ".join(sorted(left_out)), "amount": _money(sum(left_out.values()), basket.currency)}
+            found.append(AgreedFound(reason, 0, _all(reason, figures)))
     if paid := sum(outcome.line_points_minor):
         found.append(
             AgreedFound("PAID_WITH_POINTS", 0, _all("PAID_WITH_POINTS", {"amount": _money(paid, basket.currency)}))

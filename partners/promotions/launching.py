@@ -31,7 +31,8 @@ class Expectation:
     """What is expected, in minor units of the programme's base currency: sales it adds, and what it costs.
 
     margin_bp is the contribution margin of the sales; obligation_minor is what the points will owe at most, cover_minor
-    what stands for obligations, standing_minor what is owed already.
+    what stands for obligations, standing_minor what is owed already. rehearsed is on how many purchases the cost was
+    found, None where it comes from elsewhere.
     """
 
     added_sales_minor: int
@@ -40,6 +41,7 @@ class Expectation:
     obligation_minor: int
     standing_minor: int
     cover_minor: int
+    rehearsed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ class Verdict:
         return not self.problems
 
 
-def expectation(aim: Aim, *, points_minor: int, off_minor: int) -> Expectation:
-    """What is expected of a launch that a rehearsal gave so much more for, in points at the till and in discounts."""
+def expectation(aim: Aim, *, points_minor: int, off_minor: int, rehearsed: int) -> Expectation:
+    """What is expected of a launch that a rehearsal on so many purchases gave so much more for, in points at the till
+    and in discounts."""
     return Expectation(
         added_sales_minor=aim.added_sales_minor,
         margin_bp=aim.margin_bp,
@@ -90,6 +93,7 @@ def expectation(aim: Aim, *, points_minor: int, off_minor: int) -> Expectation:
         obligation_minor=max(points_minor, 0),
         standing_minor=aim.standing_minor,
         cover_minor=aim.cover_minor,
+        rehearsed=rehearsed,
     )
 
 
@@ -104,6 +108,8 @@ def examine(objective: Objective | None, expected: Expectation, *, on: date) -> 
         message = f"expected a gain above the cost: {gain} against {expected.cost_minor} minor units"
         found.append(FieldProblem(("addedSales",), "GAIN_NOT_ABOVE_COST", message))
     found += _beyond(owed, expected.cover_minor)
+    if expected.rehearsed == 0:  # it would cost nothing, whatever it gives
+        found.append(FieldProblem(("simulation",), "NOTHING_REHEARSED", "expected purchases to rehearse it on"))
     return Verdict(tuple(found), gain, expected.cost_minor, break_even_sales(expected), owed)
 
 

@@ -204,7 +204,7 @@ async def submit(
     parent = await latest(connection)
     release = await compose(connection, parent, change, effective_from=effective_from)
     subject = f"release of {len(release.rules)} rules on {parent.release_id}"
-    detail = _detail(release, change) | _gate(launch, at)
+    detail = _detail(release, change) | _gate(launch, max(at, effective_from))
     approval_id = await approvals.propose(connection, kind=KIND, subject=subject, detail=detail, maker=maker, at=at)
     release_id = await _insert(connection, release, parent, author=maker, at=at, approval_id=approval_id)
     await _note(connection, "RELEASE_SUBMITTED", f"release:{release_id}", maker, at, detail)

@@ -23,7 +23,7 @@ from partners.promotions.basket import Context, Counters, Member
 from partners.promotions.compiling import book
 from partners.promotions.releases import EMPTY, Release
 from partners.promotions.shelf import needs_of
-from partners.promotions.simulation import Simulation
+from partners.promotions.simulation import Base, Simulation
 from partners.promotions.tallies import Tallies
 from partners.receipts import store as receipt_store
 from partners.receipts.records import StoredReceipt
@@ -53,11 +53,15 @@ async def simulate(
     """A draft against what was decided, over the purchases that occurred in a window [since, until).
 
     Members are as they were known then; counters that no rule asked for at the time are counted within the window.
+    Money of every partner is told in the base currency.
     progress is told how many are done, from another thread.
     """
-    past = _Past(directory, draft)
+    past, programme = _Past(directory, draft), directory.programme
+    base = Base(programme.base_currency, programme.point_value_micro[programme.base_currency])
     async with _receipts(pool, since, until) as chunks:
-        return await asyncio.to_thread(simulation.simulate, draft, past.decided(chunks), progress=progress)
+        return await asyncio.to_thread(
+            simulation.simulate, draft, past.decided(chunks), base=base, progress=progress
+        )  # fmt: skip
 
 
 async def baskets(pool: asyncpg.Pool, *, since: datetime, until: datetime) -> int:
@@ -99,7 +103,8 @@ class _Past:
             asked = receipt.holder_id, receipt.partner_id, day
             counted = self._tallies.before(*asked, self._counters)
             yield self._as_decided(receipt, counted)
-            self._tallies.add(*asked, receipt.total_minor)
+            is_summed = receipt.currency == self._directory.programme.base_currency  # as `partners.bought` has it
+            self._tallies.add(*asked, receipt.total_minor if is_summed else 0)
 
     def _as_decided(self, receipt: StoredReceipt, counted: dict[str, int]) -> simulation.Decided:
         by_rules = decisions.was_by_rules(receipt)
@@ -108,7 +113,10 @@ class _Past:
         context = kept.basis.context
         member = replace(context.member, counters=counted | dict(context.member.counters))
         dates = {zone: context.occurred_at.astimezone(ZoneInfo(zone)).date().isoformat() for zone in self._draft.zones}
-        return simulation.Decided(kept.basket, replace(context, member=member, dates=dates), kept.outcome)
+        denied = self._directory.foreign_budgets(context.terms.currency)
+        return simulation.Decided(
+            kept.basket, replace(context, member=member, dates=dates, denied=denied), kept.outcome
+        )  # fmt: skip
 
     def _by_agreement(self, receipt: StoredReceipt) -> decisions.Decided:
         sent = decisions.receipt_of(receipt)

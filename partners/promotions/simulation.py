@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from heapq import nlargest, nsmallest
 
-from msgspec.structs import replace
-
-from kit.amounts import micro_per_minor
-from partners.promotions.basket import Basket, Charge, Context, Counters, Outcome
+from kit.amounts import divide_half_even, micro_per_minor
+from partners.promotions.basket import BaseTerms, Basket, Charge, Context, Counters, Outcome
 from partners.promotions.evaluation import budget_keys, evaluate
 from partners.promotions.releases import Release
 
@@ -24,7 +22,8 @@ SHOWN = 20
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A stored basket with what it was decided on and what it came to."""
+    """A stored basket with what it was decided on and what it came to; denied of it are budgets that pay nothing there
+    whatever is left, not those that were exhausted then."""
 
     basket: Basket
     context: Context
@@ -32,8 +31,35 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """The currency that money is told in, and what a point is worth in it, in micro-units.
+
+    An amount of another currency is as much as the points that pay it there.
+    """
+
+    currency: str
+    point_value_micro: int
+
+    def worth(self, points: int) -> int:
+        """What points are worth, in minor units."""
+        return points * self.point_value_micro // micro_per_minor(self.currency)
+
+    def minor(self, amount_minor: int, terms: BaseTerms) -> int:
+        """An amount of an agreement's currency, in minor units of this one; halves to the even."""
+        if terms.currency == self.currency:
+            return amount_minor
+        return divide_half_even(
+            amount_minor * micro_per_minor(terms.currency) * self.point_value_micro,
+            terms.point_value_micro * micro_per_minor(self.currency),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
-    """What baskets came to: points and discounts in all, by rule and by funder; worth_minor is points at the till."""
+    """What baskets came to: points and discounts in all, by rule and by funder; worth_minor is points at the till.
+
+    Money is in minor units of one currency.
+    """
 
     points: int
     worth_minor: int
@@ -78,6 +104,7 @@ class Simulation:
 
 @dataclass(slots=True)
 class _Sum:
+    base: Base | None = None
     points: int = 0
     worth_minor: int = 0
     discount_minor: int = 0
@@ -94,17 +121,21 @@ class _Sum:
             self.applied_by_rule[award.rule] += 1
             for share in award.funders:
                 self.points_by_funder[share.party_id] += share.amount
+        terms = context.terms
+        base, off = self.base or Base(terms.currency, terms.point_value_micro), 0
         for discount in outcome.discounts:
-            self.discount_by_rule[discount.rule] += discount.amount_minor
             for share in discount.funders:
-                self.discount_by_funder[share.party_id] += share.amount
+                amount = base.minor(share.amount, terms)
+                self.discount_by_rule[discount.rule] += amount
+                self.discount_by_funder[share.party_id] += amount
+                off += amount
         for rule in {discount.rule for discount in outcome.discounts} | {grant.rule for grant in outcome.grants}:
             self.applied_by_rule[rule] += 1
-        worth = outcome.points * context.terms.point_value_micro // micro_per_minor(context.terms.currency)
+        worth = base.worth(outcome.points)
         self.points += outcome.points
         self.worth_minor += worth
-        self.discount_minor += outcome.discount_minor
-        return worth + outcome.discount_minor
+        self.discount_minor += off
+        return worth + off
 
     def totals(self) -> Totals:
         return Totals(
@@ -124,18 +155,20 @@ def simulate(
     decided: Iterable[Decided],
     *,
     against: Release | None = None,
+    base: Base | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Simulation:
     """Decide stored baskets under a draft. against: decide under it, too, instead of taking what was recorded.
 
-    progress is told how many baskets are done, every thousand.
+    base: what money is told in; None where all agreements are of one currency. progress is told how many baskets are
+    done, every thousand.
     """
-    run, base = _Run(draft), None if against is None else _Run(against)
-    was, now = _Sum(), _Sum()
+    run, other = _Run(draft), None if against is None else _Run(against)
+    was, now = _Sum(base), _Sum(base)
     changes: Counter[str] = Counter()
     count = 0
     for count, one in enumerate(decided, start=1):
-        before = one.outcome if base is None else base.decide(one)
+        before = one.outcome if other is None else other.decide(one)
         after = run.decide(one)
         changes[one.context.scopes.get("member", "")] += now.add(after, one.context) - was.add(before, one.context)
         if progress is not None and count % STEP == 0:
@@ -170,8 +203,6 @@ class _Run:
     def decide(self, one: Decided) -> Outcome:
         """The outcome, after which its budgets are charged."""
         counters, context = Counters(), one.context
-        if context.denied:  # what was exhausted then says nothing about the draft's budgets
-            context = replace(context, denied=())
         if self.limits:
             keys = budget_keys(self.release, context)
             counters = Counters({Counters.key(*key): self.limits[key[0]] - self._used(*key) for key in keys})

@@ -165,7 +165,10 @@ async def submit(
         raise SimulationUnknown(f"there is no simulation {simulation_id}")
     if kept.report is None:
         raise SimulationUnfinished(f"simulation {simulation_id} is {kept.state.lower()}")
-    expected = launching.expectation(aim, points_minor=kept.report.points_minor, off_minor=kept.report.off_minor)
+    report = kept.report
+    expected = launching.expectation(
+        aim, points_minor=report.points_minor, off_minor=report.off_minor, rehearsed=report.baskets
+    )
     release_id = await publishing.submit(
         connection, change, effective_from=effective_from, maker=maker, at=at, launch=Launch(aim.objective, expected)
     )

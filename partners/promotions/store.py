@@ -307,16 +307,35 @@ async def budgets_behind(connection: AsyncConnection, after: int, limit: int) ->
     return (await connection.execute(statement, {"after": after, "limit": limit})).mappings().all()
 
 
-async def usage(connection: AsyncConnection, budget_id: int, *, limit: int) -> Sequence[RowMapping]:
+# From one scope to the next by the key: a counter has no index by what is used, because every charge changes that.
+_SCOPES = (
+    "WITH RECURSIVE counted (scope, place) AS ("
+    "(SELECT scope, 1 FROM partners.budget_counter WHERE budget_id = :budget_id ORDER BY scope LIMIT 1) "
+    "UNION ALL SELECT n.scope, c.place + 1 FROM counted c CROSS JOIN LATERAL ("
+    "SELECT k.scope FROM partners.budget_counter k WHERE k.budget_id = :budget_id AND k.scope > c.scope "
+    "ORDER BY k.scope LIMIT 1) n WHERE c.place < :scopes) "
+)
+USAGE = (
+    f"{_SCOPES}SELECT u.scope, u.period, u.used, CASE WHEN u.period LIKE '%/%' "
+    "THEN partners.used_in_window(:budget_id, u.scope, u.period) ELSE u.used END AS counted FROM ("
+    "SELECT l.* FROM counted c CROSS JOIN LATERAL ("
+    "SELECT k.scope, k.period, k.used FROM partners.budget_counter k WHERE k.budget_id = :budget_id "
+    "AND k.scope = c.scope ORDER BY k.period DESC LIMIT :limit) l "
+    "ORDER BY l.period DESC, l.used DESC, l.scope LIMIT :limit) u ORDER BY u.period DESC, u.used DESC, u.scope"
+)
+
+
+async def usage(connection: AsyncConnection, budget_id: int, *, limit: int, scopes: int) -> Sequence[RowMapping]:
     """The most used counters of a budget: scope, period, used, and counted, what of it counts against the ceiling; the
-    latest period first."""
-    statement = text(
-        "SELECT scope, period, used, CASE WHEN period LIKE '%/%' "
-        "THEN partners.used_in_window(budget_id, scope, period) ELSE used END AS counted "
-        "FROM partners.budget_counter WHERE budget_id = :budget_id "
-        "ORDER BY period DESC, used DESC, scope LIMIT :limit"
-    )
-    return (await connection.execute(statement, {"budget_id": budget_id, "limit": limit})).mappings().all()
+    latest period first. Of more scopes than so many only the first are looked at."""
+    values = {"budget_id": budget_id, "limit": limit, "scopes": scopes}
+    return (await connection.execute(text(USAGE), values)).mappings().all()
+
+
+async def has_more_scopes(connection: AsyncConnection, budget_id: int, scopes: int) -> bool:
+    """Whether something of a budget was used for more scopes than so many."""
+    statement = text(f"{_SCOPES}SELECT count(*) >= :scopes FROM counted")
+    return bool((await connection.execute(statement, {"budget_id": budget_id, "scopes": scopes + 1})).scalar_one())
 
 
 async def given_back(connection: AsyncConnection, budget_id: int, since: int) -> int:

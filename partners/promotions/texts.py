@@ -27,6 +27,11 @@ REASON_TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Баллы не начисляются: {kinds}, {amount}.",
             "ro": "Nu aduce puncte: {kinds}, {amount}.",
         },
+        "CLASS_DOES_NOT_EARN": {
+            "en": "By the agreement earns no points: {kinds}, {amount}.",
+            "ru": "По соглашению баллы не начисляются: {kinds}, {amount}.",
+            "ro": "Conform acordului nu aduce puncte: {kinds}, {amount}.",
+        },
         "PARTNER_DOES_NOT_ISSUE": {
             "en": "No points are earned here.",
             "ru": "Здесь баллы не начисляются.",

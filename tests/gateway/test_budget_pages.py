@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from playwright.async_api import Locator, Page
 
+from gateway.pages import operator_budgets
 from gateway.sessions import session
 from kit import actors, postgres
 from partners.promotions import publishing
@@ -310,6 +311,39 @@ async def test_what_waits_is_listed_while_nobody_can_count_how_much_is_used(
         assert (await paul.request.get(town.url + path)).status == 404, path
 
 
+async def test_more_proposals_than_a_page_holds_are_read_page_by_page(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await staff(town, MIA, CAP)
+    for limit in ("160000", "170000"):
+        await town.open(page, CAP)
+        await change(page, limit, "90000")
+        await page.get_by_role("button", name="Take it back").wait_for()
+    monkeypatch.setattr(operator_budgets, "ON_A_PAGE", 1)
+    waiting = page.get_by_role("region", name="Waits for a second person")
+    await town.open(page, CAP)
+    await waiting.get_by_role("cell", name="170,000").wait_for()
+    await page.get_by_role("link", name="Further").click()
+    await waiting.get_by_role("cell", name="160,000").wait_for()
+    assert await waiting.get_by_role("row").count() == 2  # with the head
+    await town.open(page, LIST)
+    await waiting.get_by_role("cell", name="160,000").wait_for()
+    await page.get_by_role("navigation", name="More of the list").get_by_role("link", name="Further").click()
+    every = page.get_by_role("region", name="All budgets")
+    await every.get_by_text("bread-pot").wait_for()
+    await page.get_by_role("navigation", name="More of what waits").get_by_role("link", name="Further").click()
+    await waiting.get_by_role("cell", name="170,000").wait_for()
+    assert await every.get_by_text("bread-pot").count() == 1  # the other list stays where it was
+    await page.get_by_role("navigation", name="More of what waits").get_by_role("link", name="beginning").click()
+    await waiting.get_by_role("cell", name="160,000").wait_for()
+    monkeypatch.undo()
+    for _ in range(2):
+        await town.open(page, LIST)
+        await waiting.get_by_role("link").first.click()
+        await page.get_by_role("button", name="Take it back").click()
+        await page.get_by_role("heading", name="bread-cap").wait_for()
+
+
 AGAINST_A_RAISE = {
     "en": "As much as €2,999.00 would be owed, and €5.00 covers obligations.",
     "ru": "Обязательства составят до 2 999,00 €, а покрывает их 5,00 €.",
@@ -334,7 +368,7 @@ async def test_what_stands_against_a_raise_or_a_launch_is_said_in_the_readers_la
     await page.get_by_role("button", name="Take it back").wait_for()
     proposal = page.url.removeprefix(town.url)
     market = town.fair.market
-    aim = Objective("visits", 0, (town.desk.wall() + DAY).date())
+    aim = Objective("visits", 0, (town.desk.wall() + 2 * DAY).date())
     expected = Expectation(100, 3_000, cost_minor=400, obligation_minor=10, standing_minor=0, cover_minor=9)
     async with town.desk.database.transaction() as connection:
         release = await publishing.submit(

@@ -38,7 +38,10 @@ PAY = f"""mutation($i: FundBudgetInput!) {{ fundBudget(input: $i) {{ __typename 
 WAITING = f"""query($f: Int, $a: String) {{ budgetProposals(first: $f, after: $a) {{ pageInfo {{ hasNextPage endCursor }}
   nodes {PROPOSAL.removeprefix("proposal")} }} }}"""
 WAITING_GATES = WAITING.replace("number", f"number {GATE}", 1)
-KEPT = """query($c: String!) { budgetUsage(code: $c) { limit { points } proposals { number state maker checker reason } } }"""
+KEPT = """query($c: String!) { budgetUsage(code: $c) { limit { points } proposals { nodes { number state maker checker reason } } } }"""
+
+PAGED = """query($c: String!, $a: String) { budgetUsage(code: $c) { isSampled proposals(first: 2, after: $a) {
+  nodes { number } pageInfo { hasNextPage endCursor } } } }"""
 
 
 def deciding(verb: str) -> str:
@@ -93,15 +96,33 @@ async def test_a_raise_waits_for_another_and_then_the_till_gives_it(office: Offi
     assert await mia.ask(OPENED, n=number) == {"number": number, "state": "APPROVED", "gate": None}
     assert await mia.ask(OPENED, n=number + 1) is None
     kept = await mia.ask(KEPT, c="cap")
-    assert kept == {"limit": {"points": "100"}, "proposals": [
+    assert kept == {"limit": {"points": "100"}, "proposals": {"nodes": [
         {"number": number, "state": "APPROVED", "maker": "mia", "checker": "paul", "reason": "the spring offer sells"},
-    ]}  # fmt: skip
+    ]}}  # fmt: skip
     assert await mia.ask(RAISE, i=asked) == told | {
         "replayed": True, "budget": {"limit": {"points": "100"}}, "proposal": done[0]["proposal"],
     }  # fmt: skip
     assert (await paul.ask(WAITING))["nodes"] == []
     lower = await mia.ask(RAISE, i=keyed(budget="cap", limit="50"))
     assert (lower["budget"], lower["proposal"]) == ({"limit": {"points": "50"}}, None)
+
+
+async def test_what_was_proposed_of_a_budget_is_read_page_by_page(office: Office) -> None:
+    mia = office.mia
+    await in_force(office)
+    limits = [str(20 + more) for more in range(5)]
+    numbers = [
+        (await mia.ask(RAISE, i=keyed(budget="cap", limit=one, **PLENTY)))["proposal"]["number"] for one in limits
+    ]
+    await mia.ask(WITHDRAW, i=keyed(proposal=numbers[4]))
+    shown, after = [], None
+    for _ in range(3):
+        told = (await mia.ask(PAGED, c="cap", a=after))["proposals"]
+        shown += [one["number"] for one in told["nodes"]]
+        after = told["pageInfo"]["endCursor"]
+    assert shown == [*numbers[3::-1], numbers[4]]
+    assert not told["pageInfo"]["hasNextPage"]
+    assert (await mia.error(PAGED, c="cap", a="cur_x"))["code"] == "BAD_USER_INPUT"
 
 
 async def test_who_proposed_it_does_not_decide_it_and_what_is_refused_writes_nothing(office: Office) -> None:

@@ -273,6 +273,8 @@ async def test_an_error_names_the_column_and_what_was_expected_and_nothing_is_dr
     assert told["fields"][0]["message"].startswith(f"column {problem['column']}: ")
     (typo,) = await office.mia.ask(CHECK, d='{"code": "gift", }')
     assert (typo["path"], typo["column"], typo["code"]) == (["document"], 16, "JSON")
+    (twice,) = await office.mia.ask(CHECK, d='{"code": "a", "code": "b"}')
+    assert (twice["path"], twice["code"]) == (["document"], "JSON")
     assert (await office.refused(office.mia, DRAFT, document='{"code": "gift", }'))["code"] == "RULE_INVALID"
     for no_object in ("[]", "7", "null", '"x"', "x" * 20_001):
         assert [one["column"] for one in await office.mia.ask(CHECK, d=no_object)] in ([None], [1])
@@ -479,6 +481,9 @@ async def test_what_is_refused_writes_nothing(office: Office) -> None:
     await office.run()
     other = keyed(change=change | {"groups": []}, effectiveFrom=begins, launch=launch(number, addedSales="0.001"))
     assert (await office.refused(mia, SUBMIT, **other))["code"] == "RULE_INVALID"
+    owed = launch(number, standing="-9000.00", cover="0.01")  # what is owed already makes no room for more
+    refused = await office.refused(mia, SUBMIT, change=change, effectiveFrom=begins, launch=owed)
+    assert refused["fields"][0]["path"] == ["launch", "standing"]
     await office.draft(gift(points=8))
     given = {"change": change, "effectiveFrom": begins, "launch": launch(number)}
     assert (await office.refused(mia, SUBMIT, **given))["code"] == "SIMULATION_DIFFERS"
@@ -562,6 +567,7 @@ async def test_promotions_come_in_pages_the_latest_first(office: Office) -> None
 
 async def test_the_dialogue_on_the_page_for_operators_runs_as_it_stands(office: Office) -> None:
     page = (Path(__file__).parents[3] / "docs" / "for-operators.md").read_text(encoding="utf-8")
+    await office.market.buy(await office.market.coalition.add_member(), a_receipt(1_000, at=NOON - DAY))
     calls = re.findall(r"```graphql\n# (mia|paul)\n(.+?)```\n```json\n(.+?)```", page, re.S)
     told = []
     for who, asked, variables in calls:

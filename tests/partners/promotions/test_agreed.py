@@ -72,7 +72,10 @@ async def test_what_earns_is_what_the_agreement_names_less_what_never_does_and_t
     card = await market.coalition.add_member()
     kiosk = (await market.buy(card, receipt, partner="kiosk")).receipt
     assert kiosk.awarded_points == 80 + 5
-    assert kiosk.decision["reasons"][1:] == [["KIND_DOES_NOT_EARN", 0, {"kind": "SERVICE"}]]
+    assert kiosk.decision["reasons"][1:] == [
+        ["CLASS_DOES_NOT_EARN", 0, {"kind": "stamps"}], ["CLASS_DOES_NOT_EARN", 0, {"kind": "tobacco"}],
+        ["KIND_DOES_NOT_EARN", 0, {"kind": "SERVICE"}],
+    ]  # fmt: skip
     bakery = (await market.buy(card, bill(*((line.kind, line.amount_minor, {}) for line in receipt.lines)))).receipt
     assert bakery.awarded_points == 400
 

@@ -277,6 +277,22 @@ async def test_only_whoever_looks_at_one_proposal_or_approves_it_counts_the_coun
     await board.approve(number)
 
 
+async def test_what_was_proposed_is_read_page_by_page_each_once(board: Board) -> None:
+    numbers = [await board.propose(100 + more) for more in range(1, 7)]
+    async with board.database.transaction() as connection:
+        for number in numbers[:2]:
+            await budget_proposals.withdraw(connection, number, maker=board.market.maker, at=LATER)
+    shown: list[int] = []
+    behind: tuple[bool, int] | None = None
+    for _ in range(4):
+        async with board.database.reading() as connection:
+            found = await budget_proposals.about(connection, "pot", limit=2, behind=behind)
+        shown += [one.number for one in found]
+        if found:
+            behind = found[-1].state == "WAITING", found[-1].number
+    assert shown == [*numbers[5:1:-1], *numbers[1::-1]]
+
+
 async def test_a_payment_into_a_fund_in_force_waits_for_another_and_counts_once(board: Board) -> None:
     market, bakery = board.market, board.market.coalition.callers["bakery"].partner_id
     await market.budget("fund", unit="money", currency="EUR", on_exceed="partial")

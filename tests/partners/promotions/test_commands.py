@@ -85,6 +85,22 @@ async def test_each_problem_is_told_with_its_path_its_column_and_what_was_expect
     assert row.split()[2].isdigit(), row
     assert "Nothing is wrong" in await say("rules", "check", written(tmp_path, bonus("one", 5)))
     assert "expected a list" in await say("rules", "check", written(tmp_path, {"rules": 7}), code=2)
+    assert "expected a list" in await say("rules", "check", written(tmp_path, {"without": 7}), code=2)
+    lost = {"rules": [], "without": ["one", {"code": "two"}]}
+    assert "without.1: expected the code of a rule" in await say("rules", "check", written(tmp_path, lost), code=2)
+
+
+async def test_what_is_written_twice_is_told_and_not_lost(tmp_path: Path) -> None:
+    """A rule that was copied and kept its code, and a second `where` in one object: one of them would count for
+    nothing."""
+    copied = [bonus("one", 5), bonus("one", 7)]
+    assert "expected every rule once" in await say("rules", "check", written(tmp_path, copied), code=1)
+    file = tmp_path / "twice.json"
+    text = json.dumps(bonus("one", 5, where={"partners": ["bakery"]}))
+    file.write_text(f'{text[:-1]}, "where": {{}}}}', encoding="utf-8")
+    assert "where is written twice" in await say("rules", "check", str(file), code=2)
+    file.write_text("[" * 100_000, encoding="utf-8")
+    assert "no JSON" in await say("rules", "check", str(file), code=2)
 
 
 async def test_a_draft_is_rehearsed_over_days_as_if_it_had_been_in_force_and_nothing_is_written(
@@ -114,9 +130,10 @@ async def test_a_draft_is_rehearsed_over_days_as_if_it_had_been_in_force_and_not
 
 async def test_one_submits_with_an_objective_and_another_publishes_it(market: Market, tmp_path: Path) -> None:
     file = written(tmp_path, bonus("gift", 50))
+    await market.buy(await market.coalition.add_member(), a_receipt(1_000, at=NOON - DAY))
     answered = await say(*publishing_of(file, NOON + 2 * DAY, added_sales=100_000))
     assert "Against it" not in answered
-    assert "It pays for itself from 0 minor units of added sales on." in answered
+    assert "It pays for itself from 167 minor units of added sales on." in answered
     assert "SUBMITTED" in await say("rules", "list")
     await market.budget("cap", limit=1_000)
     assert "1,000" in await say("rules", "budgets")
@@ -129,6 +146,15 @@ async def test_one_submits_with_an_objective_and_another_publishes_it(market: Ma
     await say("rules", "suspend", "gift")
     assert await in_force(market) == []
     assert "SUSPENSION" in await say("rules", "list")
+
+
+async def test_a_rehearsal_on_no_purchase_tells_no_cost_and_stands_against_the_launch(
+    market: Market, tmp_path: Path
+) -> None:
+    answered = await say(*publishing_of(written(tmp_path, bonus("gift", 50)), NOON + 2 * DAY, added_sales=100_000))
+    assert "Against it: expected purchases to rehearse it on" in answered
+    assert "LAUNCH_REFUSED" in await say("rules", "approve", "1", "--actor", "publisher", code=2)
+    assert await in_force(market) == []
 
 
 async def test_what_does_not_pass_the_gate_is_published_by_a_second_person_in_spite_of_it_or_declined(

@@ -7,13 +7,26 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
+from msgspec.structs import replace
 
 from partners.promotions import texts as words
-from partners.promotions.basket import REASONS, Basket, Counters, Coupon, Member
+from partners.promotions.basket import REASONS, Basket, Counters, Coupon, EarnBase, Member
 from partners.promotions.evaluation import evaluate
 from partners.promotions.explanations import Explanation, explain
 from partners.promotions.plain import canonical
-from tests.partners.promotions.offers import basket, budget, context, group, line, release, rule, texts
+from tests.partners.promotions.offers import (
+    CAFE,
+    ROASTER,
+    TERMS,
+    basket,
+    budget,
+    context,
+    group,
+    line,
+    release,
+    rule,
+    texts,
+)
 from tests.partners.promotions.test_evaluation import bought, members, offers, worked_example
 
 FIXED = {"type": "points_fixed", "points": 30}
@@ -114,6 +127,49 @@ def test_every_reason_has_a_sentence(reason: str, parts: list[Any], around: dict
     assert found.reason == reason
     assert says in found.sentence["en"]
     assert len({found.sentence[language] for language in words.LANGUAGES}) == 3
+
+
+def test_what_never_earns_by_the_agreement_is_named_with_its_amount() -> None:
+    earn = EarnBase(excluded_classes=("tobacco",), excluded_categories=("stamps",))
+    told = why(
+        what=basket(line(1, 1_000, "tea"), line(2, 250, classes=("new", "tobacco")), line(3, 300, "stamps"),
+                    line(4, 400, "stamps", kind="DEPOSIT")),
+        terms=replace(TERMS, earn=earn),
+    )  # fmt: skip
+    assert [(one.reason, one.sentence["en"]) for one in told.agreed] == [
+        ("BASE", "For what you paid, 10.00 EUR at 5 %. Points: 50."),
+        ("KIND_DOES_NOT_EARN", "Earns no points: DEPOSIT, 4.00 EUR."),
+        ("CLASS_DOES_NOT_EARN", "By the agreement earns no points: stamps, tobacco, 5.50 EUR."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("better", "reason"),
+    [
+        (rule("r", FIXED, caps=["b"], stack={"group": "g", "priority": 2}), "BUDGET_EXHAUSTED"),
+        (rule("r", FIXED, caps=["h"], stack={"group": "g", "priority": 2}), "SCOPE_MISSING"),
+        (rule("r", FIXED, what={"kinds": ["DEPOSIT"]}, stack={"group": "g", "priority": 2}), "CONDITION_FALSE"),
+        (rule("r", {"type": "points_per_money", "rate_bp": 1}, stack={"group": "g", "priority": 2}), "ZERO_EFFECT"),
+        (rule("r", {"type": "points_fixed", "points": 19}, stack={"group": "g", "priority": 2}), "OUTRANKED_BY"),
+    ],
+)
+def test_what_could_not_have_been_given_is_not_told_to_be_outranked(better: Any, reason: str) -> None:
+    """Thirty points would have been best, had their budget not been used up."""
+    worse = rule("s", {"type": "points_fixed", "points": 20}, stack={"group": "g", "priority": 1})
+    told = why(
+        group("g", "BEST"), worse, better, budget("b", limit=10), budget("h", scopes=("household",)),
+        what=basket(line(1, 99, "tea")),
+    )  # fmt: skip
+    found = told.why_not("r")
+    assert found is not None
+    assert (found.reason, told.why_not("s").awarded) == (reason, 20)  # type: ignore[union-attr]
+
+
+def test_who_pays_for_what_is_granted_is_told_too() -> None:
+    shares = [{"party": "cafe", "bp": 5_000}, {"party": "roaster", "bp": 5_000}]
+    told = why(rule("r", {"type": "grant_coupon", "batch": "next", "quantity": 3}, funding=shares)).why_not("r")
+    assert told is not None
+    assert [(one.party_id, one.amount) for one in told.funders] == [(CAFE, 2), (ROASTER, 1)]
 
 
 def test_every_reason_is_shown_and_worded_in_every_language() -> None:

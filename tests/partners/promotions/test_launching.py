@@ -46,6 +46,7 @@ def test_a_gain_above_the_cost_with_obligations_within_cover_passes() -> None:
         (GOAL, replace(GOOD, cost_minor=300_000), "GAIN_NOT_ABOVE_COST"),
         (GOAL, replace(GOOD, obligation_minor=101), "COVER_EXCEEDED"),
         (GOAL, replace(GOOD, margin_bp=0, cost_minor=-1), "MARGIN"),
+        (GOAL, replace(GOOD, rehearsed=0), "NOTHING_REHEARSED"),
     ],
 )
 def test_each_thing_that_is_missing_stands_against_it_alone(

@@ -326,6 +326,22 @@ async def test_a_launch_that_gains_less_than_it_costs_takes_a_second_person_who_
     assert await market.desk.pool.fetchval(said) == "true"
 
 
+async def test_an_objective_is_to_be_reached_after_the_launch_and_not_only_after_it_was_submitted(
+    market: Market,
+) -> None:
+    await drafted(market, bonus("gift", 5))
+    expected = Expectation(
+        added_sales_minor=10_000, margin_bp=3_000, cost_minor=1, obligation_minor=1, standing_minor=0, cover_minor=100
+    )
+    begins = EARLIER + 30 * DAY
+    for due, count in ((begins.date(), 1), ((begins + DAY).date(), 0)):
+        launch = Launch(Objective("sales", 1_000, due), expected)
+        release_id = await submit(market, Change({"gift": None}), at=begins, launch=launch)
+        async with market.coalition.database.reading() as connection:
+            (found,) = [one for one in await publishing.register(connection) if one.release_id == release_id]
+        assert len(found.against) == count
+
+
 async def test_a_circle_in_which_points_earn_points_is_refused_and_printed(market: Market) -> None:
     source = document("circle", {"type": "points_per_money", "rate_bp": 20_000, "base": "net"})
     await drafted(market, source)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from partners.promotions.basket import Counters
 from partners.promotions.evaluation import evaluate
 from partners.promotions.releases import EMPTY, Release
-from partners.promotions.simulation import Change, Decided, Simulation, simulate
-from tests.partners.promotions.offers import CAFE, ROASTER, basket, budget, context, line, release, rule
+from partners.promotions.simulation import Base, Change, Decided, Simulation, simulate
+from tests.partners.promotions.offers import CAFE, ROASTER, TERMS, basket, budget, context, line, release, rule
 
 OLD = release(rule("old", {"type": "points_fixed", "points": 20}, what={"categories": ["tea"]}))
 NEW = release(
@@ -66,6 +68,26 @@ def test_a_draft_like_what_was_changes_nothing_for_anybody() -> None:
 def test_two_drafts_can_be_compared_without_what_was_recorded() -> None:
     told = run(NEW, under=OLD, against=EMPTY)
     assert told.was.points_by_rule == {"BASE": 350}
+
+
+def test_money_of_several_currencies_is_told_in_one() -> None:
+    """Where a point is a whole rouble and a euro cent, ten roubles off are ten cents."""
+    roubles = replace(TERMS, currency="RUB", point_value_micro=1_000_000)
+    draft = release(
+        rule("gift", {"type": "points_fixed", "points": 30}),
+        rule("off", {"type": "discount_amount", "amount_minor": 1_001}, stack={"priority": 11},
+             funding=[{"party": "cafe", "bp": 5_000}, {"party": "roaster", "bp": 5_000}]),
+    )  # fmt: skip
+    past = []
+    for member, terms in (("1", TERMS), ("2", roubles)):
+        what = replace(basket(line(1, 10_000)), currency=terms.currency)
+        around = context(scopes={"member": member}, terms=replace(terms, earn_rate_bp=0))
+        past.append(Decided(what, around, evaluate(EMPTY, what, around, Counters())))
+    told = simulate(draft, past, base=Base("EUR", 10_000))
+    assert (told.was.worth_minor, told.draft.worth_minor) == (0, 30 + 30)
+    assert (told.draft.discount_minor, told.draft.discount_by_rule) == (1_001 + 10, {"off": 1_011})
+    assert told.draft.discount_by_funder == {CAFE: 501 + 5, ROASTER: 500 + 5}
+    assert told.most_gained == (Change("1", 1_031), Change("2", 40))
 
 
 def test_progress_is_told_to_the_end_and_nothing_is_no_error() -> None:
