@@ -15,7 +15,8 @@ from typing import Any
 from partners.promotions.documents import BudgetDocument, GroupDocument, RuleDocument, read, read_as
 from partners.promotions.plain import digest
 
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
+"""It rises whenever an outcome of before would not have the same hash, and is in whatever has one."""
 
 
 @dataclass(frozen=True)
