@@ -15,7 +15,7 @@ from typing import Any
 from partners.promotions.documents import BudgetDocument, GroupDocument, RuleDocument, read, read_as
 from partners.promotions.plain import digest
 
-ENGINE_VERSION = 2
+ENGINE_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def test_rules_of_partners_apart_do_not_add_up() -> None:
 
 
 def test_stamps_bought_with_a_point_each_and_cashed_for_more_are_told_as_they_run() -> None:
-    circle = found(rule("stamp", STAMP), rule("cash", CASH, costs=COSTS, trigger="enrolment"))
+    circle = found(rule("stamp", STAMP), rule("cash", CASH, costs=COSTS))
     assert circle is not None
     assert circle.factor == 10
     told = str(circle)
@@ -62,7 +62,7 @@ def test_stamps_bought_with_a_point_each_and_cashed_for_more_are_told_as_they_ru
     ],
 )
 def test_a_minimum_that_is_dear_enough_or_in_money_or_a_budget_ends_it(stamp: Any) -> None:
-    cash = rule("cash", CASH, costs=COSTS, trigger="enrolment")
+    cash = rule("cash", CASH, costs=COSTS)
     assert found(stamp, cash, budget("cap", unit="count", limit=5)) is None
 
 
