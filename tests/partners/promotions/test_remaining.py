@@ -92,6 +92,29 @@ def test_in_proportion_every_line_keeps_its_part_whatever_the_thresholds_say() -
     assert_sums(found.outcome, what)
 
 
+def test_in_proportion_budgets_stay_charged_with_what_is_left_of_the_rules_that_count_against_them() -> None:
+    """Only the coffee had a bonus: a line beside it that comes back makes no room for another."""
+    coffee = {"categories": ["coffee"]}
+    offer = release(
+        budget("pot"), budget("times", unit="count"), budget("fund", unit="money"), budget("month", period="month"),
+        rule("bonus", {"type": "points_fixed", "points": 100}, what=coffee, caps=["pot", "times", "month"]),
+        rule("more", {"type": "points_fixed", "points": 60}, caps=["pot"], stack={"priority": 11}),
+        rule("off", {"type": "discount_percent", "rate_bp": 1_000}, what=coffee, caps=["fund"]),
+        rule("badge", {"type": "grant_badge", "badge": "fan"}, caps=["times"], stack={"priority": 12}),
+    )  # fmt: skip
+    around = context(terms=replace(TERMS, proportional_returns=True))
+    what = basket(line(1, 1_000, "coffee"), line(2, 900, "cake"))
+    part = back(offer, what, around, "2")
+    assert [(one.budget, one.amount) for one in part.outcome.charges] == [
+        ("fund", 100), ("month", 100), ("pot", 130), ("times", 2),
+    ]  # fmt: skip
+    assert [(one.budget, one.amount) for one in part.charges] == [("pot", 30)]
+    assert [(one.budget, one.amount) for one in back(offer, what, around, "1").outcome.charges] == [
+        ("pot", 30), ("times", 1),
+    ]  # fmt: skip
+    assert back(offer, what, around, "1", "2").outcome.charges == ()
+
+
 def test_a_coupon_and_stamps_come_back_when_nothing_is_left_that_used_them() -> None:
     offer = release(
         rule("off", {"type": "discount_amount", "amount_minor": 50}, codes={"required": "leaf"}),
