@@ -317,6 +317,70 @@ async def test_stamps_collect_with_purchases_and_the_sixth_coffee_costs_five(mar
     assert held.available == 1
 
 
+async def test_what_a_purchase_would_pay_for_with_the_same_stamps_twice_it_pays_for_once(market: Market) -> None:
+    """Chosen line by line; it used to be refused for ever, since the stamps were never enough."""
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
+    costs = {"unit": "coffee", "quantity": 5}
+    await market.publish(
+        document("stamp", {"type": "grant_stamp", "unit": "coffee", "quantity": 5}, what={"min_amount_minor": 20_000}),
+        *(
+            bonus(name, 250, costs=costs, what={"categories": [name]}, stack={"group": "one-each", "priority": place})
+            for place, name in enumerate(("coffee", "tea"), start=12)
+        ),
+        groups=[{"code": "one-each", "mode": "BEST", "scope": "line", "priority": 5}],
+    )
+    card = await market.coalition.add_member()
+    await market.buy(card, a_receipt(20_000))
+    done = await market.buy(card, basket({"1": (500, "coffee"), "2": (500, "tea")}))
+    held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON)
+    assert (done.receipt.awarded_points, held and held.available) == (10 + 250, 0)
+
+
+async def test_where_points_are_stopped_their_coupons_and_stamps_stay_and_those_of_what_is_given_go(
+    market: Market,
+) -> None:
+    """The partner may grant nothing more; whoever shows a coupon for points keeps it for another day."""
+    (gift,) = await batch(market, "gift")
+    (both,) = await batch(market, "both")
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "cup", "Cups", actor=market.maker, at=EARLIER)
+    costs = {"unit": "cup", "quantity": 2}
+    await market.publish(
+        document("cups", {"type": "grant_stamp", "unit": "cup", "quantity": 5}, what={"min_basket_minor": 20_000}),
+        bonus("gift", 100, codes={"required": "gift"}, stack={"priority": 11}),
+        bonus("both", 100, codes={"required": "both"}, stack={"priority": 12}),
+        document("fan", {"type": "grant_badge", "badge": "fan"}, codes={"required": "both"}, stack={"priority": 13}),
+        bonus("cup", 100, costs=costs, what={"categories": ["coffee"]}, stack={"priority": 14}),
+    )
+
+    async def stand() -> tuple[list[str], int]:
+        held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON)
+        rows = await market.desk.pool.fetch(
+            "SELECT b.code FROM partners.coupon c JOIN partners.coupon_batch b USING (batch_id) WHERE c.state = 3"
+        )
+        return [row["code"] for row in rows], held.available if held else 0
+
+    async def exposure(limit: int) -> None:
+        async with market.coalition.database.transaction() as connection:
+            await budgets.set_limit(connection, "exposure:bakery", limit, actor="settlement", at=NOON)
+        await market.desk.directory.refresh()
+
+    card = await market.coalition.add_member()
+    await show(market, card, a_receipt(20_000))
+    async with market.coalition.database.transaction() as connection:
+        source = {"code": "exposure:bakery", "unit": "points", "limit": 0}
+        await budgets.add(connection, source=source, sponsor_id=0, actor="settlement", at=EARLIER)
+    await market.desk.directory.refresh()
+    stopped = await show(market, card, basket({"1": (500, "coffee")}), gift, both)
+    assert (stopped.receipt.awarded_points, await stand()) == (0, (["both"], 5))
+    await give_back(market, stopped, Wish())
+    assert await stand() == ([], 5)
+    await exposure(1_000)
+    done = await show(market, card, basket({"1": (500, "coffee")}), gift, both)
+    assert (done.receipt.awarded_points, await stand()) == (5 + 300, (["gift", "both"], 3))
+
+
 async def test_stamps_are_used_by_one_of_many_purchases_at_once(market: Market) -> None:
     async with market.coalition.database.transaction() as connection:
         await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
