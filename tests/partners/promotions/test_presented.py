@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kit.database import Database
 from kit.errors import Rejection
@@ -20,6 +22,7 @@ from partners.coupons import batches, coupons, guesses, store
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
 from partners.coupons.guesses import Asking
+from partners.decisions.decisions import DiscountNotGranted
 from partners.holds import holds
 from partners.mechanics import facts, grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
@@ -27,6 +30,7 @@ from partners.promotions import budgets
 from partners.receipts.receipts import Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
 from partners.returns.returning import ReturnExceedsOriginal, Wish
+from partners.tills import batches as tills_batches
 from partners.tills import tills
 from tests.builders import DAY, NOON, PROGRAMME, a_receipt, identified
 from tests.founded import a_coalition
@@ -90,6 +94,59 @@ async def test_a_retry_hears_its_answer_though_the_coupon_is_used_and_other_coup
         await show(market, card, receipt, second)
     stored = await market.desk.pool.fetchval("SELECT detail::text || decision::text FROM partners.receipt")
     assert first not in stored
+
+
+@pytest.mark.parametrize(
+    "given", [{"who": {"counters": [{"counter": "partner.ever.count", "max": 0}]}}, {"caps": ["once"]}]
+)
+async def test_a_retry_hears_its_answer_though_its_own_purchase_ended_its_discount(
+    market: Market, given: dict[str, Any]
+) -> None:
+    """A discount on the first purchase, and one under a cap: decided again, neither is granted any more."""
+    await market.budget("once", unit="count", limit=1, scopes=["member"])
+    await market.publish(document("off", {"type": "discount_percent", "rate_bp": 1_000}, **given))
+    card = await market.coalition.add_member()
+    ref, caller = MemberRef(card_number=card.number), market.coalition.callers["bakery"]
+    receipt = basket({"1": (1_000, "x")}, {"1": ("off", 100)})
+    done = await show(market, card, receipt)
+    before = await market.rows()
+    again = await show(market, card, receipt)
+    [in_a_batch] = await tills_batches.accrue_many(market.desk, caller, [(ref, receipt)], at=NOON)
+    assert isinstance(in_a_batch, Recorded)
+    assert (again.replayed, in_a_batch.replayed) == (True, True)
+    assert again.receipt == in_a_batch.receipt == done.receipt
+    other = basket({"1": (1_000, "x")}, {"1": ("off", 100)})
+    with pytest.raises(DiscountNotGranted):
+        await show(market, card, other)
+    [refused] = await tills_batches.accrue_many(market.desk, caller, [(ref, other)], at=NOON)
+    assert isinstance(refused, DiscountNotGranted)
+    with pytest.raises(IdempotencyKeyReused):
+        await show(market, card, structs.replace(other, reference=receipt.reference, total_minor=800))
+    assert await market.rows() == before
+
+
+async def test_a_retry_of_a_capture_hears_its_answer_though_its_own_purchase_ended_its_discount(
+    market: Market,
+) -> None:
+    await market.budget("once", unit="count", limit=1, scopes=["member"])
+    await market.publish(document("off", {"type": "discount_percent", "rate_bp": 1_000}, caps=["once"]))
+    desk, caller, card = market.desk, market.coalition.callers["bakery"], await market.coalition.add_member()
+    await market.buy(card, a_receipt(100_000), at=NOON)
+    directory = await desk.directory.get()
+    held = await holds.place(
+        desk, caller, identified(card), callers.place_of(directory, caller, "1", "1"),
+        holds.HoldWish(100, None, "order"), terms=callers.terms_at(directory, caller.partner_id, NOON), use=ProofUse(),
+        idem_key=callers.idem_key_of(caller, "placeHold", "once"), at=NOON,
+    )  # fmt: skip
+    receipt = basket({"1": (1_000, "x")}, {"1": ("off", 100)})
+    done, again = [
+        await tills.record_purchase(
+            desk, call(market, "capture"), MemberRef(card_number=card.number), receipt,
+            spend=tills.Spend(None, held.hold.ref, None),
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert (done.replayed, again.replayed, again.receipt) == (False, True, done.receipt)
 
 
 async def test_a_coupon_comes_back_with_the_whole_purchase_and_what_was_granted_goes(market: Market) -> None:
