@@ -146,7 +146,7 @@ def _order(release: Release) -> Iterator[FieldProblem]:
     chosen = {group.code for group in release.groups if not waits_inside(group)}
     held: dict[tuple[str, object], list[str]] = {}
     for rule in release.rules:
-        late = is_late(rule) and rule.stack.group not in chosen
+        late = is_late(rule) and rule.stack.group not in chosen and not rule.stack.exclusive
         place = (rule.stack.group, (phase_of(rule), late, rule.trigger, rule.stack.priority))
         held.setdefault(place, []).append(rule.code)
     for codes in held.values():

@@ -208,7 +208,7 @@ def is_late(doc: RuleDocument) -> bool:
 
 def waits_inside(doc: GroupDocument) -> bool:
     """Whether late members of a group wait for the others of it. Where one of them is chosen there is nothing to wait
-    for: those that come before gave nothing."""
+    for: those that come before gave nothing. Nor does an exclusive one wait, after which nobody comes."""
     return doc.mode not in ("BEST", "FIRST")
 
 
@@ -274,7 +274,7 @@ def _group(doc: GroupDocument | None, held: Mapping[str, list[Rule | Group]], gr
     inner = (_group(one, held, groups) for one in groups if one.parent == code)
     members = [*held.get(code, ()), *(one for one in inner if one.members)]
     waits = doc is None or waits_inside(doc)
-    members.sort(key=lambda one: (waits and one.late, one.priority, one.code))
+    members.sort(key=lambda one: (waits and one.late and not one.exclusive, one.priority, one.code))
     late = any(one.late for one in members)
     if doc is None:
         return Group("", "SUM", "basket", 0, tuple(members), late)

@@ -413,6 +413,24 @@ def test_an_exclusive_rule_stops_what_is_after_it_only_if_it_came_to_something()
     assert reasons(decide(broke, basket(line(1, 100)))) == {"first": "BUDGET_EXHAUSTED", "second": "APPLIED"}
 
 
+@pytest.mark.parametrize("in_a_group", [False, True])
+@pytest.mark.parametrize(
+    ("first", "total", "expected"), [(1, 200, 40), (1, 90, 9), (9, 200, 20 + 40), (9, 110, 11), (9, 112, 11 + 22)]
+)
+def test_what_is_exclusive_keeps_out_what_comes_after_it_though_it_looks_at_what_other_discounts_left(
+    in_a_group: bool, first: int, total: int, expected: int
+) -> None:
+    """Who waits for those whom it would keep out is no more exclusive: both would be given, and both paid."""
+    least = {"min_basket_minor": 100}
+    alone = (
+        [group("g", "EXCLUSIVE", priority=first), off("alone", 2_000, 1, "g", what=least)]
+        if in_a_group
+        else [off("alone", 2_000, first, exclusive=True, what=least)]
+    )
+    found = decide(release(*alone, off("other", 1_000, 5)), basket(line(1, total)))
+    assert found.discount_minor == expected
+
+
 def test_the_best_of_two_alike_is_the_one_of_lower_priority() -> None:
     offer = release(group("g", "BEST"), off("b", 1_000, 2, "g"), off("a", 1_000, 3, "g"))
     assert reasons(decide(offer, basket(line(1, 100)))) == {"b": "APPLIED", "a": "OUTRANKED_BY"}
