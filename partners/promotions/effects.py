@@ -35,6 +35,8 @@ from partners.promotions.documents import (
     TierCredit,
 )
 
+MOST_PIECES = 10**9
+
 
 class Result(Struct, frozen=True, gc=False):
     """What an effect comes to, in all and per line of the basket; parts are empty where it falls on no line."""
@@ -223,14 +225,20 @@ def _stamps(effect: GrantStamp, lines: Sequence[int], ground: Ground) -> Result:
         return Result(effect.quantity if paid else 0, ())
     if effect.per == "line":
         return Result(effect.quantity * len(paid), ())
-    return Result(effect.quantity * sum(ground.lines[index].quantity_milli // UNIT for index in paid), ())
+    return _at_most(effect.quantity * sum(ground.lines[index].quantity_milli // UNIT for index in paid))
 
 
 def _tickets(effect: RaffleTicket, lines: Sequence[int], ground: Ground) -> Result:
     if effect.per_minor is None:
         return _pieces(effect, lines, ground)
     money = ground.counted("MONEY")
-    return Result(effect.quantity * (sum(money[index] for index in lines) // effect.per_minor), ())
+    return _at_most(effect.quantity * (sum(money[index] for index in lines) // effect.per_minor))
+
+
+def _at_most(pieces: int) -> Result:
+    """Pieces that no line has, as many as the database can count: a till may say that a line is a milliard of
+    something, and its purchase must not fail for ever."""
+    return Result(min(pieces, MOST_PIECES), ())
 
 
 _EFFECTS: dict[type, Compute] = {

@@ -27,7 +27,7 @@ from partners.holds import holds
 from partners.mechanics import facts, grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
-from partners.receipts.receipts import Receipt, ReceiptRef
+from partners.receipts.receipts import Line, Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
 from partners.returns.returning import ReturnExceedsOriginal, Wish
 from partners.tills import batches as tills_batches
@@ -436,6 +436,18 @@ async def test_where_points_are_stopped_their_coupons_and_stamps_stay_and_those_
     await exposure(1_000)
     done = await show(market, card, basket({"1": (500, "coffee")}), gift, both)
     assert (done.receipt.awarded_points, await stand()) == (5 + 300, (["gift", "both"], 3))
+
+
+async def test_a_till_that_says_a_milliard_is_given_no_more_stamps_than_can_be_counted(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "cup", "Cups", actor=market.maker, at=EARLIER)
+    await market.publish(document("each", {"type": "grant_stamp", "unit": "cup", "quantity": 5, "per": "unit"}))
+    card = await market.coalition.add_member()
+    line = Line("1", "GOODS", 500, {"quantity": "1000000000"})
+    await market.buy(card, structs.replace(a_receipt(500), lines=(line,)), at=NOON)
+    held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON)
+    assert held is not None
+    assert held.available == 10**9
 
 
 async def test_stamps_are_used_by_one_of_many_purchases_at_once(market: Market) -> None:
