@@ -159,6 +159,17 @@ def test_ten_percent_of_nine_leaves_eight_ten() -> None:
     assert 900 - found.discount_minor == 810
 
 
+@pytest.mark.parametrize(("of", "off_in_all"), [("remaining", 550), ("initial", 600)])
+def test_a_percent_is_of_what_earlier_discounts_left_or_of_the_initial_amount_as_the_rule_says(
+    of: str, off_in_all: int
+) -> None:
+    offer = release(
+        rule("half", {"type": "discount_percent", "rate_bp": 5_000}, stack={"priority": 1}),
+        rule("tenth", {"type": "discount_percent", "rate_bp": 1_000, "of": of}, stack={"priority": 2}),
+    )
+    assert decide(offer, basket(line(1, 1_000))).discount_minor == off_in_all
+
+
 @pytest.mark.parametrize(("free", "tenth"), [(1, 2), (2, 1)])
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_threshold_after_discounts_waits_for_the_other_discounts_in_every_order(
@@ -504,6 +515,13 @@ def test_multipliers_add_up_and_none_multiplies_another() -> None:
     )
     found = decide(offer, basket(line(1, 2_000)))
     assert {award.rule: award.points for award in found.awards} == {"BASE": 100, "double": 100, "triple": 200}
+
+
+@pytest.mark.parametrize(("per", "points"), [("basket", 10), ("line", 20), ("unit", 40)])
+def test_fixed_points_are_per_basket_per_line_or_per_whole_unit(per: str, points: int) -> None:
+    offer = release(rule("ten", {"type": "points_fixed", "points": 10, "per": per}, what={"categories": ["tea"]}))
+    what = basket(line(1, 600, "tea", quantity_milli=3_000), line(2, 300, "tea", quantity_milli=1_900), line(3, 100))
+    assert {award.rule: award.points for award in decide(offer, what).awards}["ten"] == points
 
 
 # --- other effects --------------------------------------------------------------------------------------------

@@ -196,6 +196,14 @@ async def test_a_discount_that_was_not_given_is_owed_by_nobody_and_the_whole_pri
     assert await owed(market) == []
 
 
+async def test_a_discount_of_the_partners_own_is_its_own_whatever_it_is_called(market: Market) -> None:
+    await market.publish(document("tenth", {"type": "discount_percent", "rate_bp": 1_000}, funding=OPERATOR_PAYS))
+    own = {"discounts": [{"source": "PARTNER", "promotion": "tenth", "amount": "5.00"}]}
+    receipt = replace(a_receipt(1_500), lines=(Line("1", "GOODS", 1_500, own),))
+    done = await market.buy(await market.coalition.add_member(), receipt)
+    assert (done.receipt.awarded_points, await owed(market)) == (15, [])
+
+
 async def test_a_discount_of_which_the_partner_pays_a_part_is_owed_for_the_rest(market: Market) -> None:
     funding = [{"party": "HERE", "bp": 7_000}, {"party": "OPERATOR", "bp": 3_000}]
     await market.publish(document("tenth", {"type": "discount_percent", "rate_bp": 1_000}, funding=funding))

@@ -76,6 +76,20 @@ def test_points_for_the_whole_bill_go_with_the_lines_to_the_last_one() -> None:
     assert held == {1: 0}
 
 
+def test_the_rest_is_decided_on_what_budgets_had_left_then() -> None:
+    """Half off had no room for 500 and has none for 350: with a full budget the rest would cost the half."""
+    offer = release(
+        group("one", "FIRST"), budget("fund", unit="money"),
+        rule("half", {"type": "discount_percent", "rate_bp": 5_000}, caps=["fund"], stack={"group": "one", "priority": 1}),
+        rule("tenth", {"type": "discount_percent", "rate_bp": 1_000}, stack={"group": "one", "priority": 2}),
+    )  # fmt: skip
+    what, left = basket(line(1, 700), line(2, 300)), Counters({Counters.key("fund", "", ""): 300})
+    original = evaluate(offer, what, context(), left)
+    assert original.discount_minor == 100
+    found = decide(offer, what, context(), left, original=original, left=Rest({"2": GONE}))
+    assert (found.outcome.discount_minor, found.refund_minor) == (70, 270)
+
+
 def test_a_discount_that_is_lost_is_kept_from_the_refund() -> None:
     """Three for the price of two, and one comes back: two remain, which cost two."""
     offer = release(rule("third", {"type": "cheapest_free", "buy": 3}))
