@@ -311,6 +311,27 @@ async def test_returns_in_parts_give_back_no_more_than_was_paid_though_the_first
         assert back[0].refund_money_minor == {"2": 0, "1": 2_000, None: 2_100}[parts[0]]
 
 
+async def test_goods_that_come_back_give_no_more_than_they_cost_though_the_rest_would_be_cheaper_now(
+    market: Market,
+) -> None:
+    """Half off had no room for both; for one it would have, but nobody would pay the partner for it."""
+    await market.budget("fund", unit="money", currency="EUR")
+    async with market.coalition.database.transaction() as connection:
+        await budgets.fund(connection, "fund", 300, payer_id=0, reference="INV-1", actor="test", at=NOON)
+    stack = [{"group": "one", "priority": place} for place in (1, 2)]
+    half = document("half", {"type": "discount_percent", "rate_bp": 5_000}, caps=["fund"], funding=OPERATOR_PAYS,
+                    stack=stack[0])  # fmt: skip
+    tenth = document("tenth", {"type": "discount_percent", "rate_bp": 1_000}, funding=OPERATOR_PAYS, stack=stack[1])
+    await market.publish(half, tenth, groups=[{"code": "one", "mode": "FIRST", "priority": 5}])
+    card = await market.coalition.add_member()
+    done = await market.buy(card, basket({"1": (500, "a"), "2": (500, "a")}, {"1": ("tenth", 50), "2": ("tenth", 50)}))
+    assert done.receipt.total_minor == 900
+    back = await give_back(market, done, Wish(lines={"2": None}))
+    rest = await give_back(market, done, Wish(), after=2)
+    assert (back.refund_money_minor, rest.refund_money_minor) == (450, 450)
+    assert await market.used("fund") == {}
+
+
 async def test_what_a_partner_may_grant_comes_back_with_a_return(market: Market) -> None:
     async with market.coalition.database.transaction() as connection:
         source = {"code": "exposure:bakery", "unit": "points", "limit": 30}
