@@ -392,8 +392,10 @@ def _with_given(desk: Desk, directory: Directory, prepared: Prepared, presented:
     assert prepared.promoted is not None
     outcome, row = prepared.decided.outcome, prepared.row
     new = [codes.draw() for one in outcome.grants if one.kind == "COUPON" for _ in range(one.quantity)]
+    is_stopped = any(reason.code == decisions.EXPOSURE_REACHED for reason in prepared.award.reasons)
     given = decisions.given_of(
         outcome,
+        decisions.used_up(prepared.decided, is_stopped=is_stopped),
         lookups={coupon.coupon_id: coupon.lookup for coupon in presented.coupons},
         drawn=[(codes.lookup(desk.vault, code), code[-codes.TAIL :]) for code in new],
         about={

@@ -34,6 +34,7 @@ from partners.promotions.basket import (
     Member,
     Outcome,
     SpendLimit,
+    Use,
     snapshot_sha256,
     zone_of,
 )  # fmt: skip
@@ -359,6 +360,18 @@ def within_exposure(
     return award, replace(promoted, charges=(*promoted.charges, *charges))
 
 
+def used_up(decided: Decided, *, is_stopped: bool) -> tuple[Use, ...]:
+    """What a purchase uses up. Of one whose points were stopped (see `within_exposure`) the coupons and stamps of
+    discounts and grants alone: what gave nothing uses up nothing."""
+    outcome, basis = decided.outcome, decided.basis
+    if not is_stopped or not outcome.uses:
+        return outcome.uses
+    gave = {one.rule for one in outcome.discounts} | {one.rule for one in outcome.grants}
+    rules = [rule for rule in basis.release.rules if rule.code in gave]
+    coupons = evaluation.coupons_of(rules, basis.context)
+    return tuple(one for one in outcome.uses if (one.code in coupons if one.kind == "COUPON" else one.rule in gave))
+
+
 def _withheld(award: Award, funder_id: int) -> Award:
     """The award with a funder's lots pending until settlement lets them go: marked as ledger.withheld finds them."""
     lots = tuple(
@@ -381,19 +394,25 @@ def promoted_of(decided: Decided, budget_ids: Mapping[str, int]) -> Promoted:
 
 
 def given_of(
-    outcome: Outcome, *, lookups: Mapping[int, UUID], drawn: Sequence[tuple[UUID, str]], about: Mapping[str, Any]
+    outcome: Outcome,
+    uses: Sequence[Use],
+    *,
+    lookups: Mapping[int, UUID],
+    drawn: Sequence[tuple[UUID, str]],
+    about: Mapping[str, Any],
 ) -> dict[str, Any] | None:
-    """What an outcome uses up and gives beside points, as partners.record_given takes it; None where it is nothing.
+    """What a purchase uses up and its outcome gives beside points, as partners.record_given takes it; None where it is
+    nothing.
 
     lookups are the keyed hashes of presented coupons by number, drawn the hash and tail of a new code for each coupon
     that is granted, about where and when it is.
     """
-    if not outcome.uses and not outcome.grants:
+    if not uses and not outcome.grants:
         return None
-    stamps = [one for one in outcome.uses if one.kind == "STAMP"]
+    stamps = [one for one in uses if one.kind == "STAMP"]
     return {
         **about,
-        "coupons": [lookups[int(one.code)] for one in outcome.uses if one.kind == "COUPON"],
+        "coupons": [lookups[int(one.code)] for one in uses if one.kind == "COUPON"],
         "stamps": [one.code for one in stamps],
         "counts": [one.quantity for one in stamps],
         "kinds": [one.kind for one in outcome.grants],

@@ -256,8 +256,11 @@ async def _held_out(
 
 
 def _referrer(moment: Moment) -> dict[str, str]:
-    words = moment.event.words if moment.event else {}
-    return {"referrer": words["referrer"]} if "referrer" in words else {}
+    """Who brought the member: only an invitation knows. The words of an event are its partner's own, who would take
+    another name for each."""
+    if moment.kind != INVITATION or moment.event is None:
+        return {}
+    return {"referrer": moment.event.words["referrer"]}
 
 
 async def _prepared(desk: Desk, directory: Directory, moment: Moment, decided: Decided) -> Prepared:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from kit.errors import FieldProblem
 from partners.promotions import cycles, documents
 from partners.promotions.basket import BaseTerms
-from partners.promotions.compiling import DISCOUNTS, LIMITS, POINTS, is_late, phase_of
+from partners.promotions.compiling import DISCOUNTS, GRANTS, LIMITS, POINTS, is_late, phase_of, waits_inside
 from partners.promotions.documents import (
     HERE,
     OPERATOR_PARTY,
@@ -110,6 +110,13 @@ def _groups(release: Release) -> Iterator[FieldProblem]:
             yield FieldProblem(("groups", group.code), "PHASES", message)
         elif group.scope == "line" and group.mode not in ("BEST", "FIRST"):
             yield FieldProblem(("groups", group.code, "scope"), "MODE", "expected BEST or FIRST to choose by line")
+        elif group.scope == "line" and (GRANTS in phases or _has_no_lines(group, groups, release)):
+            message = "expected discounts, or points for purchases: anything else falls on no line"
+            yield FieldProblem(("groups", group.code, "scope"), "NO_LINES", message)
+
+
+def _has_no_lines(group: GroupDocument, groups: dict[str, GroupDocument], release: Release) -> bool:
+    return any(rule.trigger != "purchase" for rule in _held(group, groups, release))
 
 
 def _loops(group: GroupDocument, groups: dict[str, GroupDocument]) -> bool:
@@ -138,9 +145,11 @@ def _held(group: GroupDocument, groups: dict[str, GroupDocument], release: Relea
 
 def _order(release: Release) -> Iterator[FieldProblem]:
     """Priorities are unique among those that are decided together, so there is no order left to chance."""
+    chosen = {group.code for group in release.groups if not waits_inside(group)}
     held: dict[tuple[str, object], list[str]] = {}
     for rule in release.rules:
-        place = (rule.stack.group, (phase_of(rule), is_late(rule), rule.trigger, rule.stack.priority))
+        late = is_late(rule) and rule.stack.group not in chosen and not rule.stack.exclusive
+        place = (rule.stack.group, (phase_of(rule), late, rule.trigger, rule.stack.priority))
         held.setdefault(place, []).append(rule.code)
     for codes in held.values():
         for code in codes[1:] if len(codes) > 1 and _meet(release, codes) else ():

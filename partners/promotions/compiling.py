@@ -206,6 +206,12 @@ def is_late(doc: RuleDocument) -> bool:
     return amounts and what.of == "AFTER_DISCOUNTS" and phase_of(doc) == DISCOUNTS
 
 
+def waits_inside(doc: GroupDocument) -> bool:
+    """Whether late members of a group wait for the others of it. Where one of them is chosen there is nothing to wait
+    for: those that come before gave nothing. Nor does an exclusive one wait, after which nobody comes."""
+    return doc.mode not in ("BEST", "FIRST")
+
+
 def _budget(doc: BudgetDocument) -> Budget:
     pieces = doc.unit == "count"
     return Budget(
@@ -267,7 +273,8 @@ def _group(doc: GroupDocument | None, held: Mapping[str, list[Rule | Group]], gr
     code = doc.code if doc else ""
     inner = (_group(one, held, groups) for one in groups if one.parent == code)
     members = [*held.get(code, ()), *(one for one in inner if one.members)]
-    members.sort(key=lambda one: (one.late, one.priority, one.code))
+    waits = doc is None or waits_inside(doc)
+    members.sort(key=lambda one: (waits and one.late and not one.exclusive, one.priority, one.code))
     late = any(one.late for one in members)
     if doc is None:
         return Group("", "SUM", "basket", 0, tuple(members), late)

@@ -576,6 +576,9 @@ def _contradictions(rule: RuleDocument) -> Iterator[FieldProblem]:
         yield _problem("effect", "KIND", f"expected an effect of kind {rule.kind}: {', '.join(_EFFECTS_OF[rule.kind])}")
     if effect in _NEEDS_BASKET and rule.trigger != "purchase":
         yield _problem("trigger", "TRIGGER", f"expected trigger purchase, since {effect} looks at a basket")
+    for name, one in (("codes", rule.codes), ("costs", rule.costs)):
+        if one is not None and (rule.trigger != "purchase" or effect == "set_redeem_cap"):
+            yield _problem(name, "TRIGGER", "expected none: only what a purchase gives uses up coupons and stamps")
     if (rule.trigger == "event") != (rule.event is not None):
         yield _problem("event", "EVENT", "expected the event's code for trigger event, and for no other")
     if rule.code in BASE_RULES:

@@ -223,17 +223,21 @@ def _stamps(effect: GrantStamp, lines: Sequence[int], ground: Ground) -> Result:
     if effect.per == "basket":
         return Result(effect.quantity if paid else 0, ())
     if effect.per == "line":
-        return Result(min(effect.quantity * len(paid), MOST_PIECES), ())
-    units = sum(ground.lines[index].quantity_milli // UNIT for index in paid)
-    return Result(min(effect.quantity * units, MOST_PIECES), ())
+        return _at_most(effect.quantity * len(paid))
+    return _at_most(effect.quantity * sum(ground.lines[index].quantity_milli // UNIT for index in paid))
 
 
 def _tickets(effect: RaffleTicket, lines: Sequence[int], ground: Ground) -> Result:
     if effect.per_minor is None:
         return _pieces(effect, lines, ground)
     money = ground.counted("MONEY")
-    times = sum(money[index] for index in lines) // effect.per_minor
-    return Result(min(effect.quantity * times, MOST_PIECES), ())
+    return _at_most(effect.quantity * (sum(money[index] for index in lines) // effect.per_minor))
+
+
+def _at_most(pieces: int) -> Result:
+    """Pieces that no line has: a till may say that a line is a milliard of something, and its purchase must not write
+    as many rows, or fail for ever."""
+    return Result(min(pieces, MOST_PIECES), ())
 
 
 _EFFECTS: dict[type, Compute] = {

@@ -11,7 +11,7 @@ the other rules' work (thresholds after discounts) waits for them, whatever its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -43,7 +43,7 @@ from partners.promotions.basket import (
 )
 from partners.promotions.compiling import GRANTS, LENGTHS, POINTS, Budget, Candidates, Group, Rule, book
 from partners.promotions.conditions import ORDINARY_KINDS
-from partners.promotions.documents import SetRedeemCap
+from partners.promotions.documents import Codes, RuleDocument, SetRedeemCap
 from partners.promotions.effects import Result
 from partners.promotions.expressions import Found, Panel
 from partners.promotions.releases import Release
@@ -210,6 +210,9 @@ class Decision:
             return cap, bound_by
         effect = rule.effect
         assert isinstance(effect, SetRedeemCap)
+        if rule.thresholds and (missing := self._missing(rule, self._looked_at(rule))):
+            self._step(rule, "BELOW_THRESHOLD", limited_by=missing[0], remaining=missing[1])
+            return cap, bound_by
         ours = min(payable * effect.share_bp // BASIS, max(payable - effect.minimum_money_minor, 0))
         self.steps.append(Step(rule.code, rule.version, "APPLIED", ours, min(ours, cap)))
         return (ours, f"RULE:{rule.code}") if ours < cap else (cap, bound_by)
@@ -365,8 +368,8 @@ class Decision:
             if self._fires(member) and (result := self._compute(member)) is not None:
                 results.append((member, result))
         offered = [self._affordable(rule, result).parts for rule, result in results]
-        denied: dict[int, list[int]] = {}
-        short: set[int] = set()
+        denied: dict[int, Step] = {}
+        start = self._mark()
         while True:
             kept: list[list[int]] = [[0] * len(self.lines) for _ in results]
             for line in range(len(self.lines)):
@@ -375,37 +378,26 @@ class Decision:
                     place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
                     kept[place][line] = results[place][1].parts[line]
             won = [n for n, parts in enumerate(kept) if any(parts)]
-            broke = [n for n in won if not self._has_room(results[n][0], sum(kept[n]))]
-            if not broke:
-                if group.mode == "BEST":
-                    won.sort(key=lambda n: -sum(kept[n]))
-                broke = self._unaffordable([(n, results[n][0]) for n in won])
-                short.update(broke[:1])
-            if not broke:
+            if group.mode == "BEST":  # of two that need the same stamps, who gives more has them
+                won.sort(key=lambda n: -sum(kept[n]))
+            for place in won:
+                rule, result = results[place]
+                if not self._give(rule, result.only(kept[place])):
+                    denied[place] = self.steps[-1]  # what it had won goes to the next best
+                    break
+            else:
+                self._return_to(start)
                 break
-            denied[broke[0]] = kept[broke[0]]  # what it had won goes to the next best
+            self._return_to(start)
         total = 0
         for place, ((rule, result), parts) in enumerate(zip(results, kept, strict=True)):
-            if place in short:
-                assert rule.costs is not None
-                self._step(rule, "STAMPS_SHORT", remaining=self._stamps(rule.costs.unit))
-            elif any(parts) or place in denied:
-                total += self._give(rule, result.only(denied.get(place, parts)))
+            if place in denied:
+                self.steps.append(denied[place])
+            elif any(parts):
+                total += self._give(rule, result.only(parts))
             else:
                 self._step(rule, "OUTRANKED_BY" if result.total else "ZERO_EFFECT", result.total, by=group.code)
         return total
-
-    def _unaffordable(self, won: Sequence[tuple[int, Rule]]) -> list[int]:
-        """Those of the rules, in this order, whose stamps the ones before them have used up."""
-        found, left = [], dict[str, int]()
-        for place, rule in won:
-            if (costs := rule.costs) is not None:
-                rest = left.get(costs.unit, self._stamps(costs.unit)) - costs.quantity
-                if rest < 0:
-                    found.append(place)
-                else:
-                    left[costs.unit] = rest
-        return found
 
     def _affordable(self, rule: Rule, result: Result) -> Result:
         """What of a result budgets that give what is left would let be given."""
@@ -413,10 +405,6 @@ class Decision:
         partial = [self._left(cap) for cap in caps if cap.budget.gives_rest]
         least = max(min(partial, default=result.total), 0)
         return result.clamped(least) if least < result.total else result
-
-    def _has_room(self, rule: Rule, wanted: int) -> bool:
-        caps = _caps(rule, self.context)
-        return caps is not None and self._allowed(rule, wanted, caps)[0] > 0
 
     def _mark(self) -> Mark:
         lists = (self.charged, self.steps, self.awards, self.discounts, self.grants, self.uses)
@@ -530,6 +518,10 @@ class Decision:
         total = result.total
         if not total:
             self._step(rule, "ZERO_EFFECT")
+            return 0
+        costs = rule.costs
+        if costs is not None and self._stamps(costs.unit) < costs.quantity:  # by line, another that won took them
+            self._step(rule, "STAMPS_SHORT", total, remaining=self._stamps(costs.unit))
             return 0
         if rule.caps:
             return self._give_capped(rule, result)
@@ -713,8 +705,17 @@ def is_held_out(rule: Rule, arms: Mapping[str, str]) -> bool:
 def _coupons(rule: Rule, context: Whose) -> list[str]:
     """The good coupons that were presented for a rule that asks for some."""
     assert rule.codes is not None
-    batch = rule.codes.required
-    return sorted(one.coupon for one in context.coupons if one.batch == batch and one.state == "VALID")
+    return _good(rule.codes, context)
+
+
+def _good(codes: Codes, context: Whose) -> list[str]:
+    return sorted(one.coupon for one in context.coupons if one.batch == codes.required and one.state == "VALID")
+
+
+def coupons_of(rules: Iterable[RuleDocument], context: Whose) -> set[str]:
+    """The coupons that some rules use up when they give something."""
+    used = [rule.codes for rule in rules if rule.codes is not None and rule.codes.uses_up]
+    return {coupon for codes in used for coupon in _good(codes, context)[: codes.quantity]}
 
 
 def _caps(rule: Rule, context: Whose) -> list[Cap] | None:
@@ -771,11 +772,17 @@ def budget_keys(release: Release, context: Whose) -> list[tuple[str, str, str]]:
 
     A budget counted by code has one key per presented coupon; one whose scope is not known has none.
     """
-    event = context.event.code if context.event else ""
-    found = set()
-    for rule in book(release).candidates(context.trigger, event, context.partner).capped:
-        if rule.codes is not None and len(_coupons(rule, context)) < rule.codes.quantity:
-            continue
-        for cap in _caps(rule, context) or ():
-            found.add((cap.budget.code, cap.scope_key, cap.period_key))
+    found = {
+        (cap.budget.code, cap.scope_key, cap.period_key) for caps in caps_of(release, context).values() for cap in caps
+    }
     return sorted(found)
+
+
+def caps_of(release: Release, context: Whose) -> dict[str, Sequence[Cap]]:
+    """What each rule that a decision may look at counts against, by the rule's code."""
+    event = context.event.code if context.event else ""
+    return {
+        rule.code: _caps(rule, context) or ()
+        for rule in book(release).candidates(context.trigger, event, context.partner).capped
+        if rule.codes is None or len(_coupons(rule, context)) >= rule.codes.quantity
+    }

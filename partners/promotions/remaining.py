@@ -29,7 +29,7 @@ from partners.promotions.basket import (
     Share,
     Use,
 )
-from partners.promotions.evaluation import evaluate
+from partners.promotions.evaluation import Cap, caps_of, evaluate
 from partners.promotions.plain import Plain
 from partners.promotions.releases import Release
 
@@ -140,8 +140,9 @@ def rest_of(basket: Basket, left: Rest) -> Basket:
     return replace(basket, lines=tuple(line for line, _ in kept), points_minor=sum(points), line_points_minor=points)
 
 
-def in_proportion(outcome: Outcome, basket: Basket, left: Rest) -> Outcome:
-    """The outcome with every part scaled to what is left of its line, rounded down; grants stay while anything does."""
+def in_proportion(outcome: Outcome, basket: Basket, left: Rest, caps: Mapping[str, Sequence[Cap]]) -> Outcome:
+    """The outcome with every part scaled to what is left of its line, rounded down; grants stay while anything does.
+    Budgets stay charged with what is left of the rules that count against them: caps, as `evaluation.caps_of`."""
     shares = {
         line.line_id: (_line(line, left.lines.get(line.line_id)).amount_minor, line.amount_minor)
         if not _gone(left.lines.get(line.line_id))
@@ -165,9 +166,7 @@ def in_proportion(outcome: Outcome, basket: Basket, left: Rest) -> Outcome:
         discounts=discounts,
         grants=outcome.grants if amount else (),
         uses=outcome.uses if amount else (),
-        charges=tuple(
-            replace(one, amount=-(-one.amount * amount // basket.total_minor)) for one in outcome.charges if amount
-        ),
+        charges=_still_charged(outcome.charges, awards, discounts, outcome.grants if amount else (), caps),
     )
 
 
@@ -180,7 +179,7 @@ def _worth(
     if not left.lines:
         return rest, original
     if context.terms.proportional_returns:
-        return rest, in_proportion(original, basket, left)
+        return rest, in_proportion(original, basket, left, caps_of(release, context))
     return rest, evaluate(release, rest, context, counters)
 
 
@@ -227,6 +226,29 @@ def _charges(was: Sequence[Charge], now: Sequence[Charge]) -> tuple[Charge, ...]
     left = {(one.budget, one.scope_key, one.period_key): one.amount for one in now}
     back = [(one, one.amount - left.get((one.budget, one.scope_key, one.period_key), 0)) for one in was]
     return tuple(replace(one, amount=amount) for one, amount in back if amount > 0)
+
+
+def _still_charged(
+    charges: Sequence[Charge],
+    awards: Sequence[Award],
+    discounts: Sequence[Discount],
+    grants: Sequence[Grant],
+    caps: Mapping[str, Sequence[Cap]],
+) -> tuple[Charge, ...]:
+    given: dict[str, int] = {}
+    for rule, amount in (
+        *((one.rule, one.points) for one in awards),
+        *((one.rule, one.amount_minor) for one in discounts),
+        *((one.rule, one.quantity) for one in grants),
+    ):
+        given[rule] = given.get(rule, 0) + amount
+    still: dict[tuple[str, str, str], int] = {}
+    for rule, amount in given.items():
+        for cap in caps.get(rule, ()) if amount else ():
+            key = cap.budget.code, cap.scope_key, cap.period_key
+            still[key] = still.get(key, 0) + (1 if cap.budget.pieces else amount)
+    kept = (replace(one, amount=still.get((one.budget, one.scope_key, one.period_key), 0)) for one in charges)
+    return tuple(one for one in kept if one.amount)
 
 
 def _ungranted(had: Sequence[Grant], now: Sequence[Grant]) -> tuple[Grant, ...]:

@@ -106,8 +106,11 @@ class Shelf:
 
         Where it gave one, those that might keep that one out have their say, too: who gives one discount of a group of
         which the best counts would else choose who pays.
-        Kept per release and set, so that it is made ready to run once.
+        Kept per release and set, so that it is made ready to run once; what a till names that is no rule makes no other
+        set.
         """
+        if discounts:
+            discounts &= {rule.code for rule in release.rules}
         key = (release.release_id, discounts)
         found = self._narrowed.get(key)
         if found is None:

@@ -203,7 +203,11 @@ def decide_by_rules(
     refund_points_minor = sum(new.refunded_minor - old.refunded_minor for new, old in zip(after, lines, strict=True))
     # A rest that costs nothing any more gives back what points paid of it too, which can only come back as points.
     money_left = sum(line.amount_minor - line.paid_minor for line in lines) - refunded_minor
-    refund_minor = min(found.refund_minor, refund_points_minor + money_left)
+    # Nor do goods give back more than was paid for them, though the rest would be given a discount now that it was not.
+    paid_minor = (
+        sum(line.returned_minor for line in after) - sum(line.refunded_minor for line in lines) - refunded_minor
+    )
+    refund_minor = min(found.refund_minor, refund_points_minor + money_left, paid_minor)
     return Takeback(
         line_minor=returned,
         amount_minor=amount_minor,

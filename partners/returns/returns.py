@@ -356,6 +356,7 @@ async def _decide(desk: Desk, directory: Directory, original: StoredReceipt, wis
 def _left(original: StoredReceipt, decided: Decided, earlier: Sequence[StoredReceipt]) -> GivenBack:
     """What earlier returns left of what the purchase charged to budgets, of what parties owe for it, and of what it
     gave and used up beside points."""
+    is_stopped = any(code == decisions.EXPOSURE_REACHED for code, _, _ in original.decision["reasons"])
     charged: dict[tuple[Any, ...], int] = {}
     owed: dict[tuple[Any, ...], int] = {}
     for sign, kept in [(1, original.decision), *((-1, past.decision["takeback"]) for past in earlier)]:
@@ -367,7 +368,10 @@ def _left(original: StoredReceipt, decided: Decided, earlier: Sequence[StoredRec
         tuple(BudgetCharge(*(*key, amount)) for key, amount in charged.items()),
         tuple(OwedRow(*(*key, amount)) for key, amount in owed.items()),
         _less(decided.outcome.grants, [past.decision["takeback"].get("grants", ()) for past in earlier]),
-        _less(decided.outcome.uses, [past.decision["takeback"].get("uses", ()) for past in earlier]),
+        _less(
+            decisions.used_up(decided, is_stopped=is_stopped),
+            [past.decision["takeback"].get("uses", ()) for past in earlier],
+        ),
     )
 
 

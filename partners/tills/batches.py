@@ -86,6 +86,10 @@ async def _prepare_many(
     decided = await deciding.decide_many(desk, directory, caller, list(asked.values()), at=at)
     for index, one in zip(asked, decided, strict=True):
         answers[index] = _that_earns(directory, one)
+        if isinstance(one, Rejection):  # what it recorded before may be why it would be refused now
+            receipt = asked[index][1]
+            place = callers.place_of(directory, caller, receipt.outlet, receipt.terminal)
+            answers[index] = await replays.recorded_before_or(one, desk, caller, place, receipt)
     return [answers[index] for index in range(len(items))]
 
 

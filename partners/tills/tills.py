@@ -191,18 +191,19 @@ async def record_purchase(
         presented = await _presented(
             desk, call.caller, place, member, shown, receipt, at=call.at, is_proved=spend is not None
         )
+        if terms_id is not None:
+            directory = await desk.directory_with(terms_id)
+        # What was recorded may be why it would be refused now: its discount was of the first purchase, or of a budget.
+        prepared = await deciding.decide(
+            desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+            terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented, foreseen=foreseen,
+            told=met.told,
+        )  # fmt: skip
     except Rejection as no:
         return await replays.replay_or(
             no, desk, call, place, receipt, lambda holder, claim: preparing.content_of(holder, claim, receipt, points),
             member=member,
         )  # fmt: skip
-    if terms_id is not None:
-        directory = await desk.directory_with(terms_id)
-    prepared = await deciding.decide(
-        desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
-        terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented, foreseen=foreseen,
-        told=met.told,
-    )  # fmt: skip
     terms = directory.terms(prepared.row.terms_id)
     if must_earn:
         roles.require_issuer(terms)
@@ -235,15 +236,15 @@ async def _record_with_hold(
         terms_id = _promised_terms(promise, member)
         hold = await holds.own(desk, call.caller, hold_ref, at=call.at, member_id=member.member_id)
         presented = await _presented(desk, call.caller, place, member, shown, receipt, at=call.at, is_proved=True)
+        if terms_id is not None:
+            directory = await desk.directory_with(terms_id)
+        points = holds.points_to_capture(hold, asked)
+        prepared = await deciding.decide(
+            desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
+            terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
+        )  # fmt: skip
     except Rejection as no:
         return await replays.replay_or(no, desk, call, place, receipt, content, member=member)
-    if terms_id is not None:
-        directory = await desk.directory_with(terms_id)
-    points = holds.points_to_capture(hold, asked)
-    prepared = await deciding.decide(
-        desk, directory, call.caller, member, receipt, at=call.at, idem_key=call.idem_key, redeem_points=points,
-        terms=directory.terms(terms_id) if terms_id is not None else None, presented=presented,
-    )  # fmt: skip
     return await holds.capture_for(
         desk, prepared, hold_ref, points, content=content(member.member_id, prepared.row.claim)
     )

@@ -57,6 +57,22 @@ def earns(code: str, event: str, points: int, **given: Any) -> dict[str, Any]:
     return rule | {"effect": effect}
 
 
+async def test_the_words_of_an_event_choose_no_budget(fair: Fair) -> None:
+    """A partner that names another referrer each time would never meet the cap."""
+    await fair.agree(documents.EVENT, "brought", once="no")
+    await fair.market.budget("each", limit=10, scopes=["referrer"])
+    await fair.market.publish(earns("bonus", "brought", 10, caps=["each"]))
+    card = await fair.coalition.add_member()
+    for name in ("17", "18"):
+        told = await events.record_event(
+            fair.coalition.desk, fair.call("recordEvent", name), fair.ref(card), Event("brought", {}, {"referrer": name}),
+            occurred_at=NOON,
+        )  # fmt: skip
+        assert isinstance(told, Counted)
+        assert told.points == 0
+    assert await fair.market.used("each") == {}
+
+
 async def test_any_event_that_was_declared_earns_what_its_rules_say(fair: Fair) -> None:
     await fair.agree(documents.EVENT, "app-installed")
     await fair.market.publish(earns("app", "app-installed", 50))

@@ -119,6 +119,27 @@ async def test_both_are_given_something_when_the_return_window_of_the_first_purc
     assert await fair.everything() == before
 
 
+async def test_a_budget_of_the_referrer_binds_what_everybody_they_bring_is_given_together(fair: Fair) -> None:
+    await fair.market.budget("bringing", limit=700, scopes=["referrer"], on_exceed="partial")
+    await fair.market.publish(
+        reward("brings", "referrer", 300) | {"caps": ["bringing"]},
+        reward("comes", "referee", 100, 20) | {"caps": ["bringing"]},
+    )
+    referrer, other = [await fair.coalition.add_member() for _ in range(2)]
+    came = []
+    for who in (referrer, referrer, other):
+        came.append(await fair.coalition.add_member())
+        await come(fair, came[-1], await code_of(fair, who))
+        await buy(fair, came[-1], at=NOON + DAY)
+    await advance(fair, NOON + DAY)
+    at = NOON + 15 * DAY
+    assert await advance(fair, at) == Advance(0, 3, 0)
+    assert [await fair.available(one, at) for one in (referrer, other)] == [500, 300]
+    assert await fair.market.used("bringing") == {
+        (f"referrer:{referrer.member_id}", ""): 700, (f"referrer:{other.member_id}", ""): 400,
+    }  # fmt: skip
+
+
 async def test_a_purchase_that_goes_back_rewards_nobody_and_another_may(fair: Fair) -> None:
     referrer, referee = await pair(fair)
     bought = await buy(fair, referee, at=NOON + DAY)

@@ -115,6 +115,23 @@ async def test_a_part_that_comes_back_takes_its_share_where_the_agreement_says_s
         assert back.taken_points + rest.taken_points == 112
 
 
+async def test_buying_more_to_give_it_back_makes_no_room_in_a_budget_where_a_part_takes_its_share(
+    market: Market,
+) -> None:
+    """The bonus is the coffee's; what was beside it and came back is nothing to the budget."""
+    await market.coalition.add_partner("atelier", return_window_days=0, returns_in_proportion=True)
+    await market.budget("pot", limit=150)
+    await market.publish(bonus("coffee", 100, what={"categories": ["coffee"]}, caps=["pot"]))
+    card = await market.coalition.add_member()
+    lines = ("GOODS", 500, {"category": "coffee"}), ("GOODS", 9_500, {"category": "machine"})
+    done = await market.buy(card, bill(*lines), partner="atelier")
+    await give_back(market, done, Wish(lines={"2": None}), partner="atelier")
+    assert await market.used("pot") == {("", ""): 100}
+    assert (await market.buy(card, bill(*lines), partner="atelier")).receipt.awarded_points == 100
+    await give_back(market, done, Wish(), partner="atelier", after=2)
+    assert await market.used("pot") == {("", ""): 0}
+
+
 async def test_hours_and_days_are_those_on_the_outlets_clock(market: Market) -> None:
     """Noon in the programme's zone is three in the afternoon in Moscow, and tomorrow already in Auckland."""
     happy = bonus("happy", 10, when={"hours": {"start": 15, "end": 16}})

@@ -298,6 +298,22 @@ async def test_a_budget_of_money_pays_out_what_was_paid_in(market: Market) -> No
     assert await market.used("fund") == {}
 
 
+async def test_a_budget_of_money_pays_nothing_in_another_currency(market: Market) -> None:
+    """Cents of a dollar are none of a euro."""
+    await market.coalition.add_partner("diner", currency="USD")
+    await market.budget("fund", unit="money", currency="EUR")
+    async with market.coalition.database.transaction() as connection:
+        await budgets.fund(connection, "fund", 1_000, payer_id=0, reference="INV-1", actor="test", at=NOON)
+    await market.publish(document("half", {"type": "discount_percent", "rate_bp": 5_000}, caps=["fund"]))
+    card, found = await market.coalition.add_member(), {}
+    for partner, currency in (("bakery", "EUR"), ("diner", "USD")):
+        receipt = a_receipt(1_000, currency=currency)
+        quote = await market.decide(card, receipt, partner=partner, is_quote=True)
+        assert quote.decided is not None
+        found[partner] = [one.amount_minor for one in quote.decided.outcome.discounts]
+    assert found == {"bakery": [500], "diner": []}
+
+
 async def test_what_is_no_budget_is_refused_and_writes_nothing(market: Market) -> None:
     await market.budget("pot")
     count = "SELECT (SELECT count(*) FROM partners.budget) + (SELECT count(*) FROM partners.budget_limit)"

@@ -44,7 +44,7 @@ def test_rules_of_partners_apart_do_not_add_up() -> None:
 
 
 def test_stamps_bought_with_a_point_each_and_cashed_for_more_are_told_as_they_run() -> None:
-    circle = found(rule("stamp", STAMP), rule("cash", CASH, costs=COSTS, trigger="enrolment"))
+    circle = found(rule("stamp", STAMP), rule("cash", CASH, costs=COSTS))
     assert circle is not None
     assert circle.factor == 10
     told = str(circle)
@@ -65,15 +65,7 @@ def test_stamps_bought_with_a_point_each_and_cashed_for_more_are_told_as_they_ru
 )
 def test_what_asks_for_no_money_or_only_for_it_in_all_or_for_a_code_that_stays_ends_nothing(stamp: Any) -> None:
     """A threshold is on the whole purchase, which has as many pieces as it has points; `of` alone asks for nothing."""
-    circle = found(stamp, rule("cash", CASH, costs=COSTS, trigger="enrolment"))
-    assert circle is not None
-    assert circle.factor == 10
-
-
-@pytest.mark.parametrize("per", ["basket", "line", "unit"])
-def test_stamps_cashed_where_nothing_is_bought_come_to_as_much_whatever_the_rule_counts_per(per: str) -> None:
-    cash = rule("cash", CASH | {"per": per}, costs=COSTS, trigger="event", event="survey")
-    circle = found(rule("stamp", STAMP), cash)
+    circle = found(stamp, rule("cash", CASH, costs=COSTS))
     assert circle is not None
     assert circle.factor == 10
 
@@ -82,7 +74,7 @@ def test_the_fewest_points_that_pay_for_a_purchase_are_those_of_the_currency_in_
     """A threshold of a thousand is a thousand points in euros and ten where a point is worth a whole rouble."""
     offer = release(
         rule("stamp", STAMP, what={"min_amount_minor": 1_000}),
-        rule("cash", CASH | {"points": 200}, costs=COSTS, trigger="enrolment"),
+        rule("cash", CASH | {"points": 200}, costs=COSTS),
     )
     roubles = replace(TERMS, currency="RUB", point_value_micro=1_000_000)
     assert cycles.find(offer, [TERMS]) is None
@@ -93,7 +85,7 @@ def test_the_fewest_points_that_pay_for_a_purchase_are_those_of_the_currency_in_
 
 def test_what_one_purchase_gives_in_several_ways_adds_up() -> None:
     """A stamp from each of two rules; points and a stamp; neither is a circle alone."""
-    cash = rule("cash", {"type": "points_fixed", "points": 6}, costs=COSTS, trigger="enrolment")
+    cash = rule("cash", {"type": "points_fixed", "points": 6}, costs=COSTS)
     circle = found(rule("one", STAMP), rule("two", STAMP, stack={"priority": 11}), cash)
     assert found(rule("one", STAMP), cash) is None
     assert circle is not None
@@ -111,7 +103,7 @@ def test_what_one_purchase_gives_in_several_ways_adds_up() -> None:
 
 def test_what_no_one_purchase_gives_together_does_not_add_up() -> None:
     """Rules of partners apart, and a purchase that is large enough for one and then too dear for the other."""
-    cash = rule("cash", {"type": "points_fixed", "points": 6}, costs=COSTS, trigger="enrolment")
+    cash = rule("cash", {"type": "points_fixed", "points": 6}, costs=COSTS)
     apart = [rule(name, STAMP, where={"partners": [name]}) for name in ("cafe", "roaster")]
     assert found(*apart, cash) is None
     best = [rule(code, STAMP, stack={"group": "cups", "priority": n}) for n, code in enumerate(("one", "two"))]
@@ -130,7 +122,7 @@ def test_what_no_one_purchase_gives_together_does_not_add_up() -> None:
     ],
 )
 def test_a_minimum_that_is_dear_enough_or_in_money_or_a_budget_ends_it(stamp: Any) -> None:
-    cash = rule("cash", CASH, costs=COSTS, trigger="enrolment")
+    cash = rule("cash", CASH, costs=COSTS)
     assert found(stamp, cash, budget("cap", unit="count", limit=5)) is None
 
 

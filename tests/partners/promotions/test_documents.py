@@ -92,6 +92,25 @@ def test_a_comment_in_a_condition_does_not_swallow_the_next_one() -> None:
     assert problems(source) == []
 
 
+@pytest.mark.parametrize("name", ["codes", "costs"])
+@pytest.mark.parametrize(
+    ("effect", "given"),
+    [
+        ({"type": "points_fixed", "points": 5}, {"trigger": "enrolment"}),
+        ({"type": "set_redeem_cap", "share_bp": 0}, {}),
+    ],
+)
+def test_what_uses_nothing_up_asks_for_no_coupons_and_no_stamps(
+    name: str, effect: dict[str, Any], given: dict[str, Any]
+) -> None:
+    """It would give the same for one set of stamps as often as it happens."""
+    asked = {"codes": {"required": "spring"}, "costs": {"unit": "cup", "quantity": 9}}[name]
+    assert [(one.path, one.code) for one in problems(document("a", effect, **given, **{name: asked}))] == [
+        ((name,), "TRIGGER")
+    ]
+    assert problems(document("a", {"type": "points_fixed", "points": 5}, **{name: asked})) == []
+
+
 # --- releases -------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +145,24 @@ def test_a_sound_release_has_no_problems() -> None:
 def test_what_cannot_be_released_together_is_told(parts: list[Any], path: str, code: str) -> None:
     rules = [rule(name, effect, **given) for name, effect, given in parts]
     assert (path, code) in codes(release(*rules, group("g", "BEST"), budget("money", unit="money")))
+
+
+@pytest.mark.parametrize(
+    ("effect", "given"),
+    [({"type": "grant_badge", "badge": "fan"}, {}), ({"type": "points_fixed", "points": 5}, {"trigger": "enrolment"})],
+)
+def test_what_falls_on_no_line_stands_in_no_group_by_line(effect: dict[str, Any], given: dict[str, Any]) -> None:
+    """Nothing could be chosen for a line: of grants a purchase would fail, of an event's points none would be given."""
+    inside = rule("a", effect, stack={"group": "g", "priority": 1}, **given)
+    assert codes(release(inside, group("g", "BEST", scope="line"))) == [("groups.g.scope", "NO_LINES")]
+    assert codes(release(inside, group("g", "BEST"))) == []
+
+
+def test_where_one_is_chosen_no_two_share_a_priority_though_one_looks_at_what_others_left() -> None:
+    stack = {"group": "g", "priority": 1}
+    two = rule("a", PERCENT, stack=stack), rule("b", PERCENT, stack=stack, what={"min_basket_minor": 5})
+    for mode, found in (("FIRST", [("rules.b.stack.priority", "REPEATED")]), ("SUM", [])):
+        assert codes(release(*two, group("g", mode))) == found
 
 
 def test_rules_of_partners_apart_may_share_a_priority() -> None:

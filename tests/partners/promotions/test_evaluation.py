@@ -159,6 +159,17 @@ def test_ten_percent_of_nine_leaves_eight_ten() -> None:
     assert 900 - found.discount_minor == 810
 
 
+@pytest.mark.parametrize(("of", "off_in_all"), [("remaining", 550), ("initial", 600)])
+def test_a_percent_is_of_what_earlier_discounts_left_or_of_the_initial_amount_as_the_rule_says(
+    of: str, off_in_all: int
+) -> None:
+    offer = release(
+        rule("half", {"type": "discount_percent", "rate_bp": 5_000}, stack={"priority": 1}),
+        rule("tenth", {"type": "discount_percent", "rate_bp": 1_000, "of": of}, stack={"priority": 2}),
+    )
+    assert decide(offer, basket(line(1, 1_000))).discount_minor == off_in_all
+
+
 @pytest.mark.parametrize(("free", "tenth"), [(1, 2), (2, 1)])
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_threshold_after_discounts_waits_for_the_other_discounts_in_every_order(
@@ -334,6 +345,16 @@ def test_rules_lower_what_points_may_pay_and_forbid_it_to_those_who_may_not() ->
     ]  # fmt: skip
 
 
+def test_a_limit_with_a_minimum_binds_the_bills_that_reach_it_and_no_other() -> None:
+    cap = {"type": "set_redeem_cap", "share_bp": 1_000}
+    offer = release(rule("dear", cap, what={"min_basket_minor": 1_000, "of": "GROSS"}))
+    small, dear = decide(offer, basket(line(1, 999))), decide(offer, basket(line(1, 1_000)))
+    assert [(one.spend_limit.points, one.spend_limit.bound_by) for one in (small, dear) if one.spend_limit] == [
+        (499, "AGREEMENT_SHARE"), (100, "RULE:dear"),
+    ]  # fmt: skip
+    assert (reasons(small), reasons(dear)) == ({"dear": "BELOW_THRESHOLD"}, {"dear": "APPLIED"})
+
+
 @given(
     st.integers(0, 10**9), st.integers(0, 10_000), st.integers(0, 10_000), st.one_of(st.none(), st.integers(0, 10**6)),
     st.booleans(), st.sampled_from([1, 7, 10_000, 25_000]),
@@ -403,8 +424,45 @@ def test_an_exclusive_rule_stops_what_is_after_it_only_if_it_came_to_something()
     assert reasons(decide(broke, basket(line(1, 100)))) == {"first": "BUDGET_EXHAUSTED", "second": "APPLIED"}
 
 
+@pytest.mark.parametrize("in_a_group", [False, True])
+@pytest.mark.parametrize(
+    ("first", "total", "expected"), [(1, 200, 40), (1, 90, 9), (9, 200, 20 + 40), (9, 110, 11), (9, 112, 11 + 22)]
+)
+def test_what_is_exclusive_keeps_out_what_comes_after_it_though_it_looks_at_what_other_discounts_left(
+    in_a_group: bool, first: int, total: int, expected: int
+) -> None:
+    """Who waits for those whom it would keep out is no more exclusive: both would be given, and both paid."""
+    least = {"min_basket_minor": 100}
+    alone = (
+        [group("g", "EXCLUSIVE", priority=first), off("alone", 2_000, 1, "g", what=least)]
+        if in_a_group
+        else [off("alone", 2_000, first, exclusive=True, what=least)]
+    )
+    found = decide(release(*alone, off("other", 1_000, 5)), basket(line(1, total)))
+    assert found.discount_minor == expected
+
+
 def test_the_best_of_two_alike_is_the_one_of_lower_priority() -> None:
     offer = release(group("g", "BEST"), off("b", 1_000, 2, "g"), off("a", 1_000, 3, "g"))
+    assert reasons(decide(offer, basket(line(1, 100)))) == {"b": "APPLIED", "a": "OUTRANKED_BY"}
+
+
+@pytest.mark.parametrize(("total", "applied", "other"), [(100, "twenty", "ten"), (98, "ten", None)])
+def test_the_first_of_a_group_is_by_priority_though_it_looks_at_what_other_discounts_left(
+    total: int, applied: str, other: str | None
+) -> None:
+    """The group waits for those around it; in it there is nothing to wait for, since one alone is given."""
+    offer = release(
+        group("g", "FIRST", priority=5), off("before", 5_000, 9),
+        off("twenty", 2_000, 1, "g", what={"min_basket_minor": 50}), off("ten", 1_000, 2, "g"),
+    )  # fmt: skip
+    told = reasons(decide(offer, basket(line(1, total))))
+    assert (told[applied], told["before"]) == ("APPLIED", "APPLIED")
+    assert {name for name, reason in told.items() if reason == "OUTRANKED_BY"} == {other} - {None}
+
+
+def test_of_two_alike_the_priority_decides_though_one_looks_at_what_other_discounts_left() -> None:
+    offer = release(group("g", "BEST"), off("b", 1_000, 2, "g", what={"min_basket_minor": 50}), off("a", 1_000, 3, "g"))
     assert reasons(decide(offer, basket(line(1, 100)))) == {"b": "APPLIED", "a": "OUTRANKED_BY"}
 
 
@@ -459,6 +517,13 @@ def test_multipliers_add_up_and_none_multiplies_another() -> None:
     assert {award.rule: award.points for award in found.awards} == {"BASE": 100, "double": 100, "triple": 200}
 
 
+@pytest.mark.parametrize(("per", "points"), [("basket", 10), ("line", 20), ("unit", 40)])
+def test_fixed_points_are_per_basket_per_line_or_per_whole_unit(per: str, points: int) -> None:
+    offer = release(rule("ten", {"type": "points_fixed", "points": 10, "per": per}, what={"categories": ["tea"]}))
+    what = basket(line(1, 600, "tea", quantity_milli=3_000), line(2, 300, "tea", quantity_milli=1_900), line(3, 100))
+    assert {award.rule: award.points for award in decide(offer, what).awards}["ten"] == points
+
+
 # --- other effects --------------------------------------------------------------------------------------------
 
 
@@ -479,6 +544,37 @@ def test_by_line_an_offer_that_ran_out_leaves_its_lines_to_the_next_best(
     assert found.discount_minor == given
     assert reasons(found)["big"] == reason
     assert sum(one.amount for one in found.charges) == (given if reason in ("APPLIED", "CAPPED") else 0)
+
+
+@pytest.mark.parametrize(
+    ("stamps", "given", "told"), [(6, 25, "STAMPS_SHORT"), (11, 25, "STAMPS_SHORT"), (12, 40, "APPLIED")]
+)
+def test_by_line_stamps_are_used_once_and_who_has_too_few_gets_the_next_best(
+    stamps: int, given: int, told: str
+) -> None:
+    costs = {"unit": "cup", "quantity": 6}
+    offer = release(
+        group("best", "BEST", scope="line"),
+        off("coffee", 2_000, 1, "best", what={"categories": ["coffee"]}, costs=costs),
+        off("tea", 2_000, 2, "best", what={"categories": ["tea"]}, costs=costs),
+        off("all", 500, 3, "best"),
+    )  # fmt: skip
+    what = basket(line(1, 100, "coffee"), line(2, 100, "tea"))
+    found = decide(offer, what, context(member=Member(stamps={"cup": stamps})))
+    assert (found.discount_minor, reasons(found)["tea"]) == (given, told)
+    assert sum(use.quantity for use in found.uses) <= stamps
+
+
+def test_by_line_offers_that_share_a_budget_leave_the_lines_for_which_it_has_no_room_to_the_next_best() -> None:
+    offer = release(
+        group("best", "BEST", scope="line"), budget("once", unit="count", limit=1),
+        off("coffee", 2_000, 1, "best", what={"categories": ["coffee"]}, caps=["once"]),
+        off("tea", 2_000, 2, "best", what={"categories": ["tea"]}, caps=["once"]),
+        off("all", 500, 3, "best"),
+    )  # fmt: skip
+    found = decide(offer, basket(line(1, 100, "coffee"), line(2, 100, "tea")))
+    assert found.discount_minor == 20 + 5
+    assert reasons(found) == {"coffee": "APPLIED", "tea": "BUDGET_EXHAUSTED", "all": "APPLIED"}
 
 
 def test_a_line_of_a_milliard_units_is_counted_and_not_listed() -> None:

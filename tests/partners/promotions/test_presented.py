@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from kit.database import Database
 from kit.errors import Rejection
@@ -19,13 +21,16 @@ from partners.coupons import batches, coupons, guesses, store
 from partners.coupons.batches import BatchDraft
 from partners.coupons.coupons import CouponInvalid
 from partners.coupons.guesses import Asking
+from partners.decisions.decisions import DiscountNotGranted
 from partners.holds import holds
 from partners.mechanics import facts, grants
 from partners.outcomes import IdempotencyKeyReused, Recorded
 from partners.promotions import budgets
-from partners.receipts.receipts import Receipt, ReceiptRef
+from partners.promotions.documents import MOST_PIECES
+from partners.receipts.receipts import Line, Receipt, ReceiptRef
 from partners.receipts.records import ProofUse
 from partners.returns.returning import ReturnExceedsOriginal, Wish
+from partners.tills import batches as tills_batches
 from partners.tills import tills
 from tests.builders import DAY, NOON, PROGRAMME, a_receipt, identified
 from tests.founded import a_coalition
@@ -104,6 +109,59 @@ async def test_a_till_that_retries_is_not_taken_for_one_that_guesses(market: Mar
         await show(market, card, a_receipt(50), first)
     assert await market.desk.pool.fetchval("SELECT sum(wrong) FROM partners.coupon_guess WHERE kind = 'MEMBER'") == 1
     assert (await show(market, card, a_receipt(50), second)).receipt.awarded_points == 100
+
+
+@pytest.mark.parametrize(
+    "given", [{"who": {"counters": [{"counter": "partner.ever.count", "max": 0}]}}, {"caps": ["once"]}]
+)
+async def test_a_retry_hears_its_answer_though_its_own_purchase_ended_its_discount(
+    market: Market, given: dict[str, Any]
+) -> None:
+    """A discount on the first purchase, and one under a cap: decided again, neither is granted any more."""
+    await market.budget("once", unit="count", limit=1, scopes=["member"])
+    await market.publish(document("off", {"type": "discount_percent", "rate_bp": 1_000}, **given))
+    card = await market.coalition.add_member()
+    ref, caller = MemberRef(card_number=card.number), market.coalition.callers["bakery"]
+    receipt = basket({"1": (1_000, "x")}, {"1": ("off", 100)})
+    done = await show(market, card, receipt)
+    before = await market.rows()
+    again = await show(market, card, receipt)
+    [in_a_batch] = await tills_batches.accrue_many(market.desk, caller, [(ref, receipt)], at=NOON)
+    assert isinstance(in_a_batch, Recorded)
+    assert (again.replayed, in_a_batch.replayed) == (True, True)
+    assert again.receipt == in_a_batch.receipt == done.receipt
+    other = basket({"1": (1_000, "x")}, {"1": ("off", 100)})
+    with pytest.raises(DiscountNotGranted):
+        await show(market, card, other)
+    [refused] = await tills_batches.accrue_many(market.desk, caller, [(ref, other)], at=NOON)
+    assert isinstance(refused, DiscountNotGranted)
+    with pytest.raises(IdempotencyKeyReused):
+        await show(market, card, structs.replace(other, reference=receipt.reference, total_minor=800))
+    assert await market.rows() == before
+
+
+async def test_a_retry_of_a_capture_hears_its_answer_though_its_own_purchase_ended_its_discount(
+    market: Market,
+) -> None:
+    await market.budget("once", unit="count", limit=1, scopes=["member"])
+    await market.publish(document("off", {"type": "discount_percent", "rate_bp": 1_000}, caps=["once"]))
+    desk, caller, card = market.desk, market.coalition.callers["bakery"], await market.coalition.add_member()
+    await market.buy(card, a_receipt(100_000), at=NOON)
+    directory = await desk.directory.get()
+    held = await holds.place(
+        desk, caller, identified(card), callers.place_of(directory, caller, "1", "1"),
+        holds.HoldWish(100, None, "order"), terms=callers.terms_at(directory, caller.partner_id, NOON), use=ProofUse(),
+        idem_key=callers.idem_key_of(caller, "placeHold", "once"), at=NOON,
+    )  # fmt: skip
+    receipt = basket({"1": (1_000, "x")}, {"1": ("off", 100)})
+    done, again = [
+        await tills.record_purchase(
+            desk, call(market, "capture"), MemberRef(card_number=card.number), receipt,
+            spend=tills.Spend(None, held.hold.ref, None),
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert (done.replayed, again.replayed, again.receipt) == (False, True, done.receipt)
 
 
 async def test_a_coupon_comes_back_with_the_whole_purchase_and_what_was_granted_goes(market: Market) -> None:
@@ -329,6 +387,82 @@ async def test_stamps_collect_with_purchases_and_the_sixth_coffee_costs_five(mar
     held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON)
     assert held is not None
     assert held.available == 1
+
+
+async def test_what_a_purchase_would_pay_for_with_the_same_stamps_twice_it_pays_for_once(market: Market) -> None:
+    """Chosen line by line; it used to be refused for ever, since the stamps were never enough."""
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "coffee", "Coffee stamps", actor=market.maker, at=EARLIER)
+    costs = {"unit": "coffee", "quantity": 5}
+    await market.publish(
+        document("stamp", {"type": "grant_stamp", "unit": "coffee", "quantity": 5}, what={"min_amount_minor": 20_000}),
+        *(
+            bonus(name, 250, costs=costs, what={"categories": [name]}, stack={"group": "one-each", "priority": place})
+            for place, name in enumerate(("coffee", "tea"), start=12)
+        ),
+        groups=[{"code": "one-each", "mode": "BEST", "scope": "line", "priority": 5}],
+    )
+    card = await market.coalition.add_member()
+    await market.buy(card, a_receipt(20_000))
+    done = await market.buy(card, basket({"1": (500, "coffee"), "2": (500, "tea")}))
+    held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON)
+    assert (done.receipt.awarded_points, held and held.available) == (10 + 250, 0)
+
+
+async def test_where_points_are_stopped_their_coupons_and_stamps_stay_and_those_of_what_is_given_go(
+    market: Market,
+) -> None:
+    """The partner may grant nothing more; whoever shows a coupon for points keeps it for another day."""
+    (gift,) = await batch(market, "gift")
+    (both,) = await batch(market, "both")
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "cup", "Cups", actor=market.maker, at=EARLIER)
+    costs = {"unit": "cup", "quantity": 2}
+    await market.publish(
+        document("cups", {"type": "grant_stamp", "unit": "cup", "quantity": 5}, what={"min_basket_minor": 20_000}),
+        bonus("gift", 100, codes={"required": "gift"}, stack={"priority": 11}),
+        bonus("both", 100, codes={"required": "both"}, stack={"priority": 12}),
+        document("fan", {"type": "grant_badge", "badge": "fan"}, codes={"required": "both"}, stack={"priority": 13}),
+        bonus("cup", 100, costs=costs, what={"categories": ["coffee"]}, stack={"priority": 14}),
+    )
+
+    async def stand() -> tuple[list[str], int]:
+        held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON)
+        rows = await market.desk.pool.fetch(
+            "SELECT b.code FROM partners.coupon c JOIN partners.coupon_batch b USING (batch_id) WHERE c.state = 3"
+        )
+        return [row["code"] for row in rows], held.available if held else 0
+
+    async def exposure(limit: int) -> None:
+        async with market.coalition.database.transaction() as connection:
+            await budgets.set_limit(connection, "exposure:bakery", limit, actor="settlement", at=NOON)
+        await market.desk.directory.refresh()
+
+    card = await market.coalition.add_member()
+    await show(market, card, a_receipt(20_000))
+    async with market.coalition.database.transaction() as connection:
+        source = {"code": "exposure:bakery", "unit": "points", "limit": 0}
+        await budgets.add(connection, source=source, sponsor_id=0, actor="settlement", at=EARLIER)
+    await market.desk.directory.refresh()
+    stopped = await show(market, card, basket({"1": (500, "coffee")}), gift, both)
+    assert (stopped.receipt.awarded_points, await stand()) == (0, (["both"], 5))
+    await give_back(market, stopped, Wish())
+    assert await stand() == ([], 5)
+    await exposure(1_000)
+    done = await show(market, card, basket({"1": (500, "coffee")}), gift, both)
+    assert (done.receipt.awarded_points, await stand()) == (5 + 300, (["gift", "both"], 3))
+
+
+async def test_a_till_that_says_a_milliard_is_given_no_more_stamps_than_can_be_counted(market: Market) -> None:
+    async with market.coalition.database.transaction() as connection:
+        unit = await grants.define_stamps(connection, "cup", "Cups", actor=market.maker, at=EARLIER)
+    await market.publish(document("each", {"type": "grant_stamp", "unit": "cup", "quantity": 5, "per": "unit"}))
+    card = await market.coalition.add_member()
+    line = Line("1", "GOODS", 500, {"quantity": "1000000000"})
+    await market.buy(card, structs.replace(a_receipt(500), lines=(line,)), at=NOON)
+    held = await lots.standing(market.desk.pool, card.member_id, unit=unit, at=NOON)
+    assert held is not None
+    assert held.available == MOST_PIECES
 
 
 async def test_stamps_are_used_by_one_of_many_purchases_at_once(market: Market) -> None:

@@ -196,6 +196,14 @@ async def test_a_discount_that_was_not_given_is_owed_by_nobody_and_the_whole_pri
     assert await owed(market) == []
 
 
+async def test_a_discount_of_the_partners_own_is_its_own_whatever_it_is_called(market: Market) -> None:
+    await market.publish(document("tenth", {"type": "discount_percent", "rate_bp": 1_000}, funding=OPERATOR_PAYS))
+    own = {"discounts": [{"source": "PARTNER", "promotion": "tenth", "amount": "5.00"}]}
+    receipt = replace(a_receipt(1_500), lines=(Line("1", "GOODS", 1_500, own),))
+    done = await market.buy(await market.coalition.add_member(), receipt)
+    assert (done.receipt.awarded_points, await owed(market)) == (15, [])
+
+
 async def test_a_discount_of_which_the_partner_pays_a_part_is_owed_for_the_rest(market: Market) -> None:
     funding = [{"party": "HERE", "bp": 7_000}, {"party": "OPERATOR", "bp": 3_000}]
     await market.publish(document("tenth", {"type": "discount_percent", "rate_bp": 1_000}, funding=funding))
@@ -301,6 +309,27 @@ async def test_returns_in_parts_give_back_no_more_than_was_paid_though_the_first
         back = [await give_back(market, done, Wish(lines={one: None}) if one else Wish()) for one in parts]
         assert sum(one.refund_money_minor for one in back) == 2_100
         assert back[0].refund_money_minor == {"2": 0, "1": 2_000, None: 2_100}[parts[0]]
+
+
+async def test_goods_that_come_back_give_no_more_than_they_cost_though_the_rest_would_be_cheaper_now(
+    market: Market,
+) -> None:
+    """Half off had no room for both; for one it would have, but nobody would pay the partner for it."""
+    await market.budget("fund", unit="money", currency="EUR")
+    async with market.coalition.database.transaction() as connection:
+        await budgets.fund(connection, "fund", 300, payer_id=0, reference="INV-1", actor="test", at=NOON)
+    stack = [{"group": "one", "priority": place} for place in (1, 2)]
+    half = document("half", {"type": "discount_percent", "rate_bp": 5_000}, caps=["fund"], funding=OPERATOR_PAYS,
+                    stack=stack[0])  # fmt: skip
+    tenth = document("tenth", {"type": "discount_percent", "rate_bp": 1_000}, funding=OPERATOR_PAYS, stack=stack[1])
+    await market.publish(half, tenth, groups=[{"code": "one", "mode": "FIRST", "priority": 5}])
+    card = await market.coalition.add_member()
+    done = await market.buy(card, basket({"1": (500, "a"), "2": (500, "a")}, {"1": ("tenth", 50), "2": ("tenth", 50)}))
+    assert done.receipt.total_minor == 900
+    back = await give_back(market, done, Wish(lines={"2": None}))
+    rest = await give_back(market, done, Wish(), after=2)
+    assert (back.refund_money_minor, rest.refund_money_minor) == (450, 450)
+    assert await market.used("fund") == {}
 
 
 async def test_what_a_partner_may_grant_comes_back_with_a_return(market: Market) -> None:

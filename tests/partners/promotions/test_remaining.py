@@ -76,6 +76,20 @@ def test_points_for_the_whole_bill_go_with_the_lines_to_the_last_one() -> None:
     assert held == {1: 0}
 
 
+def test_the_rest_is_decided_on_what_budgets_had_left_then() -> None:
+    """Half off had no room for 500 and has none for 350: with a full budget the rest would cost the half."""
+    offer = release(
+        group("one", "FIRST"), budget("fund", unit="money"),
+        rule("half", {"type": "discount_percent", "rate_bp": 5_000}, caps=["fund"], stack={"group": "one", "priority": 1}),
+        rule("tenth", {"type": "discount_percent", "rate_bp": 1_000}, stack={"group": "one", "priority": 2}),
+    )  # fmt: skip
+    what, left = basket(line(1, 700), line(2, 300)), Counters({Counters.key("fund", "", ""): 300})
+    original = evaluate(offer, what, context(), left)
+    assert original.discount_minor == 100
+    found = decide(offer, what, context(), left, original=original, left=Rest({"2": GONE}))
+    assert (found.outcome.discount_minor, found.refund_minor) == (70, 270)
+
+
 def test_a_discount_that_is_lost_is_kept_from_the_refund() -> None:
     """Three for the price of two, and one comes back: two remain, which cost two."""
     offer = release(rule("third", {"type": "cheapest_free", "buy": 3}))
@@ -90,6 +104,29 @@ def test_in_proportion_every_line_keeps_its_part_whatever_the_thresholds_say() -
     found = back(offer, what, around, "2")
     assert (found.take_points, found.outcome.points) == (80, 80)
     assert_sums(found.outcome, what)
+
+
+def test_in_proportion_budgets_stay_charged_with_what_is_left_of_the_rules_that_count_against_them() -> None:
+    """Only the coffee had a bonus: a line beside it that comes back makes no room for another."""
+    coffee = {"categories": ["coffee"]}
+    offer = release(
+        budget("pot"), budget("times", unit="count"), budget("fund", unit="money"), budget("month", period="month"),
+        rule("bonus", {"type": "points_fixed", "points": 100}, what=coffee, caps=["pot", "times", "month"]),
+        rule("more", {"type": "points_fixed", "points": 60}, caps=["pot"], stack={"priority": 11}),
+        rule("off", {"type": "discount_percent", "rate_bp": 1_000}, what=coffee, caps=["fund"]),
+        rule("badge", {"type": "grant_badge", "badge": "fan"}, caps=["times"], stack={"priority": 12}),
+    )  # fmt: skip
+    around = context(terms=replace(TERMS, proportional_returns=True))
+    what = basket(line(1, 1_000, "coffee"), line(2, 900, "cake"))
+    part = back(offer, what, around, "2")
+    assert [(one.budget, one.amount) for one in part.outcome.charges] == [
+        ("fund", 100), ("month", 100), ("pot", 130), ("times", 2),
+    ]  # fmt: skip
+    assert [(one.budget, one.amount) for one in part.charges] == [("pot", 30)]
+    assert [(one.budget, one.amount) for one in back(offer, what, around, "1").outcome.charges] == [
+        ("pot", 30), ("times", 1),
+    ]  # fmt: skip
+    assert back(offer, what, around, "1", "2").outcome.charges == ()
 
 
 def test_a_coupon_and_stamps_come_back_when_nothing_is_left_that_used_them() -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import fields
 from partners.promotions.basket import Member
 from partners.promotions.compiling import book
 from partners.promotions.expressions import EVERYTHING
-from partners.promotions.shelf import Needs, needs_of
+from partners.promotions.shelf import Needs, Shelf, needs_of
 from tests.partners.promotions.offers import budget, release, rule, texts
 
 POINTS: dict[str, Any] = {"type": "points_fixed", "points": 5}
@@ -77,3 +77,14 @@ def test_the_counter_of_a_cumulative_discount_is_read() -> None:
     found = needs({"type": "discount_cumulative", "counter": "partner.ever.sum", "steps": steps})
     named = frozenset({"counters"}), frozenset({"partner.ever.sum"})
     assert (found.fields, found.counters, found.account) == (*named, True)
+
+
+def test_what_tills_name_that_is_no_rule_is_not_kept_for_each() -> None:
+    """A partner that writes its own numbers there would fill the memory, a name a receipt."""
+    percent = {"type": "discount_percent", "rate_bp": 1_000}
+    offer = release(rule("a", percent), rule("b", percent, stack={"priority": 11}))
+    shelf = Shelf([offer])
+    of_a = shelf.honouring(offer, frozenset({"a"}))
+    assert [one.code for one in of_a.rules] == ["a"]
+    assert shelf.honouring(offer, frozenset({"a", "receipt-17"})) is of_a
+    assert shelf.honouring(offer, frozenset({"receipt-18"})) is shelf.honouring(offer, frozenset())
