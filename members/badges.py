@@ -11,7 +11,6 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.errors import Rejection
-from kit.secrets import fingerprint
 from members import badge_store, sharing
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
@@ -50,11 +49,6 @@ async def give(
         raise BadgeInvalid("a badge has a code of 1 to 64 letters, digits and _ . : - and ends later than it begins")
     member = await sharing.person(connection, member_id)
     return await badge_store.insert(connection, member.member_id, badge, cause, at, expires_at)
-
-
-def by_hand(member_id: int, badge: str, at: datetime) -> UUID:
-    """The cause of a badge that somebody gave at an instant."""
-    return fingerprint("badge", str(member_id), badge, at.isoformat())
 
 
 async def revoke(connection: AsyncConnection, member_id: int, badge: str, *, at: datetime) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 import typer
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kit import actors, audit, console
 from kit.secrets import Vault, load_master_key
 from kit.settings import settings
-from members import cards, enrolment, erasure, identification, proofs
+from members import birthdays, cards, enrolment, erasure, identification, proofs
 from members.cards import IssuedCard
 from members.consents import ConsentGiven
 from members.enrolment import Personal
@@ -92,6 +92,24 @@ def set_pin(
     console.out.print("The PIN is set.", markup=False)
 
 
+@app.command("birth-date")
+def birth_date(
+    card: CardNumber,
+    born: Annotated[
+        datetime,
+        typer.Option(
+            prompt="Born on", formats=["%Y-%m-%d"], help="The right date; asked for where it is not said.",
+            show_default=False,
+        ),
+    ],
+    actor: Actor = None,
+) -> None:  # fmt: skip
+    """Correct a member's birth date that was written wrongly, or write it where there is none: once, and not shortly
+    before a birthday. Takes the role ONBOARDING."""
+    console.run(_birth_date(card, born.date(), actor))
+    console.out.print("The birth date is written.", markup=False)
+
+
 @app.command()
 def forget(
     card: CardNumber,
@@ -155,6 +173,13 @@ async def _another_card(card: str, actor: str | None) -> IssuedCard:
         issued = await cards.issue(desk.connection, desk.vault, member_id=member_id, at=desk.at)
         await _note(desk, "CARD_ISSUED", member_id)
         return issued
+
+
+async def _birth_date(card: str, born: date, actor: str | None) -> None:
+    async with _desk(actor) as desk:
+        member_id, _ = await identification.holder_of(desk.connection, desk.vault, card)
+        await birthdays.correct(desk.connection, desk.vault, member_id, born, at=desk.at)
+        await _note(desk, "BIRTH_DATE_CORRECTED", member_id)
 
 
 async def _forget(card: str, actor: str | None) -> None:

@@ -8,8 +8,8 @@ what comes after is the downgrade policy's.
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -76,7 +76,8 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Ladder:
     """Steps from the bottom, over BASE. months is how far back activity qualifies and, where the expiry policy asks,
-    how long a tier lasts at least; zone is where years begin (IANA). Raises ValueError for what makes no ladder."""
+    how long a tier lasts at least; zone is where years begin (IANA); gone are tiers that earlier ladders had and this
+    one has not, each with its place among these steps. Raises ValueError for what makes no ladder."""
 
     steps: tuple[Step, ...]
     version: int = 0
@@ -84,6 +85,7 @@ class Ladder:
     expiry: str = AFTER_MONTHS
     downgrade: str = TO_WHAT_QUALIFIES
     zone: str = "UTC"
+    gone: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         names = [BASE, *(step.tier for step in self.steps)]
@@ -97,6 +99,33 @@ class Ladder:
     def rank(self, tier: str) -> int:
         """The place of a tier from the bottom, 0 for BASE and for one that this ladder does not know."""
         return next((place for place, step in enumerate(self.steps, 1) if step.tier == tier), 0)
+
+    def place(self, tier: str) -> int:
+        """As `rank`; for a tier that was taken off, the place up to which no step is above it. No step is above one
+        that nobody knows."""
+        if tier == BASE:
+            return 0
+        return self.rank(tier) or dict(self.gone).get(tier, len(self.steps))
+
+    def after(self, earlier: Iterable[Ladder]) -> Ladder:
+        """This ladder, which knows where the tiers stood that earlier ones had, given from the latest."""
+        gone: dict[str, int] = {}
+        for old in earlier:
+            for step in old.steps:
+                if not self.rank(step.tier):
+                    gone.setdefault(step.tier, self._place_in(old, step.tier))
+        return replace(self, gone=tuple(gone.items()))
+
+    def _place_in(self, old: Ladder, tier: str) -> int:
+        """Where a tier of an earlier ladder stands among these steps: above those that it was above, below those that
+        it was below. Steps that are new between these stand for what was there, from the bottom one for one."""
+        was = old.rank(tier)
+        below = max((self.rank(step.tier) for step in old.steps[: was - 1]), default=0)
+        above = min(
+            (place for step in old.steps[was:] if (place := self.rank(step.tier)) > below), default=len(self.steps) + 1
+        )
+        since = was - old.rank(self.tier(below))
+        return min(below + since, above - 1)
 
     def tier(self, rank: int) -> str:
         """The tier at a place."""
@@ -156,7 +185,7 @@ def months_later(at: datetime, months: int) -> datetime:
 
 def standing_of(ladder: Ladder, tier: str, until: datetime | None, done: Activity) -> Standing:
     """A tier that is held, with what is missing for the next one."""
-    above = ladder.rank(tier) + 1
+    above = ladder.place(tier) + 1
     if above > len(ladder.steps):
         return Standing(tier, until, None)
     ways = tuple(way.missing(done) for way in ladder.steps[above - 1].ways)
@@ -170,12 +199,13 @@ def decide(
     """The new standing of a member who holds a tier until an instant; None where nothing changes.
 
     A higher tier counts at once. A tier that was reached stays until its end, whatever happens, and is then decided
-    again, which may renew it. A tier that the ladder does not know any more stays to its end, too.
+    again, which may renew it. A tier that the ladder does not know any more stays to its end, too, or until a step is
+    reached that is above where it stood.
     """
-    held, reached = ladder.rank(tier), ladder.reached(done)
+    reached = ladder.reached(done)
     is_over = until is not None and until <= at
-    if reached > held or is_over:
-        lowest = held - 1 if ladder.downgrade == ONE_STEP and is_over else 0
+    if reached > ladder.place(tier) or is_over:
+        lowest = ladder.rank(tier) - 1 if ladder.downgrade == ONE_STEP and is_over else 0
         rank = max(reached, lowest)
         return standing_of(ladder, ladder.tier(rank), ladder.until(rank, at=at, enrolled_at=enrolled_at), done)
     return None

@@ -150,14 +150,16 @@ async def draw(
 
 
 async def issue(connection: AsyncConnection, code: str, *, actor: int, at: datetime) -> int:
-    """Issue the codes of a batch that were drawn and not issued; how many. Their days count from now.
+    """Issue the codes of a batch that were drawn and not issued; how many. Their days count from now. Where there are
+    none, nothing is written.
 
     Rejects NOT_PERMITTED, COUPON_BATCH_UNKNOWN.
     """
     await actors.require_role(connection, actor, actors.PROMOTION_MAKER)
     batch = await of_code(connection, code)
     done = await store.issue(connection, batch.batch_id, batch.end_of_one_issued(at))
-    await _note(connection, "COUPONS_ISSUED", code, {"count": done}, actor, at)
+    if done:
+        await _note(connection, "COUPONS_ISSUED", code, {"count": done}, actor, at)
     return done
 
 
@@ -172,13 +174,19 @@ async def stop(connection: AsyncConnection, code: str, *, actor: int, at: dateti
     await _note(connection, "COUPON_BATCH_STOPPED", code, {}, actor, at)
 
 
-async def void(connection: AsyncConnection, coupon_id: int, *, actor: int, at: datetime) -> bool:
-    """Make one coupon good for nothing; False where it is used or void already. Rejects NOT_PERMITTED."""
+async def void(connection: AsyncConnection, vault: Vault, shown: str, *, actor: int, at: datetime) -> str | None:
+    """Make the coupon of a code, or of a word, good for nothing; the code of its batch. None where nothing is written:
+    there is no such coupon, or it is used or void already. The trail names its number and never its code.
+
+    Rejects NOT_PERMITTED.
+    """
     await actors.require_role(connection, actor, actors.PROMOTION_MAKER)
-    done = await store.void(connection, coupon_id)
-    if done:
-        await _note(connection, "COUPON_VOIDED", f"{coupon_id}", {}, actor, at)
-    return done
+    normal = codes.normal(shown) or codes.normal_word(shown)
+    done = await store.void(connection, codes.lookup(vault, normal)) if normal else None
+    if done is None:
+        return None
+    await _note(connection, "COUPON_VOIDED", done.batch_code, {"coupon": done.coupon_id}, actor, at)
+    return str(done.batch_code)
 
 
 async def of_code(connection: AsyncConnection, code: str) -> Batch:

@@ -94,16 +94,18 @@ async def stop(connection: AsyncConnection, batch_id: int, at: datetime) -> None
     )
 
 
-async def void(connection: AsyncConnection, coupon_id: int) -> bool:
-    """Make a coupon void that nobody has used."""
+async def void(connection: AsyncConnection, lookup: UUID) -> Row[Any] | None:
+    """Make a coupon void that nobody has used: coupon_id, batch_code; None where there is no such coupon."""
     done = await connection.execute(
         text("""
-            UPDATE partners.coupon SET state = 4, reserved_by = NULL, reserved_until = NULL
-            WHERE coupon_id = :coupon_id AND state IN (0, 1, 2)
+            UPDATE partners.coupon c SET state = 4, reserved_by = NULL, reserved_until = NULL
+            FROM partners.coupon_batch b
+            WHERE c.code_lookup = :lookup AND c.state IN (0, 1, 2) AND b.batch_id = c.batch_id
+            RETURNING c.coupon_id, b.code AS batch_code
         """),
-        {"coupon_id": coupon_id},
+        {"lookup": lookup},
     )
-    return done.rowcount == 1
+    return done.one_or_none()
 
 
 async def batches(connection: AsyncConnection, codes: Sequence[str]) -> Sequence[Row[Any]]:

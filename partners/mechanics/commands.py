@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from kit import console
+from kit import audit, console
 from kit.errors import FieldProblem
 from kit.settings import settings
 from members import attributes, segments
@@ -103,6 +103,19 @@ def verify(
 
 
 @app.command()
+def withdraw(
+    card: CardNumber,
+    attribute: Annotated[str, typer.Argument(help="What is true no more: STUDENT.", show_default=False)],
+    reason: Annotated[str, typer.Option(help="Why, in a word: STUDIES_ENDED, EVIDENCE_FALSE.", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Note that what was found true of a member holds no more, from now on. Takes the role ONBOARDING."""
+    if not console.run(_withdraw(card, attribute, reason, actor)):
+        console.fail(f"{attribute} does not hold of this member: nothing is withdrawn")
+    console.out.print(f"{attribute} holds no more.", markup=False)
+
+
+@app.command()
 def invite(
     card: CardNumber,
     badge: Annotated[str, typer.Argument(help="The badge that lets into the club.", show_default=False)],
@@ -111,6 +124,18 @@ def invite(
     """Invite a member into a closed club: give them its badge. Takes the role ONBOARDING."""
     console.run(_invite(card, badge, actor))
     console.out.print(f"The member bears {badge}.", markup=False)
+
+
+@app.command("put-out")
+def put_out(
+    card: CardNumber,
+    badge: Annotated[str, typer.Argument(help="The badge that lets into the club.", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Put a member out of a closed club, who leaves or has to: take its badge. Takes the role ONBOARDING."""
+    if not console.run(_put_out(card, badge, actor)):
+        console.fail(f"the member does not bear {badge}: nothing is taken")
+    console.out.print(f"The member bears {badge} no more.", markup=False)
 
 
 @coupon_app.command("add")
@@ -128,10 +153,20 @@ def draw(
     code: Code,
     count: Annotated[int, typer.Argument(help="How many.", show_default=False)],
     actor: Actor = None,
+    not_issued: Annotated[bool, typer.Option("--not-issued", help="Good for nothing until `issue`.")] = False,
 ) -> None:
     """Draw codes of a batch and print them, one a line: they are told here and never again. Takes PROMOTION_MAKER."""
-    for drawn in console.run(_draw(code, count, actor)):
+    for drawn in console.run(_draw(code, count, actor, issued=not not_issued)):
         print(drawn)
+
+
+@coupon_app.command()
+def issue(code: Code, actor: Actor = None) -> None:
+    """Issue the codes of a batch that were drawn and not issued: their days count from now. Takes PROMOTION_MAKER."""
+    number = console.run(_issue(code, actor))
+    if not number:
+        console.fail(f"no code of batch {code} waits to be issued")
+    console.out.print(f"{number} coupons of batch {code} are issued.")
 
 
 @coupon_app.command()
@@ -139,6 +174,18 @@ def stop(code: Code, actor: Actor = None) -> None:
     """Let no coupon of a batch be used from now on. Takes the role PROMOTION_MAKER."""
     console.run(_stop(code, actor))
     console.out.print(f"Batch {code} is stopped.")
+
+
+@coupon_app.command()
+def void(
+    coupon: Annotated[str, typer.Argument(help="The code on it, or the word.", metavar="COUPON", show_default=False)],
+    actor: Actor = None,
+) -> None:
+    """Make one coupon good for nothing, by its code. A used one stays used. Takes the role PROMOTION_MAKER."""
+    batch = console.run(_void(coupon, actor))
+    if batch is None:
+        console.fail("there is no such coupon, or it is used or void already: nothing is voided")
+    console.out.print(f"The coupon of batch {batch} is void.")
 
 
 @coupon_app.command()
@@ -220,10 +267,31 @@ async def _verify(card: str, attribute: str, evidence: str, until: datetime, act
         )  # fmt: skip
 
 
+async def _withdraw(card: str, attribute: str, reason: str, actor: str | None) -> bool:
+    async with desk(actor, "ONBOARDING") as opened:
+        member_id = await opened.member_of(card)
+        done = await attributes.withdraw(
+            opened.connection, member_id, attribute, reason=reason, verifier=f"actor:{opened.actor_id}", at=opened.at
+        )
+        if done:
+            # What it was stays out of the trail, which outlives the wish to be forgotten; the member's own rows say it.
+            await audit.write(
+                opened.connection, actor=opened.actor_id, action="ATTRIBUTE_WITHDRAWN", subject=f"member:{member_id}",
+                detail={}, at=opened.at,
+            )  # fmt: skip
+        return done
+
+
 async def _invite(card: str, badge: str, actor: str | None) -> None:
     async with desk(actor, "ONBOARDING") as opened:
         member_id = await opened.member_of(card)
         await clubs.invite(opened.connection, member_id, badge, actor=opened.actor_id, at=opened.at)
+
+
+async def _put_out(card: str, badge: str, actor: str | None) -> bool:
+    async with desk(actor, "ONBOARDING") as opened:
+        member_id = await opened.member_of(card)
+        return await clubs.put_out(opened.connection, member_id, badge, actor=opened.actor_id, at=opened.at)
 
 
 async def _add_batch(source: Any, actor: str | None) -> int:
@@ -239,9 +307,21 @@ async def _add_batch(source: Any, actor: str | None) -> int:
         return await batches.add(opened.connection, opened.vault, draft, actor=opened.actor_id, at=opened.at)
 
 
-async def _draw(code: str, count: int, actor: str | None) -> list[str]:
+async def _draw(code: str, count: int, actor: str | None, *, issued: bool) -> list[str]:
     async with desk(actor) as opened:
-        return await batches.draw(opened.connection, opened.vault, code, count, actor=opened.actor_id, at=opened.at)
+        return await batches.draw(
+            opened.connection, opened.vault, code, count, actor=opened.actor_id, at=opened.at, issued=issued
+        )
+
+
+async def _issue(code: str, actor: str | None) -> int:
+    async with desk(actor) as opened:
+        return await batches.issue(opened.connection, code, actor=opened.actor_id, at=opened.at)
+
+
+async def _void(coupon: str, actor: str | None) -> str | None:
+    async with desk(actor) as opened:
+        return await batches.void(opened.connection, opened.vault, coupon, actor=opened.actor_id, at=opened.at)
 
 
 async def _stop(code: str, actor: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -55,6 +55,18 @@ async def in_force(connection: AsyncConnection, kind: str, code: str, at: dateti
         {"kind": kind, "code": code, "at": at},
     )
     return found.one_or_none()
+
+
+async def begun(connection: AsyncConnection, kind: str, code: str, at: datetime) -> Sequence[Row[Any]]:
+    """The version in force at an instant and all before it, from the latest: version, document."""
+    found = await connection.execute(
+        text("""
+            SELECT version, document FROM partners.mechanic
+            WHERE kind = :kind AND code = :code AND valid_from <= :at ORDER BY version DESC
+        """),
+        {"kind": kind, "code": code, "at": at},
+    )
+    return found.all()
 
 
 async def versions(connection: asyncpg.Connection, kind: str) -> list[asyncpg.Record]:

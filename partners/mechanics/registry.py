@@ -95,14 +95,18 @@ async def decide(
 
 
 async def ladder(connection: AsyncConnection, *, at: datetime) -> Ladder:
-    """The ladder of tiers in force at an instant; the standard one where the programme has said nothing."""
-    found = await mechanic_store.in_force(connection, documents.LADDER, documents.SINGLE[documents.LADDER], at)
-    if found is None:
+    """The ladder of tiers in force at an instant, which knows the ones before it; the standard one where the programme
+    has said nothing."""
+    found = await mechanic_store.begun(connection, documents.LADDER, documents.SINGLE[documents.LADDER], at)
+    if not found:
         return STANDARD
     rules = await programme.read(connection)
-    document = documents.read(documents.LADDER, found.document)
-    assert isinstance(document, LadderDocument)
-    return document.ladder(found.version, rules.time_zone)
+    ladders = []
+    for row in found:
+        document = documents.read(documents.LADDER, row.document)
+        assert isinstance(document, LadderDocument)
+        ladders.append(document.ladder(row.version, rules.time_zone))
+    return ladders[0].after([*ladders[1:], STANDARD])
 
 
 async def event(connection: AsyncConnection, code: str, *, at: datetime) -> EventDocument | None:

@@ -54,6 +54,13 @@ def test_a_member_is_enrolled_loses_a_card_and_gets_another(onboarder: None) -> 
     assert say("set-pin", other, typed="1\n1\n")[0] == 2
 
 
+def test_a_birth_date_is_asked_for_and_not_said_again(onboarder: None) -> None:
+    card = card_in(say("enrol", "--consent-text", "1", "--name", "Vera"))
+    assert say("birth-date", card, "--born", "1 August")[0] == 2
+    code, text = say("birth-date", card, typed="1984-08-01\n")
+    assert (code, text.endswith("The birth date is written.")) == (0, True)
+
+
 def test_a_printed_card_is_registered_by_its_number(onboarder: None) -> None:
     code, text = say("print-cards", "--count", "2")
     assert (code, len(text.split())) == (0, 2)

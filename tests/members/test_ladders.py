@@ -113,6 +113,46 @@ def test_a_tier_that_the_ladder_does_not_know_any_more_stays_to_its_end() -> Non
     assert over.tier == "BASE"
 
 
+def a_ladder(*names: str) -> Ladder:
+    """A ladder of tiers that so many purchases reach: 1, 2, 3..."""
+    return Ladder(tuple(Step(name, (Way(purchases=number),)) for number, name in enumerate(names, 1)))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "kept", "risen"),
+    [
+        ("FRIEND SILVER GOLD", "FRIEND GOLD", 1, 2),  # taken off: the one below it is no rise, the one above is
+        ("FRIEND SILVER", "FRIEND", 1, None),
+        ("SILVER GOLD", "GOLD", 0, 1),
+        ("FRIEND SILVER GOLD", "FRIEND STAR GOLD", 2, 3),  # another stands where it stood
+        ("FRIEND SILVER", "FRIEND STAR ELITE", 2, 3),
+        ("BRASS SILVER GOLD", "TIN STAR GOLD", 2, 3),
+        ("SILVER", "TIN STAR", 1, 2),
+        ("FRIEND SILVER GOLD", "GOLD FRIEND", 2, None),  # the ladder turned round
+    ],
+)  # fmt: skip
+def test_a_tier_that_was_taken_off_never_falls_before_its_end_and_rises_at_once(
+    before: str, now: str, kept: int, risen: int | None
+) -> None:
+    ladder = a_ladder(*now.split()).after([a_ladder(*before.split())])
+    until = AT + timedelta(days=1)
+    for purchases in range(kept + 1):
+        assert decide(ladder, "SILVER", Activity(purchases=purchases), until=until) is None
+    if risen is not None:
+        higher = decide(ladder, "SILVER", Activity(purchases=risen), until=until)
+        assert higher is not None
+        assert higher.tier == ladder.tier(risen)
+    for purchases in range(len(ladder.steps) + 1):
+        over = decide(ladder, "SILVER", Activity(purchases=purchases), until=AT)
+        assert over is not None
+        assert over.tier == ladder.tier(purchases)
+
+
+def test_of_several_earlier_ladders_the_latest_that_had_a_tier_says_where_it_stood() -> None:
+    ladder = a_ladder("FRIEND", "GOLD").after([a_ladder("FRIEND", "GOLD", "SILVER"), a_ladder("SILVER", "FRIEND")])
+    assert decide(ladder, "SILVER", Activity(purchases=2), until=AT + timedelta(days=1)) is None
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

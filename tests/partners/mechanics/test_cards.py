@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -64,7 +65,7 @@ async def test_a_card_that_is_free_gives_its_percent_from_then_on(fair: Fair) ->
     card = await fair.coalition.add_member()
     assert await discount(fair, card) == 0
     async with fair.coalition.database.transaction() as connection:
-        cause = badges.by_hand(card.member_id, CARD, NOON)
+        cause = uuid4()
         await badges.give(connection, card.member_id, CARD, cause=cause, at=NOON)
     assert await discount(fair, card) == 500
 
@@ -92,7 +93,7 @@ async def test_the_percent_rises_with_what_was_collected_and_falls_with_what_goe
     await fair.market.publish(RISING)
     card = await fair.coalition.add_member()
     async with fair.coalition.database.transaction() as connection:
-        cause = badges.by_hand(card.member_id, CARD, NOON)
+        cause = uuid4()
         await badges.give(connection, card.member_id, CARD, cause=cause, at=NOON)
     assert await discount(fair, card) == 100
     seen = []

@@ -135,3 +135,26 @@ async def test_a_tier_that_is_reached_counts_at_once_and_ends_at_its_end(fair: F
     async with database.transaction() as connection:
         assert (await ranks.assess(connection, at=row["tier_until"])).changes == 1
     assert await fair.coalition.desk.pool.fetchval("SELECT tier FROM members.member") == "BASE"
+
+
+async def test_a_tier_that_is_taken_off_the_ladder_stays_to_its_end(fair: Fair) -> None:
+    steps = [
+        {"tier": name, "ways": [{"purchases": number}]} for number, name in enumerate(("FRIEND", "STAR", "ELITE"), 1)
+    ]
+    await fair.agree(documents.LADDER, "tiers", steps=steps, months=6)
+    await fair.agree(documents.LADDER, "tiers", steps=[steps[0], steps[2]], months=6, valid_from=NOON + 2 * DAY)
+    card = await fair.coalition.add_member()
+    database = fair.coalition.database
+
+    async def bought(day: int) -> tuple[int, str]:
+        at = NOON + day * DAY
+        await fair.market.buy(card, a_receipt(500, at=at), at=at)
+        async with database.transaction() as connection:
+            changes = (await ranks.assess(connection, at=at)).changes
+        return changes, await fair.coalition.desk.pool.fetchval("SELECT tier FROM members.member")
+
+    assert await bought(0) == (1, "FRIEND")
+    assert await bought(1) == (1, "STAR")
+    async with database.transaction() as connection:
+        assert (await ranks.assess(connection, at=NOON + 3 * DAY)).changes == 0
+    assert await bought(4) == (1, "ELITE")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
@@ -75,7 +76,7 @@ async def test_each_of_a_batch_keeps_what_its_own_rules_name(market: Market) -> 
     )
     card = await coalition.add_member()
     async with coalition.database.transaction() as connection:
-        await badges.give(connection, card.member_id, "club:tea", cause=badges.by_hand(1, "x", NOON), at=NOON)
+        await badges.give(connection, card.member_id, "club:tea", cause=uuid4(), at=NOON)
     places = ["bakery", "grocer", "kiosk", "books"] * 2
     made = await asyncio.gather(*[market.decide(card, a_receipt(50), partner=place) for place in places])
     expected = [Member(counters={"coalition.ever.count": 0}), Member(badges=("club:tea",)), Member(), Member()] * 2
