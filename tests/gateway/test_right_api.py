@@ -172,8 +172,8 @@ async def test_a_right_that_is_over_is_seen_and_used_by_nobody(airport: Airport)
 async def test_a_partner_sees_and_uses_what_it_honours_and_nothing_else(airport: Airport) -> None:
     await airport.publish(
         gives("escort", where={"partners": ["bakery"]}),
-        gives("lounge", 2, where={"partners": ["bakery", "grocer"]}),
-        gives("tea", where={"exclude_partners": ["florist"]}),
+        gives("lounge", 2, where={"partners": ["bakery", "grocer"]}, stack={"priority": 11}),
+        gives("tea", where={"exclude_partners": ["florist"]}, stack={"priority": 12}),
     )
     await record(airport.tills["bakery"], airport.card, stand.receipt("25.00"))
     assert await airport.seen("bakery") == {"escort": 1, "lounge": 2, "tea": 1}
@@ -229,26 +229,28 @@ async def test_one_key_for_two_members_in_one_moment_uses_one_right_of_one(airpo
 async def test_who_may_not_redeem_uses_no_right_and_an_unknown_till_none_either(airport: Airport) -> None:
     await airport.publish(gives("lounge"))
     await record(airport.tills["bakery"], airport.card, stand.receipt("25.00"))
-    before = await airport.rows()
-    reader = await airport.gateway.till("bakery", wanted=(scopes.MEMBERS_READ,))
-    assert (await reader.error(USE, i=airport.using()))["extensions"]["code"] == "FORBIDDEN"
-    assert await airport.rows() == before
     for given, code in (
         ({"outlet": "none"}, "OUTLET_UNKNOWN"), ({"terminal": "none"}, "TERMINAL_UNKNOWN"),
         ({"idempotencyKey": "short"}, "IDEMPOTENCY_KEY_INVALID"), ({"member": {"cardNumber": "1"}}, "CARD_UNKNOWN"),
     ):  # fmt: skip
         assert await airport.refused("bakery", **given) == code
+    before = await airport.rows()
+    reader = await airport.gateway.till("bakery", wanted=(scopes.MEMBERS_READ,))
+    assert (await reader.error(USE, i=airport.using()))["extensions"]["code"] == "FORBIDDEN"
+    assert await airport.rows() == before
 
 
 async def at_once(
     airport: Airport, calls: list[dict[str, Any]], partners: list[str], *others: IssuedCard
 ) -> list[dict[str, Any]]:
-    """What calls hear that all have come as far as they can while somebody has the members' accounts locked."""
+    """What calls hear that all have come as far as they can while somebody has the members' accounts and rights."""
     pool = airport.pool
     holder_ids = [airport.card.member_id, *(card.member_id for card in others)]
     async with pool.acquire() as holding:
         async with holding.transaction():
             await holding.execute("SELECT ledger.lock_accounts($1::bigint[], 1::smallint)", holder_ids)
+            # Calls that took no lock before they looked would all have looked by now.
+            await holding.execute("SELECT FROM partners.entitlement FOR UPDATE")
             asked = [
                 asyncio.ensure_future(airport.tills[partner].ask(USE, i=call))
                 for partner, call in zip(partners, calls, strict=True)
