@@ -55,6 +55,7 @@ from gateway.referral_api import ReferralMutation
 from gateway.reward_api import RewardMutation, RewardQuery
 from gateway.reward_order_api import RewardOrderQuery
 from gateway.reward_stock_api import RewardStockMutation
+from gateway.right_api import RightMutation
 from gateway.subscription.benefit_api import BenefitMutation
 from gateway.subscription.gift_api import GiftMutation
 from gateway.subscription.payment_means_api import PaymentMeansMutation
@@ -114,6 +115,7 @@ class Mutation(
     ApprovalMutation,
     EventMutation,
     CouponMutation,
+    RightMutation,
     RewardMutation,
     ReferralMutation,
     SubscriptionMutation,

@@ -218,6 +218,11 @@ _TEXTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "ru": "Пока не хватает марок.",
             "ro": "Încă nu sunt destule ștampile.",
         },
+        "ENTITLEMENT_USED": {
+            "en": "The customer has no such right left here.",
+            "ru": "У покупателя здесь не осталось такого права.",
+            "ro": "Clientul nu mai are aici un astfel de drept.",
+        },
         "REWARD_UNKNOWN": {
             "en": "There is no such reward.",
             "ru": "Такой награды нет.",

@@ -30,6 +30,7 @@ from partners.receipts.records import CANCELLATION, PURCHASE, REDEMPTION, RETURN
 
 if TYPE_CHECKING:
     from gateway.membership.membership_types import Membership
+    from gateway.right_types import MemberRight
     from gateway.subscription.subscription_types import Entitlement
 
 KINDS = {PURCHASE: "PURCHASE", REDEMPTION: "REDEMPTION", RETURN: "RETURN", CANCELLATION: "CANCELLATION"}
@@ -494,6 +495,20 @@ class Member(Node):
         from gateway.subscription import subscription_types
 
         return await subscription_types.entitled(info.context.services, self.balance.holder_id, self.balance.as_of)
+
+    @access.field(
+        cost=2,
+        description="What the member may have without money, by code: to a partner what it honours, to the member all.",
+    )
+    async def rights(
+        self, info: Info[Context, None]
+    ) -> list[Annotated["MemberRight", strawberry.lazy("gateway.right_types")]]:
+        from gateway import right_types
+
+        return await right_types.rights_of(
+            info.context.services, self.balance.holder_id, partner_id=info.context.viewer.partner_id,
+            at=self.balance.as_of, language=info.context.language,
+        )  # fmt: skip
 
     @access.field(
         cost=2,

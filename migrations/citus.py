@@ -75,6 +75,7 @@ LOCAL = {
     "partners.raffle_closing": "beside its raffle",
     "partners.raffle_drawing": "beside its raffle",
     "partners.allotment": "beside the subscription that it is of",
+    "partners.right_use": "unique by idempotency key over all members; some hundreds a day",
     "partners.adjustment": "proposals of the desk, a few a day, found by their approval",
 }
 _FEES = "invoices, keys and payments are unique over all members; some thousands a day"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -125,29 +125,6 @@ async def give_back_stamps(connection: AsyncConnection, source: Source, key: UUI
         },
     )
     return int(done.scalar_one())
-
-
-async def use_entitlement(connection: AsyncConnection, holder_id: int, code: str, at: datetime) -> bool:
-    """Use one right; False where there is none."""
-    done = await connection.execute(
-        text("SELECT partners.use_entitlement(:holder_id, :code, :at)"),
-        {"holder_id": holder_id, "code": code, "at": at},
-    )
-    return bool(done.scalar_one())
-
-
-async def entitlements(connection: AsyncConnection, holder_id: int, at: datetime) -> dict[str, int]:
-    """Rights that are left, by code."""
-    found = await connection.execute(
-        text("""
-            SELECT code, sum(quantity - used)::int AS n FROM partners.entitlement
-            WHERE holder_id = :holder_id AND used < quantity AND (revoked_at IS NULL OR revoked_at > :at)
-              AND at <= :at AND (expires_at IS NULL OR expires_at > :at)
-            GROUP BY code ORDER BY code
-        """),
-        {"holder_id": holder_id, "at": at},
-    )
-    return {row.code: row.n for row in found}
 
 
 async def tickets(connection: AsyncConnection, raffle: str) -> list[tuple[int, UUID, int]]:

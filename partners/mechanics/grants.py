@@ -43,13 +43,6 @@ class StampsShort(Rejection):
     retryable = True
 
 
-class EntitlementUsed(Rejection):
-    """The member has no such right, or none left."""
-
-    code = "ENTITLEMENT_USED"
-    retryable = True
-
-
 class GrantMissing(Rejection):
     """What was to be given does not exist: a batch of coupons, or stamps nobody defined."""
 
@@ -116,17 +109,6 @@ async def give_back_stamps(connection: AsyncConnection, *, source: Source, key: 
     """Give back the stamps that a cause used up, good for the grace at least; how many."""
     await grant_store.lock(connection, source.holder_id)
     return await grant_store.give_back_stamps(connection, source, key, grace)
-
-
-async def use_entitlement(connection: AsyncConnection, holder_id: int, code: str, *, at: datetime) -> None:
-    """Use one of a member's rights, the one that ends first. Rejects ENTITLEMENT_USED."""
-    if not await grant_store.use_entitlement(connection, holder_id, code, at):
-        raise EntitlementUsed("the member has no such right left")
-
-
-async def entitlements(connection: AsyncConnection, holder_id: int, *, at: datetime) -> dict[str, int]:
-    """How many of each right a member has left."""
-    return await grant_store.entitlements(connection, holder_id, at)
 
 
 async def tickets(connection: AsyncConnection, raffle: str) -> list[tuple[int, UUID, int]]:

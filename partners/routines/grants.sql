@@ -187,16 +187,3 @@ BEGIN
   END LOOP;
   RETURN v_done;
 END $$;
-
--- Use one of a member's rights of a kind, the one that ends first; false where there is none left.
-CREATE FUNCTION partners.use_entitlement(p_holder bigint, p_code text, p_at timestamptz) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
-BEGIN
-  UPDATE partners.entitlement e SET used = e.used + 1
-  WHERE e.holder_id = p_holder AND (e.code, e.cause) = (
-    SELECT x.code, x.cause FROM partners.entitlement x
-    WHERE x.holder_id = p_holder AND x.code = p_code AND x.used < x.quantity AND x.revoked_at IS NULL
-      AND (x.expires_at IS NULL OR x.expires_at > p_at)
-    ORDER BY x.expires_at NULLS LAST, x.cause LIMIT 1 FOR NO KEY UPDATE);
-  RETURN FOUND;
-END $$;

@@ -121,6 +121,7 @@ NAMES_NOTHING = {
     "WordInput.value": _SAYS,
     "ModerateEventInput.approved": _SAYS,
     "ReportUsageInput.benefit": "what the member is entitled to anywhere; it means the same at every partner",
+    "UseRightInput.right": "a right of the member's that the calling partner honours; any other is as if it were none",
     "ReportUsageInput.units": _SAYS,
     "ReportUsageInput.usedAt": _SAYS,
     "ActivateOfferInput.promotion": "an offer to this member at the calling partner; any other is unknown",
@@ -209,6 +210,8 @@ NOTHING: dict[str, Any] = {
     "RecordEventInput.terminal": "none",
     "ActivateOfferInput.outlet": "none",
     "ActivateOfferInput.terminal": "none",
+    "UseRightInput.outlet": "none",
+    "UseRightInput.terminal": "none",
     "ReportUsageInput.outlet": "none",
     "ReportUsageInput.terminal": "none",
     "RecordEventInput.event": "nothing",
@@ -358,6 +361,11 @@ CALLS: dict[str, Callable[[World], dict[str, Any]]] = {
         "input": {
             "idempotencyKey": stand.key(), "member": _member(w), "benefit": "none", "usedAt": _WHERE["occurredAt"],
             "outlet": "1", "terminal": "1",
+        }
+    },
+    "useRight": lambda w: {
+        "input": {
+            "idempotencyKey": stand.key(), "member": _member(w), "right": "none", "outlet": "1", "terminal": "1",
         }
     },
     "plans": lambda w: {},

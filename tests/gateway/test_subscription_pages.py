@@ -281,11 +281,13 @@ async def test_pictures_of_a_reward_that_is_ordered_stamps_that_count_up_and_a_f
     source = Source(member_id, place.fair.coalition.callers["bakery"].partner_id, 1, uuid4(), place.desk.wall())
     async with place.desk.database.transaction() as connection:
         stamps = Grant("stamps", 1, "STAMP", "coffee", 7, None)
-        await grants.give(connection, place.desk.vault, [stamps], source=source)
+        lounge = Grant("rights", 1, "ENTITLEMENT", "airport-lounge", 2, None)
+        await grants.give(connection, place.desk.vault, [stamps, lounge], source=source)
     page = await place.signed_in(EVE, onward="/app/rewards", device_scale_factor=2, reduced_motion="reduce")
     await page.get_by_text("7 of 10").wait_for()
     assert "The tenth coffee" in await page.locator("#stamps ~ .rows").inner_text()
     await page.get_by_text("Tea club").wait_for()
+    assert (await page.locator("#rights ~ .rows").inner_text()).split() == ["Airport", "lounge", "2"]
     await clean(page)
     await shot(page, "rewards")
     await page.get_by_label("To be fetched at").select_option(label="Main street")

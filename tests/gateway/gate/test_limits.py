@@ -239,7 +239,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
         if operation.names_member:
             finding.add(name)
     spending = {"recordPurchase", "redeemPoints", "placeHold", "captureHold", "releaseHold", "requestApproval"}
-    spending |= {"takeReward", "handOverReward"}
+    spending |= {"takeReward", "handOverReward", "useRight"}
     assert ranks[2] == spending | {"returnPurchase", "cancelPurchase"}
     told = {
         "recordEvent", "moderateEvent", "activateOffer", "acceptInvitation", "reportUsage", "reserveCoupons",
@@ -281,7 +281,7 @@ async def test_the_rank_of_an_operation_and_whether_it_finds_members_is_read_fro
     assert finding == {
         "member", "quote", "recordPurchase", "accruePoints", "accrueMany", "redeemPoints", "placeHold",
         "requestApproval", "enrolMember", "balanceChanged", "recordEvent", "activateOffer", "offers", "reportUsage",
-        "acceptInvitation", "takeReward", "askingTill", "confirmPairing", "reserveCoupons",
+        "acceptInvitation", "takeReward", "askingTill", "confirmPairing", "reserveCoupons", "useRight",
     }  # fmt: skip
     assert {"accrueMany", "member", "quote", "viewer", "balanceChanged"} <= ranks[0]
 

@@ -19,14 +19,15 @@ from members import badges
 from partners.coupons import batches, coupons
 from partners.coupons.batches import BatchDraft
 from partners.coupons.guesses import Asking
-from partners.mechanics import facts, grants
+from partners.mechanics import facts, grants, rights
 from partners.mechanics.grants import Source
+from partners.mechanics.rights import Honoured, Use
 from partners.promotions.basket import Grant, Member
 from tests.builders import DAY, NOON, PROGRAMME, Coalition, found, violations
 from tests.partners.tills.test_merged import Merged
 
 TABLES = (
-    "ledger.journal", "ledger.lot", "ledger.account", "partners.coupon", "partners.entitlement", "partners.raffle_ticket",
+    "ledger.journal", "ledger.lot", "ledger.account", "partners.coupon", "partners.entitlement", "partners.raffle_ticket", "partners.right_use",
     "members.badge", "members.tier_credit",
 )  # fmt: skip
 
@@ -174,7 +175,8 @@ async def test_everything_else_is_given_once_and_taken_back_with_its_cause(givin
         ]  # fmt: skip
         assert [one.code for one in await badges.borne(connection, giving.member_id, at=NOON)] == ["explorer"]
         assert len(await grants.tickets(connection, "spring")) == 3
-        assert await grants.entitlements(connection, giving.member_id, at=NOON) == {"vip-escort": 1}
+        [escort] = await rights.left(connection, giving.member_id, at=NOON)
+        assert (escort.code, escort.left, escort.ends_at) == ("vip-escort", 1, NOON + 90 * DAY)
         await grants.take_back(
             connection, [given[0], Grant("r", 1, "RAFFLE_TICKET", "spring", 1)], source=source, key=uuid4()
         )
@@ -183,7 +185,7 @@ async def test_everything_else_is_given_once_and_taken_back_with_its_cause(givin
         await grants.take_back(connection, given[2:], source=source, key=uuid4())
         assert await badges.borne(connection, giving.member_id, at=NOON) == []
         assert await grants.tickets(connection, "spring") == []
-        assert await grants.entitlements(connection, giving.member_id, at=NOON) == {}
+        assert await rights.left(connection, giving.member_id, at=NOON) == []
     assert (await giving.member()).badges == ()
 
 
@@ -192,12 +194,48 @@ async def test_a_right_is_used_as_often_as_it_was_given(giving: Giving) -> None:
     done = await asyncio.gather(*[use_right(giving) for _ in range(5)], return_exceptions=True)
     assert sorted(type(one).__name__ for one in done) == ["EntitlementUsed"] * 3 + ["NoneType"] * 2
     await giving.give(Grant("r", 1, "ENTITLEMENT", "lounge", 1, NOON + 10 * DAY))
-    await giving.refused(use_right(giving, NOON + 10 * DAY), grants.EntitlementUsed)
+    await giving.refused(use_right(giving, NOON + 10 * DAY), rights.EntitlementUsed)
+
+
+async def test_of_rights_the_one_that_ends_first_is_used_first(giving: Giving) -> None:
+    for days in (20, 10, 0):
+        ends = NOON + days * DAY if days else None
+        await giving.give(Grant("r", 1, "ENTITLEMENT", "lounge", 1, ends))
+    for number, ends in enumerate((NOON + 10 * DAY, NOON + 20 * DAY, None)):
+        assert await lounges(giving) == (3 - number, ends)
+        await use_right(giving)
+    assert await lounges(giving) == (0, None)
+
+
+async def test_rights_of_who_is_merged_are_the_survivors(giving: Giving) -> None:
+    cards = [await giving.coalition.add_member() for _ in range(2)]
+    old, kept = (Giving(giving.coalition, card.member_id, giving.actor) for card in cards)
+    await old.give(Grant("r", 1, "ENTITLEMENT", "lounge", 2))
+    merged = Merged(giving.coalition, old=cards[0], kept=cards[1])
+    await merged.merge()
+    later = NOON + 2 * DAY
+    assert await lounges(kept, later) == (2, None)
+    await use_right(kept, later)
+    await merged.part()
+    assert (await lounges(kept, later), await lounges(old, later)) == ((0, None), (1, None))
 
 
 async def use_right(giving: Giving, at: datetime = NOON) -> None:
+    caller = giving.coalition.callers["bakery"]
+    directory = await giving.coalition.desk.directory.get()
+    outlet = directory.outlet(caller.partner_id, "1")
+    assert outlet is not None
+    wanted = Use(giving.member_id, "lounge", caller.client_no, outlet.outlet_id, None)
+    here = Honoured(caller.partner_id, frozenset())
     async with giving.coalition.database.transaction() as connection:
-        await grants.use_entitlement(connection, giving.member_id, "lounge", at=at)
+        await rights.use(connection, wanted, here=here, key=uuid4(), at=at)
+
+
+async def lounges(giving: Giving, at: datetime = NOON) -> tuple[int, datetime | None]:
+    """How many times a member may have the lounge still, and when the first of them ends."""
+    async with giving.coalition.database.reading() as connection:
+        found = await rights.left(connection, giving.member_id, at=at)
+    return next(((one.left, one.ends_at) for one in found if one.code == "lounge"), (0, None))
 
 
 async def test_stamps_and_coupons_of_who_is_merged_are_the_survivors_and_go_back_when_that_ends(giving: Giving) -> None:
