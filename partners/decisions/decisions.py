@@ -329,8 +329,8 @@ def _left_out(decided: Decided) -> list[Reason]:
     if not (earn.excluded_classes or earn.excluded_categories):
         return []
     lines = [line for line in decided.basket.lines if line.kind in earn.kinds and line.amount_minor]
-    names = sorted({earn.left_out_by(line) for line in lines} - {""})
-    return [Reason("CLASS_DOES_NOT_EARN", 0, {"kind": name}) for name in names]
+    names = {name for line in lines if (name := earn.left_out_by(line)) is not None}
+    return [Reason("CLASS_DOES_NOT_EARN", 0, {"kind": name}) for name in sorted(names)]
 
 
 def within_exposure(

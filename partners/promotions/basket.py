@@ -91,11 +91,11 @@ class EarnBase(Plain, frozen=True):
     excluded_categories: tuple[str, ...] = ()
     without_tax: bool = False
 
-    def left_out_by(self, line: BasketLine) -> str:
-        """The category or product class for which a line of a kind that earns does not; empty where it does."""
+    def left_out_by(self, line: BasketLine) -> str | None:
+        """The category or product class for which a line of a kind that earns does not; None where it does."""
         if line.category in self.excluded_categories:
             return line.category
-        return next((one for one in line.classes if one in self.excluded_classes), "")
+        return next((one for one in line.classes if one in self.excluded_classes), None)
 
 
 class SpendBase(Plain, frozen=True):

@@ -270,9 +270,7 @@ class Decision:
         earn = self.terms.earn
         if line.kind not in earn.kinds or line.kind == NEVER_EARNS or amount_minor <= 0:
             return 0
-        if earn.excluded_categories and line.category in earn.excluded_categories:
-            return 0
-        if earn.excluded_classes and any(one in earn.excluded_classes for one in line.classes):
+        if (earn.excluded_categories or earn.excluded_classes) and earn.left_out_by(line) is not None:
             return 0
         if earn.without_tax and line.tax_minor:
             return amount_minor * max(line.amount_minor - line.tax_minor, 0) // line.amount_minor
@@ -335,23 +333,12 @@ class Decision:
                 self._try(one, outranked_by)
         elif self._fires(member):
             result = self._compute(member)
-            if result is not None and self._comes_to_something(member, result):
+            if result is None:
+                return
+            start = self._mark()
+            if self._give(member, result):  # where it comes to nothing its step says why
+                self._return_to(start)
                 self._step(member, "OUTRANKED_BY", result.total, by=outranked_by)
-
-    def _comes_to_something(self, rule: Rule, result: Result) -> bool:
-        """Whether a rule would have given something, had none been better; where not, its step says why."""
-        caps = _caps(rule, self.context)
-        allowed, bound = (result.total, None) if caps is None else self._allowed(rule, result.total, caps)
-        if not result.total:
-            self._step(rule, "ZERO_EFFECT")
-        elif caps is None:
-            self._step(rule, "SCOPE_MISSING", result.total)
-        elif not allowed and bound is not None:
-            left = self._left(bound)
-            self._step(rule, "BUDGET_EXHAUSTED", result.total, limited_by=bound.budget.code, remaining=left)
-        else:
-            return True
-        return False
 
     def _pass_over(self, member: Rule | Group, reason: str, by: str) -> None:
         if isinstance(member, Group):
@@ -378,24 +365,23 @@ class Decision:
                     place = -(max(offers) if group.mode == "BEST" else max(offers, key=lambda offer: offer[1]))[1]
                     kept[place][line] = results[place][1].parts[line]
             won = [n for n, parts in enumerate(kept) if any(parts)]
-            if group.mode == "BEST":  # of two that need the same stamps, who gives more has them
+            if group.mode == "BEST" and any(results[n][0].costs for n in won):  # who gives more has the stamps
                 won.sort(key=lambda n: -sum(kept[n]))
+            total = 0
             for place in won:
                 rule, result = results[place]
-                if not self._give(rule, result.only(kept[place])):
+                given = self._give(rule, result.only(kept[place]))
+                if not given:
                     denied[place] = self.steps[-1]  # what it had won goes to the next best
                     break
+                total += given
             else:
-                self._return_to(start)
                 break
             self._return_to(start)
-        total = 0
-        for place, ((rule, result), parts) in enumerate(zip(results, kept, strict=True)):
+        for place, (rule, result) in enumerate(results):
             if place in denied:
                 self.steps.append(denied[place])
-            elif any(parts):
-                total += self._give(rule, result.only(parts))
-            else:
+            elif place not in won:
                 self._step(rule, "OUTRANKED_BY" if result.total else "ZERO_EFFECT", result.total, by=group.code)
         return total
 

@@ -274,7 +274,7 @@ def _agreed(outcome: Outcome, basket: Basket, context: Context) -> list[AgreedFo
     for line in basket.lines:
         if (line.kind not in context.terms.earn.kinds or line.kind == "GIFT_CARD") and line.amount_minor:
             kinds[line.kind] = kinds.get(line.kind, 0) + line.amount_minor
-        elif line.amount_minor and (name := context.terms.earn.left_out_by(line)):
+        elif line.amount_minor and (name := context.terms.earn.left_out_by(line)) is not None:
             classes[name] = classes.get(name, 0) + line.amount_minor
     for reason, left_out in (("KIND_DOES_NOT_EARN", kinds), ("CLASS_DOES_NOT_EARN", classes)):
         if left_out:

@@ -740,6 +740,24 @@ def test_rules_that_choose_by_line_use_no_more_stamps_than_there_are(
     )
 
 
+def test_by_line_what_was_found_to_have_room_is_what_is_given() -> None:
+    """Who gives more comes first and leaves the other a rest of twenty; the other alone would ask for fifty, for which
+    its second budget has no room."""
+    per_line = {"type": "points_per_money", "rate_bp": 1_000, "at": "line"}
+    offer = release(
+        group("g", "BEST", scope="line"),
+        budget("rest", limit=120, on_exceed="partial"), budget("strict", limit=30),
+        rule("coffee", per_line, what={"categories": ["coffee"]}, caps=["rest", "strict"],
+             stack={"group": "g", "priority": 1}),
+        rule("tea", per_line, what={"categories": ["tea"]}, caps=["rest"], costs={"unit": "cup", "quantity": 10},
+             stack={"group": "g", "priority": 2}),
+    )  # fmt: skip
+    around = context(member=Member(stamps={"cup": 10}))
+    found = decide(offer, basket(line(1, 500, "coffee"), line(2, 1_000, "tea")), around)
+    assert {award.rule: award.points for award in found.awards if award.version} == {"tea": 100, "coffee": 20}
+    assert {charge.budget: charge.amount for charge in found.charges} == {"rest": 120, "strict": 20}
+
+
 def test_tickets_are_for_every_so_much_money_and_none_for_what_points_paid() -> None:
     offer = release(rule("draw", {"type": "raffle_ticket", "raffle": "may", "per_minor": 300}))
     (ticket,) = decide(offer, basket(line(1, 1_000), points=200, points_minor=200)).grants
