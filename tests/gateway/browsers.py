@@ -6,8 +6,10 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from playwright.async_api import Browser, Page, async_playwright
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LEFT_OUT = (
@@ -19,6 +21,22 @@ LEFT_OUT = (
     "AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled",
     "PreconnectToSearch",
 )  # fmt: skip
+
+
+@dataclass
+class Cable:
+    """What lies between a gateway and its browsers. While it is out nothing that a page asks as a program arrives: a
+    page that is about to come anew may ask past all that Playwright says is cut."""
+
+    gateway: ASGIApp
+    is_out: bool = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.is_out and scope["type"] == "http" and scope["path"].endswith("/session/graphql"):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        await self.gateway(scope, receive, send)
 
 
 @asynccontextmanager

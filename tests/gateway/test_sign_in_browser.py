@@ -24,7 +24,7 @@ from kit.secrets import Vault
 from tests import builders
 from tests.gateway import browsers
 from tests.gateway import desk as desks
-from tests.gateway.browsers import CHROMIUM
+from tests.gateway.browsers import CHROMIUM, Cable
 from tests.gateway.desk import Desk
 from tests.gateway.signers import Signer
 
@@ -89,12 +89,13 @@ class Site:
 
 
 @asynccontextmanager
-async def listening(desk: Desk, bound: socket.socket) -> AsyncIterator[None]:
-    """The gateway on a socket, for the time of the block."""
-    server = uvicorn.Server(uvicorn.Config(desk.application, lifespan="off", log_config=None, access_log=False))
+async def listening(desk: Desk, bound: socket.socket) -> AsyncIterator[Cable]:
+    """The gateway on a socket, for the time of the block, and the cable to it."""
+    cable = Cable(desk.application)
+    server = uvicorn.Server(uvicorn.Config(cable, lifespan="off", log_config=None, access_log=False))
     serving = asyncio.create_task(server.serve(sockets=[bound]))
     try:
-        yield
+        yield cable
     finally:
         server.should_exit = True
         await serving

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, Route
 
 from members import cards, consents, proofs
 from members.consents import ConsentGiven
@@ -134,23 +135,50 @@ async def test_a_receipt_is_taken_back_after_it_was_shown_what_that_means(place:
 SENT_TO = "**/session/graphql"
 
 
-async def unplug(till: Page) -> None:
+async def unplug(place: Town, till: Page) -> None:
     """No network: what the page sends from here on arrives nowhere, and the browser says that it is offline. Of a page
-    that comes again it says so a moment late, so both are needed."""
+    that comes again it says so a moment late, so all are needed."""
+    place.cable.is_out = True
     await till.context.route(SENT_TO, lambda route: route.abort("internetdisconnected"))
     await till.context.set_offline(True)
 
 
-async def plug_in(till: Page) -> None:
+async def plug_in(place: Town, till: Page) -> None:
     """The network is back."""
+    place.cable.is_out = False
     await till.context.unroute(SENT_TO)
     await till.context.set_offline(False)
+
+
+async def comes_back_under_a_cashier_who_types(place: Town, till: Page) -> None:
+    """The network is back, and while the page asks whether it is, a sale begins: the page comes anew when that is over,
+    and not before."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+    anew: list[str] = []
+
+    async def late(route: Route) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    till.on("request", lambda request: anew.append(request.url) if request.is_navigation_request() else None)
+    await till.keyboard.press("Escape")
+    await till.context.route("**/portal/till/worker.js", late)
+    await plug_in(place, till)
+    await asked.wait()
+    await till.keyboard.type("55")
+    async with till.expect_response("**/portal/till/worker.js"):
+        answered.set()
+    settled = "new Promise((done) => setTimeout(() => done(field.value), 200))"  # a page that comes anew has no answer
+    assert await till.evaluate(settled) == "55"
+    assert anew == []
+    await till.keyboard.press("Escape")
 
 
 async def test_without_a_network_sales_wait_and_are_sent_once_when_it_is_back(place: Town, till: Page) -> None:
     before = await place.pool.fetchval(RECEIPTS)
     await till.locator("[data-is-kept=yes]").wait_for()
-    await unplug(till)
+    await unplug(place, till)
     await enter(till, await code(place), "Card, number or phone")
     await till.get_by_text("Without a network a code is no good.").wait_for()
     for total in ("12.00", "8.00"):
@@ -170,7 +198,7 @@ async def test_without_a_network_sales_wait_and_are_sent_once_when_it_is_back(pl
     await enter(till, "5.00", "Enter for the next sale")
     await till.get_by_text("3 waiting").wait_for()
     assert await place.pool.fetchval(RECEIPTS) == before
-    await plug_in(till)
+    await comes_back_under_a_cashier_who_types(place, till)
     await till.locator("[data-offline=no][data-is-kept=yes]").wait_for()  # not before its module has run
     await till.locator("[data-waiting]").wait_for(state="hidden")
     assert await place.pool.fetchval(RECEIPTS) == before + 3
@@ -182,12 +210,12 @@ async def test_without_a_network_sales_wait_and_are_sent_once_when_it_is_back(pl
 async def test_signing_out_keeps_what_waits_and_nobody_of_another_partner_sends_it(place: Town, till: Page) -> None:
     await till.locator("[data-is-kept=yes]").wait_for()
     before = await place.pool.fetchval(RECEIPTS)
-    await unplug(till)
+    await unplug(place, till)
     await enter(till, place.card.number, "Amount of the bill")
     await enter(till, "7.00", "Enter for the next sale")
     assert await till.evaluate("Object.keys(localStorage).sort()") == ["till-kept", "till-queue:bakery"]
     waiting = await till.evaluate("localStorage['till-queue:bakery']")
-    await plug_in(till)  # from here on the page sends what waits, sooner or later
+    await plug_in(place, till)  # from here on the page sends what waits, sooner or later
     await place.breathe()
     await till.goto(f"{place.url}/portal/security")
     for partner in ("bakery", "grocer"):

@@ -79,6 +79,7 @@ class Town:
     till: Till
     card: IssuedCard
     eye: Path
+    cable: browsers.Cable
     complaints: list[str] = field(default_factory=list)
     signed: dict[tuple[str, str], desks.Browser] = field(default_factory=dict)
 
@@ -193,9 +194,9 @@ async def opened(server: postgres.Server, template: str, vault: Vault, name: str
             await _trade(made)
             async with (
                 desks.opened(made.coalition, server.url(name, APPLICATION_ROLE), issuer=issuer) as desk,
-                listening(desk, bound),
+                listening(desk, bound) as cable,
             ):
-                town = Town(desk, made, browser, await _till(desk), card, eye)
+                town = Town(desk, made, browser, await _till(desk), card, eye, cable)
                 await _people(town)
                 await _history(town)
                 yield town
